@@ -1,0 +1,1 @@
+"""Airflow base classes over the core: what every vendor's hook, operator and sensor shares."""

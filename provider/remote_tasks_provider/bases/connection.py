@@ -1,0 +1,52 @@
+"""From an Airflow connection id to an :class:`~remote_tasks_provider.core.endpoint.Endpoint`.
+
+Twice, because on a triggerer's event loop the lookup must not block; what is made of the connection is
+decided once, in :mod:`remote_tasks_provider.core.endpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from asgiref.sync import sync_to_async
+
+from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
+from remote_tasks_provider.core.service import Service
+
+__all__ = ["async_endpoint", "endpoint"]
+
+
+def endpoint(service: Service[Any], conn_id: str) -> Endpoint:
+    """Return where and how to call ``service`` over the connection ``conn_id``.
+
+    :raises AirflowNotFoundException: when there is no such connection.
+    :raises ConnectionConfigError: when it cannot be used.
+    """
+    connection = BaseHook.get_connection(conn_id)
+    found = service.endpoint(_fields(conn_id, connection, connection.extra_dejson))
+    mask_secret(found.secret)
+    return found
+
+
+async def async_endpoint(service: Service[Any], conn_id: str) -> Endpoint:
+    """Like :func:`endpoint`, for an event loop."""
+    connection = await get_async_connection(conn_id)
+    found = service.endpoint(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
+    if found.secret != connection.password:
+        # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
+        await sync_to_async(mask_secret)(found.secret)
+    return found
+
+
+def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> ConnectionFields:
+    return ConnectionFields(
+        conn_id=conn_id,
+        host=connection.host,
+        password=connection.password,
+        port=connection.port,
+        schema=connection.schema,
+        extra=extra,
+    )

@@ -1,0 +1,83 @@
+"""The operator every vendor's list operator is made of: a few items to XCom, or all of them to a file.
+
+XCom lives in Airflow's database, so a long list goes to object storage as JSON Lines, one item in memory at a
+time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
+
+from remote_tasks_provider.bases.outcomes import after_call
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.errors import RemoteTaskError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["RemoteListOperator"]
+
+_DEFAULT_XCOM_ITEMS = 100
+_MOST_XCOM_ITEMS = 1000
+
+
+class RemoteListOperator(BaseOperator):
+    """Lists remote tasks; see the vendors' operators for the parameters."""
+
+    def __init__(
+        self, *, limit: int | None = None, output_path: str | ObjectStoragePath | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+        self.output_path = output_path
+
+    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield at most ``limit`` items lazily, each as its id and its JSON object."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """List; return the objects, or the manifest of the file they were written to."""
+        limit = inputs.whole_number(self.limit, "limit", least=1) if self.limit is not None else None
+        try:
+            if self.output_path:
+                return self._to_file(ObjectStoragePath(self.output_path), self.items(limit))
+            return self._to_xcom(limit)
+        except RemoteTaskError as error:
+            raise after_call(error) from error
+
+    def _to_xcom(self, limit: int | None) -> list[dict[str, Any]]:
+        if limit is not None and limit > _MOST_XCOM_ITEMS:
+            raise ValueError(
+                f"limit is {limit}; at most {_MOST_XCOM_ITEMS} items fit into XCom. Set output_path to "
+                "write them to a file instead"
+            )
+        most = limit or _DEFAULT_XCOM_ITEMS
+        found = [item for _, item in islice(self.items(most if limit else most + 1), most + 1)]
+        if len(found) > most:
+            self.log.warning(
+                "There are more than %d items; only these are returned. Set limit, or output_path for all.",
+                most,
+            )
+        return found[:most]
+
+    def _to_file(self, path: Any, items: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+        """Write ``items`` and return the manifest; a file that could not be finished is removed."""
+        count, first_id, last_id = 0, None, None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                for item_id, item in items:
+                    file.write(json.dumps(item, ensure_ascii=False) + "\n")
+                    count, first_id, last_id = count + 1, first_id or item_id, item_id
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+        self.log.info("Wrote %d items to %s.", count, path)
+        return {"count": count, "first_id": first_id, "last_id": last_id, "path": str(path)}

@@ -1,0 +1,140 @@
+"""The trigger every vendor's is made of: waits in the triggerer, where a thousand waits cost no worker.
+
+It only reads. Its arguments are JSON, name the connection and never hold a key, because Airflow stores them.
+They also hold the deadline and what the worker had learnt, so that a wait survives a restart of the
+triggerer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from remote_tasks_provider.bases.connection import async_endpoint
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.client import AsyncClient
+from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError
+from remote_tasks_provider.core.looking import alook
+from remote_tasks_provider.core.polling import OnWaiting, Wait, WaitPolicy
+from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.transport import HttpxTransport
+
+__all__ = ["RemoteTaskTrigger"]
+
+
+class RemoteTaskTrigger(BaseTrigger):
+    """Fires once, when every task has ended, could not be followed, or the deadline has passed.
+
+    The event's payload is what :meth:`remote_tasks_provider.core.report.WaitReport.to_event` returns.
+
+    :param conn_id: the Airflow connection.
+    :param remote_task_ids: the tasks to wait for.
+    :param poll_interval: seconds between looks.
+    :param started_at: when the wait began, Unix seconds; default now.
+    :param deadline: when to give up, Unix seconds; default never.
+    :param execution_deadline: when Airflow's ``execution_timeout`` ends the attempt, likewise.
+    :param on_waiting: ``wait`` for a task that waits for a person, or ``return`` or ``fail``.
+    :param max_poll_failures: failed looks in a row at which to give up.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
+    :param max_poll_interval: when set, pauses grow with the time waited, up to this many seconds.
+    :param first_look_at: when to look first, Unix seconds; default at once.
+    :param memory: what the worker's look had learnt; see
+        :meth:`remote_tasks_provider.core.polling.Wait.memory`.
+    """
+
+    service: ClassVar[Service[Any]]
+
+    def __init__(
+        self,
+        conn_id: str,
+        remote_task_ids: list[str],
+        poll_interval: float,
+        started_at: float | None = None,
+        deadline: float | None = None,
+        execution_deadline: float | None = None,
+        on_waiting: OnWaiting = "wait",
+        max_poll_failures: int = 5,
+        not_found_grace: float = 90.0,
+        max_poll_interval: float | None = None,
+        first_look_at: float | None = None,
+        memory: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, without annotations
+        self.conn_id = conn_id
+        self.remote_task_ids = inputs.object_ids(remote_task_ids, "remote_task_ids")
+        self.poll_interval = poll_interval
+        self.started_at = time.time() if started_at is None else started_at
+        self.deadline = deadline
+        self.execution_deadline = execution_deadline
+        self.on_waiting = on_waiting
+        self.max_poll_failures = max_poll_failures
+        self.not_found_grace = not_found_grace
+        self.max_poll_interval = max_poll_interval
+        self.first_look_at = first_look_at
+        self.memory = memory
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and every constructor argument; derived, so that none can be forgotten."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return path, {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then yield the one event."""
+        policy = WaitPolicy(
+            started_at=self.started_at,
+            interval=self.poll_interval,
+            deadline=self.deadline,
+            execution_deadline=self.execution_deadline,
+            on_waiting=self.on_waiting,
+            max_failures=self.max_poll_failures,
+            not_found_grace=self.not_found_grace,
+            max_interval=self.max_poll_interval,
+        )
+        wait = Wait(self.remote_task_ids, policy, self.memory)
+        try:
+            report = await self._follow(wait)
+        except (ConnectionConfigError, AirflowNotFoundException) as error:
+            report = self._unusable(error)
+        yield TriggerEvent(report.to_event())
+
+    async def _follow(self, wait: Wait) -> WaitReport:
+        if self.first_look_at is not None:
+            await self._sleep(max(0.0, self.first_look_at - self._now()))
+        found = await async_endpoint(self.service, self.conn_id)
+        # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
+        transport = await asyncio.to_thread(HttpxTransport, found)
+        client = AsyncClient(found, transport, self.service.explain)
+        try:
+            while True:
+                await alook(wait, self.service, client, self._now)
+                for note in wait.take_notes():
+                    self.log.warning("%s", note)
+                now = self._now()
+                pause = wait.pause(now)
+                if pause is None:
+                    return wait.report(now)
+                self.log.info("%s: %s", self.service.name, wait.summary(now, pause))
+                await self._sleep(pause)
+        finally:
+            await client.aclose()
+
+    def _unusable(self, error: Exception) -> WaitReport:
+        reason = error if isinstance(error, RemoteTaskError) else ConnectionConfigError(str(error))
+        return WaitReport(
+            records=dict.fromkeys(self.remote_task_ids),
+            errors={task_id: reason.to_json() for task_id in self.remote_task_ids},
+            timed_out=None,
+            waited=max(0.0, self._now() - self.started_at),
+        )
+
+    # A test gives these a clock of its own.
+    _now = staticmethod(time.time)
+    _sleep = staticmethod(asyncio.sleep)

@@ -1,0 +1,189 @@
+"""How an operator or sensor waits for remote tasks, once for poke, reschedule and deferrable mode.
+
+The three differ in one line: how the pause between two looks is spent. A worker sleeps through it, hands the
+task back to the scheduler, or hands the wait to the triggerer. All that is decided about a wait is decided in
+:mod:`remote_tasks_provider.core.polling` and :mod:`remote_tasks_provider.core.report`.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from remote_tasks_provider.bases.compat import (
+    TRIGGER_FAILED,
+    TRIGGER_TIMED_OUT,
+    AirflowRescheduleException,
+    first_rescheduled_at,
+    first_try_number,
+)
+from remote_tasks_provider.bases.hook import RemoteTaskHook
+from remote_tasks_provider.bases.link import push_link
+from remote_tasks_provider.bases.outcomes import after_wait
+from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError
+from remote_tasks_provider.core.looking import look
+from remote_tasks_provider.core.polling import Wait, WaitPolicy
+from remote_tasks_provider.core.report import WaitReport
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["Mode", "WaitsForTasks"]
+
+Mode = Literal["poke", "reschedule", "deferrable"]
+
+# The trigger ends a wait at its deadline. Airflow's own timeout of a deferral comes this much later, for the
+# case that no triggerer was there to do it.
+_TRIGGERER_GRACE = timedelta(minutes=5)
+
+_STARTED = "remote_wait_started"
+
+
+class WaitsForTasks(BaseOperator):
+    """An operator that waits for remote tasks.
+
+    Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
+    ``trigger_class`` is the vendor's trigger, ``what`` names one of its tasks in messages.
+    """
+
+    trigger_class: ClassVar[type[RemoteTaskTrigger]]
+    what: ClassVar[str]
+
+    @property
+    def hook(self) -> RemoteTaskHook:
+        """The vendor's hook for this operator's connection."""
+        raise NotImplementedError
+
+    def finish(self, context: Context, report: WaitReport) -> Any:
+        """Return the operator's result, or raise."""
+        raise NotImplementedError
+
+    def wait_for_tasks(self, context: Context, ids: list[str], policy: WaitPolicy, mode: Mode) -> Any:
+        """Look at the tasks until they have ended; return what :meth:`finish` makes of it.
+
+        The first look is always the worker's: a task that has already ended never reaches the triggerer.
+        """
+        wait = Wait(ids, policy)
+        hook = self.hook
+        try:
+            while True:
+                look(wait, hook.service, hook.client, time.time)
+                now = time.time()
+                pause = wait.pause(now)
+                self._tell(context, wait, now, pause)
+                if pause is None:
+                    return self.finish(context, wait.report(now))
+                if mode == "deferrable":
+                    self._defer(wait, hook.conn_id, now + pause)
+                # What a fresh process could not know keeps this one: failures in a row, a 404 that may heal.
+                if mode == "reschedule" and wait.is_settled:
+                    raise AirflowRescheduleException(datetime.fromtimestamp(now + pause, UTC))
+                time.sleep(pause)
+        finally:
+            hook.close()
+
+    def _tell(self, context: Context, wait: Wait, now: float, pause: float | None) -> None:
+        for note in wait.take_notes():
+            self.log.warning("%s", note)
+        if pause is not None:
+            self.log.info("%s: %s", self.hook.service.name, wait.summary(now, pause))
+        if not getattr(self, "_link_pushed", False) and (url := wait.first_url):
+            push_link(context, url)
+            self._link_pushed = True
+
+    def _defer(self, wait: Wait, conn_id: str, first_look_at: float) -> None:
+        policy = wait.policy
+        ends = [end for end in (policy.deadline, policy.execution_deadline) if end is not None]
+        self.defer(
+            trigger=self.trigger_class(
+                conn_id=conn_id,
+                remote_task_ids=wait.ids,
+                poll_interval=policy.interval,
+                started_at=policy.started_at,
+                deadline=policy.deadline,
+                execution_deadline=policy.execution_deadline,
+                on_waiting=policy.on_waiting,
+                max_poll_failures=policy.max_failures,
+                not_found_grace=policy.not_found_grace,
+                max_poll_interval=policy.max_interval,
+                first_look_at=first_look_at,
+                memory=wait.memory() or None,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, min(ends) - time.time())) + _TRIGGERER_GRACE if ends else None,
+        )
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Go on after the trigger fired.
+
+        :param event: what :meth:`remote_tasks_provider.core.report.WaitReport.to_event` returned in the
+            triggerer.
+        """
+        try:
+            report = WaitReport.from_event(event)
+        except RemoteTaskError as error:
+            raise after_wait(error, None) from error
+        return self.finish(context, report)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, also when the trigger timed out.
+
+        Skips the version of Airflow's sensors, which turns every failure into a skip under ``soft_fail``.
+        """
+        if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT:
+            error = WaitTimeoutError(
+                "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running? "
+                "The remote side was left as it is and may still be running."
+            )
+            raise self.after_wait(error, "timeout") from error
+        return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+
+    def after_wait(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
+        """Return what to raise for a wait that ended in ``error``."""
+        return after_wait(error, timed_out)
+
+    def wait_policy(self, context: Context, *, timeout: float, mode: Mode, **rules: Any) -> WaitPolicy:
+        """Return the policy of this task's wait, its deadline counted from the first attempt's start.
+
+        :param timeout: seconds.
+        :param rules: the rest of :class:`WaitPolicy`.
+        """
+        started_at = self._started_at(context, mode)
+        return WaitPolicy(
+            started_at=started_at,
+            deadline=started_at + timeout,
+            execution_deadline=self._execution_deadline(context) if mode == "deferrable" else None,
+            **rules,
+        )
+
+    def _started_at(self, context: Context, mode: Mode) -> float:
+        """Return when the first attempt began.
+
+        Airflow remembers it for a rescheduled sensor; from 3.3 on the task's state store does for the other
+        modes.
+        """
+        now = time.time()
+        if mode == "reschedule":
+            first = first_rescheduled_at(context, self)
+            return first.timestamp() if first else now
+        store: Any = context.get("task_state_store")
+        if store is None or not self.retries:
+            return now
+        # A cleared task begins anew, but the store outlives the clear: its attempts are told apart.
+        first_try = first_try_number(context, self)
+        saved = store.get(_STARTED)
+        if isinstance(saved, dict) and saved.get("first_try") == first_try:
+            return float(saved["at"])
+        store.set(_STARTED, {"first_try": first_try, "at": now})
+        return now
+
+    def _execution_deadline(self, context: Context) -> float | None:
+        """Return when ``execution_timeout`` ends this attempt; Airflow 3 does not while it is deferred."""
+        started = getattr(context.get("ti"), "start_date", None)
+        if self.execution_timeout is None:
+            return None
+        return (started.timestamp() if started else time.time()) + self.execution_timeout.total_seconds()

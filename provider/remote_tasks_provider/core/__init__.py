@@ -1,0 +1,5 @@
+"""The provider's rules, free of Airflow and of any vendor.
+
+Every decision here is a pure function or a small object without I/O; only :mod:`.transport` opens a socket.
+That is what keeps the hook (requests) and the trigger (httpx) from drifting apart: they share all of it.
+"""

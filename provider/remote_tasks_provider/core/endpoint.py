@@ -1,0 +1,169 @@
+"""From an Airflow connection's fields to where and how to call: one pure function for every vendor.
+
+No Airflow import: :class:`ConnectionFields` carries what the connection held.
+Extras are taken by allow-list; a field nobody knows is an error and never becomes a header.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from remote_tasks_provider.core.errors import ConnectionConfigError
+
+__all__ = ["ConnectionExtras", "ConnectionFields", "Endpoint", "connect"]
+
+ExtrasT = TypeVar("ExtrasT", bound="ConnectionExtras")
+
+_QUOTES = "\"'"
+_SECRET_SHAPE = re.compile(r"[!-~]+")
+_VERSION_TAIL = re.compile(r"/v\d+(/.*)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFields:
+    """The fields of an Airflow connection that this provider reads."""
+
+    conn_id: str
+    host: str | None = None
+    password: str | None = field(default=None, repr=False)
+    port: int | None = None
+    schema: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class ConnectionExtras(BaseModel):
+    """Extras that every vendor's connection knows. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect_timeout: float = Field(default=10.0, gt=0, le=300)
+    """Seconds to wait for a connection to the host."""
+    read_timeout: float = Field(default=30.0, gt=0, le=600)
+    """Seconds of silence after which a request counts as failed."""
+    max_attempts: int = Field(default=5, ge=1, le=20)
+    """How often one request is sent at most, the first time included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how to call a service.
+
+    :param service: the vendor's name, for messages.
+    :param conn_id: the Airflow connection it was made from, for messages.
+    :param base_url: scheme, host and path prefix, without a trailing slash.
+    :param auth: the one header that carries the key.
+    """
+
+    service: str
+    conn_id: str
+    base_url: str
+    auth: tuple[str, str] = field(repr=False)
+    secret: str = field(repr=False)
+    extras: ConnectionExtras = field(default_factory=ConnectionExtras)
+
+    def scrub(self, text: str) -> str:
+        """Return ``text`` without the key, should the service have echoed it."""
+        return text.replace(self.secret, "***")
+
+
+def connect(
+    fields: ConnectionFields,
+    *,
+    service: str,
+    default_base_url: str,
+    auth: Callable[[str], tuple[str, str]],
+    extras: type[ExtrasT],
+) -> Endpoint:
+    """Return the endpoint that ``fields`` describe.
+
+    :param auth: makes the header that carries the key.
+    :param extras: the vendor's allow-list.
+    :raises ConnectionConfigError: naming the field and the fix.
+    """
+    secret = _secret(fields)
+    return Endpoint(
+        service=service,
+        conn_id=fields.conn_id,
+        base_url=_base_url(fields, default_base_url),
+        auth=auth(secret),
+        secret=secret,
+        extras=_extras(fields, extras),
+    )
+
+
+def _wrong(fields: ConnectionFields, field_name: str, what: str) -> ConnectionConfigError:
+    return ConnectionConfigError(f"Connection {fields.conn_id!r}, field {field_name}: {what}")
+
+
+def _secret(fields: ConnectionFields) -> str:
+    secret = (fields.password or "").strip().strip(_QUOTES).strip()
+    if secret[:7].casefold() == "bearer ":
+        secret = secret[7:].strip()
+    if not secret:
+        raise _wrong(fields, "password", "is empty; put the API key or token there")
+    if not _SECRET_SHAPE.fullmatch(secret):
+        raise _wrong(
+            fields, "password", "holds a space, a line break or a non-ASCII character; paste the key alone"
+        )
+    return secret
+
+
+def _base_url(fields: ConnectionFields, default: str) -> str:
+    host = (fields.host or "").strip() or default
+    if "://" not in host:
+        host = f"{fields.schema if fields.schema in ('http', 'https') else 'https'}://{host}"
+    elif fields.schema and not host.startswith(f"{fields.schema}://"):
+        raise _wrong(fields, "schema", "is not used; put the whole base URL, path prefix included, into host")
+    try:
+        parts = urlsplit(host)
+        port = parts.port
+    except ValueError:
+        raise _wrong(fields, "host", f"is no URL; expected something like {default}") from None
+    _check_host(fields, parts.scheme, parts.hostname, default)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _wrong(fields, "host", "may hold no user, query or fragment; the key belongs into password")
+    prefix = parts.path.rstrip("/")
+    if pasted := _VERSION_TAIL.search(prefix):
+        raise _wrong(fields, "host", f"ends in {pasted.group()!r}; leave the API's version and path away")
+    if fields.port and port is None:
+        port = fields.port
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
+
+
+def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default: str) -> None:
+    if scheme not in {"http", "https"} or not name:
+        raise _wrong(fields, "host", f"is no http(s) URL; expected something like {default}")
+    if scheme == "http" and not _is_loopback(name):
+        raise _wrong(
+            fields, "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
+        )
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _extras(fields: ConnectionFields, kind: type[ExtrasT]) -> ExtrasT:
+    given = {name: value for name, value in fields.extra.items() if value not in (None, "")}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        name = str(fault["loc"][0]) if fault["loc"] else "extra"
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            raise _wrong(fields, "extra", f"{name!r} is not known; the names are {known}") from None
+        raise _wrong(fields, f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None

@@ -1,0 +1,119 @@
+"""Checks on what a caller passes in, before a request is made: strict in what is sent.
+
+Each raises ``ValueError`` that names the parameter, shows what it got and says what would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+__all__ = ["choice", "choices", "object_id", "object_ids", "positive", "unix_seconds", "whole_number"]
+
+_MAX_ID_LENGTH = 512
+# What an empty value looks like after Jinja has rendered it into a string.
+_RENDERED_NOTHING = frozenset({"none", "null", "undefined", "nan"})
+
+
+def object_id(value: Any, name: str) -> str:
+    """Return ``value`` if it can be the id of a remote object.
+
+    An empty id would turn a single-object path into a whole-collection path, and ``.`` or ``..`` would climb
+    it.
+    """
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 - one class for every input that cannot be right
+            f"{name} must be a string, got {type(value).__name__}: pass the id of the remote object"
+        )
+    if not value.strip() or value.strip().casefold() in _RENDERED_NOTHING:
+        raise ValueError(f"{name} is {value!r}, which is no id: did a template or an XCom come out empty?")
+    if (
+        value in {".", ".."}
+        or not value.isprintable()
+        or value != value.strip()
+        or len(value) > _MAX_ID_LENGTH
+    ):
+        shown = value if len(value) <= 60 else f"{value[:60]}…"
+        raise ValueError(
+            f"{name} is {shown!r}: an id has 1 to {_MAX_ID_LENGTH} printable characters and no spaces "
+            "around it"
+        )
+    return value
+
+
+def object_ids(value: Any, name: str) -> list[str]:
+    """Return the ids in ``value``, one id or an iterable of ids, in order."""
+    if isinstance(value, str) or not isinstance(value, Iterable) or isinstance(value, (bytes, dict)):
+        return [object_id(value, name)]
+    return [object_id(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+
+def choice(value: Any, name: str, allowed: Iterable[str]) -> str:
+    """Return ``value`` if it is one of the words ``allowed``."""
+    words = list(allowed)
+    if value not in words:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
+    return str(value)
+
+
+def choices(value: Any, name: str, allowed: Iterable[str]) -> list[str]:
+    """Return the words of ``value``, one or several, if each is one of ``allowed``; ``None`` gives none."""
+    if value is None:
+        return []
+    words = [value] if isinstance(value, str) else list(value)
+    known = list(allowed)
+    return [choice(word, name, known) for word in words]
+
+
+def whole_number(value: Any, name: str, *, least: int, most: int | None = None) -> int:
+    """Return ``value`` as an integer within bounds; numeric strings, as templates render them, are read."""
+    bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    try:
+        number = int(value) if not isinstance(value, (bool, float)) else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        raise ValueError(f"{name} is {value!r}; it must be a whole number {bounds}")
+    return number
+
+
+def positive(value: Any, name: str) -> float:
+    """Return ``value`` as a positive number of seconds; a ``timedelta`` is read too."""
+    seconds = value.total_seconds() if hasattr(value, "total_seconds") else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
+        raise ValueError(f"{name} is {value!r}; it must be a positive number of seconds or a timedelta")
+    return float(seconds)
+
+
+def unix_seconds(value: Any, name: str) -> int | None:
+    """Return a moment as whole Unix seconds.
+
+    :param value: an aware ``datetime``, Unix seconds, or a string that holds either (ISO 8601 with offset).
+    """
+    if value is None:
+        return None
+    moment = _moment(value)
+    if moment is None or not 0 <= moment < 2**53:
+        raise ValueError(
+            f"{name} is {value!r}; it must be an aware datetime, an ISO 8601 string with an offset, "
+            "or a Unix time in seconds"
+        )
+    return int(moment)
+
+
+def _moment(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        return value.timestamp() if value.tzinfo is not None else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)

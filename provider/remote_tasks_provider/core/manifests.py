@@ -1,0 +1,124 @@
+"""What a vendor tells Airflow about itself: data only, free to read in every Airflow process.
+
+Must import nothing but the standard library: the scheduler, the API server and every worker read it at start.
+The connection form is written once here; Airflow 3.2+ takes it from the provider info, older versions from
+the hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["FormField", "Manifest"]
+
+_PACKAGE = "remote_tasks_provider"
+_KINDS = ("hooks", "operators", "sensors", "triggers")
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A field of the connection form, kept in the connection's extra.
+
+    :param schema: JSON schema of the value: ``type`` and, where it helps, ``default``, ``enum`` and bounds.
+    """
+
+    label: str
+    description: str
+    schema: Mapping[str, Any]
+
+    def as_conn_field(self) -> dict[str, Any]:
+        """Return the field as ``conn-fields`` wants it."""
+        return {"label": self.label, "description": self.description, "schema": dict(self.schema)}
+
+
+_COMMON_FIELDS = {
+    "connect_timeout": FormField(
+        "Connect timeout (s)",
+        "Seconds to wait for a connection to the host. Default 10.",
+        {"type": ["number", "null"], "minimum": 0.001, "maximum": 300},
+    ),
+    "read_timeout": FormField(
+        "Read timeout (s)",
+        "Seconds of silence after which a request counts as failed. Default 30.",
+        {"type": ["number", "null"], "minimum": 0.001, "maximum": 600},
+    ),
+    "max_attempts": FormField(
+        "Attempts per request",
+        "How often one request is sent at most, the first time included. Default 5.",
+        {"type": ["integer", "null"], "minimum": 1, "maximum": 20},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A vendor in Airflow's eyes.
+
+    :param folder: the vendor's package below this one.
+    :param name: the vendor's name for people.
+    :param hook: the hook's class name in ``<folder>.hooks``.
+    :param links: class names of extra links in ``<folder>.links``.
+    :param key_label: what the vendor calls its API key.
+    :param default_host: placeholder of the host field.
+    :param fields: fields of the form beyond those that every vendor has.
+    """
+
+    folder: str
+    name: str
+    doc_url: str
+    hook: str
+    links: tuple[str, ...]
+    key_label: str
+    default_host: str
+    fields: Mapping[str, FormField] = field(default_factory=dict)
+
+    @property
+    def all_fields(self) -> dict[str, FormField]:
+        """The vendor's fields, then those that every vendor has."""
+        return {**self.fields, **_COMMON_FIELDS}
+
+    @property
+    def hidden_fields(self) -> list[str]:
+        """Airflow's own fields that mean nothing here."""
+        return ["login", "port", "schema", "extra"]
+
+    @property
+    def relabeling(self) -> dict[str, str]:
+        """What Airflow's own fields are called here."""
+        return {"password": self.key_label, "host": "Base URL"}
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What an empty field shows."""
+        return {"host": self.default_host, "password": f"the {self.key_label} alone"}
+
+    def connection_type(self) -> dict[str, Any]:
+        """Return the entry of ``connection-types`` in the provider info."""
+        return {
+            "connection-type": self.folder,
+            "hook-class-name": f"{_PACKAGE}.{self.folder}.hooks.{self.hook}",
+            "hook-name": self.name,
+            "ui-field-behaviour": {
+                "hidden-fields": self.hidden_fields,
+                "relabeling": self.relabeling,
+                "placeholders": self.placeholders,
+            },
+            "conn-fields": {name: item.as_conn_field() for name, item in self.all_fields.items()},
+        }
+
+    def integration(self) -> dict[str, Any]:
+        """Return the entry of ``integrations`` in the provider info."""
+        return {"integration-name": self.name, "external-doc-url": self.doc_url, "tags": ["service"]}
+
+    def modules(self) -> dict[str, dict[str, Any]]:
+        """Return, by kind, the entries that list the vendor's Python modules."""
+        return {
+            kind: {"integration-name": self.name, "python-modules": [f"{_PACKAGE}.{self.folder}.{kind}"]}
+            for kind in _KINDS
+        }
+
+    def link_classes(self) -> list[str]:
+        """Return the entries of ``extra-links`` in the provider info."""
+        return [f"{_PACKAGE}.{self.folder}.links.{link}" for link in self.links]

@@ -1,0 +1,90 @@
+"""The words that vendors and transports exchange: a request, its answer, and the call that joins them.
+
+Plain frozen data; no I/O. Paging is data too: a page knows the call for its successor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+__all__ = ["Call", "Page", "Replay", "Request", "Response", "path"]
+
+T = TypeVar("T")
+
+
+class Replay(Enum):
+    """What a repeated request would do."""
+
+    SAFE = "safe"
+    """It only reads."""
+    KEYED = "keyed"
+    """It carries a deduplication id: the service recognises the repeat."""
+    UNSAFE = "unsafe"
+    """It would do the thing, and cost its price, a second time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent.
+
+    :param path: percent-encoded and with a leading slash; see :func:`path`.
+    :param query: name and value pairs in order; a name may repeat.
+    :param json: a body to be sent as JSON.
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    json: Any = None
+
+    def url(self, base_url: str) -> str:
+        """Return the whole URL below ``base_url`` (no trailing slash)."""
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{base_url}{self.path}{query}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back: ``headers`` have lower-case names, ``body`` is decoded from any content encoding."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One endpoint, one time.
+
+    :param endpoint: method and path template, for messages: ``GET /v1/tasks/{task_id}``.
+    :param expects: what a good answer is, for messages: ``a Manus task``.
+    :param parse: makes a good answer's value; raises ``ValueError`` when the answer has another shape.
+    """
+
+    endpoint: str
+    request: Request
+    expects: str
+    parse: Callable[[Response], T]
+    replay: Replay = Replay.SAFE
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items of a list and how to get more.
+
+    :param cursor: what the service calls the next page; ``None`` at the end.
+    :param next: the call for that page; ``None`` at the end.
+    """
+
+    items: Sequence[T]
+    cursor: str | None = None
+    next: Call[Page[T]] | None = None
+
+
+def path(template: str, **ids: str) -> str:
+    """Fill ``template`` with ids, percent-encoding each so that no id can reach another endpoint."""
+    return template.format(**{name: quote(value, safe="") for name, value in ids.items()})

@@ -1,0 +1,265 @@
+"""What a poll result means now: the rules of a wait, once, for poke, reschedule and deferrable mode.
+
+Nothing here sleeps, reads a clock or does I/O: ``now`` is passed in (Unix seconds, as it must survive a
+restart in another process), and the answer is how long to pause or that the wait is over.
+
+The rules:
+
+* A wait ends when each of its tasks has ended, or at its deadline. There is always a last look *at* the
+  deadline.
+* A task ends when its state is terminal; when it waits for a person and ``on_waiting`` is not ``wait``; or
+  when what its looks met cannot heal: an error where no retry helps, ``max_failures`` failed looks in a row,
+  or a 404 that has stood for ``not_found_grace`` seconds.
+* A 429 is no failure. The next look comes when the service asked for it.
+* An unknown status word is reported once and waited through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    NotFoundError,
+    RateLimitedError,
+    RemoteTaskError,
+)
+from remote_tasks_provider.core.report import TimedOut, WaitReport
+from remote_tasks_provider.core.states import TaskSnapshot, TaskState
+
+__all__ = ["ON_WAITING", "OnWaiting", "Wait", "WaitPolicy"]
+
+OnWaiting = Literal["wait", "return", "fail"]
+ON_WAITING: tuple[OnWaiting, ...] = ("wait", "return", "fail")
+
+# However short the interval that was asked for, a service is not asked more often than this.
+_SHORTEST_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitPolicy:
+    """How a wait is to be done; plain JSON values, as it travels to the triggerer.
+
+    :param started_at: when the first attempt began; Unix seconds.
+    :param interval: seconds between looks.
+    :param deadline: when to give up; Unix seconds, ``None`` for never.
+    :param execution_deadline: when Airflow's ``execution_timeout`` ends this attempt, likewise.
+    :param on_waiting: what to do with a task that waits for a person: ``wait`` on, ``return`` it, or
+        ``fail``.
+    :param max_failures: failed looks in a row at which a wait gives up.
+    :param not_found_grace: seconds for which a 404 must stand to be believed; fresh tasks answer 404 for a
+        while.
+    :param max_interval: when set, pauses grow with the time waited, from ``interval`` up to this.
+    """
+
+    started_at: float
+    interval: float
+    deadline: float | None = None
+    execution_deadline: float | None = None
+    on_waiting: OnWaiting = "wait"
+    max_failures: int = 5
+    not_found_grace: float = 90.0
+    max_interval: float | None = None
+
+    def __post_init__(self) -> None:
+        inputs.choice(self.on_waiting, "on_waiting", ON_WAITING)
+        inputs.whole_number(self.max_failures, "max_poll_failures", least=1)
+        if self.interval < 0 or self.not_found_grace < 0:
+            raise ValueError(
+                f"poll_interval ({self.interval}) and not_found_grace ({self.not_found_grace}) are seconds "
+                "and cannot be negative"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """What is known of one task of a wait. JSON all through: a trigger takes over where a worker stopped."""
+
+    record: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    """Set when the task cannot be known any more: the reason."""
+    failures: int = 0
+    missing_since: float | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is lost if only the vendor remembers this task."""
+        return self.failures == 0 and self.missing_since is None
+
+
+class Wait:
+    """The state of one wait for one or many tasks.
+
+    :param ids: the tasks, in the caller's order; duplicates are looked at once.
+    :param memory: what :meth:`memory` of an earlier part of the same wait returned.
+    """
+
+    def __init__(
+        self, ids: Iterable[str], policy: WaitPolicy, memory: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        known = memory or {}
+        self.policy = policy
+        self._tasks = {task_id: _Progress(**known.get(task_id, {})) for task_id in ids}
+        self._not_before = 0.0
+        self._reported_words: set[str] = set()
+        self._notes: list[str] = []
+
+    @property
+    def ids(self) -> list[str]:
+        """The tasks, each once, in the caller's order."""
+        return list(self._tasks)
+
+    @property
+    def first_url(self) -> str | None:
+        """The page of the first task that has one."""
+        urls = ((progress.record or {}).get("url") for progress in self._tasks.values())
+        return next((url for url in urls if url), None)
+
+    @property
+    def open_ids(self) -> list[str]:
+        """The tasks to look at next. One that waits for a person stays open: it may go on."""
+        return [task_id for task_id, progress in self._tasks.items() if not _is_final(progress)]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the wait can be resumed from nothing but its ids and its start."""
+        return all(progress.is_settled for progress in self._tasks.values())
+
+    def saw(self, task_id: str, snapshot: TaskSnapshot) -> None:
+        """Take in a good look at ``task_id``, the id that was asked for."""
+        if snapshot.state is TaskState.UNKNOWN and snapshot.status not in self._reported_words:
+            self._reported_words.add(snapshot.status)
+            self._notes.append(
+                f"Task {task_id} has status {snapshot.status!r}, which this provider does not know; "
+                "waiting on as if it were running."
+            )
+        self._tasks[task_id] = _Progress(record=snapshot.to_record())
+
+    def failed(self, task_id: str, error: RemoteTaskError, now: float) -> None:
+        """Take in a look at ``task_id`` that ended in ``error``."""
+        progress = self._tasks[task_id]
+        if isinstance(error, ApiError) and error.retry_after:
+            self._not_before = max(self._not_before, now + error.retry_after)
+        if isinstance(error, NotFoundError):
+            missing_since = now if progress.missing_since is None else progress.missing_since
+            progress = replace(progress, missing_since=missing_since)
+            over = now - missing_since >= self.policy.not_found_grace
+        elif isinstance(error, RateLimitedError):
+            over = False
+        else:
+            progress = replace(progress, failures=progress.failures + 1, missing_since=None)
+            over = not error.retry_helps or progress.failures >= self.policy.max_failures
+        if over:
+            progress = replace(progress, error=error.to_json())
+        self._notes.append(self._about_failure(task_id, progress, error))
+        self._tasks[task_id] = progress
+
+    def _about_failure(self, task_id: str, progress: _Progress, error: RemoteTaskError) -> str:
+        if progress.error is not None:
+            return f"Task {task_id}: giving up: {error}"
+        if isinstance(error, NotFoundError):
+            grace = f"{self.policy.not_found_grace:g} s"
+            return f"Task {task_id} is not visible (yet); believed after {grace}: {error}"
+        count = f" ({progress.failures} of {self.policy.max_failures} in a row)" if progress.failures else ""
+        return f"Task {task_id}: a look failed{count}: {error}"
+
+    def pause(self, now: float) -> float | None:
+        """Return the seconds until the next look, or ``None`` when the wait is over."""
+        if self._timed_out(now) or not any(self._is_going(progress) for progress in self._tasks.values()):
+            return None
+        wanted = self.policy.interval
+        if self.policy.max_interval is not None:
+            wanted = max(wanted, min(now - self.policy.started_at, self.policy.max_interval))
+        wanted = max(wanted, self._not_before - now, _SHORTEST_PAUSE)
+        ends = [
+            end - now for end in (self.policy.deadline, self.policy.execution_deadline) if end is not None
+        ]
+        graces = [
+            progress.missing_since + self.policy.not_found_grace - now
+            for progress in self._tasks.values()
+            if progress.missing_since is not None and progress.error is None
+        ]
+        return max(0.0, min([wanted, *ends, *(max(grace, _SHORTEST_PAUSE) for grace in graces)]))
+
+    def _is_going(self, progress: _Progress) -> bool:
+        if _is_final(progress):
+            return False
+        waiting = progress.record is not None and progress.record["state"] == TaskState.WAITING
+        return not (waiting and progress.is_settled and self.policy.on_waiting != "wait")
+
+    def _timed_out(self, now: float) -> TimedOut | None:
+        if self.policy.deadline is not None and now >= self.policy.deadline:
+            return "timeout"
+        if self.policy.execution_deadline is not None and now >= self.policy.execution_deadline:
+            return "execution_timeout"
+        return None
+
+    def memory(self) -> dict[str, dict[str, Any]]:
+        """Return what another process needs to go on; only what it could not learn by looking."""
+        return {
+            task_id: {"failures": progress.failures, "missing_since": progress.missing_since}
+            for task_id, progress in self._tasks.items()
+            if not progress.is_settled
+        }
+
+    def report(self, now: float) -> WaitReport:
+        """Return how the wait ended; call it when :meth:`pause` gave ``None``."""
+        still_going = any(self._is_going(progress) for progress in self._tasks.values())
+        return WaitReport(
+            records={
+                task_id: dict(progress.record) if progress.record else None
+                for task_id, progress in self._tasks.items()
+            },
+            errors={
+                task_id: dict(progress.error)
+                for task_id, progress in self._tasks.items()
+                if progress.error is not None
+            },
+            timed_out=self._timed_out(now) if still_going else None,
+            waited=max(0.0, now - self.policy.started_at),
+        )
+
+    def take_notes(self) -> list[str]:
+        """Return what happened since the last call that a reader of the log should be warned of."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def summary(self, now: float, pause: float) -> str:
+        """Return one line for the log: ``task X is running for 2 m, next look in 30 s``."""
+        waited, next_look = _span(now - self.policy.started_at), _span(pause)
+        if len(self._tasks) == 1:
+            ((task_id, progress),) = self._tasks.items()
+            url = (progress.record or {}).get("url")
+            place = f" ({url})" if url and _state(progress) == TaskState.WAITING else ""
+            return f"task {task_id} is {_state(progress)} for {waited}{place}, next look in {next_look}"
+        counts: dict[str, int] = {}
+        for progress in self._tasks.values():
+            counts[_state(progress)] = counts.get(_state(progress), 0) + 1
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        return f"{len(self._tasks)} tasks after {waited}: {states}; next look in {next_look}"
+
+
+def _is_final(progress: _Progress) -> bool:
+    return progress.error is not None or (
+        progress.record is not None and TaskState(progress.record["state"]).is_terminal
+    )
+
+
+def _state(progress: _Progress) -> str:
+    if progress.error is not None:
+        return "lost"
+    if progress.missing_since is not None:
+        return "not visible"
+    return str(progress.record["state"]) if progress.record else "not seen"
+
+
+def _span(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m" + (f" {whole % 60} s" if whole % 60 and whole < 600 else "")
+    return f"{whole // 3600} h {whole % 3600 // 60} m"

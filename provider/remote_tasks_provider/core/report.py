@@ -1,0 +1,132 @@
+"""How a wait ended: what the trigger sends back, and which error or result that makes on the worker.
+
+The same object ends a wait in every mode, so that poke, reschedule and deferrable give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from remote_tasks_provider.core.errors import (
+    RemoteTaskError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskNeedsInputError,
+    WaitTimeoutError,
+    error_from_json,
+)
+from remote_tasks_provider.core.states import TaskState
+
+__all__ = ["TimedOut", "WaitReport"]
+
+TimedOut = Literal["timeout", "execution_timeout"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class WaitReport:
+    """How a wait ended.
+
+    :param records: id → what the last good look told (see :meth:`~.states.TaskSnapshot.to_record`), ``None``
+        if none.
+    :param errors: id → why a task could not be known (see :meth:`~.errors.RemoteTaskError.to_json`).
+    :param timed_out: which deadline ended the wait, if one did.
+    :param waited: seconds since the first attempt began.
+    """
+
+    records: Mapping[str, Mapping[str, Any] | None]
+    errors: Mapping[str, Mapping[str, Any]]
+    timed_out: TimedOut | None
+    waited: float
+
+    def to_event(self) -> dict[str, Any]:
+        """Return the payload of the trigger's event."""
+        return {
+            "records": self.records,
+            "errors": self.errors,
+            "timed_out": self.timed_out,
+            "waited": self.waited,
+        }
+
+    @classmethod
+    def from_event(cls, event: Any) -> WaitReport:
+        """Return the report that a trigger's event holds.
+
+        :raises RemoteTaskError: when the event is missing or another trigger's.
+        """
+        names = ("records", "errors", "timed_out", "waited")
+        if not isinstance(event, Mapping) or any(name not in event for name in names):
+            raise RemoteTaskError(
+                "The trigger came back without a result this version understands. The remote tasks are "
+                "untouched; clear the task to wait for them again."
+            )
+        return cls(*(event[name] for name in names))
+
+    def failure(self, what: str, *, raise_on_failure: bool, on_waiting: str) -> RemoteTaskError | None:
+        """Return the error that this end is, or ``None`` for a success.
+
+        :param what: what was waited for, for messages: ``Manus task``.
+        """
+        if raise_on_failure:
+            for state, kind in (
+                (TaskState.FAILED, TaskFailedError),
+                (TaskState.CANCELLED, TaskCancelledError),
+            ):
+                if texts := self._texts(what, state):
+                    return kind(self._sentence(texts))
+        if on_waiting == "fail" and (texts := self._texts(what, TaskState.WAITING)):
+            return TaskNeedsInputError(self._sentence(texts))
+        if self.errors:
+            return self._lost(what)
+        return WaitTimeoutError(self._timeout_text(what)) if self.timed_out else None
+
+    def in_order(self, ids: Sequence[str]) -> list[Mapping[str, Any] | None]:
+        """Return the records of ``ids``, in that order."""
+        return [self.records.get(task_id) for task_id in ids]
+
+    def _texts(self, what: str, state: TaskState) -> list[str]:
+        phrases = {
+            TaskState.FAILED: "failed",
+            TaskState.CANCELLED: "was cancelled",
+            TaskState.WAITING: "waits for an answer",
+        }
+        texts = []
+        for task_id, record in self.records.items():
+            if record is not None and record["state"] == state:
+                reason = f": {record['error']}" if record["error"] else ""
+                place = f" ({record['url']})" if record["url"] else ""
+                texts.append(f"{what} {task_id} {phrases[state]}{reason}{place}")
+        return texts
+
+    def _sentence(self, texts: Sequence[str]) -> str:
+        more = f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+        count = f"{len(texts)} of {len(self.records)}: " if len(self.records) > 1 else ""
+        return f"{count}{'; '.join(texts[:_SHOWN])}{more}"
+
+    def _lost(self, what: str) -> RemoteTaskError:
+        """Return the first task's error, told apart from the others when there are several tasks."""
+        task_id, data = next(iter(self.errors.items()))
+        error = error_from_json(data)
+        if len(self.records) == 1:
+            return error
+        return error_from_json(
+            {**data, "message": f"{self._count_lost()} {what} {task_id}: {error.message}"},
+        )
+
+    def _count_lost(self) -> str:
+        return f"{len(self.errors)} of {len(self.records)} tasks could not be followed."
+
+    def _timeout_text(self, what: str) -> str:
+        unfinished = [
+            f"{what} {task_id} ({record['state'] if record else 'never seen'})"
+            for task_id, record in self.records.items()
+            if record is None or not TaskState(record["state"]).is_terminal
+        ]
+        limit = "the sensor's timeout" if self.timed_out == "timeout" else "execution_timeout"
+        return (
+            f"Gave up after {self.waited:.0f} s ({limit}) waiting for {self._sentence(unfinished)}. "
+            "The remote side was left as it is and may still be running."
+        )

@@ -1,0 +1,96 @@
+"""One vocabulary for where a remote task stands, whatever word its vendor uses.
+
+A vendor supplies a :class:`StateTable`; sensors, triggers and DAGs see only :class:`TaskState`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["StateTable", "TaskSnapshot", "TaskState"]
+
+
+class TaskState(StrEnum):
+    """Where a remote task stands. Members compare equal to their lower-case names."""
+
+    PENDING = "pending"
+    """Accepted by the vendor, not started."""
+    RUNNING = "running"
+    """In work, attempts that failed and will be repeated included."""
+    WAITING = "waiting"
+    """Paused until a person answers."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """The vendor used a word this version does not know. Never an end: a wait goes on."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the task will never change again."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED})
+
+
+class StateTable:
+    """A vendor's status words and the states they mean.
+
+    :param words: status word → state. The words are matched in any case.
+    """
+
+    def __init__(self, words: Mapping[str, TaskState]) -> None:
+        self._words = {word.casefold(): state for word, state in words.items()}
+
+    def read(self, word: str | None) -> TaskState:
+        """Return the state that ``word`` means, :attr:`TaskState.UNKNOWN` when nobody knows."""
+        return self._words.get((word or "").strip().casefold(), TaskState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSnapshot:
+    """What one look at a remote task told: small, free of secrets and fit for an XCom.
+
+    :param id: the vendor's id of the task.
+    :param state: what the vendor's status word means.
+    :param status: the vendor's own word.
+    :param url: a page where a person finds the task.
+    :param error: the vendor's text about what went wrong.
+    :param credit_usage: what the task has cost so far, in the vendor's credits.
+    :param details: facts that only this vendor has; plain JSON values.
+    """
+
+    id: str
+    state: TaskState
+    status: str
+    url: str | None = None
+    title: str | None = None
+    error: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    credit_usage: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the JSON object that a wait leaves in XCom; absent facts are ``None``, times ISO 8601."""
+        return {
+            "id": self.id,
+            "state": self.state.value,
+            "status": self.status,
+            "url": self.url,
+            "title": self.title,
+            "error": self.error,
+            "created_at": _iso_utc(self.created_at),
+            "updated_at": _iso_utc(self.updated_at),
+            "credit_usage": self.credit_usage,
+            **self.details,
+        }
+
+
+def _iso_utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()

@@ -1,0 +1,46 @@
+"""The entry point through which Airflow learns of this provider.
+
+Every Airflow process calls it at start, so it reads the vendors' manifests and imports no hook, no HTTP
+library and no pydantic. A vendor is found by its folder: a sub-package with a ``manifest`` module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import remote_tasks_provider
+from remote_tasks_provider.core.manifests import Manifest
+
+__all__ = ["get_provider_info", "manifests"]
+
+
+def manifests() -> Iterator[Manifest]:
+    """Yield the manifest of each vendor, by folder name."""
+    root = Path(__file__).parent
+    for module in sorted(pkgutil.iter_modules([str(root)]), key=lambda found: found.name):
+        if module.ispkg and (root / module.name / "manifest.py").is_file():
+            yield importlib.import_module(f"{remote_tasks_provider.__name__}.{module.name}.manifest").MANIFEST
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow's ``provider_info.schema.json`` asks for."""
+    vendors = list(manifests())
+    info: dict[str, Any] = {
+        "package-name": "airflow-provider-remote-tasks",
+        "name": "Remote Tasks",
+        "description": "Tasks that run behind somebody else's REST API: "
+        + ", ".join(vendor.name for vendor in vendors)
+        + ".",
+        "versions": [remote_tasks_provider.__version__],
+        "integrations": [vendor.integration() for vendor in vendors],
+        "connection-types": [vendor.connection_type() for vendor in vendors],
+        "extra-links": [link for vendor in vendors for link in vendor.link_classes()],
+    }
+    for vendor in vendors:
+        for kind, modules in vendor.modules().items():
+            info.setdefault(kind, []).append(modules)
+    return info

@@ -1,0 +1,1 @@
+"""Manus (https://manus.im): an AI agent. A task runs for minutes or hours and costs credits."""

@@ -1,0 +1,13 @@
+"""Extra links of Manus operators."""
+
+from __future__ import annotations
+
+from remote_tasks_provider.bases.link import RemoteTaskLink
+
+__all__ = ["ManusTaskLink"]
+
+
+class ManusTaskLink(RemoteTaskLink):
+    """Opens the task in the Manus app."""
+
+    name = "Manus task"

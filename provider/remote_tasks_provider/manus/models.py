@@ -1,0 +1,124 @@
+"""What Manus answers, typed: the whole schema of API v1, tolerant of what Manus adds or leaves out.
+
+Schema: https://open.manus.ai/docs/v1/get-tasks.
+Manus sends 64-bit integers as JSON strings and leaves empty fields away.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from remote_tasks_provider.core.reading import (
+    LenientInt,
+    LenientStr,
+    Moment,
+    OrEmptyDict,
+    OrEmptyList,
+    RemoteModel,
+)
+from remote_tasks_provider.core.states import StateTable, TaskState
+
+__all__ = ["MANUS_STATES", "ManusContent", "ManusMessage", "ManusTask"]
+
+MANUS_STATES = StateTable(
+    {
+        "running": TaskState.RUNNING,
+        # "paused and is waiting for more input from a user", in spite of the word:
+        # https://open.manus.ai/docs/v1/openai-compatibility
+        "pending": TaskState.WAITING,
+        "completed": TaskState.COMPLETED,
+        "failed": TaskState.FAILED,
+        # The OpenAI-compatible pages call the same end "error".
+        "error": TaskState.FAILED,
+    }
+)
+
+
+class ManusContent(RemoteModel):
+    """One part of a message.
+
+    :param type: ``output_text`` or ``output_file``.
+    :param text: for a text.
+    :param file_url: for a file: a signed link that expires and that works for anyone who has it.
+    """
+
+    type: LenientStr = None
+    text: LenientStr = None
+    file_url: LenientStr = Field(default=None, alias="fileUrl", repr=False)
+    file_name: LenientStr = Field(default=None, alias="fileName")
+    mime_type: LenientStr = Field(default=None, alias="mimeType")
+
+
+class ManusMessage(RemoteModel):
+    """One message of a task's conversation.
+
+    :param role: ``user`` or ``assistant``.
+    """
+
+    id: LenientStr = None
+    status: LenientStr = None
+    role: LenientStr = None
+    type: LenientStr = None
+    content: Annotated[list[ManusContent], OrEmptyList()] = Field(default_factory=list)
+
+
+class ManusTask(RemoteModel):
+    """A Manus task.
+
+    :param id: Manus's id, 22 letters and digits today.
+    :param status: Manus's own word; :attr:`state` is what it means.
+    :param output: the whole conversation, oldest message first.
+    :param credit_usage: credits consumed so far; ``None`` until there are any.
+    :param metadata: holds ``task_title`` and ``task_url``; see :attr:`title` and :attr:`url`.
+    """
+
+    id: str = Field(min_length=1)
+    object: LenientStr = None
+    status: str = ""
+    created_at: Moment = None
+    updated_at: Moment = None
+    error: LenientStr = None
+    incomplete_details: LenientStr = None
+    instructions: LenientStr = None
+    max_output_tokens: LenientInt = None
+    model: LenientStr = None
+    metadata: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    output: Annotated[list[ManusMessage], OrEmptyList()] = Field(default_factory=list)
+    locale: LenientStr = None
+    credit_usage: LenientInt = None
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task stands."""
+        return MANUS_STATES.read(self.status)
+
+    @property
+    def title(self) -> str | None:
+        """What Manus calls the task."""
+        return _text(self.metadata.get("task_title"))
+
+    @property
+    def url(self) -> str | None:
+        """The task's page in the Manus app."""
+        return _text(self.metadata.get("task_url"))
+
+    def to_json(self, *, include_output: bool = False) -> dict[str, Any]:
+        """Return the task as a JSON object, with :attr:`state`, :attr:`title` and :attr:`url`.
+
+        :param include_output: also give the conversation. Links to files are left out even then: they are
+            signed, so whoever reads the XCom could open them, and they expire.
+        """
+        data = self.model_dump(mode="json", exclude={"output"})
+        data |= {"state": self.state.value, "title": self.title, "url": self.url}
+        if include_output:
+            data["output"] = [
+                message.model_dump(mode="json", exclude={"content": {"__all__": {"file_url"}}})
+                for message in self.output
+            ]
+        return data
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,17 @@
+"""Triggers of Manus waits. A deferred task stores this path: it must keep importing."""
+
+from __future__ import annotations
+
+from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.manus.service import MANUS
+
+__all__ = ["ManusTaskTrigger"]
+
+
+class ManusTaskTrigger(RemoteTaskTrigger):
+    """Waits for Manus tasks.
+
+    :class:`~remote_tasks_provider.bases.trigger.RemoteTaskTrigger` has the parameters.
+    """
+
+    service = MANUS

@@ -1,0 +1,1 @@
+"""Upstash QStash (https://upstash.com/docs/qstash): HTTP messages delivered with retries."""

@@ -1,0 +1,87 @@
+"""What QStash answers, typed, tolerant of the places where its own pages disagree.
+
+Schema: https://upstash.com/docs/qstash (v1 pages: *Get Task* and *Get Message Tasks*). Times are Unix
+milliseconds, ``0`` means never, and counts come as numbers from one endpoint and as strings from the other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from remote_tasks_provider.core.reading import LenientInt, LenientStr, Moment, RemoteModel
+from remote_tasks_provider.core.states import StateTable, TaskState
+
+__all__ = ["QSTASH_STATES", "QStashTask"]
+
+QSTASH_STATES = StateTable(
+    {
+        "created": TaskState.PENDING,
+        "planned": TaskState.PENDING,
+        "pending": TaskState.PENDING,
+        "active": TaskState.RUNNING,
+        "processing": TaskState.RUNNING,
+        # One attempt failed, more follow: not an end.
+        "error": TaskState.RUNNING,
+        "retrying": TaskState.RUNNING,
+        "retry": TaskState.RUNNING,
+        "delivered": TaskState.COMPLETED,
+        "completed": TaskState.COMPLETED,
+        "failed": TaskState.FAILED,
+        # The documentation and the vendor's own clients spell it differently.
+        "canceled": TaskState.CANCELLED,
+        "cancelled": TaskState.CANCELLED,
+    }
+)
+
+
+def _never_is_none(value: Any) -> Any:
+    return None if value in (0, "0", "") else value
+
+
+_Moment = Annotated[Moment, BeforeValidator(_never_is_none)]
+
+
+class QStashTask(RemoteModel):
+    """The delivery of one message to one destination.
+
+    :param status: QStash's own word, its field ``state``; :attr:`state` is what it means.
+    :param url: the destination.
+    :param error: the last failed attempt's text. A delivered task may still carry one.
+    :param max_retry: how often a failed attempt is repeated at most.
+    :param retried: how often it has been repeated so far.
+    """
+
+    task_id: str = Field(alias="taskId", min_length=1)
+    message_id: LenientStr = Field(default=None, alias="messageId")
+    status: str = Field(default="", alias="state")
+    url: LenientStr = None
+    error: LenientStr = None
+    max_retry: LenientInt = Field(default=None, alias="maxRetry")
+    retried: LenientInt = None
+    completed_at: _Moment = Field(default=None, alias="completedAt")
+    last_error_at: _Moment = Field(default=None, alias="lastErrorAt")
+    next_process_at: _Moment = Field(default=None, alias="nextProcessAt")
+    deadline: _Moment = None
+
+    @property
+    def state(self) -> TaskState:
+        """Where the delivery stands."""
+        return QSTASH_STATES.read(self.status)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the task as a JSON object with :attr:`state`; see :func:`public_url` for ``url``."""
+        data = self.model_dump(mode="json")
+        return data | {"state": self.state.value, "url": public_url(self.url)}
+
+
+def public_url(url: str | None) -> str | None:
+    """Return a destination without its user and query, which often hold a secret."""
+    if not url:
+        return None
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url.partition("?")[0]
+    host, slash, place = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{place}".partition("?")[0].partition("#")[0]

@@ -1,0 +1,70 @@
+"""Sensors that wait for QStash deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from remote_tasks_provider.bases.sensor import RemoteTaskSensor
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
+
+__all__ = ["QStashTaskSensor"]
+
+
+class QStashTaskSensor(RemoteTaskSensor):
+    """Waits until QStash tasks, the deliveries of a message, are delivered, failed or cancelled.
+
+    Returns one JSON object for one id, or a list of them in input order for several::
+
+        {"id": …, "state": "completed", "status": "delivered", "url": …, "error": …, "message_id": …,
+        "retried": …,
+         "max_retry": …, "title": null, "created_at": null, "updated_at": …, "credit_usage": null}
+
+    ``url`` is the destination without its query. A failed attempt is not the end: QStash repeats it, by
+    default three times over about 33 minutes (https://upstash.com/docs/qstash/features/retry), so give
+    ``timeout`` room.
+
+    :param remote_task_id: the QStash task's id, or a list of ids, all of which must end. Templated.
+    :param qstash_conn_id: the Airflow connection. Templated.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param raise_on_failure: fail without a retry when a delivery failed or was cancelled; otherwise succeed,
+        and let the next task branch on ``state``.
+    :param poke_interval: seconds between looks.
+    :param timeout: seconds from the first attempt's start until the sensor gives up.
+    :param soft_fail: skip instead of failing on ``timeout``.
+    :param max_poll_failures: looks in a row that may fail; then the last error is raised and ``retries``
+        apply.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
+    """
+
+    template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
+    trigger_class = QStashTaskTrigger
+    what = "QStash task"
+    ui_color = "#dff3ea"
+
+    def __init__(
+        self,
+        *,
+        remote_task_id: str | Iterable[str],
+        qstash_conn_id: str = QStashHook.default_conn_name,
+        deferrable: bool | None = None,
+        raise_on_failure: bool = True,
+        poke_interval: float = 15.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            remote_task_id=remote_task_id,
+            deferrable=deferrable,
+            raise_on_failure=raise_on_failure,
+            poke_interval=poke_interval,
+            **kwargs,
+        )
+        self.qstash_conn_id = qstash_conn_id
+
+    @cached_property
+    def hook(self) -> QStashHook:
+        """The hook for ``qstash_conn_id``."""
+        return QStashHook(self.qstash_conn_id)

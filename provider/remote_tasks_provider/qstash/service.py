@@ -1,0 +1,64 @@
+"""QStash as the core sees it: where it lives, how it authenticates, and how one of its tasks is looked at."""
+
+from __future__ import annotations
+
+from remote_tasks_provider.core.answers import Hint
+from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
+from remote_tasks_provider.core.errors import AuthenticationError
+from remote_tasks_provider.core.reading import one_line
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.qstash import api_v1, api_v2
+from remote_tasks_provider.qstash.models import QStashTask, public_url
+
+__all__ = ["QSTASH", "QStashExtras", "snapshot"]
+
+
+class QStashExtras(ConnectionExtras):
+    """The extras of a QStash connection."""
+
+
+def snapshot(task: QStashTask) -> TaskSnapshot:
+    """Return what ``task`` tells a wait: never a header, a body or a destination's query."""
+    return TaskSnapshot(
+        id=task.task_id,
+        state=task.state,
+        status=task.status,
+        url=public_url(task.url),
+        error=one_line(task.error, 1000) if task.error else None,
+        updated_at=task.completed_at or task.last_error_at,
+        details={"message_id": task.message_id, "retried": task.retried, "max_retry": task.max_retry},
+    )
+
+
+def _auth(token: str) -> tuple[str, str]:
+    # https://upstash.com/docs/qstash/api/authentication
+    return "Authorization", f"Bearer {token}"
+
+
+def _explain(status: int, message: str, endpoint: Endpoint) -> Hint | None:
+    regions = (
+        f"QStash's regions are separate: does the token of connection {endpoint.conn_id!r} belong to the "
+        f"region of its host, {endpoint.base_url}? (EU: https://qstash.upstash.io, "
+        "US: https://qstash-us-east-1.upstash.io)"
+    )
+    # https://upstash.com/docs/qstash/howto/multi-region
+    if status == 404 and "region" in message.casefold():
+        return Hint(regions, AuthenticationError)
+    if status == 401:
+        return Hint(f"Check the password (token) of connection {endpoint.conn_id!r}. {regions}")
+    if status == 404:
+        return Hint("Is the id right? QStash forgets what is over after some days.")
+    return None
+
+
+QSTASH = Service(
+    name="QStash",
+    default_base_url="https://qstash.upstash.io",
+    auth=_auth,
+    extras=QStashExtras,
+    get_task=api_v1.get_task,
+    snapshot=snapshot,
+    probe=api_v2.probe,
+    explain=_explain,
+)
