@@ -147,9 +147,9 @@ def _plain_text(response: Response) -> str:
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds the service asks to wait, or ``None``.
 
-    Reads ``Retry-After`` in seconds or as a date, see
-    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after, and QStash's ``Burst-RateLimit-Reset`` and ``RateLimit-Reset`` in Unix seconds
-    (https://upstash.com/docs/qstash/api/api-ratelimiting). The result is from 0 to an hour.
+    Reads ``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3), and QStash's ``Burst-RateLimit-Reset``
+    and ``RateLimit-Reset`` in Unix seconds (https://upstash.com/docs/qstash/api/api-ratelimiting).
+    The result is from 0 to an hour.
     """
     seconds = _retry_after_header(headers.get("retry-after"), now)
     if seconds is None:

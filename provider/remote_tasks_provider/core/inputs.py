@@ -61,7 +61,7 @@ def choices(value: Any, name: str, allowed: Iterable[str]) -> list[str]:
     """Return the words of ``value``, one or several, if each is one of ``allowed``; ``None`` gives none."""
     if value is None:
         return []
-    words = [value] if isinstance(value, str) else list(value)
+    words = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     known = list(allowed)
     return [choice(word, name, known) for word in words]
 

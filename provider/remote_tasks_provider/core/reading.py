@@ -21,6 +21,7 @@ __all__ = [
     "Moment",
     "OrEmptyDict",
     "OrEmptyList",
+    "OrEmptyStr",
     "Reader",
     "RemoteModel",
     "one_line",
@@ -48,6 +49,13 @@ class OrEmptyDict:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_default_schema(handler(source), default_factory=dict, on_error="default")
+
+
+class OrEmptyStr:
+    """Annotation: a text that is ``null`` or unreadable is read as empty."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default="", on_error="default")
 
 
 Moment = Annotated[AwareDatetime | None, _UnreadableIsNone()]

@@ -16,6 +16,7 @@ from remote_tasks_provider.core.reading import (
     Moment,
     OrEmptyDict,
     OrEmptyList,
+    OrEmptyStr,
     RemoteModel,
 )
 from remote_tasks_provider.core.states import StateTable, TaskState
@@ -76,7 +77,7 @@ class ManusTask(RemoteModel):
 
     id: str = Field(min_length=1)
     object: LenientStr = None
-    status: str = ""
+    status: Annotated[str, OrEmptyStr()] = ""
     created_at: Moment = None
     updated_at: Moment = None
     error: LenientStr = None

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from remote_tasks_provider.core.reading import LenientInt, LenientStr, Moment, RemoteModel
+from remote_tasks_provider.core.reading import LenientInt, LenientStr, Moment, OrEmptyStr, RemoteModel
 from remote_tasks_provider.core.states import StateTable, TaskState
 
 __all__ = ["QSTASH_STATES", "QStashTask"]
@@ -55,7 +55,7 @@ class QStashTask(RemoteModel):
 
     task_id: str = Field(alias="taskId", min_length=1)
     message_id: LenientStr = Field(default=None, alias="messageId")
-    status: str = Field(default="", alias="state")
+    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
     url: LenientStr = None
     error: LenientStr = None
     max_retry: LenientInt = Field(default=None, alias="maxRetry")

@@ -1,0 +1,50 @@
+"""Wait for a Manus task and branch in one operator, which uses no worker while it waits.
+
+Needs: the connection ``manus_default``, and a task to wait for (the sandbox has ``demo-fails``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# On Airflow 3 alone: from airflow.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from remote_tasks_provider.manus.operators import ManusTaskBranchOperator
+
+with DAG(
+    dag_id="example_branch_operator",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["example", "manus"],
+    params={"manus_task": Param("demo-fails", type="string")},
+) as dag:
+    # [START branch_operator]
+    decide = ManusTaskBranchOperator(
+        task_id="decide",
+        remote_task_id="{{ params.manus_task }}",
+        completed="publish",
+        failed="explain",
+        waiting="ask_a_colleague",
+        deferrable=True,
+        poll_interval=5,
+        timeout=2 * 60 * 60,
+    )
+    # [END branch_operator]
+
+    @task
+    def publish() -> None:
+        print("The agent is done.")
+
+    # The branch operator leaves what it learnt under the XCom key remote_task.
+    @task
+    def explain(record: dict[str, Any]) -> None:
+        print(f"The agent failed: {record['error']}")
+
+    @task
+    def ask_a_colleague(record: dict[str, Any]) -> None:
+        print(f"The agent waits for an answer at {record['url']}")
+
+    record = decide.output["remote_task"]
+    decide >> [publish(), explain(record), ask_a_colleague(record)]

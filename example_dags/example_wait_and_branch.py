@@ -1,0 +1,49 @@
+"""Wait for a Manus task and branch on its outcome with ``@task.branch``.
+
+``raise_on_failure=False`` lets the sensor succeed whatever the outcome, and leaves it in XCom for the branch.
+
+Needs: the connection ``manus_default``, and a task to wait for (the sandbox has ``demo-completes``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# On Airflow 3 alone: from airflow.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from remote_tasks_provider.manus.sensors import ManusTaskSensor
+
+with DAG(
+    dag_id="example_wait_and_branch",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["example", "manus"],
+    params={"manus_task": Param("demo-completes", type="string")},
+) as dag:
+    # [START wait_and_branch]
+    wait = ManusTaskSensor(
+        task_id="wait",
+        remote_task_id="{{ params.manus_task }}",
+        deferrable=True,
+        raise_on_failure=False,
+        poke_interval=5,
+        timeout=2 * 60 * 60,
+    )
+
+    @task.branch
+    def decide(outcome: dict[str, Any]) -> str:
+        return "publish" if outcome["state"] == "completed" else "explain"
+
+    # [END wait_and_branch]
+
+    @task
+    def publish(outcome: dict[str, Any]) -> None:
+        print(f"{outcome['title']} is done: {outcome['url']}")
+
+    @task
+    def explain(outcome: dict[str, Any]) -> None:
+        print(f"{outcome['title']} {outcome['state']}: {outcome['error']}")
+
+    decide(wait.output) >> [publish(wait.output), explain(wait.output)]

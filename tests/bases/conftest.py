@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.bases.history import Clock
+
+
+@pytest.fixture(autouse=True)
+def _connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    for vendor in ("manus", "qstash"):
+        connection = {
+            "conn_type": vendor,
+            "host": "http://127.0.0.1:9",
+            "password": "sk-t",
+            "extra": {"max_attempts": 1},
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{vendor.upper()}_DEFAULT", json.dumps(connection))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

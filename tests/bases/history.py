@@ -1,0 +1,187 @@
+"""A remote service whose answers are a function of time, and three ways to live through it.
+
+Everything is the provider's own code but the sockets and the clock: a fake transport answers from the history, and
+sleeping, rescheduling and deferring move one shared clock. What crosses a process border in Airflow (trigger arguments,
+the event) crosses JSON here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+
+from remote_tasks_provider.bases import hook as hook_module
+from remote_tasks_provider.bases import trigger as trigger_module
+from remote_tasks_provider.bases import waiting as waiting_module
+from remote_tasks_provider.bases.compat import AirflowRescheduleException
+from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
+from remote_tasks_provider.core.messages import Request, Response
+
+START = 1_780_000_000.0
+
+Answer = Callable[[float], Any]
+"""Seconds since the start → a status word, an HTTP status, a whole JSON object, or an exception."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.now += seconds
+
+
+class Service:
+    """Answers ``GET /v1/tasks/<id>`` from each task's history."""
+
+    def __init__(self, clock: Clock, histories: Mapping[str, Answer]) -> None:
+        self.clock = clock
+        self.histories = histories
+        self.asked: list[tuple[str, float]] = []
+
+    def reply(self, request: Request) -> Response:
+        task_id = request.path.rpartition("/")[2]
+        at = self.clock.now - START
+        self.asked.append((task_id, at))
+        answer = self.histories[task_id](at)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, int):
+            return _json(answer, {"code": 2, "message": f"status {answer}"})
+        if isinstance(answer, str):
+            answer = {"id": task_id, "status": answer}
+            if answer["status"] in ("failed", "error"):
+                answer["error"] = "the agent gave up"
+        return _json(200, answer)
+
+
+def _json(status: int, body: Any) -> Response:
+    headers = {"content-type": "application/json"}
+    if status == 429:
+        headers["retry-after"] = "50"
+    return Response(status, headers, json.dumps(body).encode())
+
+
+class TaskInstance:
+    """What the provider uses of Airflow's task instance."""
+
+    dag_id, run_id, task_id, map_index = "dag", "run", "wait", -1
+    max_tries = 0
+
+    def __init__(self, clock: Clock) -> None:
+        self.xcoms: dict[str, Any] = {}
+        self.start_date = datetime.fromtimestamp(clock.now, UTC)
+        self.first_reschedule: datetime | None = None
+
+    def xcom_push(self, key: str, value: Any, **_: Any) -> None:
+        json.dumps(value)
+        self.xcoms[key] = value
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+def install(monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer]) -> Service:
+    """Put the fake transport and clock in place of the real ones."""
+    service = Service(clock, histories)
+
+    class Transport:
+        def __init__(self, endpoint: Any) -> None:
+            pass
+
+        def send(self, request: Request) -> Response:
+            return service.reply(request)
+
+        def close(self) -> None:
+            pass
+
+    class AsyncTransport(Transport):
+        async def send(self, request: Request) -> Response:  # type: ignore[override]
+            return service.reply(request)
+
+        async def aclose(self) -> None:
+            pass
+
+    monkeypatch.setattr(hook_module, "RequestsTransport", Transport)
+    monkeypatch.setattr(trigger_module, "HttpxTransport", AsyncTransport)
+    monkeypatch.setattr(waiting_module, "time", SimpleNamespace(time=clock.time, sleep=clock.sleep))
+    monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "_now", staticmethod(clock.time))
+    monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "_sleep", staticmethod(clock.asleep))
+    return service
+
+
+def live_through(make: Callable[..., Any], mode: str, clock: Clock) -> tuple[str, Any]:
+    """Run the sensor or operator that ``make`` makes in ``mode``; return how it ended and with what."""
+    ti = TaskInstance(clock)
+    context: dict[str, Any] = {"ti": ti}
+    try:
+        return "success", _run(make, mode, clock, context)
+    except AirflowSkipException as error:
+        return "skipped", str(error)
+    except AirflowSensorTimeout as error:
+        return "timeout", str(error)
+    except AirflowFailException as error:
+        return "failed", f"{type(error.__cause__).__name__}: {error}"
+    except AirflowTaskTimeout as error:
+        return "attempt timeout", str(error)
+    except RemoteTaskError as error:
+        return "retryable", f"{type(error).__name__}: {error}"
+
+
+def _run(make: Callable[..., Any], mode: str, clock: Clock, context: Any) -> Any:
+    while True:
+        task = make(mode)
+        try:
+            return task.execute(context)
+        except AirflowRescheduleException as again:
+            ti = context["ti"]
+            ti.first_reschedule = ti.first_reschedule or ti.start_date
+            clock.now = again.reschedule_date.timestamp()
+        except TaskDeferred as deferral:
+            event = run_trigger(deferral.trigger)
+            return make(mode).resume_execution(deferral.method_name, {"event": event}, context)
+
+
+def run_trigger(trigger: Any) -> Any:
+    """Send ``trigger`` through JSON, as Airflow does, run it, and send its event back the same way."""
+    path, kwargs = trigger.serialize()
+    revived = type(trigger)(**json.loads(json.dumps(kwargs)))
+    assert path == f"{type(trigger).__module__}.{type(trigger).__name__}"
+
+    async def first_event() -> Any:
+        return [event async for event in revived.run()]
+
+    (event,) = asyncio.run(first_event())
+    return json.loads(json.dumps(event.payload))
+
+
+def timeline(*steps: tuple[float, Any]) -> Answer:
+    """Return a history from ``(from second, answer)`` steps."""
+
+    def answer(at: float) -> Any:
+        return [what for since, what in steps if since <= at][-1]
+
+    return answer
+
+
+def no_answer() -> TransportError:
+    return TransportError("the connection was reset")

@@ -1,0 +1,236 @@
+"""What a deferral carries, what survives a restart, and how a wait ends when the triggerer could not end it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
+
+from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.manus.sensors import ManusTaskSensor
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
+from tests.bases.history import START, Clock, TaskInstance, install, live_through, run_trigger, timeline
+
+
+def deferral_of(sensor: ManusTaskSensor, context: dict[str, Any]) -> TaskDeferred:
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context)
+    return deferred.value
+
+
+def waiting_sensor(**arguments: Any) -> ManusTaskSensor:
+    arguments = {"poke_interval": 30, "timeout": 1000, "deferrable": True, **arguments}
+    return ManusTaskSensor(task_id="wait", remote_task_id="a", **arguments)
+
+
+class TestWhatIsStored:
+    @pytest.mark.parametrize("kind", [ManusTaskTrigger, QStashTaskTrigger])
+    def test_every_argument_of_the_trigger_survives_a_round_trip(self, kind: type[RemoteTaskTrigger]) -> None:
+        arguments = {
+            "conn_id": "c",
+            "remote_task_ids": ["a", "b"],
+            "poll_interval": 7.5,
+            "started_at": START,
+            "deadline": START + 10,
+            "execution_deadline": START + 20,
+            "on_waiting": "return",
+            "max_poll_failures": 3,
+            "not_found_grace": 4.0,
+            "max_poll_interval": 60.0,
+            "first_look_at": START + 1,
+            "memory": {"a": {"failures": 2, "missing_since": None}},
+        }
+
+        path, stored = kind(**arguments).serialize()
+
+        assert stored == arguments
+        assert json.loads(json.dumps(stored)) == stored
+        assert path == f"{kind.__module__}.{kind.__name__}"
+
+    def test_three_arguments_are_enough(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (20, "completed"))})
+
+        event = run_trigger(
+            ManusTaskTrigger(conn_id="manus_default", remote_task_ids=["a"], poll_interval=15)
+        )
+
+        assert event["records"]["a"]["state"] == "completed"
+
+    def test_no_key_is_stored_and_the_first_look_was_the_workers(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        service = install(monkeypatch, clock, {"a": timeline((0, "running"))})
+
+        deferral = deferral_of(waiting_sensor(), {"ti": TaskInstance(clock)})
+
+        assert service.asked == [("a", 0.0)]
+        assert "sk-t" not in repr(deferral.trigger.serialize())
+        assert deferral.method_name == "execute_complete"
+        assert deferral.timeout == timedelta(seconds=1000, minutes=5)
+
+
+class TestRestarts:
+    def test_a_restarted_triggerer_keeps_the_deadline(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        deferral = deferral_of(waiting_sensor(), {"ti": TaskInstance(clock)})
+        _, stored = deferral.trigger.serialize()
+
+        clock.now = START + 700
+        event = run_trigger(ManusTaskTrigger(**json.loads(json.dumps(stored))))
+
+        assert event["timed_out"] == "timeout"
+        assert clock.now == START + 1000
+
+    def test_a_cancelled_trigger_closes_its_connections(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        from remote_tasks_provider.bases import trigger as module
+
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        closed: list[bool] = []
+
+        class Watched(module.HttpxTransport):  # type: ignore[misc,name-defined]
+            async def aclose(self) -> None:
+                closed.append(True)
+
+        monkeypatch.setattr(module, "HttpxTransport", Watched)
+
+        async def cancel_while_it_waits() -> None:
+            trigger = ManusTaskTrigger(conn_id="manus_default", remote_task_ids=["a"], poll_interval=5)
+            started = asyncio.Event()
+
+            async def sleep(_: float) -> None:
+                started.set()
+                await asyncio.Event().wait()
+
+            trigger._sleep = sleep  # type: ignore[method-assign,assignment]
+            waiting = asyncio.ensure_future(anext(trigger.run()))
+            await started.wait()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+        asyncio.run(cancel_while_it_waits())
+
+        assert closed == [True]
+
+
+class TestAirflowsOwnTimeouts:
+    def test_execution_timeout_ends_a_deferred_attempt(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+
+        def make(_: str) -> ManusTaskSensor:
+            return waiting_sensor(execution_timeout=timedelta(seconds=100), soft_fail=True)
+
+        end, text = live_through(make, "deferrable", clock)
+
+        assert (end, clock.now - START) == ("attempt timeout", 100)
+        assert "execution_timeout" in text
+
+    @pytest.mark.parametrize(
+        ("soft_fail", "expected"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)]
+    )
+    def test_a_deferral_that_no_triggerer_ended_is_a_timeout(
+        self, soft_fail: bool, expected: type[Exception]
+    ) -> None:
+        sensor = waiting_sensor(soft_fail=soft_fail)
+
+        with pytest.raises(expected, match="no triggerer"):
+            sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+    @pytest.mark.parametrize("soft_fail", [False, True])
+    def test_a_crashed_trigger_is_a_failure_even_under_soft_fail(self, soft_fail: bool) -> None:
+        sensor = waiting_sensor(soft_fail=soft_fail)
+
+        with pytest.raises(Exception, match="Trigger failure") as crash:
+            sensor.resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["Boom"]}, {})
+
+        assert not isinstance(crash.value, AirflowSkipException)
+
+    @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "done"])
+    def test_an_event_of_another_shape_fails_with_advice(self, event: Any) -> None:
+        with pytest.raises(AirflowFailException, match="clear the task"):
+            waiting_sensor().resume_execution("execute_complete", {"event": event}, {})
+
+
+class TestTheDeadlineCountsFromTheFirstAttempt:
+    class Store(dict[str, Any]):
+        def set(self, key: str, value: Any) -> None:
+            self[key] = json.loads(json.dumps(value))
+
+    def end_of(self, clock: Clock, context: dict[str, Any], **arguments: Any) -> float:
+        deferral = deferral_of(waiting_sensor(retries=2, **arguments), context)
+        return float(deferral.trigger.deadline) - START
+
+    def test_a_retry_does_not_move_it(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        ti, store = TaskInstance(clock), self.Store()
+        ti.max_tries = 2
+        first = self.end_of(clock, {"ti": ti, "task_state_store": store})
+        clock.now += 400
+
+        assert (first, self.end_of(clock, {"ti": ti, "task_state_store": store})) == (1000, 1000)
+
+    def test_a_cleared_task_begins_anew(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        ti, store = TaskInstance(clock), self.Store()
+        ti.max_tries = 2
+        self.end_of(clock, {"ti": ti, "task_state_store": store})
+        clock.now += 400
+        ti.max_tries = 5
+
+        assert self.end_of(clock, {"ti": ti, "task_state_store": store}) == 1400
+
+    def test_without_a_store_it_counts_from_this_attempt(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        clock.now += 400
+
+        assert self.end_of(clock, {"ti": TaskInstance(clock)}) == 1400
+
+    def test_the_execution_deadline_counts_from_the_attempts_start(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        ti = TaskInstance(clock)
+        ti.start_date = datetime.fromtimestamp(START - 40, UTC)
+
+        deferral = deferral_of(waiting_sensor(execution_timeout=timedelta(seconds=100)), {"ti": ti})
+
+        assert deferral.trigger.execution_deadline == START + 60
+
+
+class TestBadConnections:
+    def test_a_connection_that_broke_while_deferred_fails_the_task(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        context = {"ti": TaskInstance(clock)}
+        deferral = deferral_of(waiting_sensor(), context)
+        broken = {"conn_type": "manus", "host": "http://manus.example", "password": "sk-t"}
+        monkeypatch.setenv("AIRFLOW_CONN_MANUS_DEFAULT", json.dumps(broken))
+
+        event = run_trigger(deferral.trigger)
+
+        with pytest.raises(AirflowFailException, match="'manus_default', field host: uses http://"):
+            waiting_sensor().resume_execution("execute_complete", {"event": event}, context)
+
+    def test_a_missing_connection_in_the_triggerer_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        event = run_trigger(ManusTaskTrigger(conn_id="nowhere", remote_task_ids=["a"], poll_interval=1))
+
+        assert "nowhere" in event["errors"]["a"]["message"]

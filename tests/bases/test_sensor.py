@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.manus.sensors import ManusTaskSensor
+from remote_tasks_provider.qstash.sensors import QStashTaskSensor
+from tests.bases.history import Clock, TaskInstance, install, live_through, timeline
+
+
+class TestInput:
+    @pytest.mark.parametrize("bad", ["", " ", None, "None", "a\n", "..", ["a", ""], 5])
+    def test_an_id_that_cannot_be_one_is_refused_before_any_request(
+        self, bad: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        service = install(monkeypatch, clock, {})
+
+        with pytest.raises(ValueError, match="remote_task_id"):
+            ManusTaskSensor(task_id="wait", remote_task_id=bad).execute({"ti": TaskInstance(clock)})
+
+        assert service.asked == []
+
+    def test_an_unknown_on_waiting_names_the_words(self, clock: Clock) -> None:
+        with pytest.raises(ValueError, match="on_waiting is 'ask'; it must be one of wait, return, fail"):
+            ManusTaskSensor(task_id="wait", remote_task_id="a", on_waiting="ask").execute(  # type: ignore[arg-type]
+                {"ti": TaskInstance(clock)}
+            )
+
+    @pytest.mark.parametrize("arguments", [{"max_poll_failures": 0}, {"not_found_grace": -1}])
+    def test_numbers_out_of_range_are_named(self, arguments: dict[str, Any], clock: Clock) -> None:
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            ManusTaskSensor(task_id="wait", remote_task_id="a", **arguments).execute(
+                {"ti": TaskInstance(clock)}
+            )
+
+
+class TestSettings:
+    def test_deferrable_follows_airflows_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert ManusTaskSensor(task_id="wait", remote_task_id="a").deferrable is False
+
+        monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "true")
+
+        assert ManusTaskSensor(task_id="wait", remote_task_id="a").deferrable is True
+        assert ManusTaskSensor(task_id="wait", remote_task_id="a", deferrable=False).deferrable is False
+
+    def test_growing_pauses_without_a_bound_grow_up_to_the_timeout(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        service = install(monkeypatch, clock, {"a": timeline((0, "running"))})
+
+        def make(_: str) -> ManusTaskSensor:
+            return ManusTaskSensor(
+                task_id="wait",
+                remote_task_id="a",
+                poke_interval=timedelta(seconds=10),
+                exponential_backoff=True,
+                timeout=1000,
+            )
+
+        live_through(make, "poke", clock)
+
+        assert [at for _, at in service.asked] == [0, 10, 20, 40, 80, 160, 320, 640, 1000]
+
+
+class TestWhatTheTaskLeaves:
+    def test_the_link_is_pushed_with_the_first_look_that_knows_it(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        page = "https://manus.im/app/a"
+        answer = {"id": "a", "metadata": {"task_url": page, "task_title": "T"}}
+        install(
+            monkeypatch,
+            clock,
+            {"a": timeline((0, {**answer, "status": "running"}), (60, {**answer, "status": "completed"}))},
+        )
+        ti = TaskInstance(clock)
+
+        result = ManusTaskSensor(task_id="wait", remote_task_id="a").execute({"ti": ti})
+
+        assert ti.xcoms == {"remote_task_url": page}
+        assert (result["url"], result["title"]) == (page, "T")
+
+    def test_a_qstash_record_hides_the_destinations_query(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        delivery = {
+            "taskId": "a", "state": "delivered", "messageId": "m", "retried": "1", "maxRetry": 3,
+            "url": "https://user:pw@example.com/in?token=hush",
+        }  # fmt: skip
+        install(monkeypatch, clock, {"a": lambda at: delivery})
+
+        result = QStashTaskSensor(task_id="wait", remote_task_id="a").execute({"ti": TaskInstance(clock)})
+
+        assert result["url"] == "https://example.com/in"
+        assert (result["state"], result["message_id"], result["retried"]) == ("completed", "m", 1)

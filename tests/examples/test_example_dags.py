@@ -1,0 +1,99 @@
+"""Each example DAG does what its docstring says, really run by Airflow against the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.sandbox import SandboxServer
+from remote_tasks_provider.sandbox.demo import seed_demo
+from tests.system.demo import connections
+from tests.system.standalone import clean_environment, migrated_database
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "example_dags"
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Run all examples in one process, as starting Airflow takes longer than running them."""
+    home = tmp_path_factory.mktemp("airflow")
+    shutil.copy(migrated_database(), home / "airflow.db")
+    params = {
+        "example_fetch_and_list": {"folder": f"file://{home}/lists"},
+        "example_wait_and_branch": {},
+        "example_branch_operator": {},
+        "example_mapped_deliveries": {},
+    }
+    with SandboxServer() as server:
+        seed_demo(server.sandbox, seconds=4)
+        server.sandbox.manus.add_task("old", [("failed", None)], error="no")
+        found = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections(server).items()}
+        answer = subprocess.run(
+            [sys.executable, "-m", "tests.examples.run_dags"]
+            + [
+                part
+                for name, conf in params.items()
+                for part in (str(EXAMPLES / f"{name}.py"), json.dumps(conf))
+            ],
+            env={
+                **clean_environment(),
+                **found,
+                "AIRFLOW_HOME": str(home),
+                "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            },
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    results = {run["dag_id"]: run for run in json.loads(answer.stdout.strip().splitlines()[-1])}
+    yield {"home": home, "log": answer.stdout + answer.stderr, **results}
+
+
+def test_every_example_is_run(runs: dict[str, Any]) -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == runs.keys() - {"home", "log"}
+
+
+def test_fetch_and_list_writes_the_long_list_to_a_file(runs: dict[str, Any]) -> None:
+    assert runs["example_fetch_and_list"]["state"] == "success", runs["log"]
+    (file,) = (runs["home"] / "lists").iterdir()
+    ids = [json.loads(line)["id"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert {"demo-completes", "demo-fails", "old"} <= set(ids)
+
+
+def test_wait_and_branch_publishes_what_completed(runs: dict[str, Any]) -> None:
+    run = runs["example_wait_and_branch"]
+    assert run["tasks"]["publish"] == ["success"], runs["log"]
+    assert run["tasks"]["explain"] == ["skipped"]
+
+
+def test_the_branch_operator_explains_what_failed(runs: dict[str, Any]) -> None:
+    run = runs["example_branch_operator"]
+    assert run["tasks"]["explain"] == ["success"], runs["log"]
+    assert run["tasks"]["publish"] == run["tasks"]["ask_a_colleague"] == ["skipped"]
+
+
+def test_each_delivery_has_its_own_sensor(runs: dict[str, Any]) -> None:
+    run = runs["example_mapped_deliveries"]
+    assert run["tasks"]["wait"] == ["success"] * 3, runs["log"]
+    assert run["tasks"]["report"] == ["success"]
+
+
+def test_no_key_is_in_any_log_or_in_the_database(runs: dict[str, Any]) -> None:
+    database = (runs["home"] / "airflow.db").read_bytes()
+    for secret in ("sk-sandbox", "sandbox-token"):
+        assert secret not in runs["log"]
+        assert secret.encode() not in database
