@@ -1,8 +1,8 @@
 """A remote service whose answers are a function of time, and three ways to live through it.
 
-Everything is the provider's own code but the sockets and the clock: a fake transport answers from the history, and
-sleeping, rescheduling and deferring move one shared clock. What crosses a process border in Airflow (trigger arguments,
-the event) crosses JSON here.
+Everything is the provider's own code but the sockets and the clock: a fake transport answers from the
+history, and sleeping, rescheduling and deferring move one shared clock. What crosses a process border in
+Airflow (trigger arguments, the event) crosses JSON here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a deferral carries, what survives a restart, and how a wait ends when the triggerer could not end it."""
+"""What a deferral carries, what survives a restart, and a wait that the triggerer could not end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    AirflowTaskTimeout,
     TaskDeferred,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -194,7 +194,7 @@ def test_the_looks_come_at_the_same_moments_in_every_mode(name: str, monkeypatch
 
 
 class TestSeveralTasks:
-    HISTORIES = {
+    HISTORIES: ClassVar[dict[str, Any]] = {
         "a": timeline((0, "running"), (40, "completed")),
         "b": timeline((0, "running"), (200, "failed")),
         "c": timeline((0, "pending"), (100, "running"), (300, "completed")),
