@@ -1,0 +1,83 @@
+"""One call to an emulated API and its answer, as plain data.
+
+The emulated APIs are ordinary functions from one to the other; only ``app`` knows about ASGI and sockets.
+Imports nothing of the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+__all__ = ["Answer", "Call", "dump_json", "json_answer"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request to an emulated API.
+
+    :param vendor: ``manus`` or ``qstash``, the first part of the path
+    :param method: upper-case method
+    :param path: decoded path, with the vendor's prefix
+    :param segments: path parts after the vendor, each decoded on its own, so an id may hold a slash
+    :param query: decoded pairs in their order, empty values kept
+    :param headers: lower-case name to value; of repeated headers the last one
+    """
+
+    vendor: str
+    method: str
+    path: str
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+
+    @classmethod
+    def from_scope(cls, scope: MutableMapping[str, Any]) -> Call:
+        """Read a call from an ASGI HTTP scope."""
+        # ``path`` is decoded as a whole, which would turn the %2F inside an id into a separator.
+        raw = scope.get("raw_path") or scope["path"].encode()
+        parts = [unquote(part) for part in raw.decode("latin-1").split("/")[1:]]
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        return cls(parts[0], scope["method"], scope["path"], tuple(parts[1:]), tuple(query), headers)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the call asks for a list of tasks."""
+        return self.segments[-1:] == ("tasks",)
+
+    @property
+    def target(self) -> str | None:
+        """Return the id in the path: a task's, or the message's whose tasks are listed."""
+        return self.segments[2] if len(self.segments) > 2 else None
+
+    def values(self, *names: str) -> list[str]:
+        """Return the values of all query parameters with one of ``names``."""
+        return [value for name, value in self.query if name in names]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: status, body and headers (``content-type`` is set on its own)."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def dump_json(value: Any) -> bytes:
+    """Write JSON without blanks, as both vendors do."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """Wrap ``value`` as a JSON answer."""
+    return Answer(status, dump_json(value), headers=headers or {})

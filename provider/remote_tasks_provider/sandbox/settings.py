@@ -1,0 +1,114 @@
+"""The switches of the sandbox: accepted keys, QStash's region and cursor quirks, the vendors' rate limits.
+
+Imports nothing of the sandbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+__all__ = ["RATE_LIMITED_ENDPOINTS", "Settings"]
+
+RATE_LIMITED_ENDPOINTS = ("manus.list", "manus.get", "qstash.task", "qstash.message_tasks", "qstash.logs")
+
+_CURSOR_ENDS = ("absent", None, 0, "0", "")
+_STRING_FIELDS = ("maxRetry", "retried", "lastErrorAt")
+
+
+@dataclass
+class Settings:
+    """Switches that may be changed while the sandbox runs.
+
+    :param manus_key: the one key accepted in the header ``API_KEY``
+    :param qstash_token: the one token accepted as ``Authorization: Bearer``
+    :param wrong_region: ``True`` lets every QStash call answer 404 "user not found in this region"
+    :param region: the region named in that answer
+    :param cursor_end: how the last page of message tasks spells its cursor: ``"absent"``, ``None`` (JSON
+        ``null``), ``0``, ``"0"`` or ``""``
+    :param qstash_string_fields: fields of the single QStash task sent as strings
+    :param rate_limits: calls per minute, by endpoint name (one of ``RATE_LIMITED_ENDPOINTS``); an endpoint
+        that is not named has no limit
+    :param rate_limit_retry_after: ``True`` adds ``Retry-After`` to a 429 of those limits; neither vendor
+        documents it
+    :param file_url_seconds: how long the address of an output file works
+    """
+
+    manus_key: str = "sk-sandbox"
+    qstash_token: str = "sandbox-token"  # noqa: S105 - the sandbox's own, published default
+    wrong_region: bool = False
+    region: str = "eu-central-1"
+    cursor_end: str | int | None = "absent"
+    qstash_string_fields: tuple[str, ...] = _STRING_FIELDS
+    rate_limits: dict[str, int] = field(default_factory=dict)
+    rate_limit_retry_after: bool = False
+    file_url_seconds: float = 3600.0
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Change several settings, all or none.
+
+        :param changes: setting name to new value
+        :raises ValueError: for an unknown name or a value of the wrong kind
+        """
+        known = {item.name for item in fields(self)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise ValueError(f"unknown settings {unknown}; known are {sorted(known)}")
+        checked = {name: _CHECKS[name](name, value) for name, value in changes.items()}
+        for name, value in checked.items():
+            setattr(self, name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is a text that is not empty")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is true or false")  # noqa: TRY004 - a wrong value in JSON, answered with 400
+    return value
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ValueError(f"{name} is a number above 0")
+    return float(value)
+
+
+def _cursor_end(name: str, value: Any) -> str | int | None:
+    # ``True == 1`` and ``0 == False`` in Python; only a real 0 may mean the number.
+    if isinstance(value, bool) or value not in _CURSOR_ENDS:
+        raise ValueError(f'{name} is one of "absent", null, 0, "0", ""')
+    return value  # type: ignore[no-any-return]  # narrowed by the membership test above
+
+
+def _string_fields(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not set(value) <= set(_STRING_FIELDS):
+        raise ValueError(f"{name} is a list of some of {list(_STRING_FIELDS)}")
+    return tuple(value)
+
+
+def _rate_limits(name: str, value: Any) -> dict[str, int]:
+    if not isinstance(value, Mapping) or not set(value) <= set(RATE_LIMITED_ENDPOINTS):
+        raise ValueError(
+            f"{name} maps endpoints, some of {list(RATE_LIMITED_ENDPOINTS)}, to calls per minute"
+        )
+    if any(isinstance(calls, bool) or not isinstance(calls, int) or calls < 0 for calls in value.values()):
+        raise ValueError(f"{name} counts calls per minute in whole numbers from 0 on")
+    return dict(value)
+
+
+_CHECKS: dict[str, Any] = {
+    "manus_key": _text,
+    "qstash_token": _text,
+    "wrong_region": _flag,
+    "region": _text,
+    "cursor_end": _cursor_end,
+    "qstash_string_fields": _string_fields,
+    "rate_limits": _rate_limits,
+    "rate_limit_retry_after": _flag,
+    "file_url_seconds": _positive,
+}

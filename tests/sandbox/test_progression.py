@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from remote_tasks_provider.sandbox.clock import ManualClock, WallClock
+from remote_tasks_provider.sandbox.progression import Timeline, parse_script
+
+
+class TestScript:
+    def test_every_spelling_of_a_step_is_understood(self):
+        raw = ["a", ["b"], ("c", 1), {"status": "d", "seconds": 2}, {"status": "e"}]
+        assert parse_script(raw) == (("a", None), ("b", None), ("c", 1.0), ("d", 2.0), ("e", None))
+
+    @pytest.mark.parametrize(
+        "raw", [[], "a", [""], [[]], [None], [["a", "1"]], [["a", True]], [["a", 1, 2]]], ids=str
+    )
+    def test_anything_else_is_refused(self, raw):
+        with pytest.raises(ValueError, match=r"step|script"):
+            parse_script(raw)
+
+
+class TestTimeline:
+    def test_a_step_without_length_is_passed_but_remembered(self):
+        timeline = Timeline([("running", 0), ("completed", None)], now=100.0)
+        assert timeline.word(100.0) == "completed"
+        assert timeline.visited(timeline.index(100.0)) == [(100.0, "running"), (100.0, "completed")]
+
+    def test_the_first_status_may_have_begun_earlier(self):
+        timeline = Timeline([("running", 5), ("completed", None)], now=100.0, began_at=40.0)
+        assert timeline.since(100.0) == 40.0
+        assert timeline.next_change(100.0) == 105.0
+
+    def test_a_new_script_forgets_what_was_to_come(self):
+        timeline = Timeline([("running", 5), ("completed", None)], now=100.0)
+        timeline.run([("pending", None)], 102.0)
+        assert timeline.word(200.0) == "pending"
+        assert timeline.next_change(200.0) is None
+
+    def test_a_bad_script_changes_nothing(self):
+        timeline = Timeline([("running", 5), ("completed", None)], now=100.0)
+        with pytest.raises(ValueError, match="last one"):
+            timeline.run([("a", None), ("b", None)], 101.0)
+        assert timeline.word(105.0) == "completed"
+
+    def test_by_reads_the_seconds_mean_nothing(self):
+        timeline = Timeline([("running", None), ("completed", 1)], now=100.0, advance_after_reads=1)
+        assert (timeline.word(999.0), timeline.next_word(999.0), timeline.reads_left()) == (
+            "running",
+            "completed",
+            1,
+        )
+        timeline.note_read(999.0)
+        assert (timeline.word(999.0), timeline.next_word(999.0), timeline.reads_left()) == (
+            "completed",
+            None,
+            None,
+        )
+
+
+class TestClock:
+    def test_a_wall_clock_can_be_advanced_and_set_right_again(self):
+        clock = WallClock()
+        began = clock.now()
+        clock.advance(3600)
+        assert 3600 <= clock.now() - began < 3660
+        clock.reset()
+        assert clock.now() - began < 60
+
+    @pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+    def test_time_goes_forward_by_finite_steps(self, seconds):
+        with pytest.raises(ValueError, match="forward"):
+            ManualClock().advance(seconds)
