@@ -1,7 +1,7 @@
 """Runs DAG files one after the other with ``dag.test()`` and prints what came of them as one JSON object.
 
-A program of its own, because a DAG run wants an Airflow home and database of its own. Arguments: pairs of a DAG file
-and a JSON object, the run's params.
+A program of its own, because a DAG run wants an Airflow home and database of its own. Arguments: pairs of a
+DAG file and a JSON object, the run's params.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from airflow.providers.common.compat.sdk import DAG
 def run(path: str, params: dict[str, Any]) -> dict[str, Any]:
     """Run the DAG in the file ``path``; return its state and each task instance's state."""
     spec = importlib.util.spec_from_file_location("example", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     dag: DAG = module.dag
@@ -30,4 +31,6 @@ def run(path: str, params: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     files, confs = sys.argv[1::2], sys.argv[2::2]
-    print(json.dumps([run(path, json.loads(conf)) for path, conf in zip(files, confs, strict=True)]))
+    sys.stdout.write(
+        json.dumps([run(path, json.loads(conf)) for path, conf in zip(files, confs, strict=True)])
+    )

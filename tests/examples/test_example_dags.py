@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ EXAMPLES = ROOT / "example_dags"
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Run all examples in one process, as starting Airflow takes longer than running them."""
     home = tmp_path_factory.mktemp("airflow")
     shutil.copy(migrated_database(), home / "airflow.db")
@@ -60,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     results = {run["dag_id"]: run for run in json.loads(answer.stdout.strip().splitlines()[-1])}
-    yield {"home": home, "log": answer.stdout + answer.stderr, **results}
+    return {"home": home, "log": answer.stdout + answer.stderr, **results}
 
 
 def test_every_example_is_run(runs: dict[str, Any]) -> None:

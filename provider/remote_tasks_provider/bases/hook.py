@@ -27,6 +27,13 @@ class RemoteTaskHook(BaseHook):
     service: ClassVar[Service[Any]]
     manifest: ClassVar[Manifest]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Airflow below 3.2 sees a form method only in the hook's own namespace, not in its base's.
+        for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
+            if name not in vars(cls):
+                setattr(cls, name, vars(RemoteTaskHook)[name])
+
     def __init__(self, conn_id: str) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -83,14 +90,14 @@ class RemoteTaskHook(BaseHook):
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
         from wtforms import StringField
-        from wtforms.validators import AnyOf, Optional
+        from wtforms.validators import any_of, optional
 
         return {
             name: StringField(
                 lazy_gettext(item.label),
                 widget=BS3TextFieldWidget(),
                 description=item.description,
-                validators=[Optional(), *([AnyOf(item.schema["enum"])] if "enum" in item.schema else [])],
+                validators=[optional(), *([any_of(item.schema["enum"])] if "enum" in item.schema else [])],
             )
             for name, item in cls.manifest.all_fields.items()
         }

@@ -82,7 +82,7 @@ class Manifest:
     @property
     def hidden_fields(self) -> list[str]:
         """Airflow's own fields that mean nothing here."""
-        return ["login", "port", "schema", "extra"]
+        return ["login", "schema", "extra"]
 
     @property
     def relabeling(self) -> dict[str, str]:
@@ -92,7 +92,9 @@ class Manifest:
     @property
     def placeholders(self) -> dict[str, str]:
         """What an empty field shows."""
-        return {"host": self.default_host, "password": f"the {self.key_label} alone"}
+        # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0 for an
+        # empty port, finds that it differs from the stored one, and then wants the password again.
+        return {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}
 
     def connection_type(self) -> dict[str, Any]:
         """Return the entry of ``connection-types`` in the provider info."""

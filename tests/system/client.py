@@ -1,0 +1,256 @@
+"""A small client for Airflow's REST API (v2, Airflow 3.x): what a test needs to watch a run and to interfere.
+
+It knows HTTP only, nothing about the processes behind it; `standalone.py` starts those.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+T = TypeVar("T")
+
+FINISHED = frozenset({"success", "failed"})
+
+
+class AirflowApiError(RuntimeError):
+    """Airflow's API refused a call; the message holds the call, the status and the start of the body."""
+
+
+@dataclass(frozen=True)
+class TaskInstance:
+    """One task instance as the API shows it now."""
+
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int
+    start_date: str | None
+    end_date: str | None
+    duration: float | None
+
+
+def eventually(
+    probe: Callable[[], T | None],
+    *,
+    within: float,
+    what: str,
+    every: float = 0.3,
+    give_up: Callable[[], None] = lambda: None,
+) -> T:
+    """Return the first answer of ``probe`` that is not None.
+
+    :param within: seconds until it raises `TimeoutError`, which names ``what``.
+    :param give_up: called between probes; raises when waiting longer makes no sense.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        answer = probe()
+        if answer is not None:
+            return answer
+        give_up()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {within:g} s")
+        time.sleep(every)
+
+
+class AirflowClient:
+    """Talks to one Airflow as its administrator.
+
+    :param url: base URL of the API server, without ``/api/v2``.
+    :param username: a user of the simple auth manager.
+    :param password: that user's password; exchanged for a token at the first call that needs one.
+    """
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url
+        self._credentials = {"username": username, "password": password}
+        # A proxy from the environment must not see calls to the loopback address.
+        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._token: str | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # ------------------------------------------------------------------------------------------- health
+
+    def health(self) -> dict[str, Any]:
+        """Return the health of each component; empty while the API server can't be reached."""
+        try:
+            response = self._http.get("/api/v2/monitor/health", timeout=5)
+        except httpx.TransportError:
+            return {}
+        return response.json() if response.status_code == 200 else {}
+
+    # --------------------------------------------------------------------------------------------- runs
+
+    def wait_for_dag(self, dag_id: str, *, within: float = 60) -> None:
+        """Wait until a DAG has been parsed; raises `AirflowApiError` when its file can't be imported."""
+
+        def known() -> bool | None:
+            response = self._request("GET", f"dags/{dag_id}", accept=(200, 404))
+            return True if response.status_code == 200 else None
+
+        def broken_file() -> None:
+            errors = self._get("importErrors")["import_errors"]
+            if errors:
+                raise AirflowApiError("\n".join(f"{e['filename']}\n{e['stack_trace']}" for e in errors))
+
+        eventually(known, within=within, what=f"DAG {dag_id} is known", give_up=broken_file)
+
+    def trigger(self, dag_id: str, *, run_id: str | None = None, conf: dict[str, Any] | None = None) -> str:
+        """Start a run now, unpausing the DAG if needed; return the run id."""
+        self.wait_for_dag(dag_id)
+        self._request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        return self._request("POST", f"dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"]
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: ``queued``, ``running``, ``success`` or ``failed``."""
+        return self._get(f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+
+    def wait_for_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        within: float = 120,
+        watch: Callable[[list[TaskInstance]], None] | None = None,
+    ) -> str:
+        """Wait until a run has ended and return its state.
+
+        :param watch: called with all task instances at each look.
+        """
+
+        def ended() -> str | None:
+            if watch is not None:
+                watch(self.task_instances(dag_id, run_id))
+            state = self.run_state(dag_id, run_id)
+            return state if state in FINISHED else None
+
+        return eventually(ended, within=within, what=f"run {run_id} of {dag_id} ended")
+
+    # -------------------------------------------------------------------------------------------- tasks
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+        """Return every task instance of a run, mapped ones included."""
+        rows = self._get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=1000)["task_instances"]
+        return [
+            TaskInstance(
+                task_id=row["task_id"],
+                map_index=row["map_index"],
+                state=row["state"] or "none",
+                try_number=row["try_number"],
+                start_date=row["start_date"],
+                end_date=row["end_date"],
+                duration=row["duration"],
+            )
+            for row in rows
+        ]
+
+    def task_instance(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> TaskInstance:
+        """Return one task instance; raises `LookupError` when the run has none of that name."""
+        for instance in self.task_instances(dag_id, run_id):
+            if (instance.task_id, instance.map_index) == (task_id, map_index):
+                return instance
+        raise LookupError(f"{task_id}[{map_index}] is not in run {run_id} of {dag_id}")
+
+    def wait_for_task(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        states: Iterable[str],
+        *,
+        map_index: int = -1,
+        within: float = 60,
+    ) -> TaskInstance:
+        """Wait until a task instance is in one of ``states``."""
+        wanted = frozenset(states)
+
+        def reached() -> TaskInstance | None:
+            instance = self.task_instance(dag_id, run_id, task_id, map_index)
+            return instance if instance.state in wanted else None
+
+        return eventually(
+            reached, within=within, what=f"{task_id} of run {run_id} is {' or '.join(sorted(wanted))}"
+        )
+
+    def log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
+        """Return a task's log as text, one event per line."""
+        answer = self._get(
+            f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}",
+            map_index=map_index,
+            full_content=True,
+        )
+        content = answer["content"]
+        return "\n".join(_log_line(event) for event in content) if isinstance(content, list) else str(content)
+
+    def xcom(
+        self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1
+    ) -> Any:
+        """Return one XCom as an object; None when the task has pushed none under that key."""
+        response = self._request(
+            "GET",
+            f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}",
+            params={"map_index": map_index, "deserialize": False, "stringify": False},
+            accept=(200, 404),
+        )
+        return response.json()["value"] if response.status_code == 200 else None
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int = -1) -> None:
+        """Set a task instance's state by hand, as "mark as" in the UI: ``failed`` or ``success``."""
+        self._request(
+            "PATCH",
+            f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}",
+            params={"map_index": map_index},
+            json={"new_state": state},
+        )
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str]) -> None:
+        """Clear task instances whatever their state, so that the scheduler starts them again."""
+        self._request(
+            "POST",
+            f"dags/{dag_id}/clearTaskInstances",
+            json={
+                "dry_run": False,
+                "only_failed": False,
+                "dag_run_id": run_id,
+                "task_ids": list(task_ids),
+                "include_downstream": False,
+            },
+        )
+
+    # --------------------------------------------------------------------------------------------- HTTP
+
+    def _get(self, path: str, **params: Any) -> Any:
+        return self._request("GET", path, params=params).json()
+
+    def _request(
+        self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any
+    ) -> httpx.Response:
+        if self._token is None:
+            login = self._http.post("/auth/token", json=self._credentials)
+            if login.status_code >= 400:
+                raise AirflowApiError(f"login: {login.status_code} {login.text[:500]}")
+            self._token = login.json()["access_token"]
+        headers = {"Authorization": f"Bearer {self._token}"}
+        response = self._http.request(method, f"/api/v2/{path}", headers=headers, **options)
+        if response.status_code >= 400 and response.status_code not in accept:
+            raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
+        return response
+
+
+def _log_line(event: Any) -> str:
+    if not isinstance(event, dict):
+        return str(event)
+    known = {"timestamp", "event", "level", "logger", "filename", "lineno"}
+    details = " ".join(f"{key}={value}" for key, value in event.items() if key not in known)
+    return " ".join(part for part in (event.get("level", ""), event.get("event", ""), details) if part)

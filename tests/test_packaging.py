@@ -1,0 +1,135 @@
+"""What is shipped: the wheel's contents and metadata, and the files that environments are built from."""
+
+from __future__ import annotations
+
+import email
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.system.compat import NEWEST, VERSIONS
+from tests.system.environments import CONSTRAINTS, constraints_file
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+ROOT = Path(__file__).resolve().parents[1]
+DISTRIBUTION = "airflow-provider-remote-tasks"
+PACKAGE = "remote_tasks_provider"
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="module")
+def wheel_metadata(wheel: zipfile.ZipFile) -> Message:
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return email.message_from_bytes(wheel.read(name))
+
+
+class TestWheel:
+    def test_it_holds_exactly_one_import_package(self, wheel: zipfile.ZipFile) -> None:
+        tops = {name.split("/")[0] for name in wheel.namelist()}
+
+        assert {top for top in tops if not top.endswith(".dist-info")} == {PACKAGE}
+
+    def test_it_holds_every_source_file(self, wheel: zipfile.ZipFile) -> None:
+        source = ROOT / "provider"
+        files = {path.relative_to(source).as_posix() for path in (source / PACKAGE).rglob("*.py")}
+
+        assert files
+        assert files <= set(wheel.namelist())
+
+    def test_it_says_that_it_is_typed(self, wheel: zipfile.ZipFile) -> None:
+        assert f"{PACKAGE}/py.typed" in wheel.namelist()
+
+    def test_it_holds_the_licence(self, wheel: zipfile.ZipFile) -> None:
+        (name,) = [name for name in wheel.namelist() if name.endswith("/LICENSE")]
+
+        assert b"Apache License" in wheel.read(name)
+
+    def test_it_works_with_any_python_3_on_any_machine(self, wheel: zipfile.ZipFile) -> None:
+        assert str(wheel.filename).endswith("-py3-none-any.whl")
+
+    def test_it_holds_nothing_that_only_tests_need(self, wheel: zipfile.ZipFile) -> None:
+        assert not [name for name in wheel.namelist() if re.search(r"(^|/)(tests?|conftest)[/.]", name)]
+
+
+class TestMetadata:
+    def test_the_description_is_the_readme(self, wheel_metadata: Message) -> None:
+        assert wheel_metadata["Description-Content-Type"].startswith("text/markdown")
+        description = wheel_metadata.get_payload(decode=True).decode()
+        assert description.strip() == (ROOT / "README.md").read_text().strip()
+
+    def test_airflow_users_can_find_it(self, wheel_metadata: Message) -> None:
+        classifiers = wheel_metadata.get_all("Classifier")
+
+        assert "Framework :: Apache Airflow :: Provider" in classifiers
+        assert "Typing :: Typed" in classifiers
+
+    def test_every_classified_python_is_allowed(self, wheel_metadata: Message) -> None:
+        assert wheel_metadata["Requires-Python"] == ">=3.11"
+        minors = [
+            int(classifier.rpartition(".")[2])
+            for classifier in wheel_metadata.get_all("Classifier")
+            if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", classifier)
+        ]
+        assert min(minors) == 11
+
+    def test_the_version_of_the_package_is_the_one_shipped(self, project: dict[str, Any]) -> None:
+        version = project["project"]["version"]
+
+        assert metadata.version(DISTRIBUTION) == version
+        assert importlib.import_module(PACKAGE).__version__ == version
+
+
+class TestEntryPoint:
+    def test_airflow_finds_the_provider_info(self) -> None:
+        points = metadata.distribution(DISTRIBUTION).entry_points.select(group="apache_airflow_provider")
+        (point,) = points
+
+        assert point.name == "provider_info"
+        assert point.load()()["package-name"] == DISTRIBUTION
+
+
+class TestConstraints:
+    def test_there_is_one_file_for_each_supported_airflow(self) -> None:
+        assert {path.name for path in CONSTRAINTS.iterdir()} == {constraints_file(v).name for v in VERSIONS}
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_every_line_is_one_exact_version_and_nothing_else(self, version: str) -> None:
+        lines = constraints_file(version).read_text().splitlines()
+        pins = [line for line in lines if not line.startswith("#")]
+
+        assert f"apache-airflow=={version}" in pins
+        # No extras, index, URL or path: any of those would tie the file to one machine.
+        assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.+!]+( ; .+)?", pin)] == []
+
+    def test_the_makefile_builds_its_environment_for_the_newest(self) -> None:
+        assert f"AIRFLOW_VERSION := {NEWEST}\n" in (ROOT / "Makefile").read_text()
+
+    def test_the_newest_is_the_last_supported(self) -> None:
+        def number(version: str) -> list[int]:
+            return [int(part) for part in version.split(".")]
+
+        assert max(VERSIONS, key=number) == NEWEST
