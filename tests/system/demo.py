@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 DAGS = Path(__file__).parent / "dags"
 DAG_ID = "remote_tasks_demo"
-#: How long the remote tasks run: longer than one poll interval of the DAG, so that it has to wait.
-REMOTE_SECONDS = 9.0
+#: How long the remote tasks go on once both waits are deferred: longer than one poll interval of the DAG.
+REMOTE_SECONDS = 7.0
 #: The branch task of each remote task, and what must run after it.
 EXPECTED = {"report": ("completed", "celebrate_report"), "prices": ("failed", "apologise_prices")}
 
@@ -43,40 +43,43 @@ def connections(server: SandboxServer) -> dict[str, str]:
 
 
 def add_remote_tasks(server: SandboxServer) -> dict[str, str]:
-    """Add the tasks the DAG waits for, starting now; return their ids by name."""
+    """Add the tasks the DAG waits for, running until :func:`end_remote_tasks`; return their ids by name."""
     manus = server.sandbox.manus
     return {
-        "report": manus.add_task(
-            "demo-report", [("running", REMOTE_SECONDS), ("completed", None)], "Summarise the quarter"
-        ),
-        "prices": manus.add_task(
-            "demo-prices",
-            [("running", REMOTE_SECONDS), ("failed", None)],
-            "Read the price list",
-            error="The page asked for a login and the agent had none.",
-        ),
+        "report": manus.add_task("demo-report", [("running", None)], "Summarise the quarter"),
+        "prices": manus.add_task("demo-prices", [("running", None)], "Read the price list"),
     }
+
+
+def end_remote_tasks(server: SandboxServer) -> None:
+    """Let the tasks end a little later, each in its own way."""
+    manus = server.sandbox.manus
+    manus.set_script("demo-report", [("running", REMOTE_SECONDS), ("completed", None)])
+    manus.set_script(
+        "demo-prices",
+        [("running", REMOTE_SECONDS), ("failed", None)],
+        error="The page asked for a login and the agent had none.",
+    )
 
 
 class Run:
     """One run of the demo DAG and what was seen of it."""
 
-    def __init__(self, airflow: StandaloneAirflow, remote_ids: dict[str, str]) -> None:
+    def __init__(self, airflow: StandaloneAirflow, server: SandboxServer) -> None:
         self.client = airflow.client
-        self.remote_ids = remote_ids
+        self.server = server
+        self.remote_ids = remote_ids = add_remote_tasks(server)
         self.run_id = self.client.trigger(DAG_ID, conf=remote_ids)
-        self._deferred: dict[str, float] = {}
-        self._last_deferred: dict[str, float] = {}
+        self._deferred: set[str] = set()
 
     def watch(self, instances: list[TaskInstance]) -> None:
         """Note which waits are deferred at this moment."""
         for instance in instances:
-            if instance.state == "deferred":
-                if instance.task_id not in self._deferred:
-                    say(f"  {instance.task_id}: deferred; no worker is occupied while it waits")
-                now = time.monotonic()
-                self._deferred.setdefault(instance.task_id, now)
-                self._last_deferred[instance.task_id] = now
+            if instance.state == "deferred" and instance.task_id not in self._deferred:
+                say(f"  {instance.task_id}: deferred; no worker is occupied while it waits")
+                self._deferred.add(instance.task_id)
+                if len(self._deferred) == len(EXPECTED):
+                    end_remote_tasks(self.server)
 
     def wait(self) -> str:
         """Wait until the run has ended; return its state."""
@@ -113,8 +116,8 @@ def demo() -> int:
     with SandboxServer() as server, StandaloneAirflow(DAGS, connections=connections(server)) as airflow:
         airflow.client.wait_for_dag(DAG_ID)
         say(f"  up after {time.monotonic() - started:.0f} s: Airflow {airflow.url}, sandbox {server.url}")
-        say(f"Two agent tasks run remotely for {REMOTE_SECONDS:.0f} s; one will complete, one will fail.")
-        run = Run(airflow, add_remote_tasks(server))
+        say("Two agent tasks run remotely; one will complete, one will fail.")
+        run = Run(airflow, server)
         state = run.wait()
         say(f"The run ended ({state}); what each remote task led to:")
         wrong = run.report()

@@ -28,6 +28,9 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
     See the vendors' operators for the parameters.
     """
 
+    waiting: Branch | None = None
+    """A parameter where the vendor's tasks can wait for a person."""
+
     def __init__(
         self,
         *,
@@ -35,7 +38,6 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
         completed: Branch | None = None,
         failed: Branch | None = None,
         cancelled: Branch | None = None,
-        waiting: Branch | None = None,
         deferrable: bool | None = None,
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = None,
@@ -48,7 +50,6 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
-        self.waiting = waiting
         self.deferrable = (
             conf.getboolean("operators", "default_deferrable", fallback=False)
             if deferrable is None

@@ -25,13 +25,15 @@ _NEVER = 10**9
 class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
     """Waits until one or many remote tasks have ended; see the vendors' sensors for the parameters."""
 
+    on_waiting: OnWaiting = "wait"
+    """A parameter where the vendor's tasks can wait for a person."""
+
     def __init__(
         self,
         *,
         remote_task_id: str | Iterable[str],
         deferrable: bool | None = None,
         raise_on_failure: bool = True,
-        on_waiting: OnWaiting = "wait",
         max_poll_failures: int = 5,
         not_found_grace: float = 90.0,
         **kwargs: Any,
@@ -44,7 +46,6 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
             else deferrable
         )
         self.raise_on_failure = raise_on_failure
-        self.on_waiting = on_waiting
         self.max_poll_failures = max_poll_failures
         self.not_found_grace = not_found_grace
 

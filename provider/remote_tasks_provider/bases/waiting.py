@@ -24,7 +24,7 @@ from remote_tasks_provider.bases.hook import RemoteTaskHook
 from remote_tasks_provider.bases.link import push_link
 from remote_tasks_provider.bases.outcomes import after_wait
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
-from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError
+from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
 from remote_tasks_provider.core.looking import look
 from remote_tasks_provider.core.polling import Wait, WaitPolicy
 from remote_tasks_provider.core.report import WaitReport
@@ -70,8 +70,12 @@ class WaitsForTasks(BaseOperator):
         wait = Wait(ids, policy)
         hook = self.hook
         try:
+            client = hook.client
+        except ConnectionConfigError as error:
+            raise self.after_wait(error, None) from error
+        try:
             while True:
-                look(wait, hook.service, hook.client, time.time)
+                look(wait, hook.service, client, time.time)
                 now = time.time()
                 pause = wait.pause(now)
                 self._tell(context, wait, now, pause)

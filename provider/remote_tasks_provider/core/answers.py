@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -53,8 +54,8 @@ class Hint:
     kind: type[ApiError] | None = None
 
 
-Explain = Callable[[int, str, Endpoint], "Hint | None"]
-"""``(status, message, endpoint) -> Hint | None``: what a vendor knows about an error answer."""
+Explain = Callable[[Call[Any], int, str, Endpoint], "Hint | None"]
+"""``(call, status, message, endpoint) -> Hint | None``: what a vendor knows about an error answer."""
 
 
 def read_answer(call: Call[T], response: Response, endpoint: Endpoint, explain: Explain) -> T:
@@ -67,12 +68,12 @@ def read_answer(call: Call[T], response: Response, endpoint: Endpoint, explain: 
     if 300 <= response.status < 400:
         raise RedirectError(_about_redirect(where, response, endpoint))
     if not 200 <= response.status < 300:
-        raise _api_error(where, response, endpoint, explain)
+        raise _api_error(call, response, endpoint, explain)
     try:
         return call.parse(response)
     except ValueError as error:
         shown = one_line(endpoint.scrub(response.body[:2000].decode("utf-8", "replace")), 120)
-        kind = response.headers.get("content-type", "no content type")
+        kind = one_line(endpoint.scrub(response.headers.get("content-type", "no content type")), 80)
         raise InvalidResponseError(
             f"{where}: expected {call.expects} as JSON, but {error} ({kind}: {shown!r}). "
             f"If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
@@ -87,25 +88,26 @@ def _about_redirect(where: str, response: Response, endpoint: Endpoint) -> str:
     )
 
 
-def _api_error(where: str, response: Response, endpoint: Endpoint, explain: Explain) -> ApiError:
+def _api_error(call: Call[Any], response: Response, endpoint: Endpoint, explain: Explain) -> ApiError:
     code, message, request_id = _details(response)
     message = one_line(endpoint.scrub(message))
-    hint = explain(response.status, message, endpoint) or _general_hint(response.status, endpoint)
+    request_id = request_id or response.headers.get("x-request-id")
+    hint = explain(call, response.status, message, endpoint) or _general_hint(call, response.status, endpoint)
     kind = hint.kind or _BY_STATUS.get(response.status)
     if kind is None:
         kind = ServerError if response.status >= 500 else InvalidRequestError
     return kind(
         message,
         status_code=response.status,
-        code=code,
-        request_id=request_id or response.headers.get("x-request-id"),
+        code=one_line(endpoint.scrub(code), 60) if code else None,
+        request_id=one_line(endpoint.scrub(request_id), 80) if request_id else None,
         retry_after=retry_after(response.headers, time.time()),
-        endpoint=where,
+        endpoint=f"{endpoint.service} {call.endpoint}",
         hint=hint.text,
     )
 
 
-def _general_hint(status: int, endpoint: Endpoint) -> Hint:
+def _general_hint(call: Call[Any], status: int, endpoint: Endpoint) -> Hint:
     if status == 401:
         return Hint(
             f"Check the password (API key) of connection {endpoint.conn_id!r}: it was not accepted by "
@@ -113,7 +115,7 @@ def _general_hint(status: int, endpoint: Endpoint) -> Hint:
         )
     if status == 403:
         return Hint(f"The key of connection {endpoint.conn_id!r} is not allowed to do this.")
-    if status == 405:
+    if status == 405 or (status == 404 and not call.has_id):
         return Hint(f"Check the host of connection {endpoint.conn_id!r} ({endpoint.base_url}).")
     return Hint("")
 
@@ -132,9 +134,9 @@ def _details(response: Response) -> tuple[str | None, str, str | None]:
     message = source.get("message") or text or _plain_text(response)
     code, request_id = source.get("code"), body.get("request_id")
     return (
-        None if code is None else one_line(str(code), 60),
+        None if code is None else str(code),
         str(message),
-        None if request_id is None else one_line(str(request_id), 80),
+        None if request_id is None else str(request_id),
     )
 
 
@@ -168,7 +170,9 @@ def _retry_after_header(value: str | None, now: float) -> float | None:
     if seconds is not None:
         return seconds
     try:
-        return parsedate_to_datetime(value).timestamp() - now
+        moment = parsedate_to_datetime(value)
+        # HTTP dates are GMT; one that does not say so would be read in the machine's own zone.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError):
         return None
 

@@ -22,7 +22,9 @@ __all__ = ["ConnectionExtras", "ConnectionFields", "Endpoint", "connect"]
 ExtrasT = TypeVar("ExtrasT", bound="ConnectionExtras")
 
 _QUOTES = "\"'"
+_BEARER = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(r"[!-~]+")
+_HOST_SHAPE = re.compile(r"[^\s%/\\]+")
 _VERSION_TAIL = re.compile(r"/v\d+(/.*)?$")
 
 
@@ -43,9 +45,9 @@ class ConnectionExtras(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    connect_timeout: float = Field(default=10.0, gt=0, le=300)
+    connect_timeout: float = Field(default=10.0, gt=0, le=300, allow_inf_nan=False)
     """Seconds to wait for a connection to the host."""
-    read_timeout: float = Field(default=30.0, gt=0, le=600)
+    read_timeout: float = Field(default=30.0, gt=0, le=600, allow_inf_nan=False)
     """Seconds of silence after which a request counts as failed."""
     max_attempts: int = Field(default=5, ge=1, le=20)
     """How often one request is sent at most, the first time included."""
@@ -104,8 +106,7 @@ def _wrong(fields: ConnectionFields, field_name: str, what: str) -> ConnectionCo
 
 def _secret(fields: ConnectionFields) -> str:
     secret = (fields.password or "").strip().strip(_QUOTES).strip()
-    if secret[:7].casefold() == "bearer ":
-        secret = secret[7:].strip()
+    secret = _BEARER.sub("", secret)
     if not secret:
         raise _wrong(fields, "password", "is empty; put the API key or token there")
     if not _SECRET_SHAPE.fullmatch(secret):
@@ -132,14 +133,15 @@ def _base_url(fields: ConnectionFields, default: str) -> str:
     prefix = parts.path.rstrip("/")
     if pasted := _VERSION_TAIL.search(prefix):
         raise _wrong(fields, "host", f"ends in {pasted.group()!r}; leave the API's version and path away")
-    if fields.port and port is None:
-        port = fields.port
+    if fields.port and port and fields.port != port:
+        raise _wrong(fields, "port", f"is {fields.port}, but host says {port}; leave one of them away")
+    port = port or fields.port
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
 
 
 def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default: str) -> None:
-    if scheme not in {"http", "https"} or not name:
+    if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
         raise _wrong(fields, "host", f"is no http(s) URL; expected something like {default}")
     if scheme == "http" and not _is_loopback(name):
         raise _wrong(

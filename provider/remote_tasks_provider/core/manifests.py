@@ -92,8 +92,8 @@ class Manifest:
     @property
     def placeholders(self) -> dict[str, str]:
         """What an empty field shows."""
-        # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0 for an
-        # empty port, finds that it differs from the stored one, and then wants the password again.
+        # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0
+        # for an empty port, finds that it differs from the stored one, and then wants the password again.
         return {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}
 
     def connection_type(self) -> dict[str, Any]:

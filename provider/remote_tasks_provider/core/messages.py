@@ -71,6 +71,11 @@ class Call(Generic[T]):
     parse: Callable[[Response], T]
     replay: Replay = Replay.SAFE
 
+    @property
+    def has_id(self) -> bool:
+        """Whether the path holds an id, so that a 404 may be about that id and not about the host."""
+        return "{" in self.endpoint
+
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):

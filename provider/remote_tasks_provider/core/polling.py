@@ -154,7 +154,9 @@ class Wait:
             over = not error.retry_helps or progress.failures >= self.policy.max_failures
         if over:
             progress = replace(progress, error=error.to_json())
-        self._notes.append(self._about_failure(task_id, progress, error))
+        # A 404 that stands is told once; the summaries go on to say that the task is not visible.
+        if over or not isinstance(error, NotFoundError) or self._tasks[task_id].missing_since is None:
+            self._notes.append(self._about_failure(task_id, progress, error))
         self._tasks[task_id] = progress
 
     def _about_failure(self, task_id: str, progress: _Progress, error: RemoteTaskError) -> str:

@@ -125,8 +125,7 @@ class WaitReport:
             for task_id, record in self.records.items()
             if record is None or not TaskState(record["state"]).is_terminal
         ]
-        limit = "the sensor's timeout" if self.timed_out == "timeout" else "execution_timeout"
         return (
-            f"Gave up after {self.waited:.0f} s ({limit}) waiting for {self._sentence(unfinished)}. "
+            f"Gave up after {self.waited:.0f} s ({self.timed_out}) waiting for {self._sentence(unfinished)}. "
             "The remote side was left as it is and may still be running."
         )

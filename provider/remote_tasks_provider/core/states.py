@@ -93,4 +93,4 @@ class TaskSnapshot:
 
 
 def _iso_utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat()
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

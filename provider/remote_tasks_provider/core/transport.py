@@ -7,6 +7,7 @@ had been sent.
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 import httpx
@@ -16,6 +17,7 @@ from remote_tasks_provider import __version__
 from remote_tasks_provider.core.endpoint import Endpoint
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.messages import Request, Response
+from remote_tasks_provider.core.reading import one_line
 
 __all__ = ["AsyncTransport", "HttpxTransport", "RequestsTransport", "Transport"]
 
@@ -177,4 +179,25 @@ def _shortly(error: Exception, endpoint: Endpoint) -> str:
         if "Connect" in kind:
             return f"no connection within {extras.connect_timeout:g} s"
         return f"silent for {extras.read_timeout:g} s"
-    return f"{kind}: {str(error)[:200]}" if str(error) else kind
+    reason = _system_reason(error)
+    return reason or (f"{kind}: {one_line(endpoint.scrub(str(error)), 120)}" if str(error) else kind)
+
+
+def _system_reason(error: BaseException) -> str:
+    """Return what the operating system said, such as *Connection refused*, below the libraries' wrappings."""
+    seen: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop(0)
+        if one is None or one in seen:
+            continue
+        if isinstance(one, ConnectionError) and one.errno:
+            return os.strerror(one.errno)  # asyncio puts words of its own into strerror
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
+        seen.append(one)
+        inner = [
+            part for part in (*one.args, getattr(one, "reason", None)) if isinstance(part, BaseException)
+        ]
+        todo += [*inner, one.__cause__, one.__context__]
+    return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from remote_tasks_provider.bases.branch import RemoteTaskBranchOperator
+from remote_tasks_provider.bases.branch import Branch, RemoteTaskBranchOperator
 from remote_tasks_provider.bases.link import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.bases.outcomes import after_call
@@ -202,8 +202,15 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
     what = "Manus task"
     ui_color = _COLOR
 
-    def __init__(self, *, manus_conn_id: str = ManusHook.default_conn_name, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        waiting: Branch | None = None,
+        manus_conn_id: str = ManusHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.waiting = waiting
         self.manus_conn_id = manus_conn_id
 
     @cached_property

@@ -73,10 +73,10 @@ class ManusTaskSensor(RemoteTaskSensor):
             remote_task_id=remote_task_id,
             deferrable=deferrable,
             raise_on_failure=raise_on_failure,
-            on_waiting=on_waiting,
             poke_interval=poke_interval,
             **kwargs,
         )
+        self.on_waiting = on_waiting
         self.manus_conn_id = manus_conn_id
 
     @cached_property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
+from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.reading import one_line
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
@@ -44,8 +45,8 @@ def _auth(key: str) -> tuple[str, str]:
     return "API_KEY", key
 
 
-def _explain(status: int, _message: str, endpoint: Endpoint) -> Hint | None:
-    if status == 404:
+def _explain(call: Call[Any], status: int, _message: str, endpoint: Endpoint) -> Hint | None:
+    if status == 404 and call.has_id:
         return Hint(
             f"Is the id right, and does the task belong to the account of connection {endpoint.conn_id!r}? "
             "A task that was just created can take some seconds to appear."

@@ -80,8 +80,9 @@ def public_url(url: str | None) -> str | None:
     """Return a destination without its user and query, which often hold a secret."""
     if not url:
         return None
-    scheme, separator, rest = url.partition("://")
+    # The query goes first: an "@" in it must not be taken for the end of a user.
+    scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("://")
     if not separator:
-        return url.partition("?")[0]
+        scheme, rest = "", scheme
     host, slash, place = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{place}".partition("?")[0].partition("#")[0]
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{place}"

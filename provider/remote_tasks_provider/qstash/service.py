@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.errors import AuthenticationError
+from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.reading import one_line
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
@@ -36,7 +39,7 @@ def _auth(token: str) -> tuple[str, str]:
     return "Authorization", f"Bearer {token}"
 
 
-def _explain(status: int, message: str, endpoint: Endpoint) -> Hint | None:
+def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> Hint | None:
     regions = (
         f"QStash's regions are separate: does the token of connection {endpoint.conn_id!r} belong to the "
         f"region of its host, {endpoint.base_url}? (EU: https://qstash.upstash.io, "
@@ -47,7 +50,7 @@ def _explain(status: int, message: str, endpoint: Endpoint) -> Hint | None:
         return Hint(regions, AuthenticationError)
     if status == 401:
         return Hint(f"Check the password (token) of connection {endpoint.conn_id!r}. {regions}")
-    if status == 404:
+    if status == 404 and call.has_id:
         return Hint("Is the id right? QStash forgets what is over after some days.")
     return None
 

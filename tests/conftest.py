@@ -1,0 +1,136 @@
+"""What every test shares: an Airflow home of its own, a served sandbox, and guards that keep tests honest.
+
+The guards hold for the whole run: no socket leaves this machine, and nothing blocks a running event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# Importing Airflow reads and writes its home, so this comes before anything that may import it.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="remote-tasks-airflow-home-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+import pytest
+import requests
+
+from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+
+_HOME = os.environ["AIRFLOW_HOME"]
+
+MANUS_KEY = "sk-sandbox"
+QSTASH_TOKEN = "sandbox-token"
+
+# Short, so that a test of silence or of failure is over soon.
+IMPATIENT = {"connect_timeout": 2, "read_timeout": 2, "max_attempts": 2}
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _only_loopback(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            raise AssertionError(f"a test tried to reach {address[0]}; only loopback is allowed")
+        return connect(self, address)
+
+    return guarded
+
+
+def _resolve_locally(getaddrinfo: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host or ""
+        if name.endswith(".invalid"):  # RFC 2606: never resolves, so nobody need be asked
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if not _is_loopback(name):
+            raise AssertionError(f"a test tried to resolve {name}; only loopback is allowed")
+        return getaddrinfo(host, *args, **kwargs)
+
+    return guarded
+
+
+def _not_on_a_loop(blocking: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return blocking(*args, **kwargs)
+        raise AssertionError(f"{name} was called on a running event loop, which it would block")
+
+    return guarded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _guards() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        # A proxy of the machine's would see requests that are meant for loopback.
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.upper(), raising=False)
+        patch.setattr(socket.socket, "connect", _only_loopback(socket.socket.connect))
+        patch.setattr(socket.socket, "connect_ex", _only_loopback(socket.socket.connect_ex))
+        patch.setattr(socket, "getaddrinfo", _resolve_locally(socket.getaddrinfo))
+        patch.setattr(time, "sleep", _not_on_a_loop(time.sleep, "time.sleep"))
+        patch.setattr(requests.Session, "send", _not_on_a_loop(requests.Session.send, "requests"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[SandboxServer]:
+    """Both emulated services on a real socket."""
+    with SandboxServer() as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(server: SandboxServer) -> Iterator[Sandbox]:
+    """The served sandbox, empty: add tasks and faults, read its journal."""
+    server.sandbox.reset()
+    yield server.sandbox
+    server.sandbox.reset()
+
+
+@pytest.fixture
+def set_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Define an Airflow connection through the environment; returns its id."""
+
+    def define(conn_id: str, **fields: Any) -> str:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+        return conn_id
+
+    return define
+
+
+@pytest.fixture
+def manus_conn(server: SandboxServer, set_connection: Callable[..., str]) -> str:
+    """The connection ``manus_default``, which leads to the sandbox."""
+    return set_connection(
+        "manus_default", conn_type="manus", host=server.manus_url, password=MANUS_KEY, extra=IMPATIENT
+    )
+
+
+@pytest.fixture
+def qstash_conn(server: SandboxServer, set_connection: Callable[..., str]) -> str:
+    """The connection ``qstash_default``, which leads to the sandbox."""
+    return set_connection(
+        "qstash_default", conn_type="qstash", host=server.qstash_url, password=QSTASH_TOKEN, extra=IMPATIENT
+    )

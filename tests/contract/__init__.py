@@ -1,0 +1,1 @@
+"""Every call of every vendor over both transports, against the served sandbox."""

@@ -1,0 +1,105 @@
+"""Both vendors and both transports as parameters, so that each test here runs for all four pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.messages import Call
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.manus import api_v1 as manus_v1
+from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.qstash import api_v1 as qstash_v1
+from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from tests.conftest import MANUS_KEY, QSTASH_TOKEN
+from tests.core.over import Over
+
+PATIENT = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 3}
+
+
+@dataclass
+class Vendor:
+    """A vendor whose sandbox holds the task ``t1``, completed.
+
+    :param auth_header: the one header that carries the key.
+    """
+
+    name: Literal["manus", "qstash"]
+    service: Service[Any]
+    url: str
+    key: str
+    auth_header: str
+    sandbox: Sandbox
+
+    @property
+    def get(self) -> Call[Any]:
+        """Ask for the one task."""
+        return self.service.get_task("t1")
+
+    @property
+    def list(self) -> Call[Any]:
+        """Ask for the first page of what holds the task."""
+        if self.name == "manus":
+            return manus_v1.list_tasks(manus_v1.task_filter(page_size=2))
+        return qstash_v1.list_message_tasks("msg_1")
+
+    def endpoint(self, url: str | None = None, key: str | None = None, **extras: Any) -> Endpoint:
+        """Make a connection's endpoint; to the sandbox unless told otherwise."""
+        fields = ConnectionFields(
+            "my_conn", host=url or self.url, password=key or self.key, extra=PATIENT | extras
+        )
+        return self.service.endpoint(fields)
+
+    def tells(self, task: Any) -> bool:
+        """Whether this is the one task."""
+        found = self.service.snapshot(task)
+        return (found.id, found.state) == ("t1", "completed")
+
+    def add_task(self, task_id: str) -> None:
+        """Add another completed task beside the one."""
+        getattr(self.sandbox, self.name).add_task(task_id, script=["completed"])
+
+
+def _vendor(name: str, server: SandboxServer, sandbox: Sandbox) -> Vendor:
+    if name == "manus":
+        return Vendor("manus", MANUS, server.manus_url, MANUS_KEY, "api_key", sandbox)
+    return Vendor("qstash", QSTASH, server.qstash_url, QSTASH_TOKEN, "authorization", sandbox)
+
+
+@pytest.fixture(params=["manus", "qstash"])
+def vendor(request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox) -> Vendor:
+    found = _vendor(request.param, server, sandbox)
+    found.add_task("t1")
+    return found
+
+
+@pytest.fixture(params=["requests", "httpx"])
+def over(request: pytest.FixtureRequest) -> Over:
+    return Over(request.param)
+
+
+@pytest.fixture
+def on_both(sandbox: Sandbox) -> Callable[[Callable[[Over], Any]], Any]:
+    """Do something over each transport; check that results and requests are equal; return the result."""
+
+    def do(what: Callable[[Over], Any]) -> Any:
+        results, asked = [], []
+        for library in ("requests", "httpx"):
+            before = len(sandbox.requests)
+            try:
+                results.append(what(Over(library)))  # type: ignore[arg-type]
+            except RemoteTaskError as error:
+                results.append((type(error), str(error)))
+            records = sandbox.requests[before:]
+            asked.append([(record.method, record.path, record.query, record.auth) for record in records])
+        assert results[0] == results[1]
+        assert asked[0] == asked[1]
+        return results[0]
+
+    return do

@@ -1,0 +1,319 @@
+"""Trouble on the way, for both vendors over both transports; the sandbox's journal is the witness."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core import transport
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    AuthenticationError,
+    InvalidResponseError,
+    NotFoundError,
+    PaginationError,
+    RateLimitedError,
+    RedirectError,
+    RemoteTaskError,
+    ServerError,
+    TransportError,
+)
+from remote_tasks_provider.core.messages import Call, Replay, Request
+from tests.contract.conftest import Vendor
+from tests.core.over import Over
+from tests.core.raw_server import RawServer, answer, free_port, hang_up, reset
+
+
+def _asked(vendor: Vendor) -> int:
+    return len(vendor.sandbox.requests)
+
+
+def _error(over: Over, vendor: Vendor, call: Call[Any] | None = None, **endpoint: Any) -> RemoteTaskError:
+    found = vendor.endpoint(**endpoint)
+    with pytest.raises(RemoteTaskError) as caught:
+        over.call(call or vendor.get, found, vendor.service.explain)
+    assert vendor.key not in str(caught.value)
+    assert found.secret not in str(caught.value)
+    return caught.value
+
+
+class TestWhatPasses:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "status", "status": 503},
+            {"kind": "status", "status": 500},
+            {"kind": "status", "status": 408},
+            {"kind": "status", "status": 425},
+            {"kind": "status", "status": 429},
+            {"kind": "drop_before"},
+            {"kind": "drop_after"},
+        ],
+        ids=str,
+    )
+    def test_two_bad_answers_are_followed_by_a_good_one(
+        self, fault: dict[str, Any], over: Over, vendor: Vendor
+    ) -> None:
+        vendor.sandbox.faults.add(**fault, times=2)
+
+        assert vendor.tells(over.call(vendor.get, vendor.endpoint()))
+        assert _asked(vendor) == 3
+        assert len(over.pauses) == 2
+
+    def test_silence_is_ended_by_the_read_timeout(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("hang", times=1)
+
+        assert vendor.tells(over.call(vendor.get, vendor.endpoint(read_timeout=0.3)))
+        assert _asked(vendor) == 2
+
+    def test_the_pause_is_what_the_service_asked_for(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("status", status=429, headers={"Retry-After": "7"}, times=1)
+
+        assert vendor.tells(over.call(vendor.get, vendor.endpoint()))
+        assert 7 <= over.pauses[0] <= 7.5
+
+    def test_the_rate_limits_reset_is_as_good_as_a_retry_after(self, over: Over, vendor: Vendor) -> None:
+        reset_at = {"Burst-RateLimit-Reset": str(int(time.time()) + 10)}
+        vendor.sandbox.faults.add("status", status=429, headers=reset_at, times=1)
+
+        assert vendor.tells(over.call(vendor.get, vendor.endpoint()))
+        assert 5 <= over.pauses[0] <= 10.5
+
+    def test_trouble_on_the_second_page_repeats_that_page_alone(self, over: Over, vendor: Vendor) -> None:
+        for number in range(2, 104):
+            vendor.add_task(f"t{number}")
+        vendor.sandbox.faults.add("status", status=503, times=1, after=1)
+        items = over.items(vendor.list, vendor.endpoint(), limit=101 if vendor.name == "qstash" else 3)
+
+        assert len({vendor.service.snapshot(item).id for item in items}) == len(items)
+        assert _asked(vendor) == 3
+
+
+class TestWhatStays:
+    def test_attempts_are_counted(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("status", status=503)
+
+        assert isinstance(_error(over, vendor, max_attempts=4), ServerError)
+        assert _asked(vendor) == 4
+
+    def test_a_service_that_asks_for_too_long_a_pause_is_not_waited_for(
+        self, over: Over, vendor: Vendor
+    ) -> None:
+        vendor.sandbox.faults.add("status", status=429, headers={"Retry-After": "120"})
+        error = _error(over, vendor)
+
+        assert isinstance(error, RateLimitedError)
+        assert error.retry_after == 120
+        assert _asked(vendor) == 1
+
+    @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+    def test_a_connection_that_always_breaks_is_a_transport_error(
+        self, kind: str, over: Over, vendor: Vendor
+    ) -> None:
+        vendor.sandbox.faults.add(kind)
+
+        assert isinstance(_error(over, vendor), TransportError)
+        assert _asked(vendor) == 3
+
+    def test_silence_that_stays_is_a_transport_error_too(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("hang")
+        error = _error(over, vendor, read_timeout=0.2, max_attempts=2)
+
+        assert isinstance(error, TransportError)
+        assert "silent for 0.2 s" in str(error)
+
+    @pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 409, 410, 422])
+    def test_a_refusal_is_not_repeated(self, status: int, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("status", status=status)
+        error = _error(over, vendor)
+
+        assert isinstance(error, ApiError)
+        assert error.status_code == status
+        assert _asked(vendor) == 1
+
+
+class TestUnreadableAnswers:
+    @pytest.mark.parametrize("form", ["html", "truncated", "list", "string", "null", "empty"])
+    def test_garbage_is_named_with_endpoint_expectation_and_host(
+        self, form: str, over: Over, vendor: Vendor
+    ) -> None:
+        vendor.sandbox.faults.add("garbage", form=form)
+        error = _error(over, vendor)
+
+        assert isinstance(error, InvalidResponseError)
+        assert re.match(r"(Manus|QStash) GET /v1/tasks/\{\w+\}: expected a (Manus|QStash) task", str(error))
+        assert vendor.url in str(error)
+        assert _asked(vendor) == 1
+
+    @pytest.mark.parametrize("form", ["html", "truncated", "list", "string", "null", "empty"])
+    def test_so_it_is_in_a_list(self, form: str, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("garbage", form=form)
+
+        assert isinstance(_error(over, vendor, vendor.list), InvalidResponseError)
+
+    def test_a_huge_answer_is_dropped(
+        self, over: Over, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
+        vendor.sandbox.faults.add("huge", size=3 << 20)
+
+        assert "exceeds 1 MiB" in str(_error(over, vendor))
+
+    def test_a_huge_answer_below_the_cap_is_read(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("huge", size=2 << 20)
+
+        assert "field required" in str(_error(over, vendor))
+
+
+class TestRedirect:
+    def test_the_key_is_not_sent_to_the_other_host(self, over: Over, vendor: Vendor) -> None:
+        with RawServer(answer()) as elsewhere:
+            vendor.sandbox.faults.add("redirect", location=f"{elsewhere.url}/v1/tasks/t1?token=x")
+            error = _error(over, vendor)
+
+        assert isinstance(error, RedirectError)
+        assert f"a redirect to {elsewhere.url}/v1/tasks/t1." in str(error)
+        assert elsewhere.requests == []
+        assert _asked(vendor) == 1
+
+
+class TestCircle:
+    def test_a_cursor_that_repeats_ends_the_walk(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("repeat_cursor")
+        with pytest.raises(PaginationError, match="already read"):
+            over.items(vendor.list, vendor.endpoint())
+
+        assert _asked(vendor) == 2
+
+
+class TestConnection:
+    def test_exactly_one_header_carries_the_key(self, over: Over, vendor: Vendor) -> None:
+        with RawServer(answer()) as server:
+            _error(over, vendor, url=server.url)
+
+        carrying = [(name, value) for name, value in server.header_lines() if vendor.key in value]
+        scheme = "Bearer " if vendor.name == "qstash" else ""
+        assert carrying == [(vendor.auth_header, f"{scheme}{vendor.key}")]
+        assert b"sandbox" not in server.requests[0].split(b"\r\n")[0]
+        over.call(vendor.get, vendor.endpoint())
+        sent = vendor.sandbox.requests[0].auth
+        assert [name for name, was_sent in sent.items() if was_sent] == [vendor.auth_header]
+
+    def test_a_wrong_key_names_the_field(self, over: Over, vendor: Vendor) -> None:
+        error = _error(over, vendor, key="not-the-key-1")
+
+        assert isinstance(error, AuthenticationError)
+        assert "Check the password" in str(error)
+        assert "'my_conn'" in str(error)
+        assert _asked(vendor) == 1
+
+    def test_a_wrong_path_prefix_is_no_success(self, over: Over, vendor: Vendor) -> None:
+        error = _error(over, vendor, url=f"{vendor.url}/prefix")
+
+        assert isinstance(error, ApiError)
+        assert error.status_code in (404, 405)
+        assert vendor.sandbox.requests[0].path == f"/{vendor.name}/prefix/v1/tasks/t1"
+
+    def test_a_host_where_nobody_listens_is_named(self, over: Over, vendor: Vendor) -> None:
+        error = _error(over, vendor, url=f"http://127.0.0.1:{free_port()}")
+
+        assert isinstance(error, TransportError)
+        assert error.sent is False
+        assert len(over.pauses) == 2
+
+    @pytest.mark.parametrize("vendor", ["qstash"], indirect=True)
+    def test_a_token_of_another_region_is_told_from_a_missing_task(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.settings.update({"wrong_region": True})
+        error = _error(over, vendor)
+
+        assert isinstance(error, AuthenticationError)
+        assert "https://qstash-us-east-1.upstash.io" in str(error)
+
+    def test_a_missing_task_is_not_found(self, over: Over, vendor: Vendor) -> None:
+        assert type(_error(over, vendor, vendor.service.get_task("t9"))) is NotFoundError
+
+
+def _start(path: str = "/v1/tasks", replay: Replay = Replay.UNSAFE) -> Call[int]:
+    """A call that would act twice if it were sent twice."""
+    request = Request("POST", path, json={"prompt": "spend credits"})
+    return Call("POST /v1/tasks", request, "a task", lambda response: response.status, replay)
+
+
+class TestUnsafeCalls:
+    @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+    def test_one_that_may_have_arrived_is_sent_exactly_once(
+        self, kind: str, over: Over, vendor: Vendor
+    ) -> None:
+        vendor.sandbox.faults.add(kind, method="POST")
+
+        assert isinstance(_error(over, vendor, _start()), TransportError)
+        assert [record.method for record in vendor.sandbox.requests] == ["POST"]
+
+    @pytest.mark.parametrize("handler", [hang_up, reset, answer(200, b"{", content_length="99"), answer(503)])
+    def test_so_is_one_whose_answer_got_lost(self, handler: Any, over: Over, vendor: Vendor) -> None:
+        with RawServer(handler) as server:
+            _error(over, vendor, _start(), url=server.url)
+
+        assert len(server.requests) == 1
+
+    def test_so_is_one_that_met_silence(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("hang", method="POST")
+        _error(over, vendor, _start(), read_timeout=0.2)
+
+        assert _asked(vendor) == 1
+
+    def test_one_that_was_refused_is_sent_again(self, over: Over, vendor: Vendor) -> None:
+        port = free_port()
+        late: list[RawServer] = []
+
+        def open_up() -> None:
+            late.append(RawServer(answer(201), port=port))
+            late[0].__enter__()
+
+        over.meanwhile = open_up
+        try:
+            assert over.call(_start(), vendor.endpoint(url=f"http://127.0.0.1:{port}")) == 201
+        finally:
+            for server in late:
+                server.__exit__(None, None, None)
+        assert len(late[0].requests) == 1
+        assert late[0].requests[0].endswith(b'{"prompt": "spend credits"}') or late[0].requests[0].endswith(
+            b'{"prompt":"spend credits"}'
+        )
+
+    def test_one_that_was_too_many_is_sent_again(self, over: Over, vendor: Vendor) -> None:
+        with RawServer(answer(429), answer(201)) as server:
+            assert over.call(_start(), vendor.endpoint(url=server.url)) == 201
+
+        assert len(server.requests) == 2
+
+    @pytest.mark.parametrize("handler", [hang_up, reset, answer(503)])
+    def test_one_with_a_deduplication_id_may_be_repeated(
+        self, handler: Any, over: Over, vendor: Vendor
+    ) -> None:
+        with RawServer(handler, answer(201)) as server:
+            assert over.call(_start(replay=Replay.KEYED), vendor.endpoint(url=server.url)) == 201
+
+        assert len(server.requests) == 2
+
+
+class TestKeptConnection:
+    def test_a_pooled_connection_that_was_closed_meanwhile_costs_no_unsafe_call(
+        self, over: Over, vendor: Vendor
+    ) -> None:
+        """The server closes after each answer without saying so: a call must find out before it is sent."""
+
+        def answer_then_close(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 201 X\r\ncontent-length: 2\r\n\r\n{}")
+            connection.close()
+
+        with RawServer(answer_then_close) as server:
+            endpoint = vendor.endpoint(url=server.url)
+            statuses = over.calls([_start()] * 3, endpoint)
+
+        assert statuses == [201, 201, 201]
+        assert len(server.requests) == 3

@@ -1,0 +1,119 @@
+"""One way to send calls over either transport, so that each test runs over both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from remote_tasks_provider.core.answers import Explain
+from remote_tasks_provider.core.client import AsyncClient, Client
+from remote_tasks_provider.core.endpoint import Endpoint
+from remote_tasks_provider.core.messages import Call, Request, Response
+from remote_tasks_provider.core.transport import HttpxTransport, RequestsTransport
+
+__all__ = ["Over"]
+
+
+@dataclass
+class Over:
+    """Sends over ``requests`` or ``httpx``; pauses are noted instead of slept through.
+
+    :param pauses: the seconds that were to be slept between attempts.
+    :param meanwhile: called during each pause, for things that happen in between.
+    """
+
+    library: Literal["requests", "httpx"]
+    pauses: list[float] = field(default_factory=list)
+    meanwhile: Callable[[], Any] = lambda: None
+
+    def send(self, request: Request, endpoint: Endpoint) -> Response:
+        """Send one request once."""
+        if self.library == "requests":
+            transport = RequestsTransport(endpoint)
+            try:
+                return transport.send(request)
+            finally:
+                transport.close()
+
+        async def send() -> Response:
+            transport = HttpxTransport(endpoint)
+            try:
+                return await transport.send(request)
+            finally:
+                await transport.aclose()
+
+        return asyncio.run(send())
+
+    def call(self, call: Call[Any], endpoint: Endpoint, explain: Explain = lambda *_: None) -> Any:
+        """Send a call as a client does, repeats included."""
+
+        async def send(client: AsyncClient) -> Any:
+            return await client.send(call)
+
+        return self._with(endpoint, explain, lambda client: client.send(call), send)
+
+    def calls(self, calls: list[Call[Any]], endpoint: Endpoint) -> list[Any]:
+        """Send one call after another over the same pool of connections, with a moment in between."""
+
+        async def send(client: AsyncClient) -> list[Any]:
+            found = []
+            for call in calls:
+                found.append(await client.send(call))
+                await asyncio.sleep(0.05)
+            return found
+
+        def each(client: Client) -> list[Any]:
+            found = []
+            for call in calls:
+                found.append(client.send(call))
+                time.sleep(0.05)
+            return found
+
+        return self._with(endpoint, lambda *_: None, each, send)
+
+    def items(
+        self,
+        call: Call[Any],
+        endpoint: Endpoint,
+        explain: Explain = lambda *_: None,
+        limit: int | None = None,
+    ) -> list[Any]:
+        """Walk a list to its end."""
+
+        async def walk(client: AsyncClient) -> list[Any]:
+            return [item async for item in client.items(call, limit)]
+
+        return self._with(endpoint, explain, lambda client: list(client.items(call, limit)), walk)
+
+    def _with(
+        self,
+        endpoint: Endpoint,
+        explain: Explain,
+        do: Callable[[Client], Any],
+        ado: Callable[[AsyncClient], Coroutine[Any, Any, Any]],
+    ) -> Any:
+        if self.library == "requests":
+            client = Client(endpoint, RequestsTransport(endpoint), explain, self._pause)
+            try:
+                return do(client)
+            finally:
+                client.close()
+
+        async def run() -> Any:
+            aclient = AsyncClient(endpoint, HttpxTransport(endpoint), explain, self._apause)
+            try:
+                return await ado(aclient)
+            finally:
+                await aclient.aclose()
+
+        return asyncio.run(run())
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.meanwhile()
+
+    async def _apause(self, seconds: float) -> None:
+        self._pause(seconds)

@@ -1,0 +1,120 @@
+"""Errors travel: pickled between processes, as JSON from the triggerer to a worker."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from remote_tasks_provider.core import errors
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    AuthenticationError,
+    ConnectionConfigError,
+    NotFoundError,
+    RateLimitedError,
+    RedirectError,
+    RemoteTaskError,
+    ServerError,
+    TransportError,
+    error_from_json,
+)
+
+
+def _kinds(kind: type[RemoteTaskError] = RemoteTaskError) -> Iterator[type[RemoteTaskError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        if child.__module__.startswith("remote_tasks_provider."):
+            yield from _kinds(child)
+
+
+KINDS = sorted(set(_kinds()), key=lambda kind: kind.__name__)
+
+
+def _full(kind: type[RemoteTaskError]) -> RemoteTaskError:
+    """An error whose every argument differs from its default."""
+    values = {
+        "message": "it went wrong",
+        "sent": False,
+        "status_code": 418,
+        "code": "teapot",
+        "request_id": "req_1",
+        "retry_after": 2.5,
+        "endpoint": "Example GET /v1/things",
+        "hint": "Use coffee.",
+    }
+    names = list(inspect.signature(kind).parameters)
+    return kind(**{name: values[name] for name in names})
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+class TestEveryKind:
+    def test_survives_pickling(self, kind: type[RemoteTaskError]) -> None:
+        error = _full(kind)
+        again = pickle.loads(pickle.dumps(error))
+
+        assert type(again) is kind
+        assert (str(again), vars(again)) == (str(error), vars(error))
+
+    def test_survives_json(self, kind: type[RemoteTaskError]) -> None:
+        error = _full(kind)
+        again = error_from_json(json.loads(json.dumps(error.to_json())))
+
+        assert type(again) is kind
+        assert (str(again), vars(again)) == (str(error), vars(error))
+
+    def test_is_exported(self, kind: type[RemoteTaskError]) -> None:
+        assert kind.__name__ in errors.__all__
+        assert getattr(errors, kind.__name__) is kind
+
+    def test_says_whether_a_retry_helps(self, kind: type[RemoteTaskError]) -> None:
+        helps = {"TransportError", "RateLimitedError", "ServerError", "InvalidResponseError"}
+
+        assert kind.retry_helps is (kind.__name__ in helps)
+
+
+class TestUnknownJson:
+    @pytest.mark.parametrize("name", ["FutureError", "Any", "error_from_json", "", None])
+    def test_an_unknown_type_becomes_the_base_class(self, name: str | None) -> None:
+        error = error_from_json({"type": name, "message": "from tomorrow", "more": 1})
+
+        assert type(error) is RemoteTaskError
+        assert str(error) == "from tomorrow"
+
+    def test_an_error_without_a_message_says_so(self) -> None:
+        assert str(error_from_json({})) == "an error without a message"
+
+
+class TestText:
+    def test_an_api_error_tells_everything_it_knows(self) -> None:
+        assert str(_full(NotFoundError)) == (
+            "Example GET /v1/things: HTTP 418 teapot: it went wrong (request req_1). Use coffee."
+        )
+
+    def test_an_api_error_without_facts_is_still_a_sentence(self) -> None:
+        assert str(ApiError("", status_code=500)) == "HTTP 500: no message."
+
+    def test_a_wrong_connection_is_a_value_error_too(self) -> None:
+        assert issubclass(ConnectionConfigError, ValueError)
+
+
+class TestConcernsService:
+    @pytest.mark.parametrize(
+        ("error", "concerns"),
+        [
+            (TransportError("refused", sent=False), True),
+            (TransportError("reset", sent=None), False),
+            (AuthenticationError("no", status_code=401), True),
+            (RateLimitedError("slow down", status_code=429), True),
+            (RedirectError("moved"), True),
+            (NotFoundError("gone", status_code=404), False),
+            (ServerError("oops", status_code=500), False),
+            (RemoteTaskError("x"), False),
+        ],
+        ids=repr,
+    )
+    def test_only_what_every_other_call_would_meet(self, error: RemoteTaskError, concerns: bool) -> None:
+        assert error.concerns_service is concerns

@@ -1,0 +1,67 @@
+"""One vocabulary for every vendor's words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
+
+
+class TestTaskState:
+    def test_members_compare_equal_to_their_lower_case_names(self) -> None:
+        assert [str(state) for state in TaskState] == [state.name.lower() for state in TaskState]
+        assert TaskState.COMPLETED == "completed"
+
+    @pytest.mark.parametrize("state", list(TaskState))
+    def test_only_three_states_are_an_end(self, state: TaskState) -> None:
+        assert state.is_terminal == (state in {"completed", "failed", "cancelled"})
+
+
+class TestStateTable:
+    table = StateTable({"Done": TaskState.COMPLETED, "busy": TaskState.RUNNING})
+
+    @pytest.mark.parametrize("word", ["done", "DONE", "Done", " done\n"])
+    def test_words_are_read_in_any_case_and_with_blanks_around(self, word: str) -> None:
+        assert self.table.read(word) is TaskState.COMPLETED
+
+    @pytest.mark.parametrize("word", ["", None, "finished", "do ne"])
+    def test_a_word_nobody_knows_is_unknown(self, word: str | None) -> None:
+        assert self.table.read(word) is TaskState.UNKNOWN
+
+
+class TestRecord:
+    def test_absent_facts_are_none(self) -> None:
+        assert TaskSnapshot("t1", TaskState.RUNNING, "busy").to_record() == {
+            "id": "t1",
+            "state": "running",
+            "status": "busy",
+            "url": None,
+            "title": None,
+            "error": None,
+            "created_at": None,
+            "updated_at": None,
+            "credit_usage": None,
+        }
+
+    def test_times_are_iso_8601_in_utc(self) -> None:
+        cet = timezone(timedelta(hours=1))
+        record = TaskSnapshot(
+            "t1",
+            TaskState.RUNNING,
+            "busy",
+            created_at=datetime(2025, 11, 18, 22, 30, 39, tzinfo=cet),
+            updated_at=datetime(2025, 11, 18, 21, 31, tzinfo=UTC),
+        ).to_record()
+
+        assert record["created_at"] == "2025-11-18T21:30:39Z"
+        assert record["updated_at"] == "2025-11-18T21:31:00Z"
+
+    def test_a_vendors_own_facts_stand_beside_the_common_ones(self) -> None:
+        record = TaskSnapshot("t1", TaskState.RUNNING, "busy", details={"retried": 2}).to_record()
+
+        assert record["retried"] == 2
+
+    def test_the_state_is_a_plain_string(self) -> None:
+        assert type(TaskSnapshot("t1", TaskState.RUNNING, "busy").to_record()["state"]) is str

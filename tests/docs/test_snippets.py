@@ -1,0 +1,94 @@
+"""Every Python block is a quotation of a tested file, or runs; every connection example can be used."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.bases.connection import endpoint
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.sandbox import Sandbox
+from remote_tasks_provider.sandbox.demo import seed_demo
+from tests.docs import pages
+
+PYTHON = pages.blocks("python")
+QUOTED = [block for block in PYTHON if block.include]
+RUN = [block for block in PYTHON if not block.include]
+CONNECTION = re.compile(r"^\s*export (AIRFLOW_CONN_(\w+?)_DEFAULT)='(.*)'(?: +#.*)?$", re.MULTILINE)
+CONNECTIONS = [
+    pytest.param(name, vendor.lower(), value, id=f"{block.page.name}-{block.line}-{vendor.lower()}")
+    for block in pages.blocks("shell")
+    for name, vendor, value in CONNECTION.findall(block.text)
+]
+
+
+@pytest.mark.parametrize("block", QUOTED, ids=str)
+def test_a_quotation_is_what_the_file_says(block: pages.Block) -> None:
+    assert block.include
+    assert block.text == pages.region(block.include), "run: python -m tests.docs.pages"
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
+def test_a_block_runs(block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str) -> None:
+    seed_demo(sandbox, seconds=0)
+    exec(compile(block.text, str(block), "exec"), {"__name__": "snippet", "sandbox": sandbox})
+
+
+def test_the_test_of_an_operator_passes(tmp_path: Path) -> None:
+    (block,) = [block for block in RUN if "def test_a_failed_task_is_left_to_the_branch" in block.text]
+    (tmp_path / "test_snippet.py").write_text(block.text, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    arguments = ["-q", "-c", str(tmp_path / "pytest.ini"), "-p", "no:cacheprovider", "-p", "no:randomly"]
+    assert pytest.main([*arguments, "--no-cov", str(tmp_path)]) == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(("name", "vendor", "value"), CONNECTIONS)
+def test_a_connection_example_can_be_used(
+    name: str, vendor: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    service = {"manus": MANUS, "qstash": QSTASH}[vendor]
+    found = endpoint(service, f"{vendor}_default")
+    assert found.base_url.startswith(("https://", "http://127.0.0.1"))
+    if value.startswith("{"):
+        assert json.loads(value)["conn_type"] == vendor
+
+
+def test_there_are_connection_examples_of_both_forms() -> None:
+    values = [str(parameters.values[2]) for parameters in CONNECTIONS]
+    assert {value[0] for value in values} == {"{", "m", "q"}
+
+
+EXAMPLES: dict[str, Callable[[], Any]] = {
+    "record of demo-completes": lambda: MANUS.snapshot(ManusHook().get_task("demo-completes")).to_record(),
+    "record of tsk_demo_failed": lambda: QSTASH.snapshot(
+        QStashHook().get_task("tsk_demo_failed")
+    ).to_record(),
+    "task of demo-completes": lambda: ManusHook().get_task("demo-completes").to_json(),
+    "task of tsk_demo_failed": lambda: QStashHook().get_task("tsk_demo_failed").to_json(),
+}
+
+
+@pytest.mark.parametrize("what", EXAMPLES)
+def test_an_xcom_example_is_what_comes_back(
+    what: str, sandbox: Sandbox, manus_conn: str, qstash_conn: str
+) -> None:
+    seed_demo(sandbox, seconds=0)
+    (block,) = [block for block in pages.blocks("json") if block.comment == what]
+    shown, real = json.loads(block.text), EXAMPLES[what]()
+    assert list(shown) == list(real)
+    for name in ("id", "task_id", "state", "status", "error", "title", "credit_usage", "retried"):
+        assert shown.get(name) == real.get(name)
+
+
+@pytest.mark.parametrize("block", pages.blocks("json"), ids=str)
+def test_json_is_json(block: pages.Block) -> None:
+    json.loads(block.text)

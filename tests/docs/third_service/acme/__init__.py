@@ -1,0 +1,1 @@
+"""Acme, an invented render farm: the third service of docs/add-a-service.md. A job runs for some minutes."""

@@ -1,0 +1,55 @@
+"""Acme's endpoints, one function each: what is sent, and how the answer is read. No I/O."""
+
+# [START api]
+from __future__ import annotations
+
+from typing import Any
+
+from remote_tasks_provider.acme.models import AcmeJob
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.messages import Call, Page, Request, Response, path
+from remote_tasks_provider.core.reading import LenientStr, Reader, RemoteModel
+
+__all__ = ["get_job", "list_jobs", "whoami"]
+
+
+class _JobPage(RemoteModel):
+    jobs: list[AcmeJob]
+    next: LenientStr = None
+
+
+_read_job, _read_page, _read_object = Reader(AcmeJob), Reader(_JobPage), Reader(dict[str, Any])
+
+
+def get_job(remote_task_id: str) -> Call[AcmeJob]:
+    """``GET /jobs/{job_id}``."""
+    job_id = inputs.object_id(remote_task_id, "remote_task_id")
+    return Call(
+        endpoint="GET /jobs/{job_id}",
+        request=Request("GET", path("/jobs/{job_id}", job_id=job_id)),
+        expects="an Acme job",
+        parse=_read_job,
+    )
+
+
+def list_jobs(cursor: str | None = None) -> Call[Page[AcmeJob]]:
+    """``GET /jobs``: a page knows the call for the next one."""
+
+    def read(response: Response) -> Page[AcmeJob]:
+        page: _JobPage = _read_page(response)
+        return Page(page.jobs, page.next, list_jobs(page.next) if page.next else None)
+
+    return Call(
+        endpoint="GET /jobs",
+        request=Request("GET", "/jobs", query=(("cursor", cursor),) if cursor else ()),
+        expects="a list of Acme jobs",
+        parse=read,
+    )
+
+
+def whoami() -> Call[dict[str, Any]]:
+    """``GET /me``: the cheapest call that proves host and key."""
+    return Call("GET /me", Request("GET", "/me"), "an Acme account", _read_object)
+
+
+# [END api]

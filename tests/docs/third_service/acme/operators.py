@@ -1,0 +1,56 @@
+"""Operators that branch on Acme jobs and list them."""
+
+# [START operators]
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from remote_tasks_provider.acme.hooks import AcmeHook
+from remote_tasks_provider.acme.links import AcmeJobLink
+from remote_tasks_provider.acme.triggers import AcmeJobTrigger
+from remote_tasks_provider.bases.branch import RemoteTaskBranchOperator
+from remote_tasks_provider.bases.listing import RemoteListOperator
+
+__all__ = ["AcmeJobBranchOperator", "AcmeListJobsOperator"]
+
+
+class AcmeJobBranchOperator(RemoteTaskBranchOperator):
+    """Waits for an Acme job, then follows the branch of its outcome."""
+
+    template_fields: Sequence[str] = ("remote_task_id", "completed", "failed", "cancelled", "acme_conn_id")
+    operator_extra_links = (AcmeJobLink(),)
+    trigger_class = AcmeJobTrigger
+    what = "Acme job"
+
+    def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.acme_conn_id = acme_conn_id
+
+    @cached_property
+    def hook(self) -> AcmeHook:
+        """The hook for ``acme_conn_id``."""
+        return AcmeHook(self.acme_conn_id)
+
+
+class AcmeListJobsOperator(RemoteListOperator):
+    """Lists Acme jobs to XCom, or all of them to a file."""
+
+    template_fields: Sequence[str] = ("limit", "output_path", "acme_conn_id")
+
+    def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.acme_conn_id = acme_conn_id
+
+    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the account's jobs."""
+        hook = AcmeHook(self.acme_conn_id)
+        try:
+            for job in hook.iter_jobs(limit=limit):
+                yield job.id, job.to_json()
+        finally:
+            hook.close()
+
+
+# [END operators]

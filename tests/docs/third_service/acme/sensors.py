@@ -1,0 +1,36 @@
+"""Sensors that wait for Acme jobs."""
+
+# [START sensors]
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from remote_tasks_provider.acme.hooks import AcmeHook
+from remote_tasks_provider.acme.links import AcmeJobLink
+from remote_tasks_provider.acme.triggers import AcmeJobTrigger
+from remote_tasks_provider.bases.sensor import RemoteTaskSensor
+
+__all__ = ["AcmeJobSensor"]
+
+
+class AcmeJobSensor(RemoteTaskSensor):
+    """Waits until Acme jobs have ended; the parameters are the base's."""
+
+    template_fields: Sequence[str] = ("remote_task_id", "acme_conn_id")
+    operator_extra_links = (AcmeJobLink(),)
+    trigger_class = AcmeJobTrigger
+    what = "Acme job"
+
+    def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.acme_conn_id = acme_conn_id
+
+    @cached_property
+    def hook(self) -> AcmeHook:
+        """The hook for ``acme_conn_id``."""
+        return AcmeHook(self.acme_conn_id)
+
+
+# [END sensors]

@@ -1,0 +1,49 @@
+"""Acme as the core sees it."""
+
+# [START service]
+from __future__ import annotations
+
+from remote_tasks_provider.acme import api
+from remote_tasks_provider.acme.models import AcmeJob
+from remote_tasks_provider.core.answers import Hint
+from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.states import TaskSnapshot
+
+__all__ = ["ACME", "AcmeExtras", "snapshot"]
+
+
+class AcmeExtras(ConnectionExtras):
+    """The extras of an Acme connection; add fields of its own here and to the manifest."""
+
+
+def snapshot(job: AcmeJob) -> TaskSnapshot:
+    """Return what ``job`` tells a wait. This goes to XCom: nothing secret, nothing long."""
+    return TaskSnapshot(
+        id=job.id,
+        state=job.state,
+        status=job.status,
+        url=job.page,
+        error=job.reason,
+        updated_at=job.changed_at,
+        details={"frames": job.frames},
+    )
+
+
+def _explain(status: int, message: str, endpoint: Endpoint) -> Hint | None:
+    if status == 404:
+        return Hint(f"Does the job belong to the account of connection {endpoint.conn_id!r}?")
+    return None
+
+
+ACME = Service(
+    name="Acme",
+    default_base_url="https://render.acme.example",
+    auth=lambda key: ("X-Acme-Key", key),
+    extras=AcmeExtras,
+    get_task=api.get_job,
+    snapshot=snapshot,
+    probe=api.whoami,
+    explain=_explain,
+)
+# [END service]

@@ -1,0 +1,18 @@
+"""Triggers of Acme waits. A deferred task stores this path: it must keep importing."""
+
+# [START triggers]
+from __future__ import annotations
+
+from remote_tasks_provider.acme.service import ACME
+from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+
+__all__ = ["AcmeJobTrigger"]
+
+
+class AcmeJobTrigger(RemoteTaskTrigger):
+    """Waits for Acme jobs."""
+
+    service = ACME
+
+
+# [END triggers]

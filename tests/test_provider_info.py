@@ -1,0 +1,142 @@
+"""The provider info is valid for the installed Airflow and names nothing that is not there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+
+import remote_tasks_provider
+from remote_tasks_provider.bases.hook import RemoteTaskHook
+from remote_tasks_provider.core.manifests import Manifest
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.get_provider_info import get_provider_info, manifests
+
+INFO = get_provider_info()
+MANIFESTS = {manifest.folder: manifest for manifest in manifests()}
+PACKAGE = Path(next(iter(remote_tasks_provider.__path__)))
+
+
+def _load(dotted: str) -> Any:
+    module, _, name = dotted.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _hook_class(folder: str) -> type[RemoteTaskHook]:
+    entry = MANIFESTS[folder].connection_type()
+    found: type[RemoteTaskHook] = _load(entry["hook-class-name"])
+    return found
+
+
+def _service(folder: str) -> Service[Any]:
+    return _hook_class(folder).service
+
+
+def _classes(dotted: Any) -> Iterator[str]:
+    """Yield every string of the info that names one of this provider's classes or modules."""
+    if isinstance(dotted, dict):
+        for value in dotted.values():
+            yield from _classes(value)
+    elif isinstance(dotted, list):
+        for value in dotted:
+            yield from _classes(value)
+    elif isinstance(dotted, str) and dotted.startswith("remote_tasks_provider."):
+        yield dotted
+
+
+class TestSchema:
+    def test_the_installed_airflow_accepts_it(self) -> None:
+        path = Path(next(iter(airflow.__path__))) / "provider_info.schema.json"
+
+        jsonschema.validate(INFO, json.loads(path.read_text()))
+
+    def test_it_is_plain_json(self) -> None:
+        assert json.loads(json.dumps(INFO)) == INFO
+
+    def test_the_version_is_the_installed_distributions(self) -> None:
+        assert INFO["versions"] == [remote_tasks_provider.__version__]
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            _ = remote_tasks_provider.nothing
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", sorted(set(_classes(INFO))))
+    def test_each_can_be_imported(self, name: str) -> None:
+        last = name.rpartition(".")[2]
+
+        assert _load(name) if last[0].isupper() else importlib.import_module(name)
+
+    @pytest.mark.parametrize("folder", MANIFESTS)
+    @pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
+    def test_each_module_of_a_vendor_is_listed(self, folder: str, kind: str) -> None:
+        listed = [name for entry in INFO[kind] for name in entry["python-modules"]]
+
+        assert (PACKAGE / folder / f"{kind}.py").is_file()
+        assert f"remote_tasks_provider.{folder}.{kind}" in listed
+
+    @pytest.mark.parametrize("folder", MANIFESTS)
+    def test_each_link_of_a_vendor_is_listed(self, folder: str) -> None:
+        path = PACKAGE / folder / "links.py"
+        if not path.is_file():
+            assert MANIFESTS[folder].links == ()
+            return
+        links = importlib.import_module(f"remote_tasks_provider.{folder}.links")
+
+        assert set(MANIFESTS[folder].links) == set(links.__all__)
+        assert set(MANIFESTS[folder].link_classes()) <= set(INFO["extra-links"])
+
+
+@pytest.mark.parametrize("folder", MANIFESTS)
+class TestForm:
+    def test_its_fields_are_those_the_connection_accepts(self, folder: str) -> None:
+        accepted = _service(folder).extras.model_fields
+
+        assert set(MANIFESTS[folder].all_fields) == set(accepted)
+
+    def test_its_bounds_and_choices_are_those_the_connection_accepts(self, folder: str) -> None:
+        properties = _service(folder).extras.model_json_schema()["properties"]
+        for name, item in MANIFESTS[folder].all_fields.items():
+            accepted = properties[name]
+            choices = accepted.get("enum") or ([accepted["const"]] if "const" in accepted else None)
+
+            assert item.schema["type"] == [accepted["type"], "null"]
+            assert list(item.schema.get("enum", [])) == list(choices or [])
+            assert item.schema.get("maximum") == accepted.get("maximum")
+            if "minimum" in accepted:
+                assert item.schema["minimum"] == accepted["minimum"]
+
+    def test_its_descriptions_name_the_defaults(self, folder: str) -> None:
+        for name, model_field in _service(folder).extras.model_fields.items():
+            default = model_field.default
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+
+            assert f"Default {shown}." in MANIFESTS[folder].all_fields[name].description
+
+    def test_the_hook_knows_its_connection_type(self, folder: str) -> None:
+        hook = _hook_class(folder)
+
+        assert hook.conn_type == folder
+        assert hook.hook_name == MANIFESTS[folder].name
+        assert hook.default_conn_name == f"{folder}_default"
+        assert hook.conn_name_attr == f"{folder}_conn_id"
+
+    def test_the_hook_gives_the_same_labels(self, folder: str) -> None:
+        behaviour = MANIFESTS[folder].connection_type()["ui-field-behaviour"]
+
+        assert _hook_class(folder).get_ui_field_behaviour() == {
+            key.replace("-", "_"): value for key, value in behaviour.items()
+        }
+
+    def test_the_default_host_is_the_services(self, folder: str) -> None:
+        assert MANIFESTS[folder].default_host == _service(folder).default_base_url
+
+
+def test_there_is_one_manifest_per_vendor() -> None:
+    assert set(MANIFESTS) >= {"manus", "qstash"}
+    assert all(isinstance(manifest, Manifest) for manifest in MANIFESTS.values())
