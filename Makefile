@@ -72,6 +72,10 @@ fix: $(BUILT) ## Format the code and apply ruff's safe fixes
 test-compat: $(BUILT) ## Run tests/compat on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
 	$(BIN)/python -m tests.system.compat $(ARGS)
 
+.PHONY: test-system
+test-system: $(BUILT) ## Run a DAG of waits in a real Airflow whose triggerer is killed in its midst
+	$(BIN)/pytest tests/system $(ARGS)
+
 .PHONY: demo
 demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no key, no credits
 	$(BIN)/python -m tests.system.demo

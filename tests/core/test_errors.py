@@ -118,3 +118,11 @@ class TestConcernsService:
     )
     def test_only_what_every_other_call_would_meet(self, error: RemoteTaskError, concerns: bool) -> None:
         assert error.concerns_service is concerns
+
+
+def test_facts_of_another_version_do_not_hide_the_error() -> None:
+    told = {"type": "ServerError", "message": "down", "status_code": 503, "weather": "bad"}
+
+    again = error_from_json(told)
+
+    assert str(again) == "down"

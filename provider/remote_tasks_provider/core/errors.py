@@ -27,6 +27,7 @@ worker. They never hold a key, a response object or a whole body.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 __all__ = [
@@ -234,7 +235,9 @@ def error_from_json(data: Mapping[str, Any]) -> RemoteTaskError:
     facts = dict(data)
     kind = globals().get(str(facts.pop("type", "")))
     if isinstance(kind, type) and issubclass(kind, RemoteTaskError):
-        return kind(**facts)
+        # The triggerer may run another version of this provider, whose errors have other facts.
+        with suppress(TypeError):
+            return kind(**facts)
     return RemoteTaskError(str(facts.get("message", "an error without a message")))
 
 

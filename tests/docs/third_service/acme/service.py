@@ -3,10 +3,13 @@
 # [START service]
 from __future__ import annotations
 
+from typing import Any
+
 from remote_tasks_provider.acme import api
 from remote_tasks_provider.acme.models import AcmeJob
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
+from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
 
@@ -30,7 +33,7 @@ def snapshot(job: AcmeJob) -> TaskSnapshot:
     )
 
 
-def _explain(status: int, message: str, endpoint: Endpoint) -> Hint | None:
+def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> Hint | None:
     if status == 404:
         return Hint(f"Does the job belong to the account of connection {endpoint.conn_id!r}?")
     return None
