@@ -18,8 +18,8 @@ with DAG("waits", schedule=None, catchup=False):
         timeout=20,
         soft_fail=True,
     )
-    # Not after 5 s: Airflow 3.3.2's scheduler then now and then takes the end of the first process for that of
-    # the second, and fails the sensor, whichever it is (PythonSensor too).
+    # Not after 5 s: Airflow 3.3.2's scheduler then takes, now and then, the end of the first process for that
+    # of the second, and fails the sensor, whichever it is (PythonSensor too).
     ManusTaskSensor(
         task_id="rescheduled", remote_task_id="ends", mode="reschedule", poke_interval=20, timeout=300
     )
