@@ -26,6 +26,7 @@ from remote_tasks_provider.bases import hook as hook_module
 from remote_tasks_provider.bases import trigger as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
 from remote_tasks_provider.bases.compat import AirflowRescheduleException
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
 from remote_tasks_provider.core.messages import Request, Response
 
@@ -59,19 +60,38 @@ class Service:
         self.asked: list[tuple[str, float]] = []
 
     def reply(self, request: Request) -> Response:
-        task_id = request.path.rpartition("/")[2]
         at = self.clock.now - START
-        self.asked.append((task_id, at))
+        task_id = request.path.removeprefix("/v1/tasks").removeprefix("/")
+        self.asked.append((task_id or "list", at))
+        if not task_id:
+            return self._list(request, at)
         answer = self.histories[task_id](at)
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, int):
             return _json(answer, {"code": 2, "message": f"status {answer}"})
-        if isinstance(answer, str):
-            answer = {"id": task_id, "status": answer}
-            if answer["status"] in ("failed", "error"):
-                answer["error"] = "the agent gave up"
-        return _json(200, answer)
+        return _json(200, self._task(task_id, answer, at))
+
+    def _task(self, task_id: str, answer: Any, at: float) -> Any:
+        if not isinstance(answer, str):
+            return answer
+        changed = getattr(self.histories[task_id], "changed_before", lambda moment: moment)(at)
+        task = {"id": task_id, "status": answer, "created_at": START, "updated_at": START + changed}
+        return {**task, "error": "the agent gave up"} if answer in ("failed", "error") else task
+
+    def _list(self, request: Request, at: float) -> Response:
+        """Answer like Manus: errors are errors of the whole list, a task that answers 404 is not in it."""
+        answers = {task_id: history(at) for task_id, history in self.histories.items()}
+        for answer in answers.values():
+            if isinstance(answer, int) and answer != 404:
+                return _json(answer, {"code": 2, "message": f"status {answer}"})
+        wanted = {value for name, value in request.query if name == "status"}
+        tasks = [
+            self._task(task_id, answer, at)
+            for task_id, answer in answers.items()
+            if isinstance(answer, str) and (not wanted or answer in wanted)
+        ]
+        return _json(200, {"object": "list", "data": sorted(tasks, key=lambda task: -task["updated_at"])})
 
 
 def _json(status: int, body: Any) -> Response:
@@ -124,8 +144,8 @@ def install(monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer]) -> 
     monkeypatch.setattr(hook_module, "RequestsTransport", Transport)
     monkeypatch.setattr(trigger_module, "HttpxTransport", AsyncTransport)
     monkeypatch.setattr(waiting_module, "time", SimpleNamespace(time=clock.time, sleep=clock.sleep))
-    monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "_now", staticmethod(clock.time))
-    monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "_sleep", staticmethod(clock.asleep))
+    clocks = Clocks(wall=clock.time, monotonic=clock.time, sleep=clock.asleep, spread=lambda: 1.0)
+    monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "clocks", clocks)
     return service
 
 
@@ -180,6 +200,7 @@ def timeline(*steps: tuple[float, Any]) -> Answer:
     def answer(at: float) -> Any:
         return [what for since, what in steps if since <= at][-1]
 
+    answer.changed_before = lambda at: max(since for since, _ in steps if since <= at)  # type: ignore[attr-defined]
     return answer
 
 

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
@@ -115,7 +116,7 @@ class TestRestarts:
                 started.set()
                 await asyncio.Event().wait()
 
-            trigger._sleep = sleep  # type: ignore[method-assign,assignment]
+            monkeypatch.setattr(ManusTaskTrigger, "clocks", Clocks(sleep=sleep))
             waiting = asyncio.ensure_future(anext(trigger.run()))
             await started.wait()
             waiting.cancel()

@@ -19,7 +19,7 @@ from remote_tasks_provider.core.service import Service
 __all__ = ["async_endpoint", "endpoint"]
 
 
-def endpoint(service: Service[Any], conn_id: str) -> Endpoint:
+def endpoint(service: Service, conn_id: str) -> Endpoint:
     """Return where and how to call ``service`` over the connection ``conn_id``.
 
     :raises AirflowNotFoundException: when there is no such connection.
@@ -31,7 +31,7 @@ def endpoint(service: Service[Any], conn_id: str) -> Endpoint:
     return found
 
 
-async def async_endpoint(service: Service[Any], conn_id: str) -> Endpoint:
+async def async_endpoint(service: Service, conn_id: str) -> Endpoint:
     """Like :func:`endpoint`, for an event loop."""
     connection = await get_async_connection(conn_id)
     found = service.endpoint(_fields(conn_id, connection, await get_async_extra_dejson(connection)))

@@ -24,7 +24,7 @@ class RemoteTaskHook(BaseHook):
     :param conn_id: the Airflow connection.
     """
 
-    service: ClassVar[Service[Any]]
+    service: ClassVar[Service]
     manifest: ClassVar[Manifest]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

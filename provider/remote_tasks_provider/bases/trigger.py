@@ -17,13 +17,16 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from remote_tasks_provider.bases.connection import async_endpoint
+from remote_tasks_provider.bases.metrics import METER
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.client import AsyncClient
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError
-from remote_tasks_provider.core.looking import alook
+from remote_tasks_provider.core.pacing import Pacer
 from remote_tasks_provider.core.polling import OnWaiting, Wait, WaitPolicy
 from remote_tasks_provider.core.report import WaitReport
 from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.sharing import follow
 from remote_tasks_provider.core.transport import HttpxTransport
 
 __all__ = ["RemoteTaskTrigger"]
@@ -49,7 +52,8 @@ class RemoteTaskTrigger(BaseTrigger):
         :meth:`remote_tasks_provider.core.polling.Wait.memory`.
     """
 
-    service: ClassVar[Service[Any]]
+    service: ClassVar[Service]
+    clocks: ClassVar[Clocks] = Clocks()
 
     def __init__(
         self,
@@ -106,25 +110,22 @@ class RemoteTaskTrigger(BaseTrigger):
         yield TriggerEvent(report.to_event())
 
     async def _follow(self, wait: Wait) -> WaitReport:
-        if self.first_look_at is not None:
-            await self._sleep(max(0.0, self.first_look_at - self._now()))
-        found = await async_endpoint(self.service, self.conn_id)
-        # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
-        transport = await asyncio.to_thread(HttpxTransport, found)
-        client = AsyncClient(found, transport, self.service.explain)
-        try:
-            while True:
-                await alook(wait, self.service, client, self._now)
-                for note in wait.take_notes():
-                    self.log.warning("%s", note)
-                now = self._now()
-                pause = wait.pause(now)
-                if pause is None:
-                    return wait.report(now)
-                self.log.info("%s: %s", self.service.name, wait.summary(now, pause))
-                await self._sleep(pause)
-        finally:
-            await client.aclose()
+        async def connect(pacer: Pacer) -> AsyncClient:
+            found = await async_endpoint(self.service, self.conn_id)
+            # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
+            transport = await asyncio.to_thread(HttpxTransport, found)
+            return AsyncClient(found, transport, self.service.explain, pacer, self.clocks)
+
+        return await follow(
+            wait,
+            service=self.service,
+            conn_id=self.conn_id,
+            connect=connect,
+            clocks=self.clocks,
+            meter=METER,
+            first_look_in=0.0 if self.first_look_at is None else self.first_look_at - self.clocks.wall(),
+            log=self.log,
+        )
 
     def _unusable(self, error: Exception) -> WaitReport:
         reason = error if isinstance(error, RemoteTaskError) else ConnectionConfigError(str(error))
@@ -132,9 +133,5 @@ class RemoteTaskTrigger(BaseTrigger):
             records=dict.fromkeys(self.remote_task_ids),
             errors={task_id: reason.to_json() for task_id in self.remote_task_ids},
             timed_out=None,
-            waited=max(0.0, self._now() - self.started_at),
+            waited=max(0.0, self.clocks.wall() - self.started_at),
         )
-
-    # A test gives these a clock of its own.
-    _now = staticmethod(time.time)
-    _sleep = staticmethod(asyncio.sleep)

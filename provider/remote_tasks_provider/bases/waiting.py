@@ -25,9 +25,9 @@ from remote_tasks_provider.bases.link import push_link
 from remote_tasks_provider.bases.outcomes import after_wait
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
-from remote_tasks_provider.core.looking import look
 from remote_tasks_provider.core.polling import Wait, WaitPolicy
 from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core.watching import look
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -69,14 +69,16 @@ class WaitsForTasks(BaseOperator):
         """
         wait = Wait(ids, policy)
         hook = self.hook
+        watch = hook.service.watch()
         try:
             client = hook.client
         except ConnectionConfigError as error:
             raise self.after_wait(error, None) from error
         try:
             while True:
-                look(wait, hook.service, client, time.time)
+                findings = look(watch.look(wait.open_ids, ()), client)
                 now = time.time()
+                wait.take(findings, now)
                 pause = wait.pause(now)
                 self._tell(context, wait, now, pause)
                 if pause is None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 import tenacity
 
 from remote_tasks_provider.core.answers import Explain, read_answer
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.endpoint import Endpoint
+from remote_tasks_provider.core.errors import RateLimitedError
 from remote_tasks_provider.core.messages import Call, Page
+from remote_tasks_provider.core.pacing import Pacer
 from remote_tasks_provider.core.paging import PageWalk
 from remote_tasks_provider.core.retry import RetryPolicy
 from remote_tasks_provider.core.transport import AsyncTransport, Transport
@@ -19,6 +22,11 @@ from remote_tasks_provider.core.transport import AsyncTransport, Transport
 __all__ = ["AsyncClient", "Client"]
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Rests shorter than this many seconds are not mentioned in the log.
+_WORTH_TELLING = 1.0
 
 
 class Client:
@@ -65,28 +73,49 @@ class Client:
 
 
 class AsyncClient:
-    """:class:`Client` for an event loop."""
+    """:class:`Client` for an event loop.
+
+    :param pacer: gives each attempt its moment; shared by all that send on the account.
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         transport: AsyncTransport,
         explain: Explain,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pacer: Pacer | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
         self.endpoint = endpoint
         self._transport = transport
         self._explain = explain
         self._policy = RetryPolicy(max_attempts=endpoint.extras.max_attempts)
-        self._sleep = sleep
+        self._pacer = pacer or Pacer({})
+        self._clocks = clocks or Clocks()
 
     async def send(self, call: Call[T]) -> T:
         """Like :meth:`Client.send`."""
-        rules = self._policy.tenacity(call.replay, f"{self.endpoint.service} {call.endpoint}", self._sleep)
+        rules = self._policy.tenacity(
+            call.replay, f"{self.endpoint.service} {call.endpoint}", self._clocks.sleep
+        )
         return await tenacity.AsyncRetrying(**rules)(self._attempt, call)
 
     async def _attempt(self, call: Call[T]) -> T:
-        return read_answer(call, await self._transport.send(call.request), self.endpoint, self._explain)
+        pause = self._pacer.reserve(call.endpoint, self._clocks.monotonic())
+        if pause > 0:
+            if pause >= _WORTH_TELLING:
+                log.info(
+                    "%s %s: %.0f s of rest to keep the rate limit.",
+                    self.endpoint.service,
+                    call.endpoint,
+                    pause,
+                )
+            await self._clocks.sleep(pause)
+        try:
+            return read_answer(call, await self._transport.send(call.request), self.endpoint, self._explain)
+        except RateLimitedError as error:
+            self._pacer.stop(error.retry_after or 1.0, self._clocks.monotonic())
+            raise
 
     async def items(self, call: Call[Page[T]], limit: int | None = None) -> AsyncIterator[T]:
         """Like :meth:`Client.items`."""

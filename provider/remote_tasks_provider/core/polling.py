@@ -16,6 +16,7 @@ The rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.report import TimedOut, WaitReport
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
+from remote_tasks_provider.core.watching import Findings
 
 __all__ = ["ON_WAITING", "OnWaiting", "Wait", "WaitPolicy"]
 
@@ -76,9 +78,9 @@ class WaitPolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """What is known of one task of a wait. JSON all through: a trigger takes over where a worker stopped."""
+    """What is known of one task of a wait."""
 
-    record: Mapping[str, Any] | None = None
+    snapshot: TaskSnapshot | None = None
     error: Mapping[str, Any] | None = None
     """Set when the task cannot be known any more: the reason."""
     failures: int = 0
@@ -88,6 +90,9 @@ class _Progress:
     def is_settled(self) -> bool:
         """Whether nothing is lost if only the vendor remembers this task."""
         return self.failures == 0 and self.missing_since is None
+
+
+_NOTHING = _Progress()
 
 
 class Wait:
@@ -102,7 +107,9 @@ class Wait:
     ) -> None:
         known = memory or {}
         self.policy = policy
-        self._tasks = {task_id: _Progress(**known.get(task_id, {})) for task_id in ids}
+        self._tasks = {
+            task_id: _Progress(**known[task_id]) if task_id in known else _NOTHING for task_id in ids
+        }
         self._not_before = 0.0
         self._reported_words: set[str] = set()
         self._notes: list[str] = []
@@ -115,8 +122,8 @@ class Wait:
     @property
     def first_url(self) -> str | None:
         """The page of the first task that has one."""
-        urls = ((progress.record or {}).get("url") for progress in self._tasks.values())
-        return next((url for url in urls if url), None)
+        seen = (progress.snapshot for progress in self._tasks.values())
+        return next((snapshot.url for snapshot in seen if snapshot and snapshot.url), None)
 
     @property
     def open_ids(self) -> list[str]:
@@ -128,6 +135,22 @@ class Wait:
         """Whether the wait can be resumed from nothing but its ids and its start."""
         return all(progress.is_settled for progress in self._tasks.values())
 
+    def take(self, findings: Findings, now: float) -> int:
+        """Take in what a look found; return how many of the open tasks it covered."""
+        covered = 0
+        for task_id in self.open_ids:
+            finding = findings.get(task_id)
+            if finding is None:
+                continue
+            covered += 1
+            if isinstance(finding, TaskSnapshot):
+                self.saw(task_id, finding)
+            elif isinstance(finding, RemoteTaskError):
+                self.failed(task_id, finding, now)
+            elif not self._tasks[task_id].is_settled:
+                self._tasks[task_id] = _Progress(snapshot=self._tasks[task_id].snapshot)
+        return covered
+
     def saw(self, task_id: str, snapshot: TaskSnapshot) -> None:
         """Take in a good look at ``task_id``, the id that was asked for."""
         if snapshot.state is TaskState.UNKNOWN and snapshot.status not in self._reported_words:
@@ -136,7 +159,7 @@ class Wait:
                 f"Task {task_id} has status {snapshot.status!r}, which this provider does not know; "
                 "waiting on as if it were running."
             )
-        self._tasks[task_id] = _Progress(record=snapshot.to_record())
+        self._tasks[task_id] = _Progress(snapshot=snapshot)
 
     def failed(self, task_id: str, error: RemoteTaskError, now: float) -> None:
         """Take in a look at ``task_id`` that ended in ``error``."""
@@ -189,7 +212,7 @@ class Wait:
     def _is_going(self, progress: _Progress) -> bool:
         if _is_final(progress):
             return False
-        waiting = progress.record is not None and progress.record["state"] == TaskState.WAITING
+        waiting = progress.snapshot is not None and progress.snapshot.state is TaskState.WAITING
         return not (waiting and progress.is_settled and self.policy.on_waiting != "wait")
 
     def _timed_out(self, now: float) -> TimedOut | None:
@@ -212,7 +235,7 @@ class Wait:
         still_going = any(self._is_going(progress) for progress in self._tasks.values())
         return WaitReport(
             records={
-                task_id: dict(progress.record) if progress.record else None
+                task_id: progress.snapshot.to_record() if progress.snapshot else None
                 for task_id, progress in self._tasks.items()
             },
             errors={
@@ -234,19 +257,23 @@ class Wait:
         waited, next_look = _span(now - self.policy.started_at), _span(pause)
         if len(self._tasks) == 1:
             ((task_id, progress),) = self._tasks.items()
-            url = (progress.record or {}).get("url")
+            url = progress.snapshot.url if progress.snapshot else None
             place = f" ({url})" if url and _state(progress) == TaskState.WAITING else ""
             return f"task {task_id} is {_state(progress)} for {waited}{place}, next look in {next_look}"
-        counts: dict[str, int] = {}
-        for progress in self._tasks.values():
-            counts[_state(progress)] = counts.get(_state(progress), 0) + 1
-        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        return f"{len(self._tasks)} tasks after {waited}: {states}; next look in {next_look}"
+        return f"{len(self._tasks)} tasks after {waited}: {self.state}; next look in {next_look}"
+
+    @property
+    def state(self) -> str:
+        """Where the wait stands, for the log: one task's state, or how many tasks are in which."""
+        if len(self._tasks) == 1:
+            return _state(next(iter(self._tasks.values())))
+        counts = Counter(map(_state, self._tasks.values()))
+        return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
 def _is_final(progress: _Progress) -> bool:
     return progress.error is not None or (
-        progress.record is not None and TaskState(progress.record["state"]).is_terminal
+        progress.snapshot is not None and progress.snapshot.state.is_terminal
     )
 
 
@@ -255,7 +282,7 @@ def _state(progress: _Progress) -> str:
         return "lost"
     if progress.missing_since is not None:
         return "not visible"
-    return str(progress.record["state"]) if progress.record else "not seen"
+    return progress.snapshot.state.value if progress.snapshot else "not seen"
 
 
 def _span(seconds: float) -> str:

@@ -42,6 +42,17 @@ class WaitReport:
     timed_out: TimedOut | None
     waited: float
 
+    @property
+    def outcome(self) -> str:
+        """One word for how the wait ended, for metrics: a state, ``timeout`` or ``error``."""
+        if self.errors:
+            return "error"
+        if self.timed_out:
+            return "timeout"
+        states = {record["state"] for record in self.records.values() if record is not None}
+        worst = (TaskState.FAILED, TaskState.CANCELLED, TaskState.WAITING)
+        return next((state.value for state in worst if state in states), TaskState.COMPLETED.value)
+
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event."""
         return {

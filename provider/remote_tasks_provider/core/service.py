@@ -5,42 +5,42 @@ See ``docs/add-a-service.md`` for the checklist of a new vendor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from remote_tasks_provider.core.answers import Explain
 from remote_tasks_provider.core.endpoint import ConnectionExtras, ConnectionFields, Endpoint, connect
 from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.core.pacing import Limit
+from remote_tasks_provider.core.watching import Watch
 
 __all__ = ["Service"]
 
-ModelT = TypeVar("ModelT")
-
 
 @dataclass(frozen=True)
-class Service(Generic[ModelT]):
+class Service:
     """A vendor.
 
     :param name: for messages and logs.
     :param default_base_url: where the service lives when the connection's host is empty.
     :param auth: makes the one header that carries the key.
     :param extras: the allow-list of the connection's extras.
-    :param get_task: the call that reads one task; raises ``ValueError`` for an id that cannot be one.
-    :param snapshot: what a task tells a wait.
     :param probe: a cheap read-only call that proves host and key.
     :param explain: what an error answer means beyond its status.
+    :param watch: makes the plan by which many tasks are looked at with few calls;
+        :meth:`~.watching.OneByOne` where there is nothing better.
+    :param limits: the vendor's rate limits, by endpoint.
     """
 
     name: str
     default_base_url: str
     auth: Callable[[str], tuple[str, str]]
     extras: type[ConnectionExtras]
-    get_task: Callable[[str], Call[ModelT]]
-    snapshot: Callable[[ModelT], TaskSnapshot]
     probe: Callable[[], Call[Any]]
     explain: Explain
+    watch: Callable[[], Watch]
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def endpoint(self, fields: ConnectionFields) -> Endpoint:
         """Return where and how to call this service over the connection that ``fields`` describe.

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.messages import Call, Page, Request, Response, path
 from remote_tasks_provider.core.reading import LenientStr, Reader, RemoteModel
-from remote_tasks_provider.manus.models import ManusTask
+from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
 
-__all__ = ["STATUSES", "TaskFilter", "get_task", "list_tasks"]
+__all__ = ["STATUSES", "TaskFilter", "get_task", "list_summaries", "list_tasks", "task_filter"]
+
+TaskT = TypeVar("TaskT", bound=ManusTaskSummary)
 
 STATUSES = ("pending", "running", "completed", "failed")
 """The status words that the list endpoint filters by."""
@@ -84,15 +86,16 @@ def task_filter(
     )
 
 
-class _TaskPage(RemoteModel):
+class _Page(RemoteModel, Generic[TaskT]):
     object: LenientStr = None
-    data: list[ManusTask] | None = None
+    data: list[TaskT] | None = None
     last_id: LenientStr = None
     has_more: bool | None = None
 
 
 _read_task = Reader(ManusTask)
-_read_page = Reader(_TaskPage)
+_read_tasks = Reader(_Page[ManusTask])
+_read_summaries = Reader(_Page[ManusTaskSummary])
 
 
 def get_task(remote_task_id: str) -> Call[ManusTask]:
@@ -114,16 +117,26 @@ def list_tasks(wanted: TaskFilter) -> Call[Page[ManusTask]]:
 
     The account's tasks are listed whoever made them, those made in the Manus app included.
     """
+    return _list(wanted, _read_tasks)
 
-    def read(response: Response) -> Page[ManusTask]:
-        page: _TaskPage = _read_page(response)
+
+def list_summaries(wanted: TaskFilter) -> Call[Page[ManusTaskSummary]]:
+    """``GET /v1/tasks`` again, its conversations skipped while reading."""
+    return _list(wanted, _read_summaries)
+
+
+def _list(wanted: TaskFilter, read_page: Reader) -> Call[Page[TaskT]]:
+    def read(response: Response) -> Page[TaskT]:
+        page: _Page[TaskT] = read_page(response)
         if page.data is None and page.object != "list":
             raise ValueError("neither 'data' nor 'object': 'list' is there")
         tasks = page.data or []
         cursor = (page.last_id or (tasks[-1].id if tasks else None)) if page.has_more else None
         if page.has_more and cursor is None:
             raise ValueError("'has_more' is true but there is no 'last_id' to go on from")
-        following = list_tasks(replace(wanted, after=cursor)) if cursor else None
+        following: Call[Page[TaskT]] | None = (
+            _list(replace(wanted, after=cursor), read_page) if cursor else None
+        )
         return Page(tasks, cursor, following)
 
     return Call(

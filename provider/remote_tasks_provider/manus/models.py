@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from remote_tasks_provider.core.reading import (
     LenientInt,
@@ -18,10 +18,11 @@ from remote_tasks_provider.core.reading import (
     OrEmptyList,
     OrEmptyStr,
     RemoteModel,
+    one_line,
 )
-from remote_tasks_provider.core.states import StateTable, TaskState
+from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
 
-__all__ = ["MANUS_STATES", "ManusContent", "ManusMessage", "ManusTask"]
+__all__ = ["MANUS_STATES", "ManusContent", "ManusMessage", "ManusTask", "ManusTaskSummary", "snapshot"]
 
 MANUS_STATES = StateTable(
     {
@@ -65,29 +66,26 @@ class ManusMessage(RemoteModel):
     content: Annotated[list[ManusContent], OrEmptyList()] = Field(default_factory=list)
 
 
-class ManusTask(RemoteModel):
-    """A Manus task.
+class ManusTaskSummary(RemoteModel):
+    """A Manus task without its conversation, which is by far the largest part of one.
 
     :param id: Manus's id, 22 letters and digits today.
     :param status: Manus's own word; :attr:`state` is what it means.
-    :param output: the whole conversation, oldest message first.
     :param credit_usage: credits consumed so far; ``None`` until there are any.
     :param metadata: holds ``task_title`` and ``task_url``; see :attr:`title` and :attr:`url`.
     """
 
+    # What is not named here is skipped while reading, without being made into objects.
+    model_config = ConfigDict(extra="ignore")
+
     id: str = Field(min_length=1)
-    object: LenientStr = None
     status: Annotated[str, OrEmptyStr()] = ""
     created_at: Moment = None
     updated_at: Moment = None
     error: LenientStr = None
     incomplete_details: LenientStr = None
-    instructions: LenientStr = None
-    max_output_tokens: LenientInt = None
     model: LenientStr = None
     metadata: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
-    output: Annotated[list[ManusMessage], OrEmptyList()] = Field(default_factory=list)
-    locale: LenientStr = None
     credit_usage: LenientInt = None
 
     @property
@@ -105,6 +103,21 @@ class ManusTask(RemoteModel):
         """The task's page in the Manus app."""
         return _text(self.metadata.get("task_url"))
 
+
+class ManusTask(ManusTaskSummary):
+    """A Manus task.
+
+    :param output: the whole conversation, oldest message first.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    object: LenientStr = None
+    instructions: LenientStr = None
+    max_output_tokens: LenientInt = None
+    output: Annotated[list[ManusMessage], OrEmptyList()] = Field(default_factory=list)
+    locale: LenientStr = None
+
     def to_json(self, *, include_output: bool = False) -> dict[str, Any]:
         """Return the task as a JSON object, with :attr:`state`, :attr:`title` and :attr:`url`.
 
@@ -119,6 +132,23 @@ class ManusTask(RemoteModel):
                 for message in self.output
             ]
         return data
+
+
+def snapshot(task: ManusTaskSummary) -> TaskSnapshot:
+    """Return what ``task`` tells a wait: never its conversation or a link to a file."""
+    error = task.error or task.incomplete_details
+    return TaskSnapshot(
+        id=task.id,
+        state=task.state,
+        status=task.status,
+        url=task.url,
+        title=task.title,
+        error=one_line(error, 1000) if error else None,
+        created_at=task.created_at,
+        updated_at=task.updated_at,
+        credit_usage=task.credit_usage,
+        details={"model": task.model},
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -7,13 +7,12 @@ from typing import Any, Literal
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.reading import one_line
+from remote_tasks_provider.core.pacing import Limit
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_provider.manus import api_v1
-from remote_tasks_provider.manus.models import ManusTask
+from remote_tasks_provider.manus.watch import ManusWatch
 
-__all__ = ["MANUS", "ManusExtras", "snapshot"]
+__all__ = ["MANUS", "ManusExtras"]
 
 
 class ManusExtras(ConnectionExtras):
@@ -21,23 +20,6 @@ class ManusExtras(ConnectionExtras):
 
     api_version: Literal["v1"] = "v1"
     """Which API to talk to."""
-
-
-def snapshot(task: ManusTask) -> TaskSnapshot:
-    """Return what ``task`` tells a wait: never its conversation or a link to a file."""
-    error = task.error or task.incomplete_details
-    return TaskSnapshot(
-        id=task.id,
-        state=task.state,
-        status=task.status,
-        url=task.url,
-        title=task.title,
-        error=one_line(error, 1000) if error else None,
-        created_at=task.created_at,
-        updated_at=task.updated_at,
-        credit_usage=task.credit_usage,
-        details={"model": task.model},
-    )
 
 
 def _auth(key: str) -> tuple[str, str]:
@@ -59,8 +41,9 @@ MANUS = Service(
     default_base_url="https://api.manus.ai",
     auth=_auth,
     extras=ManusExtras,
-    get_task=api_v1.get_task,
-    snapshot=snapshot,
     probe=lambda: api_v1.list_tasks(api_v1.TaskFilter(page_size=1)),
     explain=_explain,
+    watch=ManusWatch,
+    # Documented for API v2, per account: https://open.manus.ai/docs/v2/rate-limits. Taken to hold for v1 too.
+    limits={"GET /v1/tasks": Limit(100), "GET /v1/tasks/{task_id}": Limit(100)},
 )

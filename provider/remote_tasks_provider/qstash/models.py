@@ -10,10 +10,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from remote_tasks_provider.core.reading import LenientInt, LenientStr, Moment, OrEmptyStr, RemoteModel
-from remote_tasks_provider.core.states import StateTable, TaskState
+from remote_tasks_provider.core.reading import (
+    LenientInt,
+    LenientStr,
+    Moment,
+    OrEmptyStr,
+    RemoteModel,
+    one_line,
+)
+from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
 
-__all__ = ["QSTASH_STATES", "QStashTask"]
+__all__ = ["QSTASH_STATES", "QStashTask", "public_url", "snapshot"]
 
 QSTASH_STATES = StateTable(
     {
@@ -86,3 +93,16 @@ def public_url(url: str | None) -> str | None:
         scheme, rest = "", scheme
     host, slash, place = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{place}"
+
+
+def snapshot(task: QStashTask) -> TaskSnapshot:
+    """Return what ``task`` tells a wait: never a header, a body or a destination's query."""
+    return TaskSnapshot(
+        id=task.task_id,
+        state=task.state,
+        status=task.status,
+        url=public_url(task.url),
+        error=one_line(task.error, 1000) if task.error else None,
+        updated_at=task.completed_at or task.last_error_at,
+        details={"message_id": task.message_id, "retried": task.retried, "max_retry": task.max_retry},
+    )

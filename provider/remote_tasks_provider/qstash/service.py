@@ -8,30 +8,15 @@ from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.reading import one_line
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.core.states import TaskSnapshot
-from remote_tasks_provider.qstash import api_v1, api_v2
-from remote_tasks_provider.qstash.models import QStashTask, public_url
+from remote_tasks_provider.qstash import api_v2
+from remote_tasks_provider.qstash.watch import QStashWatch
 
-__all__ = ["QSTASH", "QStashExtras", "snapshot"]
+__all__ = ["QSTASH", "QStashExtras"]
 
 
 class QStashExtras(ConnectionExtras):
     """The extras of a QStash connection."""
-
-
-def snapshot(task: QStashTask) -> TaskSnapshot:
-    """Return what ``task`` tells a wait: never a header, a body or a destination's query."""
-    return TaskSnapshot(
-        id=task.task_id,
-        state=task.state,
-        status=task.status,
-        url=public_url(task.url),
-        error=one_line(task.error, 1000) if task.error else None,
-        updated_at=task.completed_at or task.last_error_at,
-        details={"message_id": task.message_id, "retried": task.retried, "max_retry": task.max_retry},
-    )
 
 
 def _auth(token: str) -> tuple[str, str]:
@@ -60,8 +45,7 @@ QSTASH = Service(
     default_base_url="https://qstash.upstash.io",
     auth=_auth,
     extras=QStashExtras,
-    get_task=api_v1.get_task,
-    snapshot=snapshot,
     probe=api_v2.probe,
     explain=_explain,
+    watch=QStashWatch,
 )

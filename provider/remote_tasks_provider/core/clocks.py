@@ -1,0 +1,28 @@
+"""Time, as everything that waits on an event loop sees it; a test passes its own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Clocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The ways to ask for and to pass time.
+
+    :param wall: Unix seconds, for what must survive a restart: deadlines.
+    :param monotonic: seconds that never jump, for everything else.
+    :param sleep: waits without blocking the event loop.
+    :param spread: the part of a pause that is kept, so that many triggerers do not poll together.
+    """
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    spread: Callable[[], float] = lambda: random.uniform(0.9, 1.0)  # noqa: S311 - spreads load

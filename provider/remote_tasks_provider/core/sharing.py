@@ -1,0 +1,290 @@
+"""One poll loop for all waits on one connection.
+
+In a triggerer, a thousand waits on one connection are one *group*: one HTTP client, one
+:class:`~.watching.Watch`, one loop that looks when the first of them is due and tells all of them what it
+saw. A wait joins and leaves at any time; the group begins with the first and ends, connections closed, with
+the last.
+
+Groups are kept apart by event loop, service and connection, so two triggerers, two tests or two accounts
+never mix. Looks are scheduled by a monotonic clock; only deadlines, which must survive a restart, are read
+off the wall clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from remote_tasks_provider.core.client import AsyncClient
+from remote_tasks_provider.core.clocks import Clocks
+from remote_tasks_provider.core.errors import AuthenticationError
+from remote_tasks_provider.core.pacing import Pacer
+from remote_tasks_provider.core.polling import Wait
+from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.watching import Findings, Watch, alook
+
+__all__ = ["Meter", "NoMeter", "PollGroup", "follow"]
+
+Connect = Callable[[Pacer], Awaitable[AsyncClient]]
+
+# After this many waits have been told of a look, other coroutines get their turn.
+_BATCH = 200
+# A wait that nothing happens to is mentioned in the log when it has become this much older.
+_LOG_GROWTH = 1.25
+_LOG_AT_LEAST = 30.0
+
+
+class Log(Protocol):
+    """Where to tell of a wait: a standard logger, or Airflow's."""
+
+    def info(self, event: str, *arguments: Any) -> Any:
+        """Say what happens."""
+
+    def warning(self, event: str, *arguments: Any) -> Any:
+        """Say what a reader should know."""
+
+
+class Meter(Protocol):
+    """Counts what a group does; see ``docs/metrics.md``."""
+
+    def looked(
+        self, service: str, *, waits: int, told: int, calls: int, saved: int, rate_limited: int
+    ) -> None:
+        """Count one look.
+
+        :param waits: how many waits are in the group.
+        :param told: how many of them learnt something.
+        :param calls: how many requests it took.
+        :param saved: how many more it would have taken to ask for each task by itself.
+        :param rate_limited: how many requests were answered with 429.
+        """
+
+    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+        """Count one wait that ended, after ``seconds``."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def looked(
+        self, service: str, *, waits: int, told: int, calls: int, saved: int, rate_limited: int
+    ) -> None:
+        """Count nothing."""
+
+    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+        """Count nothing."""
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    """A wait in a group."""
+
+    wait: Wait
+    due: float
+    """When it wants the next look at the latest; monotonic."""
+    log: Log
+    ended: asyncio.Future[WaitReport]
+    # The triggerer sends a log record to the task whose context it was made in.
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    logged_state: str = ""
+    logged_after: float = 0.0
+
+
+class PollGroup:
+    """All waits on one connection in one event loop. Made and found by :func:`follow`.
+
+    :param on_empty: called when the last wait has left.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        connect: Connect,
+        clocks: Clocks,
+        meter: Meter,
+        on_empty: Callable[[PollGroup], None],
+    ) -> None:
+        self._service = service
+        self._connect = connect
+        self._clocks = clocks
+        self._meter = meter
+        self._on_empty = on_empty
+        self._watch: Watch = service.watch()
+        self._pacer = Pacer(service.limits)
+        self._client: AsyncClient | None = None
+        self._members: set[_Member] = set()
+        self._joined = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+
+    async def follow(self, wait: Wait, first_look_in: float, log: Log) -> WaitReport:
+        """Return how ``wait`` ended; leaves at once when cancelled.
+
+        :raises ConnectionConfigError: when the connection cannot be used.
+        """
+        member = _Member(
+            wait=wait,
+            due=self._clocks.monotonic() + max(0.0, first_look_in),
+            log=log,
+            ended=asyncio.get_running_loop().create_future(),
+        )
+        self._members.add(member)
+        self._joined.set()
+        if self._loop_task is None or self._loop_task.done():
+            # Its own, empty context: what the group does belongs to no single task's log.
+            self._loop_task = asyncio.get_running_loop().create_task(
+                self._run(), context=contextvars.Context()
+            )
+        try:
+            return await member.ended
+        finally:
+            self._members.discard(member)
+            if not self._members:
+                await self._close()
+
+    async def _close(self) -> None:
+        self._on_empty(self)
+        task, client = self._loop_task, self._client
+        self._loop_task = self._client = None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if client is not None:
+            await client.aclose()
+
+    async def _run(self) -> None:
+        try:
+            while self._members:
+                self._joined.clear()
+                seconds = min(member.due for member in self._members) - self._clocks.monotonic()
+                if seconds > 0:
+                    await self._idle(seconds)
+                else:
+                    await self._look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, no wait may hang for ever
+            self._on_empty(self)
+            for member in self._members:
+                if not member.ended.done():
+                    member.ended.set_exception(error)
+
+    async def _idle(self, seconds: float) -> None:
+        """Sleep until the next look, or until a wait joins that may want an earlier one."""
+        sleeper = asyncio.ensure_future(self._clocks.sleep(seconds))
+        joined = asyncio.ensure_future(self._joined.wait())
+        try:
+            await asyncio.wait((sleeper, joined), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            joined.cancel()
+
+    async def _look(self) -> None:
+        now = self._clocks.monotonic()
+        due: dict[str, None] = {}
+        free: dict[str, None] = {}
+        members = list(self._members)
+        for member in members:
+            (due if member.due <= now else free).update(dict.fromkeys(member.wait.open_ids))
+        if self._client is None:
+            self._client = await self._connect(self._pacer)
+        calls, refused = self._pacer.calls, self._pacer.refused
+        findings = await self._ask(list(due), free.keys() - due.keys())
+        told, covered = await self._tell(members, findings)
+        calls = self._pacer.calls - calls
+        self._meter.looked(
+            self._service.name,
+            waits=len(members),
+            told=told,
+            calls=calls,
+            saved=max(0, covered - calls),
+            rate_limited=self._pacer.refused - refused,
+        )
+
+    async def _ask(self, due: list[str], free: set[str]) -> Findings:
+        """Look once; if the key is refused but was changed meanwhile, once more with the new one."""
+        assert self._client is not None  # noqa: S101 - made by the caller
+        findings = await alook(self._watch.look(due, free), self._client)
+        if any(isinstance(finding, AuthenticationError) for finding in findings.values()):
+            renewed = await self._connect(self._pacer)
+            if renewed.endpoint == self._client.endpoint:
+                await renewed.aclose()
+                return findings
+            old, self._client = self._client, renewed
+            await old.aclose()
+            findings = await alook(self._watch.look(due, free), renewed)
+        return findings
+
+    async def _tell(self, members: list[_Member], findings: Findings) -> tuple[int, int]:
+        """Give every wait its findings; return how many waits and how many tasks they were about."""
+        told = covered = 0
+        for index, member in enumerate(members, 1):
+            if index % _BATCH == 0:
+                await asyncio.sleep(0)
+            if not member.ended.done():
+                news = member.wait.take(findings, self._clocks.wall())
+                told += news > 0
+                covered += news
+                self._settle(member, looked=news > 0)
+        return told, covered
+
+    def _settle(self, member: _Member, *, looked: bool) -> None:
+        wall, monotonic = self._clocks.wall(), self._clocks.monotonic()
+        pause = member.wait.pause(wall)
+        for note in member.wait.take_notes():
+            member.context.run(member.log.warning, "%s", note)
+        if pause is None:
+            report = member.wait.report(wall)
+            self._meter.ended(self._service.name, outcome=report.outcome, seconds=report.waited)
+            self._members.discard(member)
+            member.ended.set_result(report)
+        elif looked or member.due <= monotonic:
+            # A pause that was cut to end at a deadline is kept to the second.
+            spread = self._clocks.spread() if pause >= member.wait.policy.interval else 1.0
+            member.due = monotonic + pause * spread
+            self._mention(member, wall, pause)
+
+    def _mention(self, member: _Member, wall: float, pause: float) -> None:
+        state, after = member.wait.state, wall - member.wait.policy.started_at
+        if state == member.logged_state and after < max(
+            member.logged_after * _LOG_GROWTH, member.logged_after + _LOG_AT_LEAST
+        ):
+            return
+        member.logged_state, member.logged_after = state, after
+        member.context.run(member.log.info, "%s: %s", self._service.name, member.wait.summary(wall, pause))
+
+
+_GROUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], PollGroup]] = WeakKeyDictionary()
+
+
+async def follow(
+    wait: Wait,
+    *,
+    service: Service,
+    conn_id: str,
+    connect: Connect,
+    clocks: Clocks,
+    meter: Meter,
+    first_look_in: float,
+    log: Log,
+) -> WaitReport:
+    """Return how ``wait`` ended, looked at together with every other wait on the same connection.
+
+    :param connect: opens a client; called for the first wait, and again when the key is refused.
+    :param first_look_in: seconds until the wait wants its first look; it may get one earlier.
+    :param log: where to tell of this wait.
+    :raises ConnectionConfigError: when the connection cannot be used.
+    """
+    groups = _GROUPS.setdefault(asyncio.get_running_loop(), {})
+    key = (service.name, conn_id)
+
+    def forget(group: PollGroup) -> None:
+        if groups.get(key) is group:
+            del groups[key]
+
+    group = groups.get(key)
+    if group is None:
+        group = groups[key] = PollGroup(service, connect, clocks, meter, forget)
+    return await group.follow(wait, first_look_in, log)

@@ -1,0 +1,86 @@
+"""How many QStash tasks are looked at with few calls: one list answers for the tasks that share a message.
+
+QStash v1 has no list over all tasks, but one per message, newest first, 100 a page. A task's message is
+learnt when the task is first asked for; from then on a message with several waited-for tasks is asked for as
+a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.messages import Call, Page
+from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.core.watching import Finding, Look
+from remote_tasks_provider.qstash.api_v1 import get_task, list_message_tasks
+from remote_tasks_provider.qstash.models import QStashTask, snapshot
+
+__all__ = ["QStashWatch"]
+
+_MOST_PAGES = 10
+
+
+class QStashWatch:
+    """The looks of one group of waits; remembers which message a task belongs to."""
+
+    def __init__(self) -> None:
+        self._message_of: dict[str, str] = {}
+        self._unlisted: set[str] = set()
+        """Tasks that their message's list does not show."""
+
+    def look(self, due: Sequence[str], free: Collection[str] = ()) -> Look:
+        """Plan one look; see :class:`~remote_tasks_provider.core.watching.Watch`."""
+        wanted = {*due, *free}
+        self._message_of = {one: message for one, message in self._message_of.items() if one in wanted}
+        self._unlisted &= wanted
+        findings: dict[str, Finding] = {}
+        yield from self._lists(self._shared_messages(due), wanted, findings)
+        singles = [task_id for task_id in due if task_id not in findings]
+        if singles:
+            answers = yield [get_task(task_id) for task_id in singles]
+            for task_id, answer in zip(singles, answers, strict=True):
+                findings[task_id] = answer if isinstance(answer, RemoteTaskError) else self._learn(answer)
+        return findings
+
+    def _shared_messages(self, due: Sequence[str]) -> dict[str, set[str]]:
+        """Return the messages that more than one task is due of, with those tasks."""
+        members: dict[str, set[str]] = {}
+        for task_id in due:
+            message = self._message_of.get(task_id)
+            if message is not None and task_id not in self._unlisted:
+                members.setdefault(message, set()).add(task_id)
+        return {message: ids for message, ids in members.items() if len(ids) > 1}
+
+    def _lists(
+        self, members: Mapping[str, set[str]], wanted: Collection[str], findings: dict[str, Finding]
+    ) -> Any:
+        """Read each message's tasks until its members were seen; the rest is left to be asked for singly."""
+        pending: dict[str, Call[Page[QStashTask]]] = {
+            message: list_message_tasks(message) for message in members
+        }
+        for _ in range(_MOST_PAGES):
+            if not pending:
+                return
+            answers = yield list(pending.values())
+            following = {}
+            for message, page in zip(pending, answers, strict=True):
+                if isinstance(page, RemoteTaskError):
+                    if page.concerns_service:
+                        findings.update(dict.fromkeys(members[message], page))
+                    continue
+                findings.update(
+                    {task.task_id: self._learn(task) for task in page.items if task.task_id in wanted}
+                )
+                missing = members[message] - findings.keys()
+                if missing and page.next is not None:
+                    following[message] = page.next
+                else:
+                    self._unlisted |= missing
+            pending = following
+
+    def _learn(self, task: QStashTask) -> TaskSnapshot:
+        if task.message_id:
+            self._message_of[task.task_id] = task.message_id
+        return snapshot(task)
