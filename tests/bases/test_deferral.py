@@ -50,6 +50,7 @@ class TestWhatIsStored:
             "max_poll_interval": 60.0,
             "first_look_at": START + 1,
             "memory": {"a": {"failures": 2, "missing_since": None}},
+            "sensor": {"what": "Manus task"},
         }
 
         path, stored = kind(**arguments).serialize()

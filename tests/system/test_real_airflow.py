@@ -36,6 +36,8 @@ def run() -> Iterator[dict[str, Any]]:
             manus.add_task("ends", [("running", REMOTE_SECONDS), ("completed", None)], "A report")
             manus.add_task("endless", [("running", None)])
             manus.add_task("done", [("completed", None)])
+            manus.add_task("by_itself", [("running", REMOTE_SECONDS), ("completed", None)], "By itself")
+            manus.add_task("breaks", [("running", REMOTE_SECONDS), ("failed", None)], error="it broke")
             server.sandbox.qstash.add_task("tsk", "msg", [("active", REMOTE_SECONDS), ("delivered", None)])
             run_id = client.trigger(DAG_ID)
             client.wait_for_task(DAG_ID, run_id, "endless", ["deferred"], within=60)
@@ -49,6 +51,11 @@ def run() -> Iterator[dict[str, Any]]:
                 "states": {(one.task_id, one.map_index): one.state for one in instances},
                 "tries": {one.task_id: one.try_number for one in instances},
                 "home": Path(airflow.home),
+                "workers": {
+                    call.path.rpartition("/")[2]
+                    for call in server.sandbox.requests
+                    if "requests/" in call.headers.get("user-agent", "")
+                },
             }
 
 
@@ -89,6 +96,21 @@ def test_a_wrong_key_fails_at_once_without_a_retry(run: dict[str, Any]) -> None:
     assert run["states"]["wrong_key", -1] == "failed"
     assert run["tries"]["wrong_key"] == 1
     assert "Check the password (API key) of connection 'manus_wrong_key'" in text
+
+
+def test_a_wait_that_begins_and_ends_in_the_triggerer_uses_no_worker(run: dict[str, Any]) -> None:
+    assert run["states"]["no_worker", -1] == "success", log(run, "no_worker")
+    assert "by_itself" not in run["workers"]
+    assert run["client"].xcom(DAG_ID, run["run_id"], "no_worker")["title"] == "By itself"
+    assert "pid" not in log(run, "no_worker")
+
+
+def test_its_failure_is_in_the_log_and_final(run: dict[str, Any]) -> None:
+    for task_id in ("no_worker_fails", "no_worker_fails_for_good"):
+        text = log(run, task_id)
+        assert run["states"][task_id, -1] == "failed", text
+        assert run["tries"][task_id] == 1
+        assert "Manus task breaks failed: it broke" in text
 
 
 def test_no_key_is_in_any_log_or_in_the_database(run: dict[str, Any]) -> None:

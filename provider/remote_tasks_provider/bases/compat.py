@@ -6,6 +6,9 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import airflow
+from packaging.version import Version
+
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
 except ImportError:  # Airflow below 3.2
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
 __all__ = [
+    "STARTS_FROM_TRIGGER",
     "TRIGGER_FAILED",
     "TRIGGER_TIMED_OUT",
     "AirflowRescheduleException",
@@ -22,6 +26,8 @@ __all__ = [
     "first_try_number",
 ]
 
+STARTS_FROM_TRIGGER = Version(airflow.__version__) >= Version("3.3")
+"""Whether a task can begin in the triggerer with its templates rendered, and end there with its XComs."""
 TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger timed out or crashed."""
 TRIGGER_TIMED_OUT = "Trigger timeout"

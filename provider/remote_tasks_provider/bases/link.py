@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-__all__ = ["RemoteTaskLink", "push_link"]
+__all__ = ["LINK_KEY", "RemoteTaskLink", "push_link"]
 
-_XCOM_KEY = "remote_task_url"
+LINK_KEY = "remote_task_url"
+"""The XCom key that holds the URL of the remote task's page."""
 
 
 class RemoteTaskLink(BaseOperatorLink):
@@ -21,14 +22,14 @@ class RemoteTaskLink(BaseOperatorLink):
     @property
     def xcom_key(self) -> str:
         """The XCom key that holds the URL."""
-        return _XCOM_KEY
+        return LINK_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the URL, or nothing while it is not known."""
-        return XCom.get_value(key=_XCOM_KEY, ti_key=ti_key) or ""
+        return XCom.get_value(key=LINK_KEY, ti_key=ti_key) or ""
 
 
 def push_link(context: Any, url: str | None) -> None:
     """Make ``url`` the target of the task's :class:`RemoteTaskLink`."""
     if url:
-        context["ti"].xcom_push(key=_XCOM_KEY, value=url)
+        context["ti"].xcom_push(key=LINK_KEY, value=url)

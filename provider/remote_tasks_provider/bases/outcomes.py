@@ -1,22 +1,68 @@
-"""Which exception tells Airflow the truth about an error: fail for good, or retry.
+"""Which exception, or which end in the triggerer, tells Airflow the truth: fail for good, retry, or skip.
 
 Airflow decides by the exception's class whether a task's ``retries`` are used. This is the only place where
-an error of
-:mod:`remote_tasks_provider.core.errors` becomes one of Airflow's; the original stays attached as its cause.
+an error of :mod:`remote_tasks_provider.core.errors` becomes one of Airflow's; the original stays attached as
+its cause.
 """
 
 from __future__ import annotations
 
+from enum import Enum
+
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
+    AirflowSkipException,
     AirflowTaskTimeout,
 )
 
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, WaitTimeoutError
 from remote_tasks_provider.core.report import TimedOut
 
-__all__ = ["after_call", "after_wait"]
+__all__ = ["Verdict", "after_call", "after_wait", "verdict"]
+
+
+class Verdict(Enum):
+    """What an error at the end of a wait does to the Airflow task."""
+
+    SKIP = AirflowSkipException
+    TIMEOUT = AirflowSensorTimeout
+    """Fail for good, as every Airflow sensor does at its ``timeout``."""
+    ATTEMPT_TIMEOUT = AirflowTaskTimeout
+    """Fail this attempt: ``execution_timeout``."""
+    FAIL = AirflowFailException
+    """Fail for good."""
+    RETRY = RemoteTaskError
+    """Fail this attempt."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether Airflow must not retry the task."""
+        return self in (Verdict.TIMEOUT, Verdict.FAIL)
+
+
+def verdict(
+    error: RemoteTaskError, timed_out: TimedOut | None, *, soft_fail: bool = False, never_fail: bool = False
+) -> Verdict:
+    """Return what ``error`` at the end of a wait does.
+
+    :param soft_fail: skip on ``timeout``; a real failure stays one.
+    :param never_fail: skip whatever happens.
+    """
+    is_timeout = isinstance(error, WaitTimeoutError) and timed_out != "execution_timeout"
+    if never_fail or (soft_fail and is_timeout):
+        return Verdict.SKIP
+    if isinstance(error, WaitTimeoutError):
+        return Verdict.TIMEOUT if is_timeout else Verdict.ATTEMPT_TIMEOUT
+    return Verdict.RETRY if error.retry_helps else Verdict.FAIL
+
+
+def after_wait(
+    error: RemoteTaskError, timed_out: TimedOut | None, *, soft_fail: bool = False, never_fail: bool = False
+) -> BaseException:
+    """Return what to raise on a worker when a wait ended in ``error``."""
+    found = verdict(error, timed_out, soft_fail=soft_fail, never_fail=never_fail)
+    return error if found is Verdict.RETRY else found.value(str(error))
 
 
 def after_call(error: RemoteTaskError) -> BaseException:
@@ -27,18 +73,3 @@ def after_call(error: RemoteTaskError) -> BaseException:
     if error.retry_helps or isinstance(error, NotFoundError):
         return error
     return AirflowFailException(str(error))
-
-
-def after_wait(error: RemoteTaskError, timed_out: TimedOut | None) -> BaseException:
-    """Return what to raise when a wait ended in ``error``.
-
-    ``timeout`` ends a task for good, like that of every Airflow sensor; ``execution_timeout`` ends the
-    attempt.
-    """
-    if isinstance(error, WaitTimeoutError):
-        return (
-            AirflowTaskTimeout(str(error))
-            if timed_out == "execution_timeout"
-            else AirflowSensorTimeout(str(error))
-        )
-    return error if error.retry_helps else AirflowFailException(str(error))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, conf
+from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
+from airflow.triggers.base import StartTriggerArgs
 
+from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
+from remote_tasks_provider.bases.no_worker import SensorRules
+from remote_tasks_provider.bases.outcomes import after_wait
 from remote_tasks_provider.bases.waiting import Mode, WaitsForTasks
 from remote_tasks_provider.core import inputs
-from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError
+from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.polling import OnWaiting
 from remote_tasks_provider.core.report import WaitReport
 
@@ -20,6 +24,7 @@ __all__ = ["RemoteTaskSensor"]
 
 # ``silent_fail`` asks to look on whatever goes wrong, until the timeout.
 _NEVER = 10**9
+_TASK_ENDS = ("success", "failed", "skipped")
 
 
 class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
@@ -36,6 +41,8 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         raise_on_failure: bool = True,
         max_poll_failures: int = 5,
         not_found_grace: float = 90.0,
+        start_from_trigger: bool = False,
+        end_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,9 +56,68 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         self.max_poll_failures = max_poll_failures
         self.not_found_grace = not_found_grace
 
+        self.end_from_trigger = end_from_trigger
+        if (start_from_trigger or end_from_trigger) and not self.deferrable:
+            raise ValueError("start_from_trigger and end_from_trigger need deferrable=True")
+        self._wants_to_start_from_trigger = start_from_trigger
+
+    def start_in_triggerer(self, conn_id: str) -> None:
+        """Let the wait begin in the triggerer, if that was asked for and can be done.
+
+        Called by the vendor's constructor when all that the trigger is told is known. What cannot be done is
+        said when the wait begins.
+        """
+        if not self._wants_to_start_from_trigger or self._why_not_from_trigger():
+            return
+        rules = SensorRules(**self._rules())
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"{self.trigger_class.__module__}.{self.trigger_class.__qualname__}",
+            next_method="execute_complete",
+            trigger_kwargs={
+                "conn_id": conn_id,
+                "remote_task_ids": self.remote_task_id,
+                "poll_interval": self.poke_interval,
+                "on_waiting": self.on_waiting,
+                "max_poll_failures": self._max_failures(),
+                "not_found_grace": self.not_found_grace,
+                "max_poll_interval": self._max_interval(),
+                "sensor": rules.to_json(),
+            },
+            timeout=rules.deferral_timeout,
+        )
+        self.start_from_trigger = True
+
+    def _why_not_from_trigger(self) -> str | None:
+        if not STARTS_FROM_TRIGGER:
+            return "it needs Airflow 3.3 or newer"
+        ids = [self.remote_task_id] if isinstance(self.remote_task_id, str) else self.remote_task_id
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+            return "remote_task_id must be a string, a template or a list of them, not another task's output"
+        return None
+
+    def _rules(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "timeout": self.timeout,
+            "execution_timeout": self.execution_timeout.total_seconds() if self.execution_timeout else None,
+            "has_retries": bool(self.retries),
+            "single": isinstance(self.remote_task_id, str),
+            "ends": self.end_from_trigger and STARTS_FROM_TRIGGER,
+            "raise_on_failure": self.raise_on_failure,
+            "on_waiting": self.on_waiting,
+            "soft_fail": self.soft_fail,
+            "never_fail": self.never_fail,
+        }
+
+    def rules_for_trigger(self) -> dict[str, Any] | None:
+        """Return the rules where the trigger is to end the task."""
+        rules = self._rules()
+        return rules if rules["ends"] else None
+
     def execute(self, context: Context) -> Any:
         """Wait; return one record for one id, a list in input order for several."""
         ids = inputs.object_ids(self.remote_task_id, "remote_task_id")
+        self._tell_what_cannot_be()
         if not ids:
             self.log.info("remote_task_id is an empty list: there is nothing to wait for.")
             return []
@@ -62,11 +128,31 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
             mode=mode,
             interval=self.poke_interval,
             on_waiting=self.on_waiting,
-            max_failures=_NEVER if self.silent_fail else self.max_poll_failures,
+            max_failures=self._max_failures(),
             not_found_grace=self.not_found_grace,
             max_interval=self._max_interval(),
         )
         return self.wait_for_tasks(context, ids, policy, mode)
+
+    def _tell_what_cannot_be(self) -> None:
+        why = self._why_not_from_trigger() if self._wants_to_start_from_trigger else None
+        if why:
+            self.log.info("The wait begins on a worker: start_from_trigger is not possible here, %s.", why)
+        if self.end_from_trigger and not STARTS_FROM_TRIGGER:
+            self.log.info("The wait ends on a worker: end_from_trigger needs Airflow 3.3 or newer.")
+
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
+        """Go on after the trigger fired.
+
+        ``dag.test()`` resumes also a task that has ended in the triggerer, and hands over its state alone.
+        Then the remote tasks have ended, and one more look tells how.
+        """
+        if isinstance(event, str) and event in _TASK_ENDS:
+            return self.execute(context)
+        return super().execute_complete(context, event)
+
+    def _max_failures(self) -> int:
+        return _NEVER if self.silent_fail else self.max_poll_failures
 
     def _max_interval(self) -> float | None:
         if not self.exponential_backoff:
@@ -86,7 +172,4 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
 
     def after_wait(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
         """Skip on a timeout under ``soft_fail``, on everything under ``never_fail``."""
-        is_timeout = isinstance(error, WaitTimeoutError) and timed_out != "execution_timeout"
-        if self.never_fail or (self.soft_fail and is_timeout):
-            return AirflowSkipException(str(error))
-        return super().after_wait(error, timed_out)
+        return after_wait(error, timed_out, soft_fail=self.soft_fail, never_fail=self.never_fail)

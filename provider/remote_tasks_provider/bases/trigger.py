@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -18,6 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from remote_tasks_provider.bases.connection import async_endpoint
 from remote_tasks_provider.bases.metrics import METER
+from remote_tasks_provider.bases.no_worker import SensorRules
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.client import AsyncClient
 from remote_tasks_provider.core.clocks import Clocks
@@ -38,7 +39,7 @@ class RemoteTaskTrigger(BaseTrigger):
     The event's payload is what :meth:`remote_tasks_provider.core.report.WaitReport.to_event` returns.
 
     :param conn_id: the Airflow connection.
-    :param remote_task_ids: the tasks to wait for.
+    :param remote_task_ids: the tasks to wait for; a template where the wait begins in the triggerer.
     :param poll_interval: seconds between looks.
     :param started_at: when the wait began, Unix seconds; default now.
     :param deadline: when to give up, Unix seconds; default never.
@@ -50,15 +51,19 @@ class RemoteTaskTrigger(BaseTrigger):
     :param first_look_at: when to look first, Unix seconds; default at once.
     :param memory: what the worker's look had learnt; see
         :meth:`remote_tasks_provider.core.polling.Wait.memory`.
+    :param sensor: what a wait that begins or ends in the triggerer must know of its sensor; see
+        :class:`~remote_tasks_provider.bases.no_worker.SensorRules`.
     """
 
     service: ClassVar[Service]
     clocks: ClassVar[Clocks] = Clocks()
+    timeout_after: datetime | None = None
+    """When Airflow times the deferral out; set by its triggerer from 3.3 on."""
 
     def __init__(
         self,
         conn_id: str,
-        remote_task_ids: list[str],
+        remote_task_ids: list[str] | str,
         poll_interval: float,
         started_at: float | None = None,
         deadline: float | None = None,
@@ -69,12 +74,14 @@ class RemoteTaskTrigger(BaseTrigger):
         max_poll_interval: float | None = None,
         first_look_at: float | None = None,
         memory: Mapping[str, Mapping[str, Any]] | None = None,
+        sensor: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, without annotations
         self.conn_id = conn_id
-        self.remote_task_ids = inputs.object_ids(remote_task_ids, "remote_task_ids")
+        # Checked by run(): an error that Airflow does not expect here would end the whole triggerer.
+        self.remote_task_ids = remote_task_ids
         self.poll_interval = poll_interval
-        self.started_at = time.time() if started_at is None else started_at
+        self.started_at = started_at
         self.deadline = deadline
         self.execution_deadline = execution_deadline
         self.on_waiting = on_waiting
@@ -83,6 +90,7 @@ class RemoteTaskTrigger(BaseTrigger):
         self.max_poll_interval = max_poll_interval
         self.first_look_at = first_look_at
         self.memory = memory
+        self.sensor = sensor
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and every constructor argument; derived, so that none can be forgotten."""
@@ -90,24 +98,47 @@ class RemoteTaskTrigger(BaseTrigger):
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         return path, {name: getattr(self, name) for name in names}
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render what a sensor would have rendered; called where the wait begins in the triggerer."""
+        environment = jinja_env or self.get_template_env()
+        for name in ("conn_id", "remote_task_ids", "on_waiting"):
+            setattr(self, name, self.render_template(getattr(self, name), context, environment))
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield the one event."""
-        policy = WaitPolicy(
-            started_at=self.started_at,
+        ids = inputs.object_ids(self.remote_task_ids, "remote_task_id")
+        rules = SensorRules(**self.sensor) if self.sensor else None
+        wait = Wait(ids, self._policy(rules), self.memory)
+        try:
+            report = await self._follow(wait)
+        except (ConnectionConfigError, AirflowNotFoundException) as error:
+            report = self._unusable(wait, error)
+        if rules is None or not rules.ends:
+            yield TriggerEvent(report.to_event())
+            return
+        end = rules.end(report, ids)
+        await end.announce(self.task_instance, self.log)
+        yield end.event
+
+    def _policy(self, rules: SensorRules | None) -> WaitPolicy:
+        now = self.clocks.wall()
+        started_at, deadline, execution_deadline = self.started_at, self.deadline, self.execution_deadline
+        if started_at is None:
+            started_at = rules.started_at(self.timeout_after, now) if rules else now
+            if rules is not None:
+                deadline = started_at + rules.timeout
+                if rules.execution_timeout is not None:
+                    execution_deadline = started_at + rules.execution_timeout
+        return WaitPolicy(
+            started_at=started_at,
             interval=self.poll_interval,
-            deadline=self.deadline,
-            execution_deadline=self.execution_deadline,
+            deadline=deadline,
+            execution_deadline=execution_deadline,
             on_waiting=self.on_waiting,
             max_failures=self.max_poll_failures,
             not_found_grace=self.not_found_grace,
             max_interval=self.max_poll_interval,
         )
-        wait = Wait(self.remote_task_ids, policy, self.memory)
-        try:
-            report = await self._follow(wait)
-        except (ConnectionConfigError, AirflowNotFoundException) as error:
-            report = self._unusable(error)
-        yield TriggerEvent(report.to_event())
 
     async def _follow(self, wait: Wait) -> WaitReport:
         async def connect(pacer: Pacer) -> AsyncClient:
@@ -127,11 +158,11 @@ class RemoteTaskTrigger(BaseTrigger):
             log=self.log,
         )
 
-    def _unusable(self, error: Exception) -> WaitReport:
+    def _unusable(self, wait: Wait, error: Exception) -> WaitReport:
         reason = error if isinstance(error, RemoteTaskError) else ConnectionConfigError(str(error))
         return WaitReport(
-            records=dict.fromkeys(self.remote_task_ids),
-            errors={task_id: reason.to_json() for task_id in self.remote_task_ids},
+            records=dict.fromkeys(wait.ids),
+            errors={task_id: reason.to_json() for task_id in wait.ids},
             timed_out=None,
-            waited=max(0.0, self.clocks.wall() - self.started_at),
+            waited=max(0.0, self.clocks.wall() - wait.policy.started_at),
         )

@@ -22,6 +22,7 @@ from remote_tasks_provider.bases.compat import (
 )
 from remote_tasks_provider.bases.hook import RemoteTaskHook
 from remote_tasks_provider.bases.link import push_link
+from remote_tasks_provider.bases.no_worker import TRIGGERER_GRACE
 from remote_tasks_provider.bases.outcomes import after_wait
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Mode", "WaitsForTasks"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
-
-# The trigger ends a wait at its deadline. Airflow's own timeout of a deferral comes this much later, for the
-# case that no triggerer was there to do it.
-_TRIGGERER_GRACE = timedelta(minutes=5)
 
 _STARTED = "remote_wait_started"
 
@@ -118,9 +115,10 @@ class WaitsForTasks(BaseOperator):
                 max_poll_interval=policy.max_interval,
                 first_look_at=first_look_at,
                 memory=wait.memory() or None,
+                sensor=self.rules_for_trigger(),
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, min(ends) - time.time())) + _TRIGGERER_GRACE if ends else None,
+            timeout=timedelta(seconds=max(0.0, min(ends) - time.time())) + TRIGGERER_GRACE if ends else None,
         )
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
@@ -147,6 +145,10 @@ class WaitsForTasks(BaseOperator):
             )
             raise self.after_wait(error, "timeout") from error
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+
+    def rules_for_trigger(self) -> dict[str, Any] | None:
+        """Return what the trigger must know to end the task itself; nothing, where a worker ends it."""
+        return None
 
     def after_wait(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
         """Return what to raise for a wait that ended in ``error``."""

@@ -102,7 +102,7 @@ class AsyncClient:
 
     async def _attempt(self, call: Call[T]) -> T:
         pause = self._pacer.reserve(call.endpoint, self._clocks.monotonic())
-        if pause > 0:
+        while pause > 0:
             if pause >= _WORTH_TELLING:
                 log.info(
                     "%s %s: %.0f s of rest to keep the rate limit.",
@@ -111,6 +111,8 @@ class AsyncClient:
                     pause,
                 )
             await self._clocks.sleep(pause)
+            # Another call may have been refused meanwhile.
+            pause = self._pacer.stopped(self._clocks.monotonic())
         try:
             return read_answer(call, await self._transport.send(call.request), self.endpoint, self._explain)
         except RateLimitedError as error:

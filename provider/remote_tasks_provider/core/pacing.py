@@ -54,6 +54,16 @@ class Pacer:
         return moment - now
 
     def stop(self, seconds: float, now: float) -> None:
-        """Let nothing go out for ``seconds``: the service refused a call and asked for it."""
+        """Let nothing go out for ``seconds``: the service refused a call and asked for it.
+
+        Calls that wait for their place already go out when :meth:`stopped` says so.
+        """
         self.refused += 1
         self._stopped_until = max(self._stopped_until, now + seconds)
+        for endpoint, sent in self._sent.items():
+            moved = (max(moment, self._stopped_until) if moment > now else moment for moment in sent)
+            self._sent[endpoint] = deque(moved, maxlen=sent.maxlen)
+
+    def stopped(self, now: float) -> float:
+        """Return for how many seconds yet nothing may go out."""
+        return max(0.0, self._stopped_until - now)

@@ -107,17 +107,19 @@ class Wait:
     ) -> None:
         known = memory or {}
         self.policy = policy
+        self._ids = tuple(ids)
         self._tasks = {
-            task_id: _Progress(**known[task_id]) if task_id in known else _NOTHING for task_id in ids
+            task_id: _Progress(**known[task_id]) if task_id in known else _NOTHING for task_id in self._ids
         }
         self._not_before = 0.0
+        self._longest_rest = 0.0
         self._reported_words: set[str] = set()
         self._notes: list[str] = []
 
     @property
     def ids(self) -> list[str]:
-        """The tasks, each once, in the caller's order."""
-        return list(self._tasks)
+        """The tasks as the caller gave them."""
+        return list(self._ids)
 
     @property
     def first_url(self) -> str | None:
@@ -166,8 +168,10 @@ class Wait:
         progress = self._tasks[task_id]
         if isinstance(error, ApiError) and error.retry_after:
             self._not_before = max(self._not_before, now + error.retry_after)
+            self._longest_rest = max(self._longest_rest, error.retry_after)
         if isinstance(error, NotFoundError):
-            missing_since = now if progress.missing_since is None else progress.missing_since
+            # The earlier of both: the clock may have been set back.
+            missing_since = now if progress.missing_since is None else min(progress.missing_since, now)
             progress = replace(progress, missing_since=missing_since)
             over = now - missing_since >= self.policy.not_found_grace
         elif isinstance(error, RateLimitedError):
@@ -191,14 +195,20 @@ class Wait:
         count = f" ({progress.failures} of {self.policy.max_failures} in a row)" if progress.failures else ""
         return f"Task {task_id}: a look failed{count}: {error}"
 
-    def pause(self, now: float) -> float | None:
-        """Return the seconds until the next look, or ``None`` when the wait is over."""
+    def pause(self, now: float, spread: float = 1.0) -> float | None:
+        """Return the seconds until the next look, or ``None`` when the wait is over.
+
+        :param spread: the part of the interval to keep, so that many waits do not look together. A rest that
+            the service asked for is never shortened, and a deadline never missed.
+        """
         if self._timed_out(now) or not any(self._is_going(progress) for progress in self._tasks.values()):
             return None
         wanted = self.policy.interval
         if self.policy.max_interval is not None:
             wanted = max(wanted, min(now - self.policy.started_at, self.policy.max_interval))
-        wanted = max(wanted, self._not_before - now, _SHORTEST_PAUSE)
+        # A clock that was set back must not make a short rest a long one.
+        rest = min(self._not_before - now, self._longest_rest)
+        wanted = max(wanted * spread, rest, _SHORTEST_PAUSE)
         ends = [
             end - now for end in (self.policy.deadline, self.policy.execution_deadline) if end is not None
         ]

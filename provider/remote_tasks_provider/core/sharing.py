@@ -148,13 +148,16 @@ class PollGroup:
 
     async def _close(self) -> None:
         self._on_empty(self)
-        task, client = self._loop_task, self._client
-        self._loop_task = self._client = None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if client is not None:
-            await client.aclose()
+        task, self._loop_task = self._loop_task, None
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        finally:
+            # Not before the loop has stopped, which may just have opened another client.
+            client, self._client = self._client, None
+            if client is not None:
+                await client.aclose()
 
     async def _run(self) -> None:
         try:
@@ -192,7 +195,7 @@ class PollGroup:
             self._client = await self._connect(self._pacer)
         calls, refused = self._pacer.calls, self._pacer.refused
         findings = await self._ask(list(due), free.keys() - due.keys())
-        told, covered = await self._tell(members, findings)
+        told, covered = await self._tell(members, findings, now)
         calls = self._pacer.calls - calls
         self._meter.looked(
             self._service.name,
@@ -217,8 +220,13 @@ class PollGroup:
             findings = await alook(self._watch.look(due, free), renewed)
         return findings
 
-    async def _tell(self, members: list[_Member], findings: Findings) -> tuple[int, int]:
-        """Give every wait its findings; return how many waits and how many tasks they were about."""
+    async def _tell(self, members: list[_Member], findings: Findings, began: float) -> tuple[int, int]:
+        """Give every wait its findings; return how many waits and how many tasks they were about.
+
+        A wait that became due while the look went on, and that it did not cover, gets the next look.
+
+        :param began: when the look began; monotonic.
+        """
         told = covered = 0
         for index, member in enumerate(members, 1):
             if index % _BATCH == 0:
@@ -227,12 +235,13 @@ class PollGroup:
                 news = member.wait.take(findings, self._clocks.wall())
                 told += news > 0
                 covered += news
-                self._settle(member, looked=news > 0)
+                if news or member.due <= began:
+                    self._settle(member)
         return told, covered
 
-    def _settle(self, member: _Member, *, looked: bool) -> None:
-        wall, monotonic = self._clocks.wall(), self._clocks.monotonic()
-        pause = member.wait.pause(wall)
+    def _settle(self, member: _Member) -> None:
+        wall = self._clocks.wall()
+        pause = member.wait.pause(wall, self._clocks.spread())
         for note in member.wait.take_notes():
             member.context.run(member.log.warning, "%s", note)
         if pause is None:
@@ -240,10 +249,8 @@ class PollGroup:
             self._meter.ended(self._service.name, outcome=report.outcome, seconds=report.waited)
             self._members.discard(member)
             member.ended.set_result(report)
-        elif looked or member.due <= monotonic:
-            # A pause that was cut to end at a deadline is kept to the second.
-            spread = self._clocks.spread() if pause >= member.wait.policy.interval else 1.0
-            member.due = monotonic + pause * spread
+        else:
+            member.due = self._clocks.monotonic() + pause
             self._mention(member, wall, pause)
 
     def _mention(self, member: _Member, wall: float, pause: float) -> None:

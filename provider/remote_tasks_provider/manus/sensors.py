@@ -48,6 +48,10 @@ class ManusTaskSensor(RemoteTaskSensor):
     :param soft_fail: skip instead of failing on ``timeout``; a failed Manus task still fails the sensor.
     :param max_poll_failures: looks in a row that may fail (each repeats its request first); then the last
         error is raised and Airflow's ``retries`` apply.
+    :param start_from_trigger: with ``deferrable``: begin in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait begins on a worker).
+    :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
+        newer). Task listeners and callbacks that need a worker do not see such an end.
     :param not_found_grace: seconds for which a 404 must stand to be believed; a fresh task answers 404 for a
         while.
     """
@@ -78,6 +82,7 @@ class ManusTaskSensor(RemoteTaskSensor):
         )
         self.on_waiting = on_waiting
         self.manus_conn_id = manus_conn_id
+        self.start_in_triggerer(manus_conn_id)
 
     @cached_property
     def hook(self) -> ManusHook:

@@ -37,6 +37,10 @@ class QStashTaskSensor(RemoteTaskSensor):
     :param soft_fail: skip instead of failing on ``timeout``.
     :param max_poll_failures: looks in a row that may fail; then the last error is raised and ``retries``
         apply.
+    :param start_from_trigger: with ``deferrable``: begin in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait begins on a worker).
+    :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
+        newer). Task listeners and callbacks that need a worker do not see such an end.
     :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
@@ -63,6 +67,7 @@ class QStashTaskSensor(RemoteTaskSensor):
             **kwargs,
         )
         self.qstash_conn_id = qstash_conn_id
+        self.start_in_triggerer(qstash_conn_id)
 
     @cached_property
     def hook(self) -> QStashHook:

@@ -36,4 +36,32 @@ with DAG("waits", schedule=None, catchup=False):
         deferrable=True,
         retries=3,
     )
+    ManusTaskSensor(
+        task_id="no_worker",
+        remote_task_id="{{ 'by_' ~ 'itself' }}",
+        deferrable=True,
+        start_from_trigger=True,
+        end_from_trigger=True,
+        poke_interval=3,
+        timeout=300,
+    )
+    ManusTaskSensor(
+        task_id="no_worker_fails",
+        remote_task_id="breaks",
+        deferrable=True,
+        start_from_trigger=True,
+        end_from_trigger=True,
+        poke_interval=3,
+        timeout=300,
+    )
+    ManusTaskSensor(
+        task_id="no_worker_fails_for_good",
+        remote_task_id="breaks",
+        deferrable=True,
+        start_from_trigger=True,
+        end_from_trigger=True,
+        retries=3,
+        poke_interval=3,
+        timeout=300,
+    )
     QStashTaskSensor(task_id="delivery", remote_task_id="tsk", deferrable=True, poke_interval=3, timeout=300)
