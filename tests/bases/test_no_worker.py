@@ -172,7 +172,7 @@ class TestTheBeginningInTheTriggerer:
         event = event_of(self.started())
 
         assert isinstance(event, TaskSuccessEvent)
-        assert [at for _, at in service.asked] == [0, 30, 60]
+        assert [round(at) for _, at in service.asked] == [0, 30, 60]
 
     def test_templates_are_rendered(self) -> None:
         trigger = self.started(remote_task_id="{{ params.one }}", manus_conn_id="{{ params.conn }}")

@@ -76,8 +76,8 @@ class SensorRules:
     def end(self, report: WaitReport, ids: Sequence[str]) -> End:
         """Return what ends the task in the triggerer, or resumes it where only a worker can end it.
 
-        Airflow retries a task that fails in the triggerer if it has retries left. So where a retry cannot help
-        but there are retries, a worker is needed to fail the task for good.
+        Airflow retries a task that fails in the triggerer if it has retries left. So where a retry cannot
+        help but there are retries, a worker is needed to fail the task for good.
         """
         error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting=self.on_waiting)
         records = report.in_order(ids)

@@ -101,8 +101,7 @@ class AsyncClient:
         return await tenacity.AsyncRetrying(**rules)(self._attempt, call)
 
     async def _attempt(self, call: Call[T]) -> T:
-        pause = self._pacer.reserve(call.endpoint, self._clocks.monotonic())
-        while pause > 0:
+        while (pause := self._pacer.reserve(call.endpoint, self._clocks.monotonic())) > 0:
             if pause >= _WORTH_TELLING:
                 log.info(
                     "%s %s: %.0f s of rest to keep the rate limit.",
@@ -111,8 +110,6 @@ class AsyncClient:
                     pause,
                 )
             await self._clocks.sleep(pause)
-            # Another call may have been refused meanwhile.
-            pause = self._pacer.stopped(self._clocks.monotonic())
         try:
             return read_answer(call, await self._transport.send(call.request), self.endpoint, self._explain)
         except RateLimitedError as error:

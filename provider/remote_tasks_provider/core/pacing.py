@@ -41,29 +41,27 @@ class Pacer:
         """How many of them the service refused as too many."""
 
     def reserve(self, endpoint: str, now: float) -> float:
-        """Take the next free place for a call and return the seconds until then."""
-        self.calls += 1
-        moment = max(now, self._stopped_until)
+        """Take a place for a call and return 0, or return the seconds after which to ask again.
+
+        Nobody has a place in advance, so a stop holds for all and no window fills up behind it.
+        """
+        pause = self._stopped_until - now
         limit = self._limits.get(endpoint)
-        if limit is not None:
+        if limit is None:
+            sent = None
+        else:
             places = max(1, int(limit.calls * _SHARE))
             sent = self._sent.setdefault(endpoint, deque(maxlen=places))
             if len(sent) == places:
-                moment = max(moment, sent[0] + limit.seconds)
-            sent.append(moment)
-        return moment - now
+                pause = max(pause, sent[0] + limit.seconds - now)
+        if pause > 0:
+            return pause
+        if sent is not None:
+            sent.append(now)
+        self.calls += 1
+        return 0.0
 
     def stop(self, seconds: float, now: float) -> None:
-        """Let nothing go out for ``seconds``: the service refused a call and asked for it.
-
-        Calls that wait for their place already go out when :meth:`stopped` says so.
-        """
+        """Let nothing go out for ``seconds``: the service refused a call and asked for it."""
         self.refused += 1
         self._stopped_until = max(self._stopped_until, now + seconds)
-        for endpoint, sent in self._sent.items():
-            moved = (max(moment, self._stopped_until) if moment > now else moment for moment in sent)
-            self._sent[endpoint] = deque(moved, maxlen=sent.maxlen)
-
-    def stopped(self, now: float) -> float:
-        """Return for how many seconds yet nothing may go out."""
-        return max(0.0, self._stopped_until - now)

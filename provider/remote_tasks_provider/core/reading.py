@@ -8,6 +8,9 @@ invalid.
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -86,9 +89,26 @@ class Reader:
     def __call__(self, response: Response) -> Any:
         """Return the value."""
         try:
-            return self._adapter.validate_json(response.body)
+            with _without_collecting():
+                return self._adapter.validate_json(response.body)
         except ValidationError as error:
             raise ValueError(_first_fault(error)) from None
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Keep the garbage collector out of the making of many objects at once.
+
+    A page of a thousand tasks makes it run dozens of times over all that Airflow has loaded, to find nothing:
+    what is read from JSON holds no cycles. That took three quarters of the time of listing.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -32,6 +32,9 @@ __all__ = ["Meter", "NoMeter", "PollGroup", "follow"]
 
 Connect = Callable[[Pacer], Awaitable[AsyncClient]]
 
+# A triggerer that starts brings its waits in one after the other. The first look waits for the others so many
+# seconds.
+_GATHERING = 0.25
 # After this many waits have been told of a look, other coroutines get their turn.
 _BATCH = 200
 # A wait that nothing happens to is mentioned in the log when it has become this much older.
@@ -126,9 +129,10 @@ class PollGroup:
 
         :raises ConnectionConfigError: when the connection cannot be used.
         """
+        earliest = 0.0 if self._client is not None else _GATHERING
         member = _Member(
             wait=wait,
-            due=self._clocks.monotonic() + max(0.0, first_look_in),
+            due=self._clocks.monotonic() + max(earliest, first_look_in),
             log=log,
             ended=asyncio.get_running_loop().create_future(),
         )

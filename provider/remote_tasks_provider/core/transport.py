@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import httpx
 import requests
 
-from remote_tasks_provider import __version__
+import remote_tasks_provider
 from remote_tasks_provider.core.endpoint import Endpoint
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.messages import Request, Response
@@ -142,7 +142,7 @@ def _headers(endpoint: Endpoint, library: str) -> dict[str, str]:
         name: value,
         "Accept": "application/json",
         "Content-Type": "application/json",
-        "User-Agent": f"airflow-provider-remote-tasks/{__version__} {library}",
+        "User-Agent": f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} {library}",
     }
 
 

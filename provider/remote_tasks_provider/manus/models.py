@@ -6,9 +6,11 @@ Manus sends 64-bit integers as JSON strings and leaves empty fields away.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from remote_tasks_provider.core.reading import (
     LenientInt,
@@ -66,6 +68,15 @@ class ManusMessage(RemoteModel):
     content: Annotated[list[ManusContent], OrEmptyList()] = Field(default_factory=list)
 
 
+def _read_messages(raw: list[Any]) -> list[ManusMessage]:
+    """Return the messages that can be read; one odd message does not cost the others."""
+    messages = []
+    for one in raw:
+        with suppress(ValidationError):
+            messages.append(ManusMessage.model_validate(one))
+    return messages
+
+
 class ManusTaskSummary(RemoteModel):
     """A Manus task without its conversation, which is by far the largest part of one.
 
@@ -107,7 +118,7 @@ class ManusTaskSummary(RemoteModel):
 class ManusTask(ManusTaskSummary):
     """A Manus task.
 
-    :param output: the whole conversation, oldest message first.
+    :param raw_output: the conversation as Manus sent it; :attr:`output` is the typed form.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -115,8 +126,16 @@ class ManusTask(ManusTaskSummary):
     object: LenientStr = None
     instructions: LenientStr = None
     max_output_tokens: LenientInt = None
-    output: Annotated[list[ManusMessage], OrEmptyList()] = Field(default_factory=list)
+    raw_output: Annotated[list[Any], OrEmptyList()] = Field(default_factory=list, alias="output", repr=False)
     locale: LenientStr = None
+
+    @cached_property
+    def output(self) -> list[ManusMessage]:
+        """The whole conversation, oldest message first.
+
+        Made when it is asked for: of a hundred thousand listed tasks, few conversations are read.
+        """
+        return _read_messages(self.raw_output)
 
     def to_json(self, *, include_output: bool = False) -> dict[str, Any]:
         """Return the task as a JSON object, with :attr:`state`, :attr:`title` and :attr:`url`.
@@ -124,7 +143,7 @@ class ManusTask(ManusTaskSummary):
         :param include_output: also give the conversation. Links to files are left out even then: they are
             signed, so whoever reads the XCom could open them, and they expire.
         """
-        data = self.model_dump(mode="json", exclude={"output"})
+        data = self.model_dump(mode="json", exclude={"raw_output"})
         data |= {"state": self.state.value, "title": self.title, "url": self.url}
         if include_output:
             data["output"] = [

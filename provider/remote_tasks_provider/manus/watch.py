@@ -8,7 +8,7 @@ Three ways, and the one that costs least is taken:
   stands;
 * *changes*: only what has completed, failed or begun to wait for a person since the last look. Running tasks,
   whose conversations make a page heavy, are not in it; one that is waited for and not listed stands where it
-  stood.
+  stood. Only a task that waited for a person may have gone on unseen, so it is asked for by itself.
 
 Changes rest on Manus moving ``updated_at`` when a task ends, which is observed, not promised. So every tenth
 look is a census, and if that finds an end which the changes missed, this watch takes a census each time from
@@ -28,6 +28,7 @@ from typing import Any
 
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.messages import Call, Page
+from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.core.watching import Finding, Look, NoNews
 from remote_tasks_provider.manus.api_v1 import MAX_PAGE_SIZE, TaskFilter, get_task, list_summaries
 from remote_tasks_provider.manus.models import ManusTaskSummary, snapshot
@@ -56,14 +57,21 @@ class ManusWatch:
     def __init__(self) -> None:
         self._listed: dict[str, datetime | None] = {}
         """Tasks that the last census showed, and when they were created."""
-        self._unlisted: dict[str, int] = {}
-        """Tasks that it did not show, and in which look each was last asked for by itself."""
+        self._unlisted: set[str] = set()
+        """Tasks that it did not show."""
+        self._asked: dict[str, int] = {}
+        """In which look a task was last asked for by itself."""
+        self._paused: set[str] = set()
+        """Tasks that waited for a person when they were last seen. One that goes on is no change of the
+        kind that is listed."""
         self._newest_change: datetime | None = None
         self._read_since: datetime | None = None
         """Down to which change the last look read, if it read changes."""
         self._looks = 0
         self._depth = _FIRST_PAGE_SIZE
+        self._changes_seen = 0
         self._changes_expected = 0
+        self._census_is_due = False
         self._trusts_changes = True
 
     def look(self, due: Sequence[str], free: Collection[str] = ()) -> Look:
@@ -71,28 +79,48 @@ class ManusWatch:
         wanted = dict.fromkeys([*due, *free])
         self._forget_all_but(wanted)
         if len(wanted) == 1:
-            return (yield from self._singles(list(wanted)))
-        self._looks += 1
-        newcomers = any(task_id not in self._listed and task_id not in self._unlisted for task_id in wanted)
-        if newcomers or not self._trusts_changes or self._looks % _CENSUS_EVERY == 0:
-            listed = yield from self._census(wanted)
+            findings = yield from self._singles(list(wanted))
         else:
-            listed = yield from self._changes(wanted)
+            findings = yield from self._many(due, wanted)
+        for task_id, finding in findings.items():
+            if isinstance(finding, TaskSnapshot):
+                self._paused.discard(task_id)
+                if finding.state is TaskState.WAITING:
+                    self._paused.add(task_id)
+        return findings
+
+    def _many(self, due: Sequence[str], wanted: Collection[str]) -> Look:
+        self._looks += 1
+        is_census = self._needs_census(wanted)
+        listed = yield from (self._census(wanted) if is_census else self._changes(wanted))
         if isinstance(listed, RemoteTaskError):
             if listed.concerns_service:
                 return dict.fromkeys(wanted, listed)
             log.warning("Manus: the list could not be read, asking for single tasks instead: %s", listed)
+            self._census_is_due = self._census_is_due or is_census
             listed = {}
         missing = [task_id for task_id in due if task_id not in listed]
         return {**listed, **(yield from self._singles(self._rarest_first(missing)))}
 
+    def _needs_census(self, wanted: Collection[str]) -> bool:
+        return (
+            self._census_is_due
+            or not self._trusts_changes
+            or self._newest_change is None
+            or self._looks % _CENSUS_EVERY == 0
+            or len(self._paused) > _MOST_SINGLES
+            or any(task_id not in self._listed and task_id not in self._unlisted for task_id in wanted)
+        )
+
     def _forget_all_but(self, wanted: Collection[str]) -> None:
         self._listed = {task_id: made for task_id, made in self._listed.items() if task_id in wanted}
-        self._unlisted = {task_id: look for task_id, look in self._unlisted.items() if task_id in wanted}
+        self._asked = {task_id: look for task_id, look in self._asked.items() if task_id in wanted}
+        self._unlisted.intersection_update(wanted)
+        self._paused.intersection_update(wanted)
 
     def _rarest_first(self, missing: list[str]) -> list[str]:
-        chosen = sorted(missing, key=lambda task_id: self._unlisted.get(task_id, 0))[:_MOST_SINGLES]
-        self._unlisted.update(dict.fromkeys(chosen, self._looks))
+        chosen = sorted(missing, key=lambda task_id: self._asked.get(task_id, 0))[:_MOST_SINGLES]
+        self._asked.update(dict.fromkeys(chosen, self._looks))
         return chosen
 
     def _singles(self, task_ids: list[str]) -> Look:
@@ -106,10 +134,11 @@ class ManusWatch:
 
     def _census(self, wanted: Collection[str]) -> _Listing:
         """List the newest tasks until all that are wanted were seen, or paging on is not worth it."""
-        found: dict[str, Finding] = {}
+        found: dict[str, ManusTaskSummary] = {}
+        newest = self._newest_change
         query = TaskFilter(created_after=self._oldest(wanted), page_size=self._page_size(len(wanted)))
         call: Call[Page[ManusTaskSummary]] | None = list_summaries(query)
-        read = pages = 0
+        read = pages = deepest = 0
         while call is not None:
             (page,) = yield [call]
             if isinstance(page, RemoteTaskError):
@@ -117,24 +146,26 @@ class ManusWatch:
             pages += 1
             before = len(found)
             for position, task in enumerate(page.items, read + 1):
-                self._note_change(task)
+                newest = _later(newest, task.updated_at)
                 if task.id in wanted:
-                    self._check_trust(task)
-                    self._listed[task.id] = task.created_at
-                    found[task.id] = snapshot(task)
-                    self._depth = max(self._depth, position + position // 4)
+                    found[task.id] = task
+                    deepest = position
             read += len(page.items)
             left = len(wanted) - len(found)
             worth_it = left > 1 and pages < _MOST_PAGES and (len(found) > before or left > _MOST_SINGLES)
-            call = page.next if worth_it else None
-        for task_id in wanted:
-            if task_id in found:
-                self._unlisted.pop(task_id, None)
-            else:
-                self._listed.pop(task_id, None)
-                self._unlisted.setdefault(task_id, 0)
+            more = worth_it and page.next is not None
+            call = (
+                list_summaries(replace(query, after=page.cursor, page_size=MAX_PAGE_SIZE)) if more else None
+            )
+        for task in found.values():
+            self._check_trust(task)
+        self._newest_change = newest
+        self._depth = max(_FIRST_PAGE_SIZE, deepest + deepest // 4)
+        self._listed = {task_id: task.created_at for task_id, task in found.items()}
+        self._unlisted = set(wanted) - found.keys()
         self._read_since = None
-        return found
+        self._census_is_due = False
+        return {task_id: snapshot(task) for task_id, task in found.items()}
 
     def _oldest(self, wanted: Collection[str]) -> int | None:
         """Return a moment before the creation of every wanted task, if all are known."""
@@ -147,10 +178,14 @@ class ManusWatch:
 
     def _changes(self, wanted: Collection[str]) -> _Listing:
         """List what has ended since the last look; a listed task that is not in it has no news."""
-        since = self._newest_change - _OVERLAP if self._newest_change else None
-        found: dict[str, Finding] = dict.fromkeys(wanted & self._listed.keys(), NoNews.NO_NEWS)
+        assert self._newest_change is not None  # noqa: S101 - else it had been a census
+        since = self._newest_change - _OVERLAP
+        newest: datetime | None = self._newest_change
+        found: dict[str, Finding] = dict.fromkeys(self._listed.keys() - self._paused, NoNews.NO_NEWS)
         size = min(MAX_PAGE_SIZE, self._changes_expected + _SPARE)
-        query = TaskFilter(status=_ENDS, order_by="updated_at", page_size=size)
+        query = TaskFilter(
+            status=_ENDS, order_by="updated_at", created_after=self._oldest(wanted), page_size=size
+        )
         call: Call[Page[ManusTaskSummary]] | None = list_summaries(query)
         pages = changes = 0
         while call is not None:
@@ -159,36 +194,34 @@ class ManusWatch:
                 return page
             pages += 1
             for task in page.items:
-                self._note_change(task)
-                changes += 1
+                newest = _later(newest, task.updated_at)
+                changes += task.updated_at is not None and task.updated_at >= since
                 if task.id in wanted:
                     found[task.id] = snapshot(task)
             last = page.items[-1].updated_at if page.items else None
-            reached = page.next is None or (since is not None and last is not None and last < since)
+            reached = page.next is None or (last is not None and last < since)
             if not reached and pages == _MOST_PAGES:
                 log.info("Manus: more has changed than %d pages hold; the next look is a census.", pages)
-                self._looks = _CENSUS_EVERY - 1
-                reached = True
-            call = (
-                None
-                if reached
-                else list_summaries(replace(query, after=page.cursor, page_size=MAX_PAGE_SIZE))
-            )
-        self._changes_expected = changes if pages > 1 else self._changes_expected
+                self._census_is_due = reached = True
+            size = min(MAX_PAGE_SIZE, 4 * size)
+            call = None if reached else list_summaries(replace(query, after=page.cursor, page_size=size))
+        # As many as now, and as many more as there were more now than the last time.
+        self._changes_expected = changes + max(0, changes - self._changes_seen)
+        self._changes_seen = changes
+        self._newest_change = newest
         self._read_since = since
         return found
-
-    def _note_change(self, task: ManusTaskSummary) -> None:
-        if task.updated_at is not None and (
-            self._newest_change is None or task.updated_at > self._newest_change
-        ):
-            self._newest_change = task.updated_at
 
     def _check_trust(self, task: ManusTaskSummary) -> None:
         """Notice an end that the last look, which read changes, should have shown and did not."""
         since = self._read_since
-        if since is None or not task.state.is_terminal or not self._trusts_changes:
+        # A task that has just joined may have ended long before that look.
+        if since is None or task.id not in self._listed or not task.state.is_terminal:
             return
-        if task.updated_at is None or task.updated_at < since:
+        if self._trusts_changes and (task.updated_at is None or task.updated_at < since):
             self._trusts_changes = False
             log.info("Manus does not list the latest changes first; every look counts all tasks from now on.")
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return other if one is None or (other is not None and other > one) else one

@@ -36,7 +36,7 @@ class QStashWatch:
         self._message_of = {one: message for one, message in self._message_of.items() if one in wanted}
         self._unlisted &= wanted
         findings: dict[str, Finding] = {}
-        yield from self._lists(self._shared_messages(due), wanted, findings)
+        yield from self._lists(self._shared_messages(due, wanted), wanted, findings)
         singles = [task_id for task_id in due if task_id not in findings]
         if singles:
             answers = yield [get_task(task_id) for task_id in singles]
@@ -44,14 +44,15 @@ class QStashWatch:
                 findings[task_id] = answer if isinstance(answer, RemoteTaskError) else self._learn(answer)
         return findings
 
-    def _shared_messages(self, due: Sequence[str]) -> dict[str, set[str]]:
-        """Return the messages that more than one task is due of, with those tasks."""
+    def _shared_messages(self, due: Sequence[str], wanted: Collection[str]) -> dict[str, set[str]]:
+        """Return the messages that a task is due of and that more than one is wanted of, with those tasks."""
         members: dict[str, set[str]] = {}
-        for task_id in due:
+        for task_id in wanted:
             message = self._message_of.get(task_id)
             if message is not None and task_id not in self._unlisted:
                 members.setdefault(message, set()).add(task_id)
-        return {message: ids for message, ids in members.items() if len(ids) > 1}
+        looked_at = {self._message_of.get(task_id) for task_id in due if task_id not in self._unlisted}
+        return {message: ids for message, ids in members.items() if len(ids) > 1 and message in looked_at}
 
     def _lists(
         self, members: Mapping[str, set[str]], wanted: Collection[str], findings: dict[str, Finding]
@@ -60,6 +61,7 @@ class QStashWatch:
         pending: dict[str, Call[Page[QStashTask]]] = {
             message: list_message_tasks(message) for message in members
         }
+        missing_of = dict(members)
         for _ in range(_MOST_PAGES):
             if not pending:
                 return
@@ -73,12 +75,16 @@ class QStashWatch:
                 findings.update(
                     {task.task_id: self._learn(task) for task in page.items if task.task_id in wanted}
                 )
-                missing = members[message] - findings.keys()
-                if missing and page.next is not None:
+                before = missing_of[message]
+                missing = missing_of[message] = before - findings.keys()
+                worth_it = len(missing) > 1 and (missing < before or len(missing) > _MOST_PAGES)
+                if worth_it and page.next is not None:
                     following[message] = page.next
                 else:
                     self._unlisted |= missing
             pending = following
+        for message in pending:
+            self._unlisted |= missing_of[message]
 
     def _learn(self, task: QStashTask) -> TaskSnapshot:
         if task.message_id:
