@@ -31,7 +31,7 @@ def deferral_of(sensor: ManusTaskSensor, context: dict[str, Any]) -> TaskDeferre
 
 def waiting_sensor(**arguments: Any) -> ManusTaskSensor:
     arguments = {"poke_interval": 30, "timeout": 1000, "deferrable": True, **arguments}
-    return ManusTaskSensor(task_id="wait", remote_task_id="a", **arguments)
+    return ManusTaskSensor(task_id="wait", **{"remote_task_id": "a", **arguments})
 
 
 class TestWhatIsStored:
@@ -237,3 +237,38 @@ class TestBadConnections:
         event = run_trigger(ManusTaskTrigger(conn_id="nowhere", remote_task_ids=["a"], poll_interval=1))
 
         assert "nowhere" in event["errors"]["a"]["message"]
+
+
+class TestManyIds:
+    def test_an_event_of_many_tasks_is_small_and_the_worker_asks_again(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        ids = [f"task-{number}" for number in range(300)]
+        histories = dict.fromkeys(ids, timeline((0, "running"), (50, "completed")))
+        histories["task-7"] = timeline((0, "running"), (50, "failed"))
+        service = install(monkeypatch, clock, histories)
+        context = {"ti": TaskInstance(clock)}
+        many = waiting_sensor(remote_task_id=ids, raise_on_failure=False)
+        event = run_trigger(deferral_of(many, context).trigger)
+        service.asked.clear()
+
+        result = many.resume_execution("execute_complete", {"event": event}, context)
+
+        assert event["records"] == {}
+        assert [record["id"] for record in result] == ids
+        assert [record["id"] for record in result if record["state"] == "failed"] == ["task-7"]
+        assert [what for what, _ in service.asked] == ["list"]
+
+    def test_unfinished_tasks_stay_in_the_event_of_a_timeout(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        ids = [f"task-{number}" for number in range(300)]
+        histories = dict.fromkeys(ids, timeline((0, "running"), (50, "completed")))
+        histories["task-7"] = timeline((0, "running"))
+        install(monkeypatch, clock, histories)
+        context = {"ti": TaskInstance(clock)}
+        many = waiting_sensor(remote_task_id=ids)
+        event = run_trigger(deferral_of(many, context).trigger)
+
+        with pytest.raises(AirflowSensorTimeout, match=r"task-7 \(running\)"):
+            many.resume_execution("execute_complete", {"event": event}, context)

@@ -131,7 +131,18 @@ class WaitsForTasks(BaseOperator):
             report = WaitReport.from_event(event)
         except RemoteTaskError as error:
             raise after_wait(error, None) from error
-        return self.finish(context, report)
+        return self.finish(context, self._look_again(report) if report.omitted else report)
+
+    def _look_again(self, report: WaitReport) -> WaitReport:
+        """Ask again for the ended tasks that were too many for the trigger's event."""
+        hook = self.hook
+        watch = hook.service.watch()
+        try:
+            while report.omitted:
+                report = report.completed_with(look(watch.look(report.omitted, ()), hook.client))
+        finally:
+            hook.close()
+        return report
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, also when the trigger timed out.

@@ -6,7 +6,7 @@ The same object ends a wait in every mode, so that poke, reschedule and deferrab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from remote_tasks_provider.core.errors import (
@@ -17,13 +17,15 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
     error_from_json,
 )
-from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.states import TaskSnapshot, TaskState
+from remote_tasks_provider.core.watching import Findings
 
 __all__ = ["TimedOut", "WaitReport"]
 
 TimedOut = Literal["timeout", "execution_timeout"]
 
 _SHOWN = 5
+_MOST_RECORDS_IN_EVENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,15 @@ class WaitReport:
     :param errors: id → why a task could not be known (see :meth:`~.errors.RemoteTaskError.to_json`).
     :param timed_out: which deadline ended the wait, if one did.
     :param waited: seconds since the first attempt began.
+    :param omitted: tasks that have ended and that are not in ``records``, as there are too many for an event:
+        the worker asks for them again.
     """
 
     records: Mapping[str, Mapping[str, Any] | None]
     errors: Mapping[str, Mapping[str, Any]]
     timed_out: TimedOut | None
     waited: float
+    omitted: Sequence[str] = ()
 
     @property
     def outcome(self) -> str:
@@ -54,13 +59,35 @@ class WaitReport:
         return next((state.value for state in worst if state in states), TaskState.COMPLETED.value)
 
     def to_event(self) -> dict[str, Any]:
-        """Return the payload of the trigger's event."""
+        """Return the payload of the trigger's event, which Airflow writes to its log and its database."""
+        omitted = self._ended() if len(self.records) > _MOST_RECORDS_IN_EVENT else []
+        left_out = set(omitted)
         return {
-            "records": self.records,
+            "records": {one: record for one, record in self.records.items() if one not in left_out},
             "errors": self.errors,
             "timed_out": self.timed_out,
             "waited": self.waited,
+            "omitted": omitted,
         }
+
+    def _ended(self) -> list[str]:
+        return [
+            task_id
+            for task_id, record in self.records.items()
+            if record is not None and TaskState(record["state"]).is_terminal
+        ]
+
+    def completed_with(self, findings: Findings) -> WaitReport:
+        """Return the report with what was found out about omitted tasks."""
+        records, errors = dict(self.records), dict(self.errors)
+        for task_id in self.omitted:
+            finding = findings.get(task_id)
+            if isinstance(finding, TaskSnapshot):
+                records[task_id] = finding.to_record()
+            elif isinstance(finding, RemoteTaskError):
+                records[task_id], errors[task_id] = None, finding.to_json()
+        left = [task_id for task_id in self.omitted if task_id not in records]
+        return replace(self, records=records, errors=errors, omitted=left)
 
     @classmethod
     def from_event(cls, event: Any) -> WaitReport:
@@ -74,7 +101,7 @@ class WaitReport:
                 "The trigger came back without a result this version understands. The remote tasks are "
                 "untouched; clear the task to wait for them again."
             )
-        return cls(*(event[name] for name in names))
+        return cls(**{name: event[name] for name in names}, omitted=event.get("omitted", ()))
 
     def failure(self, what: str, *, raise_on_failure: bool, on_waiting: str) -> RemoteTaskError | None:
         """Return the error that this end is, or ``None`` for a success.
