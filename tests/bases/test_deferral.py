@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     TaskDeferred,
 )
 
@@ -153,6 +154,12 @@ class TestAirflowsOwnTimeouts:
         sensor = waiting_sensor(soft_fail=soft_fail)
 
         with pytest.raises(expected, match="no triggerer"):
+            sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+    def test_one_that_execution_timeout_cut_short_ends_the_attempt_only(self) -> None:
+        sensor = waiting_sensor(execution_timeout=timedelta(seconds=100), soft_fail=True)
+
+        with pytest.raises(AirflowTaskTimeout):
             sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
     @pytest.mark.parametrize("soft_fail", [False, True])

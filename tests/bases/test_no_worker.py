@@ -16,7 +16,7 @@ from remote_tasks_provider.bases import sensor as sensor_module
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
-from tests.bases.history import START, Clock, TaskInstance, install, timeline
+from tests.bases.history import START, Clock, TaskInstance, install, run_trigger, timeline
 
 PAGE = "https://manus.im/app/a"
 
@@ -148,14 +148,17 @@ class TestTheEndInTheTriggerer:
         assert isinstance(event, TaskFailedEvent)
         assert "the agent gave up" in xcoms["remote_task_error"]
 
-    def test_dag_test_which_resumes_an_ended_task_looks_once_more(
+    def test_under_dag_test_which_has_no_task_instance_a_worker_ends_it(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
-        install(monkeypatch, clock, {"a": timeline((0, "completed"))})
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
+        context = {"ti": TaskInstance(clock)}
+        with pytest.raises(TaskDeferred) as deferral:
+            sensor().execute(context)
 
-        result = sensor().execute_complete({"ti": TaskInstance(clock)}, "success")
+        event = run_trigger(deferral.value.trigger)
 
-        assert result["state"] == "completed"
+        assert sensor().execute_complete(context, event)["state"] == "completed"
 
 
 class TestTheBeginningInTheTriggerer:
@@ -215,11 +218,28 @@ class TestTheBeginningInTheTriggerer:
         with pytest.raises(ValueError, match="remote_task_id is 'None', which is no id"):
             event_of(trigger)
 
+    def test_a_worker_that_ends_it_leaves_the_link(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, with_page("completed")))})
+        made = sensor(start_from_trigger=True, end_from_trigger=False)
+        event = event_of(self.started(end_from_trigger=False))
+        ti = TaskInstance(clock)
+
+        made.execute_complete({"ti": ti}, event.payload)
+
+        assert ti.xcoms["remote_task_url"] == PAGE
+
 
 class TestWhereItCannotBe:
     def test_without_deferrable_it_is_refused(self) -> None:
         with pytest.raises(ValueError, match="need deferrable=True"):
             sensor(deferrable=False)
+
+    def test_a_template_that_pulls_an_xcom_begins_on_a_worker(self) -> None:
+        made = sensor(start_from_trigger=True, remote_task_id="{{ ti.xcom_pull(task_ids='ask') }}")
+
+        assert made.start_from_trigger is False
 
     def test_another_tasks_output_begins_on_a_worker(self) -> None:
         class Output:

@@ -18,7 +18,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 import remote_tasks_provider
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import AuthenticationError
+from tests.bases.history import Clock
 
 FOLDER = Path(__file__).parent / "third_service"
 KEY = "acme-key-1"
@@ -155,7 +157,9 @@ def test_the_sensor_waits_in_the_triggerer(
     path, arguments = deferral.value.trigger.serialize()
     kind = load("triggers", "AcmeJobTrigger")
     assert path == "remote_tasks_provider.acme.triggers.AcmeJobTrigger"
-    monkeypatch.setattr(kind, "_sleep", staticmethod(lambda _: asyncio.sleep(0)))
+    clock = Clock()
+    clocks = Clocks(wall=clock.time, monotonic=clock.time, sleep=clock.asleep)
+    monkeypatch.setattr(kind, "clocks", clocks)
 
     async def fire() -> Any:
         return [event async for event in kind(**json.loads(json.dumps(arguments))).run()]

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.connection import endpoint
+from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.service import QSTASH
 from remote_tasks_provider.sandbox import Sandbox
@@ -42,6 +46,22 @@ def test_a_block_runs(block: pages.Block, sandbox: Sandbox, manus_conn: str, qst
     exec(compile(block.text, str(block), "exec"), {"__name__": "snippet", "sandbox": sandbox})
 
 
+def test_the_wait_without_a_worker_begins_in_the_triggerer_and_is_to_end_there(
+    sandbox: Sandbox, manus_conn: str
+) -> None:
+    (block,) = [block for block in RUN if "start_from_trigger=True" in block.text]
+    names: dict[str, Any] = {"__name__": "snippet"}
+    exec(compile(block.text, str(block), "exec"), names)
+    wait = names["wait"]
+    assert wait.start_from_trigger is STARTS_FROM_TRIGGER
+    if STARTS_FROM_TRIGGER:
+        trigger = ManusTaskTrigger(**wait.start_trigger_args.trigger_kwargs)
+        trigger.render_template_fields({"params": wait.dag.params})
+        assert trigger.remote_task_ids == "demo-completes"
+        assert trigger.sensor is not None
+        assert trigger.sensor["ends"] is True
+
+
 def test_the_test_of_an_operator_passes(tmp_path: Path) -> None:
     (block,) = [block for block in RUN if "def test_a_failed_task_is_left_to_the_branch" in block.text]
     (tmp_path / "test_snippet.py").write_text(block.text, encoding="utf-8")
@@ -68,8 +88,10 @@ def test_there_are_connection_examples_of_both_forms() -> None:
 
 
 EXAMPLES: dict[str, Callable[[], Any]] = {
-    "record of demo-completes": lambda: MANUS.snapshot(ManusHook().get_task("demo-completes")).to_record(),
-    "record of tsk_demo_failed": lambda: QSTASH.snapshot(
+    "record of demo-completes": lambda: manus_models.snapshot(
+        ManusHook().get_task("demo-completes")
+    ).to_record(),
+    "record of tsk_demo_failed": lambda: qstash_models.snapshot(
         QStashHook().get_task("tsk_demo_failed")
     ).to_record(),
     "task of demo-completes": lambda: ManusHook().get_task("demo-completes").to_json(),

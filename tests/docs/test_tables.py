@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 import sys
 from typing import Any
 
 import pytest
 
+from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.core import errors
 from remote_tasks_provider.core.endpoint import ConnectionFields
 from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.pacing import Limit, Pacer
+from remote_tasks_provider.core.report import WaitReport
 from remote_tasks_provider.core.states import StateTable, TaskState
 from remote_tasks_provider.manus.models import MANUS_STATES, ManusContent, ManusMessage, ManusTask
 from remote_tasks_provider.manus.service import MANUS, ManusExtras
 from remote_tasks_provider.qstash.models import QSTASH_STATES, QStashTask
-from remote_tasks_provider.qstash.service import QStashExtras
+from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
 from tests.docs import pages
 from tests.system.compat import VERSIONS
 
@@ -36,6 +40,7 @@ IN_WORDS = {
     "first_look_at": "at once",
     "max_poll_interval": "none",
     "memory": "none",
+    "sensor": "none",
 }
 
 
@@ -187,6 +192,84 @@ class TestStates:
         assert listed == {word: state.value for word, state in states._words.items()}
         for row in rows:
             assert TaskState(bare(row["state"])).is_terminal == row[""].startswith("end")
+
+
+class TestRateLimits:
+    def test_the_table_has_every_limit_and_what_a_triggerer_takes_of_it(self) -> None:
+        rows = pages.table(pages.section("docs/waiting.md", "### Rate limits"), "service")
+        assert {
+            (row["service"], bare(row["endpoint"])): (row["limit"], row["taken by one triggerer"])
+            for row in rows
+        } == {
+            (service.name, endpoint): (
+                f"{limit.calls} in {limit.seconds:g} s",
+                f"{self.places(limit)} in {limit.seconds:g} s",
+            )
+            for service in (MANUS, QSTASH)
+            for endpoint, limit in service.limits.items()
+        }
+
+    def places(self, limit: Limit) -> int:
+        pacer = Pacer({"GET /": limit})
+        return next(sent for sent in range(limit.calls + 1) if pacer.reserve("GET /", 0.0) > 0)
+
+
+class RecordingStats:
+    """Keeps what would be sent: metric → its type, in the words of ``docs/metrics.md``, and its tags."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, tuple[str, set[str]]] = {}
+
+    def incr(self, name: str, count: int, *, tags: dict[str, str]) -> None:
+        self.sent[name] = ("counter", set(tags))
+
+    def gauge(self, name: str, value: float, *, tags: dict[str, str]) -> None:
+        self.sent[name] = ("gauge", set(tags))
+
+    def timing(self, name: str, milliseconds: float, *, tags: dict[str, str]) -> None:
+        self.sent[name] = ("timer, ms", set(tags))
+
+
+class TestMetrics:
+    def test_the_table_has_every_metric_with_its_type_and_tags(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stats = RecordingStats()
+        monkeypatch.setattr(metrics, "Stats", stats)
+        metrics.METER.looked("Manus", waits=3, told=3, calls=2, saved=1, rate_limited=1)
+        metrics.METER.ended("Manus", outcome="completed", seconds=1.0)
+
+        rows = pages.table(pages.read("docs/metrics.md"), "metric")
+
+        listed = {
+            bare(row["metric"]): (row["type"], set(re.findall(r"`(\w+)`", row["tags"]))) for row in rows
+        }
+        assert listed == stats.sent
+
+    def test_no_metric_is_sent_that_the_page_does_not_name(self) -> None:
+        in_the_code = set(re.findall(r'"(remote_tasks\.\w+)"', inspect.getsource(metrics)))
+        assert in_the_code == set(
+            re.findall(r"^\| `(remote_tasks\.\w+)`", pages.read("docs/metrics.md"), re.M)
+        )
+
+    def test_every_outcome_is_named(self) -> None:
+        rows = pages.table(pages.read("docs/metrics.md"), "tag")
+        (listed,) = [set(re.findall(r"`(\w+)`", row["values"])) for row in rows if row["tag"] == "`outcome`"]
+        states = [TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED, TaskState.WAITING]
+        reports = [
+            *(WaitReport({"a": {"state": state.value}}, {}, None, 1.0) for state in states),
+            WaitReport({"a": None}, {}, "timeout", 1.0),
+            WaitReport({"a": None}, {}, "execution_timeout", 1.0),
+            WaitReport({"a": None}, {"a": {}}, None, 1.0),
+        ]
+        assert {report.outcome for report in reports} == listed - {"execution_timeout"}
+
+
+class TestTheEvent:
+    def test_the_keys_are_the_events(self) -> None:
+        text = pages.section("docs/stability.md", "## The event")
+        keys = [bare(row["key"]) for row in pages.table(text, "key")]
+        assert keys == list(WaitReport({}, {}, None, 0.0).to_event())
+        (shown,) = [block for block in pages.blocks("json") if '"timed_out"' in block.text]
+        assert list(json.loads(shown.text)) == keys
 
 
 class TestErrors:

@@ -81,8 +81,7 @@ class SensorRules:
         """
         error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting=self.on_waiting)
         records = report.in_order(ids)
-        url = next((record["url"] for record in records if record and record.get("url")), None)
-        xcoms: dict[str, Any] = {LINK_KEY: url} if url else {}
+        xcoms: dict[str, Any] = {LINK_KEY: report.first_url} if report.first_url else {}
         if error is None:
             xcoms["return_value"] = records[0] if self.single else records
             return End(TaskSuccessEvent(), xcoms)

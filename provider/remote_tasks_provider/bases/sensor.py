@@ -24,7 +24,6 @@ __all__ = ["RemoteTaskSensor"]
 
 # ``silent_fail`` asks to look on whatever goes wrong, until the timeout.
 _NEVER = 10**9
-_TASK_ENDS = ("success", "failed", "skipped")
 
 
 class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
@@ -93,6 +92,9 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         ids = [self.remote_task_id] if isinstance(self.remote_task_id, str) else self.remote_task_id
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
             return "remote_task_id must be a string, a template or a list of them, not another task's output"
+        if any("xcom_pull" in one for one in ids):
+            # Airflow 3.3.2's triggerer cannot answer it, and waits for ever.
+            return "a template with xcom_pull can be rendered on a worker only"
         return None
 
     def _rules(self) -> dict[str, Any]:
@@ -135,21 +137,11 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         return self.wait_for_tasks(context, ids, policy, mode)
 
     def _tell_what_cannot_be(self) -> None:
-        why = self._why_not_from_trigger() if self._wants_to_start_from_trigger else None
-        if why:
-            self.log.info("The wait begins on a worker: start_from_trigger is not possible here, %s.", why)
+        if self._wants_to_start_from_trigger:
+            why = self._why_not_from_trigger() or "Airflow begins a mapped task there"
+            self.log.info("The wait begins on a worker in spite of start_from_trigger: %s.", why)
         if self.end_from_trigger and not STARTS_FROM_TRIGGER:
             self.log.info("The wait ends on a worker: end_from_trigger needs Airflow 3.3 or newer.")
-
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
-        """Go on after the trigger fired.
-
-        ``dag.test()`` resumes also a task that has ended in the triggerer, and hands over its state alone.
-        Then the remote tasks have ended, and one more look tells how.
-        """
-        if isinstance(event, str) and event in _TASK_ENDS:
-            return self.execute(context)
-        return super().execute_complete(context, event)
 
     def _max_failures(self) -> int:
         return _NEVER if self.silent_fail else self.max_poll_failures

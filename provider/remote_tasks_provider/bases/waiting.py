@@ -27,7 +27,7 @@ from remote_tasks_provider.bases.outcomes import after_wait
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
 from remote_tasks_provider.core.polling import Wait, WaitPolicy
-from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core.report import TimedOut, WaitReport
 from remote_tasks_provider.core.watching import look
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class WaitsForTasks(BaseOperator):
 
     trigger_class: ClassVar[type[RemoteTaskTrigger]]
     what: ClassVar[str]
+    timeout: float
 
     @property
     def hook(self) -> RemoteTaskHook:
@@ -131,7 +132,14 @@ class WaitsForTasks(BaseOperator):
             report = WaitReport.from_event(event)
         except RemoteTaskError as error:
             raise after_wait(error, None) from error
+        if self.start_from_trigger:
+            push_link(context, report.first_url)
         return self.finish(context, self._look_again(report) if report.omitted else report)
+
+    def _which_timeout(self) -> TimedOut:
+        """Return which limit Airflow's timeout of a deferral stands for; it takes the shorter one."""
+        limit = self.execution_timeout
+        return "timeout" if limit is None or limit.total_seconds() >= self.timeout else "execution_timeout"
 
     def _look_again(self, report: WaitReport) -> WaitReport:
         """Ask again for the ended tasks that were too many for the trigger's event."""
@@ -154,7 +162,7 @@ class WaitsForTasks(BaseOperator):
                 "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running? "
                 "The remote side was left as it is and may still be running."
             )
-            raise self.after_wait(error, "timeout") from error
+            raise self.after_wait(error, self._which_timeout()) from error
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
 
     def rules_for_trigger(self) -> dict[str, Any] | None:

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 # Rests shorter than this many seconds are not mentioned in the log.
 _WORTH_TELLING = 1.0
+# On an event loop other waits stand behind a request. One that hung for its whole timeout is left to the next
+# look.
+_PATIENCE = 20.0
 
 
 class Client:
@@ -89,7 +92,7 @@ class AsyncClient:
         self.endpoint = endpoint
         self._transport = transport
         self._explain = explain
-        self._policy = RetryPolicy(max_attempts=endpoint.extras.max_attempts)
+        self._policy = RetryPolicy(max_attempts=endpoint.extras.max_attempts, patience=_PATIENCE)
         self._pacer = pacer or Pacer({})
         self._clocks = clocks or Clocks()
 

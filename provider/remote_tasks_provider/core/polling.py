@@ -102,6 +102,8 @@ class Wait:
     :param memory: what :meth:`memory` of an earlier part of the same wait returned.
     """
 
+    __slots__ = ("_ids", "_longest_rest", "_not_before", "_notes", "_reported_words", "_tasks", "policy")
+
     def __init__(
         self, ids: Iterable[str], policy: WaitPolicy, memory: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
@@ -113,8 +115,8 @@ class Wait:
         }
         self._not_before = 0.0
         self._longest_rest = 0.0
-        self._reported_words: set[str] = set()
-        self._notes: list[str] = []
+        self._reported_words: frozenset[str] = frozenset()
+        self._notes: tuple[str, ...] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -156,8 +158,8 @@ class Wait:
     def saw(self, task_id: str, snapshot: TaskSnapshot) -> None:
         """Take in a good look at ``task_id``, the id that was asked for."""
         if snapshot.state is TaskState.UNKNOWN and snapshot.status not in self._reported_words:
-            self._reported_words.add(snapshot.status)
-            self._notes.append(
+            self._reported_words |= {snapshot.status}
+            self._note(
                 f"Task {task_id} has status {snapshot.status!r}, which this provider does not know; "
                 "waiting on as if it were running."
             )
@@ -183,7 +185,7 @@ class Wait:
             progress = replace(progress, error=error.to_json())
         # A 404 that stands is told once; the summaries go on to say that the task is not visible.
         if over or not isinstance(error, NotFoundError) or self._tasks[task_id].missing_since is None:
-            self._notes.append(self._about_failure(task_id, progress, error))
+            self._note(self._about_failure(task_id, progress, error))
         self._tasks[task_id] = progress
 
     def _about_failure(self, task_id: str, progress: _Progress, error: RemoteTaskError) -> str:
@@ -257,10 +259,13 @@ class Wait:
             waited=max(0.0, now - self.policy.started_at),
         )
 
+    def _note(self, text: str) -> None:
+        self._notes = (*self._notes, text)
+
     def take_notes(self) -> list[str]:
         """Return what happened since the last call that a reader of the log should be warned of."""
-        notes, self._notes = self._notes, []
-        return notes
+        notes, self._notes = self._notes, ()
+        return list(notes)
 
     def summary(self, now: float, pause: float) -> str:
         """Return one line for the log: ``task X is running for 2 m, next look in 30 s``."""

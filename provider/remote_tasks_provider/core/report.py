@@ -58,6 +58,11 @@ class WaitReport:
         worst = (TaskState.FAILED, TaskState.CANCELLED, TaskState.WAITING)
         return next((state.value for state in worst if state in states), TaskState.COMPLETED.value)
 
+    @property
+    def first_url(self) -> str | None:
+        """The page of the first task that has one."""
+        return next((record["url"] for record in self.records.values() if record and record["url"]), None)
+
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event, which Airflow writes to its log and its database."""
         omitted = self._ended() if len(self.records) > _MOST_RECORDS_IN_EVENT else []

@@ -32,12 +32,14 @@ class RetryPolicy:
     :param cap: longest such pause in seconds.
     :param longest_retry_after: when the service asks for a longer pause than this many seconds, the error is
         raised with its ``retry_after`` instead of holding the caller.
+    :param patience: seconds after whose passing a failed request is not repeated.
     """
 
     max_attempts: int = 5
     base: float = 0.5
     cap: float = 20.0
     longest_retry_after: float = 30.0
+    patience: float = 300.0
 
     def allows(self, error: BaseException, replay: Replay) -> bool:
         """Whether a request that ended in ``error`` may be sent again.
@@ -80,7 +82,9 @@ class RetryPolicy:
         return {
             "retry": tenacity.retry_if_exception(lambda error: self.allows(error, replay)),
             "wait": pause,
-            "stop": tenacity.stop_after_attempt(self.max_attempts),
+            "stop": tenacity.stop_any(
+                tenacity.stop_after_attempt(self.max_attempts), tenacity.stop_after_delay(self.patience)
+            ),
             "before_sleep": tell,
             "sleep": sleep,
             "reraise": True,

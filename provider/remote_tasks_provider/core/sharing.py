@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -270,7 +270,7 @@ class PollGroup:
 _GROUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], PollGroup]] = WeakKeyDictionary()
 
 
-async def follow(
+def follow(
     wait: Wait,
     *,
     service: Service,
@@ -280,22 +280,34 @@ async def follow(
     meter: Meter,
     first_look_in: float,
     log: Log,
-) -> WaitReport:
-    """Return how ``wait`` ended, looked at together with every other wait on the same connection.
+) -> Coroutine[Any, Any, WaitReport]:
+    """Return, when awaited, how ``wait`` ended, looked at with every other wait on the same connection.
 
     :param connect: opens a client; called for the first wait, and again when the key is refused.
     :param first_look_in: seconds until the wait wants its first look; it may get one earlier.
     :param log: where to tell of this wait.
-    :raises ConnectionConfigError: when the connection cannot be used.
+    :raises ConnectionConfigError: (when awaited) when the connection cannot be used.
     """
     groups = _GROUPS.setdefault(asyncio.get_running_loop(), {})
+    group = groups.get((service.name, conn_id))
+    if group is None:
+        group = _new_group(groups, service, conn_id, connect, clocks, meter)
+    return group.follow(wait, first_look_in, log)
+
+
+def _new_group(
+    groups: dict[tuple[str, str], PollGroup],
+    service: Service,
+    conn_id: str,
+    connect: Connect,
+    clocks: Clocks,
+    meter: Meter,
+) -> PollGroup:
     key = (service.name, conn_id)
 
     def forget(group: PollGroup) -> None:
         if groups.get(key) is group:
             del groups[key]
 
-    group = groups.get(key)
-    if group is None:
-        group = groups[key] = PollGroup(service, connect, clocks, meter, forget)
-    return await group.follow(wait, first_look_in, log)
+    groups[key] = PollGroup(service, connect, clocks, meter, forget)
+    return groups[key]

@@ -76,6 +76,13 @@ class TaskSnapshot:
     credit_usage: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # One time zone object for all, where pydantic makes one for each moment.
+        for name in ("created_at", "updated_at"):
+            moment = getattr(self, name)
+            if moment is not None:
+                object.__setattr__(self, name, moment.astimezone(UTC))
+
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object that a wait leaves in XCom; absent facts are ``None``, times ISO 8601."""
         return {
@@ -93,4 +100,4 @@ class TaskSnapshot:
 
 
 def _iso_utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -2,22 +2,22 @@
 
 Both do the same few things: send one request, follow no redirect (the key would travel to the other host),
 read no ``.netrc`` (it would replace the key), bound the time and the size, and say whether a failed request
-had been sent.
+had been sent. Each library is imported when its transport is made: a DAG file that is parsed needs neither.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
-
-import httpx
-import requests
+from typing import TYPE_CHECKING, Any, Protocol
 
 import remote_tasks_provider
 from remote_tasks_provider.core.endpoint import Endpoint
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.messages import Request, Response
 from remote_tasks_provider.core.reading import one_line
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["AsyncTransport", "HttpxTransport", "RequestsTransport", "Transport"]
 
@@ -50,6 +50,9 @@ class RequestsTransport:
     """A :class:`Transport` over one ``requests.Session``. Not for use on an event loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        import requests
+
+        self._failure = requests.RequestException
         self._endpoint = endpoint
         self._session = requests.Session()
         self._session.headers.update(_headers(endpoint, f"requests/{requests.__version__}"))
@@ -76,7 +79,7 @@ class RequestsTransport:
                     body.add(chunk)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
-        except requests.RequestException as error:
+        except self._failure as error:
             raise _no_answer(request, self._endpoint, error, sent=_requests_sent(error)) from None
 
     def close(self) -> None:
@@ -88,6 +91,10 @@ class HttpxTransport:
     """An :class:`AsyncTransport` over one ``httpx.AsyncClient``; belongs to the first event loop it meets."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        import httpx
+
+        self._failures = (httpx.HTTPError, httpx.InvalidURL)
+        self._never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
         self._endpoint = endpoint
         self._client = httpx.AsyncClient(
             headers=_headers(endpoint, f"httpx/{httpx.__version__}"),
@@ -106,8 +113,8 @@ class HttpxTransport:
                     body.add(chunk)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            not_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+        except self._failures as error:
+            not_sent = isinstance(error, self._never_sent)
             raise _no_answer(request, self._endpoint, error, sent=False if not_sent else None) from None
 
     async def aclose(self) -> None:
@@ -153,7 +160,7 @@ def _keep_headers(request: Any) -> Any:
 
 def _requests_sent(error: requests.RequestException) -> bool | None:
     """Return ``False`` when the request provably never left: no connection came about."""
-    if isinstance(error, requests.ConnectTimeout):
+    if type(error).__name__ == "ConnectTimeout":
         return False
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     # urllib3's NewConnectionError and its child; by name, as urllib3 is requests' own affair.

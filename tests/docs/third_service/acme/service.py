@@ -10,8 +10,10 @@ from remote_tasks_provider.acme.models import AcmeJob
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.messages import Call
+from remote_tasks_provider.core.pacing import Limit
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.core.watching import OneByOne
 
 __all__ = ["ACME", "AcmeExtras", "snapshot"]
 
@@ -44,9 +46,9 @@ ACME = Service(
     default_base_url="https://render.acme.example",
     auth=lambda key: ("X-Acme-Key", key),
     extras=AcmeExtras,
-    get_task=api.get_job,
-    snapshot=snapshot,
     probe=api.whoami,
     explain=_explain,
+    watch=lambda: OneByOne(api.get_job, snapshot),
+    limits={"GET /jobs/{job_id}": Limit(calls=300, seconds=60)},
 )
 # [END service]
