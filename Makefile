@@ -76,6 +76,10 @@ test-compat: $(BUILT) ## Run tests/compat on every supported Airflow (builds .ve
 test-system: $(BUILT) ## Run a DAG of waits in a real Airflow whose triggerer is killed in its midst
 	$(BIN)/pytest tests/system $(ARGS)
 
+.PHONY: bench
+bench: $(BUILT) ## Compare with the http provider: waits, listing, imports, a real Airflow; ARGS="--only waits --quick"
+	$(BIN)/python -m tests.bench $(ARGS)
+
 .PHONY: demo
 demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no key, no credits
 	$(BIN)/python -m tests.system.demo

@@ -12,9 +12,12 @@ from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_provider.manus import api_v1 as manus_v1
+from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.qstash import api_v1 as qstash_v1
+from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.service import QSTASH
 from remote_tasks_provider.sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY, QSTASH_TOKEN
@@ -31,7 +34,9 @@ class Vendor:
     """
 
     name: Literal["manus", "qstash"]
-    service: Service[Any]
+    service: Service
+    get_task: Callable[[str], Call[Any]]
+    snapshot: Callable[[Any], TaskSnapshot]
     url: str
     key: str
     auth_header: str
@@ -40,7 +45,7 @@ class Vendor:
     @property
     def get(self) -> Call[Any]:
         """Ask for the one task."""
-        return self.service.get_task("t1")
+        return self.get_task("t1")
 
     @property
     def list(self) -> Call[Any]:
@@ -58,7 +63,7 @@ class Vendor:
 
     def tells(self, task: Any) -> bool:
         """Whether this is the one task."""
-        found = self.service.snapshot(task)
+        found = self.snapshot(task)
         return (found.id, found.state) == ("t1", "completed")
 
     def add_task(self, task_id: str) -> None:
@@ -68,8 +73,26 @@ class Vendor:
 
 def _vendor(name: str, server: SandboxServer, sandbox: Sandbox) -> Vendor:
     if name == "manus":
-        return Vendor("manus", MANUS, server.manus_url, MANUS_KEY, "api_key", sandbox)
-    return Vendor("qstash", QSTASH, server.qstash_url, QSTASH_TOKEN, "authorization", sandbox)
+        return Vendor(
+            "manus",
+            MANUS,
+            manus_v1.get_task,
+            manus_models.snapshot,
+            server.manus_url,
+            MANUS_KEY,
+            "api_key",
+            sandbox,
+        )
+    return Vendor(
+        "qstash",
+        QSTASH,
+        qstash_v1.get_task,
+        qstash_models.snapshot,
+        server.qstash_url,
+        QSTASH_TOKEN,
+        "authorization",
+        sandbox,
+    )
 
 
 @pytest.fixture(params=["manus", "qstash"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
-from remote_tasks_provider.manus.api_v1 import list_tasks, task_filter
+from remote_tasks_provider.manus.api_v1 import get_task, list_tasks, task_filter
 from remote_tasks_provider.manus.models import ManusTask
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.sandbox import Sandbox, SandboxServer
@@ -36,7 +36,7 @@ class TestGet:
             credit_usage=22,
             created_at=1763507071,
         )
-        task: ManusTask = on_both(lambda over: over.call(MANUS.get_task("t1"), endpoint))
+        task: ManusTask = on_both(lambda over: over.call(get_task("t1"), endpoint))
 
         assert (task.id, task.state, task.title, task.credit_usage) == ("t1", "completed", "Sums", 22)
         assert task.created_at is not None
@@ -54,7 +54,7 @@ class TestGet:
     ) -> None:
         sandbox.manus.add_task(task_id)
 
-        assert on_both(lambda over: over.call(MANUS.get_task(task_id), endpoint)).id == task_id
+        assert on_both(lambda over: over.call(get_task(task_id), endpoint)).id == task_id
 
     @pytest.mark.parametrize("word", ["running", "pending", "completed", "failed", "error", "dreaming"])
     def test_each_status_arrives(
@@ -62,7 +62,7 @@ class TestGet:
     ) -> None:
         sandbox.manus.add_task("t1", [(word, None)])
 
-        assert on_both(lambda over: over.call(MANUS.get_task("t1"), endpoint)).status == word
+        assert on_both(lambda over: over.call(get_task("t1"), endpoint)).status == word
 
 
 class TestList:

@@ -9,7 +9,7 @@ import pytest
 
 from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
 from remote_tasks_provider.core.errors import NotFoundError
-from remote_tasks_provider.qstash.api_v1 import list_message_tasks
+from remote_tasks_provider.qstash.api_v1 import get_task, list_message_tasks
 from remote_tasks_provider.qstash.models import QStashTask
 from remote_tasks_provider.qstash.service import QSTASH
 from remote_tasks_provider.sandbox import Sandbox, SandboxServer
@@ -32,7 +32,7 @@ class TestGet:
         sandbox.qstash.add_task(
             "t1", "m1", ["retrying"], url="https://h/x", error="timed out", max_retry=5, retried=4
         )
-        task: QStashTask = on_both(lambda over: over.call(QSTASH.get_task("t1"), endpoint))
+        task: QStashTask = on_both(lambda over: over.call(get_task("t1"), endpoint))
 
         assert (task.task_id, task.message_id, task.state, task.error) == ("t1", "m1", "running", "timed out")
         assert (task.max_retry, task.retried) == (5, 5)
@@ -44,7 +44,7 @@ class TestGet:
     ) -> None:
         sandbox.qstash.add_task(task_id)
 
-        assert on_both(lambda over: over.call(QSTASH.get_task(task_id), endpoint)).task_id == task_id
+        assert on_both(lambda over: over.call(get_task(task_id), endpoint)).task_id == task_id
 
     @pytest.mark.parametrize(
         "word", ["created", "active", "error", "delivered", "failed", "canceled", "dreaming"]
@@ -54,7 +54,7 @@ class TestGet:
     ) -> None:
         sandbox.qstash.add_task("t1", script=[word])
 
-        assert on_both(lambda over: over.call(QSTASH.get_task("t1"), endpoint)).status == word
+        assert on_both(lambda over: over.call(get_task("t1"), endpoint)).status == word
 
 
 class TestMessageTasks:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from remote_tasks_provider.core.answers import Explain
 from remote_tasks_provider.core.client import AsyncClient, Client
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.endpoint import Endpoint
 from remote_tasks_provider.core.messages import Call, Request, Response
 from remote_tasks_provider.core.transport import HttpxTransport, RequestsTransport
@@ -103,13 +104,17 @@ class Over:
                 client.close()
 
         async def run() -> Any:
-            aclient = AsyncClient(endpoint, HttpxTransport(endpoint), explain, self._apause)
+            aclient = AsyncClient(endpoint, HttpxTransport(endpoint), explain, clocks=self._clocks)
             try:
                 return await ado(aclient)
             finally:
                 await aclient.aclose()
 
         return asyncio.run(run())
+
+    @property
+    def _clocks(self) -> Clocks:
+        return Clocks(monotonic=lambda: sum(self.pauses), sleep=self._apause)
 
     def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.client import AsyncClient, Client
+from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import NotFoundError, ServerError, TransportError
 from remote_tasks_provider.core.messages import Call, Page, Request, Response
 from tests.core.build import a_call, a_response, an_endpoint
@@ -58,7 +59,8 @@ class Both:
             async def sleep(seconds: float) -> None:
                 self.pauses.append(seconds)
 
-            self.client: Any = AsyncClient(endpoint, transport, lambda *_: None, sleep)
+            clocks = Clocks(monotonic=lambda: sum(self.pauses), sleep=sleep)
+            self.client: Any = AsyncClient(endpoint, transport, lambda *_: None, clocks=clocks)
         else:
             transport = Scripted(*answers)  # type: ignore[assignment]
             self.client = Client(endpoint, transport, lambda *_: None, self.pauses.append)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -132,3 +134,17 @@ class TestOneLine:
     def test_a_long_text_is_cut_to_the_limit(self) -> None:
         assert one_line("x" * 10, 10) == "x" * 10
         assert one_line("x" * 11, 10) == "x" * 9 + "…"
+
+
+class TestGarbageCollector:
+    @pytest.mark.parametrize("collects", [True, False])
+    @pytest.mark.parametrize("body", [b'{"name": "x"}', b"oh no"])
+    def test_it_is_left_as_it_was(self, collects: bool, body: bytes) -> None:
+        before = gc.isenabled()
+        (gc.enable if collects else gc.disable)()
+        try:
+            with suppress(ValueError):
+                Reader(dict[str, str])(a_response(200, body))
+            assert gc.isenabled() is collects
+        finally:
+            (gc.enable if before else gc.disable)()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,7 +135,9 @@ class TestEvent:
     def test_it_goes_through_json_and_back(self) -> None:
         report = _report("failed", None, errors={"t2": LOST}, timed_out="timeout", error="x")
 
-        assert WaitReport.from_event(json.loads(json.dumps(report.to_event()))) == report
+        back = WaitReport.from_event(json.loads(json.dumps(report.to_event())))
+        assert replace(back, omitted=()) == report
+        assert back.omitted == []
 
     @pytest.mark.parametrize(
         "event",
@@ -158,3 +161,26 @@ class TestInOrder:
         report = _report("completed", None)
 
         assert report.in_order(["t2", "t1", "t1"]) == [None, report.records["t1"], report.records["t1"]]
+
+
+class TestLargeEvents:
+    def test_of_many_records_those_that_can_be_asked_for_again_are_left_out(self) -> None:
+        report = _report(*["completed"] * 98, "failed", "running", None)
+        event = json.loads(json.dumps(report.to_event()))
+
+        assert event["records"] == {"t100": report.records["t100"], "t101": None}
+        assert event["omitted"] == [f"t{number}" for number in range(1, 100)]
+        assert _report(*["completed"] * 100).to_event()["omitted"] == []
+
+    def test_what_was_left_out_comes_back_with_what_was_found_out(self) -> None:
+        report = _report(*["completed"] * 101)
+        small = WaitReport.from_event(report.to_event())
+        findings = {f"t{number}": a_snapshot("completed", f"t{number}") for number in range(1, 100)}
+        partly = small.completed_with({**findings, "t100": an_api_error(NotFoundError, 404)})
+
+        assert partly.omitted == ["t101"]
+        assert partly.records["t1"] == report.records["t1"]
+        assert (partly.records["t100"], partly.errors["t100"]["type"]) == (None, "NotFoundError")
+        whole = partly.completed_with({"t101": a_snapshot("completed", "t101")})
+        assert whole.omitted == []
+        assert set(whole.records) == set(report.records)

@@ -11,8 +11,7 @@ import pytest
 from remote_tasks_provider.core.messages import Response
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api_v1 import get_task, list_tasks, task_filter
-from remote_tasks_provider.manus.models import MANUS_STATES, ManusTask
-from remote_tasks_provider.manus.service import MANUS, snapshot
+from remote_tasks_provider.manus.models import MANUS_STATES, ManusTask, snapshot
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "manus"
 
@@ -156,9 +155,6 @@ class TestSnapshot:
         self, fields: dict[str, Any], error: str | None
     ) -> None:
         assert snapshot(_task(status="failed", **fields)).error == error
-
-    def test_it_is_what_the_service_gives_a_wait(self) -> None:
-        assert MANUS.snapshot is snapshot
 
 
 class TestToJson:

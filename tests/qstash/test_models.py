@@ -11,8 +11,7 @@ import pytest
 from remote_tasks_provider.core.messages import Response
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.qstash.api_v1 import get_task, list_message_tasks
-from remote_tasks_provider.qstash.models import QSTASH_STATES, QStashTask, public_url
-from remote_tasks_provider.qstash.service import QSTASH, snapshot
+from remote_tasks_provider.qstash.models import QSTASH_STATES, QStashTask, public_url, snapshot
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "qstash"
 
@@ -191,6 +190,3 @@ class TestSnapshot:
     def test_the_error_is_on_one_line_and_cut(self) -> None:
         assert snapshot(_task(error="a\nb")).error == "a b"
         assert len(snapshot(_task(error="x" * 5000)).error or "") == 1000
-
-    def test_it_is_what_the_service_gives_a_wait(self) -> None:
-        assert QSTASH.snapshot is snapshot

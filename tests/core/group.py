@@ -1,0 +1,211 @@
+"""A service whose one list answers for all tasks, and the waits that a test lets join it.
+
+Everything is the provider's own code but time, sockets and the vendor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from remote_tasks_provider.core.client import AsyncClient
+from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.messages import Call, Request, Response
+from remote_tasks_provider.core.pacing import Limit, Pacer
+from remote_tasks_provider.core.polling import Wait
+from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.sharing import follow
+from remote_tasks_provider.core.watching import Finding, Look, NoNews
+from tests.core.build import a_policy, a_response, a_snapshot, an_endpoint
+from tests.core.timekeeper import Timekeeper, settle
+
+__all__ = ["Log", "Together", "World"]
+
+
+class Together:
+    """A watch that asks for everything in one call; a task that the answer leaves out was not covered."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def look(self, due: Sequence[str], free: Collection[str] = ()) -> Look:
+        self.world.looks.append((self.world.time.monotonic, sorted(due), sorted(free)))
+        self.world.on_look()
+        if self.world.bug is not None:
+            raise self.world.bug
+        covered = sorted({*due, *(free if self.world.tells_free else ())})
+        call: Call[Any] = Call(
+            endpoint="GET /tasks",
+            request=Request("GET", f"/{','.join(covered)}"),
+            expects="words",
+            parse=lambda response: json.loads(response.body),
+        )
+        (answer,) = yield [call]
+        if isinstance(answer, RemoteTaskError):
+            return dict.fromkeys(covered, answer)
+        return {task_id: self._finding(task_id, word) for task_id, word in answer.items()}
+
+    def _finding(self, task_id: str, word: str) -> Finding:
+        return NoNews.NO_NEWS if word == "no news" else a_snapshot(word, task_id)
+
+
+class Transport:
+    """Answers with the state of each task that is asked for."""
+
+    def __init__(self, world: World, endpoint: Endpoint) -> None:
+        self.world, self.endpoint = world, endpoint
+        self.closed = 0
+        self.sent_at: list[float] = []
+
+    async def send(self, request: Request) -> Response:
+        assert not self.closed
+        self.sent_at.append(self.world.time.monotonic - 1000)
+        await self.world.gate.wait()
+        await self.world.time.sleep(self.world.takes)
+        if self.endpoint.auth[1] != self.world.good_key:
+            return a_response(401, {})
+        if self.world.refusals:
+            status, headers = self.world.refusals.pop(0)
+            return a_response(status, {}, **headers)
+        words = self.world.words
+        asked = [task_id for task_id in request.path[1:].split(",") if task_id in words]
+        return a_response(200, {task_id: words[task_id] for task_id in asked})
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self.closed += 1
+
+
+class Log:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.infos: list[str] = []
+        self.warnings: list[str] = []
+
+    def info(self, event: str, *arguments: Any) -> None:
+        self.infos.append(event % arguments)
+
+    def warning(self, event: str, *arguments: Any) -> None:
+        self.warnings.append(event % arguments)
+
+
+class Meter:
+    """Keeps what it counts."""
+
+    def __init__(self) -> None:
+        self.looks: list[dict[str, Any]] = []
+        self.ends: list[tuple[str, float]] = []
+
+    def looked(self, service: str, **counts: int) -> None:
+        self.looks.append(counts)
+
+    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+        self.ends.append((outcome, seconds))
+
+
+class World:
+    """One event loop's triggerer.
+
+    :attr words: the tasks' states; one that is missing is not covered by a look.
+    :attr takes: how long an answer takes.
+    :attr gate: closed, it holds every answer.
+    :attr refusals: error answers to give first.
+    """
+
+    def __init__(self, time: Timekeeper | None = None, limits: dict[str, Limit] | None = None) -> None:
+        self.time = time or Timekeeper()
+        self.words: dict[str, str] = {}
+        self.takes = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.refusals: list[tuple[int, dict[str, str]]] = []
+        self.good_key = self.key = "key 1"
+        self.on_look: Callable[[], Any] = lambda: None
+        self.bug: Exception | None = None
+        self.no_connection: Exception | None = None
+        self.tells_free = True
+        self.looks: list[tuple[float, list[str], list[str]]] = []
+        self.transports: list[Transport] = []
+        self.meter = Meter()
+        self.watches = 0
+        self.service = Service(
+            name="Example",
+            default_base_url="https://api.example.com",
+            auth=lambda key: ("API_KEY", key),
+            extras=ConnectionExtras,
+            probe=lambda: None,  # type: ignore[arg-type, return-value]
+            explain=lambda *_: None,
+            watch=self._watch,
+            limits=limits or {},
+        )
+
+    def _watch(self) -> Together:
+        self.watches += 1
+        return Together(self)
+
+    async def connect(self, pacer: Pacer) -> AsyncClient:
+        await asyncio.sleep(0)
+        if self.no_connection is not None:
+            raise self.no_connection
+        endpoint = an_endpoint(max_attempts=1)
+        keyed = Endpoint(
+            endpoint.service,
+            endpoint.conn_id,
+            endpoint.base_url,
+            ("API_KEY", self.key),
+            self.key,
+            endpoint.extras,
+        )
+        transport = Transport(self, keyed)
+        self.transports.append(transport)
+        return AsyncClient(keyed, transport, self.service.explain, pacer, self.time.clocks)
+
+    def wait(
+        self,
+        *ids: str,
+        first_look_in: float = 0.0,
+        log: Log | None = None,
+        conn_id: str = "example_default",
+        service: Service | None = None,
+        **policy: Any,
+    ) -> asyncio.Task[WaitReport]:
+        """Let a wait join."""
+        for task_id in ids:
+            self.words.setdefault(task_id, "running")
+
+        async def run() -> WaitReport:
+            return await follow(
+                Wait(ids, a_policy(**policy)),
+                service=service or self.service,
+                conn_id=conn_id,
+                connect=self.connect,
+                clocks=self.time.clocks,
+                meter=self.meter,
+                first_look_in=first_look_in,
+                log=log or Log(),
+            )
+
+        return asyncio.get_running_loop().create_task(run())
+
+    @property
+    def asked(self) -> list[tuple[float, str]]:
+        """When each look was, counted from the start, and at what."""
+        return [(at - 1000.0, ",".join(due)) for at, due, _ in self.looks]
+
+    @property
+    def open_transports(self) -> int:
+        return sum(not transport.closed for transport in self.transports)
+
+    async def end(self, *waits: asyncio.Task[WaitReport]) -> None:
+        """Cancel what still waits; check that nothing is left behind."""
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        await settle()
+        assert self.open_transports == 0
+        assert len(asyncio.all_tasks()) == 1
