@@ -69,7 +69,7 @@ fix: $(BUILT) ## Format the code and apply ruff's safe fixes
 	$(BIN)/ruff format .
 
 .PHONY: test-compat
-test-compat: $(BUILT) ## Run tests/compat on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
+test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
 	$(BIN)/python -m tests.system.compat $(ARGS)
 
 .PHONY: test-system

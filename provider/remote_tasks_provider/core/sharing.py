@@ -36,7 +36,7 @@ Connect = Callable[[Pacer], Awaitable[AsyncClient]]
 # seconds.
 _GATHERING = 0.25
 # After this many waits have been told of a look, other coroutines get their turn.
-_BATCH = 200
+_BATCH = 50
 # A wait that nothing happens to is mentioned in the log when it has become this much older.
 _LOG_GROWTH = 1.25
 _LOG_AT_LEAST = 30.0

@@ -32,9 +32,9 @@ class QStashWatch:
 
     def look(self, due: Sequence[str], free: Collection[str] = ()) -> Look:
         """Plan one look; see :class:`~remote_tasks_provider.core.watching.Watch`."""
-        wanted = {*due, *free}
+        wanted = dict.fromkeys([*due, *free])
         self._message_of = {one: message for one, message in self._message_of.items() if one in wanted}
-        self._unlisted &= wanted
+        self._unlisted &= wanted.keys()
         findings: dict[str, Finding] = {}
         yield from self._lists(self._shared_messages(due, wanted), wanted, findings)
         singles = [task_id for task_id in due if task_id not in findings]
