@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseBranchOperator, conf
 
-from remote_tasks_provider.bases.waiting import Mode, WaitsForTasks
+from remote_tasks_provider.bases.waiting import Mode, WaitsForTasks, default_deferrable
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.polling import OnWaiting
 from remote_tasks_provider.core.report import WaitReport
@@ -50,11 +50,7 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
-        self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=False)
-            if deferrable is None
-            else deferrable
-        )
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = inputs.positive(poll_interval, "poll_interval")
         self.timeout = inputs.positive(
             conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"

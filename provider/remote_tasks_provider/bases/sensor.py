@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
+from airflow.providers.common.compat.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.no_worker import SensorRules
 from remote_tasks_provider.bases.outcomes import after_wait
-from remote_tasks_provider.bases.waiting import Mode, WaitsForTasks
+from remote_tasks_provider.bases.waiting import Mode, WaitsForTasks, default_deferrable
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.polling import OnWaiting
@@ -46,11 +46,7 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.remote_task_id = remote_task_id
-        self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=False)
-            if deferrable is None
-            else deferrable
-        )
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.raise_on_failure = raise_on_failure
         self.max_poll_failures = max_poll_failures
         self.not_found_grace = not_found_grace
@@ -68,7 +64,7 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         """
         if not self._wants_to_start_from_trigger or self._why_not_from_trigger():
             return
-        rules = SensorRules(**self._rules())
+        rules = self._rules()
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"{self.trigger_class.__module__}.{self.trigger_class.__qualname__}",
             next_method="execute_complete",
@@ -97,24 +93,24 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
             return "a template with xcom_pull can be rendered on a worker only"
         return None
 
-    def _rules(self) -> dict[str, Any]:
-        return {
-            "what": self.what,
-            "timeout": self.timeout,
-            "execution_timeout": self.execution_timeout.total_seconds() if self.execution_timeout else None,
-            "has_retries": bool(self.retries),
-            "single": isinstance(self.remote_task_id, str),
-            "ends": self.end_from_trigger and STARTS_FROM_TRIGGER,
-            "raise_on_failure": self.raise_on_failure,
-            "on_waiting": self.on_waiting,
-            "soft_fail": self.soft_fail,
-            "never_fail": self.never_fail,
-        }
+    def _rules(self) -> SensorRules:
+        return SensorRules(
+            what=self.what,
+            timeout=self.timeout,
+            execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
+            has_retries=bool(self.retries),
+            single=isinstance(self.remote_task_id, str),
+            ends=self.end_from_trigger and STARTS_FROM_TRIGGER,
+            raise_on_failure=self.raise_on_failure,
+            on_waiting=self.on_waiting,
+            soft_fail=self.soft_fail,
+            never_fail=self.never_fail,
+        )
 
     def rules_for_trigger(self) -> dict[str, Any] | None:
         """Return the rules where the trigger is to end the task."""
         rules = self._rules()
-        return rules if rules["ends"] else None
+        return rules.to_json() if rules.ends else None
 
     def execute(self, context: Context) -> Any:
         """Wait; return one record for one id, a list in input order for several."""

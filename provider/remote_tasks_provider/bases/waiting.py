@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from remote_tasks_provider.bases.compat import (
     TRIGGER_FAILED,
@@ -33,11 +33,16 @@ from remote_tasks_provider.core.watching import look
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Mode", "WaitsForTasks"]
+__all__ = ["Mode", "WaitsForTasks", "default_deferrable"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
 
 _STARTED = "remote_wait_started"
+
+
+def default_deferrable() -> bool:
+    """Return Airflow's ``[operators] default_deferrable``."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
 class WaitsForTasks(BaseOperator):
