@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
+from remote_tasks_provider.core import sharing
 from remote_tasks_provider.core.client import AsyncClient
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.errors import RemoteTaskError
@@ -23,7 +24,7 @@ from remote_tasks_provider.core.watching import Finding, Look, NoNews
 from tests.core.build import a_policy, a_response, a_snapshot, an_endpoint
 from tests.core.timekeeper import Timekeeper, settle
 
-__all__ = ["Log", "Together", "World"]
+__all__ = ["Log", "Story", "Together", "World", "play"]
 
 
 class Together:
@@ -100,12 +101,14 @@ class Meter:
     def __init__(self) -> None:
         self.looks: list[dict[str, Any]] = []
         self.ends: list[tuple[str, float]] = []
+        self.on_end: Callable[[], Any] = lambda: None
 
     def looked(self, service: str, **counts: int) -> None:
         self.looks.append(counts)
 
     def ended(self, service: str, *, outcome: str, seconds: float) -> None:
         self.ends.append((outcome, seconds))
+        self.on_end()
 
 
 class World:
@@ -165,7 +168,13 @@ class World:
         self.transports.append(transport)
         return AsyncClient(keyed, transport, self.service.explain, pacer, self.time.clocks)
 
-    def wait(
+    def wait(self, *ids: str, **facts: Any) -> asyncio.Task[WaitReport]:
+        """Let a wait join; see :meth:`join`."""
+        for task_id in ids:
+            self.words.setdefault(task_id, "running")
+        return asyncio.get_running_loop().create_task(self.join(*ids, **facts))
+
+    async def join(
         self,
         *ids: str,
         first_look_in: float = 0.0,
@@ -173,24 +182,18 @@ class World:
         conn_id: str = "example_default",
         service: Service | None = None,
         **policy: Any,
-    ) -> asyncio.Task[WaitReport]:
-        """Let a wait join."""
-        for task_id in ids:
-            self.words.setdefault(task_id, "running")
-
-        async def run() -> WaitReport:
-            return await follow(
-                Wait(ids, a_policy(**policy)),
-                service=service or self.service,
-                conn_id=conn_id,
-                connect=self.connect,
-                clocks=self.time.clocks,
-                meter=self.meter,
-                first_look_in=first_look_in,
-                log=log or Log(),
-            )
-
-        return asyncio.get_running_loop().create_task(run())
+    ) -> WaitReport:
+        """Wait as a trigger does."""
+        return await follow(
+            Wait(ids, a_policy(**policy)),
+            service=service or self.service,
+            conn_id=conn_id,
+            connect=self.connect,
+            clocks=self.time.clocks,
+            meter=self.meter,
+            first_look_in=first_look_in,
+            log=log or Log(),
+        )
 
     @property
     def asked(self) -> list[tuple[float, str]]:
@@ -209,3 +212,22 @@ class World:
         await settle()
         assert self.open_transports == 0
         assert len(asyncio.all_tasks()) == 1
+
+
+Story = Callable[[World], Coroutine[Any, Any, None]]
+
+
+def play(story: Story, **world: Any) -> World:
+    """Live through a story in an event loop of its own."""
+
+    async def run() -> World:
+        made = World(**world)
+        async with asyncio.timeout(60):
+            await story(made)
+        await settle()
+        assert made.open_transports == 0
+        assert len(asyncio.all_tasks()) == 1
+        assert not sharing._GROUPS.get(asyncio.get_running_loop())
+        return made
+
+    return asyncio.run(run())

@@ -16,9 +16,12 @@ from tests.core.build import START
 __all__ = ["Timekeeper", "settle"]
 
 
-async def settle() -> None:
-    """Let every coroutine go on until it waits for something."""
-    for _ in range(100):
+async def settle(turns: int = 100) -> None:
+    """Let every coroutine go on until it waits for something.
+
+    :param turns: how often each may go on, at most.
+    """
+    for _ in range(turns):
         await asyncio.sleep(0)
 
 
@@ -26,13 +29,14 @@ class Timekeeper:
     """A clock, and those who sleep by it.
 
     :param spread: what :attr:`Clocks.spread` gives.
+    :param turns: how often everybody may go on before time passes.
     """
 
-    def __init__(self, spread: float = 1.0) -> None:
+    def __init__(self, spread: float = 1.0, turns: int = 100) -> None:
         self.monotonic = 1000.0
         self.wall_offset = START - self.monotonic
         self.spread = spread
-        self.slept: list[float] = []
+        self.turns = turns
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = count()
 
@@ -53,7 +57,6 @@ class Timekeeper:
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the time has come."""
-        self.slept.append(seconds)
         wake = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.monotonic + max(0.0, seconds), next(self._numbers), wake))
         await wake
@@ -61,11 +64,11 @@ class Timekeeper:
     async def let_pass(self, seconds: float) -> None:
         """Let time pass, waking whoever sleeps until a moment within."""
         until = self.monotonic + seconds
-        await settle()
+        await settle(self.turns)
         while self._sleepers and self._sleepers[0][0] <= until:
             moment, _, wake = heapq.heappop(self._sleepers)
             if not wake.done():
                 self.monotonic = max(self.monotonic, moment)
                 wake.set_result(None)
-                await settle()
+                await settle(self.turns)
         self.monotonic = until

@@ -121,7 +121,7 @@ class RemoteTaskTrigger(BaseTrigger):
                 connect=self._connect,
                 clocks=self.clocks,
                 meter=METER,
-                first_look_in=0.0 if self.first_look_at is None else self.first_look_at - self.clocks.wall(),
+                first_look_in=self._first_look_in(),
                 log=log,
             )
         except (ConnectionConfigError, AirflowNotFoundException) as error:
@@ -153,6 +153,14 @@ class RemoteTaskTrigger(BaseTrigger):
             max_failures=self.max_poll_failures,
             not_found_grace=self.not_found_grace,
             max_interval=self.max_poll_interval,
+        )
+
+    def _first_look_in(self) -> float:
+        """Return the seconds until the first look; no more than a pause, should the worker's clock be ahead."""
+        if self.first_look_at is None:
+            return 0.0
+        return min(
+            self.first_look_at - self.clocks.wall(), max(self.poll_interval, self.max_poll_interval or 0.0)
         )
 
     async def _connect(self, pacer: Pacer) -> AsyncClient:

@@ -147,12 +147,19 @@ class WaitsForTasks(BaseOperator):
         return "timeout" if limit is None or limit.total_seconds() >= self.timeout else "execution_timeout"
 
     def _look_again(self, report: WaitReport) -> WaitReport:
-        """Ask again for the ended tasks that were too many for the trigger's event."""
+        """Ask again for the ended tasks that were too many for the trigger's event.
+
+        :raises RemoteTaskError: when the service cannot be asked now; a retry of the task waits anew.
+        """
         hook = self.hook
         watch = hook.service.watch()
         try:
             while report.omitted:
-                report = report.completed_with(look(watch.look(report.omitted, ()), hook.client))
+                findings = look(watch.look(report.omitted, ()), hook.client)
+                for finding in findings.values():
+                    if isinstance(finding, RemoteTaskError) and finding.retry_helps:
+                        raise finding
+                report = report.completed_with(findings)
         finally:
             hook.close()
         return report

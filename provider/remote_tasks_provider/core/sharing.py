@@ -28,7 +28,7 @@ from remote_tasks_provider.core.report import WaitReport
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.watching import Findings, Watch, alook
 
-__all__ = ["Meter", "NoMeter", "PollGroup", "follow"]
+__all__ = ["Meter", "PollGroup", "follow"]
 
 Connect = Callable[[Pacer], Awaitable[AsyncClient]]
 
@@ -69,18 +69,6 @@ class Meter(Protocol):
 
     def ended(self, service: str, *, outcome: str, seconds: float) -> None:
         """Count one wait that ended, after ``seconds``."""
-
-
-class NoMeter:
-    """Counts nothing."""
-
-    def looked(
-        self, service: str, *, waits: int, told: int, calls: int, saved: int, rate_limited: int
-    ) -> None:
-        """Count nothing."""
-
-    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
-        """Count nothing."""
 
 
 @dataclass(eq=False, slots=True)

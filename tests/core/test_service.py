@@ -1,0 +1,21 @@
+"""A vendor as one value."""
+
+from __future__ import annotations
+
+import pytest
+
+from remote_tasks_provider.core.endpoint import ConnectionFields
+from remote_tasks_provider.core.errors import RemoteTaskError
+from tests.core.group import World
+
+
+class TestEndpoint:
+    def test_it_is_the_connections(self) -> None:
+        endpoint = World().service.endpoint(ConnectionFields("my_conn", password="key", host="https://h"))
+
+        assert (endpoint.service, endpoint.conn_id, endpoint.base_url) == ("Example", "my_conn", "https://h")
+        assert endpoint.auth == ("API_KEY", "key")
+
+    def test_a_connection_that_cannot_be_used_is_refused(self) -> None:
+        with pytest.raises(RemoteTaskError, match="password"):
+            World().service.endpoint(ConnectionFields("my_conn"))
