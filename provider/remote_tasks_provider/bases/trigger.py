@@ -156,7 +156,7 @@ class RemoteTaskTrigger(BaseTrigger):
         )
 
     def _first_look_in(self) -> float:
-        """Return the seconds until the first look; no more than a pause, should the worker's clock be ahead."""
+        """Return the seconds until the first look; no more than a pause, if the worker's clock is ahead."""
         if self.first_look_at is None:
             return 0.0
         return min(
