@@ -49,7 +49,9 @@ class StateTable:
 
     def read(self, word: str | None) -> TaskState:
         """Return the state that ``word`` means, :attr:`TaskState.UNKNOWN` when nobody knows."""
-        return self._words.get((word or "").strip().casefold(), TaskState.UNKNOWN)
+        # As it mostly comes, first: this is asked of every task of every list.
+        state = self._words.get(word or "")
+        return state or self._words.get((word or "").strip().casefold(), TaskState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class ManusWatch:
 
     def _census(self, wanted: Collection[str]) -> _Listing:
         """List the newest tasks until all that are wanted were seen, or paging on is not worth it."""
-        found: dict[str, ManusTaskSummary] = {}
+        found: dict[str, TaskSnapshot] = {}
         newest = self._newest_change
         query = TaskFilter(created_after=self._oldest(wanted), page_size=self._page_size(len(wanted)))
         call: Call[Page[ManusTaskSummary]] | None = list_summaries(query)
@@ -148,7 +148,8 @@ class ManusWatch:
             for position, task in enumerate(page.items, read + 1):
                 newest = _later(newest, task.updated_at)
                 if task.id in wanted:
-                    found[task.id] = task
+                    # Page by page: ten thousand at once would hold the event loop up.
+                    found[task.id] = snapshot(task)
                     deepest = position
             read += len(page.items)
             left = len(wanted) - len(found)
@@ -165,7 +166,7 @@ class ManusWatch:
         self._unlisted = set(wanted) - found.keys()
         self._read_since = None
         self._census_is_due = False
-        return {task_id: snapshot(task) for task_id, task in found.items()}
+        return dict(found)
 
     def _oldest(self, wanted: Collection[str]) -> int | None:
         """Return a moment before the creation of every wanted task, if all are known."""
@@ -212,7 +213,7 @@ class ManusWatch:
         self._read_since = since
         return found
 
-    def _check_trust(self, task: ManusTaskSummary) -> None:
+    def _check_trust(self, task: TaskSnapshot) -> None:
         """Notice an end that the last look, which read changes, should have shown and did not."""
         since = self._read_since
         # A task that has just joined may have ended long before that look.
