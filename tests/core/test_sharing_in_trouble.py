@@ -416,6 +416,24 @@ class TestMeter:
 
 
 class TestManyWaits:
+    def test_the_collector_is_spared_each_time_a_group_has_doubled(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at: list[int] = []
+        monkeypatch.setattr(sharing, "_most_waits", 2)
+        monkeypatch.setattr(sharing.gc, "freeze", lambda: at.append(len(waits)))
+        waits: list[Any] = []
+
+        async def story(world: World) -> None:
+            for number in range(20):
+                waits.append(world.wait(f"t{number}"))
+                await settle()
+            await world.end(*waits)
+
+        play(story)
+
+        assert at == [4, 8, 16]
+
     def test_telling_gives_others_their_turn(self) -> None:
         turns = 0
 
