@@ -25,7 +25,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
 # No line of the repository may name a place that exists on one machine only, or the index packages came from.
 LOCAL_PATHS := (^|[^A-Za-z0-9_./-])/(home|root|Users|work|mnt)/[A-Za-z0-9_.]
-INDEX_HOSTS := pypi\.org|pythonhosted\.org|--(extra-)?index-url|--find-link[s]|/simple/?$$
+INDEX_HOSTS := --(extra-)?index-ur[l] |--find-link[s] |https?://[^ ]*/simple/?([" ]|$$)|py[p]i\.|python[h]osted
 
 .PHONY: help
 help: ## List the commands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,58 +10,11 @@ import pytest
 from remote_tasks_provider.core.messages import Page
 from remote_tasks_provider.core.polling import Wait
 from remote_tasks_provider.manus.models import ManusTaskSummary
-from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.manus.watch import ManusWatch
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
-from tests.conftest import MANUS_KEY
+from remote_tasks_provider.sandbox import Sandbox
 from tests.core.build import START, a_policy, an_api_error
 from tests.looker import Looker, word
-
-FOREVER = [("running", None)]
-LIST = "/manus/v1/tasks"
-
-
-@pytest.fixture(params=["look", "alook"])
-def make_looker(
-    request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox
-) -> Iterator[Callable[..., Looker]]:
-    lookers: list[Looker] = []
-
-    def make(key: str = MANUS_KEY, **extras: Any) -> Looker:
-        lookers.append(Looker(request.param, MANUS, server.manus_url, key, sandbox, **extras))
-        return lookers[-1]
-
-    yield make
-    for looker in lookers:
-        looker.__exit__(None, None, None)
-
-
-@pytest.fixture
-def looker(make_looker: Callable[..., Looker]) -> Looker:
-    return make_looker()
-
-
-def add(sandbox: Sandbox, *ids: str, created_ago: float = 0.0, **facts: Any) -> list[str]:
-    for task_id in ids:
-        created = sandbox.clock.now() - created_ago
-        sandbox.manus.add_task(task_id, script=FOREVER, created_at=created, **facts)
-    return list(ids)
-
-
-def many(sandbox: Sandbox, count: int, prefix: str = "t", **facts: Any) -> list[str]:
-    return add(sandbox, *[f"{prefix}{number}" for number in range(count)], **facts)
-
-
-def query(looker: Looker, call: int = 0) -> dict[str, Any]:
-    """The parameters of one of the last look's calls; what repeats is a list."""
-    found: dict[str, Any] = {}
-    for name, value in looker.calls[call].query:
-        found.setdefault(name, []).append(value)
-    return {name: value if len(value) > 1 else value[0] for name, value in found.items()}
-
-
-def is_census(looker: Looker) -> bool:
-    return looker.asked[:1] == ["tasks"] and "status" not in query(looker)
+from tests.manus.account import LIST, add, is_census, many
 
 
 class TestBadLists:
