@@ -279,3 +279,16 @@ class TestManyIds:
 
         with pytest.raises(AirflowSensorTimeout, match=r"task-7 \(running\)"):
             many.resume_execution("execute_complete", {"event": event}, context)
+
+    def test_a_connection_that_broke_meanwhile_fails_for_good(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        ids = [f"task-{number}" for number in range(300)]
+        install(monkeypatch, clock, dict.fromkeys(ids, timeline((0, "running"), (50, "completed"))))
+        context = {"ti": TaskInstance(clock)}
+        event = run_trigger(deferral_of(waiting_sensor(remote_task_id=ids), context).trigger)
+        broken = {"conn_type": "manus", "host": "http://manus.example", "password": "sk-t"}
+        monkeypatch.setenv("AIRFLOW_CONN_MANUS_DEFAULT", json.dumps(broken))
+
+        with pytest.raises(AirflowFailException, match="field host"):
+            waiting_sensor(remote_task_id=ids).resume_execution("execute_complete", {"event": event}, context)

@@ -189,6 +189,16 @@ class TestTheBeginningInTheTriggerer:
         assert (trigger.remote_task_ids, trigger.conn_id) == ("a", "manus_default")
 
     @rendered_in_the_triggerer
+    def test_a_rendered_on_waiting_decides_the_end(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "pending"))})
+        trigger = self.started(on_waiting="{{ params.then }}")
+        trigger.render_template_fields({"params": {"then": "fail"}})
+
+        assert type(event_of(trigger)) is TaskFailedEvent
+
+    @rendered_in_the_triggerer
     def test_a_list_of_templates_is_rendered(self) -> None:
         trigger = self.started(remote_task_id=["{{ params.one }}", "b"])
 

@@ -49,7 +49,6 @@ class SensorRules:
     single: bool
     ends: bool
     raise_on_failure: bool
-    on_waiting: OnWaiting
     soft_fail: bool
     never_fail: bool
 
@@ -73,13 +72,13 @@ class SensorRules:
         lengths = [self.deferral_timeout.total_seconds(), self.execution_timeout]
         return timeout_after.timestamp() - min(length for length in lengths if length is not None)
 
-    def end(self, report: WaitReport, ids: Sequence[str]) -> End:
+    def end(self, report: WaitReport, ids: Sequence[str], on_waiting: OnWaiting) -> End:
         """Return what ends the task in the triggerer, or resumes it where only a worker can end it.
 
         Airflow retries a task that fails in the triggerer if it has retries left. So where a retry cannot
         help but there are retries, a worker is needed to fail the task for good.
         """
-        error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting=self.on_waiting)
+        error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting=on_waiting)
         records = report.in_order(ids)
         xcoms: dict[str, Any] = {LINK_KEY: report.first_url} if report.first_url else {}
         if error is None:

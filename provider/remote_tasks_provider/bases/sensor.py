@@ -102,7 +102,6 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
             single=isinstance(self.remote_task_id, str),
             ends=self.end_from_trigger and STARTS_FROM_TRIGGER,
             raise_on_failure=self.raise_on_failure,
-            on_waiting=self.on_waiting,
             soft_fail=self.soft_fail,
             never_fail=self.never_fail,
         )

@@ -131,7 +131,7 @@ class RemoteTaskTrigger(BaseTrigger):
         if rules is None or not rules.ends or self.task_instance is None:
             yield TriggerEvent(report.to_event())
             return
-        end = rules.end(report, ids)
+        end = rules.end(report, ids, self.on_waiting)
         await end.announce(self.task_instance, log)
         yield end.event
 

@@ -25,6 +25,7 @@ from remote_tasks_provider.bases.link import push_link
 from remote_tasks_provider.bases.no_worker import TRIGGERER_GRACE
 from remote_tasks_provider.bases.outcomes import after_wait
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.core.client import Client
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
 from remote_tasks_provider.core.polling import Wait, WaitPolicy
 from remote_tasks_provider.core.report import TimedOut, WaitReport
@@ -73,10 +74,7 @@ class WaitsForTasks(BaseOperator):
         wait = Wait(ids, policy)
         hook = self.hook
         watch = hook.service.watch()
-        try:
-            client = hook.client
-        except ConnectionConfigError as error:
-            raise self.after_wait(error, None) from error
+        client = self._client(hook)
         try:
             while True:
                 findings = look(watch.look(wait.open_ids, ()), client)
@@ -94,6 +92,12 @@ class WaitsForTasks(BaseOperator):
                 time.sleep(pause)
         finally:
             hook.close()
+
+    def _client(self, hook: RemoteTaskHook) -> Client:
+        try:
+            return hook.client
+        except ConnectionConfigError as error:
+            raise self.after_wait(error, None) from error
 
     def _tell(self, context: Context, wait: Wait, now: float, pause: float | None) -> None:
         for note in wait.take_notes():
@@ -153,9 +157,10 @@ class WaitsForTasks(BaseOperator):
         """
         hook = self.hook
         watch = hook.service.watch()
+        client = self._client(hook)
         try:
             while report.omitted:
-                findings = look(watch.look(report.omitted, ()), hook.client)
+                findings = look(watch.look(report.omitted, ()), client)
                 for finding in findings.values():
                     if isinstance(finding, RemoteTaskError) and finding.retry_helps:
                         raise finding
