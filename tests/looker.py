@@ -37,7 +37,7 @@ class Looker:
     ) -> None:
         extras = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 1} | extras
         endpoint = service.endpoint(ConnectionFields("my_conn", host=url, password=key, extra=extras))
-        self.watch: Any = service.watch()
+        self.watch: Any = service.watch(endpoint.extras)
         self.sandbox = sandbox
         self.calls: list[RequestRecord] = []
         self._runner = asyncio.Runner() if driver == "alook" else None

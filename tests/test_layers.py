@@ -119,7 +119,7 @@ class TestSockets:
             if {name.split(".")[0] for name in _imports(path)} & {"requests", "httpx", "urllib3", "aiohttp"}
         }
 
-        assert users == {"core/transport.py"}
+        assert users == {"core/transport.py", "core/transfer.py"}
 
 
 class TestMetadata:

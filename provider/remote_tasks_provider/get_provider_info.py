@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [vendor.integration() for vendor in vendors],
         "connection-types": [vendor.connection_type() for vendor in vendors],
         "extra-links": [link for vendor in vendors for link in vendor.link_classes()],
+        "task-decorators": [one for vendor in vendors for one in vendor.task_decorators()],
     }
     for vendor in vendors:
         for kind, modules in vendor.modules().items():

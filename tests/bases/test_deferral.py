@@ -51,6 +51,8 @@ class TestWhatIsStored:
             "max_poll_interval": 60.0,
             "first_look_at": START + 1,
             "memory": {"a": {"failures": 2, "missing_since": None}},
+            "max_credits": 100,
+            "stop_on_kill": True,
             "sensor": {"what": "Manus task"},
         }
 

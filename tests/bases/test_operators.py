@@ -180,7 +180,10 @@ class TestList:
             ({"limit": "many"}, "limit is 'many'"),
             ({"page_size": 0}, "page_size is 0; it must be a whole number from 1 to 1000"),
             ({"page_size": 1001}, "page_size is 1001"),
-            ({"status": "done"}, "status is 'done'; it must be one of pending, running, completed, failed"),
+            (
+                {"status": "done"},
+                "status is 'done'; it must be one of pending, waiting, running, completed, failed",
+            ),
             ({"status": ["failed", "error"]}, "status is 'error'"),
             ({"order": "up"}, "order is 'up'"),
             ({"order_by": "title"}, "order_by is 'title'"),

@@ -15,6 +15,7 @@ from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_provider.manus import api_v1 as manus_v1
 from remote_tasks_provider.manus import models as manus_models
+from remote_tasks_provider.manus.filters import task_filter
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.qstash import api_v1 as qstash_v1
 from remote_tasks_provider.qstash import models as qstash_models
@@ -51,7 +52,7 @@ class Vendor:
     def list(self) -> Call[Any]:
         """Ask for the first page of what holds the task."""
         if self.name == "manus":
-            return manus_v1.list_tasks(manus_v1.task_filter(page_size=2))
+            return manus_v1.list_tasks(task_filter(page_size=2))
         return qstash_v1.list_message_tasks("msg_1")
 
     def endpoint(self, url: str | None = None, key: str | None = None, **extras: Any) -> Endpoint:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
-from remote_tasks_provider.manus.api_v1 import get_task, list_tasks, task_filter
+from remote_tasks_provider.manus.api_v1 import get_task, list_tasks
+from remote_tasks_provider.manus.filters import task_filter
 from remote_tasks_provider.manus.models import ManusTask
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.sandbox import Sandbox, SandboxServer
@@ -132,7 +133,7 @@ class TestList:
 
 class TestProbe:
     def test_it_is_one_light_read(self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth) -> None:
-        on_both(lambda over: over.call(MANUS.probe(), endpoint))
+        on_both(lambda over: over.call(MANUS.probe(endpoint.extras), endpoint))
 
         record = sandbox.requests[-1]
         assert (record.method, record.path, dict(record.query)["limit"]) == ("GET", "/manus/v1/tasks", "1")

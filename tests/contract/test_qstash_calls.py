@@ -105,7 +105,7 @@ class TestMessageTasks:
 
 class TestProbe:
     def test_it_is_one_light_read(self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth) -> None:
-        on_both(lambda over: over.call(QSTASH.probe(), endpoint))
+        on_both(lambda over: over.call(QSTASH.probe(endpoint.extras), endpoint))
 
         record = sandbox.requests[-1]
         assert (record.method, record.path, record.query) == ("GET", "/qstash/v2/logs", [("count", "1")])

@@ -139,15 +139,15 @@ class World:
         self.service = Service(
             name="Example",
             default_base_url="https://api.example.com",
-            auth=lambda key: ("API_KEY", key),
+            auth=lambda key, _extras: ("API_KEY", key),
             extras=ConnectionExtras,
-            probe=lambda: None,  # type: ignore[arg-type, return-value]
+            probe=lambda _extras: None,  # type: ignore[arg-type, return-value]
             explain=lambda *_: None,
             watch=self._watch,
             limits=limits or {},
         )
 
-    def _watch(self) -> Together:
+    def _watch(self, extras: ConnectionExtras) -> Together:
         self.watches += 1
         return Together(self)
 

@@ -20,7 +20,7 @@ def _connect(**fields: Any) -> Endpoint:
         ConnectionFields(**({"conn_id": "my_conn", "password": SECRET} | fields)),
         service="Example",
         default_base_url="https://api.example.com",
-        auth=lambda key: ("X-Key", key),
+        auth=lambda key, _extras: ("X-Key", key),
         extras=Extras,
     )
 

@@ -10,9 +10,10 @@ import pytest
 
 from remote_tasks_provider.core.endpoint import ConnectionFields
 from remote_tasks_provider.core.messages import Page, Replay, Response
-from remote_tasks_provider.manus.api_v1 import TaskFilter, get_task, list_tasks, task_filter
+from remote_tasks_provider.manus.api_v1 import get_task, list_tasks
+from remote_tasks_provider.manus.filters import TaskFilter, task_filter
 from remote_tasks_provider.manus.models import ManusTask
-from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.service import MANUS, ManusExtras
 
 
 def _page(body: Any, wanted: TaskFilter | None = None) -> Page[ManusTask]:
@@ -150,7 +151,7 @@ class TestPages:
 
 class TestService:
     def test_the_key_travels_in_manuss_own_header(self) -> None:
-        assert MANUS.auth("sk-1") == ("API_KEY", "sk-1")
+        assert MANUS.auth("sk-1", ManusExtras()) == ("API_KEY", "sk-1")
 
     def test_only_a_404_has_a_hint_of_its_own(self) -> None:
         endpoint = MANUS.endpoint(ConnectionFields("my_conn", password="sk-1"))
@@ -159,4 +160,4 @@ class TestService:
         assert hint is not None
         assert "account of connection 'my_conn'" in hint.text
         assert MANUS.explain(get_task("t1"), 500, "", endpoint) is None
-        assert MANUS.explain(MANUS.probe(), 404, "no such page", endpoint) is None
+        assert MANUS.explain(MANUS.probe(endpoint.extras), 404, "no such page", endpoint) is None

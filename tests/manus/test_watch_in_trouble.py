@@ -10,7 +10,7 @@ import pytest
 from remote_tasks_provider.core.messages import Page
 from remote_tasks_provider.core.polling import Wait
 from remote_tasks_provider.manus.models import ManusTaskSummary
-from remote_tasks_provider.manus.watch import ManusWatch
+from remote_tasks_provider.manus.watch import V1, ManusWatch
 from remote_tasks_provider.sandbox import Sandbox
 from tests.core.build import START, a_policy, an_api_error
 from tests.looker import Looker, word
@@ -153,7 +153,7 @@ class TestTrust:
         self, moment: int | None, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
-        account, watch = _Account("a", "b", "c", "stale", "stale2"), ManusWatch()
+        account, watch = _Account("a", "b", "c", "stale", "stale2"), ManusWatch(V1)
         # So many that the page of changes does not reach back to a time that stood still.
         for _ in range(60):
             account.somebody_elses_task_ends()
@@ -179,7 +179,7 @@ class TestTrust:
 
     def test_ends_that_move_their_time_cost_no_trust(self) -> None:
         ids = [f"t{number}" for number in range(40)]
-        account, watch = _Account(*ids), ManusWatch()
+        account, watch = _Account(*ids), ManusWatch(V1)
         censuses = 0
         for task_id in ids[:-2]:
             account.look(watch)
@@ -316,11 +316,11 @@ class TestPages:
             return {task_id: word(finding) for task_id, finding in done.value.items()}, calls
 
     def _page(self, *tasks: Any, more: bool = False) -> Page[Any]:
-        following = next(iter(next(ManusWatch().look(["x", "y"])))) if more else None
+        following = next(iter(next(ManusWatch(V1).look(["x", "y"])))) if more else None
         return Page(tasks, tasks[-1].id if more else None, following)
 
     def test_more_changes_than_can_be_read_are_counted_at_the_next_look(self) -> None:
-        watch = ManusWatch()
+        watch = ManusWatch(V1)
         running = [self._task(task_id) for task_id in "abc"]
         self._answer(watch, self._page(*running))
         flood = self._page(self._task("x", "completed", 5000), more=True)
@@ -335,7 +335,7 @@ class TestPages:
     def test_changes_are_read_down_to_somewhat_before_the_newest_known(
         self, newest: int, oldest: int, pages: int
     ) -> None:
-        watch = ManusWatch()
+        watch = ManusWatch(V1)
         self._answer(watch, self._page(*[self._task(task_id, updated_at=newest) for task_id in "abc"]))
         page = self._page(self._task("x", "completed", 6000), self._task("y", "failed", oldest), more=True)
 
@@ -344,13 +344,13 @@ class TestPages:
         assert found["b"] == ("failed" if pages == 2 else "no news")
 
     def test_an_empty_page_of_changes_is_no_news(self) -> None:
-        watch = ManusWatch()
+        watch = ManusWatch(V1)
         self._answer(watch, self._page(*[self._task(task_id) for task_id in "abc"]))
 
         assert self._answer(watch, self._page())[0] == dict.fromkeys("abc", "no news")
 
     def test_a_change_without_a_time_does_not_end_the_reading(self) -> None:
-        watch = ManusWatch()
+        watch = ManusWatch(V1)
         self._answer(watch, self._page(*[self._task(task_id) for task_id in "abc"]))
         odd = self._page(self._task("x", "completed", None), more=True)
 
@@ -358,7 +358,7 @@ class TestPages:
         assert (found["b"], len(calls)) == ("failed", 2)
 
     def test_a_count_whose_second_page_fails_is_made_again(self) -> None:
-        watch = ManusWatch()
+        watch = ManusWatch(V1)
         first = self._page(self._task("a", updated_at=9000), more=True)
         found, calls = self._answer(watch, first, an_api_error())
         assert len(calls) == 2 + 3

@@ -103,4 +103,4 @@ class TestService:
 
     def test_others_have_no_hint(self) -> None:
         assert QSTASH.explain(get_task("t1"), 500, "no", self.endpoint) is None
-        assert QSTASH.explain(QSTASH.probe(), 404, "no such page", self.endpoint) is None
+        assert QSTASH.explain(QSTASH.probe(self.endpoint.extras), 404, "no such page", self.endpoint) is None

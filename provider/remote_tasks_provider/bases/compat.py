@@ -18,16 +18,29 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
 __all__ = [
+    "AWAITS_INPUT",
+    "ENDED_STATES",
+    "PEOPLE_CAN_ANSWER",
     "STARTS_FROM_TRIGGER",
+    "TRIGGERS_ARE_TOLD_OF_KILLS",
     "TRIGGER_FAILED",
     "TRIGGER_TIMED_OUT",
     "AirflowRescheduleException",
     "first_rescheduled_at",
     "first_try_number",
+    "task_state",
 ]
 
 STARTS_FROM_TRIGGER = Version(airflow.__version__) >= Version("3.3")
 """Whether a task can begin in the triggerer with its templates rendered, and end there with its XComs."""
+AWAITS_INPUT = Version(airflow.__version__) >= Version("3.3")
+"""Whether a task can pause until a person answers without a trigger."""
+PEOPLE_CAN_ANSWER = Version(airflow.__version__) >= Version("3.1.3")
+"""Whether a task can put a question to a person; 3.1.0 to 3.1.2 cannot show the fields of a form."""
+TRIGGERS_ARE_TOLD_OF_KILLS = Version(airflow.__version__) >= Version("3.3")
+"""Whether Airflow calls a trigger's ``on_kill``."""
+ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+"""States of an Airflow task that will not run again unless a user clears it."""
 TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger timed out or crashed."""
 TRIGGER_TIMED_OUT = "Trigger timeout"
@@ -60,3 +73,35 @@ def first_try_number(context: Context, task: BaseOperator) -> int:
     """Return the number of the first attempt since the task was created or last cleared."""
     ti: Any = context["ti"]
     return int((getattr(ti, "max_tries", 0) or 0) - (task.retries or 0) + 1)
+
+
+def task_state(ti: Any) -> str | None:
+    """Return the state that Airflow has for a task instance now; blocks while it asks.
+
+    :param ti: what a task's context or a trigger has of it.
+    """
+    if Version(airflow.__version__) < Version("3"):
+        return _task_state_from_database(ti)
+    runner: Any = import_module("airflow.sdk.execution_time.task_runner")
+    states = runner.RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+    )
+    # A mapped task has its index in its name here.
+    map_index = -1 if ti.map_index is None else ti.map_index
+    name = ti.task_id if map_index < 0 else f"{ti.task_id}_{map_index}"
+    state = states.get(ti.run_id, {}).get(name)
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def _task_state_from_database(ti: Any) -> str | None:
+    models: Any = import_module("airflow.models.taskinstance")
+    session: Any = import_module("airflow.utils.session")
+    with session.create_session() as open_session:
+        row = models.TaskInstance
+        found = open_session.query(row.state).filter(
+            row.dag_id == ti.dag_id,
+            row.task_id == ti.task_id,
+            row.run_id == ti.run_id,
+            row.map_index == ti.map_index,
+        )
+        return found.scalar()  # type: ignore[no-any-return]

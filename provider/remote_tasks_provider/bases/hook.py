@@ -67,7 +67,7 @@ class RemoteTaskHook(BaseHook):
             once = found.extras.model_copy(update={"max_attempts": 1})
             client = Client(replace(found, extras=once), RequestsTransport(found), self.service.explain)
             try:
-                client.send(self.service.probe())
+                client.send(self.service.probe(once))
             finally:
                 client.close()
         except (RemoteTaskError, AirflowNotFoundException) as error:

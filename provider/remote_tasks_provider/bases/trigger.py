@@ -1,8 +1,8 @@
 """The trigger every vendor's is made of: waits in the triggerer, where a thousand waits cost no worker.
 
-It only reads. Its arguments are JSON, name the connection and never hold a key, because Airflow stores them.
-They also hold the deadline and what the worker had learnt, so that a wait survives a restart of the
-triggerer.
+It only reads, but for a stop when a user ends the task. Its arguments are JSON, name the connection and never
+hold a key, because Airflow stores them. They also hold the deadline and what the worker had learnt, so that a
+wait survives a restart of the triggerer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
+from remote_tasks_provider.bases.compat import ENDED_STATES, TRIGGERS_ARE_TOLD_OF_KILLS, task_state
 from remote_tasks_provider.bases.connection import async_endpoint
 from remote_tasks_provider.bases.metrics import METER
 from remote_tasks_provider.bases.no_worker import SensorRules
@@ -32,6 +34,9 @@ from remote_tasks_provider.core.sharing import follow
 from remote_tasks_provider.core.transport import HttpxTransport
 
 __all__ = ["RemoteTaskTrigger"]
+
+# Less than Airflow gives a trigger to clean up in ([triggerer] on_kill_timeout, 30 s).
+_LONGEST_STOP = 20.0
 
 # One for all, as Airflow's own costs three objects a trigger. The triggerer tells the tasks apart by context.
 log = logging.getLogger(__name__)
@@ -55,6 +60,9 @@ class RemoteTaskTrigger(BaseTrigger):
     :param first_look_at: when to look first, Unix seconds; default at once.
     :param memory: what the worker's look had learnt; see
         :meth:`remote_tasks_provider.core.polling.Wait.memory`.
+    :param max_credits: what a task may cost; one that has cost more ends the wait.
+    :param stop_on_kill: stop the tasks when a user marks the deferred Airflow task as failed or successful. A
+        task that was cleared is left alone, as its next attempt goes on with it.
     :param sensor: what a wait that begins or ends in the triggerer must know of its sensor; see
         :class:`~remote_tasks_provider.bases.no_worker.SensorRules`.
     """
@@ -78,6 +86,8 @@ class RemoteTaskTrigger(BaseTrigger):
         max_poll_interval: float | None = None,
         first_look_at: float | None = None,
         memory: Mapping[str, Mapping[str, Any]] | None = None,
+        max_credits: int | None = None,
+        stop_on_kill: bool = False,
         sensor: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, without annotations
@@ -94,6 +104,8 @@ class RemoteTaskTrigger(BaseTrigger):
         self.max_poll_interval = max_poll_interval
         self.first_look_at = first_look_at
         self.memory = memory
+        self.max_credits = max_credits
+        self.stop_on_kill = stop_on_kill
         self.sensor = sensor
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -126,6 +138,10 @@ class RemoteTaskTrigger(BaseTrigger):
             )
         except (ConnectionConfigError, AirflowNotFoundException) as error:
             report = self._unusable(wait, error)
+        except asyncio.CancelledError:
+            if not TRIGGERS_ARE_TOLD_OF_KILLS:
+                await self.on_kill()
+            raise
         # dag.test() runs a trigger that belongs to no task instance, and resumes the task whatever the event
         # says.
         if rules is None or not rules.ends or self.task_instance is None:
@@ -134,6 +150,38 @@ class RemoteTaskTrigger(BaseTrigger):
         end = rules.end(report, ids, self.on_waiting)
         await end.announce(self.task_instance, log)
         yield end.event
+
+    async def on_kill(self) -> None:
+        """Stop the remote tasks if a user has ended the Airflow task.
+
+        Airflow calls it from 3.3 on, also for a task that was cleared, and then after the next attempt has
+        begun. Before 3.3 it is called whenever the trigger is cancelled. So the task's own state is asked
+        for: only one that has ended will not be gone on with.
+        """
+        if not self.stop_on_kill or self.task_instance is None:
+            return
+        state = await sync_to_async(task_state)(self.task_instance)
+        if state not in ENDED_STATES:
+            log.info("The remote tasks go on: this task is %s.", state)
+            return
+        try:
+            async with asyncio.timeout(_LONGEST_STOP):
+                await self._stop_all()
+        except (RemoteTaskError, TimeoutError) as error:
+            log.warning("The remote tasks could not be stopped, and may still be running: %s", error)
+
+    async def _stop_all(self) -> None:
+        client = await self._connect(Pacer({}))
+        try:
+            for task_id in inputs.object_ids(self.remote_task_ids, "remote_task_id"):
+                call = self.service.stop(client.endpoint.extras, task_id)
+                if call is None:
+                    log.warning("%s cannot stop task %s; it goes on.", self.service.name, task_id)
+                else:
+                    await client.send(call)
+                    log.info("%s task %s was stopped, as this task was ended.", self.service.name, task_id)
+        finally:
+            await client.aclose()
 
     def _policy(self, rules: SensorRules | None) -> WaitPolicy:
         now = self.clocks.wall()
@@ -153,6 +201,7 @@ class RemoteTaskTrigger(BaseTrigger):
             max_failures=self.max_poll_failures,
             not_found_grace=self.not_found_grace,
             max_interval=self.max_poll_interval,
+            max_credits=self.max_credits,
         )
 
     def _first_look_in(self) -> float:

@@ -8,7 +8,9 @@ task back to the scheduler, or hands the wait to the triggerer. All that is deci
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -56,6 +58,10 @@ class WaitsForTasks(BaseOperator):
     trigger_class: ClassVar[type[RemoteTaskTrigger]]
     what: ClassVar[str]
     timeout: float
+    stop_on_kill: bool = False
+    """Whether the trigger stops the remote tasks when a user ends the deferred task."""
+    carried: Mapping[str, Any] = MappingProxyType({})
+    """What the operator takes along into the part of it that runs after a deferral; a JSON object."""
 
     @property
     def hook(self) -> RemoteTaskHook:
@@ -73,15 +79,15 @@ class WaitsForTasks(BaseOperator):
         """
         wait = Wait(ids, policy)
         hook = self.hook
-        watch = hook.service.watch()
         client = self._client(hook)
+        watch = hook.service.watch(client.endpoint.extras)
         try:
             while True:
                 findings = look(watch.look(wait.open_ids, ()), client)
                 now = time.time()
                 wait.take(findings, now)
                 pause = wait.pause(now)
-                self._tell(context, wait, now, pause)
+                self._tell_of(context, wait, now, pause)
                 if pause is None:
                     return self.finish(context, wait.report(now))
                 if mode == "deferrable":
@@ -99,7 +105,7 @@ class WaitsForTasks(BaseOperator):
         except ConnectionConfigError as error:
             raise self.after_wait(error, None) from error
 
-    def _tell(self, context: Context, wait: Wait, now: float, pause: float | None) -> None:
+    def _tell_of(self, context: Context, wait: Wait, now: float, pause: float | None) -> None:
         for note in wait.take_notes():
             self.log.warning("%s", note)
         if pause is not None:
@@ -125,18 +131,23 @@ class WaitsForTasks(BaseOperator):
                 max_poll_interval=policy.max_interval,
                 first_look_at=first_look_at,
                 memory=wait.memory() or None,
+                max_credits=policy.max_credits,
+                stop_on_kill=self.stop_on_kill,
                 sensor=self.rules_for_trigger(),
             ),
             method_name="execute_complete",
+            kwargs=dict(self.carried) or None,
             timeout=timedelta(seconds=max(0.0, min(ends) - time.time())) + TRIGGERER_GRACE if ends else None,
         )
 
-    def execute_complete(self, context: Context, event: Any = None) -> Any:
+    def execute_complete(self, context: Context, event: Any = None, **carried: Any) -> Any:
         """Go on after the trigger fired.
 
+        :param carried: what :attr:`carried` was when the task was deferred.
         :param event: what :meth:`remote_tasks_provider.core.report.WaitReport.to_event` returned in the
             triggerer.
         """
+        self.carried = carried
         try:
             report = WaitReport.from_event(event)
         except RemoteTaskError as error:
@@ -156,8 +167,8 @@ class WaitsForTasks(BaseOperator):
         :raises RemoteTaskError: when the service cannot be asked now; a retry of the task waits anew.
         """
         hook = self.hook
-        watch = hook.service.watch()
         client = self._client(hook)
+        watch = hook.service.watch(client.endpoint.extras)
         try:
             while report.omitted:
                 findings = look(watch.look(report.omitted, ()), client)
@@ -179,8 +190,17 @@ class WaitsForTasks(BaseOperator):
                 "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running? "
                 "The remote side was left as it is and may still be running."
             )
-            raise self.after_wait(error, self._which_timeout()) from error
+            raise self.gave_up(context, error, next_kwargs or {}) from error
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+
+    def gave_up(
+        self, context: Context, error: WaitTimeoutError, next_kwargs: Mapping[str, Any]
+    ) -> BaseException:
+        """Return what to raise when a deferral outlived Airflow's timeout.
+
+        :param next_kwargs: what Airflow resumed the task with.
+        """
+        return self.after_wait(error, self._which_timeout())
 
     def rules_for_trigger(self) -> dict[str, Any] | None:
         """Return what the trigger must know to end the task itself; nothing, where a worker ends it."""
@@ -190,13 +210,22 @@ class WaitsForTasks(BaseOperator):
         """Return what to raise for a wait that ended in ``error``."""
         return after_wait(error, timed_out)
 
-    def wait_policy(self, context: Context, *, timeout: float, mode: Mode, **rules: Any) -> WaitPolicy:
+    def wait_policy(
+        self,
+        context: Context,
+        *,
+        timeout: float,
+        mode: Mode,
+        started_at: float | None = None,
+        **rules: Any,
+    ) -> WaitPolicy:
         """Return the policy of this task's wait, its deadline counted from the first attempt's start.
 
         :param timeout: seconds.
+        :param started_at: when the wait began, where an earlier part of this attempt knows it.
         :param rules: the rest of :class:`WaitPolicy`.
         """
-        started_at = self._started_at(context, mode)
+        started_at = self._started_at(context, mode) if started_at is None else started_at
         return WaitPolicy(
             started_at=started_at,
             deadline=started_at + timeout,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -26,10 +26,10 @@ from remote_tasks_provider.core.errors import (
     RedirectError,
     ServerError,
 )
-from remote_tasks_provider.core.messages import Call, Response
+from remote_tasks_provider.core.messages import Call, Refused, Response
 from remote_tasks_provider.core.reading import one_line
 
-__all__ = ["Explain", "Hint", "read_answer", "retry_after"]
+__all__ = ["Explain", "Hint", "error_kind", "read_answer", "retry_after"]
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ Explain = Callable[[Call[Any], int, str, Endpoint], "Hint | None"]
 def read_answer(call: Call[T], response: Response, endpoint: Endpoint, explain: Explain) -> T:
     """Return what ``call`` asked for.
 
-    :raises ApiError: by the status, for anything but 2xx.
+    :raises ApiError: by the status, for anything but 2xx, and for an error told under a good status.
     :raises InvalidResponseError: when a good status comes with a body of another shape, or with a redirect.
     """
     where = f"{endpoint.service} {call.endpoint}"
@@ -71,6 +71,9 @@ def read_answer(call: Call[T], response: Response, endpoint: Endpoint, explain: 
         raise _api_error(call, response, endpoint, explain)
     try:
         return call.parse(response)
+    except Refused as refused:
+        answer = replace(response, status=refused.status)
+        raise _api_error(call, answer, endpoint, explain) from None
     except ValueError as error:
         shown = one_line(endpoint.scrub(response.body[:2000].decode("utf-8", "replace")), 120)
         kind = one_line(endpoint.scrub(response.headers.get("content-type", "no content type")), 80)
@@ -93,9 +96,7 @@ def _api_error(call: Call[Any], response: Response, endpoint: Endpoint, explain:
     message = one_line(endpoint.scrub(message))
     request_id = request_id or response.headers.get("x-request-id")
     hint = explain(call, response.status, message, endpoint) or _general_hint(call, response.status, endpoint)
-    kind = hint.kind or _BY_STATUS.get(response.status)
-    if kind is None:
-        kind = ServerError if response.status >= 500 else InvalidRequestError
+    kind = hint.kind or error_kind(response.status)
     return kind(
         message,
         status_code=response.status,
@@ -105,6 +106,11 @@ def _api_error(call: Call[Any], response: Response, endpoint: Endpoint, explain:
         endpoint=f"{endpoint.service} {call.endpoint}",
         hint=hint.text,
     )
+
+
+def error_kind(status: int) -> type[ApiError]:
+    """Return the class of an error by its HTTP status alone."""
+    return _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
 
 
 def _general_hint(call: Call[Any], status: int, endpoint: Endpoint) -> Hint:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remote_tasks_provider.core.errors import ConnectionConfigError
 
-__all__ = ["ConnectionExtras", "ConnectionFields", "Endpoint", "connect"]
+__all__ = ["ConnectionExtras", "ConnectionFields", "Endpoint", "connect", "is_loopback"]
 
 ExtrasT = TypeVar("ExtrasT", bound="ConnectionExtras")
 
@@ -80,23 +80,23 @@ def connect(
     *,
     service: str,
     default_base_url: str,
-    auth: Callable[[str], tuple[str, str]],
+    auth: Callable[[str, ExtrasT], tuple[str, str]],
     extras: type[ExtrasT],
 ) -> Endpoint:
     """Return the endpoint that ``fields`` describe.
 
-    :param auth: makes the header that carries the key.
+    :param auth: makes the header that carries the key, given the key and the extras.
     :param extras: the vendor's allow-list.
     :raises ConnectionConfigError: naming the field and the fix.
     """
-    secret = _secret(fields)
+    secret, known = _secret(fields), _extras(fields, extras)
     return Endpoint(
         service=service,
         conn_id=fields.conn_id,
         base_url=_base_url(fields, default_base_url),
-        auth=auth(secret),
+        auth=auth(secret, known),
         secret=secret,
-        extras=_extras(fields, extras),
+        extras=known,
     )
 
 
@@ -143,13 +143,14 @@ def _base_url(fields: ConnectionFields, default: str) -> str:
 def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default: str) -> None:
     if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
         raise _wrong(fields, "host", f"is no http(s) URL; expected something like {default}")
-    if scheme == "http" and not _is_loopback(name):
+    if scheme == "http" and not is_loopback(name):
         raise _wrong(
             fields, "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
         )
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether what is sent to the host ``name`` never leaves this machine, so that nobody can read it."""
     if name == "localhost":
         return True
     try:

@@ -15,9 +15,13 @@
     ├── InvalidResponseError       an answer that is not what was asked for    a retry may help
     │   └── RedirectError          the base URL has moved
     ├── PaginationError            a list that leads in circles
+    ├── TransferError              a file cannot be moved: too large, in the way, a bad link
+    │   └── TransferIncompleteError    files that have not arrived yet         a retry fetches the rest
+    │       └── LinkExpiredError   a file's signed link is no longer valid     a retry gets a fresh one
     └── the end of a wait
         ├── TaskFailedError        ├── TaskCancelledError
-        ├── TaskNeedsInputError    └── WaitTimeoutError
+        ├── TaskNeedsInputError    ├── WaitTimeoutError
+        └── BudgetExceededError
 
 ``retry_helps`` on each class says whether asking again can help; Airflow retries a task only where it can.
 Errors are picklable and become JSON (:meth:`RemoteTaskError.to_json`), so that a trigger can hand one to a
@@ -33,19 +37,25 @@ from typing import Any, ClassVar
 __all__ = [
     "ApiError",
     "AuthenticationError",
+    "BudgetExceededError",
     "ConnectionConfigError",
     "InvalidRequestError",
     "InvalidResponseError",
+    "LinkExpiredError",
     "NotFoundError",
+    "OrphanedStartError",
     "PaginationError",
     "PermissionDeniedError",
     "RateLimitedError",
     "RedirectError",
     "RemoteTaskError",
     "ServerError",
+    "StaleStartError",
     "TaskCancelledError",
     "TaskFailedError",
     "TaskNeedsInputError",
+    "TransferError",
+    "TransferIncompleteError",
     "TransportError",
     "WaitTimeoutError",
     "error_from_json",
@@ -214,6 +224,31 @@ class PaginationError(RemoteTaskError):
     """The service's next-page cursor leads back to a page already read. A retry will hardly help."""
 
 
+class TransferError(RemoteTaskError):
+    """A file cannot be moved, now or later: it is too large, another is in its place, its link is unsafe.
+
+    The message names the file and the fix, and never the query of a link, which is its key.
+    """
+
+
+class TransferIncompleteError(TransferError):
+    """Some files have not arrived; those that have stay where they are. A retry fetches the rest."""
+
+    retry_helps = True
+
+
+class LinkExpiredError(TransferIncompleteError):
+    """A file's signed link is not, or no longer, valid. A retry helps when it asks for a fresh one."""
+
+
+class StaleStartError(RemoteTaskError):
+    """An earlier attempt started a task with other inputs. A retry cannot help; ``on_stale_state`` can."""
+
+
+class OrphanedStartError(RemoteTaskError):
+    """A request to start a task was lost, and nobody can tell what came of it. A person must look."""
+
+
 class TaskFailedError(RemoteTaskError):
     """The remote task ended in failure. Asking again cannot help."""
 
@@ -228,6 +263,10 @@ class TaskNeedsInputError(RemoteTaskError):
 
 class WaitTimeoutError(RemoteTaskError):
     """The deadline passed before the remote task ended. The task itself may still be running."""
+
+
+class BudgetExceededError(RemoteTaskError):
+    """The remote task has cost more than was allowed. A retry cannot help."""
 
 
 def error_from_json(data: Mapping[str, Any]) -> RemoteTaskError:

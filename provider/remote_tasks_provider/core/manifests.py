@@ -62,6 +62,7 @@ class Manifest:
     :param links: class names of extra links in ``<folder>.links``.
     :param key_label: what the vendor calls its API key.
     :param default_host: placeholder of the host field.
+    :param decorators: ``@task.<name>`` → the function that makes it, in ``<folder>.decorators``.
     :param fields: fields of the form beyond those that every vendor has.
     """
 
@@ -73,6 +74,7 @@ class Manifest:
     key_label: str
     default_host: str
     fields: Mapping[str, FormField] = field(default_factory=dict)
+    decorators: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_fields(self) -> dict[str, FormField]:
@@ -120,6 +122,13 @@ class Manifest:
             kind: {"integration-name": self.name, "python-modules": [f"{_PACKAGE}.{self.folder}.{kind}"]}
             for kind in _KINDS
         }
+
+    def task_decorators(self) -> list[dict[str, str]]:
+        """Return the entries of ``task-decorators`` in the provider info."""
+        return [
+            {"name": name, "class-name": f"{_PACKAGE}.{self.folder}.decorators.{function}"}
+            for name, function in self.decorators.items()
+        ]
 
     def link_classes(self) -> list[str]:
         """Return the entries of ``extra-links`` in the provider info."""

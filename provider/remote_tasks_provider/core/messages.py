@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-__all__ = ["Call", "Page", "Replay", "Request", "Response", "path"]
+__all__ = ["Call", "Page", "Refused", "Replay", "Request", "Response", "path"]
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Replay(Enum):
     """What a repeated request would do."""
 
     SAFE = "safe"
-    """It only reads."""
+    """It only reads, or sets what a repeat would set again."""
     KEYED = "keyed"
     """It carries a deduplication id: the service recognises the repeat."""
     UNSAFE = "unsafe"
@@ -62,7 +62,8 @@ class Call(Generic[T]):
 
     :param endpoint: method and path template, for messages: ``GET /v1/tasks/{task_id}``.
     :param expects: what a good answer is, for messages: ``a Manus task``.
-    :param parse: makes a good answer's value; raises ``ValueError`` when the answer has another shape.
+    :param parse: makes a good answer's value; raises ``ValueError`` when the answer has another shape, and
+        :class:`Refused` when it is an error in disguise.
     """
 
     endpoint: str
@@ -75,6 +76,17 @@ class Call(Generic[T]):
     def has_id(self) -> bool:
         """Whether the path holds an id, so that a 404 may be about that id and not about the host."""
         return "{" in self.endpoint
+
+
+class Refused(Exception):
+    """Raised by a call's ``parse`` when the body tells of an error under a good HTTP status.
+
+    :param status: the HTTP status that the error deserves.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ The rules:
 * A task ends when its state is terminal; when it waits for a person and ``on_waiting`` is not ``wait``; or
   when what its looks met cannot heal: an error where no retry helps, ``max_failures`` failed looks in a row,
   or a 404 that has stood for ``not_found_grace`` seconds.
+* A task that has cost more than ``max_credits`` while it is at work ends the wait, too.
 * A 429 is no failure. The next look comes when the service asked for it.
 * An unknown status word is reported once and waited through.
 """
@@ -55,6 +56,7 @@ class WaitPolicy:
     :param not_found_grace: seconds for which a 404 must stand to be believed; fresh tasks answer 404 for a
         while.
     :param max_interval: when set, pauses grow with the time waited, from ``interval`` up to this.
+    :param max_credits: what a task may cost; one that is still at work and has cost more ends the wait.
     """
 
     started_at: float
@@ -65,10 +67,13 @@ class WaitPolicy:
     max_failures: int = 5
     not_found_grace: float = 90.0
     max_interval: float | None = None
+    max_credits: int | None = None
 
     def __post_init__(self) -> None:
         inputs.choice(self.on_waiting, "on_waiting", ON_WAITING)
         inputs.whole_number(self.max_failures, "max_poll_failures", least=1)
+        if self.max_credits is not None:
+            inputs.whole_number(self.max_credits, "max_credits", least=1)
         if self.interval < 0 or self.not_found_grace < 0:
             raise ValueError(
                 f"poll_interval ({self.interval}) and not_found_grace ({self.not_found_grace}) are seconds "
@@ -224,8 +229,12 @@ class Wait:
     def _is_going(self, progress: _Progress) -> bool:
         if _is_final(progress):
             return False
-        waiting = progress.snapshot is not None and progress.snapshot.state is TaskState.WAITING
-        return not (waiting and progress.is_settled and self.policy.on_waiting != "wait")
+        snapshot = progress.snapshot
+        if snapshot is None or not progress.is_settled:
+            return True
+        if self.policy.max_credits is not None and (snapshot.credit_usage or 0) > self.policy.max_credits:
+            return False
+        return not (snapshot.state is TaskState.WAITING and self.policy.on_waiting != "wait")
 
     def _timed_out(self, now: float) -> TimedOut | None:
         if self.policy.deadline is not None and now >= self.policy.deadline:

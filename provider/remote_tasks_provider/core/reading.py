@@ -19,12 +19,14 @@ from pydantic_core import CoreSchema, core_schema
 from remote_tasks_provider.core.messages import Response
 
 __all__ = [
+    "LenientBool",
     "LenientInt",
     "LenientStr",
     "Moment",
     "OrEmptyDict",
     "OrEmptyList",
     "OrEmptyStr",
+    "OrNone",
     "Reader",
     "RemoteModel",
     "one_line",
@@ -33,7 +35,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-class _UnreadableIsNone:
+class OrNone:
     """Annotation: a value that does not fit is read as ``None``. Runs inside pydantic's compiled core."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -61,14 +63,17 @@ class OrEmptyStr:
         return core_schema.with_default_schema(handler(source), default="", on_error="default")
 
 
-Moment = Annotated[AwareDatetime | None, _UnreadableIsNone()]
+Moment = Annotated[AwareDatetime | None, OrNone()]
 """An aware time from Unix seconds or milliseconds or ISO 8601 with an offset, else ``None``."""
 
-LenientInt = Annotated[int | None, _UnreadableIsNone()]
+LenientInt = Annotated[int | None, OrNone()]
 """An integer, also from a string as protobuf's JSON sends it, else ``None``."""
 
-LenientStr = Annotated[str | None, _UnreadableIsNone()]
+LenientStr = Annotated[str | None, OrNone()]
 """A string, else ``None``."""
+
+LenientBool = Annotated[bool | None, OrNone()]
+"""A boolean, else ``None``."""
 
 
 class RemoteModel(BaseModel):

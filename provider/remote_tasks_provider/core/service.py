@@ -25,21 +25,24 @@ class Service:
     :param name: for messages and logs.
     :param default_base_url: where the service lives when the connection's host is empty.
     :param auth: makes the one header that carries the key.
-    :param extras: the allow-list of the connection's extras.
+    :param extras: the allow-list of the connection's extras. ``auth``, ``probe``, ``watch`` and ``stop`` are
+        given them, as a vendor may speak several versions of its API.
     :param probe: a cheap read-only call that proves host and key.
     :param explain: what an error answer means beyond its status.
     :param watch: makes the plan by which many tasks are looked at with few calls;
         :meth:`~.watching.OneByOne` where there is nothing better.
+    :param stop: the call that ends a remote task for good, ``None`` where the vendor has none.
     :param limits: the vendor's rate limits, by endpoint.
     """
 
     name: str
     default_base_url: str
-    auth: Callable[[str], tuple[str, str]]
+    auth: Callable[[str, Any], tuple[str, str]]
     extras: type[ConnectionExtras]
-    probe: Callable[[], Call[Any]]
+    probe: Callable[[Any], Call[Any]]
     explain: Explain
-    watch: Callable[[], Watch]
+    watch: Callable[[Any], Watch]
+    stop: Callable[[Any, str], Call[Any] | None] = lambda _extras, _task_id: None
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def endpoint(self, fields: ConnectionFields) -> Endpoint:

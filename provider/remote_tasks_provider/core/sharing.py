@@ -106,9 +106,9 @@ class PollGroup:
         self._clocks = clocks
         self._meter = meter
         self._on_empty = on_empty
-        self._watch: Watch = service.watch()
         self._pacer = Pacer(service.limits)
         self._client: AsyncClient | None = None
+        self._watch: Watch | None = None
         self._members: set[_Member] = set()
         self._joined = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
@@ -187,6 +187,7 @@ class PollGroup:
             (due if member.due <= now else free).update(dict.fromkeys(member.wait.open_ids))
         if self._client is None:
             self._client = await self._connect(self._pacer)
+            self._watch = self._service.watch(self._client.endpoint.extras)
         calls, refused = self._pacer.calls, self._pacer.refused
         findings = await self._ask(list(due), free.keys() - due.keys())
         told, covered = await self._tell(members, findings, now)
@@ -202,7 +203,7 @@ class PollGroup:
 
     async def _ask(self, due: list[str], free: set[str]) -> Findings:
         """Look once; if the key is refused but was changed meanwhile, once more with the new one."""
-        assert self._client is not None  # noqa: S101 - made by the caller
+        assert self._client is not None and self._watch is not None  # noqa: S101, PT018 - made by the caller
         findings = await alook(self._watch.look(due, free), self._client)
         if any(isinstance(finding, AuthenticationError) for finding in findings.values()):
             renewed = await self._connect(self._pacer)
@@ -210,6 +211,9 @@ class PollGroup:
                 await renewed.aclose()
                 return findings
             old, self._client = self._client, renewed
+            if renewed.endpoint.extras != old.endpoint.extras:
+                # Another version of the API, perhaps: what was learnt from this one may not hold there.
+                self._watch = self._service.watch(renewed.endpoint.extras)
             await old.aclose()
             findings = await alook(self._watch.look(due, free), renewed)
         return findings

@@ -1,4 +1,6 @@
-"""The only module that opens a socket: requests for hooks, httpx for triggers.
+"""The module that calls the services' APIs: requests for hooks, httpx for triggers.
+
+No other module opens a socket but :mod:`.transfer`, which moves files and must know no key.
 
 Both do the same few things: send one request, follow no redirect (the key would travel to the other host),
 read no ``.netrc`` (it would replace the key), bound the time and the size, and say whether a failed request
@@ -19,7 +21,14 @@ from remote_tasks_provider.core.reading import one_line
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["AsyncTransport", "HttpxTransport", "RequestsTransport", "Transport"]
+__all__ = [
+    "AsyncTransport",
+    "HttpxTransport",
+    "RequestsTransport",
+    "Transport",
+    "requests_sent",
+    "system_reason",
+]
 
 # A page of 1,000 tasks with long conversations fits; a runaway answer does not fill a worker's memory.
 _MAX_BODY_BYTES = 128 * 1024 * 1024
@@ -80,7 +89,7 @@ class RequestsTransport:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
         except self._failure as error:
-            raise _no_answer(request, self._endpoint, error, sent=_requests_sent(error)) from None
+            raise _no_answer(request, self._endpoint, error, sent=requests_sent(error)) from None
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -158,7 +167,7 @@ def _keep_headers(request: Any) -> Any:
     return request
 
 
-def _requests_sent(error: requests.RequestException) -> bool | None:
+def requests_sent(error: requests.RequestException) -> bool | None:
     """Return ``False`` when the request provably never left: no connection came about."""
     if type(error).__name__ == "ConnectTimeout":
         return False
@@ -186,11 +195,11 @@ def _shortly(error: Exception, endpoint: Endpoint) -> str:
         if "Connect" in kind:
             return f"no connection within {extras.connect_timeout:g} s"
         return f"silent for {extras.read_timeout:g} s"
-    reason = _system_reason(error)
+    reason = system_reason(error)
     return reason or (f"{kind}: {one_line(endpoint.scrub(str(error)), 120)}" if str(error) else kind)
 
 
-def _system_reason(error: BaseException) -> str:
+def system_reason(error: BaseException) -> str:
     """Return what the operating system said, such as *Connection refused*, below the libraries' wrappings."""
     seen: list[BaseException] = []
     todo: list[BaseException | None] = [error]

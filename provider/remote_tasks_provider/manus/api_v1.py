@@ -5,85 +5,49 @@ https://open.manus.ai/docs/v1/get-tasks
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from remote_tasks_provider.core import inputs
-from remote_tasks_provider.core.messages import Call, Page, Request, Response, path
-from remote_tasks_provider.core.reading import LenientStr, Reader, RemoteModel
-from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
+from pydantic import Field
 
-__all__ = ["STATUSES", "TaskFilter", "get_task", "list_summaries", "list_tasks", "task_filter"]
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.messages import Call, Page, Replay, Request, Response, path
+from remote_tasks_provider.core.reading import LenientStr, Reader, RemoteModel
+from remote_tasks_provider.manus.filters import TaskFilter
+from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
+from remote_tasks_provider.manus.orders import TaskOrder
+from remote_tasks_provider.manus.results import ManusTaskRef
+
+__all__ = [
+    "continue_task",
+    "create_project",
+    "create_task",
+    "create_upload",
+    "delete_file",
+    "delete_task",
+    "get_file",
+    "get_task",
+    "list_projects",
+    "list_summaries",
+    "list_tasks",
+    "update_task",
+]
 
 TaskT = TypeVar("TaskT", bound=ManusTaskSummary)
-
-STATUSES = ("pending", "running", "completed", "failed")
-"""The status words that the list endpoint filters by."""
 
 MAX_PAGE_SIZE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Which tasks to list, in which order; times are Unix seconds. Made by :func:`task_filter`."""
-
-    status: tuple[str, ...] = ()
-    query: str | None = None
-    created_after: int | None = None
-    created_before: int | None = None
-    project_id: str | None = None
-    order: str = "desc"
-    order_by: str = "created_at"
-    after: str | None = None
-    page_size: int = 100
-
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """Return the query of the request; ``status`` repeats, as Manus wants it."""
-        named = {
-            "query": self.query,
-            "createdAfter": self.created_after,
-            "createdBefore": self.created_before,
-            "project_id": self.project_id,
-            "order": self.order,
-            "orderBy": self.order_by,
-            "after": self.after,
-            "limit": self.page_size,
-        }
-        given = [(name, str(value)) for name, value in named.items() if value is not None]
-        return (*(("status", word) for word in self.status), *given)
+class _Created(RemoteModel):
+    task_id: str = Field(min_length=1)
+    task_title: LenientStr = None
+    task_url: LenientStr = None
 
 
-def task_filter(
-    *,
-    status: str | Iterable[str] | None = None,
-    query: str | None = None,
-    created_after: Any = None,
-    created_before: Any = None,
-    project_id: str | None = None,
-    order: str = "desc",
-    order_by: str = "created_at",
-    after: str | None = None,
-    page_size: int = 100,
-    limit: int | None = None,
-) -> TaskFilter:
-    """Return a checked :class:`TaskFilter`.
-
-    :param limit: how many tasks the caller wants at all; pages are not made larger than that.
-    :raises ValueError: naming the parameter that is out of range.
-    """
-    size = inputs.whole_number(page_size, "page_size", least=1, most=MAX_PAGE_SIZE)
-    return TaskFilter(
-        status=tuple(inputs.choices(status, "status", STATUSES)),
-        query=query or None,
-        created_after=inputs.unix_seconds(created_after, "created_after"),
-        created_before=inputs.unix_seconds(created_before, "created_before"),
-        project_id=inputs.object_id(project_id, "project_id") if project_id is not None else None,
-        order=inputs.choice(order, "order", ("asc", "desc")),
-        order_by=inputs.choice(order_by, "order_by", ("created_at", "updated_at")),
-        after=inputs.object_id(after, "after") if after is not None else None,
-        page_size=min(size, limit) if limit else size,
-    )
+class _Upload(RemoteModel):
+    id: str = Field(min_length=1)
+    upload_url: str = Field(min_length=1, repr=False)
 
 
 class _Page(RemoteModel, Generic[TaskT]):
@@ -94,6 +58,9 @@ class _Page(RemoteModel, Generic[TaskT]):
 
 
 _read_task = Reader(ManusTask)
+_read_created = Reader(_Created)
+_read_upload = Reader(_Upload)
+_read_object = Reader(dict[str, Any])
 _read_tasks = Reader(_Page[ManusTask])
 _read_summaries = Reader(_Page[ManusTaskSummary])
 
@@ -141,7 +108,176 @@ def _list(wanted: TaskFilter, read_page: Reader) -> Call[Page[TaskT]]:
 
     return Call(
         endpoint="GET /v1/tasks",
-        request=Request("GET", "/v1/tasks", query=wanted.pairs()),
+        request=Request("GET", "/v1/tasks", query=_pairs(wanted)),
         expects="a list of Manus tasks",
         parse=read,
     )
+
+
+def _pairs(wanted: TaskFilter) -> tuple[tuple[str, str], ...]:
+    """Return the query of a list; ``status`` repeats, as Manus wants it."""
+    named = {
+        "query": wanted.query,
+        "createdAfter": wanted.created_after,
+        "createdBefore": wanted.created_before,
+        "project_id": wanted.project_id,
+        "order": wanted.order,
+        "orderBy": wanted.order_by,
+        "after": wanted.after,
+        "limit": wanted.page_size,
+    }
+    words = dict.fromkeys("pending" if word == "waiting" else word for word in wanted.status)
+    given = [(name, str(value)) for name, value in named.items() if value is not None]
+    return (*(("status", word) for word in words), *given)
+
+
+def create_task(order: TaskOrder) -> Call[ManusTaskRef]:
+    """``POST /v1/tasks``. It costs credits, and a repeat would cost them again.
+
+    :raises ValueError: for what API v1 does not know.
+    """
+    unknown = {
+        "title": order.title,
+        "structured_output_schema": order.structured_output_schema,
+        "enable_skills": order.enable_skills,
+        "force_skills": order.force_skills,
+        "task_references": order.task_references,
+    }
+    for name, value in unknown.items():
+        if value:
+            raise ValueError(f"{name} needs API v2: set the connection's api_version to v2, or leave it away")
+    body = _order(order) | {
+        "hideInTaskList": order.hide_in_task_list,
+        "createShareableLink": _is_shared(order.share_visibility),
+    }
+    return _post_task(body)
+
+
+def continue_task(remote_task_id: str, order: TaskOrder) -> Call[ManusTaskRef]:
+    """``POST /v1/tasks`` with the id of a task: says something more to it."""
+    return _post_task(_order(order) | {"taskId": inputs.object_id(remote_task_id, "remote_task_id")})
+
+
+def _order(order: TaskOrder) -> dict[str, Any]:
+    return {
+        "prompt": order.prompt,
+        "agentProfile": order.agent_profile,
+        "attachments": [_attachment(file) for file in order.files],
+        "connectors": list(order.connectors),
+        "projectId": order.project_id,
+        "locale": order.locale,
+        "interactiveMode": order.interactive_mode,
+    }
+
+
+def _attachment(file: Mapping[str, str]) -> dict[str, str]:
+    names = {"file_id": "file_id", "file_url": "url", "mime_type": "mimeType", "filename": "filename"}
+    return {names[name]: value for name, value in file.items()}
+
+
+def _post_task(body: Mapping[str, Any]) -> Call[ManusTaskRef]:
+    def read(response: Response) -> ManusTaskRef:
+        made: _Created = _read_created(response)
+        return ManusTaskRef(made.task_id, made.task_url, made.task_title)
+
+    return Call(
+        endpoint="POST /v1/tasks",
+        request=Request("POST", "/v1/tasks", json=_given(body)),
+        expects="a created task",
+        parse=read,
+        replay=Replay.UNSAFE,
+    )
+
+
+def _given(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value not in (None, (), [])}
+
+
+def _is_shared(share_visibility: str | None) -> bool | None:
+    if share_visibility == "team":
+        raise ValueError("share_visibility 'team' needs API v2; API v1 knows private and public")
+    return None if share_visibility is None else share_visibility == "public"
+
+
+def update_task(
+    remote_task_id: str, *, title: str | None, share_visibility: str | None, visible: bool | None
+) -> Call[ManusTaskRef]:
+    """``PUT /v1/tasks/{task_id}``."""
+
+    def read(response: Response) -> ManusTaskRef:
+        made: _Created = _read_created(response)
+        return ManusTaskRef(made.task_id, made.task_url, made.task_title)
+
+    body = {
+        "title": title,
+        "enableShared": _is_shared(share_visibility),
+        "enableVisibleInTaskList": visible,
+    }
+    return _on_task("PUT", remote_task_id, "an updated task", read, _given(body))
+
+
+def delete_task(remote_task_id: str) -> Call[None]:
+    """``DELETE /v1/tasks/{task_id}``: for ever."""
+    return _on_task("DELETE", remote_task_id, "an acknowledgement", _nothing)
+
+
+def _on_task(method: str, remote_task_id: str, expects: str, parse: Any, body: Any = None) -> Call[Any]:
+    task_id = inputs.object_id(remote_task_id, "remote_task_id")
+    return Call(
+        endpoint=f"{method} /v1/tasks/{{task_id}}",
+        request=Request(method, path("/v1/tasks/{task_id}", task_id=task_id), json=body),
+        expects=expects,
+        parse=parse,
+    )
+
+
+def create_project(name: str, instruction: str | None) -> Call[dict[str, Any]]:
+    """``POST /v1/projects``."""
+    body = _given({"name": name, "instruction": instruction})
+    return Call("POST /v1/projects", Request("POST", "/v1/projects", json=body), "a project", _read_object)
+
+
+def list_projects() -> Call[list[dict[str, Any]]]:
+    """``GET /v1/projects``; Manus gives at most 1,000."""
+
+    def read(response: Response) -> list[dict[str, Any]]:
+        return list(_read_object(response).get("data") or [])
+
+    return Call(
+        "GET /v1/projects", Request("GET", "/v1/projects", query=(("limit", "1000"),)), "projects", read
+    )
+
+
+def create_upload(filename: str) -> Call[tuple[str, str]]:
+    """``POST /v1/files``: gives a file's id, and the signed address to put its bytes to."""
+
+    def read(response: Response) -> tuple[str, str]:
+        upload: _Upload = _read_upload(response)
+        return upload.id, upload.upload_url
+
+    request = Request("POST", "/v1/files", json={"filename": filename})
+    return Call("POST /v1/files", request, "an address to upload to", read)
+
+
+def get_file(file_id: str) -> Call[dict[str, Any]]:
+    """``GET /v1/files/{file_id}``."""
+    return _on_file("GET", file_id, "a file", _read_object)
+
+
+def delete_file(file_id: str) -> Call[None]:
+    """``DELETE /v1/files/{file_id}``."""
+    return _on_file("DELETE", file_id, "an acknowledgement", _nothing)
+
+
+def _on_file(method: str, file_id: str, expects: str, parse: Any) -> Call[Any]:
+    place = path("/v1/files/{file_id}", file_id=inputs.object_id(file_id, "file_id"))
+    return Call(f"{method} /v1/files/{{file_id}}", Request(method, place), expects, parse)
+
+
+def probe() -> Call[Any]:
+    """Return a cheap read that proves host and key."""
+    return list_tasks(TaskFilter(page_size=1))
+
+
+def _nothing(response: Response) -> None:
+    _read_object(response)

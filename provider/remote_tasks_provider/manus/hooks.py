@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
+from remote_tasks_provider.bases.files import FileSource, open_source
 from remote_tasks_provider.bases.hook import RemoteTaskHook
 from remote_tasks_provider.core import inputs
-from remote_tasks_provider.manus import api_v1
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.manus.filters import task_filter
 from remote_tasks_provider.manus.manifest import MANIFEST
-from remote_tasks_provider.manus.models import ManusTask
+from remote_tasks_provider.manus.models import ManusMessage, ManusTask
+from remote_tasks_provider.manus.orders import check_prompt, task_order
+from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef
 from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.versions import ManusApi, manus_api
 
 __all__ = ["ManusHook"]
 
+# Output lands up to tens of seconds after a task has ended (published graces: 10 s and 30 s). An end that is
+# older than this many seconds has all of it.
+_SETTLES_IN = 10.0
+_BETWEEN_READS = 2.5
+_LONGEST_UPLOAD_CHECK = 60.0
+
 
 class ManusHook(RemoteTaskHook):
-    """Reads Manus tasks (`API v1 <https://open.manus.ai/docs/v1/get-tasks>`__).
+    """Everything that can be done with Manus tasks.
 
-    Requests are repeated on connection errors, timeouts, 408, 425, 429 and 5xx. Every method raises
+    Through `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ or
+    `v2 <https://open.manus.ai/docs/v2/introduction>`__, as the connection's ``api_version`` says.
 
-    * :class:`~remote_tasks_provider.core.errors.ConnectionConfigError` when the connection cannot be used,
+    Requests that only read, or that set what a repeat would set again, are repeated on connection errors,
+    timeouts, 408, 425, 429 and 5xx. :meth:`create_task`, :meth:`send_message` and :meth:`confirm_action`
+    would act twice: they are repeated only after a 429 or when the request provably was not sent. Every
+    method raises
+
+    * :class:`~remote_tasks_provider.core.errors.ConnectionConfigError` when the connection cannot be used, or
+      its API version cannot do what is asked,
     * :class:`~remote_tasks_provider.core.errors.ApiError` (by status) when Manus refuses; only
       ``RateLimitedError`` and ``ServerError`` are worth a later retry,
     * :class:`~remote_tasks_provider.core.errors.TransportError` when Manus cannot be reached; a later retry
@@ -47,12 +68,17 @@ class ManusHook(RemoteTaskHook):
     def __init__(self, manus_conn_id: str = default_conn_name) -> None:
         super().__init__(manus_conn_id)
 
+    @property
+    def api(self) -> ManusApi:
+        """The version of the API that the connection names."""
+        return manus_api(self.client)
+
     def get_task(self, remote_task_id: str) -> ManusTask:
         """Return one task with its whole conversation.
 
         :raises NotFoundError: for an unknown id, and for some seconds after a task was created.
         """
-        return self.client.send(api_v1.get_task(remote_task_id))
+        return self.api.get_task(remote_task_id)
 
     def iter_tasks(
         self,
@@ -70,26 +96,27 @@ class ManusHook(RemoteTaskHook):
     ) -> Iterator[ManusTask]:
         """Return an iterator over the account's tasks, those made in the Manus app included.
 
-        Lazy: a page is requested when its first task is asked for, and one page is in memory at a time. Each
-        task carries its whole conversation, so a smaller ``page_size`` saves memory. Arguments are checked at
-        once.
+        Lazy: a page is requested when its first task is asked for, and one page is in memory at a time. In
+        API v1 each task carries its whole conversation, so a smaller ``page_size`` saves memory. In v2 it
+        does not (:meth:`get_task` has it), and ``status``, ``query`` and the times are applied to what Manus
+        lists, because v2 has no filters. Arguments are checked at once.
 
-        :param status: ``pending`` (waits for a person), ``running``, ``completed`` or ``failed``; one or
-            several.
-        :param query: text to search for in titles and bodies.
+        :param status: ``pending`` or ``waiting`` (both: waits for a person), ``running``, ``completed`` or
+            ``failed``; one or several.
+        :param query: text to search for in titles and, with API v1, in bodies.
         :param created_after: only tasks created after this moment: an aware ``datetime``, an ISO 8601 string
             with an offset, or Unix seconds.
         :param created_before: likewise.
         :param project_id: only this project's tasks.
         :param order: ``desc`` (newest first) or ``asc``.
-        :param order_by: ``created_at`` or ``updated_at``.
+        :param order_by: ``created_at`` or, with API v1, ``updated_at``.
         :param after: go on after the task with this id.
-        :param page_size: tasks a request, 1 to 1000.
+        :param page_size: tasks a request, 1 to 1000; API v2 gives at most 100.
         :param limit: tasks at most; ``None`` for all.
         :raises PaginationError: (while iterating) when Manus's pages lead in a circle.
         """
         most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
-        wanted = api_v1.task_filter(
+        wanted = task_filter(
             status=status,
             query=query,
             created_after=created_after,
@@ -101,4 +128,174 @@ class ManusHook(RemoteTaskHook):
             page_size=page_size,
             limit=most,
         )
-        return self.client.items(api_v1.list_tasks(wanted), most)
+        return self.client.items(self.api.list_tasks(wanted), most)
+
+    def create_task(self, prompt: str, **options: Any) -> ManusTaskRef:
+        """Create a task, which costs credits from then on. Every call creates one.
+
+        An error after the request was sent leaves open whether there is a task now;
+        :class:`~remote_tasks_provider.manus.operators.ManusTaskOperator` finds out, this method does not.
+
+        :param prompt: what the agent shall do; fewer than about 5,000 tokens.
+        :param options: ``files`` (such as :meth:`upload_file` gives), ``agent_profile``, ``project_id``,
+            ``connectors``, ``locale``, ``interactive_mode``, ``hide_in_task_list``, ``share_visibility``;
+            with API v2 also ``title``, ``structured_output_schema``, ``enable_skills``, ``force_skills``,
+            ``task_references``.
+        """
+        return self.api.create_task(task_order(prompt, **options))
+
+    def get_result(
+        self, remote_task_id: str, *, structured: bool = False, output_grace: float = 30.0
+    ) -> ManusResult:
+        """Return what a task has brought: its final text, files and structured value.
+
+        The output of a task that has just ended can still be on its way. Then this reads again, every few
+        seconds, until it is there or ``output_grace`` is over.
+
+        :param structured: whether a structured value was asked for, and has to be there.
+        :param output_grace: seconds to wait for output at most; 0 reads once.
+        """
+        api, give_up_at = self.api, time.monotonic() + output_grace
+        while True:
+            task, result = api.get_result(remote_task_id)
+            left = give_up_at - time.monotonic()
+            if left <= 0 or _has_all(task, result, structured):
+                return _without_value(result) if structured else result
+            self.log.info("Manus task %s has ended; its output may still come.", task.id)
+            time.sleep(min(_BETWEEN_READS, left))
+
+    def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
+        """Return an iterator over a task's conversation, oldest message first; lazy with API v2."""
+        return self.api.iter_messages(remote_task_id)
+
+    def send_message(
+        self,
+        remote_task_id: str,
+        content: str,
+        *,
+        files: Sequence[Mapping[str, str]] = (),
+        **options: Any,
+    ) -> None:
+        """Say something to a task: the answer to its question, or what to do next if it has ended.
+
+        :param files: such as :meth:`upload_file` gives.
+        :param options: ``agent_profile``; with API v2 also ``structured_output_schema``.
+        """
+        self.api.send_message(remote_task_id, check_prompt(content, "content"), files, options)
+
+    def confirm_action(
+        self, remote_task_id: str, event_id: str, input: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Answer an action that waits for confirmation; return whether Manus took the answer. API v2.
+
+        :param event_id: the event that waits; :attr:`ManusResult.question` has it.
+        :param input: what the event's schema asks for, such as ``{"accept": True}``; see the
+            `table of actions <https://open.manus.ai/docs/v2/task-lifecycle>`__.
+        """
+        return self.api.confirm_action(remote_task_id, event_id, input)
+
+    def stop_task(self, remote_task_id: str) -> None:
+        """Stop a task. It can be resumed by a message, and its background jobs may go on. API v2."""
+        self.api.stop_task(remote_task_id)
+
+    def delete_task(self, remote_task_id: str) -> None:
+        """Delete a task for ever. Stop a running one first.
+
+        :raises NotFoundError: also when an earlier attempt deleted it and its answer was lost.
+        """
+        self.client.send(self.api.calls.delete_task(remote_task_id))
+
+    def update_task(
+        self,
+        remote_task_id: str,
+        *,
+        title: str | None = None,
+        share_visibility: str | None = None,
+        visible_in_task_list: bool | None = None,
+    ) -> ManusTaskRef:
+        """Change a task's title, who may see it, or whether the Manus app lists it.
+
+        :param share_visibility: ``private``, ``public`` or, with API v2, ``team``.
+        """
+        if title is None and share_visibility is None and visible_in_task_list is None:
+            raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
+        if share_visibility is not None:
+            inputs.choice(share_visibility, "share_visibility", ("private", "team", "public"))
+        ref: ManusTaskRef = self.client.send(
+            self.api.calls.update_task(
+                remote_task_id, title=title, share_visibility=share_visibility, visible=visible_in_task_list
+            )
+        )
+        return ref
+
+    def upload_file(self, source: Any) -> dict[str, str]:
+        """Upload a file, and return how a task refers to it: ``{"file_id": …, "filename": …}``.
+
+        The bytes go to a signed address, and the API key does not go with them. Manus keeps a file for 48
+        hours.
+
+        :param source: a path or URL that ``ObjectStoragePath`` knows; at most 512 MB.
+        """
+        found = source if isinstance(source, FileSource) else open_source(source)
+        file_id, address = self.client.send(self.api.calls.create_upload(found.name))
+        found.upload_to(address)
+        self._check_upload(file_id, found.name)
+        return {"file_id": file_id, "filename": found.name}
+
+    def _check_upload(self, file_id: str, name: str) -> None:
+        give_up_at = time.monotonic() + _LONGEST_UPLOAD_CHECK
+        while True:
+            status = str(self.get_file(file_id).get("status", "")).casefold()
+            if status == "uploaded":
+                return
+            if status in ("error", "deleted") or time.monotonic() >= give_up_at:
+                raise RemoteTaskError(
+                    f"Manus did not take the file {name!r}: its status is {status or 'missing'} after the "
+                    "upload. Executables and scripts are refused."
+                )
+            time.sleep(_BETWEEN_READS)
+
+    def get_file(self, file_id: str) -> dict[str, Any]:
+        """Return what Manus knows of an uploaded file: ``id``, ``filename``, ``status`` and more."""
+        found: dict[str, Any] = self.client.send(self.api.calls.get_file(file_id))
+        return found
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete an uploaded file."""
+        self.client.send(self.api.calls.delete_file(file_id))
+
+    def create_project(self, name: str, instruction: str | None = None) -> dict[str, Any]:
+        """Create a project, and return its ``id`` and more.
+
+        :param instruction: what the agent is told in each of the project's tasks.
+        """
+        made: dict[str, Any] = self.client.send(self.api.calls.create_project(name, instruction))
+        return made
+
+    def list_projects(self) -> list[dict[str, Any]]:
+        """Return the account's projects."""
+        found: list[dict[str, Any]] = self.client.send(self.api.calls.list_projects())
+        return found
+
+    def available_credits(self) -> int | None:
+        """Return the credits that the account can spend; ``None`` if Manus does not say. API v2."""
+        return self.api.available_credits()
+
+
+def _has_all(task: ManusTask, result: ManusResult, structured: bool) -> bool:
+    """Whether nothing more is to be expected of a task's output."""
+    if result.state is not TaskState.COMPLETED:
+        return True
+    if not result.text or (structured and result.structured is None):
+        return False
+    ended = task.updated_at
+    return ended is None or (datetime.now(UTC) - ended).total_seconds() >= _SETTLES_IN
+
+
+def _without_value(result: ManusResult) -> ManusResult:
+    """Return ``result``, a failure if the structured value that was asked for never came."""
+    return (
+        result.missing_value()
+        if result.state is TaskState.COMPLETED and result.structured is None
+        else result
+    )

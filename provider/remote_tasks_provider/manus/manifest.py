@@ -12,13 +12,20 @@ MANIFEST = Manifest(
     doc_url="https://open.manus.ai/docs",
     hook="ManusHook",
     links=("ManusTaskLink",),
+    decorators={"manus": "manus_task"},
     key_label="API key",
     default_host="https://api.manus.ai",
     fields={
         "api_version": FormField(
             "API version",
-            "Which Manus API to talk to. Default v1.",
-            {"type": ["string", "null"], "enum": ["v1"]},
-        )
+            "Which Manus API to talk to. Default v1. Manus recommends v2, and much of ManusTaskOperator needs "
+            "it.",
+            {"type": ["string", "null"], "enum": ["v1", "v2"]},
+        ),
+        "auth": FormField(
+            "Password is",
+            "An API key, or with oauth the access token of an OAuth app (API v2). Default api_key.",
+            {"type": ["string", "null"], "enum": ["api_key", "oauth"]},
+        ),
     },
 )

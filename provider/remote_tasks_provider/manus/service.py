@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
+from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.pacing import Limit
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.manus import api_v1
-from remote_tasks_provider.manus.watch import ManusWatch
+from remote_tasks_provider.manus import api_v1, api_v2
+from remote_tasks_provider.manus.watch import V1, V2, ManusWatch
 
 __all__ = ["MANUS", "ManusExtras"]
 
@@ -18,16 +21,34 @@ __all__ = ["MANUS", "ManusExtras"]
 class ManusExtras(ConnectionExtras):
     """The extras of a Manus connection."""
 
-    api_version: Literal["v1"] = "v1"
+    api_version: Literal["v1", "v2"] = "v1"
     """Which API to talk to."""
+    auth: Literal["api_key", "oauth"] = "api_key"
+    """What the password is: an API key, or the access token of an OAuth app."""
+
+    @model_validator(mode="after")
+    def _oauth_is_v2(self) -> ManusExtras:
+        if self.auth == "oauth" and self.api_version == "v1":
+            raise ValueError("auth 'oauth' needs api_version v2; API v1 refuses bearer tokens")
+        return self
 
 
-def _auth(key: str) -> tuple[str, str]:
-    # https://open.manus.ai/docs/v1/get-tasks: v1 wants this header and refuses a bearer token.
-    return "API_KEY", key
+def _auth(key: str, extras: ManusExtras) -> tuple[str, str]:
+    if extras.auth == "oauth":
+        return "Authorization", f"Bearer {key}"
+    # https://open.manus.ai/docs/v1/get-tasks and https://open.manus.ai/docs/v2/authentication
+    return ("API_KEY" if extras.api_version == "v1" else "x-manus-api-key"), key
 
 
-def _explain(call: Call[Any], status: int, _message: str, endpoint: Endpoint) -> Hint | None:
+def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> Hint | None:
+    # v2's word for a bad key is permission_denied: https://open.manus.ai/docs/v2/authentication
+    if status == 403 and "api key" in message.casefold():
+        return Hint(f"Check the password (API key) of connection {endpoint.conn_id!r}.", AuthenticationError)
+    if "insufficient_scope" in message:
+        return Hint(
+            f"The OAuth app behind connection {endpoint.conn_id!r} was not granted this scope: authorise it "
+            "again with the scope, or use an API key."
+        )
     if status == 404 and call.has_id:
         return Hint(
             f"Is the id right, and does the task belong to the account of connection {endpoint.conn_id!r}? "
@@ -41,9 +62,17 @@ MANUS = Service(
     default_base_url="https://api.manus.ai",
     auth=_auth,
     extras=ManusExtras,
-    probe=lambda: api_v1.list_tasks(api_v1.TaskFilter(page_size=1)),
+    probe=lambda extras: api_v1.probe() if extras.api_version == "v1" else api_v2.probe(),
     explain=_explain,
-    watch=ManusWatch,
+    watch=lambda extras: ManusWatch(V1 if extras.api_version == "v1" else V2),
+    stop=lambda extras, task_id: api_v2.stop_task(task_id) if extras.api_version == "v2" else None,
     # Documented for API v2, per account: https://open.manus.ai/docs/v2/rate-limits. Taken to hold for v1 too.
-    limits={"GET /v1/tasks": Limit(100), "GET /v1/tasks/{task_id}": Limit(100)},
+    limits={
+        "GET /v1/tasks": Limit(100),
+        "GET /v1/tasks/{task_id}": Limit(100),
+        "GET /v2/task.list": Limit(100),
+        "GET /v2/task.detail {task_id}": Limit(100),
+        "GET /v2/task.listMessages {task_id}": Limit(100),
+        "POST /v2/task.stop {task_id}": Limit(40),
+    },
 )

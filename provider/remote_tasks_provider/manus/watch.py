@@ -15,32 +15,36 @@ look is a census, and if that finds an end which the changes missed, this watch 
 then on. A task that a census does not show (hidden, too old, too new) is asked for by itself, a few at a
 look.
 
-Manus lists at most 1,000 tasks a page: https://open.manus.ai/docs/v1/get-tasks.
+API v1 lists at most 1,000 tasks a page (https://open.manus.ai/docs/v1/get-tasks), v2 at most 100, without
+conversations (https://open.manus.ai/docs/v2/task.list). v2 does not list changes, and it calls finished and
+stopped tasks alike: how a task ended is in its events, which are asked for once, when it has.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.messages import Call, Page
+from remote_tasks_provider.core.reading import one_line
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.core.watching import Finding, Look, NoNews
-from remote_tasks_provider.manus.api_v1 import MAX_PAGE_SIZE, TaskFilter, get_task, list_summaries
+from remote_tasks_provider.manus import api_v1, api_v2
+from remote_tasks_provider.manus.filters import TaskFilter
 from remote_tasks_provider.manus.models import ManusTaskSummary, snapshot
+from remote_tasks_provider.manus.models_v2 import ManusEvent, how_it_ended
 
-__all__ = ["ManusWatch"]
+__all__ = ["V1", "V2", "Listing", "ManusWatch"]
 
 log = logging.getLogger(__name__)
 
 _Listing = Generator[Sequence[Call[Any]], Sequence[Any], "dict[str, Finding] | RemoteTaskError"]
 
 _CENSUS_EVERY = 10
-_MOST_PAGES = 10
 _FIRST_PAGE_SIZE = 100
 # Room on a page of changes beyond as many as there were the last time.
 _SPARE = 20
@@ -49,12 +53,57 @@ _MOST_SINGLES = 20
 # How far behind the newest change a look reads again: lists may lag a little behind the tasks.
 _OVERLAP = timedelta(seconds=120)
 _ENDS = ("completed", "failed", "pending")
+# Ends that are looked into in one look, and how far back each one's events are read.
+_MOST_ENDS = 40
+_LAST_EVENTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """How one version of the API lists tasks.
+
+    :param page_size: tasks a page at most.
+    :param pages: pages at most that one look reads.
+    :param go_on: the call for the page after ``page`` of a census, as large as it can be.
+    :param tells_changes: whether the latest changes can be listed first.
+    :param events: a task's latest events, where only they tell how it ended.
+    """
+
+    get_task: Callable[[str], Call[Any]]
+    list_tasks: Callable[[TaskFilter], Call[Page[ManusTaskSummary]]]
+    page_size: int
+    pages: int
+    go_on: Callable[[TaskFilter, Page[ManusTaskSummary]], Call[Page[ManusTaskSummary]] | None]
+    tells_changes: bool
+    events: Callable[[str], Call[Page[ManusEvent]]] | None = None
+
+
+V1 = Listing(
+    get_task=api_v1.get_task,
+    list_tasks=api_v1.list_summaries,
+    page_size=api_v1.MAX_PAGE_SIZE,
+    pages=10,
+    go_on=lambda query, page: api_v1.list_summaries(
+        replace(query, after=page.cursor, page_size=api_v1.MAX_PAGE_SIZE)
+    ),
+    tells_changes=True,
+)
+V2 = Listing(
+    get_task=api_v2.get_task,
+    list_tasks=api_v2.list_summaries,
+    page_size=api_v2.MAX_PAGE_SIZE,
+    pages=40,
+    go_on=lambda _query, page: page.next,
+    tells_changes=False,
+    events=lambda task_id: api_v2.list_messages(task_id, order="desc", page_size=_LAST_EVENTS),
+)
 
 
 class ManusWatch:
     """The looks of one group of waits; remembers what it has learnt from one look to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
         self._listed: dict[str, datetime | None] = {}
         """Tasks that the last census showed, and when they were created."""
         self._unlisted: set[str] = set()
@@ -72,7 +121,7 @@ class ManusWatch:
         self._changes_seen = 0
         self._changes_expected = 0
         self._census_is_due = False
-        self._trusts_changes = True
+        self._trusts_changes = listing.tells_changes
 
     def look(self, due: Sequence[str], free: Collection[str] = ()) -> Look:
         """Plan one look; see :class:`~remote_tasks_provider.core.watching.Watch`."""
@@ -82,6 +131,8 @@ class ManusWatch:
             findings = yield from self._singles(list(wanted))
         else:
             findings = yield from self._many(due, wanted)
+        if self._listing.events is not None:
+            findings = yield from self._look_into_ends(findings, self._listing.events)
         for task_id, finding in findings.items():
             if isinstance(finding, TaskSnapshot):
                 self._paused.discard(task_id)
@@ -126,18 +177,37 @@ class ManusWatch:
     def _singles(self, task_ids: list[str]) -> Look:
         if not task_ids:
             return {}
-        answers = yield [get_task(task_id) for task_id in task_ids]
+        answers = yield [self._listing.get_task(task_id) for task_id in task_ids]
         return {
             task_id: answer if isinstance(answer, RemoteTaskError) else snapshot(answer)
             for task_id, answer in zip(task_ids, answers, strict=True)
         }
+
+    def _look_into_ends(
+        self, findings: Mapping[str, Finding], events: Callable[[str], Call[Page[ManusEvent]]]
+    ) -> Look:
+        """Ask how each task that has ended did so; one that there is no time for is left to the next look."""
+        known = (TaskState.COMPLETED, TaskState.FAILED)
+        ended = [
+            one for one, task in findings.items() if isinstance(task, TaskSnapshot) and task.state in known
+        ]
+        if not ended:
+            return findings
+        found: dict[str, Finding] = {one: task for one, task in findings.items() if one not in set(ended)}
+        asked = ended[:_MOST_ENDS]
+        answers = yield [events(task_id) for task_id in asked]
+        for task_id, answer in zip(asked, answers, strict=True):
+            found[task_id] = (
+                answer if isinstance(answer, RemoteTaskError) else _ended(findings[task_id], answer.items)
+            )
+        return found
 
     def _census(self, wanted: Collection[str]) -> _Listing:
         """List the newest tasks until all that are wanted were seen, or paging on is not worth it."""
         found: dict[str, TaskSnapshot] = {}
         newest = self._newest_change
         query = TaskFilter(created_after=self._oldest(wanted), page_size=self._page_size(len(wanted)))
-        call: Call[Page[ManusTaskSummary]] | None = list_summaries(query)
+        call: Call[Page[ManusTaskSummary]] | None = self._listing.list_tasks(query)
         read = pages = deepest = 0
         while call is not None:
             (page,) = yield [call]
@@ -153,11 +223,9 @@ class ManusWatch:
                     deepest = position
             read += len(page.items)
             left = len(wanted) - len(found)
-            worth_it = left > 1 and pages < _MOST_PAGES and (len(found) > before or left > _MOST_SINGLES)
-            more = worth_it and page.next is not None
-            call = (
-                list_summaries(replace(query, after=page.cursor, page_size=MAX_PAGE_SIZE)) if more else None
-            )
+            helps = len(found) > before or left > _MOST_SINGLES
+            more = left > 1 and pages < self._listing.pages and helps and page.next is not None
+            call = self._listing.go_on(query, page) if more else None
         for task in found.values():
             self._check_trust(task)
         self._newest_change = newest
@@ -175,7 +243,7 @@ class ManusWatch:
         return int(min(known).timestamp()) - 1 if known and len(known) == len(moments) else None
 
     def _page_size(self, wanted: int) -> int:
-        return min(MAX_PAGE_SIZE, max(self._depth, wanted + wanted // 4))
+        return min(self._listing.page_size, max(self._depth, wanted + wanted // 4))
 
     def _changes(self, wanted: Collection[str]) -> _Listing:
         """List what has ended since the last look; a listed task that is not in it has no news."""
@@ -183,11 +251,11 @@ class ManusWatch:
         since = self._newest_change - _OVERLAP
         newest: datetime | None = self._newest_change
         found: dict[str, Finding] = dict.fromkeys(self._listed.keys() - self._paused, NoNews.NO_NEWS)
-        size = min(MAX_PAGE_SIZE, self._changes_expected + _SPARE)
+        size = min(self._listing.page_size, self._changes_expected + _SPARE)
         query = TaskFilter(
             status=_ENDS, order_by="updated_at", created_after=self._oldest(wanted), page_size=size
         )
-        call: Call[Page[ManusTaskSummary]] | None = list_summaries(query)
+        call: Call[Page[ManusTaskSummary]] | None = self._listing.list_tasks(query)
         pages = changes = 0
         while call is not None:
             (page,) = yield [call]
@@ -201,11 +269,12 @@ class ManusWatch:
                     found[task.id] = snapshot(task)
             last = page.items[-1].updated_at if page.items else None
             reached = page.next is None or (last is not None and last < since)
-            if not reached and pages == _MOST_PAGES:
+            if not reached and pages == self._listing.pages:
                 log.info("Manus: more has changed than %d pages hold; the next look is a census.", pages)
                 self._census_is_due = reached = True
-            size = min(MAX_PAGE_SIZE, 4 * size)
-            call = None if reached else list_summaries(replace(query, after=page.cursor, page_size=size))
+            size = min(self._listing.page_size, 4 * size)
+            following = replace(query, after=page.cursor, page_size=size)
+            call = None if reached else self._listing.list_tasks(following)
         # As many as now, and as many more as there were more now than the last time.
         self._changes_expected = changes + max(0, changes - self._changes_seen)
         self._changes_seen = changes
@@ -222,6 +291,15 @@ class ManusWatch:
         if self._trusts_changes and (task.updated_at is None or task.updated_at < since):
             self._trusts_changes = False
             log.info("Manus does not list the latest changes first; every look counts all tasks from now on.")
+
+
+def _ended(task: Any, latest: Sequence[ManusEvent]) -> TaskSnapshot:
+    """Return ``task``, which has ended, with what its events, newest first, tell of that."""
+    error, stopped_by_user = how_it_ended(reversed(latest))
+    ended: TaskSnapshot = task
+    if ended.state is TaskState.FAILED:
+        return replace(ended, error=one_line(error, 1000) if error else ended.error)
+    return replace(ended, state=TaskState.CANCELLED) if stopped_by_user else ended
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

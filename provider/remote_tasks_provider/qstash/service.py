@@ -19,7 +19,7 @@ class QStashExtras(ConnectionExtras):
     """The extras of a QStash connection."""
 
 
-def _auth(token: str) -> tuple[str, str]:
+def _auth(token: str, _extras: ConnectionExtras) -> tuple[str, str]:
     # https://upstash.com/docs/qstash/api/authentication
     return "Authorization", f"Bearer {token}"
 
@@ -45,7 +45,7 @@ QSTASH = Service(
     default_base_url="https://qstash.upstash.io",
     auth=_auth,
     extras=QStashExtras,
-    probe=api_v2.probe,
+    probe=lambda _extras: api_v2.probe(),
     explain=_explain,
-    watch=QStashWatch,
+    watch=lambda _extras: QStashWatch(),
 )

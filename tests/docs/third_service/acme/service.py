@@ -44,11 +44,11 @@ def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> 
 ACME = Service(
     name="Acme",
     default_base_url="https://render.acme.example",
-    auth=lambda key: ("X-Acme-Key", key),
+    auth=lambda key, _extras: ("X-Acme-Key", key),
     extras=AcmeExtras,
-    probe=api.whoami,
+    probe=lambda _extras: api.whoami(),
     explain=_explain,
-    watch=lambda: OneByOne(api.get_job, snapshot),
+    watch=lambda _extras: OneByOne(api.get_job, snapshot),
     limits={"GET /jobs/{job_id}": Limit(calls=300, seconds=60)},
 )
 # [END service]

@@ -1,0 +1,203 @@
+"""Starting a remote task once, however many attempts Airflow makes.
+
+What an attempt decides is decided in :mod:`remote_tasks_provider.core.starting`; this module keeps the record
+(in Airflow's task state store, from 3.3 on), asks the service, and carries the decision out. Below 3.3 there
+is nowhere to keep a record: there, the service's tasks are searched on every attempt but the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from remote_tasks_provider.bases.compat import first_try_number
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.starting import (
+    Attempt,
+    Candidate,
+    Decision,
+    StartPolicy,
+    StartRecord,
+    decide_from_record,
+    decide_from_search,
+    may_have_started,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+
+__all__ = ["Mark", "Starter", "Starting"]
+
+_RECORD = "remote_task_start"
+_BETWEEN_SEARCHES = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What makes the task that one attempt starts recognisable: text to be put into its title.
+
+    :param key: the same for all attempts of one Airflow task instance.
+    :param attempt: which of them.
+    """
+
+    key: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"[af-{self.key}-{self.attempt}]"
+
+    def matches(self, title: str | None, attempts: range) -> bool:
+        """Whether ``title`` bears the mark of one of ``attempts`` of the same task instance."""
+        return any(str(Mark(self.key, number)) in (title or "") for number in attempts)
+
+
+class Starting(Protocol):
+    """How one vendor's task is started and found again."""
+
+    def prepare(self) -> None:
+        """Do what comes before the start and costs nothing, such as uploading files."""
+
+    def create(self, mark: Mark) -> Candidate:
+        """Start the task; ask once, and raise if that fails."""
+
+    def standing(self, task_id: str) -> Candidate:
+        """Return where a task stands.
+
+        :raises NotFoundError: if the service does not know it.
+        """
+
+    def search(self, mark: Mark, attempts: range, since: float) -> Sequence[Candidate]:
+        """Return the tasks that one of ``attempts`` may have started since that moment."""
+
+    def stop(self, task_id: str) -> None:
+        """Stop a task that is to be replaced by another."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether :meth:`search` would find any task that exists."""
+
+
+class Starter:
+    """Starts one task, or finds the one that was started.
+
+    :param task: the operator, for its ``retries`` and its log.
+    :param appears_within: seconds after which a task that was started is listed.
+    """
+
+    def __init__(
+        self,
+        task: BaseOperator,
+        context: Context,
+        *,
+        policy: StartPolicy,
+        appears_within: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        ti: Any = context["ti"]
+        self._log = task.log
+        self._policy = policy
+        self._appears_within = appears_within
+        self._sleep = sleep
+        self._store: Any = context.get("task_state_store")
+        number = int(getattr(ti, "try_number", 1) or 1)
+        self.attempt = Attempt(number, min(number, first_try_number(context, task)))
+        run: Any = context.get("dag_run")
+        self._run_began = getattr(run, "start_date", None)
+        names = (ti.dag_id, ti.task_id, ti.run_id, str(ti.map_index))
+        self.mark = Mark(hashlib.sha256("\n".join(names).encode()).hexdigest()[:10], number)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a record of this start outlives the attempt."""
+        return self._store is not None
+
+    def ensure(self, starting: Starting, fingerprint: str) -> Candidate:
+        """Return the task to wait for: an earlier attempt's, or a new one.
+
+        :raises RemoteTaskError: when it could not be started, or when that is for a person to decide.
+        """
+        decision = self._decide(starting, fingerprint)
+        self._log.info("%s", decision.why)
+        if decision.go_on_with is not None:
+            return decision.go_on_with
+        if decision.stop is not None:
+            starting.stop(decision.stop)
+        return self._start(starting, fingerprint)
+
+    def forget(self) -> None:
+        """Drop the record: the task was stopped by this side, and a later attempt must start another."""
+        if self._store is not None:
+            self._store.delete(_RECORD)
+
+    def _decide(self, starting: Starting, fingerprint: str) -> Decision:
+        record = StartRecord.from_json(self._store.get(_RECORD)) if self._store is not None else None
+        if record is not None and record.task_id is not None:
+            standing = self._standing(starting, record)
+            return decide_from_record(record, standing, fingerprint, self.attempt, self._policy)
+        if record is None and self.attempt.number == 1:
+            return Decision("This is the first attempt.")
+        since = record.intended_at if record else self._began()
+        found = self._search(starting, since, patient=record is not None)
+        return decide_from_search(
+            found,
+            self.attempt,
+            self._policy,
+            request_was_lost=record is not None,
+            sees_all=starting.sees_all,
+        )
+
+    def _standing(self, starting: Starting, record: StartRecord) -> Candidate | None:
+        try:
+            return starting.standing(record.task_id or "")
+        except NotFoundError:
+            # A fresh task answers 404 for a while, too.
+            if time.time() - record.intended_at < self._appears_within:
+                raise
+            return None
+
+    def _began(self) -> float:
+        return self._run_began.timestamp() if self._run_began else time.time() - 24 * 60 * 60
+
+    def _search(self, starting: Starting, since: float, *, patient: bool) -> Sequence[Candidate]:
+        """Search for a task that was started; patiently, until one would be listed if there were one."""
+        attempts = range(self.attempt.first if not patient else 1, self.attempt.number + 1)
+        while True:
+            found = starting.search(self.mark, attempts, since)
+            left = since + self._appears_within - time.time()
+            if found or not patient or left <= 0:
+                return found
+            self._log.info("No task is listed yet that the lost request may have started; looking on.")
+            self._sleep(min(_BETWEEN_SEARCHES, left))
+
+    def _start(self, starting: Starting, fingerprint: str) -> Candidate:
+        starting.prepare()
+        record = StartRecord(fingerprint, time.time(), self.attempt.number)
+        self._write(record)
+        try:
+            started = starting.create(self.mark)
+        except RemoteTaskError as error:
+            if not may_have_started(error):
+                self.forget()
+                raise
+            self._log.warning("It is not known whether this request started a task: %s", error)
+            started = self._look_for_lost(starting, record, error)
+        self._write(record.started(started.task_id, started.url))
+        return started
+
+    def _look_for_lost(self, starting: Starting, record: StartRecord, error: RemoteTaskError) -> Candidate:
+        found = self._search(starting, record.intended_at, patient=True)
+        decision = decide_from_search(
+            found, self.attempt, self._policy, request_was_lost=True, sees_all=starting.sees_all
+        )
+        if decision.go_on_with is None:
+            # All tasks were seen, and it is not among them.
+            self.forget()
+            raise error
+        return decision.go_on_with
+
+    def _write(self, record: StartRecord) -> None:
+        if self._store is not None:
+            self._store.set(_RECORD, record.to_json())

@@ -1,0 +1,215 @@
+"""Whether an attempt starts a remote task, or goes on with one that an earlier attempt started.
+
+Starting a task can cost money, and a service without idempotency keys would take a repeated request for a
+second order. So each start leaves a :class:`StartRecord`: the intent before the request, the id after it. The
+next attempt decides from the record, from what the service says of the task, and from the user's policies.
+Nothing here does I/O.
+
+The rules:
+
+* A recorded task is gone on with, finished or not, as long as Airflow merely retries. After a user has
+  *cleared* the Airflow task, a finished remote task is history; one that is still at work is gone on with.
+* If the inputs have changed since, ``on_stale_state`` decides about a task that would be gone on with.
+* An intent without an id means that a request was lost. The service's tasks are searched for it: one that
+  matches is it; more than one is for a person to judge; for none, ``on_orphaned_intent`` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    ConnectionConfigError,
+    OrphanedStartError,
+    RateLimitedError,
+    RemoteTaskError,
+    ServerError,
+    StaleStartError,
+    TransportError,
+)
+from remote_tasks_provider.core.states import TaskState
+
+__all__ = [
+    "Attempt",
+    "Candidate",
+    "Decision",
+    "OnOrphanedIntent",
+    "OnStaleState",
+    "StartPolicy",
+    "StartRecord",
+    "decide_from_record",
+    "decide_from_search",
+    "may_have_started",
+]
+
+OnStaleState = Literal["fail", "restart", "reattach"]
+OnOrphanedIntent = Literal["search", "start", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which attempt of the Airflow task this is.
+
+    :param number: Airflow's try number.
+    :param first: the number of the first attempt since the task was made or last cleared.
+    """
+
+    number: int
+    first: int
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no attempt came before, or a user has just cleared the task."""
+        return self.number <= self.first
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """What a start leaves for later attempts; plain JSON values.
+
+    :param fingerprint: a hash of what was asked for.
+    :param intended_at: when the request was about to be sent; Unix seconds.
+    :param attempt: Airflow's try number then.
+    :param task_id: ``None`` until the service has answered.
+    """
+
+    fingerprint: str
+    intended_at: float
+    attempt: int
+    task_id: str | None = None
+    url: str | None = None
+
+    def started(self, task_id: str, url: str | None) -> StartRecord:
+        """Return the record with the task that came of it."""
+        return replace(self, task_id=task_id, url=url)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> StartRecord | None:
+        """Return the record in ``data``, ``None`` if there is none or another version wrote it."""
+        if not isinstance(data, Mapping):
+            return None
+        try:
+            return cls(**data)
+        except TypeError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A remote task that may have come of a lost request."""
+
+    task_id: str
+    url: str | None
+    state: TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class StartPolicy:
+    """What the user wants where there is a choice.
+
+    :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``restart`` (stop that
+        one, start another) or ``reattach`` (go on with it all the same).
+    :param on_orphaned_intent: a request was lost, and no task is found that came of it: ``search`` trusts a
+        search that sees all tasks and starts one then, ``start`` starts one in any case, ``fail`` never does.
+    """
+
+    on_stale_state: OnStaleState = "fail"
+    on_orphaned_intent: OnOrphanedIntent = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an attempt does.
+
+    :param go_on_with: the task to go on with; ``None`` to start one.
+    :param stop: a task to stop before another is started.
+    :param why: a sentence for the log.
+    """
+
+    why: str
+    go_on_with: Candidate | None = None
+    stop: str | None = None
+
+
+def may_have_started(error: RemoteTaskError) -> bool:
+    """Whether a request to start that ended in ``error`` may have been carried out all the same."""
+    if isinstance(error, TransportError):
+        return error.sent is not False
+    if isinstance(error, (ConnectionConfigError, RateLimitedError)):
+        return False
+    return not isinstance(error, ApiError) or isinstance(error, ServerError)
+
+
+def decide_from_record(
+    record: StartRecord, standing: Candidate | None, fingerprint: str, attempt: Attempt, policy: StartPolicy
+) -> Decision:
+    """Return what to do about the task that ``record`` names.
+
+    :param standing: where that task stands; ``None`` if the service does not know it any more.
+    :param fingerprint: of what is asked for now.
+    :raises StaleStartError: when the inputs have changed and the policy is to fail.
+    """
+    if standing is None:
+        return Decision(f"The service no longer knows task {record.task_id} of an earlier attempt.")
+    was_cleared = record.attempt < attempt.first
+    if was_cleared and standing.state.is_terminal:
+        return Decision(f"Task {standing.task_id} had ended before this task was cleared.")
+    is_same = record.fingerprint == fingerprint
+    if is_same or policy.on_stale_state == "reattach":
+        return Decision(f"Going on with task {standing.task_id} of attempt {record.attempt}.", standing)
+    if policy.on_stale_state == "restart":
+        running = None if standing.state.is_terminal else standing.task_id
+        return Decision(f"The inputs have changed since task {standing.task_id} was started.", stop=running)
+    raise StaleStartError(
+        f"Attempt {record.attempt} started task {standing.task_id} ({standing.state}) with other inputs"
+        f"{_place(standing)}. It was left as it is. Set on_stale_state='reattach' to take its result, or "
+        "'restart' to stop it and pay for a new one; or make the inputs the same on every attempt."
+    )
+
+
+def decide_from_search(
+    found: Sequence[Candidate],
+    attempt: Attempt,
+    policy: StartPolicy,
+    *,
+    request_was_lost: bool,
+    sees_all: bool,
+) -> Decision:
+    """Return what to do after the service's tasks were searched for one that this Airflow task started.
+
+    :param found: the tasks that match.
+    :param request_was_lost: whether it is known that a request was sent whose answer never came.
+    :param sees_all: whether a task that exists would have been found.
+    :raises OrphanedStartError: when only a person can tell.
+    """
+    if attempt.is_first and not request_was_lost:
+        # Cleared by a user: what had ended before is history.
+        found = [one for one in found if not one.state.is_terminal]
+    if len(found) > 1:
+        ids = ", ".join(one.task_id for one in found)
+        raise OrphanedStartError(
+            f"{len(found)} tasks may be the one that an earlier attempt started: {ids}. Nothing more was "
+            "started. Stop those that are not wanted in the vendor's app, then clear this task."
+        )
+    if found:
+        return Decision(f"Found task {found[0].task_id}, which an earlier attempt had started.", found[0])
+    if request_was_lost and (
+        policy.on_orphaned_intent == "fail" or (policy.on_orphaned_intent == "search" and not sees_all)
+    ):
+        raise OrphanedStartError(
+            "An earlier request to start a task was lost, and it is not known whether a task came of it. "
+            "Nothing more was started. Look in the vendor's app: stop the task if there is one. Then clear "
+            "this task, or set on_orphaned_intent='start' to start one in such a case."
+        )
+    return Decision("No earlier attempt has started a task.")
+
+
+def _place(standing: Candidate) -> str:
+    return f" ({standing.url})" if standing.url else ""

@@ -1,0 +1,374 @@
+"""Manus as a *managed agent* of Airflow's ``common.ai`` provider: a tool that other agents' models may use.
+
+Apart from :mod:`remote_tasks_provider.manus.hooks`, which must not need ``common.ai``; this module does. It
+must not import ``pydantic_ai``: what presents an agent to a model is ``common.ai``'s ``ManagedAgentToolset``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.errors import (
+    BudgetExceededError,
+    InvalidRequestError,
+    RemoteTaskError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskNeedsInputError,
+    WaitTimeoutError,
+)
+from remote_tasks_provider.core.polling import Wait, WaitPolicy
+from remote_tasks_provider.core.starting import may_have_started
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.watching import look
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.models import ManusTask
+from remote_tasks_provider.manus.orders import check_prompt
+from remote_tasks_provider.manus.results import ManusResult
+
+try:
+    from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, ManagedAgentRejected
+    from airflow.providers.common.ai.managed_agents.base import (
+        BaseManagedAgentHook,
+        ManagedAgentCapabilities,
+        ManagedAgentRef,
+        ManagedAgentRequest,
+        ManagedAgentResponse,
+        ManagedAgentUsage,
+    )
+except ImportError as missing:
+    raise ImportError(
+        "remote_tasks_provider.manus.agents needs the extra 'ai' (Airflow's common.ai provider): "
+        "pip install 'airflow-provider-remote-tasks[ai]'"
+    ) from missing
+
+__all__ = ["ManusAgentHook", "ManusAgentUsage", "OrphanedAgentTaskError"]
+
+log = logging.getLogger(__name__)
+
+# What the contract types itself, or what would make the call one to another agent.
+_RESERVED_OPTIONS = frozenset({"agent_profile", "content", "project_id", "prompt", "remote_task_id"})
+# Refusals of what was said, rather than of who said it: malformed, too large, not to be processed.
+_ABOUT_THE_PROMPT = frozenset({400, 413, 422})
+
+
+@dataclass(frozen=True)
+class ManusAgentUsage(ManagedAgentUsage):
+    """What an answer cost. Manus counts credits, not tokens.
+
+    :param credits: of the whole task so far, earlier turns of its conversation included.
+    """
+
+    credits: int | None = None
+
+
+class OrphanedAgentTaskError(ManagedAgentInvocationError, AirflowFailException):
+    """A Manus task was started, or may have been, whose answer nobody waits for any more.
+
+    Fails the Airflow task without a retry, as that would start, and pay for, another one.
+    """
+
+
+class ManusAgentHook(ManusHook, BaseManagedAgentHook):
+    """Manus behind the managed-agent contract of ``common.ai``. Needs the extra ``ai``.
+
+    An agent's name is a Manus agent profile, or a profile and the id of a project whose instructions and
+    connectors the agent shall have: ``manus-1.6``, ``manus-1.6-max/<project id>``.
+
+    Each request starts a Manus task, which costs credits, and waits for its end on the worker. The answer's
+    ``session_id`` is the task's id; a request with that ``session_id`` goes on with the task's conversation.
+    ``vendor_options`` are the other options of :meth:`~.hooks.ManusHook.create_task`, or of
+    :meth:`~.hooks.ManusHook.send_message` for a request with a ``session_id``. A typed answer
+    (``structured_output_schema``) needs API v2.
+
+    Failures are sorted as the contract has it:
+
+    * ``ManagedAgentRejected``: Manus refused what was said (400, 413, 422), or it is empty or too long.
+    * ``ManagedAgentInvocationError``: no key, no such project or session; or the task failed, was cancelled,
+      or waits for an answer, which the message quotes.
+    * :class:`OrphanedAgentTaskError`, one of those: it is not known whether a task was started, or it was
+      started and cannot be followed, or ``timeout`` passed and it was left running.
+    * A :class:`~remote_tasks_provider.core.errors.RemoteTaskError` as it is, when no task was started and a
+      retry helps.
+
+    .. code-block:: python
+
+        researcher = ManagedAgentToolset(
+            ManusAgentHook(timeout=1800).agent("manus-1.6-lite"),
+            tool_name="ask_researcher",
+            description="Researches a question on the web. Takes minutes.",
+        )
+
+    :param manus_conn_id: the Airflow connection.
+    :param poll_interval: seconds between looks at a task, or a ``timedelta``.
+    :param timeout: seconds (or a ``timedelta``) to wait for an answer at most; a request's own ``timeout``
+        goes before it. Make it shorter than the Airflow task's ``execution_timeout``, which cannot interrupt
+        a tool.
+    :param cancel_on_timeout: stop the Manus task then. API v2; with v1 it goes on, and costs.
+    :param max_credits: what one task may cost. When a look finds that it has cost more, it is stopped.
+        Between two looks it can go over. API v2.
+    """
+
+    agent_platform = "manus.agent"
+
+    def __init__(
+        self,
+        manus_conn_id: str = ManusHook.default_conn_name,
+        *,
+        poll_interval: Any = 15.0,
+        timeout: Any = 3600.0,
+        cancel_on_timeout: bool = True,
+        max_credits: int | None = None,
+    ) -> None:
+        super().__init__(manus_conn_id)
+        self.poll_interval = inputs.positive(poll_interval, "poll_interval")
+        self.timeout = inputs.positive(timeout, "timeout")
+        self.cancel_on_timeout = cancel_on_timeout
+        self.max_credits = max_credits
+        if max_credits is not None:
+            self.max_credits = inputs.whole_number(max_credits, "max_credits", least=1)
+
+    def resolve_agent(self, agent: str) -> ManagedAgentRef:
+        """Return which agent ``agent`` is.
+
+        :raises ValueError: when it cannot be a profile, or a profile and a project.
+        """
+        _profile_and_project(agent)
+        return ManagedAgentRef(self.agent_platform, agent)
+
+    def get_agent_capabilities(self, agent: str) -> ManagedAgentCapabilities:
+        """Return what every Manus agent can do."""
+        return ManagedAgentCapabilities(sessions=True, structured_output=True, usage=True, trace=True)
+
+    def invoke_agent(self, agent: str, request: ManagedAgentRequest) -> ManagedAgentResponse:
+        """Give ``request`` to ``agent`` and return its answer, minutes or hours later.
+
+        :raises ManagedAgentRejected: when other words could help.
+        :raises ManagedAgentInvocationError: when nothing on this side can.
+        :raises RemoteTaskError: when no task was started, and a retry helps.
+        :raises ValueError: for an option that cannot be right.
+        """
+        profile, project_id = _profile_and_project(agent)
+        options = dict(request.vendor_options)
+        if reserved := _RESERVED_OPTIONS & options.keys():
+            raise ValueError(
+                f"vendor_options cannot say what the request or the agent's name says: {reserved}"
+            )
+        prompt = _prompt(request)
+        timeout = self.timeout if request.timeout is None else inputs.positive(request.timeout, "timeout")
+        # A hook for each request: a model may ask two things at once, and the end of one call must not close
+        # the other's connections.
+        with closing(ManusHook(self.conn_id)) as hook:
+            with _sorted():
+                if self.max_credits and not hook.api.can_stop:
+                    raise hook.api.needs_v2("max_credits")
+            if request.session_id is None:
+                options["project_id"] = project_id
+                turn = _Turn.start(hook, prompt, agent_profile=profile, **options)
+            else:
+                turn = _Turn.go_on(hook, request.session_id, prompt, agent_profile=profile, **options)
+            now = time.time()
+            policy = WaitPolicy(
+                started_at=now,
+                interval=self.poll_interval,
+                deadline=now + timeout,
+                on_waiting="return",
+                max_credits=self.max_credits,
+            )
+            result = turn.follow(policy, self.cancel_on_timeout, "structured_output_schema" in options)
+        return _response(result)
+
+
+@dataclass
+class _Turn:
+    """One request that Manus works on: a task's only one, or the latest of its conversation.
+
+    :param said_before: messages of the user's side before this one; a task that shows no more of them has not
+        yet taken this one up, and its state is that of the former turn.
+    """
+
+    hook: ManusHook
+    task_id: str
+    url: str | None
+    said_before: int | None = None
+
+    @classmethod
+    def start(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
+        """Start a task."""
+        with _sorted("a task was started"):
+            ref = hook.create_task(prompt, **options)
+        log.info("Manus started task %s (%s).", ref.id, ref.url)
+        return cls(hook, ref.id, ref.url)
+
+    @classmethod
+    def go_on(cls, hook: ManusHook, task_id: str, content: str, **options: Any) -> _Turn:
+        """Go on with a task."""
+        with _sorted():
+            task = hook.get_task(task_id)
+        with _sorted(f"task {task_id} took the message"):
+            hook.send_message(task_id, content, **options)
+        log.info("Manus goes on with task %s (%s).", task_id, task.url)
+        return cls(hook, task_id, task.url, _said(task))
+
+    def follow(self, policy: WaitPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
+        """Wait until Manus has done with this request; return what came of it."""
+        try:
+            while True:
+                time.sleep(policy.interval)
+                self._wait(policy)
+                # In this order: what is read first may be older.
+                is_taken_up = self._is_taken_up()
+                result = self.hook.get_result(self.task_id, structured=structured)
+                if is_taken_up and (result.state.is_terminal or result.state is TaskState.WAITING):
+                    return result
+                if policy.max_credits and (result.credit_usage or 0) > policy.max_credits:
+                    raise BudgetExceededError(f"has cost more than max_credits ({policy.max_credits})")
+                if policy.deadline is not None and time.time() >= policy.deadline:
+                    raise WaitTimeoutError("Manus did not take up the message in time")
+        except WaitTimeoutError as error:
+            raise self._give_up("did not answer in time", stop=cancel_on_timeout) from error
+        except BudgetExceededError as error:
+            raise self._give_up(str(error), stop=True) from error
+        except RemoteTaskError as error:
+            raise OrphanedAgentTaskError(
+                f"{self} cannot be followed: {error} It may still be working, and costing. Read its answer "
+                f"with ManusHook.get_result({self.task_id!r}); another one would be paid for again."
+            ) from error
+
+    def _wait(self, policy: WaitPolicy) -> None:
+        """Look at the task until it stands still.
+
+        :raises RemoteTaskError: at the deadline, or when it cannot be known any more where the task stands.
+        """
+        wait, client = Wait([self.task_id], policy), self.hook.client
+        watch = self.hook.service.watch(client.endpoint.extras)
+        while True:
+            findings = look(watch.look(wait.open_ids, ()), client)
+            now = time.time()
+            wait.take(findings, now)
+            for note in wait.take_notes():
+                log.warning("%s", note)
+            pause = wait.pause(now)
+            if pause is None:
+                break
+            log.info("Manus: %s", wait.summary(now, pause))
+            time.sleep(pause)
+        report = wait.report(now)
+        if error := report.failure("Manus task", raise_on_failure=False, on_waiting="return"):
+            raise error
+
+    def _is_taken_up(self) -> bool:
+        return self.said_before is None or _said(self.hook.get_task(self.task_id)) > self.said_before
+
+    def _give_up(self, why: str, *, stop: bool) -> ManagedAgentInvocationError:
+        if stop:
+            try:
+                self.hook.stop_task(self.task_id)
+            except RemoteTaskError as failure:
+                log.warning("%s could not be stopped: %s", self, failure)
+            else:
+                return ManagedAgentInvocationError(f"{self} {why}, and was stopped.")
+        return OrphanedAgentTaskError(
+            f"{self} {why}. It was left as it is, and may still be working, and costing."
+        )
+
+    def __str__(self) -> str:
+        return f"Manus task {self.task_id}" + (f" ({self.url})" if self.url else "")
+
+
+@contextmanager
+def _sorted(what: str | None = None) -> Iterator[None]:
+    """Sort the errors of a call as the contract has it; those that a retry heals pass.
+
+    :param what: what may have happened if the call was sent and its answer was lost.
+    """
+    try:
+        yield
+    except RemoteTaskError as error:
+        if isinstance(error, InvalidRequestError) and error.status_code in _ABOUT_THE_PROMPT:
+            raise ManagedAgentRejected(str(error)) from error
+        if what is not None and may_have_started(error):
+            raise OrphanedAgentTaskError(
+                f"It is not known whether {what}: {error} Look in the Manus app before you try again."
+            ) from error
+        if error.retry_helps:
+            raise
+        raise ManagedAgentInvocationError(str(error)) from error
+
+
+def _profile_and_project(agent: str) -> tuple[str, str | None]:
+    profile, slash, project_id = agent.partition("/")
+    return (
+        inputs.object_id(profile, "agent's profile"),
+        inputs.object_id(project_id, "agent's project") if slash else None,
+    )
+
+
+def _prompt(request: ManagedAgentRequest) -> str:
+    """Return what is to be said; a conversation is told as one text, as Manus takes one."""
+    if request.messages is None:
+        prompt = request.prompt
+    else:
+        said = [(str(one.get("role") or "user"), _words(one.get("content"))) for one in request.messages]
+        prompt = said[0][1] if len(said) == 1 else "\n\n".join(f"{role}: {words}" for role, words in said)
+    try:
+        return check_prompt(prompt, "the prompt")
+    except ValueError as error:
+        raise ManagedAgentRejected(str(error)) from error
+
+
+def _words(content: Any) -> str:
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    texts = [one.get("text") for one in parts if isinstance(one, Mapping) and one.get("type") == "text"]
+    if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("messages can hold text only; give files in vendor_options['files']")
+    return "\n".join(texts)
+
+
+def _said(task: ManusTask) -> int:
+    return sum(message.role == "user" for message in task.output)
+
+
+def _response(result: ManusResult) -> ManagedAgentResponse:
+    """Return the answer that ``result`` holds.
+
+    :raises ManagedAgentInvocationError: when it holds none.
+    """
+    if failure := _failure(result):
+        raise ManagedAgentInvocationError(str(failure)) from failure
+    return ManagedAgentResponse(
+        text=result.text or _text_of_files(result),
+        raw=result,
+        structured=result.structured,
+        session_id=result.id,
+        usage=ManusAgentUsage(credits=result.credit_usage),
+        trace_ref=result.url or result.id,
+    )
+
+
+def _failure(result: ManusResult) -> RemoteTaskError | None:
+    name = f"Manus task {result.id}" + (f" ({result.url})" if result.url else "")
+    if result.state is TaskState.FAILED:
+        return TaskFailedError(f"{name} failed: {result.error or 'Manus gave no reason'}")
+    if result.state is TaskState.CANCELLED:
+        return TaskCancelledError(f"{name} was stopped by a person")
+    if result.state is TaskState.WAITING:
+        question = result.question.text if result.question else None
+        return TaskNeedsInputError(
+            f"{name} waits for an answer: {question or result.text or 'the question is on its page'}. "
+            f"Answer there, or send a request with session_id={result.id!r}."
+        )
+    return None
+
+
+def _text_of_files(result: ManusResult) -> str:
+    names = ", ".join(file.name for file in result.files)
+    return f"Without a word, but with files: {names}" if names else ""

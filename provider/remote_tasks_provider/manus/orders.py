@@ -1,0 +1,135 @@
+"""What is asked of the agent, checked before anything is sent: a task costs credits once it is created."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.manus.schemas import check_schema
+
+__all__ = ["DEFAULT_PROFILE", "TaskOrder", "check_prompt", "task_order"]
+
+DEFAULT_PROFILE = "manus-1.6"
+"""Always sent: one client saw tasks that never appeared when none was."""
+
+# "~5,000 estimated tokens" of text: https://open.manus.ai/docs/v2/task.create
+_MOST_TOKENS = 5000
+_MOST_REFERENCES = 20
+_VISIBILITIES = ("private", "team", "public")
+_WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOrder:
+    """A task to be created; made by :func:`task_order`.
+
+    :param files: ``{"file_id": …}`` or ``{"file_url": …}``, each with a ``filename`` where one is known.
+    """
+
+    prompt: str
+    files: tuple[Mapping[str, str], ...] = ()
+    agent_profile: str = DEFAULT_PROFILE
+    project_id: str | None = None
+    connectors: tuple[str, ...] = ()
+    enable_skills: tuple[str, ...] = ()
+    force_skills: tuple[str, ...] = ()
+    task_references: tuple[str, ...] = ()
+    locale: str | None = None
+    title: str | None = None
+    structured_output_schema: Mapping[str, Any] | None = None
+    interactive_mode: bool = False
+    hide_in_task_list: bool = False
+    share_visibility: str | None = None
+
+    def with_files(self, files: Iterable[Mapping[str, str]]) -> TaskOrder:
+        """Return the order with more files attached."""
+        return replace(self, files=(*self.files, *files))
+
+    def fingerprint(self, *sources: str) -> str:
+        """Return a hash of what is asked; the same question has the same one on every attempt.
+
+        :param sources: names of files that will be attached.
+        """
+        asked = asdict(self) | {"title": None, "sources": sorted(sources)}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def task_order(
+    prompt: Any,
+    *,
+    files: Iterable[Mapping[str, str]] = (),
+    agent_profile: str | None = None,
+    project_id: str | None = None,
+    connectors: Iterable[str] | None = None,
+    enable_skills: Iterable[str] | None = None,
+    force_skills: Iterable[str] | None = None,
+    task_references: Iterable[str] | None = None,
+    locale: str | None = None,
+    title: str | None = None,
+    structured_output_schema: Mapping[str, Any] | None = None,
+    interactive_mode: bool = False,
+    hide_in_task_list: bool = False,
+    share_visibility: str | None = None,
+) -> TaskOrder:
+    """Return a checked :class:`TaskOrder`.
+
+    :param prompt: what the agent shall do; fewer than about 5,000 tokens.
+    :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite``, ``manus-1.6-max``.
+    :param task_references: ids of at most 20 earlier tasks that the agent may look at.
+    :raises ValueError: naming the parameter, before anything is paid.
+    """
+    references = inputs.object_ids(task_references or (), "task_references")
+    if len(references) > _MOST_REFERENCES:
+        raise ValueError(
+            f"task_references has {len(references)} ids; Manus takes at most {_MOST_REFERENCES} a task"
+        )
+    visibility = share_visibility
+    return TaskOrder(
+        prompt=check_prompt(prompt, "prompt"),
+        files=tuple(files),
+        agent_profile=inputs.object_id(agent_profile or DEFAULT_PROFILE, "agent_profile"),
+        project_id=inputs.object_id(project_id, "project_id") if project_id else None,
+        connectors=tuple(inputs.object_ids(connectors or (), "connectors")),
+        enable_skills=tuple(inputs.object_ids(enable_skills or (), "enable_skills")),
+        force_skills=tuple(inputs.object_ids(force_skills or (), "force_skills")),
+        task_references=tuple(references),
+        locale=inputs.object_id(locale, "locale") if locale else None,
+        title=title or None,
+        structured_output_schema=(
+            None
+            if structured_output_schema is None
+            else check_schema(structured_output_schema, "structured_output_schema")
+        ),
+        interactive_mode=bool(interactive_mode),
+        hide_in_task_list=bool(hide_in_task_list),
+        share_visibility=inputs.choice(visibility, "share_visibility", _VISIBILITIES) if visibility else None,
+    )
+
+
+def check_prompt(prompt: Any, name: str) -> str:
+    """Return ``prompt`` if it is a text that Manus takes.
+
+    :raises ValueError: naming the parameter and the fix.
+    """
+    if not isinstance(prompt, str):
+        raise ValueError(f"{name} is a {type(prompt).__name__}; it must be a text")  # noqa: TRY004
+    if not prompt.strip():
+        raise ValueError(f"{name} is empty: did a template or an XCom come out empty?")
+    tokens = _estimated_tokens(prompt)
+    if tokens >= _MOST_TOKENS:
+        raise ValueError(
+            f"{name} has about {tokens} tokens; Manus takes fewer than {_MOST_TOKENS}. Put the long part "
+            "into a file and pass that in attachments"
+        )
+    return prompt
+
+
+def _estimated_tokens(text: str) -> int:
+    """Return about how many tokens ``text`` has: four ASCII characters each, but at least one a word."""
+    plain = sum(1 for character in text if character.isascii())
+    return max(len(_WORDS.findall(text)), plain // 4 + len(text) - plain)

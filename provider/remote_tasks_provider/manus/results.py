@@ -1,0 +1,203 @@
+"""What a task has brought: its final text, its files, its structured value, or the question it stopped at.
+
+The same for both versions of the API, which tell it very differently: v1 in a task's conversation, v2 in its
+events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.manus.models import ManusMessage, ManusTask
+from remote_tasks_provider.manus.models_v2 import ManusEvent, latest_turn
+
+__all__ = ["ManusFile", "ManusQuestion", "ManusResult", "ManusTaskRef", "result_v1", "result_v2"]
+
+# Answered by a message; everything else that the agent waits for is answered by an input of its own schema.
+# https://open.manus.ai/docs/v2/task-lifecycle
+_ASKED_IN_WORDS = frozenset({"messageAskUser", "cascadeAskUser"})
+
+
+@dataclass(frozen=True, slots=True)
+class ManusTaskRef:
+    """A task that was just created.
+
+    :param url: its page in the Manus app.
+    """
+
+    id: str
+    url: str | None
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManusFile:
+    """A file that the agent made.
+
+    :param name: as the agent called it; may be empty or unfit for a path.
+    :param url: signed: it expires, and works for anyone who has it.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManusQuestion:
+    """What the agent waits for.
+
+    :param event_id: which event, in API v1 which message, waits.
+    :param kind: ``messageAskUser`` for a question in words, else the type of the action to be confirmed.
+    :param schema: JSON schema of the input that confirms an action.
+    :param options: answers the agent proposes.
+    :param multiple: whether several of them may be chosen.
+    """
+
+    text: str
+    event_id: str | None = None
+    kind: str = "messageAskUser"
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+    multiple: bool = False
+
+    @property
+    def in_words(self) -> bool:
+        """Whether a message answers it, and not the confirmation of an action."""
+        return self.kind in _ASKED_IN_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class ManusResult:
+    """What a task has brought.
+
+    :param state: where it stands. A task that completed without the structured value it was asked for has
+        ``failed``, and ``error`` says why.
+    :param text: the agent's last word.
+    :param structured: the value that was asked for by a schema.
+    :param files: what the agent made since it was last spoken to.
+    :param question: what it waits for, in state ``waiting``, unless that was just answered.
+    """
+
+    id: str
+    state: TaskState
+    url: str | None = None
+    title: str | None = None
+    text: str | None = None
+    structured: Any = None
+    files: tuple[ManusFile, ...] = ()
+    credit_usage: int | None = None
+    error: str | None = None
+    question: ManusQuestion | None = None
+
+    def missing_value(self) -> ManusResult:
+        """Return the result as the failure it is when a structured value was asked for and never came."""
+        return replace(
+            self, state=TaskState.FAILED, error="the structured output that was asked for never came"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object, files without their links, which are as good as keys."""
+        return {
+            "id": self.id,
+            "state": self.state.value,
+            "url": self.url,
+            "title": self.title,
+            "text": self.text,
+            "structured": self.structured,
+            "files": [{"name": file.name, "content_type": file.content_type} for file in self.files],
+            "credit_usage": self.credit_usage,
+            "error": self.error,
+        }
+
+
+def result_v1(task: ManusTask) -> ManusResult:
+    """Return what a v1 task's conversation tells."""
+    turn: list[ManusMessage] = []
+    for message in task.output:
+        turn = [] if message.role == "user" else [*turn, message]
+    parts = [part for message in turn for part in message.content]
+    text = "\n".join(part.text for part in turn[-1].content if part.text) if turn else None
+    files = [
+        ManusFile(part.file_name or "", part.file_url, part.mime_type) for part in parts if part.file_url
+    ]
+    asks = bool(turn) and task.state is TaskState.WAITING
+    question = ManusQuestion(text or "", event_id=turn[-1].id) if asks else None
+    return _result(task, text, files, question=question)
+
+
+def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
+    """Return what a v2 task's events, oldest first, tell."""
+    turn = latest_turn(events)
+    said = [event.assistant_message for event in turn if event.assistant_message]
+    results = [one for one in said if one.delivery_kind == "result"]
+    words = results or [one for one in said if one.delivery_kind != "progress"] or said
+    files = [
+        ManusFile(one.filename or "", one.url, one.content_type)
+        for message in said
+        for one in message.attachments
+        if one.url
+    ]
+    structured = [one for event in turn if (one := event.structured_output_result)]
+    state, error, value = task.state, task.error, None
+    if structured and structured[-1].success:
+        value = structured[-1].value
+    elif structured and state is TaskState.COMPLETED:
+        # What "value" holds then is an empty stand-in that fits the schema.
+        state = TaskState.FAILED
+        error = f"the structured output could not be made: {structured[-1].error or 'no reason was given'}"
+    question = _question(turn) if state is TaskState.WAITING else None
+    text = words[-1].content if words else None
+    return _result(task, text, files, state=state, error=error, structured=value, question=question)
+
+
+def _result(
+    task: ManusTask,
+    text: str | None,
+    files: Iterable[ManusFile],
+    *,
+    state: TaskState | None = None,
+    error: str | None = None,
+    structured: Any = None,
+    question: ManusQuestion | None,
+) -> ManusResult:
+    distinct = {(file.name, file.url.split("?")[0]): file for file in files}
+    return ManusResult(
+        id=task.id,
+        state=state or task.state,
+        url=task.url,
+        title=task.title,
+        text=text or None,
+        structured=structured,
+        files=tuple(distinct.values()),
+        credit_usage=task.credit_usage,
+        error=error or task.error or task.incomplete_details,
+        question=question,
+    )
+
+
+def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
+    """Return what the agent waits for; nothing, if it was answered and the status is not yet changed."""
+    if not turn:
+        return None
+    updates = [event.status_update for event in turn if event.status_update]
+    detail = next((one.status_detail for one in reversed(updates) if one.status_detail), None)
+    said = [event.assistant_message for event in turn if event.assistant_message]
+    last = said[-1] if said else None
+    wanted = last.question_expectation if last else None
+    words = (last.content if last else None) or ""
+    if detail is None:
+        return ManusQuestion(words)
+    kind = detail.waiting_for_event_type or "messageAskUser"
+    described = detail.waiting_description or ""
+    return ManusQuestion(
+        text=(words or described) if kind in _ASKED_IN_WORDS else (described or words),
+        event_id=detail.waiting_for_event_id,
+        kind=kind,
+        schema=detail.confirm_input_schema,
+        options=tuple(str(one) for one in wanted.options) if wanted else (),
+        multiple=bool(wanted and wanted.selection_mode == "multiple"),
+    )

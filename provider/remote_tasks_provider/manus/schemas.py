@@ -1,0 +1,105 @@
+"""Which JSON schemas Manus takes for structured output, checked before a task is paid for.
+
+The documented subset (https://open.manus.ai/docs/v2/structured-output): the root is an object; every object
+names all its properties as required and allows no others; nothing is nested more than five deep; and only the
+keywords below are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["check_schema"]
+
+_TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
+_KEYWORDS = frozenset(
+    {
+        "type", "properties", "required", "additionalProperties", "items", "enum", "description", "anyOf",
+        "$ref", "$defs", "title",
+    }
+)  # fmt: skip
+_MOST_LEVELS = 5
+
+
+def check_schema(schema: Any, name: str) -> dict[str, Any]:
+    """Return ``schema`` if Manus would take it.
+
+    :param name: the parameter, for the message.
+    :raises ValueError: naming the place and the fault.
+    """
+    if not isinstance(schema, Mapping):
+        raise ValueError(f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict")  # noqa: TRY004
+    if schema.get("type") != "object":
+        raise ValueError(f"{name}: the root must have type 'object', so that the result is a JSON object")
+    for place, fault in _faults(schema, "", 1, frozenset(_definitions(schema))):
+        raise ValueError(f"{name}: {place or 'the root'}: {fault}")
+    return dict(schema)
+
+
+def _definitions(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = schema.get("$defs", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def _faults(node: Any, place: str, level: int, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield the faults of ``node``, as place and text; depth first."""
+    if not isinstance(node, Mapping):
+        yield place, "must be a schema, that is a JSON object"
+        return
+    if level > _MOST_LEVELS:
+        yield place, f"is nested more than {_MOST_LEVELS} deep"
+        return
+    for keyword in node:
+        if keyword not in _KEYWORDS:
+            yield place, f"unsupported keyword {keyword!r}; Manus knows {', '.join(sorted(_KEYWORDS))}"
+    yield from _own_faults(node, place, known)
+    for inner_place, inner, deeper in _inner(node, place):
+        yield from _faults(inner, inner_place, level + deeper, known)
+
+
+def _own_faults(node: Mapping[str, Any], place: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+    reference = node.get("$ref")
+    if reference is not None and str(reference).removeprefix("#/$defs/") not in known:
+        yield place, f"$ref {reference!r} leads to nothing under $defs"
+    types = node.get("type", [])
+    types = types if isinstance(types, list) else [types]
+    for word in types:
+        if word not in _TYPES:
+            yield place, f"unknown type {word!r}"
+    if not types and not node.keys() & {"$ref", "anyOf", "enum"}:
+        yield place, "has neither type nor anyOf, enum or $ref"
+    if "object" in types or "properties" in node:
+        yield from _object_faults(node, place)
+    if "array" in types and "items" not in node:
+        yield place, "an array needs items"
+
+
+def _object_faults(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    properties = node.get("properties", {})
+    if not isinstance(properties, Mapping):
+        yield place, "properties must be a JSON object"
+        return
+    if node.get("additionalProperties") is not False:
+        yield place, "an object needs additionalProperties: false"
+    required = node.get("required", [])
+    if not isinstance(required, list) or set(map(str, required)) != set(properties):
+        yield (
+            place,
+            "required must name every property; for an optional one allow null: type ['string', 'null']",
+        )
+
+
+def _inner(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any, int]]:
+    """Yield the schemas inside ``node`` with their places and by how much deeper they are."""
+    for keyword in ("properties", "$defs"):
+        inner = node.get(keyword, {})
+        if isinstance(inner, Mapping):
+            dot = ".$defs." if keyword == "$defs" else "."
+            for name, schema in inner.items():
+                yield f"{place}{dot}{name}", schema, 1 if keyword == "properties" else 0
+    if "items" in node:
+        yield f"{place}[]", node["items"], 1
+    choices = node.get("anyOf", [])
+    for index, schema in enumerate(choices if isinstance(choices, list) else [choices]):
+        yield f"{place}.anyOf[{index}]", schema, 0
