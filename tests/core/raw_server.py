@@ -71,16 +71,23 @@ class RawServer:
 def _read_request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
-        chunk = connection.recv(65536)
-        if not chunk:
-            raise OSError("the client left")
-        data += chunk
+        data += _more(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             while len(body) < int(line.split(b":")[1]):
-                body += connection.recv(65536)
+                body += _more(connection)
+        if line == b"transfer-encoding: chunked":
+            while not body.endswith(b"0\r\n\r\n"):
+                body += _more(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _more(connection: socket.socket) -> bytes:
+    chunk = connection.recv(65536)
+    if not chunk:
+        raise OSError("the client left")
+    return chunk
 
 
 def answer(status: int = 200, body: bytes = b"{}", **headers: str) -> Handler:

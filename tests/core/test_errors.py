@@ -45,6 +45,7 @@ def _full(kind: type[RemoteTaskError]) -> RemoteTaskError:
         "retry_after": 2.5,
         "endpoint": "Example GET /v1/things",
         "hint": "Use coffee.",
+        "aftermath": "The kettle was left on.",
     }
     names = list(inspect.signature(kind).parameters)
     return kind(**{name: values[name] for name in names})
@@ -71,7 +72,14 @@ class TestEveryKind:
         assert getattr(errors, kind.__name__) is kind
 
     def test_says_whether_a_retry_helps(self, kind: type[RemoteTaskError]) -> None:
-        helps = {"TransportError", "RateLimitedError", "ServerError", "InvalidResponseError"}
+        helps = {
+            "InvalidResponseError",
+            "LinkExpiredError",
+            "RateLimitedError",
+            "ServerError",
+            "TransferIncompleteError",
+            "TransportError",
+        }
 
         assert kind.retry_helps is (kind.__name__ in helps)
 

@@ -32,10 +32,10 @@ EXPECTED = {"report": ("completed", "celebrate_report"), "prices": ("failed", "a
 def connections(server: SandboxServer) -> dict[str, str]:
     """Return Airflow connections, by id, to the two services that a sandbox emulates."""
     settings = server.sandbox.settings
+    manus = {"conn_type": "manus", "host": server.manus_url, "password": settings.manus_key}
     return {
-        "manus_default": json.dumps(
-            {"conn_type": "manus", "host": server.manus_url, "password": settings.manus_key}
-        ),
+        "manus_default": json.dumps(manus),
+        "manus_v2": json.dumps({**manus, "extra": {"api_version": "v2"}}),
         "qstash_default": json.dumps(
             {"conn_type": "qstash", "host": server.qstash_url, "password": settings.qstash_token}
         ),

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import mimetypes
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -48,6 +47,14 @@ _MOST_FAILURES_TOLD = 5
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
+class _Log(Protocol):
+    """What the standard library's loggers and those of Airflow's tasks have in common."""
+
+    def info(self, text: str, /, *args: Any) -> Any: ...
+
+    def warning(self, text: str, /, *args: Any, exc_info: Any = ...) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file as a service lists it.
@@ -69,7 +76,7 @@ def save_files(
     *,
     owner: str,
     max_bytes_per_file: int,
-    log: logging.Logger,
+    log: _Log,
     overwrite: bool = False,
     refresh: Callable[[], Iterable[RemoteFile]] | None = None,
     policy: TransferPolicy = _POLICY,
@@ -92,7 +99,7 @@ def save_files(
         raise ValueError(f"the folder for the files is {target!r}: did a template come out empty?")
     if not files:
         return []
-    folder = ObjectStoragePath(target)
+    folder = _path(target)
     if folder.is_file():
         raise TransferError(f"{folder} is a file. Give a folder for the files.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +153,7 @@ def open_source(
     :raises FileNotFoundError: there is no such file; a retry helps if another task makes it.
     :raises ValueError: it is a folder, empty, too large or of a refused kind.
     """
-    found = ObjectStoragePath(path)
+    found = _path(path)
     if not str(path).strip() or found.is_dir():
         raise ValueError(f"{str(path)!r} is a folder or nothing at all; name a single file")
     if not found.exists():
@@ -160,6 +167,11 @@ def open_source(
     if size > max_bytes:
         raise ValueError(f"{path} has {size} bytes; the service takes at most {max_bytes}")
     return FileSource(found, name, size, _content_type(name))
+
+
+def _path(given: str | ObjectStoragePath) -> Any:
+    # A path is not made again from a path: that would lose its storage options.
+    return given if isinstance(given, ObjectStoragePath) else ObjectStoragePath(given)
 
 
 def _content_type(name: str) -> str:
@@ -179,7 +191,7 @@ class _Saving:
     max_bytes: int
     overwrite: bool
     policy: TransferPolicy
-    log: logging.Logger
+    log: _Log
 
     def save_all(self, files: Sequence[RemoteFile]) -> list[dict[str, Any]]:
         saved: list[dict[str, Any]] = []
@@ -315,7 +327,7 @@ def _numbered(files: Iterable[RemoteFile]) -> list[tuple[tuple[str, int], Remote
 class _Record:
     """What was saved into a folder for one owner, kept in a hidden file there."""
 
-    def __init__(self, folder: Any, owner: str, log: logging.Logger) -> None:
+    def __init__(self, folder: Any, owner: str, log: _Log) -> None:
         self._folder = folder
         self._log = log
         self._path = folder / f".remote-tasks-{hashlib.sha256(owner.encode()).hexdigest()[:16]}.json"
@@ -333,7 +345,7 @@ class _Record:
 
     def note(self, local: str, entry: dict[str, Any]) -> None:
         self._files[local] = entry
-        text = json.dumps({"owner": self._owner, "files": self._files}, ensure_ascii=False, indent=1)
+        text = json.dumps({"owner": self._owner, "files": self._files}, indent=1)
         with _part(self._folder, self._log) as part:
             with part.fs.open(part.path, "wb") as file:
                 file.write(text.encode())
@@ -356,7 +368,7 @@ def _manifest(final: Any, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _part(folder: Any, log: logging.Logger) -> Iterator[Any]:
+def _part(folder: Any, log: _Log) -> Iterator[Any]:
     """Give the path for a file that is still being written; what is left there in the end is removed.
 
     It is a new one each time: an attempt that Airflow gave up may still be writing its own.

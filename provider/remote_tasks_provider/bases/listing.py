@@ -77,7 +77,8 @@ class RemoteListOperator(BaseOperator):
                     count, first_id, last_id = count + 1, first_id or item_id, item_id
         except BaseException:
             with suppress(OSError):
-                path.unlink()
+                # Not `unlink`, which takes the brackets of a name for a pattern on some stores.
+                path.fs.rm_file(path.path)
             raise
         self.log.info("Wrote %d items to %s.", count, path)
         return {"count": count, "first_id": first_id, "last_id": last_id, "path": str(path)}

@@ -187,8 +187,7 @@ class WaitsForTasks(BaseOperator):
         """
         if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT:
             error = WaitTimeoutError(
-                "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running? "
-                "The remote side was left as it is and may still be running."
+                "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running?"
             )
             raise self.gave_up(context, error, next_kwargs or {}) from error
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)

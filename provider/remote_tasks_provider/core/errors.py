@@ -262,7 +262,26 @@ class TaskNeedsInputError(RemoteTaskError):
 
 
 class WaitTimeoutError(RemoteTaskError):
-    """The deadline passed before the remote task ended. The task itself may still be running."""
+    """The deadline passed before the remote task ended.
+
+    :param aftermath: what became of the remote task.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        aftermath: str = "The remote side was left as it is and may still be running.",
+    ) -> None:
+        super().__init__(message)
+        self.aftermath = aftermath
+
+    def facts(self) -> dict[str, Any]:
+        """Return the keyword arguments that make this error again."""
+        return {"message": self.message, "aftermath": self.aftermath}
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.aftermath}".rstrip()
 
 
 class BudgetExceededError(RemoteTaskError):

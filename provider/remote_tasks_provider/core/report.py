@@ -169,6 +169,5 @@ class WaitReport:
             if record is None or not TaskState(record["state"]).is_terminal
         ]
         return (
-            f"Gave up after {self.waited:.0f} s ({self.timed_out}) waiting for {self._sentence(unfinished)}. "
-            "The remote side was left as it is and may still be running."
+            f"Gave up after {self.waited:.0f} s ({self.timed_out}) waiting for {self._sentence(unfinished)}."
         )

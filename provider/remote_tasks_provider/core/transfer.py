@@ -38,7 +38,7 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.messages import Replay
 from remote_tasks_provider.core.retry import RetryPolicy
-from remote_tasks_provider.core.transport import requests_sent, system_reason
+from remote_tasks_provider.core.transport import plain_session, requests_sent, system_reason
 
 if TYPE_CHECKING:
     import requests
@@ -265,10 +265,7 @@ def _ask(
     """Send one request by a session of its own, which knows no cookie and no key."""
     import requests
 
-    session = stack.enter_context(requests.Session())
-    session.auth = _no_auth
-    # Even when told not to follow, requests would read a redirect's body whole, and stumble over its target.
-    session.get_redirect_target = _nowhere  # type: ignore[method-assign]
+    session = stack.enter_context(plain_session())
     session.headers["User-Agent"] = (
         f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} requests/{requests.__version__}"
     )
@@ -287,16 +284,6 @@ def _ask(
     except requests.RequestException as error:
         lost = _lost(error, link, policy)
     raise lost
-
-
-def _no_auth(request: Any) -> Any:
-    """Add nothing, as a requests auth: so that requests does not look for credentials in ``.netrc``."""
-    return request
-
-
-def _nowhere(resp: Any) -> str | None:  # noqa: ARG001 - requests calls it so
-    """Tell a session of requests that an answer redirects nowhere."""
-    return None
 
 
 def _chunks(answer: requests.Response, link: _Link, policy: TransferPolicy) -> Iterator[bytes]:

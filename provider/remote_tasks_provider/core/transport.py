@@ -26,6 +26,7 @@ __all__ = [
     "HttpxTransport",
     "RequestsTransport",
     "Transport",
+    "plain_session",
     "requests_sent",
     "system_reason",
 ]
@@ -63,9 +64,8 @@ class RequestsTransport:
 
         self._failure = requests.RequestException
         self._endpoint = endpoint
-        self._session = requests.Session()
+        self._session = plain_session()
         self._session.headers.update(_headers(endpoint, f"requests/{requests.__version__}"))
-        self._session.auth = _keep_headers
         self._timeout = (endpoint.extras.connect_timeout, endpoint.extras.read_timeout)
 
     def send(self, request: Request) -> Response:
@@ -162,9 +162,26 @@ def _headers(endpoint: Endpoint, library: str) -> dict[str, str]:
     }
 
 
+def plain_session() -> requests.Session:
+    """Return a session that looks for no credentials in ``.netrc`` and sees no redirect.
+
+    Even when told not to follow, requests would read a redirect's body whole, and stumble over its target.
+    """
+    import requests
+
+    session = requests.Session()
+    session.auth = _keep_headers
+    session.get_redirect_target = _no_target  # type: ignore[method-assign]
+    return session
+
+
 def _keep_headers(request: Any) -> Any:
-    """Do nothing, as a requests auth: so that requests does not look for credentials in ``.netrc``."""
+    """Do nothing, as a requests auth."""
     return request
+
+
+def _no_target(resp: Any) -> str | None:  # noqa: ARG001 - requests calls it so
+    return None
 
 
 def requests_sent(error: requests.RequestException) -> bool | None:

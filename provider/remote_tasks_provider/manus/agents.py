@@ -328,9 +328,10 @@ def _prompt(request: ManagedAgentRequest) -> str:
 def _words(content: Any) -> str:
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
     texts = [one.get("text") for one in parts if isinstance(one, Mapping) and one.get("type") == "text"]
-    if len(texts) != len(parts) or not all(isinstance(text, str) for text in texts):
+    words = [text for text in texts if isinstance(text, str)]
+    if len(words) != len(parts):
         raise ValueError("messages can hold text only; give files in vendor_options['files']")
-    return "\n".join(texts)
+    return "\n".join(words)
 
 
 def _said(task: ManusTask) -> int:

@@ -136,6 +136,22 @@ def create_task(order: TaskOrder) -> Call[ManusTaskRef]:
 
     :raises ValueError: for what API v1 does not know.
     """
+    body = _order(order) | {
+        "hideInTaskList": order.hide_in_task_list,
+        "createShareableLink": _is_shared(order.share_visibility),
+    }
+    return _post_task(body)
+
+
+def continue_task(remote_task_id: str, order: TaskOrder) -> Call[ManusTaskRef]:
+    """``POST /v1/tasks`` with the id of a task: says something more to it.
+
+    :raises ValueError: for what API v1 does not know.
+    """
+    return _post_task(_order(order) | {"taskId": inputs.object_id(remote_task_id, "remote_task_id")})
+
+
+def _order(order: TaskOrder) -> dict[str, Any]:
     unknown = {
         "title": order.title,
         "structured_output_schema": order.structured_output_schema,
@@ -146,19 +162,6 @@ def create_task(order: TaskOrder) -> Call[ManusTaskRef]:
     for name, value in unknown.items():
         if value:
             raise ValueError(f"{name} needs API v2: set the connection's api_version to v2, or leave it away")
-    body = _order(order) | {
-        "hideInTaskList": order.hide_in_task_list,
-        "createShareableLink": _is_shared(order.share_visibility),
-    }
-    return _post_task(body)
-
-
-def continue_task(remote_task_id: str, order: TaskOrder) -> Call[ManusTaskRef]:
-    """``POST /v1/tasks`` with the id of a task: says something more to it."""
-    return _post_task(_order(order) | {"taskId": inputs.object_id(remote_task_id, "remote_task_id")})
-
-
-def _order(order: TaskOrder) -> dict[str, Any]:
     return {
         "prompt": order.prompt,
         "agentProfile": order.agent_profile,
@@ -171,8 +174,12 @@ def _order(order: TaskOrder) -> dict[str, Any]:
 
 
 def _attachment(file: Mapping[str, str]) -> dict[str, str]:
-    names = {"file_id": "file_id", "file_url": "url", "mime_type": "mimeType", "filename": "filename"}
-    return {names[name]: value for name, value in file.items()}
+    if "filename" not in file:
+        raise ValueError("a file needs its filename with API v1: {'file_id': …, 'filename': …}")
+    names = {"file_id": "file_id", "file_url": "url", "file_data": "fileData", "filename": "filename"}
+    # Only a link may have a type there; Manus knows that of an uploaded file.
+    names |= {"mime_type": "mimeType"} if "file_url" in file else {}
+    return {names[name]: value for name, value in file.items() if name in names}
 
 
 def _post_task(body: Mapping[str, Any]) -> Call[ManusTaskRef]:

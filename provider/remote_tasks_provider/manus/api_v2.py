@@ -27,8 +27,9 @@ from remote_tasks_provider.core.reading import (
 from remote_tasks_provider.manus.filters import TaskFilter
 from remote_tasks_provider.manus.models import ManusTaskSummary
 from remote_tasks_provider.manus.models_v2 import ManusEvent, ManusTaskV2
-from remote_tasks_provider.manus.orders import TaskOrder
+from remote_tasks_provider.manus.orders import TaskOrder, check_files
 from remote_tasks_provider.manus.results import ManusTaskRef
+from remote_tasks_provider.manus.schemas import check_schema
 
 __all__ = [
     "available_credits",
@@ -55,13 +56,19 @@ MAX_PAGE_SIZE = 100
 _MAX_MESSAGES = 200
 
 # The words of https://open.manus.ai/docs/v2/introduction and the HTTP status that each deserves, should one
-# come with a good status.
+# come with a good status. The last ones are not documented: they are what other services of this kind call
+# trouble of their own, after which a request may have been carried out all the same.
 _STATUS_OF = {
     "invalid_argument": 400,
     "unauthenticated": 401,
     "permission_denied": 403,
     "not_found": 404,
     "rate_limited": 429,
+    "resource_exhausted": 429,
+    "internal": 500,
+    "unknown": 500,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
 }
 
 
@@ -70,10 +77,14 @@ class _Fault(RemoteModel):
 
 
 class _Answer(RemoteModel):
-    """What every answer has."""
+    """What every answer has.
+
+    :param code: of an error that came without the envelope, as those of OAuth do.
+    """
 
     ok: LenientBool = None
     error: Annotated[_Fault | None, OrNone()] = None
+    code: LenientStr = None
 
 
 class _TaskAnswer(_Answer):
@@ -113,7 +124,7 @@ class _Credits(RemoteModel):
 
 
 class _CreditsAnswer(_Answer):
-    data: _Credits
+    data: Annotated[_Credits | None, OrNone()] = None
 
 
 class _Read(Generic[T]):
@@ -134,8 +145,8 @@ class _Read(Generic[T]):
         return answer
 
     def _refuse(self, answer: Any) -> None:
-        if answer.ok is False:
-            code = answer.error.code if answer.error else None
+        if answer.ok is False or (answer.ok is None and answer.code in _STATUS_OF):
+            code = answer.error.code if answer.error else answer.code
             raise Refused(_STATUS_OF.get(code or "", 400))
 
 
@@ -223,7 +234,7 @@ def _list_tasks(wanted: TaskFilter, cursor: str | None, *, skipping: bool) -> Ca
         )
 
     # Where most of a page is filtered out, small pages would mean many calls.
-    filters = wanted.status or wanted.query or wanted.created_before is not None
+    filters = wanted.status or wanted.query or wanted.created_before is not None or skipping
     size = MAX_PAGE_SIZE if filters else min(wanted.page_size, MAX_PAGE_SIZE)
     query = [("limit", str(size)), ("order", wanted.order)]
     if wanted.project_id is not None:
@@ -336,11 +347,14 @@ def send_message(
     structured_output_schema: Mapping[str, Any] | None = None,
 ) -> Call[str]:
     """``POST /v2/task.sendMessage``: answers a question, or goes on with a task that has ended."""
+    schema = structured_output_schema
     body = {
         "task_id": _task_id(remote_task_id),
-        "message": {"content": _content(content, files)},
+        "message": {"content": _content(content, check_files(files))},
         "agent_profile": agent_profile,
-        "structured_output_schema": structured_output_schema,
+        "structured_output_schema": (
+            None if schema is None else check_schema(schema, "structured_output_schema")
+        ),
     }
     return _post("task.sendMessage", body, "a task id", lambda answer: _created(answer).id, Replay.UNSAFE)
 
@@ -426,9 +440,14 @@ def delete_file(file_id: str) -> Call[None]:
 
 def available_credits() -> Call[int | None]:
     """``GET /v2/usage.availableCredits``: the credits that can be spent."""
-    return _get(
-        "usage.availableCredits", (), "credits", lambda answer: _read_credits(answer).data.total_credits
-    )
+
+    def read(response: Response) -> int | None:
+        answer = _read_credits(response)
+        if answer.data is None and answer.ok is None:
+            raise ValueError("neither 'data' nor 'ok' is there")
+        return answer.data.total_credits if answer.data else None
+
+    return _get("usage.availableCredits", (), "credits", read)
 
 
 def probe() -> Call[Any]:

@@ -155,13 +155,15 @@ class ManusHook(RemoteTaskHook):
         :param structured: whether a structured value was asked for, and has to be there.
         :param output_grace: seconds to wait for output at most; 0 reads once.
         """
-        api, give_up_at = self.api, time.monotonic() + output_grace
+        api, give_up_at, told = self.api, time.monotonic() + output_grace, False
         while True:
             task, result = api.get_result(remote_task_id)
             left = give_up_at - time.monotonic()
             if left <= 0 or _has_all(task, result, structured):
                 return _without_value(result) if structured else result
-            self.log.info("Manus task %s has ended; its output may still come.", task.id)
+            if not told:
+                self.log.info("Manus task %s has ended; its output may still be on its way.", task.id)
+                told = True
             time.sleep(min(_BETWEEN_READS, left))
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:

@@ -18,8 +18,8 @@ MANIFEST = Manifest(
     fields={
         "api_version": FormField(
             "API version",
-            "Which Manus API to talk to. Default v1. Manus recommends v2, and much of ManusTaskOperator needs "
-            "it.",
+            "Which Manus API to talk to. Default v1. Manus recommends v2, and much of ManusTaskOperator "
+            "needs it.",
             {"type": ["string", "null"], "enum": ["v1", "v2"]},
         ),
         "auth": FormField(

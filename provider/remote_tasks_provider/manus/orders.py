@@ -12,7 +12,7 @@ from typing import Any
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.manus.schemas import check_schema
 
-__all__ = ["DEFAULT_PROFILE", "TaskOrder", "check_prompt", "task_order"]
+__all__ = ["DEFAULT_PROFILE", "TaskOrder", "check_files", "check_prompt", "task_order"]
 
 DEFAULT_PROFILE = "manus-1.6"
 """Always sent: one client saw tasks that never appeared when none was."""
@@ -21,6 +21,8 @@ DEFAULT_PROFILE = "manus-1.6"
 _MOST_TOKENS = 5000
 _MOST_REFERENCES = 20
 _VISIBILITIES = ("private", "team", "public")
+_FILE_SOURCES = ("file_id", "file_url", "file_data")
+_FILE_FACTS = ("filename", "mime_type")
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -80,6 +82,7 @@ def task_order(
 
     :param prompt: what the agent shall do; fewer than about 5,000 tokens.
     :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite``, ``manus-1.6-max``.
+    :param files: see :func:`check_files`.
     :param task_references: ids of at most 20 earlier tasks that the agent may look at.
     :raises ValueError: naming the parameter, before anything is paid.
     """
@@ -91,7 +94,7 @@ def task_order(
     visibility = share_visibility
     return TaskOrder(
         prompt=check_prompt(prompt, "prompt"),
-        files=tuple(files),
+        files=check_files(files),
         agent_profile=inputs.object_id(agent_profile or DEFAULT_PROFILE, "agent_profile"),
         project_id=inputs.object_id(project_id, "project_id") if project_id else None,
         connectors=tuple(inputs.object_ids(connectors or (), "connectors")),
@@ -109,6 +112,26 @@ def task_order(
         hide_in_task_list=bool(hide_in_task_list),
         share_visibility=inputs.choice(visibility, "share_visibility", _VISIBILITIES) if visibility else None,
     )
+
+
+def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:
+    """Return ``files`` if each is ``{"file_id": …}``, ``{"file_url": …}`` or ``{"file_data": …}``.
+
+    Beside that may be its ``filename`` and ``mime_type``; data is a ``data:`` URI of at most 20 MB.
+
+    :raises ValueError: naming the file and the fault.
+    """
+    found = tuple(files)
+    for index, file in enumerate(found):
+        where = f"files[{index}]"
+        if not isinstance(file, Mapping) or len(file.keys() & set(_FILE_SOURCES)) != 1:
+            raise ValueError(f"{where} must be a dict with one of {', '.join(_FILE_SOURCES)}")
+        for name, value in file.items():
+            if name not in (*_FILE_SOURCES, *_FILE_FACTS):
+                raise ValueError(f"{where}: {name!r} is not known, only {', '.join(_FILE_FACTS)} are")
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(f"{where}: {name} is {value!r}; it must be a text that is not empty")
+    return found
 
 
 def check_prompt(prompt: Any, name: str) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
-from remote_tasks_provider.manus.models_v2 import ManusEvent, latest_turn
+from remote_tasks_provider.manus.models_v2 import MANUS_V2_STATES, ManusEvent, StatusUpdate, latest_turn
 
 __all__ = ["ManusFile", "ManusQuestion", "ManusResult", "ManusTaskRef", "result_v1", "result_v2"]
 
 # Answered by a message; everything else that the agent waits for is answered by an input of its own schema.
 # https://open.manus.ai/docs/v2/task-lifecycle
 _ASKED_IN_WORDS = frozenset({"messageAskUser", "cascadeAskUser"})
+_NOT_WAITING = frozenset({TaskState.RUNNING, TaskState.COMPLETED, TaskState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def result_v1(task: ManusTask) -> ManusResult:
     for message in task.output:
         turn = [] if message.role == "user" else [*turn, message]
     parts = [part for message in turn for part in message.content]
-    text = "\n".join(part.text for part in turn[-1].content if part.text) if turn else None
+    texts = ["\n".join(part.text for part in message.content if part.text) for message in turn]
+    text = next((one for one in reversed(texts) if one), None)
     files = [
         ManusFile(part.file_name or "", part.file_url, part.mime_type) for part in parts if part.file_url
     ]
@@ -133,8 +135,10 @@ def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
     """Return what a v2 task's events, oldest first, tell."""
     turn = latest_turn(events)
     said = [event.assistant_message for event in turn if event.assistant_message]
-    results = [one for one in said if one.delivery_kind == "result"]
-    words = results or [one for one in said if one.delivery_kind != "progress"] or said
+    # The last message may bring nothing but files.
+    words = [one for one in said if one.content]
+    results = [one for one in words if one.delivery_kind == "result"]
+    words = results or [one for one in words if one.delivery_kind != "progress"] or words
     files = [
         ManusFile(one.filename or "", one.url, one.content_type)
         for message in said
@@ -184,7 +188,11 @@ def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
     if not turn:
         return None
     updates = [event.status_update for event in turn if event.status_update]
-    detail = next((one.status_detail for one in reversed(updates) if one.status_detail), None)
+    latest = updates[-1] if updates else StatusUpdate()
+    detail = latest.status_detail
+    if detail is None and MANUS_V2_STATES.read(latest.agent_status) in _NOT_WAITING:
+        # An action that was confirmed meanwhile must not be put to anybody again.
+        return None
     said = [event.assistant_message for event in turn if event.assistant_message]
     last = said[-1] if said else None
     wanted = last.question_expectation if last else None

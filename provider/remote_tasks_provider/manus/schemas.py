@@ -1,8 +1,8 @@
 """Which JSON schemas Manus takes for structured output, checked before a task is paid for.
 
 The documented subset (https://open.manus.ai/docs/v2/structured-output): the root is an object; every object
-names all its properties as required and allows no others; nothing is nested more than five deep; and only the
-keywords below are known.
+names all its properties as required and allows no others; objects and arrays are nested no more than five
+deep; and only the keywords below are known.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ _TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", 
 _KEYWORDS = frozenset(
     {
         "type", "properties", "required", "additionalProperties", "items", "enum", "description", "anyOf",
-        "$ref", "$defs", "title",
+        "$ref", "$defs",
     }
 )  # fmt: skip
 _MOST_LEVELS = 5
+_DEFINITIONS = "#/$defs/"
 
 
 def check_schema(schema: Any, name: str) -> dict[str, Any]:
-    """Return ``schema`` if Manus would take it.
+    """Return ``schema``, without the titles that Manus does not know and pydantic writes, if it is taken.
 
     :param name: the parameter, for the message.
     :raises ValueError: naming the place and the fault.
@@ -32,9 +33,25 @@ def check_schema(schema: Any, name: str) -> dict[str, Any]:
         raise ValueError(f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict")  # noqa: TRY004
     if schema.get("type") != "object":
         raise ValueError(f"{name}: the root must have type 'object', so that the result is a JSON object")
-    for place, fault in _faults(schema, "", 1, frozenset(_definitions(schema))):
+    untitled: dict[str, Any] = _untitled(schema)
+    for place, fault in _faults(untitled, "", 1, frozenset(_definitions(untitled))):
         raise ValueError(f"{name}: {place or 'the root'}: {fault}")
-    return dict(schema)
+    return untitled
+
+
+def _untitled(node: Any) -> Any:
+    """Return the schema ``node`` without titles; a property that is called so stays."""
+    if not isinstance(node, Mapping):
+        return node
+    found: dict[str, Any] = {}
+    for keyword, value in node.items():
+        if keyword in ("properties", "$defs") and isinstance(value, Mapping):
+            found[keyword] = {name: _untitled(inner) for name, inner in value.items()}
+        elif keyword == "anyOf" and isinstance(value, list):
+            found[keyword] = [_untitled(inner) for inner in value]
+        elif keyword != "title":
+            found[keyword] = _untitled(value) if keyword == "items" else value
+    return found
 
 
 def _definitions(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -60,12 +77,12 @@ def _faults(node: Any, place: str, level: int, known: frozenset[str]) -> Iterato
 
 def _own_faults(node: Mapping[str, Any], place: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
     reference = node.get("$ref")
-    if reference is not None and str(reference).removeprefix("#/$defs/") not in known:
+    if reference is not None and reference not in {f"{_DEFINITIONS}{name}" for name in known}:
         yield place, f"$ref {reference!r} leads to nothing under $defs"
     types = node.get("type", [])
     types = types if isinstance(types, list) else [types]
     for word in types:
-        if word not in _TYPES:
+        if not isinstance(word, str) or word not in _TYPES:
             yield place, f"unknown type {word!r}"
     if not types and not node.keys() & {"$ref", "anyOf", "enum"}:
         yield place, "has neither type nor anyOf, enum or $ref"
@@ -97,9 +114,18 @@ def _inner(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any, int]
         if isinstance(inner, Mapping):
             dot = ".$defs." if keyword == "$defs" else "."
             for name, schema in inner.items():
-                yield f"{place}{dot}{name}", schema, 1 if keyword == "properties" else 0
+                yield f"{place}{dot}{name}", schema, _holds_more(schema) if keyword == "properties" else 0
     if "items" in node:
-        yield f"{place}[]", node["items"], 1
+        yield f"{place}[]", node["items"], _holds_more(node["items"])
     choices = node.get("anyOf", [])
     for index, schema in enumerate(choices if isinstance(choices, list) else [choices]):
         yield f"{place}.anyOf[{index}]", schema, 0
+
+
+def _holds_more(node: Any) -> int:
+    """Return how much deeper ``node`` is than what it is in: nothing, if it is a text or a number."""
+    if not isinstance(node, Mapping):
+        return 1
+    types = node.get("type", [])
+    types = types if isinstance(types, list) else [types]
+    return int("object" in types or "array" in types or bool(node.keys() & {"anyOf", "$ref"}))

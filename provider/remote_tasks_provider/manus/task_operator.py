@@ -107,6 +107,8 @@ class ManusTaskOperator(AnswersQuestions):
     :param cancel_on_kill: stop the task when a user marks this one failed or successful. API v2; with v1 it
         goes on and the log says where.
     :param cancel_on_timeout: stop the task when the operator gives up waiting. API v2.
+    :param output_grace: seconds to wait, on a worker, for the output of a task that has just ended; it can
+        lag behind.
     :param result_path: a file to write the whole result to, as JSON, any URL that ``ObjectStoragePath``
         knows; XCom then holds the path instead of ``text`` and ``structured``. Templated.
     :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``reattach`` (take its
@@ -167,6 +169,7 @@ class ManusTaskOperator(AnswersQuestions):
         max_credits: int | None = None,
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
+        output_grace: float = 30.0,
         result_path: str | ObjectStoragePath | None = None,
         on_stale_state: OnStaleState = "fail",
         on_orphaned_intent: OnOrphanedIntent = "search",
@@ -204,6 +207,7 @@ class ManusTaskOperator(AnswersQuestions):
         self.max_credits = max_credits
         self.cancel_on_kill = cancel_on_kill
         self.cancel_on_timeout = cancel_on_timeout
+        self.output_grace = output_grace
         self.result_path = result_path
         self.on_stale_state = inputs.choice(on_stale_state, "on_stale_state", ("fail", "restart", "reattach"))
         self.on_orphaned_intent = inputs.choice(
@@ -365,27 +369,31 @@ class ManusTaskOperator(AnswersQuestions):
         self.carried = {"remote_task_id": task_id, "rounds": 0, **self.carried}
         state = TaskState(record["state"]) if record else TaskState.UNKNOWN
         credits = (record or {}).get("credit_usage")
-        if credits is not None:
-            context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
+        if self.max_credits is not None and (credits or 0) > int(self.max_credits) and not state.is_terminal:
+            self._push_credits(context, credits)
+            raise self._over_budget(context, task_id, credits)
         if state is TaskState.WAITING and self.on_waiting != "wait" and not report.timed_out:
             return self.on_question(context, task_id)
-        if self.max_credits is not None and (credits or 0) > int(self.max_credits) and not state.is_terminal:
-            raise self._over_budget(context, task_id, credits)
         error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting="return")
         if error is not None:
+            self._push_credits(context, credits)
             raise self._ended_badly(context, error, report)
         return self._collect(context, task_id, record or {})
 
+    def _push_credits(self, context: Context, credits: int | None) -> None:
+        if credits is not None:
+            context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
+
     def _collect(self, context: Context, task_id: str, record: Mapping[str, Any]) -> Any:
+        wants_value = self.structured_output_schema is not None
         try:
-            result = self.hook.get_result(task_id, structured=self.structured_output_schema is not None)
+            result = self.hook.get_result(task_id, structured=wants_value, output_grace=self.output_grace)
         except RemoteTaskError as error:
             # A retry goes on with the task that has ended, and fetches its result.
             raise after_call(error) from error
         finally:
             self.hook.close()
-        if result.credit_usage is not None and result.credit_usage != record.get("credit_usage"):
-            context["ti"].xcom_push(key=CREDITS_KEY, value=result.credit_usage)
+        self._push_credits(context, result.credit_usage)
         if self.raise_on_failure and result.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.what} {task_id}: {result.error} ({result.url})")
             raise self.after_wait(failure, None) from failure
@@ -405,8 +413,7 @@ class ManusTaskOperator(AnswersQuestions):
     def _ended_badly(self, context: Context, error: RemoteTaskError, report: WaitReport) -> BaseException:
         if isinstance(error, WaitTimeoutError):
             final = report.timed_out == "timeout"
-            error.message = f"{error.message} {self._after_giving_up(context, final=final)}"
-            error.args = (error.message,)
+            error = WaitTimeoutError(error.message, aftermath=self._after_giving_up(context, final=final))
         return self.after_wait(error, report.timed_out)
 
     def gave_up(
@@ -415,9 +422,9 @@ class ManusTaskOperator(AnswersQuestions):
         """Stop the task when Airflow's timeout of the deferral ended the wait, and no triggerer was there."""
         ti: Any = context["ti"]
         self._remote_id = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
-        final = self._which_timeout() == "timeout"
-        text = f"{error.message} {self._after_giving_up(context, final=final)}"
-        return self.after_wait(WaitTimeoutError(text), self._which_timeout())
+        timed_out = self._which_timeout()
+        aftermath = self._after_giving_up(context, final=timed_out == "timeout")
+        return self.after_wait(WaitTimeoutError(error.message, aftermath=aftermath), timed_out)
 
     def _after_giving_up(self, context: Context, *, final: bool) -> str:
         """Stop the task if nobody will wait for it any more; return what became of it.

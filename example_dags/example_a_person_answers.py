@@ -1,0 +1,46 @@
+"""The agent asks, a person answers in Airflow, and the agent goes on.
+
+When the agent stops at a question, it appears under *Required Actions* in Airflow's UI, with the agent's text
+and options. Meanwhile neither a worker nor, on Airflow 3.3, a triggerer is used. The answer is sent to the
+agent, and the wait goes on; the agent may ask again.
+
+Needs: Airflow 3.1.3 or newer; the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# On Airflow 3 alone: from airflow.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from remote_tasks_provider.manus.operators import ManusTaskOperator
+
+with DAG(
+    dag_id="example_a_person_answers",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["example", "manus"],
+    params={"wish": Param("Plan a day trip from Bern. Ask me where to.", type="string")},
+) as dag:
+    # [START a_person_answers]
+    plan = ManusTaskOperator(
+        task_id="plan",
+        manus_conn_id="manus_v2",
+        prompt="{{ params.wish }}",
+        interactive_mode=True,
+        on_waiting="human",
+        response_timeout=24 * 60 * 60,
+        # Without a person: this one type of action, with this input, and no other.
+        auto_confirm={"apiHighCreditNotice": {"action": "accept"}},
+        deferrable=True,
+        poll_interval=5,
+    )
+    # [END a_person_answers]
+
+    @task
+    def show(result: dict[str, Any]) -> None:
+        print(result["text"])
+
+    show(plan.output)

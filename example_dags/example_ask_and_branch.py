@@ -1,0 +1,52 @@
+"""Ask the Manus agent for something, wait without a worker, and branch on what came of it.
+
+The task is started once, however often Airflow retries, and stopped when it costs more than ``max_credits``.
+
+Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# On Airflow 3 alone: from airflow.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from remote_tasks_provider.manus.operators import ManusTaskOperator
+
+with DAG(
+    dag_id="example_ask_and_branch",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["example", "manus"],
+    params={"topic": Param("the weather on Mars", type="string")},
+) as dag:
+    # [START ask_and_branch]
+    ask = ManusTaskOperator(
+        task_id="ask",
+        manus_conn_id="manus_v2",
+        prompt="Summarise what is known about {{ params.topic }} in 100 words.",
+        deferrable=True,
+        poll_interval=5,
+        timeout=2 * 60 * 60,
+        max_credits=500,
+        raise_on_failure=False,
+        retries=2,
+    )
+
+    @task.branch
+    def decide(result: dict[str, Any]) -> str:
+        return "publish" if result["state"] == "completed" else "explain"
+
+    # [END ask_and_branch]
+
+    @task
+    def publish(result: dict[str, Any]) -> None:
+        print(f"{result['text']}\n({result['credit_usage']} credits, {result['url']})")
+
+    @task
+    def explain(result: dict[str, Any]) -> None:
+        print(f"{result['title']} {result['state']}: {result['error']}")
+
+    decide(ask.output) >> [publish(ask.output), explain(ask.output)]

@@ -1,0 +1,49 @@
+"""A value of a known shape from the agent, straight into the next task.
+
+The schema is checked before anything is paid. When no such value can be made, the task fails with the reason:
+an empty stand-in is never passed on.
+
+Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# On Airflow 3 alone: from airflow.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+with DAG(
+    dag_id="example_structured_output",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["example", "manus"],
+    params={"country": Param("France", type="string")},
+) as dag:
+    # [START structured]
+    @task.manus(
+        manus_conn_id="manus_v2",
+        deferrable=True,
+        poll_interval=5,
+        structured_output_schema={
+            "type": "object",
+            "properties": {
+                "capital": {"type": "string"},
+                "inhabitants": {"type": ["integer", "null"], "description": "of the city itself"},
+            },
+            "required": ["capital", "inhabitants"],
+            "additionalProperties": False,
+        },
+    )
+    def capital(params: dict[str, Any]) -> str:
+        return f"What is the capital of {params['country']}, and how many people live there?"
+
+    @task
+    def use(answer: dict[str, Any]) -> str:
+        found = answer["structured"]
+        return f"{found['capital']}: {found['inhabitants'] or 'an unknown number of'} inhabitants"
+
+    # [END structured]
+
+    use(capital())

@@ -1,0 +1,612 @@
+"""Files from links into a folder and back, on a file system that renames and on a store that copies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from fsspec.implementations.memory import MemoryFileSystem
+
+from remote_tasks_provider.bases import files as module
+from remote_tasks_provider.bases.files import RemoteFile, open_source, save_files
+from remote_tasks_provider.core.errors import (
+    LinkExpiredError,
+    RemoteTaskError,
+    ServerError,
+    TransferError,
+    TransferIncompleteError,
+)
+from remote_tasks_provider.core.retry import RetryPolicy
+from remote_tasks_provider.core.transfer import TransferPolicy
+from tests.core.raw_server import Handler, RawServer, answer
+
+KEY = "Signature=top-secret"
+ONCE = TransferPolicy(2.0, 0.5, RetryPolicy(max_attempts=1), sleep=lambda seconds: None)
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """Serves files by path; a query of ``expired`` is refused as expired."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes | Handler] = {}
+        self.server = RawServer(self._handle)
+
+    def _handle(self, connection: socket.socket) -> None:
+        path, _, query = self.server.requests[-1].split(b" ")[1].decode().partition("?")
+        found = self.files.get(path, answer(404, b""))
+        if query == "expired":
+            found = answer(403, b"")
+        (answer(200, found, content_type="text/plain") if isinstance(found, bytes) else found)(connection)
+
+    def add(self, name: str, content: bytes | Handler, path: str = "", **facts: Any) -> RemoteFile:
+        path = path or f"/{len(self.files)}/file"
+        self.files[path] = content
+        return RemoteFile(name, f"{self.server.url}{path}?{facts.pop('query', KEY)}", **facts)
+
+    @property
+    def asked(self) -> list[str]:
+        return [request.split(b" ")[1].decode().partition("?")[0] for request in self.server.requests]
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    host = Host()
+    with host.server:
+        yield host
+
+
+@pytest.fixture(params=["file", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A folder that does not exist yet."""
+    if request.param == "file":
+        return ObjectStoragePath(f"file://{tmp_path}/out/deep")
+    store = import_module(f"{ObjectStoragePath.__module__.rpartition('.')[0]}.store")
+    store.attach("memory", fs=MemoryFileSystem())
+    return ObjectStoragePath(f"memory://bucket/{uuid.uuid4().hex}/deep")
+
+
+def _save(files: list[RemoteFile], folder: Any, **facts: Any) -> list[dict[str, Any]]:
+    named = {"owner": "Example t1", "max_bytes_per_file": 1 << 20, "policy": ONCE, "log": log} | facts
+    return save_files(files, folder, **named)
+
+
+def _fails(kind: type[RemoteTaskError], *args: Any, **facts: Any) -> RemoteTaskError:
+    with pytest.raises(kind) as caught:
+        _save(*args, **facts)
+    assert type(caught.value) is kind
+    assert KEY not in str(caught.value)
+    return caught.value
+
+
+def _in(folder: Any) -> dict[str, bytes]:
+    """What a reader of the folder meets, the record aside."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not path.name.startswith(".remote-tasks-")
+    }
+
+
+def _record(folder: Any) -> Any:
+    (record,) = [path for path in folder.iterdir() if path.name.startswith(".remote-tasks-")]
+    return record
+
+
+def _put(path: Any, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.fs.open(path.path, "wb") as file:
+        file.write(content)
+
+
+def _broken(connection: socket.socket) -> None:
+    answer(200, b"half", content_length="8")(connection)
+
+
+class TestSaving:
+    def test_files_are_saved_and_described_in_order(self, host: Host, folder: Any) -> None:
+        files = [host.add("b.txt", b"bbb"), host.add("a.csv", b"", content_type="text/csv")]
+
+        manifest = _save(files, folder)
+
+        assert manifest == [
+            {
+                "name": "b.txt",
+                "path": str(folder / "b.txt"),
+                "size": 3,
+                "content_type": "text/plain",
+                "sha256": hashlib.sha256(b"bbb").hexdigest(),
+            },
+            {
+                "name": "a.csv",
+                "path": str(folder / "a.csv"),
+                "size": 0,
+                "content_type": "text/csv",
+                "sha256": hashlib.sha256(b"").hexdigest(),
+            },
+        ]
+        assert _in(folder) == {"b.txt": b"bbb", "a.csv": b""}
+
+    def test_a_path_of_the_manifest_leads_to_the_file(self, host: Host, folder: Any) -> None:
+        names = ["a b#c?.txt", "100%20.txt", "re [1]*.txt", "a@b;c=d&e+f.txt", 'ü\'s "x".txt', "#"]
+        manifest = _save([host.add(name, name.encode()) for name in names], folder)
+
+        assert [entry["name"] for entry in manifest] == names
+        assert [ObjectStoragePath(entry["path"]).read_bytes().decode() for entry in manifest] == names
+
+    def test_names_from_outside_stay_inside_and_apart(self, host: Host, folder: Any) -> None:
+        names = ["../../escape", "a.txt", "A.txt", "", ".hidden"]
+        _save([host.add(name, name.encode()) for name in names], str(folder))
+
+        assert _in(folder) == {
+            "escape": b"../../escape",
+            "a.txt": b"a.txt",
+            "A (2).txt": b"A.txt",
+            "file-4.bin": b"",
+            "_hidden": b".hidden",
+        }
+
+    def test_a_name_that_is_no_text_is_remembered_too(self, host: Host, folder: Any) -> None:
+        files = [host.add("half \ud800 a character", b"a"), host.add("ü.txt", b"b")]
+
+        assert _save(files, folder) == _save(files, folder)
+        assert _in(folder) == {"half  a character": b"a", "ü.txt": b"b"}
+        assert len(host.asked) == 2
+
+    def test_neither_manifest_nor_record_nor_repr_holds_a_link(self, host: Host, folder: Any) -> None:
+        file = host.add("a.txt", b"a")
+        manifest = _save([file], folder)
+
+        for text in (json.dumps(manifest), _record(folder).read_text(), repr(file)):
+            assert KEY not in text
+            assert host.server.url not in text
+
+    def test_no_files_are_no_folder(self, folder: Any) -> None:
+        assert _save([], folder) == []
+        assert not folder.exists()
+
+    def test_lineage_is_told_of_the_file_and_of_no_temporary_one(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+
+        class Collector:
+            def add_output_asset(self, context: Any, uri: str) -> None:
+                told.append(uri)
+
+        monkeypatch.setattr(module, "get_hook_lineage_collector", Collector)
+        _save([host.add("a.txt", b"a")], folder)
+
+        assert told == [str(folder / "a.txt")]
+
+    def test_a_size_that_was_announced_otherwise_is_told_but_believed_to_the_bytes(
+        self, host: Host, folder: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        manifest = _save([host.add("a.txt", b"abc", size=5)], folder)
+
+        assert manifest[0]["size"] == 3
+        assert "'a.txt' has 3 bytes; 5 were announced." in caplog.messages
+
+    @pytest.mark.parametrize("target", ["", "  "])
+    def test_a_folder_that_came_out_empty_is_refused(self, target: str) -> None:
+        with pytest.raises(ValueError, match="did a template come out empty"):
+            _save([], target)
+
+    def test_a_file_is_no_folder(self, host: Host, folder: Any) -> None:
+        _put(folder, b"a file")
+
+        assert "is a file" in str(_fails(TransferError, [host.add("a.txt", b"a")], folder))
+
+
+class TestFailures:
+    def test_a_failed_file_leaves_nothing_and_costs_no_other(self, host: Host, folder: Any) -> None:
+        files = [host.add("a.txt", b"a"), host.add("bad.txt", _broken), host.add("c.txt", b"c")]
+
+        error = _fails(TransferIncompleteError, files, folder)
+
+        assert _in(folder) == {"a.txt": b"a", "c.txt": b"c"}
+        assert str(error).startswith(f"1 of 3 files were not saved to {folder}: bad.txt (download from ")
+        assert str(error).endswith("). The other 2 are in place.")
+        assert error.retry_helps
+
+    def test_a_repetition_fetches_only_what_is_missing(self, host: Host, folder: Any) -> None:
+        files = [host.add("a.txt", b"a"), host.add("bad.txt", _broken), host.add("c.txt", b"c")]
+        _fails(TransferIncompleteError, files, folder)
+        before = len(host.asked)
+        host.add("bad.txt", b"good now", path="/1/file")
+
+        manifest = _save(files, folder)
+
+        assert host.asked[before:] == ["/1/file"]
+        assert [(entry["name"], entry["size"]) for entry in manifest] == [
+            ("a.txt", 1),
+            ("bad.txt", 8),
+            ("c.txt", 1),
+        ]
+        assert manifest == _save(files, folder)
+        assert len(_in(folder)) == 3
+
+    def test_a_retry_is_not_asked_for_where_it_cannot_help(self, host: Host, folder: Any) -> None:
+        files = [host.add("big.bin", b"x" * 11), host.add("gone.txt", answer(404, b"")), host.add("c", b"c")]
+
+        error = _fails(TransferError, files, folder, max_bytes_per_file=10)
+
+        assert not error.retry_helps
+        assert "big.bin (" in str(error)
+        assert "gone.txt (" in str(error)
+        assert _in(folder) == {"c": b"c"}
+
+    def test_many_failures_are_told_in_few_words(self, host: Host, folder: Any) -> None:
+        error = _fails(TransferError, [host.add(f"{n}.txt", answer(404, b"")) for n in range(7)], folder)
+
+        assert "4.txt (" in str(error)
+        assert "5.txt" not in str(error)
+        assert str(error).endswith("; and 2 more, see the log.")
+
+    def test_a_storage_that_fails_is_told_in_its_words(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(part: Any, final: Any) -> None:
+            raise PermissionError("the bucket is read-only")
+
+        monkeypatch.setattr(module, "_move", fail)
+        error = _fails(TransferIncompleteError, [host.add("a.txt", b"a")], folder)
+
+        assert "a.txt (PermissionError: the bucket is read-only)" in str(error)
+        assert _in(folder) == {}
+
+    def test_a_move_that_lost_bytes_is_noticed(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        move = module._move
+
+        def lossy(part: Any, final: Any) -> None:
+            if final.name == "a.txt":
+                _put(part, b"ab")
+            move(part, final)
+
+        monkeypatch.setattr(module, "_move", lossy)
+        error = _fails(TransferIncompleteError, [host.add("a.txt", b"abc")], folder)
+
+        assert "has 2 bytes of 3 after the move" in str(error)
+
+    def test_a_temporary_file_that_cannot_be_removed_is_only_told(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(path: Any) -> None:
+            raise PermissionError("no deletes here")
+
+        monkeypatch.setattr(module, "_move", lambda part, final: part.fs.cp_file(part.path, final.path))
+        monkeypatch.setattr(module, "_remove", fail)
+
+        assert _save([host.add("a.txt", b"a")], folder)[0]["size"] == 1
+        assert [line for line in caplog.messages if line.endswith(".part could not be removed.")]
+
+    def test_being_killed_leaves_no_temporary_file(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def killed(url: str, open_writer: Callable[[], Any], **rest: Any) -> None:
+            with open_writer() as writer:
+                writer.write(b"half")
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "download", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _save([host.add("a.txt", b"a")], folder)
+
+        assert _in(folder) == {}
+
+    @pytest.mark.parametrize("before", [True, False])
+    def test_being_killed_at_the_move_is_recovered_from(
+        self, before: bool, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        move = module._move
+        files = [host.add("a.txt", b"a")]
+
+        def killed(part: Any, final: Any) -> None:
+            if not before or final.name != "a.txt":
+                move(part, final)
+            if final.name == "a.txt":
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_move", killed)
+            with pytest.raises(KeyboardInterrupt):
+                _save(files, folder)
+        manifest = _save(files, folder)
+
+        assert _in(folder) == {"a.txt": b"a"}
+        assert manifest[0]["sha256"] == hashlib.sha256(b"a").hexdigest()
+        assert len(host.asked) == (2 if before else 1)
+
+    def test_so_is_being_killed_at_the_move_of_a_renewed_file(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        move = module._move
+        _save([host.add("a.txt", b"old version")], folder)
+        renewed = [host.add("a.txt", b"new")]
+
+        def killed(part: Any, final: Any) -> None:
+            if final.name == "a.txt":
+                raise KeyboardInterrupt
+            move(part, final)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_move", killed)
+            with pytest.raises(KeyboardInterrupt):
+                _save(renewed, folder)
+        _save(renewed, folder)
+
+        assert _in(folder) == {"a.txt": b"new"}
+
+
+class TestExistingFiles:
+    def test_a_file_of_somebody_else_is_not_touched(self, host: Host, folder: Any) -> None:
+        _put(folder / "a.txt", b"theirs")
+        files = [host.add("a.txt", b"ours"), host.add("b.txt", b"b")]
+
+        error = _fails(TransferError, files, folder)
+
+        assert f"{folder / 'a.txt'} exists and was not saved for this remote task" in str(error)
+        assert "overwrite=True" in str(error)
+        assert _in(folder) == {"a.txt": b"theirs", "b.txt": b"b"}
+        assert host.asked == ["/1/file"]
+
+    def test_it_is_replaced_if_asked_for(self, host: Host, folder: Any) -> None:
+        _put(folder / "a.txt", b"theirs")
+
+        _save([host.add("a.txt", b"ours")], folder, overwrite=True)
+
+        assert _in(folder) == {"a.txt": b"ours"}
+
+    def test_another_owners_file_is_not_taken_for_ours_though_all_looks_alike(
+        self, host: Host, folder: Any
+    ) -> None:
+        files = [host.add("report.csv", b"1,2")]
+        _save(files, folder, owner="Example t1")
+
+        _fails(TransferError, files, folder, owner="Example t2")
+
+        _save([host.add("report.csv", b"3,4")], folder, owner="Example t2", overwrite=True)
+        assert _in(folder) == {"report.csv": b"3,4"}
+
+    def test_a_file_that_was_changed_since_is_not_touched(self, host: Host, folder: Any) -> None:
+        files = [host.add("a.txt", b"ours")]
+        _save(files, folder)
+        _put(folder / "a.txt", b"edited by hand")
+
+        assert "or was changed since" in str(_fails(TransferError, files, folder))
+        assert _in(folder) == {"a.txt": b"edited by hand"}
+
+    def test_a_file_that_the_service_has_renewed_is_fetched_again(self, host: Host, folder: Any) -> None:
+        _save([host.add("a.txt", b"old version")], folder)
+
+        manifest = _save([host.add("a.txt", b"new")], folder)
+
+        assert _in(folder) == {"a.txt": b"new"}
+        assert manifest[0]["size"] == 3
+
+    def test_another_announced_size_is_another_file(self, host: Host, folder: Any) -> None:
+        _save([host.add("a.txt", b"old", path="/same", size=3)], folder)
+
+        _save([host.add("a.txt", b"newer", path="/same", size=5)], folder)
+
+        assert _in(folder) == {"a.txt": b"newer"}
+
+    def test_a_fresh_link_to_the_same_file_is_the_same_file(self, host: Host, folder: Any) -> None:
+        _save([host.add("a.txt", b"a", path="/same", query="one")], folder)
+        _save([host.add("a.txt", b"a", path="/same", query="two")], folder)
+
+        assert host.asked == ["/same"]
+
+    def test_a_repetition_with_overwrite_still_resumes(self, host: Host, folder: Any) -> None:
+        files = [host.add("a.txt", b"a")]
+        _save(files, folder, overwrite=True)
+        _save(files, folder, overwrite=True)
+
+        assert len(host.asked) == 1
+
+    def test_a_file_that_appears_meanwhile_is_not_overwritten(self, host: Host, folder: Any) -> None:
+        def serve(connection: socket.socket) -> None:
+            _put(folder / "a.txt", b"theirs")
+            answer(200, b"ours")(connection)
+
+        _fails(TransferError, [host.add("a.txt", serve)], folder)
+
+        assert _in(folder) == {"a.txt": b"theirs"}
+
+    @pytest.mark.parametrize("overwrite", [True, False])
+    def test_a_folder_of_that_name_is_never_replaced(self, overwrite: bool, host: Host, folder: Any) -> None:
+        _put(folder / "a.txt" / "inner", b"x")
+
+        _fails(TransferError, [host.add("a.txt", b"a")], folder, overwrite=overwrite)
+
+        assert (folder / "a.txt" / "inner").read_bytes() == b"x"
+
+    def test_names_and_folders_are_never_read_as_patterns(self, host: Host, folder: Any) -> None:
+        inside = folder / "[xy]"
+        _put(inside / "a.txt", b"keep me")
+        _put(folder / "x" / "a.txt", b"me too")
+        _put(inside / "[ab].txt", b"old")
+
+        _save([host.add("[ab].txt", b"new")], inside, overwrite=True)
+
+        assert _in(inside) == {"a.txt": b"keep me", "[ab].txt": b"new"}
+        assert _in(folder / "x") == {"a.txt": b"me too"}
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"files": []}', '{"files": {"a.txt": {"size": 1}}}'])
+    def test_a_record_that_cannot_be_read_proves_nothing(self, text: str, host: Host, folder: Any) -> None:
+        files = [host.add("a.txt", b"a")]
+        _save(files, folder)
+        _put(_record(folder), text.encode())
+
+        _fails(TransferError, files, folder)
+        _save(files, folder, overwrite=True)
+        _save(files, folder)
+
+        assert len(host.asked) == 2
+
+
+class TestExpiredLinks:
+    def test_fresh_links_are_fetched_once_for_all(self, host: Host, folder: Any) -> None:
+        fresh = [host.add("a.txt", b"a"), host.add("b.txt", b"b"), host.add("new.txt", b"n")]
+        stale = [RemoteFile(file.name, file.url.replace(KEY, "expired")) for file in fresh[:2]]
+        calls: list[int] = []
+
+        def refresh() -> list[RemoteFile]:
+            calls.append(1)
+            return fresh
+
+        manifest = _save(stale, folder, refresh=refresh)
+
+        assert calls == [1]
+        assert [entry["name"] for entry in manifest] == ["a.txt", "b.txt"]
+        assert _in(folder) == {"a.txt": b"a", "b.txt": b"b"}
+        assert host.asked == ["/0/file", "/0/file", "/1/file"]
+
+    def test_files_of_one_name_are_not_mixed_up(self, host: Host, folder: Any) -> None:
+        fresh = [host.add("a.txt", b"first"), host.add("a.txt", b"second")]
+        stale = [RemoteFile(file.name, file.url.replace(KEY, "expired")) for file in fresh]
+
+        _save(stale, folder, refresh=lambda: fresh)
+
+        assert _in(folder) == {"a.txt": b"first", "a (2).txt": b"second"}
+
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_without_a_fresh_link_the_file_is_told_as_expired(
+        self, listed: bool, host: Host, folder: Any
+    ) -> None:
+        stale = host.add("a.txt", b"a", query="expired")
+
+        error = _fails(
+            TransferIncompleteError, [stale], folder, refresh=(lambda: [stale]) if listed else lambda: []
+        )
+
+        assert "the link has expired" in str(error)
+        assert len(host.asked) == 1
+
+    def test_nobody_to_ask_is_an_expired_link(self, host: Host, folder: Any) -> None:
+        error = _fails(TransferIncompleteError, [host.add("a.txt", b"a", query="expired")], folder)
+
+        assert "the link has expired" in str(error)
+
+    def test_a_host_that_refuses_fresh_links_is_not_asked_on_and_on(self, host: Host, folder: Any) -> None:
+        files = [host.add(f"{n}.txt", answer(403, b"")) for n in range(3)]
+        calls: list[int] = []
+
+        def refresh() -> list[RemoteFile]:
+            calls.append(1)
+            return [RemoteFile(file.name, f"{file.url}&again={len(calls)}") for file in files]
+
+        _fails(TransferIncompleteError, files, folder, refresh=refresh)
+
+        assert calls == [1]
+        assert len(host.asked) == 4
+
+    def test_a_service_that_gives_no_fresh_links_costs_only_the_expired(
+        self, host: Host, folder: Any
+    ) -> None:
+        expired = [host.add(f"{n}.txt", b"x", query="expired") for n in range(2)]
+        calls: list[int] = []
+
+        def refresh() -> list[RemoteFile]:
+            calls.append(1)
+            raise ServerError("down", status_code=503)
+
+        error = _fails(TransferIncompleteError, [*expired, host.add("c.txt", b"c")], folder, refresh=refresh)
+
+        assert calls == [1]
+        assert "0.txt (HTTP 503: down)" in str(error)
+        assert _in(folder) == {"c.txt": b"c"}
+
+
+class TestSource:
+    def test_a_file_is_described(self, folder: Any) -> None:
+        _put(folder / "data [1].csv", b"a,b")
+
+        found = open_source(folder / "data [1].csv")
+
+        assert (found.name, found.size, found.content_type) == ("data [1].csv", 3, "text/csv")
+        assert open_source(str(folder / "data [1].csv")) == found
+        with found.open() as reader:
+            assert reader.read(100) == b"a,b"
+
+    @pytest.mark.parametrize(
+        ("name", "content_type"),
+        [
+            ("a.pdf", "application/pdf"),
+            ("a.csv.gz", "application/gzip"),
+            ("a.tar.Z", "application/octet-stream"),
+            ("notes", "application/octet-stream"),
+        ],
+    )
+    def test_its_type_is_that_of_its_name(self, name: str, content_type: str, folder: Any) -> None:
+        _put(folder / name, b"x")
+
+        assert open_source(folder / name).content_type == content_type
+
+    def test_it_is_sent_to_a_link_as_it_is(self, host: Host, folder: Any) -> None:
+        _put(folder / "a.csv", b"a,b")
+        link = host.add("", answer(200, b"")).url
+
+        done = open_source(folder / "a.csv").upload_to(link, ONCE)
+
+        assert host.server.requests[0].endswith(b"\r\n\r\na,b")
+        headers = dict(host.server.header_lines())
+        assert (headers["content-type"], headers["content-length"]) == ("text/csv", "3")
+        assert done.size == 3
+
+    def test_an_expired_link_is_told(self, host: Host, folder: Any) -> None:
+        _put(folder / "a.csv", b"a,b")
+
+        with pytest.raises(LinkExpiredError):
+            open_source(folder / "a.csv").upload_to(host.add("", b"", query="expired").url, ONCE)
+
+    def test_a_missing_file_is_told(self, folder: Any) -> None:
+        with pytest.raises(FileNotFoundError, match=r"no\.csv does not exist"):
+            open_source(folder / "no.csv")
+
+    def test_a_folder_is_refused(self, folder: Any) -> None:
+        _put(folder / "a.csv", b"x")
+
+        with pytest.raises(ValueError, match="name a single file"):
+            open_source(folder)
+
+    @pytest.mark.parametrize("path", ["", " "])
+    def test_a_path_that_came_out_empty_is_refused(self, path: str) -> None:
+        with pytest.raises(ValueError, match="name a single file"):
+            open_source(path)
+
+    def test_an_empty_file_is_refused(self, folder: Any) -> None:
+        _put(folder / "a.csv", b"")
+
+        with pytest.raises(ValueError, match="is empty"):
+            open_source(folder / "a.csv")
+
+    def test_a_file_over_the_limit_is_refused(self, folder: Any) -> None:
+        _put(folder / "a.csv", b"abcd")
+
+        assert open_source(folder / "a.csv", max_bytes=4).size == 4
+        with pytest.raises(ValueError, match="has 4 bytes; the service takes at most 3"):
+            open_source(folder / "a.csv", max_bytes=3)
+
+    @pytest.mark.parametrize("name", ["run.exe", "RUN.EXE", "run.exe.", "x.sh"])
+    def test_a_kind_that_the_service_refuses_is_refused(self, name: str, folder: Any) -> None:
+        _put(folder / name, b"x")
+
+        with pytest.raises(ValueError, match=r"the service takes no \.(exe|sh) files"):
+            open_source(folder / name, refused_extensions=(".exe", ".sh"))
+
+    def test_a_name_that_only_looks_alike_is_not(self, folder: Any) -> None:
+        _put(folder / "not-an-exe", b"x")
+
+        assert open_source(folder / "not-an-exe", refused_extensions=(".exe",)).size == 1
