@@ -30,6 +30,31 @@ class Client:
         return self.call("GET", path, params=params)
 
 
+class ManusV2(Client):
+    """A client of Manus v2, which asks with GET and tells with POST."""
+
+    def ask(self, operation: str, **params: Any) -> requests.Response:
+        return self.get(f"/v2/{operation}", **params)
+
+    def tell(self, operation: str, **body: Any) -> requests.Response:
+        return self.call("POST", f"/v2/{operation}", json=body)
+
+    def create(self, content: Any = "Count", **body: Any) -> str:
+        answer = self.tell("task.create", message={"content": content}, **body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["task_id"]
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        return self.ask("task.detail", task_id=task_id).json()["task"]
+
+    def events(self, task_id: str, **params: Any) -> list[dict[str, Any]]:
+        """Return the events, oldest first."""
+        return self.ask("task.listMessages", task_id=task_id, order="asc", **params).json()["messages"]
+
+    def types(self, task_id: str, **params: Any) -> list[str]:
+        return [event["type"] for event in self.events(task_id, **params)]
+
+
 @pytest.fixture(scope="session")
 def running_server() -> Iterator[SandboxServer]:
     with SandboxServer(sandbox=Sandbox(clock=ManualClock())) as server:
@@ -51,6 +76,13 @@ def sandbox(server: SandboxServer) -> Sandbox:
 @pytest.fixture
 def manus(server: SandboxServer) -> Iterator[Client]:
     client = Client(server.manus_url, {"API_KEY": "sk-sandbox"})
+    with client.session:
+        yield client
+
+
+@pytest.fixture
+def manus_v2(server: SandboxServer) -> Iterator[ManusV2]:
+    client = ManusV2(server.manus_url, {"x-manus-api-key": "sk-sandbox"})
     with client.session:
         yield client
 

@@ -192,11 +192,52 @@ class TestClockAndSettings:
             {"rate_limits": {"manus.list": -1}},
             {"qstash_string_fields": ["url"]},
             {"file_url_seconds": 0},
+            {"manus_oauth_scopes": ["everything"]},
+            {"manus_credits": -1},
+            {"manus_user_stop_on_stop": "yes"},
         ],
         ids=str,
     )
     def test_settings_that_make_no_sense_are_refused(self, anyone, changes):
         assert post(anyone, "/settings", changes).status_code == 400
+
+
+class TestManusAccount:
+    def test_what_created_tasks_do_can_be_planned(self, anyone, manus_v2):
+        answer = post(
+            anyone, "/manus/plans", [{"script": ["failed"]}, {"default": True, "script": ["waiting"]}]
+        )
+        assert (answer.status_code, answer.json()) == (201, {"planned": 2})
+        assert [manus_v2.task(manus_v2.create())["status"] for _ in range(3)] == [
+            "error",
+            "waiting",
+            "waiting",
+        ]
+
+    @pytest.mark.parametrize("body", [{"colour": "red"}, {"script": []}, {"waiting": 5}], ids=str)
+    def test_a_plan_that_makes_no_sense_is_refused(self, anyone, body):
+        assert post(anyone, "/manus/plans", body).status_code == 400
+
+    def test_what_was_created_and_answered_can_be_asked_for(self, sandbox, anyone, manus_v2):
+        sandbox.manus.plan(task_id="a/b", script=["waiting"])
+        manus_v2.create("Count")
+        manus_v2.tell("task.sendMessage", task_id="a/b", message={"content": "Monday"})
+        (created,) = anyone.get("/_sandbox/manus/created").json()["created"]
+        assert created == {
+            "id": "a/b",
+            "version": "v2",
+            "body": {"message": {"content": "Count"}},
+            "at": START,
+        }
+        (answer,) = anyone.get("/_sandbox/manus/answers/a/b").json()["answers"]
+        assert (answer["kind"], answer["text"]) == ("message", "Monday")
+        assert anyone.get("/_sandbox/manus/answers/nobody").status_code == 404
+
+    def test_a_task_can_be_stopped_as_by_its_owner(self, sandbox, anyone, manus_v2):
+        sandbox.manus.add_task("a/b")
+        assert post(anyone, "/manus/stop/a/b", {}).json() == {"stopped": "a/b"}
+        assert "user_stop" in manus_v2.types("a/b")
+        assert post(anyone, "/manus/stop/nobody", {}).status_code == 404
 
 
 class TestRequests:
@@ -216,6 +257,12 @@ class TestRequests:
         assert (second["path"], second["status"]) == ("/qstash/v1/tasks/***", 404)
         assert second["headers"]["authorization"] == "Bearer ***"
         assert second["headers"]["x-note"] == "see ***"
+
+    def test_an_oauth_token_is_a_secret_too(self, sandbox, anyone):
+        headers = {"Authorization": "Bearer oauth-sandbox", "X-Note": "see oauth-sandbox"}
+        anyone.call("GET", "/manus/v2/task.list?note=oauth-sandbox", headers=headers)
+        assert sandbox.requests[-1].status == 200
+        assert "oauth-sandbox" not in str(sandbox.requests)
 
     def test_a_wrong_key_is_a_secret_too(self, sandbox, manus):
         manus.call("GET", "/v1/tasks", headers={"API_KEY": "sk-real", "Authorization": "sk-real"})

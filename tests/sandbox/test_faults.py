@@ -23,7 +23,7 @@ class TestMatching:
         sandbox.faults.add("status", path="/manus/v1/tasks/*", method="GET", status=503)
         assert manus.get("/v1/tasks").status_code == 200
         assert manus.get("/v1/tasks/x").status_code == 503
-        assert manus.call("DELETE", "/v1/tasks/x").status_code == 501
+        assert manus.call("DELETE", "/v1/tasks/x").status_code == 404
         assert qstash.get("/v2/logs").status_code == 200
 
     def test_a_task_id_limits_it_to_that_task(self, sandbox, manus):
@@ -31,6 +31,17 @@ class TestMatching:
         assert manus.get("/v1/tasks/bad").status_code == 500
         assert manus.get("/v1/tasks/good").status_code == 404
         assert manus.get("/v1/tasks").status_code == 200
+
+    def test_a_task_is_also_known_by_a_parameter_or_the_body(self, sandbox, manus, manus_v2):
+        for task_id in ("bad", "good"):
+            sandbox.manus.add_task(task_id)
+        sandbox.faults.add("status", task_id="bad", status=500)
+        for task_id, status in (("bad", 500), ("good", 200)):
+            assert manus_v2.ask("task.detail", task_id=task_id).status_code == status
+            assert manus_v2.tell("task.stop", task_id=task_id).status_code == status
+            body = {"prompt": "x", "agentProfile": "manus-1.6", "taskId": task_id}
+            assert manus.call("POST", "/v1/tasks", json=body).status_code == status
+        assert manus_v2.call("POST", "/v2/task.stop", data=b"{").status_code == 400
 
     def test_the_first_that_matches_wins_and_the_next_is_not_used_up(self, sandbox, manus):
         sandbox.faults.add("status", times=1, status=500)
@@ -286,6 +297,13 @@ class TestOmit:
         assert [task["taskId"] for task in listed] == ["shown"]
         assert manus.get("/v1/tasks/left_out").status_code == 200
         assert qstash.get("/v1/tasks/left_out").status_code == 200
+
+    def test_v2_lists_do_too(self, sandbox, manus_v2):
+        sandbox.manus.add_task("one")
+        sandbox.faults.add("hide", task_id="one", reads=1)
+        assert manus_v2.ask("task.list").json()["data"] == []
+        assert manus_v2.ask("task.detail", task_id="one").status_code == 404
+        assert manus_v2.ask("task.detail", task_id="one").status_code == 200
 
 
 class TestLag:

@@ -97,8 +97,8 @@ class TestSingleTask:
             sandbox.manus.add_task("one")
 
     def test_there_are_no_other_operations(self, manus):
-        assert manus.get("/v1/projects").status_code == 404
-        answer = manus.call("DELETE", "/v1/tasks/one")
+        assert manus.get("/v1/webhooks").status_code == 404
+        answer = manus.call("PATCH", "/v1/tasks/one")
         assert (answer.status_code, answer.json()["code"]) == (501, 12)
 
 

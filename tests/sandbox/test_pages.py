@@ -58,6 +58,21 @@ class TestOverview:
         anyone.get(f"/manus/app/{task_id}")
         assert sandbox.manus.get(task_id).reads == 0
 
+    def test_shows_what_was_created_through_the_api_and_what_it_asks(self, sandbox, anyone, manus_v2):
+        sandbox.manus.add_task("by-hand")
+        sandbox.manus.plan(script=["waiting"], waiting="gmailSendAction")
+        manus_v2.create()
+        page = anyone.get("/").text
+        assert page.count("created through v2") == 1
+        assert "asks: gmailSendAction" in page
+
+    def test_an_error_is_the_end_to_manus_and_an_attempt_to_qstash(self, sandbox, anyone):
+        sandbox.manus.add_task(script=["error"])
+        sandbox.qstash.add_task(script=["error"])
+        page = anyone.get("/").text
+        assert page.count('<span class="chip bad">error</span>') == 1
+        assert page.count('<span class="chip wait">error</span>') == 1
+
 
 class TestTaskPage:
     def test_is_where_the_task_url_leads(self, sandbox, anyone, manus):
@@ -72,6 +87,24 @@ class TestTaskPage:
     def test_shows_why_a_task_failed(self, sandbox, anyone):
         task_id = sandbox.manus.add_task(script=["failed"], error="No login")
         assert "No login" in anyone.get(f"/manus/app/{task_id}").text
+
+    def test_shows_how_to_answer_a_question(self, sandbox, anyone):
+        task_id = sandbox.manus.add_task(script=["waiting"], question="Which day?")
+        page = anyone.get(f"/manus/app/{task_id}").text
+        for text in ("Which day?", "Waits for messageAskUser", "/manus/v2/task.sendMessage", task_id):
+            assert text in page
+        assert 'http-equiv="refresh"' in page
+
+    def test_shows_how_to_confirm_an_action_and_what_was_received(self, sandbox, anyone, manus_v2):
+        ask = {"type": "videoGenerate", "event_id": "evt_9", "unconfirmed": 1}
+        task_id = sandbox.manus.add_task(script=["waiting"], waiting=ask)
+        body = {"task_id": task_id, "event_id": "evt_9", "input": {"choice": "premium"}}
+        manus_v2.tell("task.confirmAction", **body)
+        manus_v2.tell("task.sendMessage", task_id=task_id, message={"content": EVIL})
+        page = anyone.get(f"/manus/app/{task_id}").text
+        for text in ("Waits for videoGenerate", "evt_9", "/manus/v2/task.confirmAction", "not used"):
+            assert text in page
+        assert "<script" not in page.lower()
 
     def test_escapes_the_conversation(self, sandbox, anyone):
         files = [{"name": EVIL}]

@@ -56,6 +56,43 @@ class TestTimeline:
             None,
         )
 
+    def test_a_word_that_holds_may_last_for_ever_before_others(self):
+        script = [("running", 5), ("waiting", None), ("running", 3), ("stopped", None)]
+        timeline = Timeline(script, now=100.0, holds=frozenset({"waiting"}))
+        assert (timeline.word(9999.0), timeline.next_change(9999.0)) == ("waiting", None)
+        timeline.go_on(["unused"], 9999.0)
+        assert (timeline.word(9999.0), timeline.word(10001.0), timeline.word(10002.0)) == (
+            "running",
+            "running",
+            "stopped",
+        )
+
+    def test_going_on_begins_the_next_step_before_its_time(self):
+        timeline = Timeline([("waiting", 50), ("running", 5), ("stopped", None)], now=100.0)
+        timeline.go_on(["unused"], 110.0)
+        assert (timeline.word(110.0), timeline.next_change(110.0)) == ("running", 115.0)
+
+    def test_going_on_without_a_next_step_takes_the_default(self):
+        timeline = Timeline(["waiting"], now=100.0)
+        timeline.go_on([("running", 2), "stopped"], 110.0)
+        assert (timeline.word(110.0), timeline.next_change(110.0)) == ("running", 112.0)
+
+    def test_going_on_by_reads_takes_the_next_word(self):
+        timeline = Timeline(["waiting", "running", "stopped"], now=100.0, advance_after_reads=2)
+        timeline.go_on(["unused"], 100.0)
+        assert (timeline.word(100.0), timeline.next_word(100.0), timeline.reads_left()) == (
+            "running",
+            "stopped",
+            2,
+        )
+
+    def test_a_new_script_forgets_what_was_held_back(self):
+        holds = frozenset({"waiting"})
+        timeline = Timeline([("waiting", None), ("failed", None)], now=100.0, holds=holds)
+        timeline.run([("waiting", None)], 101.0)
+        timeline.go_on(["stopped"], 102.0)
+        assert timeline.word(102.0) == "stopped"
+
 
 class TestClock:
     def test_a_wall_clock_can_be_advanced_and_set_right_again(self):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -79,6 +80,25 @@ class TestInProcess:
 
         answer = asyncio.run(ask())
         assert answer.json()["metadata"]["task_url"] == "http://sandbox/manus/app/one"
+
+
+class TestBodies:
+    def test_a_client_that_leaves_in_the_middle_of_one_changes_nothing(self, server, sandbox, manus):
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        head = (
+            "POST /manus/v1/tasks HTTP/1.1\r\nHost: x\r\nAPI_KEY: sk-sandbox\r\nContent-Length: 99\r\n\r\n{"
+        )
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(head.encode())
+            assert manus.get("/v1/tasks").status_code == 200
+        assert manus.get("/v1/tasks").json() == {"object": "list"}
+        assert [record.method for record in sandbox.requests] == ["GET", "GET"]
+
+    def test_a_long_one_arrives_whole_after_a_hang(self, sandbox, manus):
+        sandbox.faults.add("hang", seconds=0.05)
+        body = {"prompt": "x" * 1_000_000, "agentProfile": "manus-1.6"}
+        assert manus.call("POST", "/v1/tasks", json=body).status_code == 200
+        assert sandbox.manus.created[0].body == body
 
 
 class TestLoad:

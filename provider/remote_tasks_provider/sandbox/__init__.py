@@ -1,4 +1,4 @@
-"""A local server that emulates the Manus v1 and QStash v1 APIs, to test DAGs without a key.
+"""A local server that emulates the APIs of Manus and QStash, to test DAGs without a key.
 
 The sandbox is an independent witness: it is written from the vendors' documents alone, so it imports neither
 Airflow nor any other part of this package, and nothing else in the package may import it. A mistake in the

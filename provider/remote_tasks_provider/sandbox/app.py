@@ -77,7 +77,7 @@ class SandboxApp:
         # /manus/app/... are pages for a person, not part of the API.
         is_api = path.startswith(("/manus/", "/qstash/")) and not path.startswith("/manus/app/")
         if scope["type"] == "http" and is_api:
-            await self._serve_api(Call.from_scope(scope), receive, send)
+            await self._serve_api(scope, receive, send)
         elif scope["type"] == "http" and not _may_control(scope):
             refusal = PlainTextResponse(
                 "Only pages and clients of this machine may use the control plane.\n", 403
@@ -92,9 +92,13 @@ class SandboxApp:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
 
-    async def _serve_api(self, call: Call, receive: Receive, send: Send) -> None:
-        sandbox = self._sandbox
-        secrets = (sandbox.settings.manus_key, sandbox.settings.qstash_token)
+    async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read_body(receive)
+        if body is None:
+            return
+        call = Call.from_scope(scope, body)
+        sandbox, settings = self._sandbox, self._sandbox.settings
+        secrets = (settings.manus_key, settings.manus_oauth_token, settings.qstash_token)
         record = sandbox.journal.open(call, at=sandbox.clock.now(), secrets=secrets)
         plan = sandbox.faults.plan(call)
         record.fault = plan.label
@@ -153,6 +157,18 @@ def _may_control(scope: Scope) -> bool:
     return is_loopback(host) and (origin is None or is_loopback(urlsplit(origin).hostname or ""))
 
 
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body, or ``None`` when the client left before it was complete."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -181,8 +197,10 @@ def _fault_answer(fault: Fault, call: Call) -> Answer:
     body: Any = options["body"]
     status: int = options["status"]
     if body is None:
-        error = manus_error if call.vendor == "manus" else qstash_error
-        return error(status, f"sandbox fault {fault.id}", headers)
+        message = f"sandbox fault {fault.id}"
+        if call.vendor == "manus":
+            return manus_error(call, status, message, headers)
+        return qstash_error(status, message, headers)
     if isinstance(body, str):
         return Answer(status, body.encode(), content_type="text/plain; charset=utf-8", headers=headers)
     return json_answer(body, status, headers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -52,6 +53,7 @@ def control_app(sandbox: Sandbox) -> Starlette:
         Route("/clock", _guarded(control.clock), methods=["GET", "POST"]),
         Route("/settings", _guarded(control.settings), methods=["GET", "POST"]),
         *tasks,
+        *_manus_routes(sandbox.manus),
     ]
 
     async def overview(request: Request) -> Response:
@@ -165,6 +167,34 @@ def _task_routes(sandbox: Sandbox, vendor: str, store: ManusTasks | QStashTasks)
     return [
         Route(f"/{vendor}/tasks", _guarded(create), methods=["POST"]),
         Route(f"/{vendor}/tasks/{{task_id:path}}", _guarded(one), methods=["GET", "PATCH", "POST", "DELETE"]),
+    ]
+
+
+def _manus_routes(account: ManusTasks) -> list[Route]:
+    """Return the routes for what only Manus has: tasks that clients create, ask for answers, and stop."""
+
+    async def plans(request: Request) -> Response:
+        items = await _json_objects(request)
+        for item in items:
+            account.plan(**item)
+        return JSONResponse({"planned": len(items)}, 201)
+
+    async def created(_: Request) -> Response:
+        return JSONResponse({"created": [asdict(one) for one in account.created]})
+
+    async def answers(request: Request) -> Response:
+        received = account.answers(request.path_params["task_id"])
+        return JSONResponse({"answers": [asdict(one) for one in received]})
+
+    async def stop(request: Request) -> Response:
+        account.stop_as_user(request.path_params["task_id"])
+        return JSONResponse({"stopped": request.path_params["task_id"]})
+
+    return [
+        Route("/manus/plans", _guarded(plans), methods=["POST"]),
+        Route("/manus/created", _guarded(created)),
+        Route("/manus/answers/{task_id:path}", _guarded(answers)),
+        Route("/manus/stop/{task_id:path}", _guarded(stop), methods=["POST"]),
     ]
 
 

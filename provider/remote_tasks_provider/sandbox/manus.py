@@ -1,184 +1,80 @@
-"""The emulated Manus account: its tasks, their order, and how a task looks on the wire.
+"""The emulated Manus account: its tasks, projects and files, and what the next tasks will do.
 
 Which behaviour is documented, observed or assumed stands in ``docs/sandbox.md``. HTTP is left to
-``manus_api``. Lists stay sorted by creation and rendered tasks are kept, so that ten thousand of them are no
-burden.
+``manus_v1_api`` and ``manus_v2_api``, the form on the wire to ``manus_v1_wire`` and ``manus_v2_wire``. Lists
+stay sorted by creation and rendered tasks are kept, so that ten thousand of them are no burden.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import math
-import secrets
-import string
-from bisect import bisect_left, bisect_right, insort
-from dataclasses import dataclass, field
+import inspect
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from remote_tasks_provider.sandbox.messages import dump_json
-from remote_tasks_provider.sandbox.progression import Script, Timeline
+from remote_tasks_provider.sandbox.manus_asks import parse_asks
+from remote_tasks_provider.sandbox.manus_files import OutputFile, Uploads, random_id
+from remote_tasks_provider.sandbox.manus_list import Key, ListQuery, in_order
+from remote_tasks_provider.sandbox.manus_steering import bare_prompt, steer
+from remote_tasks_provider.sandbox.manus_task import WAITING_WORDS, Attachment, ManusTask, Received
+from remote_tasks_provider.sandbox.progression import Script, Timeline, parse_script
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from remote_tasks_provider.sandbox.clock import Clock
 
-__all__ = ["ListQuery", "ManusTask", "ManusTasks", "OutputFile", "file_signature"]
+__all__ = ["Created", "ManusTask", "ManusTasks", "NewTask", "Project"]
 
 DEFAULT_SCRIPT: Script = (("running", 5.0), ("completed", None))
+ASKING_SCRIPT: Script = (("running", 2.0), ("pending", None), ("running", 2.0), ("completed", None))
 
-_ALPHABET = string.ascii_letters + string.digits
-_SOUND_WORDS = frozenset({"running", "pending", "completed"})
-_MIME_TYPES = {"md": "text/markdown", "txt": "text/plain", "csv": "text/csv", "json": "application/json"}
-
-_Key = tuple[int, int, str]
+_TITLE_LENGTH = 80
 
 
 @dataclass(frozen=True)
-class OutputFile:
-    """A file that a task leaves behind when it completes."""
-
-    name: str
-    mime_type: str
-    content: bytes
-
-    @classmethod
-    def parse(cls, raw: str | Mapping[str, str] | OutputFile) -> OutputFile:
-        """Accept a bare name or ``{"name": ..., "content": ..., "mime_type": ...}``."""
-        if isinstance(raw, OutputFile):
-            return raw
-        given = {"name": raw} if isinstance(raw, str) else dict(raw)
-        name = given.get("name", "")
-        if not name:
-            raise ValueError("a file needs a name")
-        mime_type = given.get("mime_type") or _MIME_TYPES.get(
-            name.rpartition(".")[2], "application/octet-stream"
-        )
-        return cls(name, mime_type, given.get("content", f"Sandbox content of {name}\n").encode())
-
-
-@dataclass(eq=False)
-class ManusTask:
-    """One task; ``created_at`` is in whole unix seconds, ``added_at`` in exact ones."""
+class Project:
+    """A project; ``created_at`` is in unix seconds."""
 
     id: str
-    number: int
+    name: str
+    instruction: str
     created_at: int
-    added_at: float
-    title: str
-    prompt: str
-    answer: str
-    question: str
-    error: str
-    credit_usage: int
-    project_id: str | None
-    model: str
-    metadata: Mapping[str, str]
-    files: tuple[OutputFile, ...]
-    extra: Mapping[str, Any]
-    timeline: Timeline
-    reads: int = 0
-    last_read_at: float | None = None
-    _rendered: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
-
-    @property
-    def key(self) -> _Key:
-        """Return the place in the order by creation."""
-        return self.created_at, self.number, self.id
-
-    def updated_at(self, now: float) -> int:
-        """Return when the status last changed, in whole unix seconds."""
-        return int(max(self.timeline.since(now), self.created_at))
-
-    def note_read(self, now: float) -> None:
-        """Count that a client was shown this task."""
-        self.reads += 1
-        self.last_read_at = now
-        self.timeline.note_read(now)
-
-    def conversation(self, index: int, base_url: str, expires_in: float) -> list[dict[str, Any]]:
-        """Return the messages up to timeline position ``index``, oldest first."""
-        messages = [_message(self.id, 0, "user", [_text(self.prompt)])]
-        for start, word in self.timeline.visited(index):
-            number = len(messages)
-            if word == "pending":
-                messages.append(_message(self.id, number, "assistant", [_text(self.question)]))
-            elif word == "completed":
-                parts = [_text(self.answer)]
-                parts += [_file(self.id, item, base_url, int(start + expires_in)) for item in self.files]
-                messages.append(_message(self.id, number, "assistant", parts))
-            elif messages[-1]["role"] == "assistant":
-                messages.append(_message(self.id, number, "user", [_text("Go on.")]))
-        return messages
-
-    def wire(self, now: float, *, shown: int, base_url: str, expires_in: float) -> dict[str, Any]:
-        """Return the task as the API shows it.
-
-        :param shown: timeline position whose output is shown, which may lag behind the status
-        """
-        word = self.timeline.word(now)
-        full = {
-            "id": self.id,
-            "object": "task",
-            # proto3 JSON writes 64-bit integers as strings, whatever the reference says.
-            "created_at": str(self.created_at),
-            "updated_at": str(self.updated_at(now)),
-            "status": word,
-            "error": "" if word in _SOUND_WORDS else self.error,
-            "model": self.model,
-            "metadata": {
-                "task_title": self.title,
-                "task_url": f"{base_url}/manus/app/{quote(self.id, safe='')}",
-            }
-            | dict(self.metadata),
-            "output": self.conversation(shown, base_url, expires_in),
-            "credit_usage": self.credit_usage,
-        }
-        # proto3 JSON leaves out what is empty or zero.
-        return {name: value for name, value in full.items() if value} | dict(self.extra)
-
-    def rendered(self, now: float, *, lags: bool, base_url: str, expires_in: float) -> bytes:
-        """Return the task as JSON, written anew only when it changed."""
-        index = self.timeline.index(now)
-        shown = max(index - 1, 0) if lags else index
-        state = (self.timeline.version, index, shown, self.error, base_url, expires_in)
-        if self._rendered is None or self._rendered[0] != state:
-            wire = self.wire(now, shown=shown, base_url=base_url, expires_in=expires_in)
-            self._rendered = state, dump_json(wire)
-        return self._rendered[1]
 
 
 @dataclass(frozen=True)
-class ListQuery:
-    """The filters of the task list, checked; see ``GET /v1/tasks``."""
+class Created:
+    """A task that was created through the API.
 
-    after: str | None = None
-    limit: int = 100
-    ascending: bool = False
-    by_update: bool = False
-    text: str = ""
-    statuses: frozenset[str] = frozenset()
-    created_after: int | None = None
-    created_before: int | None = None
+    :param version: ``v1`` or ``v2``
+    :param body: the request as it came
+    :param at: sandbox time, unix seconds
+    """
+
+    id: str
+    version: str
+    body: Mapping[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """What a request to create a task says, in the words of neither version."""
+
+    version: str
+    body: Mapping[str, Any]
+    prompt: str
+    title: str | None = None
+    profile: str = "manus-1.6"
     project_id: str | None = None
-
-    def admits(self, task: ManusTask, now: float) -> bool:
-        """Whether the task passes every filter; both time bounds are exclusive."""
-        if self.created_after is not None and task.created_at <= self.created_after:
-            return False
-        if self.created_before is not None and task.created_at >= self.created_before:
-            return False
-        if self.project_id is not None and task.project_id != self.project_id:
-            return False
-        if self.statuses and task.timeline.word(now) not in self.statuses:
-            return False
-        return (
-            not self.text or self.text.casefold() in f"{task.title}\n{task.prompt}\n{task.answer}".casefold()
-        )
+    locale: str = ""
+    share_visibility: str = "private"
+    api_key_name: str | None = None
+    schema: Mapping[str, Any] | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 class ManusTasks:
@@ -192,50 +88,90 @@ class ManusTasks:
         self._clock = clock
         self._lock = lock
         self._tasks: dict[str, ManusTask] = {}
-        self._order: list[_Key] = []
+        self._order: list[Key] = []
         self._numbers = count()
+        self._created: list[Created] = []
+        self._plans: deque[dict[str, Any]] = deque()
+        self._default_plan: dict[str, Any] = {}
+        #: Newest last.
+        self.projects: dict[str, Project] = {}
+        self.uploads = Uploads(clock)
 
     def add_task(
         self,
         task_id: str | None = None,
-        script: Iterable[Any] = DEFAULT_SCRIPT,
+        script: Iterable[Any] | None = None,
         title: str | None = None,
         *,
         error: str | None = None,
         credit_usage: int | None = None,
+        credits_per_second: float = 0.0,
         project_id: str | None = None,
         created_at: float | None = None,
         prompt: str | None = None,
         answer: str | None = None,
         question: str | None = None,
-        files: Iterable[str | Mapping[str, str] | OutputFile] = (),
+        waiting: Any = None,
+        progress: Iterable[str] = (),
+        files: Iterable[str | Mapping[str, Any] | OutputFile] = (),
+        structured: Mapping[str, Any] | None = None,
+        output_lag: float = 0.0,
+        background_jobs: float | None = None,
+        stopped_by_user: bool = False,
+        hidden_for: float = 0.0,
         model: str = "manus-1.6-agent",
         metadata: Mapping[str, str] | None = None,
         advance_after_reads: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        extra_events: Iterable[Mapping[str, Any]] = (),
     ) -> str:
         """Add a task to the account.
 
         :param task_id: its id; 22 letters and digits by default
-        :param script: status words with seconds, counted from now; any word is allowed
-        :param error: text shown while the status is none of running, pending, completed
+        :param script: status words with seconds, counted from now; those of both versions mean the same
+            (``pending`` and ``waiting``, ``completed`` and ``stopped``, ``failed`` and ``error``), and any
+            other word is allowed; a waiting step may last for ever (``None``) and have steps after it
+        :param error: text shown once the task has failed
+        :param credits_per_second: credits used for each second of running, on top of ``credit_usage``
         :param created_at: unix seconds; default now
         :param prompt: what the user asked
-        :param answer: what the agent says when it completes
-        :param question: what the agent asks while ``pending``
-        :param files: names, or ``{"name", "content", "mime_type"}``, attached when it completes
+        :param answer: what the agent says when it ends
+        :param question: what the agent asks while it waits
+        :param waiting: what it waits for: a type, ``{"type", "description", "schema", "event_id", "options",
+            "multiple", "unconfirmed"}``, or a list of these; default ``messageAskUser`` with ``question``
+        :param progress: what the agent says when it begins; makes v2 tell progress and result apart
+        :param files: names, or ``{"name", "content", "mime_type", "size"}``, attached when it ends
+        :param structured: the structured result, ``{"success", "value", "error"}``; what is left out is made
+        :param output_lag: seconds by which answer, files and structured result come after the end
+        :param background_jobs: seconds for which background jobs run after the end; ``None`` leaves the field
+            out, as older servers do
+        :param stopped_by_user: the end is that of a user who pressed stop: an event says so, and no answer
+            comes
+        :param hidden_for: seconds for which the API does not know the task
         :param advance_after_reads: go by reads instead of by time
         :param extra: fields laid over the task on the wire, as they are
+        :param extra_events: v2 events told at the start, as they are; ``id`` and ``timestamp`` are made up
         :returns: the task's id
-        :raises ValueError: for an id in use or a bad script
+        :raises ValueError: for an id in use, a bad script, or something else that makes no sense
         """
+        asks = parse_asks(waiting)
+        for name, number in (("output_lag", output_lag), ("hidden_for", hidden_for)):
+            _check_seconds(name, number)
+        _check_seconds("background_jobs", background_jobs or 0.0)
+        _check_seconds("credits_per_second", credits_per_second)
         with self._lock:
             now = self._clock.now()
-            chosen = _random_id() if task_id is None else task_id
+            chosen = random_id() if task_id is None else task_id
             if not chosen or chosen in self._tasks:
                 raise ValueError(f"the id {chosen!r} is empty or in use")
             created = now if created_at is None else float(created_at)
-            timeline = Timeline(script, now=now, began_at=created, advance_after_reads=advance_after_reads)
+            timeline = Timeline(
+                script if script is not None else (ASKING_SCRIPT if asks else DEFAULT_SCRIPT),
+                now=now,
+                began_at=created,
+                advance_after_reads=advance_after_reads,
+                holds=WAITING_WORDS,
+            )
             self._tasks[chosen] = task = ManusTask(
                 id=chosen,
                 number=next(self._numbers),
@@ -247,15 +183,82 @@ class ManusTasks:
                 question=question or "How shall I go on?",
                 error=error or "The agent could not finish the task.",
                 credit_usage=credit_usage or 0,
+                credits_per_second=credits_per_second,
                 project_id=project_id,
                 model=model,
                 metadata=dict(metadata or {}),
                 files=tuple(OutputFile.parse(item) for item in files),
                 extra=dict(extra or {}),
+                extra_events=tuple(extra_events),
                 timeline=timeline,
+                asks=asks,
+                progress=tuple(progress),
+                structured=None if structured is None else dict(structured),
+                stopped_by_user=stopped_by_user,
+                output_lag=output_lag,
+                hidden_for=hidden_for,
+                background_jobs=background_jobs,
             )
             insort(self._order, task.key)
             return chosen
+
+    def plan(self, *, default: bool = False, **options: Any) -> None:
+        """Say what a task that is created through the API will do: the next one, in a queue.
+
+        :param default: say it for every task for which nothing else is queued
+        :param options: those of :meth:`add_task`; ``prompt`` and what else a request says come from there
+        :raises ValueError: for an option that ``add_task`` has not, or a bad script
+        """
+        known = set(inspect.signature(self.add_task).parameters) - {"prompt"}
+        if unknown := sorted(set(options) - known):
+            raise ValueError(f"unknown fields {unknown}; known are {sorted(known)}")
+        if "script" in options:
+            options["script"] = parse_script(options["script"])
+        for name in {"progress", "extra_events"} & set(options):
+            options[name] = tuple(options[name])
+        if "files" in options:
+            options["files"] = [OutputFile.parse(item) for item in options["files"]]
+        # Tried out elsewhere, so that a mistake shows in the test and not as an error of the API.
+        ManusTasks(self._clock, self._lock).add_task(**options)
+        with self._lock:
+            if default:
+                self._default_plan = options
+            else:
+                self._plans.append(options)
+
+    def create(self, new: NewTask) -> ManusTask:
+        """Create the task that a request asks for; the caller holds the lock.
+
+        What it does is what the next plan says, changed by the orders in its prompt.
+        """
+        planned = self._plans[0] if self._plans else self._default_plan
+        options = planned | steer(new.prompt)
+        title = new.title or options.pop("title", None) or _title(new.prompt)
+        options = {"model": f"{new.profile}-agent", "project_id": new.project_id} | options
+        task = self._tasks[self.add_task(**options | {"prompt": new.prompt, "title": title})]
+        if self._plans:
+            self._plans.popleft()
+        task.schema = new.schema
+        task.attachments = new.attachments
+        task.locale = new.locale
+        task.share_visibility = new.share_visibility
+        task.api_key_name = new.api_key_name
+        self._created.append(Created(task.id, new.version, new.body, self._clock.now()))
+        return task
+
+    @property
+    def created(self) -> list[Created]:
+        """Return the tasks that were created through the API, oldest first, deleted ones included."""
+        with self._lock:
+            return list(self._created)
+
+    def answers(self, task_id: str) -> list[Received]:
+        """Return the messages and confirmations that a task received through the API, oldest first.
+
+        :raises KeyError: when there is no such task
+        """
+        with self._lock:
+            return list(self._tasks[task_id].received)
 
     def set_status(self, task_id: str, status: str, *, error: str | None = None) -> None:
         """Give a task a status from now on, for ever.
@@ -275,6 +278,14 @@ class ManusTasks:
             task.timeline.run(script, self._clock.now())
             task.error = error or task.error
 
+    def stop_as_user(self, task_id: str) -> None:
+        """Stop a task as its owner does in the web app; one that has ended stays as it is.
+
+        :raises KeyError: when there is no such task
+        """
+        with self._lock:
+            self._tasks[task_id].stop(self._clock.now(), by_user=True)
+
     def delete_task(self, task_id: str) -> None:
         """Remove a task.
 
@@ -283,6 +294,13 @@ class ManusTasks:
         with self._lock:
             task = self._tasks.pop(task_id)
             del self._order[bisect_left(self._order, task.key)]
+
+    def add_project(self, name: str, instruction: str = "") -> str:
+        """Add a project and return its id."""
+        with self._lock:
+            project = Project(random_id(), name, instruction, int(self._clock.now()))
+            self.projects[project.id] = project
+            return project.id
 
     def get(self, task_id: str) -> ManusTask | None:
         """Return a task without counting it as read."""
@@ -297,10 +315,15 @@ class ManusTasks:
         return len(self._tasks)
 
     def clear(self) -> None:
-        """Remove all tasks."""
+        """Remove everything: tasks, plans, projects, files."""
         with self._lock:
             self._tasks.clear()
             self._order.clear()
+            self._created.clear()
+            self._plans.clear()
+            self._default_plan = {}
+            self.projects.clear()
+            self.uploads.clear()
 
     def select(
         self, query: ListQuery, now: float, left_out: Callable[[ManusTask], bool]
@@ -311,64 +334,21 @@ class ManusTasks:
         :raises KeyError: when ``query.after`` names no task
         """
         page: list[ManusTask] = []
-        for task in self._in_order(query, now):
-            if left_out(task) or not query.admits(task, now):
+        for task in in_order(self._tasks, self._order, query, now):
+            if task.is_hidden(now) or left_out(task) or not query.admits(task, now):
                 continue
             if len(page) == query.limit:
                 return page, True
             page.append(task)
         return page, False
 
-    def _in_order(self, query: ListQuery, now: float) -> Iterator[ManusTask]:
-        order = self._order
-        if query.by_update:
-            order = sorted((task.updated_at(now), task.number, task.id) for task in self._tasks.values())
-        low, high = 0, len(order)
-        if not query.by_update:
-            # Only a short cut past tasks that ``admits`` would refuse one by one.
-            if query.created_after is not None:
-                low = bisect_right(order, (query.created_after, math.inf, ""))
-            if query.created_before is not None:
-                high = bisect_left(order, (query.created_before, -1, ""))
-        if query.after is not None:
-            last = self._tasks[query.after]
-            place = bisect_left(
-                order, (last.updated_at(now), last.number, last.id) if query.by_update else last.key
-            )
-            low, high = (max(low, place + 1), high) if query.ascending else (low, min(high, place))
-        places = range(low, high) if query.ascending else range(high - 1, low - 1, -1)
-        return (self._tasks[order[place][2]] for place in places)
+
+def _title(prompt: str) -> str:
+    """Return a title as the vendor makes one: a short form of the prompt."""
+    text = bare_prompt(prompt) or prompt
+    return text.splitlines()[0][:_TITLE_LENGTH]
 
 
-def file_signature(task_id: str, name: str, expires: int) -> str:
-    """Return the signature that opens an output file; it looks like the real thing and protects nothing."""
-    return base64.urlsafe_b64encode(hashlib.sha512(f"{task_id}/{name}?{expires}".encode()).digest()).decode()
-
-
-def _random_id() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(22))
-
-
-def _message(task_id: str, number: int, role: str, content: list[dict[str, str]]) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{task_id} {number}".encode()).digest()
-    message_id = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:22])
-    return {"id": message_id, "status": "completed", "role": role, "type": "message", "content": content}
-
-
-def _text(text: str) -> dict[str, str]:
-    return {"type": "output_text", "text": text}
-
-
-def _file(task_id: str, item: OutputFile, base_url: str, expires: int) -> dict[str, str]:
-    policy = base64.urlsafe_b64encode(
-        dump_json({"Statement": [{"Condition": {"Expires": expires}}]})
-    ).decode()
-    signature = quote(file_signature(task_id, item.name, expires))
-    address = f"{base_url}/manus/files/{quote(task_id, safe='')}/{quote(item.name, safe='')}"
-    signed = f"Expires={expires}&Policy={quote(policy)}&Signature={signature}&Key-Pair-Id=KSANDBOX"
-    return {
-        "type": "output_file",
-        "fileUrl": f"{address}?{signed}",
-        "fileName": item.name,
-        "mimeType": item.mime_type,
-    }
+def _check_seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is a number from 0 on, not {value!r}")

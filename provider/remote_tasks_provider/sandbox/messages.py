@@ -27,6 +27,7 @@ class Call:
     :param segments: path parts after the vendor, each decoded on its own, so an id may hold a slash
     :param query: decoded pairs in their order, empty values kept
     :param headers: lower-case name to value; of repeated headers the last one
+    :param body: as it came
     """
 
     vendor: str
@@ -35,10 +36,11 @@ class Call:
     segments: tuple[str, ...]
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
+    body: bytes = b""
 
     @classmethod
-    def from_scope(cls, scope: MutableMapping[str, Any]) -> Call:
-        """Read a call from an ASGI HTTP scope."""
+    def from_scope(cls, scope: MutableMapping[str, Any], body: bytes = b"") -> Call:
+        """Read a call from an ASGI HTTP scope and the body that came with it."""
         # ``path`` is decoded as a whole, which would turn the %2F inside an id into a separator.
         raw = scope.get("raw_path") or scope["path"].encode()
         parts = [unquote(part) for part in raw.decode("latin-1").split("/")[1:]]
@@ -46,17 +48,27 @@ class Call:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
-        return cls(parts[0], scope["method"], scope["path"], tuple(parts[1:]), tuple(query), headers)
+        return cls(parts[0], scope["method"], scope["path"], tuple(parts[1:]), tuple(query), headers, body)
 
     @property
     def is_list(self) -> bool:
         """Whether the call asks for a list of tasks."""
-        return self.segments[-1:] == ("tasks",)
+        return self.method != "POST" and self.segments[-1:] in (("tasks",), ("task.list",))
 
     @property
     def target(self) -> str | None:
-        """Return the id in the path: a task's, or the message's whose tasks are listed."""
-        return self.segments[2] if len(self.segments) > 2 else None
+        """Return the id the call is for: a task's, or the message's whose tasks are listed."""
+        if len(self.segments) > 2:
+            return self.segments[2]
+        return next(iter(self.values("task_id")), None) or self._task_in_body()
+
+    def _task_in_body(self) -> str | None:
+        try:
+            body = json.loads(self.body or b"null")
+        except ValueError:
+            return None
+        task_id = (body.get("task_id") or body.get("taskId")) if isinstance(body, dict) else None
+        return task_id if isinstance(task_id, str) else None
 
     def values(self, *names: str) -> list[str]:
         """Return the values of all query parameters with one of ``names``."""

@@ -12,14 +12,15 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from remote_tasks_provider.sandbox.manus_task import ManusTask
+from remote_tasks_provider.sandbox.manus_v1_wire import conversation
 from remote_tasks_provider.sandbox.page_style import ICON, STYLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from remote_tasks_provider.sandbox.faults import Fault
     from remote_tasks_provider.sandbox.journal import RequestRecord
-    from remote_tasks_provider.sandbox.manus import ManusTask
     from remote_tasks_provider.sandbox.qstash import QStashTask
     from remote_tasks_provider.sandbox.state import Sandbox
 
@@ -30,10 +31,10 @@ _REQUESTS_SHOWN = 20
 _REFRESH_SECONDS = 3
 
 _TONES = {
-    "good": {"completed", "delivered"},
+    "good": {"completed", "stopped", "delivered"},
     "bad": {"failed", "canceled", "cancelled"},
     "busy": {"running", "active", "processing"},
-    "wait": {"pending", "created", "planned", "error", "retry", "retrying"},
+    "wait": {"pending", "waiting", "created", "planned", "error", "retry", "retrying"},
 }
 
 
@@ -57,12 +58,13 @@ def overview_page(sandbox: Sandbox, *, refresh: bool) -> str:
     with sandbox.lock:
         now = sandbox.clock.now()
         manus = sandbox.manus.newest(_TASKS_SHOWN)
+        created = {one.id: one.version for one in sandbox.manus.created}
         qstash = sandbox.qstash.newest(_TASKS_SHOWN)
         totals = (len(sandbox.manus), len(sandbox.qstash))
         body = [
             _header(now, refresh_seconds),
             _connect(sandbox),
-            _section("Manus tasks", totals[0], _manus_table(manus, now), len(manus)),
+            _section("Manus tasks", totals[0], _manus_table(manus, created, now), len(manus)),
             _section("QStash tasks", totals[1], _qstash_table(qstash, now), len(qstash)),
             '<div class="pair">',
             _section(
@@ -82,22 +84,56 @@ def task_page(sandbox: Sandbox, task_id: str) -> str | None:
             return None
         now = sandbox.clock.now()
         word = task.timeline.word(now)
-        messages = task.conversation(
-            task.timeline.index(now), sandbox.base_url, sandbox.settings.file_url_seconds
+        tone = _manus_tone(word)
+        messages = conversation(
+            task, task.timeline.index(now), now, sandbox.base_url, sandbox.settings.file_url_seconds
         )
         talk = "".join(_bubble(message["role"], message["content"]) for message in messages)
-        if len(messages) == 1 and _tone(word) == "busy":
+        if len(messages) == 1 and tone == "busy":
             talk += '<p class="empty">The agent is at work.</p>'
-        failure = f'<p class="failure">{escape(task.error)}</p>' if _tone(word) in ("bad", "odd") else ""
-        moves = task.timeline.next_word(now) is not None
+        failure = f'<p class="failure">{escape(task.error)}</p>' if tone in ("bad", "odd") else ""
+        comes = "next: " if task.timeline.next_word(now) is not None else ""
+        # A task that asks moves on as well, once somebody answers.
+        moves = bool(comes) or task.waits_for(now) is not None
         body = (
             f'<p class="crumb"><a href="/">← all tasks</a></p><h1>{escape(task.title)}</h1>'
-            f'<p class="facts">{_chip(word)} <code>{escape(task.id)}</code> '
-            f"<span>{task.credit_usage} credits</span> <span>created {_ago(now - task.created_at)}</span> "
-            f"<span>{escape('next: ' + _change(task, now)) if moves else ''}</span></p>"
-            f'<div class="talk">{talk}</div>{failure}'
+            f'<p class="facts">{_chip(word, tone)} <code>{escape(task.id)}</code> '
+            f"<span>{task.credits(now)} credits</span> <span>created {_ago(now - task.created_at)}</span> "
+            f"<span>{escape(comes + _change(task, now)) if moves else ''}</span></p>"
+            f'<div class="talk">{talk}</div>{_asked(task, now)}{failure}{_received(task, now)}'
         )
     return _document(task.title, body, _REFRESH_SECONDS if moves else None)
+
+
+def _asked(task: ManusTask, now: float) -> str:
+    """Say what a waiting task waits for, and how to answer it from a shell."""
+    asked = task.waits_for(now)
+    if asked is None:
+        return ""
+    event_id, ask = asked
+    if ask.in_words:
+        how, body = "task.sendMessage", {"task_id": task.id, "message": {"content": "..."}}
+    else:
+        how, body = (
+            "task.confirmAction",
+            {"task_id": task.id, "event_id": event_id, "input": {"accept": True}},
+        )
+    schema = "" if ask.input_schema is None else f"<code>{escape(json.dumps(ask.input_schema))}</code>"
+    return (
+        f'<section class="connect"><h2>Waits for {escape(ask.type)}</h2>{schema}'
+        f"<code>POST /manus/v2/{how} {escape(json.dumps(body), quote=False)}</code></section>"
+    )
+
+
+def _received(task: ManusTask, now: float) -> str:
+    rows = []
+    for one in task.received:
+        said = one.text if one.kind == "message" else json.dumps(one.input)
+        used = {None: "", True: " used", False: " not used"}[one.confirmed]
+        rows.append(f"<tr><td>{one.kind}{used}</td><td>{escape(said)}</td><td>{_ago(now - one.at)}</td></tr>")
+    if not rows:
+        return ""
+    return _section("Received through the API", len(rows), _table(("What", "Said", "When"), rows, ""))
 
 
 def _document(title: str, body: str, refresh_seconds: int | None) -> str:
@@ -118,7 +154,7 @@ def _header(now: float, refresh_seconds: int | None) -> str:
         else '<a href="/">refresh by itself</a>'
     )
     return (
-        "<header><div><h1>Sandbox</h1><p>Manus v1 and QStash v1, emulated on this machine.</p></div>"
+        "<header><div><h1>Sandbox</h1><p>Manus and QStash, emulated on this machine.</p></div>"
         f'<p class="clock"><b>{time}</b><br>{switch}</p></header>'
     )
 
@@ -141,10 +177,11 @@ def _table(heads: Iterable[str], rows: list[str], empty: str) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _manus_table(tasks: list[ManusTask], now: float) -> str:
+def _manus_table(tasks: list[ManusTask], created: Mapping[str, str], now: float) -> str:
     rows = [
-        f'<tr><td>{_chip(task.timeline.word(now))}</td><td><a href="/manus/app/{quote(task.id, safe="")}">'
-        f"{escape(task.title)}</a><br><code>{escape(task.id)}</code></td>"
+        f"<tr><td>{_manus_chip(task, now)}</td>"
+        f'<td><a href="/manus/app/{quote(task.id, safe="")}">'
+        f"{escape(task.title)}</a><br><code>{escape(task.id)}</code>{_origin(created.get(task.id))}</td>"
         f"{_life(task, now - task.created_at, now)}</tr>"
         for task in tasks
     ]
@@ -163,6 +200,10 @@ def _qstash_table(tasks: list[QStashTask], now: float) -> str:
     return _table(("State", "Destination", "Age", "Next", "Last read", "Reads"), rows, hint)
 
 
+def _origin(version: str | None) -> str:
+    return f' <span class="origin">created through {version}</span>' if version else ""
+
+
 def _life(task: ManusTask | QStashTask, age: float, now: float) -> str:
     read = "-" if task.last_read_at is None else _ago(now - task.last_read_at)
     return (
@@ -174,7 +215,8 @@ def _life(task: ManusTask | QStashTask, age: float, now: float) -> str:
 def _change(task: ManusTask | QStashTask, now: float) -> str:
     word = task.timeline.next_word(now)
     if word is None:
-        return "stays"
+        asked = task.waits_for(now) if isinstance(task, ManusTask) else None
+        return f"asks: {asked[1].type}" if asked else "stays"
     at, reads = task.timeline.next_change(now), task.timeline.reads_left()
     if at is not None:
         return f"{word} in {_span(at - now)}"
@@ -228,12 +270,22 @@ def _bubble(role: str, content: list[dict[str, str]]) -> str:
     return f'<div class="bubble {escape(role)}"><span>{escape(role)}</span>{"".join(parts)}</div>'
 
 
-def _chip(word: str) -> str:
-    return f'<span class="chip {_tone(word)}">{escape(word)}</span>'
+def _chip(word: str, tone: str | None = None) -> str:
+    return f'<span class="chip {tone or _tone(word)}">{escape(word)}</span>'
+
+
+def _manus_chip(task: ManusTask, now: float) -> str:
+    word = task.timeline.word(now)
+    return _chip(word, _manus_tone(word))
 
 
 def _tone(word: str) -> str:
     return next((tone for tone, words in _TONES.items() if word.lower() in words), "odd")
+
+
+def _manus_tone(word: str) -> str:
+    # To QStash an error is an attempt that is repeated; to Manus it is the end.
+    return "bad" if word.lower() == "error" else _tone(word)
 
 
 def _ago(seconds: float) -> str:

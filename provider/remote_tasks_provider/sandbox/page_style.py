@@ -62,6 +62,8 @@ td:nth-child(2) { width: 50%; overflow-wrap: anywhere; }
 .empty, .more { color: var(--soft); margin: 0; }
 .more { margin-top: 8px; }
 .pair { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 16px; align-items: start; }
+.origin { color: var(--soft); font-size: 12px; }
+.talk + section { margin-top: 16px; }
 .fault { color: var(--bad); font-size: 12px; font-weight: 600; }
 .crumb { margin-bottom: 12px; }
 .facts { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; margin: 10px 0 20px; }

@@ -62,6 +62,7 @@ class Timeline:
     :param now: unix seconds from which the steps are counted
     :param began_at: unix seconds at which the first status began, if earlier than ``now``
     :param advance_after_reads: go one step on after that many reads instead of by time; ``None`` goes by time
+    :param holds: words that may last for ever and yet have steps after them, begun by :meth:`go_on`
     :raises ValueError: for a bad script, a step after one that lasts for ever, or a read count below one
     """
 
@@ -72,19 +73,29 @@ class Timeline:
         now: float,
         began_at: float | None = None,
         advance_after_reads: int | None = None,
+        holds: frozenset[str] = frozenset(),
     ) -> None:
         if advance_after_reads is not None and advance_after_reads < 1:
             raise ValueError("advance_after_reads counts reads from 1 on")
         self._starts: list[float] = []
         self._words: list[str] = []
         self._ahead: list[str] = []
+        self._held: tuple[Step, ...] = ()
+        self._holds = holds
         self._reads_per_step = advance_after_reads
         self._reads_in_step = 0
         #: Grows with every change by command or read, so that caches of rendered tasks know they are stale.
         self.version = 0
-        self._append(parse_script(script), now)
+        self._append(self._checked(script), now)
         if began_at is not None:
             self._starts[0] = min(began_at, self._starts[0])
+
+    def _checked(self, script: Iterable[Any]) -> tuple[Step, ...]:
+        steps = parse_script(script)
+        by_time = self._reads_per_step is None
+        if by_time and any(seconds is None and word not in self._holds for word, seconds in steps[:-1]):
+            raise ValueError("a step that lasts for ever (null) must be the last one")
+        return steps
 
     def _append(self, steps: tuple[Step, ...], now: float) -> None:
         if self._reads_per_step is not None:
@@ -92,13 +103,14 @@ class Timeline:
             self._words.append(steps[0][0])
             self._ahead = [word for word, _ in steps[1:]]
             return
-        if any(seconds is None for _, seconds in steps[:-1]):
-            raise ValueError("a step that lasts for ever (null) must be the last one")
         at = now
-        for word, seconds in steps:
+        for number, (word, seconds) in enumerate(steps, start=1):
             self._starts.append(at)
             self._words.append(word)
-            at += seconds or 0.0
+            if seconds is None:
+                self._held = steps[number:]
+                return
+            at += seconds
 
     def index(self, now: float) -> int:
         """Return the position of the status in force at ``now``."""
@@ -139,15 +151,24 @@ class Timeline:
 
         :raises ValueError: for a bad script; the timeline is then unchanged
         """
-        steps = parse_script(script)
-        if self._reads_per_step is None and any(seconds is None for _, seconds in steps[:-1]):
-            raise ValueError("a step that lasts for ever (null) must be the last one")
+        steps = self._checked(script)
         keep = self.index(now) + 1
         del self._starts[keep:], self._words[keep:]
-        self._ahead = []
+        self._ahead, self._held = [], ()
         self._reads_in_step = 0
         self.version += 1
         self._append(steps, max(now, self._starts[-1]))
+
+    def go_on(self, default: Iterable[Any], now: float) -> None:
+        """Begin the next step at once, or ``default`` when there is none to come."""
+        following = self.index(now) + 1
+        starts = [*self._starts[following:], None]
+        scheduled = [
+            (word, None if end is None else end - start)
+            for word, start, end in zip(self._words[following:], starts, starts[1:], strict=False)
+            if start is not None
+        ]
+        self.run([*scheduled, *((word, None) for word in self._ahead), *self._held] or default, now)
 
     def note_read(self, now: float) -> None:
         """Count one read; where the task goes by reads, this may begin its next status."""

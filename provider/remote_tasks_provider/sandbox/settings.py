@@ -9,9 +9,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["RATE_LIMITED_ENDPOINTS", "Settings"]
+__all__ = ["DOCUMENTED_RATE_LIMITS", "RATE_LIMITED_ENDPOINTS", "Settings"]
 
-RATE_LIMITED_ENDPOINTS = ("manus.list", "manus.get", "qstash.task", "qstash.message_tasks", "qstash.logs")
+#: Calls per minute: https://open.manus.ai/docs/v2/rate-limits. None are documented for v1.
+DOCUMENTED_RATE_LIMITS = {
+    "manus.task.create": 10,
+    "manus.task.sendMessage": 10,
+    "manus.task.detail": 100,
+    "manus.task.list": 100,
+    "manus.task.listMessages": 100,
+    "manus.task.update": 40,
+    "manus.task.stop": 40,
+    "manus.task.delete": 40,
+    "manus.task.confirmAction": 40,
+    "manus.project.create": 40,
+    "manus.project.list": 100,
+    "manus.file.upload": 40,
+    "manus.file.detail": 100,
+    "manus.file.delete": 40,
+    "manus.skill.list": 100,
+    "manus.connector.list": 100,
+    "manus.browser.onlineList": 100,
+    "manus.usage.list": 600,
+    "manus.usage.availableCredits": 600,
+}
+
+RATE_LIMITED_ENDPOINTS = (
+    *("manus.list", "manus.get", "manus.create", "manus.update", "manus.delete"),
+    *("manus.files", "manus.projects"),
+    *DOCUMENTED_RATE_LIMITS,
+    *("manus.user.me", "qstash.task", "qstash.message_tasks", "qstash.logs"),
+)
+
+_SCOPES = ("create_task", "manage_all_tasks", "create_project", "use_connectors", "use_my_browsers")
 
 _CURSOR_ENDS = ("absent", None, 0, "0", "")
 _STRING_FIELDS = ("maxRetry", "retried", "lastErrorAt")
@@ -21,7 +51,14 @@ _STRING_FIELDS = ("maxRetry", "retried", "lastErrorAt")
 class Settings:
     """Switches that may be changed while the sandbox runs.
 
-    :param manus_key: the one key accepted in the header ``API_KEY``
+    :param manus_key: the one key accepted, in the header ``API_KEY`` of v1 and ``x-manus-api-key`` of v2
+    :param manus_oauth_token: the one token v2 accepts as ``Authorization: Bearer``
+    :param manus_oauth_scopes: what that token may do
+    :param manus_credits: what the account had to spend before its first task
+    :param manus_user_stop_on_stop: ``True`` lets a stop through the API leave the event ``user_stop``, as one
+        in the web app does; whether it does so is not documented
+    :param manus_v2_as_proto3: ``True`` lets v2 answer as v1 does: 64-bit integers as strings, and nothing
+        that is empty, zero or false
     :param qstash_token: the one token accepted as ``Authorization: Bearer``
     :param wrong_region: ``True`` lets every QStash call answer 404 "user not found in this region"
     :param region: the region named in that answer
@@ -29,14 +66,19 @@ class Settings:
         ``null``), ``0``, ``"0"`` or ``""``
     :param qstash_string_fields: fields of the single QStash task sent as strings
     :param rate_limits: calls per minute, by endpoint name (one of ``RATE_LIMITED_ENDPOINTS``); an endpoint
-        that is not named has no limit
+        that is not named has no limit; :meth:`update` also takes ``"documented"``
     :param rate_limit_retry_after: ``True`` adds ``Retry-After`` to a 429 of those limits; neither vendor
         documents it
-    :param file_url_seconds: how long the address of an output file works
+    :param file_url_seconds: how long the address of an output file works, at most; at least half as long
     """
 
     manus_key: str = "sk-sandbox"
-    qstash_token: str = "sandbox-token"  # noqa: S105 - the sandbox's own, published default
+    manus_oauth_token: str = "oauth-sandbox"  # noqa: S105 - the sandbox's own, published default
+    manus_oauth_scopes: tuple[str, ...] = _SCOPES
+    manus_credits: int = 10_000
+    manus_user_stop_on_stop: bool = False
+    manus_v2_as_proto3: bool = False
+    qstash_token: str = "sandbox-token"  # noqa: S105 - likewise
     wrong_region: bool = False
     region: str = "eu-central-1"
     cursor_end: str | int | None = "absent"
@@ -91,7 +133,21 @@ def _string_fields(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _scopes(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not set(value) <= set(_SCOPES):
+        raise ValueError(f"{name} is a list of some of {list(_SCOPES)}")
+    return tuple(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} is a whole number from 0 on")
+    return value
+
+
 def _rate_limits(name: str, value: Any) -> dict[str, int]:
+    if value == "documented":
+        return dict(DOCUMENTED_RATE_LIMITS)
     if not isinstance(value, Mapping) or not set(value) <= set(RATE_LIMITED_ENDPOINTS):
         raise ValueError(
             f"{name} maps endpoints, some of {list(RATE_LIMITED_ENDPOINTS)}, to calls per minute"
@@ -103,6 +159,11 @@ def _rate_limits(name: str, value: Any) -> dict[str, int]:
 
 _CHECKS: dict[str, Any] = {
     "manus_key": _text,
+    "manus_oauth_token": _text,
+    "manus_oauth_scopes": _scopes,
+    "manus_credits": _whole,
+    "manus_user_stop_on_stop": _flag,
+    "manus_v2_as_proto3": _flag,
     "qstash_token": _text,
     "wrong_region": _flag,
     "region": _text,
