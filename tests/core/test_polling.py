@@ -282,3 +282,46 @@ class TestNotFound:
         heir.failed("t1", MISSING, now)
 
         assert (heir.pause(now) is None) is over
+
+
+class TestWhatATaskMayCost:
+    @pytest.mark.parametrize("state", ["running", "waiting", "pending", "unknown"])
+    def test_a_task_that_has_cost_more_ends_the_wait(self, state: str) -> None:
+        wait = a_wait(max_credits=100, deadline=START + 1000)
+        wait.saw("t1", a_snapshot(state, credit_usage=101))
+
+        assert wait.pause(START) is None
+        assert wait.report(START + 2000).timed_out is None
+
+    @pytest.mark.parametrize("used", [None, 0, 100])
+    def test_one_that_has_not_does_not(self, used: int | None) -> None:
+        wait = a_wait(max_credits=100)
+        wait.saw("t1", a_snapshot(credit_usage=used))
+
+        assert wait.pause(START) == 30
+
+    def test_without_a_limit_it_may_cost_anything(self) -> None:
+        wait = a_wait()
+        wait.saw("t1", a_snapshot(credit_usage=10**9))
+
+        assert wait.pause(START) == 30
+
+    def test_of_many_the_others_are_waited_for(self) -> None:
+        wait = a_wait("a", "b", max_credits=100)
+        wait.saw("a", a_snapshot(credit_usage=101))
+        wait.saw("b", a_snapshot(credit_usage=1))
+
+        assert wait.pause(START) == 30
+        assert wait.open_ids == ["a", "b"]
+
+    def test_after_a_failed_look_it_is_judged_by_the_next_good_one(self) -> None:
+        wait = a_wait(max_credits=100)
+        wait.saw("t1", a_snapshot(credit_usage=101))
+        wait.failed("t1", RESET, START)
+
+        assert wait.pause(START) == 30
+
+    @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "many"])
+    def test_a_limit_that_makes_no_sense_is_refused(self, limit: Any) -> None:
+        with pytest.raises(ValueError, match="max_credits"):
+            a_policy(max_credits=limit)

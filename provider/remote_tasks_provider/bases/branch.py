@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseBranchOperator, conf
 
@@ -28,6 +28,8 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
     See the vendors' operators for the parameters.
     """
 
+    ids_field: ClassVar[str] = "remote_task_id"
+    """What the parameter with the task is called."""
     waiting: Branch | None = None
     """A parameter where the vendor's tasks can wait for a person."""
 
@@ -46,7 +48,7 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id
+        setattr(self, self.ids_field, remote_task_id)
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
@@ -60,7 +62,7 @@ class RemoteTaskBranchOperator(WaitsForTasks, BaseBranchOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, then branch; the task's record is left in XCom under the key ``remote_task``."""
-        task_id = inputs.object_id(self.remote_task_id, "remote_task_id")
+        task_id = inputs.object_id(getattr(self, self.ids_field), self.ids_field)
         mode: Mode = "deferrable" if self.deferrable else "poke"
         on_waiting: OnWaiting = "wait" if self.waiting is None else "return"
         policy = self.wait_policy(

@@ -54,8 +54,8 @@ WHY_PEOPLE_CANNOT_ANSWER = (
 )
 
 _RESUME = "resume_with_reply"
-# Airflow 3.3 fails a task that is resumed before its scheduler has noticed that the worker ended.
-_SHORTEST_PAUSE = 5.0
+# Airflow fails a task that is resumed before its scheduler has noticed that the worker ended (issue 72716).
+_SHORTEST_PAUSE = 15.0
 
 
 @dataclass(frozen=True, slots=True)

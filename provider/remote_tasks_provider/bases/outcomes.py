@@ -62,7 +62,7 @@ def after_wait(
 ) -> BaseException:
     """Return what to raise on a worker when a wait ended in ``error``."""
     found = verdict(error, timed_out, soft_fail=soft_fail, never_fail=never_fail)
-    return error if found is Verdict.RETRY else found.value(str(error))
+    return error if found is Verdict.RETRY else _caused_by(error, found.value(str(error)))
 
 
 def after_call(error: RemoteTaskError) -> BaseException:
@@ -72,4 +72,9 @@ def after_call(error: RemoteTaskError) -> BaseException:
     """
     if error.retry_helps or isinstance(error, NotFoundError):
         return error
-    return AirflowFailException(str(error))
+    return _caused_by(error, AirflowFailException(str(error)))
+
+
+def _caused_by(error: RemoteTaskError, raised: BaseException) -> BaseException:
+    raised.__cause__ = error
+    return raised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
@@ -29,6 +29,8 @@ _NEVER = 10**9
 class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
     """Waits until one or many remote tasks have ended; see the vendors' sensors for the parameters."""
 
+    ids_field: ClassVar[str] = "remote_task_id"
+    """What the parameter with the tasks is called."""
     on_waiting: OnWaiting = "wait"
     """A parameter where the vendor's tasks can wait for a person."""
 
@@ -45,7 +47,7 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id
+        setattr(self, self.ids_field, remote_task_id)
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.raise_on_failure = raise_on_failure
         self.max_poll_failures = max_poll_failures
@@ -55,6 +57,11 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         if (start_from_trigger or end_from_trigger) and not self.deferrable:
             raise ValueError("start_from_trigger and end_from_trigger need deferrable=True")
         self._wants_to_start_from_trigger = start_from_trigger
+
+    @property
+    def awaited(self) -> Any:
+        """The task or tasks to wait for, rendered when the wait begins."""
+        return getattr(self, self.ids_field)
 
     def start_in_triggerer(self, conn_id: str) -> None:
         """Let the wait begin in the triggerer, if that was asked for and can be done.
@@ -70,7 +77,7 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
             next_method="execute_complete",
             trigger_kwargs={
                 "conn_id": conn_id,
-                "remote_task_ids": self.remote_task_id,
+                self.trigger_class.ids_field: self.awaited,
                 "poll_interval": self.poke_interval,
                 "on_waiting": self.on_waiting,
                 "max_poll_failures": self._max_failures(),
@@ -85,9 +92,11 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
     def _why_not_from_trigger(self) -> str | None:
         if not STARTS_FROM_TRIGGER:
             return "it needs Airflow 3.3 or newer"
-        ids = [self.remote_task_id] if isinstance(self.remote_task_id, str) else self.remote_task_id
+        ids = [self.awaited] if isinstance(self.awaited, str) else self.awaited
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
-            return "remote_task_id must be a string, a template or a list of them, not another task's output"
+            return (
+                f"{self.ids_field} must be a string, a template or a list of them, not another task's output"
+            )
         if any("xcom_pull" in one for one in ids):
             # Airflow 3.3.2's triggerer cannot answer it, and waits for ever.
             return "a template with xcom_pull can be rendered on a worker only"
@@ -99,7 +108,7 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
             timeout=self.timeout,
             execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
             has_retries=bool(self.retries),
-            single=isinstance(self.remote_task_id, str),
+            single=isinstance(self.awaited, str),
             ends=self.end_from_trigger and STARTS_FROM_TRIGGER,
             raise_on_failure=self.raise_on_failure,
             soft_fail=self.soft_fail,
@@ -113,10 +122,10 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait; return one record for one id, a list in input order for several."""
-        ids = inputs.object_ids(self.remote_task_id, "remote_task_id")
+        ids = inputs.object_ids(self.awaited, self.ids_field)
         self._tell_what_cannot_be()
         if not ids:
-            self.log.info("remote_task_id is an empty list: there is nothing to wait for.")
+            self.log.info("%s is an empty list: there is nothing to wait for.", self.ids_field)
             return []
         mode: Mode = "deferrable" if self.deferrable else "reschedule" if self.reschedule else "poke"
         policy = self.wait_policy(
@@ -151,11 +160,11 @@ class RemoteTaskSensor(WaitsForTasks, BaseSensorOperator):
         error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting=self.on_waiting)
         if error is not None:
             raise self.after_wait(error, report.timed_out) from error
-        ids = inputs.object_ids(self.remote_task_id, "remote_task_id")
+        ids = inputs.object_ids(self.awaited, self.ids_field)
         records = report.in_order(ids)
         for record in records:
             self.log.info("%s %s is %s.", self.what, (record or {}).get("id"), (record or {}).get("state"))
-        return records[0] if isinstance(self.remote_task_id, str) else records
+        return records[0] if isinstance(self.awaited, str) else records
 
     def after_wait(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
         """Skip on a timeout under ``soft_fail``, on everything under ``never_fail``."""

@@ -49,9 +49,9 @@ class Mark:
     def __str__(self) -> str:
         return f"[af-{self.key}-{self.attempt}]"
 
-    def matches(self, title: str | None, attempts: range) -> bool:
-        """Whether ``title`` bears the mark of one of ``attempts`` of the same task instance."""
-        return any(str(Mark(self.key, number)) in (title or "") for number in attempts)
+    def attempt_in(self, title: str | None, attempts: range) -> int | None:
+        """Return which of ``attempts`` of the same task instance has left its mark in ``title``."""
+        return next((number for number in attempts if str(Mark(self.key, number)) in (title or "")), None)
 
 
 class Starting(Protocol):
@@ -77,7 +77,11 @@ class Starting(Protocol):
 
     @property
     def sees_all(self) -> bool:
-        """Whether :meth:`search` would find any task that exists."""
+        """Whether :meth:`search` would find any task that asks the same."""
+
+    @property
+    def goes_by_marks(self) -> bool:
+        """Whether it would find one that asks something else, too."""
 
 
 class Starter:
@@ -119,34 +123,48 @@ class Starter:
 
         :raises RemoteTaskError: when it could not be started, or when that is for a person to decide.
         """
-        decision = self._decide(starting, fingerprint)
+        record = StartRecord.from_json(self._store.get(_RECORD)) if self._store is not None else None
+        decision = self._decide(starting, record, fingerprint)
         self._log.info("%s", decision.why)
         if decision.go_on_with is not None:
+            record = record or StartRecord(fingerprint, time.time(), self.attempt.number)
+            self._write(record.kept_by(decision.go_on_with, self.attempt))
             return decision.go_on_with
         if decision.stop is not None:
             starting.stop(decision.stop)
-        return self._start(starting, fingerprint)
+        return self._start(starting, fingerprint, record.task_id if record else None)
 
     def forget(self) -> None:
         """Drop the record: the task was stopped by this side, and a later attempt must start another."""
         if self._store is not None:
             self._store.delete(_RECORD)
 
-    def _decide(self, starting: Starting, fingerprint: str) -> Decision:
-        record = StartRecord.from_json(self._store.get(_RECORD)) if self._store is not None else None
+    def _decide(self, starting: Starting, record: StartRecord | None, fingerprint: str) -> Decision:
         if record is not None and record.task_id is not None:
             standing = self._standing(starting, record)
             return decide_from_record(record, standing, fingerprint, self.attempt, self._policy)
         if record is None and self.attempt.number == 1:
             return Decision("This is the first attempt.")
-        since = record.intended_at if record else self._began()
-        found = self._search(starting, since, patient=record is not None)
+        if record is None and self.remembers and not (starting.goes_by_marks or self.attempt.is_first):
+            # What merely asks the same is more likely another's.
+            return Decision("No earlier attempt has started a task.")
+        decision = self._decide_from_search(starting, record, fingerprint)
+        if record is None or decision.go_on_with is None:
+            return decision
+        # What the lost request asked for may be something else.
+        return decide_from_record(record, decision.go_on_with, fingerprint, self.attempt, self._policy)
+
+    def _decide_from_search(
+        self, starting: Starting, record: StartRecord | None, fingerprint: str
+    ) -> Decision:
+        asks_the_same = record is None or record.fingerprint == fingerprint
         return decide_from_search(
-            found,
+            self._search(starting, record),
             self.attempt,
             self._policy,
-            request_was_lost=record is not None,
-            sees_all=starting.sees_all,
+            lost=record,
+            sees_all=starting.sees_all and (asks_the_same or starting.goes_by_marks),
+            remembers=self.remembers,
         )
 
     def _standing(self, starting: Starting, record: StartRecord) -> Candidate | None:
@@ -161,20 +179,22 @@ class Starter:
     def _began(self) -> float:
         return self._run_began.timestamp() if self._run_began else time.time() - 24 * 60 * 60
 
-    def _search(self, starting: Starting, since: float, *, patient: bool) -> Sequence[Candidate]:
-        """Search for a task that was started; patiently, until one would be listed if there were one."""
-        attempts = range(self.attempt.first if not patient else 1, self.attempt.number + 1)
+    def _search(self, starting: Starting, lost: StartRecord | None) -> Sequence[Candidate]:
+        """Search for a task that was started; for a lost one, until it would be listed if there were one."""
+        if lost is None:
+            return starting.search(self.mark, range(1, self.attempt.number + 1), self._began())
+        attempts, since = range(lost.attempt, lost.attempt + 1), lost.intended_at
         while True:
             found = starting.search(self.mark, attempts, since)
             left = since + self._appears_within - time.time()
-            if found or not patient or left <= 0:
+            if found or left <= 0:
                 return found
             self._log.info("No task is listed yet that the lost request may have started; looking on.")
             self._sleep(min(_BETWEEN_SEARCHES, left))
 
-    def _start(self, starting: Starting, fingerprint: str) -> Candidate:
+    def _start(self, starting: Starting, fingerprint: str, replaces: str | None) -> Candidate:
         starting.prepare()
-        record = StartRecord(fingerprint, time.time(), self.attempt.number)
+        record = StartRecord(fingerprint, time.time(), self.attempt.number, replaces=replaces)
         self._write(record)
         try:
             started = starting.create(self.mark)
@@ -188,10 +208,7 @@ class Starter:
         return started
 
     def _look_for_lost(self, starting: Starting, record: StartRecord, error: RemoteTaskError) -> Candidate:
-        found = self._search(starting, record.intended_at, patient=True)
-        decision = decide_from_search(
-            found, self.attempt, self._policy, request_was_lost=True, sees_all=starting.sees_all
-        )
+        decision = self._decide_from_search(starting, record, record.fingerprint)
         if decision.go_on_with is None:
             # All tasks were seen, and it is not among them.
             self.forget()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -37,6 +38,9 @@ __all__ = ["RemoteTaskTrigger"]
 
 # Less than Airflow gives a trigger to clean up in ([triggerer] on_kill_timeout, 30 s).
 _LONGEST_STOP = 20.0
+
+# By event loop: a task that does nothing. Who ends a loop cancels all of its tasks before any of them runs.
+_idlers: dict[asyncio.AbstractEventLoop, asyncio.Task[Any]] = {}
 
 # One for all, as Airflow's own costs three objects a trigger. The triggerer tells the tasks apart by context.
 log = logging.getLogger(__name__)
@@ -68,6 +72,8 @@ class RemoteTaskTrigger(BaseTrigger):
     """
 
     service: ClassVar[Service]
+    ids_field: ClassVar[str] = "remote_task_ids"
+    """What the constructor's parameter with the tasks is called."""
     clocks: ClassVar[Clocks] = Clocks()
     timeout_after: datetime | None = None
     """When Airflow times the deferral out; set by its triggerer from 3.3 on."""
@@ -110,9 +116,10 @@ class RemoteTaskTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and every constructor argument; derived, so that none can be forgotten."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        names = list(inspect.signature(RemoteTaskTrigger.__init__).parameters)[1:]
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {name: getattr(self, name) for name in names}
+        renamed = {"remote_task_ids": self.ids_field}
+        return path, {renamed.get(name, name): getattr(self, name) for name in names}
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render what a sensor would have rendered; called where the wait begins in the triggerer."""
@@ -125,6 +132,7 @@ class RemoteTaskTrigger(BaseTrigger):
         ids = inputs.object_ids(self.remote_task_ids, "remote_task_id")
         rules = SensorRules(**self.sensor) if self.sensor else None
         wait = Wait(ids, self._policy(rules), self.memory)
+        idler = None if TRIGGERS_ARE_TOLD_OF_KILLS else _idler()
         try:
             report = await follow(
                 wait,
@@ -139,7 +147,8 @@ class RemoteTaskTrigger(BaseTrigger):
         except (ConnectionConfigError, AirflowNotFoundException) as error:
             report = self._unusable(wait, error)
         except asyncio.CancelledError:
-            if not TRIGGERS_ARE_TOLD_OF_KILLS:
+            # Not where the triggerer ends: then the wait goes on elsewhere, and nobody would answer.
+            if idler is not None and not idler.cancelling():
                 await self.on_kill()
             raise
         # dag.test() runs a trigger that belongs to no task instance, and resumes the task whatever the event
@@ -157,18 +166,27 @@ class RemoteTaskTrigger(BaseTrigger):
         Airflow calls it from 3.3 on, also for a task that was cleared, and then after the next attempt has
         begun. Before 3.3 it is called whenever the trigger is cancelled. So the task's own state is asked
         for: only one that has ended will not be gone on with.
+
+        Airflow repeats the cancellation every second until the trigger has ended, and would so cut short
+        what takes longer: it is seen through to its end.
         """
-        if not self.stop_on_kill or self.task_instance is None:
-            return
-        state = await sync_to_async(task_state)(self.task_instance)
-        if state not in ENDED_STATES:
-            log.info("The remote tasks go on: this task is %s.", state)
-            return
+        if self.stop_on_kill and self.task_instance is not None:
+            await _see_through(self._stop_if_ended())
+
+    async def _stop_if_ended(self) -> None:
         try:
             async with asyncio.timeout(_LONGEST_STOP):
-                await self._stop_all()
-        except (RemoteTaskError, TimeoutError) as error:
-            log.warning("The remote tasks could not be stopped, and may still be running: %s", error)
+                state = await sync_to_async(task_state)(self.task_instance)
+                if state in ENDED_STATES:
+                    await self._stop_all()
+                else:
+                    log.info("The remote tasks go on: this task is %s.", state)
+        except Exception as error:  # noqa: BLE001 - whatever it is, Airflow could do nothing about it
+            log.warning(
+                "The remote tasks were not stopped, and may still be running: %s: %s",
+                type(error).__name__,
+                error,
+            )
 
     async def _stop_all(self) -> None:
         client = await self._connect(Pacer({}))
@@ -226,3 +244,20 @@ class RemoteTaskTrigger(BaseTrigger):
             timed_out=None,
             waited=max(0.0, self.clocks.wall() - wait.policy.started_at),
         )
+
+
+def _idler() -> asyncio.Task[Any]:
+    loop = asyncio.get_running_loop()
+    if loop not in _idlers:
+        for ended in [one for one in _idlers if one.is_closed()]:
+            del _idlers[ended]
+        _idlers[loop] = loop.create_task(asyncio.Event().wait())
+    return _idlers[loop]
+
+
+async def _see_through(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``work`` to end, whoever cancels meanwhile; only the end of the event loop ends it."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)

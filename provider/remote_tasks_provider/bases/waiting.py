@@ -80,7 +80,7 @@ class WaitsForTasks(BaseOperator):
         wait = Wait(ids, policy)
         hook = self.hook
         client = self._client(hook)
-        watch = hook.service.watch(client.endpoint.extras)
+        watch = self.trigger_class.service.watch(client.endpoint.extras)
         try:
             while True:
                 findings = look(watch.look(wait.open_ids, ()), client)
@@ -120,7 +120,7 @@ class WaitsForTasks(BaseOperator):
         self.defer(
             trigger=self.trigger_class(
                 conn_id=conn_id,
-                remote_task_ids=wait.ids,
+                **{self.trigger_class.ids_field: wait.ids},
                 poll_interval=policy.interval,
                 started_at=policy.started_at,
                 deadline=policy.deadline,
@@ -168,7 +168,7 @@ class WaitsForTasks(BaseOperator):
         """
         hook = self.hook
         client = self._client(hook)
-        watch = hook.service.watch(client.endpoint.extras)
+        watch = self.trigger_class.service.watch(client.endpoint.extras)
         try:
             while report.omitted:
                 findings = look(watch.look(report.omitted, ()), client)

@@ -29,7 +29,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.messages import Call, Refused, Response
 from remote_tasks_provider.core.reading import one_line
 
-__all__ = ["Explain", "Hint", "error_kind", "read_answer", "retry_after"]
+__all__ = ["Explain", "Hint", "error_kind", "read_answer", "retry_after", "used_up_for"]
 
 T = TypeVar("T")
 
@@ -167,6 +167,17 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
                 seconds = reset - now
                 break
     return None if seconds is None else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def used_up_for(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds for which a good answer says that no more calls are left, or ``None``.
+
+    Reads QStash's ``Burst-RateLimit-Remaining`` and ``-Reset``, whose window is a second.
+    """
+    if _number(headers.get("burst-ratelimit-remaining")) != 0:
+        return None
+    reset = _number(headers.get("burst-ratelimit-reset"))
+    return None if reset is None else min(max(reset - now, 0.0), _LONGEST_RETRY_AFTER)
 
 
 def _retry_after_header(value: str | None, now: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import tenacity
 
-from remote_tasks_provider.core.answers import Explain, read_answer
+from remote_tasks_provider.core.answers import Explain, read_answer, used_up_for
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.endpoint import Endpoint
 from remote_tasks_provider.core.errors import RateLimitedError
@@ -114,7 +114,10 @@ class AsyncClient:
                 )
             await self._clocks.sleep(pause)
         try:
-            return read_answer(call, await self._transport.send(call.request), self.endpoint, self._explain)
+            response = await self._transport.send(call.request)
+            if rest := used_up_for(response.headers, self._clocks.wall()):
+                self._pacer.rest(rest, self._clocks.monotonic())
+            return read_answer(call, response, self.endpoint, self._explain)
         except RateLimitedError as error:
             self._pacer.stop(error.retry_after or 1.0, self._clocks.monotonic())
             raise

@@ -79,7 +79,7 @@ def connect(
     fields: ConnectionFields,
     *,
     service: str,
-    default_base_url: str,
+    default_base_url: str | Callable[[ExtrasT], str],
     auth: Callable[[str, ExtrasT], tuple[str, str]],
     extras: type[ExtrasT],
 ) -> Endpoint:
@@ -90,10 +90,11 @@ def connect(
     :raises ConnectionConfigError: naming the field and the fix.
     """
     secret, known = _secret(fields), _extras(fields, extras)
+    default = default_base_url if isinstance(default_base_url, str) else default_base_url(known)
     return Endpoint(
         service=service,
         conn_id=fields.conn_id,
-        base_url=_base_url(fields, default_base_url),
+        base_url=_base_url(fields, default),
         auth=auth(secret, known),
         secret=secret,
         extras=known,

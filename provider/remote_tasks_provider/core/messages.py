@@ -34,12 +34,17 @@ class Request:
     :param path: percent-encoded and with a leading slash; see :func:`path`.
     :param query: name and value pairs in order; a name may repeat.
     :param json: a body to be sent as JSON.
+    :param content: a body to be sent as it is, instead.
+    :param headers: name and value pairs beside those that every request has; they replace one of the same
+        name.
     """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     json: Any = None
+    content: bytes | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def url(self, base_url: str) -> str:
         """Return the whole URL below ``base_url`` (no trailing slash)."""

@@ -61,7 +61,11 @@ class Pacer:
         self.calls += 1
         return 0.0
 
+    def rest(self, seconds: float, now: float) -> None:
+        """Let nothing go out for ``seconds``: the service said that no more calls are left until then."""
+        self._stopped_until = max(self._stopped_until, now + seconds)
+
     def stop(self, seconds: float, now: float) -> None:
         """Let nothing go out for ``seconds``: the service refused a call and asked for it."""
         self.refused += 1
-        self._stopped_until = max(self._stopped_until, now + seconds)
+        self.rest(seconds, now)

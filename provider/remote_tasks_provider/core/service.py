@@ -23,7 +23,8 @@ class Service:
     """A vendor.
 
     :param name: for messages and logs.
-    :param default_base_url: where the service lives when the connection's host is empty.
+    :param default_base_url: where the service lives when the connection's host is empty; made of the extras
+        where it has regions.
     :param auth: makes the one header that carries the key.
     :param extras: the allow-list of the connection's extras. ``auth``, ``probe``, ``watch`` and ``stop`` are
         given them, as a vendor may speak several versions of its API.
@@ -33,10 +34,11 @@ class Service:
         :meth:`~.watching.OneByOne` where there is nothing better.
     :param stop: the call that ends a remote task for good, ``None`` where the vendor has none.
     :param limits: the vendor's rate limits, by endpoint.
+    :param kind: what is waited for, where one vendor has several kinds of things.
     """
 
     name: str
-    default_base_url: str
+    default_base_url: str | Callable[[Any], str]
     auth: Callable[[str, Any], tuple[str, str]]
     extras: type[ConnectionExtras]
     probe: Callable[[Any], Call[Any]]
@@ -44,6 +46,7 @@ class Service:
     watch: Callable[[Any], Watch]
     stop: Callable[[Any, str], Call[Any] | None] = lambda _extras, _task_id: None
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    kind: str = "tasks"
 
     def endpoint(self, fields: ConnectionFields) -> Endpoint:
         """Return where and how to call this service over the connection that ``fields`` describe.

@@ -278,7 +278,8 @@ def _spare_the_collector(waits: int) -> None:
         gc.freeze()
 
 
-_GROUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], PollGroup]] = WeakKeyDictionary()
+_Key = tuple[str, str, str]
+_GROUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, PollGroup]] = WeakKeyDictionary()
 
 
 def follow(
@@ -300,21 +301,21 @@ def follow(
     :raises ConnectionConfigError: (when awaited) when the connection cannot be used.
     """
     groups = _GROUPS.setdefault(asyncio.get_running_loop(), {})
-    group = groups.get((service.name, conn_id))
+    group = groups.get((service.name, service.kind, conn_id))
     if group is None:
         group = _new_group(groups, service, conn_id, connect, clocks, meter)
     return group.follow(wait, first_look_in, log)
 
 
 def _new_group(
-    groups: dict[tuple[str, str], PollGroup],
+    groups: dict[_Key, PollGroup],
     service: Service,
     conn_id: str,
     connect: Connect,
     clocks: Clocks,
     meter: Meter,
 ) -> PollGroup:
-    key = (service.name, conn_id)
+    key = (service.name, service.kind, conn_id)
 
     def forget(group: PollGroup) -> None:
         if groups.get(key) is group:

@@ -11,7 +11,9 @@ The rules:
   *cleared* the Airflow task, a finished remote task is history; one that is still at work is gone on with.
 * If the inputs have changed since, ``on_stale_state`` decides about a task that would be gone on with.
 * An intent without an id means that a request was lost. The service's tasks are searched for it: one that
-  matches is it; more than one is for a person to judge; for none, ``on_orphaned_intent`` decides.
+  matches is it; more than one is for a person to judge; for none, ``on_orphaned_intent`` decides. A user who
+  clears the task then has judged.
+* Where nothing was recorded, the tasks of all attempts are searched, too.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from remote_tasks_provider.core.errors import (
     ConnectionConfigError,
     OrphanedStartError,
     RateLimitedError,
+    RedirectError,
     RemoteTaskError,
     ServerError,
     StaleStartError,
@@ -74,6 +77,7 @@ class StartRecord:
     :param intended_at: when the request was about to be sent; Unix seconds.
     :param attempt: Airflow's try number then.
     :param task_id: ``None`` until the service has answered.
+    :param replaces: the task of an earlier start, which is not the one that comes of this.
     """
 
     fingerprint: str
@@ -81,10 +85,15 @@ class StartRecord:
     attempt: int
     task_id: str | None = None
     url: str | None = None
+    replaces: str | None = None
 
     def started(self, task_id: str, url: str | None) -> StartRecord:
         """Return the record with the task that came of it."""
         return replace(self, task_id=task_id, url=url)
+
+    def kept_by(self, candidate: Candidate, attempt: Attempt) -> StartRecord:
+        """Return the record of an attempt that goes on with ``candidate``: from now on it is its task."""
+        return replace(self.started(candidate.task_id, candidate.url), attempt=attempt.number)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a JSON object."""
@@ -103,11 +112,15 @@ class StartRecord:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A remote task that may have come of a lost request."""
+    """A remote task that an attempt may have started.
+
+    :param attempt: which one, where the task tells.
+    """
 
     task_id: str
     url: str | None
     state: TaskState
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +155,7 @@ def may_have_started(error: RemoteTaskError) -> bool:
     """Whether a request to start that ended in ``error`` may have been carried out all the same."""
     if isinstance(error, TransportError):
         return error.sent is not False
-    if isinstance(error, (ConnectionConfigError, RateLimitedError)):
+    if isinstance(error, (ConnectionConfigError, RateLimitedError, RedirectError)):
         return False
     return not isinstance(error, ApiError) or isinstance(error, ServerError)
 
@@ -179,19 +192,25 @@ def decide_from_search(
     attempt: Attempt,
     policy: StartPolicy,
     *,
-    request_was_lost: bool,
+    lost: StartRecord | None,
     sees_all: bool,
+    remembers: bool = True,
 ) -> Decision:
     """Return what to do after the service's tasks were searched for one that this Airflow task started.
 
     :param found: the tasks that match.
-    :param request_was_lost: whether it is known that a request was sent whose answer never came.
+    :param lost: the record of a request whose answer never came.
     :param sees_all: whether a task that exists would have been found.
+    :param remembers: whether an earlier attempt that started a task would have left a record.
     :raises OrphanedStartError: when only a person can tell.
     """
-    if attempt.is_first and not request_was_lost:
-        # Cleared by a user: what had ended before is history.
-        found = [one for one in found if not one.state.is_terminal]
+    if lost is not None and lost.attempt < attempt.first:
+        # A user has cleared the task since: there is nothing left to be judged.
+        lost, remembers = None, True
+    if lost is None:
+        found = [one for one in found if not _is_history(one, attempt)]
+    else:
+        found = [one for one in found if one.task_id != lost.replaces]
     if len(found) > 1:
         ids = ", ".join(one.task_id for one in found)
         raise OrphanedStartError(
@@ -200,7 +219,8 @@ def decide_from_search(
         )
     if found:
         return Decision(f"Found task {found[0].task_id}, which an earlier attempt had started.", found[0])
-    if request_was_lost and (
+    is_open = lost is not None or not (remembers or attempt.is_first or sees_all)
+    if is_open and (
         policy.on_orphaned_intent == "fail" or (policy.on_orphaned_intent == "search" and not sees_all)
     ):
         raise OrphanedStartError(
@@ -209,6 +229,12 @@ def decide_from_search(
             "this task, or set on_orphaned_intent='start' to start one in such a case."
         )
     return Decision("No earlier attempt has started a task.")
+
+
+def _is_history(one: Candidate, attempt: Attempt) -> bool:
+    """Whether a task had ended before a user cleared this one, as far as can be told."""
+    was_before = attempt.is_first if one.attempt is None else one.attempt < attempt.first
+    return one.state.is_terminal and was_before
 
 
 def _place(standing: Candidate) -> str:

@@ -79,6 +79,8 @@ class RequestsTransport:
                 request.method,
                 request.url(self._endpoint.base_url),
                 json=request.json,
+                data=request.content,
+                headers=dict(request.headers),
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,
@@ -115,7 +117,11 @@ class HttpxTransport:
         """Send ``request``; raises like :meth:`RequestsTransport.send`."""
         try:
             async with self._client.stream(
-                request.method, request.url(self._endpoint.base_url), json=request.json
+                request.method,
+                request.url(self._endpoint.base_url),
+                json=request.json,
+                content=request.content,
+                headers=dict(request.headers),
             ) as answer:
                 body = _Body(request, self._endpoint)
                 async for chunk in answer.aiter_bytes():

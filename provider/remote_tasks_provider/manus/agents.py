@@ -26,6 +26,7 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
 )
 from remote_tasks_provider.core.polling import Wait, WaitPolicy
+from remote_tasks_provider.core.reading import one_line
 from remote_tasks_provider.core.starting import may_have_started
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.watching import look
@@ -362,11 +363,10 @@ def _failure(result: ManusResult) -> RemoteTaskError | None:
     if result.state is TaskState.CANCELLED:
         return TaskCancelledError(f"{name} was stopped by a person")
     if result.state is TaskState.WAITING:
-        question = result.question.text if result.question else None
-        return TaskNeedsInputError(
-            f"{name} waits for an answer: {question or result.text or 'the question is on its page'}. "
-            f"Answer there, or send a request with session_id={result.id!r}."
-        )
+        asked = result.question
+        text = one_line((asked.text if asked else result.text) or "a question on its page", 1000)
+        way = f", or send a request with session_id={result.id!r}" if asked and asked.in_words else ""
+        return TaskNeedsInputError(f'{name} waits for an answer to "{text}". Answer it there{way}.')
     return None
 
 

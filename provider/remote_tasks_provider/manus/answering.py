@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from remote_tasks_provider.bases.human import AsksPeople, Reply
+from remote_tasks_provider.bases.human import AsksPeople
 from remote_tasks_provider.bases.outcomes import after_call
+from remote_tasks_provider.bases.questions import Reply
 from remote_tasks_provider.bases.waiting import WaitsForTasks
 from remote_tasks_provider.core.errors import RemoteTaskError, TaskCancelledError, TaskNeedsInputError
 from remote_tasks_provider.core.starting import may_have_started
@@ -59,6 +60,11 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
     def stop_remote(self, task_id: str, why: str) -> bool:
         """Stop the task; return whether Manus was told to."""
         raise NotImplementedError
+
+    def wait_again(self, context: Context, **kwargs: Any) -> Any:
+        """Wait on: somebody answered a question that is not asked any more."""
+        self.carried = kwargs
+        return self.wait_on(context)
 
     def on_question(self, context: Context, task_id: str) -> Any:
         """Answer what the agent waits for, put it to a person, return it, or fail."""

@@ -345,7 +345,7 @@ def send_message(
     files: Sequence[Mapping[str, str]] = (),
     agent_profile: str | None = None,
     structured_output_schema: Mapping[str, Any] | None = None,
-) -> Call[str]:
+) -> Call[None]:
     """``POST /v2/task.sendMessage``: answers a question, or goes on with a task that has ended."""
     schema = structured_output_schema
     body = {
@@ -356,7 +356,7 @@ def send_message(
             None if schema is None else check_schema(schema, "structured_output_schema")
         ),
     }
-    return _post("task.sendMessage", body, "a task id", lambda answer: _created(answer).id, Replay.UNSAFE)
+    return _post("task.sendMessage", body, "an acknowledgement", _nothing, Replay.UNSAFE)
 
 
 def confirm_action(remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> Call[bool]:

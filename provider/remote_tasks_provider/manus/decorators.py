@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import (
-    SET_DURING_EXECUTION,
-    DecoratedOperator,
-    TaskDecorator,
-    context_merge,
-    determine_kwargs,
-    task_decorator_factory,
-)
+from airflow.providers.common.compat.sdk import DecoratedOperator, TaskDecorator, task_decorator_factory
 
+from remote_tasks_provider.bases.decorator import FilledByFunction, template_fields_of
 from remote_tasks_provider.manus.task_operator import ManusTaskOperator
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 __all__ = ["manus_task"]
 
 
-class _ManusDecoratedOperator(DecoratedOperator, ManusTaskOperator):
+class _ManusDecoratedOperator(FilledByFunction, ManusTaskOperator):
     """A :class:`ManusTaskOperator` whose prompt a function returns."""
 
     custom_operator_name = "@task.manus"
-    template_fields: Sequence[str] = (
-        *DecoratedOperator.template_fields,
-        *(name for name in ManusTaskOperator.template_fields if name != "prompt"),
-    )
+    operator = ManusTaskOperator
+    filled = "prompt"
+    template_fields: Sequence[str] = template_fields_of(ManusTaskOperator, "prompt")
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **DecoratedOperator.template_fields_renderers,
         **ManusTaskOperator.template_fields_renderers,
     }
-
-    def __init__(
-        self,
-        *,
-        python_callable: Callable[..., str],
-        op_args: Collection[Any] | None = None,
-        op_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if "prompt" in kwargs:
-            raise TypeError("@task.manus takes no prompt: the function returns it")
-        super().__init__(
-            python_callable=python_callable,
-            op_args=op_args,
-            op_kwargs=op_kwargs,
-            prompt=SET_DURING_EXECUTION,
-            **kwargs,
-        )
-
-    def execute(self, context: Context) -> Any:
-        """Call the function, and ask the agent what it returned."""
-        context_merge(context, self.op_kwargs)
-        wanted = determine_kwargs(self.python_callable, self.op_args, context)
-        self.prompt = self.python_callable(*self.op_args, **wanted)
-        return ManusTaskOperator.execute(self, context)
 
 
 def manus_task(python_callable: Callable[..., str] | None = None, **kwargs: Any) -> TaskDecorator:

@@ -165,13 +165,16 @@ class ManusTaskV2(ManusTask):
         """
         known = list(events)
         error, stopped_by_user = how_it_ended(known)
-        return self.model_copy(
+        told = self.model_copy(
             update={
                 "raw_output": [message for event in known if (message := as_message(event))],
                 "error": error if self.state is TaskState.FAILED else None,
                 "stopped_by_user": stopped_by_user,
             }
         )
+        # A conversation that was made before is copied too.
+        told.__dict__.pop("output", None)
+        return told
 
 
 def latest_turn(events: Iterable[ManusEvent]) -> list[ManusEvent]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remote_tasks_provider.bases.human import Question, Reply
+from remote_tasks_provider.bases.questions import Question, Reply
 from remote_tasks_provider.manus.results import ManusQuestion
 
 __all__ = ["ANSWERED_THERE", "SEND", "STOP", "Answer", "form_for", "read_answer"]
@@ -60,9 +60,12 @@ def form_for(asked: ManusQuestion, title: str | None, url: str | None, *, rich: 
         return Question(subject, text, (ANSWERED_THERE, STOP), url=url)
     fields: dict[str, Mapping[str, Any]] = {ANSWER: _answer_field()}
     options = asked.options[:_MOST_OPTIONS] if rich and not asked.multiple else ()
-    if rich and not asked.in_words:
-        fields |= _input_fields(asked.schema)
-    return Question(subject, _text(asked), (*options, *buttons), fields, url=url)
+    inputs = _input_fields(asked.schema) if rich and not asked.in_words else {}
+    try:
+        return Question(subject, _text(asked), (*options, *buttons), {**fields, **inputs}, url=url)
+    except ValueError:
+        # An input is called as no field of a form can be.
+        return Question(subject, _text(asked), (*options, *buttons), fields, url=url)
 
 
 def _answer_field() -> dict[str, Any]:
@@ -93,7 +96,7 @@ def _input_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     fields: dict[str, Mapping[str, Any]] = {}
     for name, given in properties.items():
         kind = given.get("type") if isinstance(given, Mapping) else None
-        if kind not in _SIMPLE_TYPES or not str(name).isidentifier():
+        if not isinstance(kind, str) or kind not in _SIMPLE_TYPES:
             return {}
         wanted = {key: given[key] for key in ("title", "description", "enum") if key in given}
         # Nothing is filled in before the person does it: no action is confirmed by default.

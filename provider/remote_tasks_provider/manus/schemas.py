@@ -77,10 +77,14 @@ def _faults(node: Any, place: str, level: int, known: frozenset[str]) -> Iterato
 
 def _own_faults(node: Mapping[str, Any], place: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
     reference = node.get("$ref")
-    if reference is not None and reference not in {f"{_DEFINITIONS}{name}" for name in known}:
+    if reference is not None and reference not in [f"{_DEFINITIONS}{name}" for name in known]:
         yield place, f"$ref {reference!r} leads to nothing under $defs"
-    types = node.get("type", [])
-    types = types if isinstance(types, list) else [types]
+    for keyword in ("anyOf", "enum"):
+        if keyword in node and not (isinstance(node[keyword], list) and node[keyword]):
+            yield place, f"{keyword} must be a list that is not empty"
+    if not isinstance(node.get("$defs", {}), Mapping):
+        yield place, "$defs must be a JSON object"
+    types = _types(node)
     for word in types:
         if not isinstance(word, str) or word not in _TYPES:
             yield place, f"unknown type {word!r}"
@@ -117,8 +121,8 @@ def _inner(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any, int]
                 yield f"{place}{dot}{name}", schema, _holds_more(schema) if keyword == "properties" else 0
     if "items" in node:
         yield f"{place}[]", node["items"], _holds_more(node["items"])
-    choices = node.get("anyOf", [])
-    for index, schema in enumerate(choices if isinstance(choices, list) else [choices]):
+    choices = node.get("anyOf")
+    for index, schema in enumerate(choices if isinstance(choices, list) else ()):
         yield f"{place}.anyOf[{index}]", schema, 0
 
 
@@ -126,6 +130,10 @@ def _holds_more(node: Any) -> int:
     """Return how much deeper ``node`` is than what it is in: nothing, if it is a text or a number."""
     if not isinstance(node, Mapping):
         return 1
-    types = node.get("type", [])
-    types = types if isinstance(types, list) else [types]
+    types = _types(node)
     return int("object" in types or "array" in types or bool(node.keys() & {"anyOf", "$ref"}))
+
+
+def _types(node: Mapping[str, Any]) -> list[Any]:
+    types = node.get("type", [])
+    return types if isinstance(types, list) else [types]

@@ -43,6 +43,11 @@ class ManusStarting:
         """Whether the list shows any task of ours; nobody says that it shows those hidden in the app."""
         return not self._order.hide_in_task_list
 
+    @property
+    def goes_by_marks(self) -> bool:
+        """Whether tasks keep the title that holds the mark."""
+        return self._hook.api.finds_titles
+
     def prepare(self) -> None:
         """Upload the files: what can fail without cost comes before the task is created."""
         self._uploaded = [self._hook.upload_file(source) for source in self._sources]
@@ -51,7 +56,7 @@ class ManusStarting:
         """Create the task."""
         api = self._hook.api
         order = self._order.with_files(self._uploaded)
-        if api.finds_titles:
+        if self.goes_by_marks:
             order = replace(order, title=f"{self._title[:_LONGEST_TITLE]} {mark}")
         ref = api.create_task(order)
         return Candidate(ref.id, ref.url, TaskState.RUNNING)
@@ -63,8 +68,9 @@ class ManusStarting:
     def search(self, mark: Mark, attempts: range, since: float) -> Sequence[Candidate]:
         """Return the tasks that bear the mark of one of ``attempts``, or, with API v1, that ask the same."""
         tasks = self._hook.iter_tasks(created_after=max(0, int(since - _SKEW)))
-        if self._hook.api.finds_titles:
-            return [_candidate(task) for task in tasks if mark.matches(task.title, attempts)]
+        if self.goes_by_marks:
+            marked = ((task, mark.attempt_in(task.title, attempts)) for task in tasks)
+            return [_candidate(task, number) for task, number in marked if number is not None]
         return [_candidate(task) for task in tasks if _first_words(task) == self._order.prompt]
 
     def stop(self, task_id: str) -> None:
@@ -72,8 +78,8 @@ class ManusStarting:
         self._hook.stop_task(task_id)
 
 
-def _candidate(task: ManusTask) -> Candidate:
-    return Candidate(task.id, task.url, task.state)
+def _candidate(task: ManusTask, attempt: int | None = None) -> Candidate:
+    return Candidate(task.id, task.url, task.state, attempt)
 
 
 def _first_words(task: ManusTask) -> str | None:

@@ -261,11 +261,17 @@ class ManusTaskOperator(AnswersQuestions):
                 "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
                 "to 'human', 'return' or 'fail'"
             )
+        allowed = self.auto_confirm or {}
+        if not isinstance(allowed, Mapping) or not all(isinstance(one, Mapping) for one in allowed.values()):
+            raise ValueError(
+                f"auto_confirm is {self.auto_confirm!r}; it must map action types to their inputs, such as "
+                "{'apiHighCreditNotice': {'action': 'accept'}}"
+            )
         if self.max_credits is not None:
             self.max_credits = inputs.whole_number(self.max_credits, "max_credits", least=1)
         try:
             api = self.hook.api
-            for name in ("auto_confirm", "max_credits"):
+            for name in ("auto_confirm", "max_credits", "title"):
                 if getattr(self, name) and not api.can_stop:
                     raise api.needs_v2(name)
             # Made once without sending it: what this version does not know is refused here.
@@ -316,7 +322,8 @@ class ManusTaskOperator(AnswersQuestions):
             on_waiting="wait" if self.on_waiting == "wait" else "return",
             max_failures=self.max_poll_failures,
             not_found_grace=self.not_found_grace,
-            max_credits=self.max_credits,
+            # After a pause it is as the template rendered it: a text.
+            max_credits=None if self.max_credits is None else int(self.max_credits),
         )
         self.carried = {**self.carried, "started_at": policy.started_at}
         try:
@@ -402,7 +409,8 @@ class ManusTaskOperator(AnswersQuestions):
 
     def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
         stopped = self.stop_remote(task_id, "it has cost more than max_credits")
-        self._starter(context).forget()
+        if stopped:
+            self._starter(context).forget()
         what_now = "It was stopped." if stopped else "It could not be stopped; stop it in the Manus app."
         error = BudgetExceededError(
             f"{self.what} {task_id} has cost {credits} credits, more than max_credits ({self.max_credits}). "
@@ -442,6 +450,8 @@ class ManusTaskOperator(AnswersQuestions):
         if not self.stop_remote(task_id, "this task gave up waiting"):
             return f"Manus task {task_id} could not be stopped and may go on costing credits."
         self._starter(context).forget()
+        # Airflow calls on_kill() after its own timeout, and there is nothing left to stop.
+        self._remote_id = None
         return f"Manus task {task_id} was stopped; it can be resumed in the Manus app."
 
 
@@ -456,6 +466,8 @@ def _sort_attachments(given: Iterable[Any]) -> tuple[list[Mapping[str, str]], li
         if isinstance(one, Mapping):
             if not one.keys() & {"file_id", "file_url"}:
                 raise ValueError(f"attachments[{index}] has neither file_id nor file_url")
+            if not str(one.get("file_url", "https://")).startswith("https://"):
+                raise ValueError(f"attachments[{index}] is {one!r}; give an https:// link")
             known.append(dict(one))
         elif isinstance(one, str) and one.startswith("https://"):
             known.append({"file_url": one, "filename": PurePosixPath(urlsplit(one).path).name or "file"})

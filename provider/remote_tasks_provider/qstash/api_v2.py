@@ -1,25 +1,375 @@
-"""QStash API v2: what of it is needed so far. No I/O.
+"""QStash API v2, messages: what is sent, and how the answer is read. No I/O.
 
-https://upstash.com/docs/qstash/api/events/list
+https://upstash.com/docs/qstash. Publishing is repeated after a failure only when the message carries a
+deduplication id (or a hash of its content), by which QStash recognises the repeat; everything else reads, or
+sets what a repeat would set again. What is not messages is in :mod:`.api_v2_settings`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from remote_tasks_provider.core.messages import Call, Request
-from remote_tasks_provider.core.reading import Reader
+from pydantic import Field
 
-__all__ = ["probe"]
+from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core.messages import Call, Page, Replay, Request, Response, path
+from remote_tasks_provider.core.reading import LenientBool, LenientInt, LenientStr, Reader, RemoteModel
+from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, PublishedMessage
+from remote_tasks_provider.qstash.orders import PublishOrder
 
-_read_object = Reader(dict[str, Any])
+__all__ = [
+    "MAX_PAGE_SIZE",
+    "cancel_message",
+    "cancel_messages",
+    "delete_dead_letter",
+    "delete_dead_letters",
+    "list_dead_letters",
+    "list_logs",
+    "probe",
+    "publish",
+    "publish_batch",
+    "retry_dead_letter",
+    "retry_dead_letters",
+]
+
+T = TypeVar("T")
+ItemT = TypeVar("ItemT")
+
+MAX_PAGE_SIZE = 100
+"""Entries a page of logs or dead letters, whatever older pages of the documentation say."""
+
+Filters = Sequence[tuple[str, str]]
 
 
-def probe() -> Call[dict[str, Any]]:
-    """``GET /v2/logs?count=1``: the cheapest read that also a read-only token may do."""
+class _LogPage(RemoteModel):
+    # Documented as "logs"; the service answers with "events".
+    events: list[LogEntry] | None = None
+    logs: list[LogEntry] | None = None
+    cursor: Any = None
+
+
+class _LetterPage(RemoteModel):
+    messages: list[DeadLetter] | None = None
+    cursor: Any = None
+
+
+class _Published(RemoteModel):
+    message_id: LenientStr = Field(default=None, alias="messageId")
+    deduplicated: LenientBool = None
+    url: LenientStr = None
+    error: LenientStr = None
+
+    def message(self) -> PublishedMessage:
+        """Return the message, or what was refused of a batch."""
+        if not self.message_id and not self.error:
+            raise ValueError("'messageId' is missing")
+        return PublishedMessage(
+            self.message_id or "",
+            bool(self.deduplicated),
+            self.url,
+            self.error if not self.message_id else None,
+        )
+
+
+class _Group(RemoteModel):
+    messages: list[_Published]
+
+
+class _Retried(RemoteModel):
+    responses: list[_Published] | None = None
+    cursor: Any = None
+
+
+class _Count(RemoteModel):
+    cancelled: LenientInt = None
+    deleted: LenientInt = None
+    cursor: Any = None
+
+
+_read_logs = Reader(_LogPage)
+_read_letters = Reader(_LetterPage)
+_read_published = Reader(_Group | list[_Published] | _Published)
+_read_batch = Reader(list[_Group | list[_Published] | _Published])
+_read_retried = Reader(_Retried)
+_read_count = Reader(_Count)
+
+
+def probe() -> Call[Any]:
+    """Return the cheapest read that proves host and token, and that also a read-only token may do."""
+    return list_logs((), page_size=1)
+
+
+def list_logs(
+    filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
+) -> Call[Page[LogEntry]]:
+    """``GET /v2/logs``: what happened to messages, newest first.
+
+    :param filters: as QStash names them; a name may repeat.
+    """
+
+    def read(response: Response) -> Page[LogEntry]:
+        page: _LogPage = _read_logs(response)
+        if page.events is None and page.logs is None:
+            raise ValueError("neither 'events' nor 'logs' is there")
+        following = _cursor(page.cursor)
+        return Page(
+            page.events if page.events is not None else page.logs or [],
+            following,
+            list_logs(filters, page_size=page_size, cursor=following) if following else None,
+        )
+
+    return _page("GET /v2/logs", "/v2/logs", filters, page_size, cursor, "QStash's logs", read)
+
+
+def list_dead_letters(
+    filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
+) -> Call[Page[DeadLetter]]:
+    """``GET /v2/dlq``: messages whose attempts have all failed."""
+
+    def read(response: Response) -> Page[DeadLetter]:
+        page: _LetterPage = _read_letters(response)
+        if page.messages is None:
+            raise ValueError("'messages' is missing")
+        following = _cursor(page.cursor)
+        return Page(
+            page.messages,
+            following,
+            list_dead_letters(filters, page_size=page_size, cursor=following) if following else None,
+        )
+
+    return _page("GET /v2/dlq", "/v2/dlq", filters, page_size, cursor, "QStash's dead letters", read)
+
+
+def _page(
+    endpoint: str,
+    place: str,
+    filters: Filters,
+    page_size: int,
+    cursor: str | None,
+    expects: str,
+    read: Callable[[Response], T],
+) -> Call[T]:
+    query = (*filters, ("count", str(page_size)), *((("cursor", cursor),) if cursor else ()))
+    return Call(endpoint, Request("GET", place, query=query), expects, read)
+
+
+def _cursor(value: Any) -> str | None:
+    """Return a page's cursor; a list ends with none, ``null`` or an empty one."""
+    return None if value in (None, "", 0, "0") or isinstance(value, bool) else str(value)
+
+
+def publish(order: PublishOrder) -> Call[list[PublishedMessage]]:
+    """``POST /v2/publish`` or, into a queue, ``/v2/enqueue``: one message for each destination.
+
+    The destination stands in the path as it is: QStash takes no percent-encoded one.
+    """
+    if order.queue is None:
+        endpoint, prefix = "POST /v2/publish", "/v2/publish/"
+    else:
+        endpoint, prefix = "POST /v2/enqueue", path("/v2/enqueue/{queue}/", queue=order.queue)
     return Call(
-        endpoint="GET /v2/logs",
-        request=Request("GET", "/v2/logs", query=(("count", "1"),)),
-        expects="QStash's logs",
-        parse=_read_object,
+        endpoint=endpoint,
+        request=Request("POST", f"{prefix}{order.destination}", content=order.body, headers=order.headers),
+        expects="a published message",
+        parse=lambda response: _messages(_read_published(response)),
+        replay=Replay.KEYED if order.has_key else Replay.UNSAFE,
     )
+
+
+def publish_batch(orders: Sequence[PublishOrder]) -> Call[list[list[PublishedMessage]]]:
+    """``POST /v2/batch``: many messages with one call; gives a list for each order.
+
+    An element that was refused has an ``error`` instead of a ``message_id``; the others are sent.
+    """
+    elements = [
+        {
+            "destination": order.destination,
+            **({"queue": order.queue} if order.queue else {}),
+            "headers": dict(order.headers),
+            **({"body": _as_text(order.body)} if order.body else {}),
+        }
+        for order in orders
+    ]
+    return Call(
+        endpoint="POST /v2/batch",
+        request=Request("POST", "/v2/batch", content=json.dumps(elements, ensure_ascii=False).encode()),
+        expects="published messages",
+        parse=lambda response: [_messages(one) for one in _read_batch(response)],
+        replay=Replay.KEYED if all(order.has_key for order in orders) else Replay.UNSAFE,
+    )
+
+
+def _as_text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise ValueError(
+            "a batch travels as JSON, which holds text only: publish this body by itself, or encode it, as "
+            f"with base64 ({base64.b64encode(body[:12]).decode()}…)"
+        ) from None
+
+
+def _messages(answer: Any) -> list[PublishedMessage]:
+    found = answer.messages if isinstance(answer, _Group) else answer
+    return [one.message() for one in (found if isinstance(found, list) else [found])]
+
+
+def cancel_message(message_id: str) -> Call[None]:
+    """``DELETE /v2/messages/{messageId}``: one message. Its id is checked: without one, all would go."""
+    place = path("/v2/messages/{message_id}", message_id=inputs.object_id(message_id, "message_id"))
+    return Call("DELETE /v2/messages/{messageId}", Request("DELETE", place), "an acknowledgement", _nothing)
+
+
+def cancel_messages(filters: Filters) -> Call[int]:
+    """``DELETE /v2/messages``: all messages that match; gives how many.
+
+    :raises ValueError: without a filter, as that would cancel every message of the account.
+    """
+    return _bulk(
+        "DELETE", "/v2/messages", filters, "a count", lambda answer: _read_count(answer).cancelled or 0
+    )
+
+
+def delete_dead_letter(dlq_id: str) -> Call[None]:
+    """``DELETE /v2/dlq/{dlqId}``."""
+    place = path("/v2/dlq/{dlq_id}", dlq_id=inputs.object_id(dlq_id, "dlq_id"))
+    return Call("DELETE /v2/dlq/{dlqId}", Request("DELETE", place), "an acknowledgement", _nothing)
+
+
+def delete_dead_letters(filters: Filters) -> Call[Page[int]]:
+    """``DELETE /v2/dlq``: dead letters that match, some with each call; each item counts one call's.
+
+    :raises ValueError: without a filter.
+    """
+
+    def again(cursor: str | None) -> Call[Page[int]]:
+        def read(response: Response) -> Page[int]:
+            answer: _Count = _read_count(response)
+            following = _cursor(answer.cursor)
+            return Page([answer.deleted or 0], following, again(following) if following else None)
+
+        return _bulk("DELETE", "/v2/dlq", _with_cursor(filters, cursor), "a count", read)
+
+    return again(None)
+
+
+def retry_dead_letter(dlq_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Call[PublishedMessage]:
+    """``POST /v2/dlq/retry/{dlqId}``: sends a dead letter again, as a new message.
+
+    :param headers: that replace the message's own, such as ``Upstash-Retries``.
+    """
+    place = path("/v2/dlq/retry/{dlq_id}", dlq_id=inputs.object_id(dlq_id, "dlq_id"))
+    return Call(
+        "POST /v2/dlq/retry/{dlqId}",
+        Request("POST", place, headers=headers),
+        "a published message",
+        lambda response: _messages(_read_published(response))[0],
+        # A letter leaves the queue when it is retried: a repeat finds nothing, and sends nothing twice.
+        Replay.KEYED,
+    )
+
+
+def retry_dead_letters(filters: Filters) -> Call[Page[PublishedMessage]]:
+    """``POST /v2/dlq/retry``: sends all dead letters that match again, some with each call.
+
+    :raises ValueError: without a filter.
+    """
+
+    def again(cursor: str | None) -> Call[Page[PublishedMessage]]:
+        def read(response: Response) -> Page[PublishedMessage]:
+            answer: _Retried = _read_retried(response)
+            following = _cursor(answer.cursor)
+            sent = [one.message() for one in answer.responses or []]
+            return Page(sent, following, again(following) if following else None)
+
+        return _bulk(
+            "POST", "/v2/dlq/retry", _with_cursor(filters, cursor), "new messages", read, Replay.UNSAFE
+        )
+
+    return again(None)
+
+
+def _with_cursor(filters: Filters, cursor: str | None) -> Filters:
+    return (*filters, *((("cursor", cursor),) if cursor else ()))
+
+
+def _bulk(
+    method: str,
+    place: str,
+    filters: Filters,
+    expects: str,
+    parse: Callable[[Response], T],
+    replay: Replay = Replay.SAFE,
+) -> Call[T]:
+    if not [value for name, value in filters if name not in ("cursor", "count") and value]:
+        raise ValueError("no filter is given, which would mean everything the account has: give at least one")
+    return Call(f"{method} {place}", Request(method, place, query=tuple(filters)), expects, parse, replay)
+
+
+def _nothing(_response: Response) -> None:
+    """Read nothing: some of these are answered with ``OK``, some with a count, some with nothing."""
+
+
+def message_filters(message_ids: Iterable[str]) -> Filters:
+    """Return the filter for several messages."""
+    return tuple(("messageIds", message_id) for message_id in message_ids)
+
+
+def filters_of(given: Mapping[str, Any]) -> Filters:
+    """Return the filters that ``given`` names in this provider's words, as QStash names them.
+
+    :raises ValueError: for a name that is no filter.
+    """
+    found: list[tuple[str, str]] = []
+    for name, value in given.items():
+        if value in (None, "", (), []):
+            continue
+        if name not in FILTERS:
+            raise ValueError(f"{name!r} is no filter; the filters are {', '.join(FILTERS)}")
+        for one in (
+            [value] if isinstance(value, (str, int)) or not isinstance(value, Iterable) else list(value)
+        ):
+            found.append((FILTERS[name], _filter_value(name, one)))
+    return tuple(found)
+
+
+FILTERS: Mapping[str, str] = {
+    "message_ids": "messageIds",
+    "dlq_ids": "dlqIds",
+    "state": "state",
+    "url": "url",
+    "url_group": "topicName",
+    "schedule_id": "scheduleId",
+    "queue": "queueName",
+    "labels": "label",
+    "from_date": "fromDate",
+    "to_date": "toDate",
+    "response_status": "responseStatus",
+    "flow_control_key": "flowControlKey",
+}
+"""This provider's name of a filter → QStash's."""
+
+STATES = (
+    "CREATED",
+    "ACTIVE",
+    "RETRY",
+    "ERROR",
+    "IN_PROGRESS",
+    "DELIVERED",
+    "FAILED",
+    "CANCEL_REQUESTED",
+    "CANCELLED",
+)
+
+
+def _filter_value(name: str, value: Any) -> str:
+    if name in ("from_date", "to_date"):
+        return str((inputs.unix_seconds(value, name) or 0) * 1000)
+    if name == "state":
+        return inputs.choice(str(value).upper(), name, STATES)
+    if name == "response_status":
+        return str(inputs.whole_number(value, name, least=100, most=599))
+    return inputs.object_id(str(value), name)

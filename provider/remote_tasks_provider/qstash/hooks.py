@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from remote_tasks_provider.bases.hook import RemoteTaskHook
 from remote_tasks_provider.core import inputs
-from remote_tasks_provider.qstash import api_v1
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.messages import Call
+from remote_tasks_provider.core.watching import look
+from remote_tasks_provider.qstash import api_v1, api_v2, api_v2_settings
+from remote_tasks_provider.qstash.api_v2_settings import QStashQueue, QStashSchedule, QStashUrlGroup
 from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.models import QStashTask
+from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, MessageOutcome, PublishedMessage
+from remote_tasks_provider.qstash.orders import PLANS, PublishOrder, publish_order
 from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.qstash.watch_v2 import MessageWatch
 
 __all__ = ["QStashHook"]
 
 
 class QStashHook(RemoteTaskHook):
-    """Reads QStash tasks, the deliveries of messages (`QStash <https://upstash.com/docs/qstash>`__, API v1).
+    """Publishes messages, tells what became of them, and looks after dead letters, schedules and queues.
 
-    Requests are repeated, and errors raised, as by :class:`~remote_tasks_provider.manus.hooks.ManusHook`. A
-    token of another region is an ``AuthenticationError`` that names the region.
+    `QStash <https://upstash.com/docs/qstash>`__ API v2, but for :meth:`get_task` and
+    :meth:`iter_message_tasks`, which are v1. Requests are repeated, and errors raised, as by
+    :class:`~remote_tasks_provider.manus.hooks.ManusHook`; a message is published again after a failure only
+    if it has a deduplication id. A token of another region is an ``AuthenticationError`` that names the
+    region.
 
-    :param qstash_conn_id: the Airflow connection: password = token, host = the region's base URL.
+    :param qstash_conn_id: the Airflow connection: password = token, host = the region's base URL, or empty
+        with ``region`` in the extra.
     """
 
     service = QSTASH
@@ -32,6 +44,11 @@ class QStashHook(RemoteTaskHook):
 
     def __init__(self, qstash_conn_id: str = default_conn_name) -> None:
         super().__init__(qstash_conn_id)
+
+    def _send(self, call: Call[Any]) -> Any:
+        return self.client.send(call)
+
+    # --------------------------------------------------------------------------------------- API v1: tasks
 
     def get_task(self, remote_task_id: str) -> QStashTask:
         """Return one task.
@@ -54,3 +71,217 @@ class QStashHook(RemoteTaskHook):
         start = None if cursor is None else str(inputs.whole_number(cursor, "cursor", least=0))
         most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
         return self.client.items(api_v1.list_message_tasks(message_id, start), most)
+
+    # ------------------------------------------------------------------------------------------- messages
+
+    def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOrder:
+        """Return a checked message, not yet sent; see :meth:`publish` for the parameters."""
+        extras: Any = self.client.endpoint.extras
+        return publish_order(destination, body, plan=extras.plan, **options)
+
+    def publish(
+        self,
+        destination: str | None,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+        delay: Any = None,
+        deduplication_id: str | None = None,
+        **options: Any,
+    ) -> PublishedMessage | list[PublishedMessage]:
+        """Publish a message; return it, or a list of messages for a URL group.
+
+        :param destination: a URL, or the name of a URL group.
+        :param body: text, bytes, or anything that JSON can tell.
+        :param headers: headers for the destination.
+        :param method: the HTTP method of the delivery.
+        :param delay: seconds, a ``timedelta`` or ``1d10h30m``.
+        :param deduplication_id: by which QStash recognises a repeat for ten minutes; without one, an error
+            leaves open whether the message was taken.
+        :param options: ``url_group``, ``queue``, ``not_before``, ``retries``, ``retry_delay``, ``timeout``,
+            ``content_based_deduplication``, ``callback``, ``failure_callback``, ``flow_control``, ``labels``,
+            ``redact``: see :class:`~remote_tasks_provider.qstash.operators.QStashPublishOperator`.
+        """
+        order = self.order(
+            destination,
+            body,
+            headers=headers,
+            method=method,
+            delay=delay,
+            deduplication_id=deduplication_id,
+            **options,
+        )
+        messages = self.client.send(api_v2.publish(order))
+        return messages if len(messages) != 1 or messages[0].url else messages[0]
+
+    def publish_batch(self, orders: Sequence[PublishOrder]) -> list[list[PublishedMessage]]:
+        """Publish many messages with one call; return a list for each of ``orders``.
+
+        :param orders: such as :meth:`order` makes.
+        """
+        if not orders:
+            raise ValueError("the batch is empty; give at least one message")
+        extras: Any = self.client.endpoint.extras
+        size, most = sum(len(order.body) for order in orders), PLANS[extras.plan].requests
+        if size > most:
+            raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} with one call")
+        return self.client.send(api_v2.publish_batch(orders))
+
+    def get_outcomes(self, message_ids: Iterable[str]) -> dict[str, MessageOutcome]:
+        """Return what became of messages, in the order of the ids; ``unknown`` where no log entry tells.
+
+        One call for a hundred messages, and one for each that has failed.
+        """
+        ids = inputs.object_ids(list(message_ids), "message_ids")
+        watch = MessageWatch()
+        found: dict[str, MessageOutcome] = {}
+        for start in range(0, len(ids), api_v2.MAX_PAGE_SIZE):
+            chunk = ids[start : start + api_v2.MAX_PAGE_SIZE]
+            for finding in look(watch.look(chunk), self.client).values():
+                if isinstance(finding, RemoteTaskError) and finding.concerns_service:
+                    raise finding
+            found |= {message_id: watch.outcome(message_id) for message_id in chunk}
+        return found
+
+    def iter_logs(self, *, limit: int | None = None, **filters: Any) -> Iterator[LogEntry]:
+        """Return an iterator over log entries, newest first; lazy, 100 a page.
+
+        :param limit: entries at most.
+        :param filters: ``message_ids``, ``state``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
+            ``labels``, ``from_date``, ``to_date`` (moments); of several values of one, any.
+        """
+        most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
+        size = min(most or api_v2.MAX_PAGE_SIZE, api_v2.MAX_PAGE_SIZE)
+        return self.client.items(api_v2.list_logs(api_v2.filters_of(filters), page_size=size), most)
+
+    def cancel_message(self, message_id: str) -> None:
+        """Cancel a message that is not delivered yet.
+
+        :raises NotFoundError: when it is no longer in flight.
+        """
+        self._send(api_v2.cancel_message(message_id))
+
+    def cancel_messages(self, **filters: Any) -> int:
+        """Cancel all messages that match; return how many.
+
+        :param filters: those of :meth:`iter_logs`; at least one.
+        """
+        cancelled: int = self._send(api_v2.cancel_messages(api_v2.filters_of(filters)))
+        return cancelled
+
+    # --------------------------------------------------------------------------------------- dead letters
+
+    def iter_dlq(self, *, limit: int | None = None, **filters: Any) -> Iterator[DeadLetter]:
+        """Return an iterator over dead letters; lazy, 100 a page.
+
+        :param limit: dead letters at most.
+        :param filters: ``message_ids``, ``dlq_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
+            ``labels``, ``response_status``, ``from_date``, ``to_date``.
+        """
+        most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
+        size = min(most or api_v2.MAX_PAGE_SIZE, api_v2.MAX_PAGE_SIZE)
+        return self.client.items(api_v2.list_dead_letters(api_v2.filters_of(filters), page_size=size), most)
+
+    def retry_dlq(self, dlq_id: str | None = None, **filters: Any) -> list[PublishedMessage]:
+        """Send dead letters again; return the new messages.
+
+        :param dlq_id: one dead letter; or give filters, as for :meth:`iter_dlq`.
+        """
+        if dlq_id is not None:
+            return [self.client.send(api_v2.retry_dead_letter(dlq_id))]
+        return list(self.client.items(api_v2.retry_dead_letters(api_v2.filters_of(filters))))
+
+    def delete_dlq(self, dlq_id: str | None = None, **filters: Any) -> int:
+        """Delete dead letters for ever; return how many.
+
+        :param dlq_id: one dead letter; or give filters, as for :meth:`iter_dlq`.
+        """
+        if dlq_id is not None:
+            self._send(api_v2.delete_dead_letter(dlq_id))
+            return 1
+        return sum(self.client.items(api_v2.delete_dead_letters(api_v2.filters_of(filters))))
+
+    # --------------------------------------------------------------------- schedules, queues, URL groups
+
+    def create_schedule(
+        self,
+        destination: str | None,
+        cron: str,
+        body: Any = None,
+        *,
+        schedule_id: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Send a message again and again; return the schedule's id.
+
+        :param cron: five fields, before them a time zone if wanted: ``CRON_TZ=Europe/Zurich 0 4 * * *``.
+        :param schedule_id: a name; an existing schedule of that name is replaced.
+        :param options: those of :meth:`publish`.
+        """
+        order = self.order(destination, body, **options)
+        return self.client.send(api_v2_settings.create_schedule(order, cron, schedule_id))
+
+    def get_schedule(self, schedule_id: str) -> QStashSchedule:
+        """Return a schedule."""
+        return self.client.send(api_v2_settings.get_schedule(schedule_id))
+
+    def list_schedules(self) -> list[QStashSchedule]:
+        """Return all schedules."""
+        return self.client.send(api_v2_settings.list_schedules())
+
+    def pause_schedule(self, schedule_id: str) -> None:
+        """Let a schedule rest."""
+        self._send(api_v2_settings.pause_schedule(schedule_id))
+
+    def resume_schedule(self, schedule_id: str) -> None:
+        """Let a schedule go on."""
+        self._send(api_v2_settings.resume_schedule(schedule_id))
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Delete a schedule."""
+        self._send(api_v2_settings.delete_schedule(schedule_id))
+
+    def upsert_queue(self, queue: str, parallelism: int = 1) -> None:
+        """Make a queue, or change how many of its messages are delivered at a time."""
+        self._send(api_v2_settings.upsert_queue(queue, parallelism))
+
+    def get_queue(self, queue: str) -> QStashQueue:
+        """Return a queue."""
+        return self.client.send(api_v2_settings.get_queue(queue))
+
+    def list_queues(self) -> list[QStashQueue]:
+        """Return all queues."""
+        return self.client.send(api_v2_settings.list_queues())
+
+    def pause_queue(self, queue: str) -> None:
+        """Let a queue rest: its messages stay where they are."""
+        self._send(api_v2_settings.pause_queue(queue))
+
+    def resume_queue(self, queue: str) -> None:
+        """Let a queue go on; that can take a minute."""
+        self._send(api_v2_settings.resume_queue(queue))
+
+    def delete_queue(self, queue: str) -> None:
+        """Delete a queue."""
+        self._send(api_v2_settings.delete_queue(queue))
+
+    def upsert_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
+        """Add destinations to a URL group, and make it if need be."""
+        self._send(api_v2_settings.upsert_endpoints(url_group, endpoints))
+
+    def remove_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
+        """Take destinations out of a URL group."""
+        self._send(api_v2_settings.remove_endpoints(url_group, endpoints))
+
+    def get_url_group(self, url_group: str) -> QStashUrlGroup:
+        """Return a URL group."""
+        return self.client.send(api_v2_settings.get_url_group(url_group))
+
+    def list_url_groups(self) -> list[QStashUrlGroup]:
+        """Return all URL groups."""
+        return self.client.send(api_v2_settings.list_url_groups())
+
+    def delete_url_group(self, url_group: str) -> None:
+        """Delete a URL group."""
+        self._send(api_v2_settings.delete_url_group(url_group))

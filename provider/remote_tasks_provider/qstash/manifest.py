@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.core.manifests import Manifest
+from remote_tasks_provider.core.manifests import FormField, Manifest
 
 __all__ = ["MANIFEST"]
 
@@ -14,4 +14,18 @@ MANIFEST = Manifest(
     links=(),
     key_label="QStash token",
     default_host="https://qstash.upstash.io",
+    decorators={"qstash": "qstash_task"},
+    fields={
+        "region": FormField(
+            "Region",
+            "Where the account lives, if Base URL is empty. Default eu.",
+            {"type": ["string", "null"], "enum": ["eu", "us"]},
+        ),
+        "plan": FormField(
+            "Plan",
+            "The account's plan: free, payg (pay as you go) or fixed. Its limits are checked before a "
+            "message is sent. Default free.",
+            {"type": ["string", "null"], "enum": ["free", "payg", "fixed"]},
+        ),
+    },
 )

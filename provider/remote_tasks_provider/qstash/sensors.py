@@ -1,4 +1,4 @@
-"""Sensors that wait for QStash deliveries."""
+"""Sensors that wait for QStash messages and, with API v1, for their deliveries."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from remote_tasks_provider.bases.sensor import RemoteTaskSensor
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
+from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
 
-__all__ = ["QStashTaskSensor"]
+__all__ = ["QStashMessageSensor", "QStashTaskSensor"]
 
 
 class QStashTaskSensor(RemoteTaskSensor):
@@ -64,6 +64,76 @@ class QStashTaskSensor(RemoteTaskSensor):
             deferrable=deferrable,
             raise_on_failure=raise_on_failure,
             poke_interval=poke_interval,
+            **kwargs,
+        )
+        self.qstash_conn_id = qstash_conn_id
+        self.start_in_triggerer(qstash_conn_id)
+
+    @cached_property
+    def hook(self) -> QStashHook:
+        """The hook for ``qstash_conn_id``."""
+        return QStashHook(self.qstash_conn_id)
+
+
+class QStashMessageSensor(RemoteTaskSensor):
+    """Waits until QStash messages are delivered, failed or cancelled, as the logs tell.
+
+    Returns one JSON object for one id, or a list of them in input order for several, such as the messages of
+    a URL group::
+
+        {"id": …, "state": "completed", "status": "DELIVERED", "url": …, "error": …, "message_id": …,
+         "dlq_id": …, "response_status": …, "title": null, "created_at": null, "updated_at": …,
+         "credit_usage": null}
+
+    A failed message has the id of its dead letter, the destination's HTTP status, and in ``error`` the start
+    of its answer without what looks like a secret. What was sent, headers and bodies, is never in it.
+
+    A failed attempt is not the end: QStash repeats it, by default three times over about 33 minutes
+    (https://upstash.com/docs/qstash/features/retry), so give ``timeout`` room. All waits on a connection ask
+    together: one call tells of a hundred messages. A read-only token is enough.
+
+    :param message_id: the message's id, or a list of ids, all of which must end. Templated.
+    :param qstash_conn_id: the Airflow connection. Templated.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param raise_on_failure: fail without a retry when a message failed or was cancelled; otherwise succeed,
+        and let the next task branch on ``state``.
+    :param poke_interval: seconds between looks.
+    :param timeout: seconds from the first attempt's start until the sensor gives up.
+    :param soft_fail: skip instead of failing on ``timeout``.
+    :param max_poll_failures: looks in a row that may fail; then the last error is raised and ``retries``
+        apply.
+    :param start_from_trigger: with ``deferrable``: begin in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait begins on a worker).
+    :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
+        newer). Task listeners and callbacks that need a worker do not see such an end.
+    :param not_found_grace: seconds for which no log entry may tell of the message. Logs lag behind, and are
+        forgotten after 3 to 14 days.
+    """
+
+    template_fields: Sequence[str] = ("message_id", "qstash_conn_id")
+    ids_field = "message_id"
+    trigger_class = QStashMessageTrigger
+    what = "QStash message"
+    ui_color = "#dff3ea"
+
+    def __init__(
+        self,
+        *,
+        message_id: str | Iterable[str],
+        qstash_conn_id: str = QStashHook.default_conn_name,
+        deferrable: bool | None = None,
+        raise_on_failure: bool = True,
+        poke_interval: float = 15.0,
+        not_found_grace: float = 300.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            remote_task_id=message_id,
+            deferrable=deferrable,
+            raise_on_failure=raise_on_failure,
+            poke_interval=poke_interval,
+            not_found_grace=not_found_grace,
             **kwargs,
         )
         self.qstash_conn_id = qstash_conn_id

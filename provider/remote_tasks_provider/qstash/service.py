@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from remote_tasks_provider.core.answers import Hint
 from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
@@ -10,16 +11,29 @@ from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.qstash import api_v2
+from remote_tasks_provider.qstash.orders import PlanName
 from remote_tasks_provider.qstash.watch import QStashWatch
+from remote_tasks_provider.qstash.watch_v2 import MessageWatch
 
-__all__ = ["QSTASH", "QStashExtras"]
+__all__ = ["QSTASH", "QSTASH_MESSAGES", "QStashExtras"]
+
+# https://upstash.com/docs/qstash/howto/multi-region
+_REGIONS = {
+    "eu": "https://qstash.upstash.io",
+    "us": "https://qstash-us-east-1.upstash.io",
+}
 
 
 class QStashExtras(ConnectionExtras):
     """The extras of a QStash connection."""
 
+    region: Literal["eu", "us"] = "eu"
+    """Where the account lives, when the host is empty."""
+    plan: PlanName = "free"
+    """The account's plan, whose limits are checked before anything is sent."""
 
-def _auth(token: str, _extras: ConnectionExtras) -> tuple[str, str]:
+
+def _auth(token: str, _extras: QStashExtras) -> tuple[str, str]:
     # https://upstash.com/docs/qstash/api/authentication
     return "Authorization", f"Bearer {token}"
 
@@ -30,7 +44,6 @@ def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> 
         f"region of its host, {endpoint.base_url}? (EU: https://qstash.upstash.io, "
         "US: https://qstash-us-east-1.upstash.io)"
     )
-    # https://upstash.com/docs/qstash/howto/multi-region
     if status == 404 and "region" in message.casefold():
         return Hint(regions, AuthenticationError)
     if status == 401:
@@ -42,10 +55,18 @@ def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> 
 
 QSTASH = Service(
     name="QStash",
-    default_base_url="https://qstash.upstash.io",
+    default_base_url=lambda extras: _REGIONS[extras.region],
     auth=_auth,
     extras=QStashExtras,
     probe=lambda _extras: api_v2.probe(),
     explain=_explain,
     watch=lambda _extras: QStashWatch(),
 )
+
+QSTASH_MESSAGES = replace(
+    QSTASH,
+    kind="messages",
+    watch=lambda _extras: MessageWatch(),
+    stop=lambda _extras, message_id: api_v2.cancel_message(message_id),
+)
+"""The same service for waits on messages, whose outcome is in the logs."""

@@ -1,11 +1,13 @@
-"""Triggers of QStash waits. A deferred task stores this path: it must keep importing."""
+"""Triggers of QStash waits. A deferred task stores these paths: they must keep importing."""
 
 from __future__ import annotations
 
-from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
-from remote_tasks_provider.qstash.service import QSTASH
+from typing import Any
 
-__all__ = ["QStashTaskTrigger"]
+from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.qstash.service import QSTASH, QSTASH_MESSAGES
+
+__all__ = ["QStashMessageTrigger", "QStashTaskTrigger"]
 
 
 class QStashTaskTrigger(RemoteTaskTrigger):
@@ -15,3 +17,26 @@ class QStashTaskTrigger(RemoteTaskTrigger):
     """
 
     service = QSTASH
+
+
+class QStashMessageTrigger(RemoteTaskTrigger):
+    """Waits for the outcome of QStash messages, by the logs.
+
+    :param conn_id: the Airflow connection; a read-only token is enough.
+    :param message_ids: the messages to wait for; a template where the wait begins in the triggerer.
+    :param poll_interval: seconds between looks.
+    :param rules: all else that :class:`~remote_tasks_provider.bases.trigger.RemoteTaskTrigger` takes.
+    """
+
+    service = QSTASH_MESSAGES
+    ids_field = "message_ids"
+
+    def __init__(
+        self, conn_id: str, message_ids: list[str] | str, poll_interval: float = 15.0, **rules: Any
+    ) -> None:
+        super().__init__(conn_id, message_ids, poll_interval, **rules)
+
+    @property
+    def message_ids(self) -> list[str] | str:
+        """The messages to wait for."""
+        return self.remote_task_ids

@@ -1,0 +1,38 @@
+"""``@task.qstash``: the function returns the body of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import TaskDecorator, task_decorator_factory
+
+from remote_tasks_provider.bases.decorator import FilledByFunction, template_fields_of
+from remote_tasks_provider.qstash.publish_operators import QStashPublishOperator
+
+__all__ = ["qstash_task"]
+
+
+class _QStashDecoratedOperator(FilledByFunction, QStashPublishOperator):
+    """A :class:`QStashPublishOperator` whose body a function returns."""
+
+    custom_operator_name = "@task.qstash"
+    operator = QStashPublishOperator
+    filled = "body"
+    template_fields: Sequence[str] = template_fields_of(QStashPublishOperator, "body")
+
+
+def qstash_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
+    """Publish what the decorated function returns; see :class:`QStashPublishOperator` for the parameters.
+
+    The function runs on every attempt; QStash takes a retry for a repeat whatever it returns.
+
+    .. code-block:: python
+
+        @task.qstash(destination="https://example.com/hook", wait_for_completion=True)
+        def notify(rows: int) -> dict[str, int]:
+            return {"rows": rows}
+    """
+    return task_decorator_factory(
+        python_callable=python_callable, decorated_operator_class=_QStashDecoratedOperator, **kwargs
+    )
