@@ -98,5 +98,5 @@ constraints: $(BUILT) ## Resolve tests/constraints anew (newest versions that py
 
 .PHONY: clean
 clean: ## Remove everything that make built
-	rm -rf $(VENV) .venvs .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build
+	rm -rf $(VENV) .venvs .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from remote_tasks_provider.core.errors import (
     RemoteTaskError,
     ServerError,
 )
-from remote_tasks_provider.core.messages import Call, Response
+from remote_tasks_provider.core.messages import Call, Refused, Response
 from tests.core.build import SECRET, START, a_call, a_response, an_endpoint
 
 
@@ -264,3 +264,27 @@ class TestRetryAfter:
         assert _api_error(a_response(429, {}, retry_after="3")).retry_after == 3
         assert _api_error(a_response(503, {}, retry_after="4")).retry_after == 4
         assert json.dumps(_api_error(a_response(500, {})).to_json())
+
+
+class TestAnErrorUnderAGoodStatus:
+    """Some services answer 200, and say in the body that they refuse."""
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, InvalidRequestError),
+            (401, AuthenticationError),
+            (404, NotFoundError),
+            (429, RateLimitedError),
+        ],
+    )
+    def test_it_is_the_error_of_the_status_it_deserves(self, status: int, kind: type[ApiError]) -> None:
+        def refuse(_: Response) -> None:
+            raise Refused(status)
+
+        body = {"ok": False, "request_id": "req_1", "error": {"code": "some_code", "message": "no, thanks"}}
+        error = _error(a_response(200, body), parse=refuse)
+
+        assert type(error) is kind
+        assert (error.status_code, error.code, error.request_id) == (status, "some_code", "req_1")
+        assert "no, thanks" in str(error)

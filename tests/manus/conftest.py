@@ -1,4 +1,4 @@
-"""Both ways to carry out a look, at the sandbox's Manus."""
+"""Both ways to carry out a look at the sandbox's Manus, and an account there for whole Airflow tasks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
 from tests.looker import Looker
+from tests.manus.airflow_task import Account
 
 
 @pytest.fixture(params=["look", "alook"])
@@ -31,3 +32,13 @@ def make_looker(
 @pytest.fixture
 def looker(make_looker: Callable[..., Looker]) -> Looker:
     return make_looker()
+
+
+@pytest.fixture
+def account(
+    server: SandboxServer,
+    sandbox: Sandbox,
+    set_connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Account:
+    return Account(sandbox, server.manus_url, set_connection, monkeypatch)

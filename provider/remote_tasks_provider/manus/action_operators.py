@@ -13,9 +13,11 @@ from remote_tasks_provider.bases.link import push_link
 from remote_tasks_provider.bases.outcomes import after_call, after_wait
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.starting import may_have_started
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.orders import check_prompt
 from remote_tasks_provider.manus.output import result_to_xcom
 from remote_tasks_provider.manus.results import ManusResult
 
@@ -101,7 +103,9 @@ class ManusSendMessageOperator(_OneTaskOperator):
 
     def act(self, hook: ManusHook, context: Context) -> None:
         """Send the message."""
-        files = [hook.upload_file(source) for source in self.attachments]
+        check_prompt(self.content, "content")
+        given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
+        files = [hook.upload_file(source) for source in given]
         schema = self.structured_output_schema
         options = {} if schema is None else {"structured_output_schema": schema}
         hook.send_message(self.remote_task_id, self.content, files=files, **options)
@@ -138,10 +142,24 @@ class ManusConfirmActionOperator(_OneTaskOperator):
             raise TaskFailedError(
                 f"Manus task {self.remote_task_id} {found}, not for {self.expect}; nothing was confirmed"
             )
-        if not hook.confirm_action(self.remote_task_id, asked.event_id or "", self.input):
+        if not self._confirm(hook, asked.event_id or ""):
             raise TaskFailedError(
                 f"Manus did not take the input for {self.expect}; it must fit {json.dumps(asked.schema)}"
             )
+
+    def _confirm(self, hook: ManusHook, event_id: str) -> bool:
+        try:
+            return hook.confirm_action(self.remote_task_id, event_id, self.input)
+        except RemoteTaskError as error:
+            # A retry would find that nothing waits any more, and could not tell why.
+            if may_have_started(error) and self._is_done(hook, event_id):
+                self.log.warning("The action was confirmed, though the answer got lost: %s", error)
+                return True
+            raise
+
+    def _is_done(self, hook: ManusHook, event_id: str) -> bool:
+        now = hook.get_result(self.remote_task_id, output_grace=0).question
+        return now is None or now.event_id != event_id
 
 
 class ManusStopTaskOperator(_OneTaskOperator):

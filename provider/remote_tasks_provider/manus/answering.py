@@ -16,7 +16,12 @@ from remote_tasks_provider.bases.human import AsksPeople
 from remote_tasks_provider.bases.outcomes import after_call
 from remote_tasks_provider.bases.questions import Reply
 from remote_tasks_provider.bases.waiting import WaitsForTasks
-from remote_tasks_provider.core.errors import RemoteTaskError, TaskCancelledError, TaskNeedsInputError
+from remote_tasks_provider.core.errors import (
+    InvalidRequestError,
+    RemoteTaskError,
+    TaskCancelledError,
+    TaskNeedsInputError,
+)
 from remote_tasks_provider.core.starting import may_have_started
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -68,10 +73,10 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
 
     def on_question(self, context: Context, task_id: str) -> Any:
         """Answer what the agent waits for, put it to a person, return it, or fail."""
-        result = self._look(task_id)
-        asked = result.question
-        if result.state is not TaskState.WAITING or asked is None:
+        result = self._settled(task_id)
+        if result.state is not TaskState.WAITING:
             return self.wait_on(context)
+        asked = result.question or ManusQuestion("")
         if asked.kind in (self.auto_confirm or {}):
             return self._confirm_by_itself(context, task_id, asked)
         if self.on_waiting == "human":
@@ -87,6 +92,16 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
             raise after_call(error) from error
         finally:
             self.hook.close()
+
+    def _settled(self, task_id: str) -> ManusResult:
+        """Return where the task stands, once its status shows the last answer; it can lag behind."""
+        give_up_at = time.monotonic() + _LONGEST_EFFECT
+        while True:
+            result = self._look(task_id)
+            is_settled = result.state is not TaskState.WAITING or result.question is not None
+            if is_settled or time.monotonic() >= give_up_at:
+                return result
+            time.sleep(_BETWEEN_LOOKS)
 
     def _needs_input(self, result: ManusResult, asked: ManusQuestion, why: str) -> BaseException:
         return self.after_wait(
@@ -167,8 +182,12 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
     ) -> Any:
         answer = read_answer(asked, reply)
         if isinstance(answer, Answer) and answer.stop:
-            self.stop_remote(task_id, f"{reply.by or 'a person'} chose so")
-            error = TaskCancelledError(f"{self.what} {task_id} was stopped by {reply.by or 'a person'}.")
+            by = reply.by or "a person"
+            stopped = self.stop_remote(task_id, f"{by} chose so")
+            what_now = (
+                f"was stopped by {by}." if stopped else f"could not be stopped, as {by} chose ({result.url})."
+            )
+            error = TaskCancelledError(f"{self.what} {task_id} {what_now}")
             raise self.after_wait(error, None)
         if isinstance(answer, Answer) and self._give(task_id, asked, answer):
             return self.wait_on(context)
@@ -186,6 +205,10 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
                 task_id, asked.event_id or "", answer.input
             ):
                 return False
+        except InvalidRequestError as error:
+            # It does not fit what was asked, or somebody else was quicker.
+            self.log.warning("Manus did not take the answer: %s", error)
+            return False
         except RemoteTaskError as error:
             if not may_have_started(error):
                 raise after_call(error) from error

@@ -445,7 +445,8 @@ def available_credits() -> Call[int | None]:
         answer = _read_credits(response)
         if answer.data is None and answer.ok is None:
             raise ValueError("neither 'data' nor 'ok' is there")
-        return answer.data.total_credits if answer.data else None
+        # A protobuf server leaves a zero away.
+        return answer.data.total_credits or 0 if answer.data else None
 
     return _get("usage.availableCredits", (), "credits", read)
 

@@ -22,9 +22,10 @@ from remote_tasks_provider.manus.versions import ManusApi, manus_api
 
 __all__ = ["ManusHook"]
 
-# Output lands up to tens of seconds after a task has ended (published graces: 10 s and 30 s). An end that is
-# older than this many seconds has all of it.
+# Output lands up to tens of seconds after a task has ended (published graces: 10 s and 30 s). What is there
+# this many seconds after an end is all, and what is not there after a minute will not come.
 _SETTLES_IN = 10.0
+_NEVER_AFTER = 60.0
 _BETWEEN_READS = 2.5
 _LONGEST_UPLOAD_CHECK = 60.0
 
@@ -288,10 +289,10 @@ def _has_all(task: ManusTask, result: ManusResult, structured: bool) -> bool:
     """Whether nothing more is to be expected of a task's output."""
     if result.state is not TaskState.COMPLETED:
         return True
+    age = (datetime.now(UTC) - task.updated_at).total_seconds() if task.updated_at else None
     if not result.text or (structured and result.structured is None):
-        return False
-    ended = task.updated_at
-    return ended is None or (datetime.now(UTC) - ended).total_seconds() >= _SETTLES_IN
+        return age is not None and age >= _NEVER_AFTER
+    return age is None or age >= _SETTLES_IN
 
 
 def _without_value(result: ManusResult) -> ManusResult:

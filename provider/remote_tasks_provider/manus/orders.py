@@ -23,6 +23,8 @@ _MOST_REFERENCES = 20
 _VISIBILITIES = ("private", "team", "public")
 _FILE_SOURCES = ("file_id", "file_url", "file_data")
 _FILE_FACTS = ("filename", "mime_type")
+# Where the scripts of China, Japan and Korea begin.
+_FIRST_SIGN = "\u2e80"
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
@@ -153,6 +155,10 @@ def check_prompt(prompt: Any, name: str) -> str:
 
 
 def _estimated_tokens(text: str) -> int:
-    """Return about how many tokens ``text`` has: four ASCII characters each, but at least one a word."""
-    plain = sum(1 for character in text if character.isascii())
-    return max(len(_WORDS.findall(text)), plain // 4 + len(text) - plain)
+    """Return about how many tokens ``text`` has, but at least one a word.
+
+    Four characters of ASCII or two of another alphabet make one, and each character of a script without one.
+    """
+    plain = sum(character.isascii() for character in text)
+    signs = sum(character >= _FIRST_SIGN for character in text)
+    return max(len(_WORDS.findall(text)), plain // 4 + (len(text) - plain - signs) // 2 + signs)

@@ -261,7 +261,7 @@ class ManusTaskOperator(AnswersQuestions):
                 "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
                 "to 'human', 'return' or 'fail'"
             )
-        allowed = self.auto_confirm or {}
+        allowed: Any = self.auto_confirm or {}
         if not isinstance(allowed, Mapping) or not all(isinstance(one, Mapping) for one in allowed.values()):
             raise ValueError(
                 f"auto_confirm is {self.auto_confirm!r}; it must map action types to their inputs, such as "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -110,7 +111,14 @@ class _V1(ManusApi):
     def send_message(
         self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
     ) -> None:
-        self.client.send(api_v1.continue_task(remote_task_id, task_order(content, files=files, **options)))
+        order = task_order(content, files=files, **options)
+        call = api_v1.continue_task(remote_task_id, order)
+        if not options.get("agent_profile"):
+            # v1 must be told one; another than the task has would change what it costs.
+            model = self.get_task(remote_task_id).model or ""
+            profile = model.removesuffix("-agent") or order.agent_profile
+            call = api_v1.continue_task(remote_task_id, replace(order, agent_profile=profile))
+        self.client.send(call)
 
     def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
         raise self.needs_v2("confirming an action")

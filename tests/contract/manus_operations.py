@@ -1,0 +1,150 @@
+"""Every call that the two Manus modules can build, least and most of each, for the tests of the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from remote_tasks_provider.core.messages import Call
+from remote_tasks_provider.manus import api_v1, api_v2
+from remote_tasks_provider.manus.filters import task_filter
+from remote_tasks_provider.manus.orders import task_order
+
+__all__ = ["SPECS", "Ids", "built_by", "calls"]
+
+SPECS: Mapping[str, tuple[ModuleType, str]] = {"v1": (api_v1, "manus-v1"), "v2": (api_v2, "manus-v2")}
+
+CONNECTOR = "7d1c2f5e-3a4b-4c6d-8e9f-0a1b2c3d4e5f"
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "people": {"type": ["integer", "null"]}},
+    "required": ["city", "people"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What the calls are about.
+
+    :param asking: a task that waits for the confirmation ``event``
+    """
+
+    task: str = "t1"
+    asking: str = "t2"
+    event: str = "evt_1"
+    file: str = "file-1"
+    project: str = "p1"
+    last: str = "t3"
+
+    @property
+    def files(self) -> list[dict[str, str]]:
+        """A file in each form that both versions take."""
+        return [
+            {"file_id": self.file, "filename": "a.csv"},
+            {"file_url": "https://example.com/b.pdf", "filename": "b.pdf", "mime_type": "application/pdf"},
+            {"file_data": "data:text/plain;base64,SGk=", "filename": "c.txt"},
+        ]
+
+
+def _shared(api: Any, ids: Ids) -> dict[str, list[Call[Any]]]:
+    """What both modules have under the same names."""
+    everything: dict[str, Any] = {"status": ["failed", "waiting"], "query": "north"}
+    everything |= {"created_after": 1_700_000_000, "created_before": 1_900_000_000}
+    everything |= {"project_id": ids.project, "order": "asc", "page_size": 1000, "after": ids.last}
+    full = task_order(
+        "Add the numbers.",
+        files=ids.files,
+        agent_profile="manus-1.6-max",
+        project_id=ids.project,
+        connectors=[CONNECTOR],
+        locale="zh-CN",
+        interactive_mode=True,
+        hide_in_task_list=True,
+        share_visibility="public",
+    )
+    return {
+        "get_task": [api.get_task(ids.task)],
+        "list_tasks": [api.list_tasks(task_filter()), api.list_tasks(task_filter(**everything))],
+        "list_summaries": [api.list_summaries(task_filter(page_size=2))],
+        "create_task": [api.create_task(task_order("Hello")), api.create_task(full)],
+        "update_task": [
+            api.update_task(ids.task, title=None, share_visibility=None, visible=None),
+            api.update_task(ids.task, title="New", share_visibility="public", visible=False),
+        ],
+        "create_upload": [api.create_upload("a.csv")],
+        "get_file": [api.get_file(ids.file)],
+        "create_project": [api.create_project("Sums", None), api.create_project("Sums", "Be brief.")],
+        "list_projects": [api.list_projects()],
+        "probe": [api.probe()],
+        # Last, as they take away what the others are about.
+        "delete_file": [api.delete_file(ids.file)],
+        "delete_task": [api.delete_task(ids.task)],
+    }
+
+
+def _only_v1(ids: Ids) -> dict[str, list[Call[Any]]]:
+    return {
+        "continue_task": [
+            api_v1.continue_task(ids.task, task_order("Go on")),
+            api_v1.continue_task(ids.task, task_order("Go on", files=ids.files)),
+        ]
+    }
+
+
+def _only_v2(ids: Ids) -> dict[str, list[Call[Any]]]:
+    full = task_order(
+        "Add the numbers.",
+        files=ids.files,
+        enable_skills=["skill_slides"],
+        force_skills=["skill_slides"],
+        task_references=[ids.task] * 20,
+        title="Sums",
+        structured_output_schema=SCHEMA,
+        share_visibility="team",
+    )
+    return {
+        "create_task": [api_v2.create_task(full)],
+        "list_messages": [
+            api_v2.list_messages(ids.task),
+            api_v2.list_messages(ids.task, order="desc", page_size=50),
+        ],
+        "send_message": [
+            api_v2.send_message(ids.task, "Go on"),
+            api_v2.send_message(
+                ids.task,
+                "Go on",
+                files=ids.files,
+                agent_profile="manus-1.6-lite",
+                structured_output_schema=SCHEMA,
+            ),
+        ],
+        "confirm_action": [
+            api_v2.confirm_action(ids.asking, ids.event, None),
+            api_v2.confirm_action(ids.asking, ids.event, {"accept": True}),
+        ],
+        "stop_task": [api_v2.stop_task(ids.task)],
+        "available_credits": [api_v2.available_credits()],
+    }
+
+
+_MORE: Mapping[str, Callable[[Ids], dict[str, list[Call[Any]]]]] = {"v1": _only_v1, "v2": _only_v2}
+
+
+def built_by(version: str, ids: Ids | None = None) -> dict[str, list[Call[Any]]]:
+    """Return the calls of one module by the function that built them, in an order that can be sent."""
+    ids = ids or Ids()
+    shared, more = _shared(SPECS[version][0], ids), _MORE[version](ids)
+    names = [*more, *(name for name in shared if name not in more)]
+    return {name: [*shared.get(name, []), *more.get(name, [])] for name in names}
+
+
+def calls(version: str, ids: Ids | None = None) -> list[tuple[str, Call[Any]]]:
+    """Return each call with a name for it."""
+    return [
+        (f"{name}-{number}", call)
+        for name, found in built_by(version, ids).items()
+        for number, call in enumerate(found)
+    ]

@@ -1,0 +1,684 @@
+"""Manus as a managed agent: what a caller gets, what it pays for, and which failure is whose."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+import remote_tasks_provider
+from remote_tasks_provider.core.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ConnectionConfigError,
+    RateLimitedError,
+    ServerError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskNeedsInputError,
+    TransportError,
+)
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.manus import hooks
+from remote_tasks_provider.manus.results import ManusFile, ManusResult
+from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from tests.conftest import IMPATIENT, MANUS_KEY
+
+AGENTS = "remote_tasks_provider.manus.agents"
+HAS_COMMON_AI = find_spec("airflow.providers.common") is not None and (
+    find_spec("airflow.providers.common.ai") is not None
+)
+needs_common_ai = pytest.mark.skipif(not HAS_COMMON_AI, reason="needs the extra 'ai'")
+
+if HAS_COMMON_AI:
+    from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, ManagedAgentRejected
+    from airflow.providers.common.ai.managed_agents import FailoverManagedAgentClient, ManagedAgentRequest
+    from airflow.providers.common.ai.toolsets import ManagedAgentToolset
+    from pydantic_ai import Agent
+    from pydantic_ai.exceptions import UnexpectedModelBehavior
+    from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+    from pydantic_ai.models.function import FunctionModel
+
+    from remote_tasks_provider.manus import agents
+    from remote_tasks_provider.manus.agents import ManusAgentHook, OrphanedAgentTaskError
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"sum": {"type": "integer"}},
+    "required": ["sum"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(params=["v1", "v2"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def connect(server: SandboxServer, set_connection: Callable[..., str]) -> Callable[..., str]:
+    """Define ``manus_default``; the API version and other extras are the caller's."""
+
+    def define(api_version: str = "v2", password: str = MANUS_KEY, **extra: Any) -> str:
+        extra = {**IMPATIENT, "api_version": api_version, **extra}
+        return set_connection(
+            "manus_default", conn_type="manus", host=server.manus_url, password=password, extra=extra
+        )
+
+    return define
+
+
+@pytest.fixture
+def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let sleeping move the sandbox's clock; returns the sleeps."""
+    sleeps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        sandbox.clock.advance(seconds)
+
+    fake = SimpleNamespace(time=sandbox.clock.now, monotonic=sandbox.clock.now, sleep=sleep)
+    for module in (agents, hooks):
+        monkeypatch.setattr(module, "time", fake)
+    return sleeps
+
+
+def _ask(prompt: str = "What is 2 + 2?", *, agent: str = "manus-1.6", **more: Any) -> Any:
+    """Ask the agent once; ``hook`` and ``request`` hold the rest of their arguments."""
+    hook = ManusAgentHook(**more.pop("hook", {}))
+    return hook.agent(agent).invoke(ManagedAgentRequest(prompt=prompt, **more))
+
+
+class TestWithoutTheExtra:
+    def test_the_module_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "airflow.providers.common.ai.exceptions", None)
+        monkeypatch.delitem(sys.modules, AGENTS, raising=False)
+
+        with pytest.raises(ImportError, match=r"airflow-provider-remote-tasks\[ai\]"):
+            importlib.import_module(AGENTS)
+
+    def test_no_other_module_needs_it(self) -> None:
+        root = Path(next(iter(remote_tasks_provider.__path__)))
+        users = {
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom)
+            and (node.module or "").startswith("airflow.providers.common.ai")
+        }
+
+        assert users == {"manus/agents.py"}
+
+
+@needs_common_ai
+class TestIdentity:
+    @pytest.mark.parametrize("name", ["manus-1.6", "lite", "manus-1.6-max/prj_1"])
+    def test_a_profile_or_a_profile_in_a_project_is_an_agent(self, name: str) -> None:
+        ref = ManusAgentHook().agent(name).ref
+
+        assert (ref.platform, ref.name) == ("manus.agent", name)
+
+    @pytest.mark.parametrize("name", ["", " ", "/", "manus-1.6/", "/prj_1", "None", "manus\n1.6"])
+    def test_anything_else_is_none(self, name: str) -> None:
+        with pytest.raises(ValueError, match=r"agent's pro(file|ject)"):
+            ManusAgentHook().resolve_agent(name)
+
+    def test_neither_identity_nor_capabilities_need_a_connection(self) -> None:
+        bound = ManusAgentHook("no_such_connection").agent("manus-1.6")
+
+        assert bound.ref.name == "manus-1.6"
+        assert bound.capabilities.sessions
+        assert bound.capabilities.structured_output
+        assert bound.capabilities.usage
+        assert bound.capabilities.trace
+
+    def test_the_task_is_made_for_that_profile_and_project(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        project = sandbox.manus.add_project("Claims")
+
+        _ask(agent=f"manus-1.6-max/{project}")
+
+        (created,) = sandbox.manus.created
+        assert (created.body["agent_profile"], created.body["project_id"]) == ("manus-1.6-max", project)
+
+    @pytest.mark.parametrize("option", ["agent_profile", "project_id", "prompt"])
+    def test_an_option_cannot_make_it_another_agent(
+        self, option: str, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect("v2")
+
+        with pytest.raises(ValueError, match=option):
+            _ask(vendor_options={option: "another"})
+        assert not sandbox.requests
+
+
+@needs_common_ai
+class TestAnswer:
+    def test_it_is_the_agents_last_word(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version)
+        sandbox.manus.plan(answer="Four.", credit_usage=22, script=[("running", 40), ("completed", None)])
+
+        response = _ask("What is 2 + 2?", hook={"poll_interval": 15})
+
+        (created,) = sandbox.manus.created
+        assert response.text == "Four."
+        assert response.session_id == created.id
+        assert created.id in response.trace_ref
+        assert response.usage.credits == 22
+        assert response.raw.state == "completed"
+        assert clock[:3] == [15, 15, 15]
+
+    def test_a_fresh_task_is_left_alone_for_an_interval(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version)
+
+        _ask(hook={"poll_interval": 20})
+
+        created, looked = [call.at for call in sandbox.requests[:2]]
+        assert looked - created >= 20
+
+    def test_the_callers_own_connections_stay_open(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        hook = ManusAgentHook()
+        client = hook.client
+
+        hook.invoke_agent("manus-1.6", ManagedAgentRequest(prompt="What is 2 + 2?"))
+
+        assert hook.client is client
+        hook.close()
+
+    def test_a_typed_answer_comes_beside_it(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(answer="Four.", structured={"success": True, "value": {"sum": 4}})
+
+        response = _ask(vendor_options={"structured_output_schema": SCHEMA})
+
+        assert (response.text, response.structured) == ("Four.", {"sum": 4})
+
+    def test_a_typed_answer_that_could_not_be_made_is_a_failure(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(structured={"success": False, "error": "no sum in it"})
+
+        with pytest.raises(ManagedAgentInvocationError, match="no sum in it"):
+            _ask(vendor_options={"structured_output_schema": SCHEMA})
+
+    def test_a_typed_answer_that_never_comes_is_one_too(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(structured={"value": {"sum": 4}}, output_lag=3600)
+
+        with pytest.raises(ManagedAgentInvocationError, match="structured"):
+            _ask(vendor_options={"structured_output_schema": SCHEMA})
+
+    def test_the_names_of_files_stand_in_for_a_missing_word_and_their_links_do_not(self) -> None:
+        files = tuple(
+            ManusFile(name, f"https://files.example.com/{name}?Signature=s3cr3t")
+            for name in ("a.md", "b.csv")
+        )
+        result = ManusResult("t1", TaskState.COMPLETED, files=files)
+
+        response = agents._response(result)
+
+        assert response.text == "Without a word, but with files: a.md, b.csv"
+        assert "Signature" not in repr(response)
+
+    def test_a_conversation_is_told_as_one_text(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        messages = [
+            {"role": "user", "content": "Pick a number."},
+            {"role": "assistant", "content": [{"type": "text", "text": "Seven."}]},
+            {"content": "Double it."},
+        ]
+
+        ManusAgentHook().invoke_agent("manus-1.6", ManagedAgentRequest(messages=messages))
+
+        assert "user: Pick a number.\n\nassistant: Seven.\n\nuser: Double it." in _prompt_of(sandbox)
+
+    def test_a_single_message_is_told_as_it_is(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        request = ManagedAgentRequest(prompt="Pick a number.")
+
+        ManusAgentHook().invoke_agent("manus-1.6", ManagedAgentRequest(messages=request.as_messages()))
+
+        assert _prompt_of(sandbox) == "Pick a number."
+
+    @pytest.mark.parametrize("content", [[{"type": "image"}], None, 7, ["text"]])
+    def test_a_message_that_is_no_text_is_refused(self, content: Any, connect: Callable[..., str]) -> None:
+        connect("v2")
+
+        with pytest.raises(ValueError, match="text only"):
+            ManusAgentHook().invoke_agent(
+                "manus-1.6", ManagedAgentRequest(messages=[{"role": "user", "content": content}])
+            )
+
+
+def _prompt_of(sandbox: Sandbox) -> str:
+    content = sandbox.manus.created[-1].body["message"]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+@needs_common_ai
+class TestSession:
+    def test_a_session_goes_on_in_the_same_task(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version)
+        first = _ask("What is 2 + 2?")
+
+        second = _ask("And 3 + 3?", session_id=first.session_id)
+
+        assert second.session_id == first.session_id
+        assert len(sandbox.manus.created) == 1
+        (received,) = sandbox.manus.answers(first.session_id)
+        assert "And 3 + 3?" in str(received)
+
+    def test_the_former_answer_is_not_taken_for_the_new_one(
+        self,
+        version: str,
+        sandbox: Sandbox,
+        connect: Callable[..., str],
+        clock: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        connect(version)
+        first = _ask("What is 2 + 2?")
+        # Manus takes the message, and shows it only a while later.
+        monkeypatch.setattr(hooks.ManusHook, "send_message", lambda *_, **__: None)
+        hook = ManusAgentHook(poll_interval=15, timeout=60)
+
+        with pytest.raises(ManagedAgentInvocationError, match="did not answer in time"):
+            hook.invoke_agent("manus-1.6", ManagedAgentRequest(prompt="And?", session_id=first.session_id))
+
+    def test_the_message_is_for_the_agents_profile(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        first = _ask("What is 2 + 2?", agent="manus-1.6-lite")
+
+        _ask("And 3 + 3?", agent="manus-1.6-max", session_id=first.session_id)
+
+        task = sandbox.manus.get(first.session_id)
+        assert task is not None
+        assert task.agent_profile == "manus-1.6-max"
+
+    def test_a_session_that_is_unknown_is_a_failure(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+
+        with pytest.raises(ManagedAgentInvocationError, match="404"):
+            _ask(session_id="nope")
+
+    def test_a_message_whose_fate_is_unknown_is_not_sent_again(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        first = _ask("What is 2 + 2?")
+        sandbox.faults.add("drop_after", path="/manus/v2/task.sendMessage")
+
+        with pytest.raises(OrphanedAgentTaskError, match=r"not known whether task .* took the message"):
+            _ask("And 3 + 3?", session_id=first.session_id)
+        assert len(sandbox.manus.answers(first.session_id)) == 1
+
+
+@needs_common_ai
+class TestRejected:
+    def test_what_manus_refuses_may_be_put_in_other_words(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect(version)
+        sandbox.faults.add("status", method="POST", status=400)
+
+        with pytest.raises(ManagedAgentRejected, match="HTTP 400"):
+            _ask()
+        assert not sandbox.manus.created
+
+    @pytest.mark.parametrize("status", [402, 403, 404, 409])
+    def test_other_refusals_are_not_about_the_words(
+        self, status: int, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect("v2")
+        sandbox.faults.add("status", method="POST", status=status)
+
+        with pytest.raises(ManagedAgentInvocationError, match=f"HTTP {status}") as caught:
+            _ask()
+        assert not isinstance(caught.value, OrphanedAgentTaskError)
+
+    @pytest.mark.parametrize("prompt", ["", "  \n", "word " * 6000])
+    def test_a_prompt_that_manus_would_refuse_is_not_sent(
+        self, prompt: str, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect("v2")
+
+        with pytest.raises(ManagedAgentRejected, match="the prompt"):
+            _ask(prompt)
+        assert not sandbox.requests
+
+
+@needs_common_ai
+class TestTerminal:
+    def test_a_wrong_key_is_the_tasks_failure(self, version: str, connect: Callable[..., str]) -> None:
+        connect(version, password="sk-another-key")
+
+        with pytest.raises(ManagedAgentInvocationError, match="401") as caught:
+            _ask()
+        assert isinstance(caught.value.__cause__, AuthenticationError)
+        assert "sk-another-key" not in str(caught.value)
+
+    def test_an_unusable_connection_is_too(
+        self, sandbox: Sandbox, set_connection: Callable[..., str]
+    ) -> None:
+        set_connection("manus_default", conn_type="manus")
+
+        with pytest.raises(ManagedAgentInvocationError) as caught:
+            _ask()
+        assert isinstance(caught.value.__cause__, ConnectionConfigError)
+
+    def test_a_limit_that_api_v1_cannot_keep_is_refused_before_it_costs(
+        self, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect("v1")
+
+        with pytest.raises(ManagedAgentInvocationError, match="api_version"):
+            _ask(hook={"max_credits": 5})
+        assert not sandbox.requests
+
+    def test_a_typed_answer_that_api_v1_cannot_give_is_too(
+        self, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect("v1")
+
+        with pytest.raises((ManagedAgentInvocationError, ValueError), match="api_version"):
+            _ask(vendor_options={"structured_output_schema": SCHEMA})
+        assert not sandbox.requests
+
+    def test_a_task_that_failed_tells_why(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version)
+        sandbox.manus.plan(script=[("running", 5), ("failed", None)], error="no page to read")
+
+        with pytest.raises(ManagedAgentInvocationError, match="failed: no page to read") as caught:
+            _ask()
+        assert isinstance(caught.value.__cause__, TaskFailedError)
+        assert not isinstance(caught.value, AirflowFailException)
+
+    def test_a_task_that_somebody_stopped_has_no_answer(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(script=[("running", 5), ("stopped", None)], stopped_by_user=True)
+
+        with pytest.raises(ManagedAgentInvocationError, match="was stopped") as caught:
+            _ask()
+        assert isinstance(caught.value.__cause__, TaskCancelledError)
+
+    def test_a_question_is_quoted_and_can_be_answered_in_the_session(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version)
+        sandbox.manus.plan(
+            script=[("running", 5), ("pending", None), ("running", 5), ("completed", None)],
+            question="Which day?",
+            answer="Booked.",
+        )
+
+        with pytest.raises(ManagedAgentInvocationError, match=r"Which day\?") as caught:
+            _ask()
+        assert isinstance(caught.value.__cause__, TaskNeedsInputError)
+        (created,) = sandbox.manus.created
+        assert repr(created.id) in str(caught.value)
+        assert _ask("Friday", session_id=created.id).text == "Booked."
+
+    def test_an_action_that_waits_is_described_and_no_message_can_confirm_it(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(waiting={"type": "gmailSendAction", "description": "Send it to Ann"})
+
+        with pytest.raises(ManagedAgentInvocationError, match="Send it to Ann") as caught:
+            _ask()
+        assert "session_id" not in str(caught.value)
+
+
+@needs_common_ai
+class TestTransient:
+    """Nothing was started: Airflow's retry is right, so the error goes through as it is."""
+
+    def test_too_many_calls(self, version: str, sandbox: Sandbox, connect: Callable[..., str]) -> None:
+        connect(version, max_attempts=1)
+        sandbox.faults.add("status", method="POST", status=429, headers={"Retry-After": "40"})
+
+        with pytest.raises(RateLimitedError) as caught:
+            _ask()
+        assert caught.value.retry_after == 40
+
+    def test_nobody_listens(self, set_connection: Callable[..., str]) -> None:
+        set_connection(
+            "manus_default",
+            conn_type="manus",
+            host="http://127.0.0.1:9",
+            password=MANUS_KEY,
+            extra={**IMPATIENT, "max_attempts": 1},
+        )
+
+        with pytest.raises(TransportError) as caught:
+            _ask()
+        assert caught.value.sent is False
+
+
+@needs_common_ai
+class TestMoney:
+    """One request, one paid task."""
+
+    @pytest.mark.parametrize(
+        "fault", [{"kind": "drop_after"}, {"kind": "status", "status": 503}, {"kind": "garbage"}]
+    )
+    def test_a_start_whose_answer_was_lost_is_not_repeated(
+        self, version: str, fault: dict[str, Any], sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
+        connect(version)
+        sandbox.faults.add(**fault, method="POST")
+
+        with pytest.raises(OrphanedAgentTaskError, match="not known whether a task was started"):
+            _ask()
+        assert len([call for call in sandbox.requests if call.method == "POST"]) == 1
+
+    def test_neither_does_airflow_repeat_it(self) -> None:
+        assert issubclass(OrphanedAgentTaskError, AirflowFailException)
+        assert issubclass(OrphanedAgentTaskError, ManagedAgentInvocationError)
+
+    def test_a_few_failed_looks_are_waited_through(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version, max_attempts=1)
+        sandbox.manus.plan(answer="Four.")
+        sandbox.faults.add("status", method="GET", status=503, times=2)
+
+        assert _ask().text == "Four."
+
+    def test_a_task_that_cannot_be_followed_is_not_started_again(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(version, max_attempts=1)
+        sandbox.faults.add("status", method="GET", status=503)
+
+        with pytest.raises(OrphanedAgentTaskError, match="cannot be followed") as caught:
+            _ask()
+        assert isinstance(caught.value.__cause__, ServerError)
+        assert sandbox.manus.created[0].id in str(caught.value)
+
+    def test_a_timeout_stops_the_task(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(script=[("running", None)])
+
+        with pytest.raises(ManagedAgentInvocationError, match="and was stopped") as caught:
+            _ask(hook={"timeout": 60, "poll_interval": 25})
+        assert not isinstance(caught.value, OrphanedAgentTaskError)
+        assert sum(clock) == pytest.approx(60, abs=2)
+        assert any(call.path.endswith("task.stop") for call in sandbox.requests)
+
+    @pytest.mark.parametrize(("api", "cancel"), [("v2", False), ("v1", True)])
+    def test_a_timeout_that_leaves_it_running_says_so(
+        self, api: str, cancel: bool, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect(api)
+        sandbox.manus.plan(script=[("running", None)])
+
+        with pytest.raises(OrphanedAgentTaskError, match="may still be working"):
+            _ask(hook={"timeout": 60, "cancel_on_timeout": cancel})
+        assert not any(call.path.endswith("task.stop") for call in sandbox.requests)
+
+    def test_a_requests_own_timeout_goes_before_the_hooks(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(script=[("running", None)])
+
+        with pytest.raises(ManagedAgentInvocationError):
+            _ask(timeout=30, hook={"timeout": 3600})
+        assert sum(clock) == pytest.approx(30, abs=2)
+
+    def test_a_task_that_costs_too_much_is_stopped(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(script=[("running", None)], credits_per_second=1)
+
+        with pytest.raises(ManagedAgentInvocationError, match="max_credits") as caught:
+            _ask(hook={"max_credits": 50})
+        assert isinstance(caught.value.__cause__, BudgetExceededError)
+        assert 50 < sum(clock) < 80
+        assert any(call.path.endswith("task.stop") for call in sandbox.requests)
+
+    @pytest.mark.parametrize("name", ["poll_interval", "timeout", "max_credits"])
+    def test_limits_that_are_none_are_refused_in_the_dag_file(self, name: str) -> None:
+        with pytest.raises(ValueError, match=name):
+            ManusAgentHook(**{name: -1})
+
+
+@needs_common_ai
+class TestAsATool:
+    """``common.ai``'s own toolset around it, used by a model that is a function."""
+
+    @staticmethod
+    def _run(model: Callable[..., Any], **toolset: Any) -> Any:
+        tool = ManagedAgentToolset(
+            ManusAgentHook(timeout=120).agent("manus-1.6-lite"), tool_name="ask_manus", **toolset
+        )
+        return Agent(FunctionModel(model), toolsets=[tool]).run_sync("Find out.")
+
+    def test_a_model_gets_the_answer(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(answer="Four.")
+
+        def model(messages: list[Any], info: Any) -> Any:
+            (returned,) = [p for p in messages[-1].parts if isinstance(p, ToolReturnPart)] or [None]
+            if returned is None:
+                assert [tool.name for tool in info.function_tools] == ["ask_manus"]
+                return ModelResponse([ToolCallPart("ask_manus", {"prompt": "What is 2 + 2?"})])
+            return ModelResponse([TextPart(f"Manus says: {returned.content}")])
+
+        assert self._run(model).output == "Manus says: Four."
+        assert _prompt_of(sandbox) == "What is 2 + 2?"
+
+    def test_a_model_may_put_a_refused_prompt_in_other_words(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(answer="Four.")
+
+        def model(messages: list[Any], info: Any) -> Any:
+            last = messages[-1].parts[-1]
+            outcome = getattr(last, "outcome", None)
+            if outcome == "success":
+                return ModelResponse([TextPart(str(last.content))])
+            prompt = "What is 2 + 2?" if outcome == "retried" else " "
+            return ModelResponse([ToolCallPart("ask_manus", {"prompt": prompt})])
+
+        assert self._run(model).output == "Four."
+        assert len(sandbox.manus.created) == 1
+
+    def test_it_cannot_do_so_for_ever(self, sandbox: Sandbox, connect: Callable[..., str]) -> None:
+        connect("v2")
+
+        def model(messages: list[Any], info: Any) -> Any:
+            return ModelResponse([ToolCallPart("ask_manus", {"prompt": " "})])
+
+        with pytest.raises(UnexpectedModelBehavior):
+            self._run(model)
+        assert not sandbox.manus.created
+
+    def test_a_lost_start_ends_the_run_for_good(self, sandbox: Sandbox, connect: Callable[..., str]) -> None:
+        connect("v2")
+        sandbox.faults.add("drop_after", method="POST")
+
+        def model(messages: list[Any], info: Any) -> Any:
+            return ModelResponse([ToolCallPart("ask_manus", {"prompt": "What is 2 + 2?"})])
+
+        with pytest.raises(AirflowFailException, match="not known whether a task was started"):
+            self._run(model)
+        assert len(sandbox.manus.created) == 1
+
+    def test_two_questions_at_once_do_not_disturb_each_other(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(answer="Short.", script=[("running", 5), ("completed", None)])
+        sandbox.manus.plan(answer="Long.", script=[("running", 60), ("completed", None)])
+        threads: set[int] = set()
+
+        def model(messages: list[Any], info: Any) -> Any:
+            threads.add(threading.get_ident())
+            returned = [p.content for p in messages[-1].parts if isinstance(p, ToolReturnPart)]
+            if returned:
+                return ModelResponse([TextPart(" ".join(sorted(returned)))])
+            return ModelResponse([ToolCallPart("ask_manus", {"prompt": text}) for text in ("One?", "Two?")])
+
+        assert self._run(model).output == "Long. Short."
+        assert len(sandbox.manus.created) == 2
+
+    def test_it_can_stand_in_for_another_agent(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        sandbox.manus.plan(script=[("running", 5), ("failed", None)])
+        sandbox.manus.plan(answer="Four.")
+        hook = ManusAgentHook()
+
+        group = FailoverManagedAgentClient([hook.agent("manus-1.6-lite"), hook.agent("manus-1.6-max")])
+
+        assert group.invoke(ManagedAgentRequest(prompt="What is 2 + 2?")).text == "Four."
+        assert [task.body["agent_profile"] for task in sandbox.manus.created] == [
+            "manus-1.6-lite",
+            "manus-1.6-max",
+        ]

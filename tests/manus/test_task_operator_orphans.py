@@ -1,0 +1,253 @@
+"""When it cannot be told what an earlier attempt started: searches, marks, and what a person has to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.manus.operators import ManusTaskOperator
+from tests.manus.airflow_task import Account, Make, die_in_the_request, dying
+
+PROMPT = "Summarise the news in 100 words."
+HOURS = [("running", 3600), ("completed", None)]
+
+
+def asks(**arguments: Any) -> Make:
+    given = {"task_id": "ask", "prompt": PROMPT, "poll_interval": 60, **arguments}
+    return lambda: ManusTaskOperator(deferrable=False, **given)
+
+
+class TestTheMark:
+    def test_it_stands_behind_the_title(self, account: Account) -> None:
+        account.task().attempt(asks(title="The news"))
+        account.task(map_index=3).attempt(asks())
+
+        titles = [one.body["title"] for one in account.manus.created]
+        assert titles[0].startswith("The news [af-")
+        assert titles[1].startswith("brief.ask[3] scheduled__2026-01-01 [af-")
+        assert all(title.endswith("-1]") for title in titles)
+
+    def test_it_is_kept_when_the_title_is_long(self, account: Account) -> None:
+        account.task().attempt(asks(title="x" * 5000))
+
+        (title,) = [one.body["title"] for one in account.manus.created]
+        assert len(title) < 250
+        assert title.endswith("-1]")
+
+    def test_mapped_tasks_with_the_same_prompt_keep_to_their_own(self, account: Account) -> None:
+        account.manus.plan(default=True, script=HOURS)
+        tasks = [account.task(map_index=index, retries=1) for index in range(3)]
+        for task in tasks:
+            die_in_the_request(task, asks())
+            task.retry()
+
+        assert [task.attempt(asks())["id"] for task in tasks] == account.created
+        assert len(account.created) == 3
+
+    def test_below_33_as_well(self, account: Account) -> None:
+        account.manus.plan(default=True, script=HOURS)
+        tasks = [account.task(map_index=index, retries=1, remembers=False) for index in range(2)]
+        for task in tasks:
+            die_in_the_request(task, asks())
+            task.retry()
+
+        assert [task.attempt(asks())["id"] for task in tasks] == account.created
+        assert len(account.created) == 2
+
+    @pytest.mark.parametrize("version", ["v1", "v2"])
+    def test_a_mapped_task_that_was_refused_does_not_take_anothers(
+        self, account: Account, version: str
+    ) -> None:
+        account.connect(version, max_attempts=1)
+        account.manus.plan(default=True, script=HOURS)
+        first, second = account.task(map_index=0), account.task(map_index=1, retries=1)
+        with pytest.raises(SystemExit):
+            first.attempt(dying(asks()))
+        account.faults.add("status", method="POST", times=1, status=429)
+
+        assert second.attempts(asks())["id"] == account.created[1]
+        assert len(account.created) == 2
+
+    def test_a_tenth_attempt_is_not_taken_for_the_first(self, account: Account) -> None:
+        account.manus.plan(default=True, script=HOURS)
+        task = account.task(retries=20, remembers=False)
+        task.try_number = 11
+        die_in_the_request(task, asks())
+        task.retry()
+
+        assert [task.attempt(asks())["id"]] == account.created
+
+
+class TestTheRecordedTaskIsGone:
+    @pytest.mark.parametrize("version", ["v1", "v2"])
+    def test_another_is_started(self, account: Account, version: str) -> None:
+        account.connect(version)
+        task = account.task(retries=1)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        account.manus.delete_task(account.created[0])
+        account.sandbox.clock.advance(600)
+        task.retry()
+
+        assert task.attempt(asks())["id"] == account.created[1]
+
+    def test_not_while_it_may_merely_be_too_fresh(self, account: Account) -> None:
+        account.manus.plan(hidden_for=60)
+        task = account.task(retries=2)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        task.retry()
+        with pytest.raises(NotFoundError):
+            task.attempt(asks())
+        account.sandbox.clock.advance(60)
+        task.retry()
+
+        assert [task.attempt(asks())["id"]] == account.created
+
+    def test_nor_while_the_service_cannot_say(self, account: Account) -> None:
+        task = account.task(retries=2)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        account.faults.add("status", method="GET", status=500)
+        task.retry()
+
+        with pytest.raises(RemoteTaskError):
+            task.attempt(asks())
+
+        assert len(account.created) == 1
+
+
+class TestTwoCandidates:
+    def test_a_person_must_choose(self, account: Account) -> None:
+        account.connect("v1")
+        account.manus.plan(default=True, script=HOURS)
+        task = account.task(retries=1)
+        other = account.manus.add_task(prompt=PROMPT, script=HOURS)
+        die_in_the_request(task, asks())
+        task.retry()
+
+        with pytest.raises(AirflowFailException) as failed:
+            task.attempt(asks())
+
+        assert type(failed.value.__cause__).__name__ == "OrphanedStartError"
+        assert all(word in str(failed.value) for word in (other, account.created[0], "then clear this task"))
+        assert len(account.created) == 1
+
+    def test_and_by_clearing_says_that_it_has(self, account: Account) -> None:
+        account.connect("v1")
+        account.manus.plan(default=True, script=HOURS)
+        task = account.task(retries=1)
+        other = account.manus.add_task(prompt=PROMPT, script=HOURS)
+        die_in_the_request(task, asks())
+        task.retry()
+        with pytest.raises(AirflowFailException):
+            task.attempt(asks())
+        account.manus.stop_as_user(other)
+        task.clear()
+
+        assert [task.attempt(asks())["id"]] == account.created
+
+
+class TestATaskThatNoListShows:
+    def hidden(self, **arguments: Any) -> Make:
+        return asks(hide_in_task_list=True, **arguments)
+
+    @pytest.fixture(autouse=True)
+    def _unlisted(self, account: Account) -> None:
+        account.faults.add("omit")
+
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_whether_it_exists_is_for_a_person_to_say(self, account: Account, remembers: bool) -> None:
+        task = account.task(retries=1, remembers=remembers)
+        die_in_the_request(task, self.hidden())
+        task.retry()
+
+        with pytest.raises(AirflowFailException, match="not known whether a task came of it"):
+            task.attempt(self.hidden())
+
+        assert len(account.created) == 1
+
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_who_clears_the_task_has_said_it(self, account: Account, remembers: bool) -> None:
+        task = account.task(retries=2, remembers=remembers)
+        die_in_the_request(task, self.hidden())
+        task.retry()
+        with pytest.raises(AirflowFailException):
+            task.attempt(self.hidden())
+        account.manus.delete_task(account.created[0])
+        task.clear()
+
+        assert task.attempt(self.hidden())["id"] == account.created[1]
+
+    def test_a_lost_answer_is_not_asked_for_twice(self, account: Account) -> None:
+        account.faults.add("drop_after", path="*/task.create", times=1)
+        task = account.task(retries=1)
+
+        with pytest.raises(AirflowFailException, match="Nothing more was started"):
+            task.attempt(self.hidden())
+
+        assert len(account.created) == 1
+
+    def test_start_starts_one_all_the_same(self, account: Account) -> None:
+        task = account.task(retries=1)
+        die_in_the_request(task, self.hidden())
+        task.retry()
+
+        assert task.attempt(self.hidden(on_orphaned_intent="start"))["id"] == account.created[1]
+
+    def test_the_recorded_one_is_known_by_its_id(self, account: Account) -> None:
+        task = account.task(retries=1)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(self.hidden()))
+        task.retry()
+
+        assert [task.attempt(self.hidden())["id"]] == account.created
+
+
+class TestNothingIsFound:
+    def lost(self, account: Account, **facts: Any) -> Any:
+        """An attempt that was killed before Manus read its request."""
+        task = account.task(retries=1, **facts)
+        die_in_the_request(task, asks())
+        account.manus.delete_task(account.created[0])
+        task.retry()
+        return task
+
+    def test_search_starts_one_when_it_has_seen_all(self, account: Account) -> None:
+        assert self.lost(account).attempt(asks())["id"] == account.created[1]
+
+    def test_fail_never_does(self, account: Account) -> None:
+        with pytest.raises(AirflowFailException, match="on_orphaned_intent='start'"):
+            self.lost(account).attempt(asks(on_orphaned_intent="fail"))
+
+        assert len(account.created) == 1
+
+    def test_but_a_first_attempt_is_no_orphan(self, account: Account) -> None:
+        assert account.task().attempt(asks(on_orphaned_intent="fail"))["id"] == account.created[0]
+
+    def test_one_that_was_refused_leaves_nothing_behind(self, account: Account) -> None:
+        account.connect("v2", max_attempts=1)
+        account.faults.add("status", path="*/task.create", times=1, status=429)
+        task = account.task(retries=1)
+
+        assert [task.attempts(asks(on_orphaned_intent="fail"))["id"]] == account.created
+
+    @pytest.mark.parametrize(
+        "record",
+        [{"fingerprint": "of another version", "colour": "blue"}, "garbage", ["list"], {"task_id": None}],
+    )
+    def test_a_record_that_cannot_be_read_counts_as_none(self, account: Account, record: Any) -> None:
+        task = account.task(retries=1)
+        assert task.store is not None
+        task.store.set("remote_task_start", record)
+
+        assert [task.attempt(asks())["id"]] == account.created
+
+
+@pytest.mark.parametrize("name", ["on_stale_state", "on_orphaned_intent"])
+def test_a_policy_nobody_knows_is_refused_with_the_dag(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        asks(**{name: "guess"})()

@@ -1,0 +1,1 @@
+"""What the vendors publish about their APIs, and checks against it."""
