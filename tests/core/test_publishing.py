@@ -15,7 +15,7 @@ from remote_tasks_provider.core.errors import ConnectionConfigError, InvalidResp
 from remote_tasks_provider.core.messages import Request, Response
 from remote_tasks_provider.core.pacing import Pacer
 from tests.core.build import SECRET, START, a_call, a_response, an_endpoint
-from tests.core.group import World
+from tests.core.group import World, play
 from tests.core.over import Over
 from tests.core.raw_server import RawServer, answer, hang_up
 from tests.core.timekeeper import Timekeeper, settle
@@ -222,13 +222,10 @@ class TestRest:
 class TestKinds:
     def test_two_kinds_of_things_of_one_service_do_not_share_a_loop(self) -> None:
         async def story(world: World) -> None:
-            first = world.wait("a")
-            world.service = replace(world.service, kind="messages")
-            second = world.wait("b")
+            messages = replace(world.service, kind="messages")
+            waits = [world.wait("a"), world.wait("b", service=messages), world.wait("c", service=messages)]
             await world.time.let_pass(1)
-            assert sorted(look[1] for look in world.looks) == [["a"], ["b"]]
-            await world.end(first, second)
-
-        from tests.core.group import play
+            assert sorted(look[1] for look in world.looks) == [["a"], ["b", "c"]]
+            await world.end(*waits)
 
         play(story)

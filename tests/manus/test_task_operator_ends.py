@@ -268,6 +268,8 @@ class TestWhatItMayCost:
 
     def test_one_that_could_not_be_stopped_is_not_forgotten(self, account: Account, mode: str) -> None:
         account.faults.add("status", path="*/task.stop", status=400, times=1)
+        # Or the mark in its title would find it.
+        account.faults.add("omit")
         task = account.task()
         with pytest.raises(AirflowFailException, match="could not be stopped; stop it in the Manus app"):
             task.attempt(asks(mode, max_credits=100))

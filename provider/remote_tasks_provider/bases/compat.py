@@ -10,9 +10,12 @@ import airflow
 from packaging.version import Version
 
 try:
-    from airflow.sdk.exceptions import AirflowRescheduleException
+    from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
 except ImportError:  # Airflow below 3.2
-    from airflow.exceptions import AirflowRescheduleException  # type: ignore[no-redef,attr-defined,unused-ignore]
+    from airflow.exceptions import (  # type: ignore[no-redef,attr-defined,unused-ignore]
+        AirflowRescheduleException,
+        TaskDeferralError,
+    )
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -26,6 +29,7 @@ __all__ = [
     "TRIGGER_FAILED",
     "TRIGGER_TIMED_OUT",
     "AirflowRescheduleException",
+    "TaskDeferralError",
     "first_rescheduled_at",
     "first_try_number",
     "task_state",

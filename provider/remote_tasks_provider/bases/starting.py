@@ -33,6 +33,9 @@ __all__ = ["Mark", "Starter", "Starting"]
 
 _RECORD = "remote_task_start"
 _BETWEEN_SEARCHES = 5.0
+_DAY = 24 * 60 * 60.0
+# How far back a search goes at most, so that a run of long ago does not list years of tasks.
+_LONGEST_SEARCH = 30 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,9 @@ class Starter:
         number = int(getattr(ti, "try_number", 1) or 1)
         self.attempt = Attempt(number, min(number, first_try_number(context, task)))
         run: Any = context.get("dag_run")
-        self._run_began = getattr(run, "start_date", None)
+        # A clear moves the start of a run that had ended; the other two stay.
+        moments = [getattr(run, name, None) for name in ("start_date", "queued_at", "run_after")]
+        self._run_began = min((moment.timestamp() for moment in moments if moment), default=None)
         names = (ti.dag_id, ti.task_id, ti.run_id, str(ti.map_index))
         self.mark = Mark(hashlib.sha256("\n".join(names).encode()).hexdigest()[:10], number)
 
@@ -177,7 +182,9 @@ class Starter:
             return None
 
     def _began(self) -> float:
-        return self._run_began.timestamp() if self._run_began else time.time() - 24 * 60 * 60
+        now = time.time()
+        began = now - _DAY if self._run_began is None else self._run_began
+        return max(began, now - _LONGEST_SEARCH)
 
     def _search(self, starting: Starting, lost: StartRecord | None) -> Sequence[Candidate]:
         """Search for a task that was started; for a lost one, until it would be listed if there were one."""

@@ -46,6 +46,11 @@ class Request:
     content: bytes | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
+    @property
+    def place(self) -> str:
+        """The method and the path, for messages: without a query, which can hold a secret."""
+        return f"{self.method} {self.path.split('?')[0]}"
+
     def url(self, base_url: str) -> str:
         """Return the whole URL below ``base_url`` (no trailing slash)."""
         query = f"?{urlencode(self.query)}" if self.query else ""

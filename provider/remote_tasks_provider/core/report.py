@@ -55,7 +55,7 @@ class WaitReport:
         if self.timed_out:
             return "timeout"
         states = {record["state"] for record in self.records.values() if record is not None}
-        worst = (TaskState.FAILED, TaskState.CANCELLED, TaskState.WAITING)
+        worst = (TaskState.FAILED, TaskState.CANCELLED, TaskState.WAITING, TaskState.RUNNING)
         return next((state.value for state in worst if state in states), TaskState.COMPLETED.value)
 
     @property

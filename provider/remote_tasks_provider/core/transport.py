@@ -143,7 +143,7 @@ class _Body:
     def __init__(self, request: Request, endpoint: Endpoint) -> None:
         self._parts: list[bytes] = []
         self._size = 0
-        self._where = f"{endpoint.service} {request.method} {request.path}"
+        self._where = f"{endpoint.service} {request.place}"
 
     def add(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -205,7 +205,7 @@ def _no_answer(
 ) -> TransportError:
     what = endpoint.scrub(_shortly(error, endpoint))
     return TransportError(
-        f"{endpoint.service} {request.method} {request.path}: no answer from {endpoint.base_url} ({what}). "
+        f"{endpoint.service} {request.place}: no answer from {endpoint.base_url} ({what}). "
         f"If this stays, check the host of connection {endpoint.conn_id!r} and the network.",
         sent=sent,
     )

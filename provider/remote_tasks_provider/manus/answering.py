@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from remote_tasks_provider.bases.human import AsksPeople
 from remote_tasks_provider.bases.outcomes import after_call
 from remote_tasks_provider.bases.questions import Reply
-from remote_tasks_provider.bases.waiting import WaitsForTasks
+from remote_tasks_provider.bases.stopping import StopsTasks
 from remote_tasks_provider.core.errors import (
     InvalidRequestError,
     RemoteTaskError,
@@ -36,12 +36,15 @@ __all__ = ["ON_QUESTION", "AnswersQuestions", "OnQuestion"]
 OnQuestion = Literal["wait", "return", "fail", "human"]
 ON_QUESTION: tuple[OnQuestion, ...] = ("wait", "return", "fail", "human")
 
+CREDITS_KEY = "credit_usage"
+"""The XCom key that holds what the task has cost."""
+
 # How long an answer may take until the status of the task shows it, and how often to look, in seconds.
 _LONGEST_EFFECT = 60.0
 _BETWEEN_LOOKS = 2.0
 
 
-class AnswersQuestions(AsksPeople, WaitsForTasks):
+class AnswersQuestions(AsksPeople, StopsTasks):
     """An operator that waits for one Manus task and deals with the questions it stops at.
 
     ``carried`` holds ``remote_task_id``, ``started_at`` and ``rounds``, the questions put to a person so far.
@@ -62,14 +65,15 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
         """Wait for the task that ``carried`` names."""
         raise NotImplementedError
 
-    def stop_remote(self, task_id: str, why: str) -> bool:
-        """Stop the task; return whether Manus was told to."""
-        raise NotImplementedError
-
     def wait_again(self, context: Context, **kwargs: Any) -> Any:
         """Wait on: somebody answered a question that is not asked any more."""
         self.carried = kwargs
         return self.wait_on(context)
+
+    def push_credits(self, context: Context, credits: int | None) -> None:
+        """Leave in XCom what the task has cost; once, when the operator ends."""
+        if credits is not None:
+            context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
 
     def on_question(self, context: Context, task_id: str) -> Any:
         """Answer what the agent waits for, put it to a person, return it, or fail."""
@@ -81,6 +85,7 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
             return self._confirm_by_itself(context, task_id, asked)
         if self.on_waiting == "human":
             self._ask_person(context, result, asked, rich=self.carried["rounds"] == 0)
+        self.push_credits(context, result.credit_usage)
         if self.on_waiting == "fail":
             raise self._needs_input(result, asked, "on_waiting is 'fail'.")
         return {**result.to_json(), "text": asked.text}
@@ -158,6 +163,7 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
         started_at = carried.get("started_at", asked_at) + time.time() - asked_at
         self.carried = {**carried, "started_at": started_at, "rounds": carried["rounds"] + 1}
         task_id = str(carried["remote_task_id"])
+        self.owns(context, [task_id])
         result = self._look(task_id)
         asked = result.question
         if result.state is not TaskState.WAITING or asked is None or asked.event_id != event_id:
@@ -183,7 +189,7 @@ class AnswersQuestions(AsksPeople, WaitsForTasks):
         answer = read_answer(asked, reply)
         if isinstance(answer, Answer) and answer.stop:
             by = reply.by or "a person"
-            stopped = self.stop_remote(task_id, f"{by} chose so")
+            stopped = self.stop_remote(f"{by} chose so")
             what_now = (
                 f"was stopped by {by}." if stopped else f"could not be stopped, as {by} chose ({result.url})."
             )

@@ -8,16 +8,12 @@ what a kill, a timeout, a question or too high a bill does to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, ObjectStoragePath, conf
 
-from remote_tasks_provider.bases.compat import ENDED_STATES, task_state
-from remote_tasks_provider.bases.files import open_source
+from remote_tasks_provider.bases.compat import TRIGGER_FAILED, TaskDeferralError
 from remote_tasks_provider.bases.human import PEOPLE_CAN_ANSWER, WHY_PEOPLE_CANNOT_ANSWER
 from remote_tasks_provider.bases.link import push_link
 from remote_tasks_provider.bases.outcomes import after_call
@@ -29,11 +25,13 @@ from remote_tasks_provider.core.errors import (
     RemoteTaskError,
     TaskFailedError,
     WaitTimeoutError,
+    error_from_json,
 )
 from remote_tasks_provider.core.report import WaitReport
 from remote_tasks_provider.core.starting import Candidate, OnOrphanedIntent, OnStaleState, StartPolicy
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.answering import ON_QUESTION, AnswersQuestions, OnQuestion
+from remote_tasks_provider.manus.attachments import sort_attachments
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.orders import TaskOrder, task_order
@@ -48,8 +46,6 @@ __all__ = ["ManusTaskOperator"]
 
 ID_KEY = "remote_task_id"
 """The XCom key that holds the remote task's id."""
-CREDITS_KEY = "credit_usage"
-"""The XCom key that holds what the task has cost."""
 
 
 class ManusTaskOperator(AnswersQuestions):
@@ -139,7 +135,6 @@ class ManusTaskOperator(AnswersQuestions):
     operator_extra_links = (ManusTaskLink(),)
     trigger_class = ManusTaskTrigger
     what = "Manus task"
-    _remote_id: str | None = None
     ui_color = "#e8e4f5"
 
     def __init__(
@@ -235,7 +230,7 @@ class ManusTaskOperator(AnswersQuestions):
 
         :raises ValueError: naming the parameter; nothing was sent.
         """
-        links, sources = _sort_attachments(self.attachments or ())
+        links, sources = sort_attachments(self.attachments or ())
         order = task_order(
             self.prompt,
             files=links,
@@ -302,8 +297,7 @@ class ManusTaskOperator(AnswersQuestions):
         ti.xcom_push(key=ID_KEY, value=started.task_id)
         push_link(context, started.url)
         self._link_pushed = True
-        self._ti = ti
-        self._remote_id = started.task_id
+        self.owns(context, [started.task_id])
         self.log.info("Manus task %s: %s", started.task_id, started.url or "no page")
 
     # ------------------------------------------------------------------------------------------- the wait
@@ -311,7 +305,8 @@ class ManusTaskOperator(AnswersQuestions):
     def wait_on(self, context: Context) -> Any:
         """Wait for the task that ``carried`` names."""
         task_id = self.carried["remote_task_id"]
-        self._ti, self._remote_id, self._link_pushed = context["ti"], task_id, True
+        self.owns(context, [task_id])
+        self._link_pushed = True
         mode: Mode = "deferrable" if self.deferrable else "poke"
         policy = self.wait_policy(
             context,
@@ -332,64 +327,29 @@ class ManusTaskOperator(AnswersQuestions):
             # Airflow's own, in the midst of a wait on a worker.
             raise AirflowTaskTimeout(f"{error}. {self._after_giving_up(context, final=False)}") from error
 
-    @property
-    def stop_on_kill(self) -> bool:  # type: ignore[override]  # computed here
-        """Whether the trigger stops the task when a user ends this one."""
-        return self.cancel_on_kill
-
-    def on_kill(self) -> None:
-        """Stop the task if a user has ended this one; not if it was cleared, as it will go on with it."""
-        task_id = getattr(self, "_remote_id", None)
-        if task_id is None or not self.cancel_on_kill:
-            return
-        state = None
-        with suppress(Exception):
-            # Whatever keeps Airflow from answering now: without an answer the task is left alone.
-            state = task_state(self._ti)
-        if state in ENDED_STATES:
-            self.stop_remote(task_id, "this task was ended")
-        else:
-            self.log.info("Manus task %s goes on: this task is %s.", task_id, state or "of unknown state")
-
-    def stop_remote(self, task_id: str, why: str) -> bool:
-        """Stop the task; return whether Manus was told to."""
-        # A hook of its own: this may come in the midst of a request.
-        hook = ManusHook(self.manus_conn_id)
-        try:
-            hook.stop_task(task_id)
-        except RemoteTaskError as error:
-            self.log.warning(
-                "Manus task %s could not be stopped and may still cost credits: %s", task_id, error
-            )
-            return False
-        finally:
-            hook.close()
-        self.log.info("Manus task %s was stopped, as %s.", task_id, why)
-        return True
+    def send_stop(self, hook: ManusHook, task_id: str) -> None:
+        """Stop the task."""
+        hook.stop_task(task_id)
 
     # -------------------------------------------------------------------------------------------- the end
 
     def finish(self, context: Context, report: WaitReport) -> Any:
         """Return the result, put a question, or raise."""
         ((task_id, record),) = report.records.items()
-        self._ti, self._remote_id = context["ti"], task_id
+        self.owns(context, [task_id])
         self.carried = {"remote_task_id": task_id, "rounds": 0, **self.carried}
         state = TaskState(record["state"]) if record else TaskState.UNKNOWN
         credits = (record or {}).get("credit_usage")
         if self.max_credits is not None and (credits or 0) > int(self.max_credits) and not state.is_terminal:
-            self._push_credits(context, credits)
+            self.push_credits(context, credits)
             raise self._over_budget(context, task_id, credits)
         if state is TaskState.WAITING and self.on_waiting != "wait" and not report.timed_out:
             return self.on_question(context, task_id)
         error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting="return")
         if error is not None:
-            self._push_credits(context, credits)
+            self.push_credits(context, credits)
             raise self._ended_badly(context, error, report)
         return self._collect(context, task_id, record or {})
-
-    def _push_credits(self, context: Context, credits: int | None) -> None:
-        if credits is not None:
-            context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
 
     def _collect(self, context: Context, task_id: str, record: Mapping[str, Any]) -> Any:
         wants_value = self.structured_output_schema is not None
@@ -400,7 +360,7 @@ class ManusTaskOperator(AnswersQuestions):
             raise after_call(error) from error
         finally:
             self.hook.close()
-        self._push_credits(context, result.credit_usage)
+        self.push_credits(context, result.credit_usage)
         if self.raise_on_failure and result.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.what} {task_id}: {result.error} ({result.url})")
             raise self.after_wait(failure, None) from failure
@@ -408,7 +368,7 @@ class ManusTaskOperator(AnswersQuestions):
         return result_to_xcom({**record, **result.to_json()}, self.result_path, self.log)
 
     def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
-        stopped = self.stop_remote(task_id, "it has cost more than max_credits")
+        stopped = self.stop_remote("it has cost more than max_credits")
         if stopped:
             self._starter(context).forget()
         what_now = "It was stopped." if stopped else "It could not be stopped; stop it in the Manus app."
@@ -422,57 +382,61 @@ class ManusTaskOperator(AnswersQuestions):
         if isinstance(error, WaitTimeoutError):
             final = report.timed_out == "timeout"
             error = WaitTimeoutError(error.message, aftermath=self._after_giving_up(context, final=final))
+        elif report.errors:
+            # The task itself may be as well as ever; it is the looks at it that failed.
+            told = error.to_json()
+            error = error_from_json({**told, "message": f"{error.message} {self._goes_on(context)}"})
         return self.after_wait(error, report.timed_out)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; if the trigger has crashed, say what that means for the remote task."""
+        if next_method == TRIGGER_FAILED:
+            self._find_own(context)
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralError as error:
+            raise TaskDeferralError(f"{error}. {self._goes_on(context)}") from error
 
     def gave_up(
         self, context: Context, error: WaitTimeoutError, next_kwargs: Mapping[str, Any]
     ) -> BaseException:
         """Stop the task when Airflow's timeout of the deferral ended the wait, and no triggerer was there."""
-        ti: Any = context["ti"]
-        self._remote_id = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
         timed_out = self._which_timeout()
         aftermath = self._after_giving_up(context, final=timed_out == "timeout")
         return self.after_wait(WaitTimeoutError(error.message, aftermath=aftermath), timed_out)
+
+    def _find_own(self, context: Context) -> None:
+        """Learn from XCom which task this is about, where Airflow resumes without what was carried."""
+        ti: Any = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
+        self.owns(context, [found] if found else [])
+
+    def _has_retries_left(self, context: Context) -> bool:
+        ti: Any = context["ti"]
+        return int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0)
+
+    def _goes_on(self, context: Context) -> str:
+        """Return what a reader must know when a wait has ended and the remote task has not."""
+        if not self._own:
+            return ""
+        left = "the retry goes" if self._has_retries_left(context) else "clear this task to go"
+        return f"Manus task {self._own[0]} goes on and costs credits; {left} on waiting for it."
 
     def _after_giving_up(self, context: Context, *, final: bool) -> str:
         """Stop the task if nobody will wait for it any more; return what became of it.
 
         :param final: whether Airflow will not retry, whatever ``retries`` are left.
         """
-        ti: Any = context["ti"]
-        task_id = self._remote_id
-        if task_id is None:
+        if not self._own:
             return ""
-        if not final and int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0):
-            return f"Manus task {task_id} goes on and costs credits; the retry goes on waiting for it."
+        if not final and self._has_retries_left(context):
+            return self._goes_on(context)
+        task_id = self._own[0]
         if not self.cancel_on_timeout:
             return f"Manus task {task_id} goes on and costs credits: cancel_on_timeout is off."
-        if not self.stop_remote(task_id, "this task gave up waiting"):
+        if not self.stop_remote("this task gave up waiting"):
             return f"Manus task {task_id} could not be stopped and may go on costing credits."
         self._starter(context).forget()
         # Airflow calls on_kill() after its own timeout, and there is nothing left to stop.
-        self._remote_id = None
+        self.owns(context, [])
         return f"Manus task {task_id} was stopped; it can be resumed in the Manus app."
-
-
-def _sort_attachments(given: Iterable[Any]) -> tuple[list[Mapping[str, str]], list[Any]]:
-    """Return what Manus can fetch or has already, and what has to be uploaded.
-
-    :raises ValueError: for what is neither.
-    """
-    known: list[Mapping[str, str]] = []
-    sources: list[Any] = []
-    for index, one in enumerate([given] if isinstance(given, (str, Mapping)) else given):
-        if isinstance(one, Mapping):
-            if not one.keys() & {"file_id", "file_url"}:
-                raise ValueError(f"attachments[{index}] has neither file_id nor file_url")
-            if not str(one.get("file_url", "https://")).startswith("https://"):
-                raise ValueError(f"attachments[{index}] is {one!r}; give an https:// link")
-            known.append(dict(one))
-        elif isinstance(one, str) and one.startswith("https://"):
-            known.append({"file_url": one, "filename": PurePosixPath(urlsplit(one).path).name or "file"})
-        elif not one or str(one).startswith("http://"):
-            raise ValueError(f"attachments[{index}] is {one!r}; give a path, an https:// link or a file_id")
-        else:
-            sources.append(open_source(one))
-    return known, sources
