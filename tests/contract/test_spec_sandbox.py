@@ -170,4 +170,4 @@ def test_an_empty_account_without_anything_empty_is_read(account: Account, sandb
 
     assert account.send("v2", api_v2.list_tasks(task_filter())).items == []
     assert account.send("v2", api_v2.list_projects()) == []
-    assert account.send("v2", api_v2.available_credits()) is None
+    assert account.send("v2", api_v2.available_credits()) == 0

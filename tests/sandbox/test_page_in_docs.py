@@ -11,6 +11,7 @@ from remote_tasks_provider.sandbox.manus_asks import Ask
 from remote_tasks_provider.sandbox.manus_steering import steer
 from remote_tasks_provider.sandbox.manus_v2_account import AccountOperations
 from remote_tasks_provider.sandbox.manus_v2_tasks import TaskOperations
+from remote_tasks_provider.sandbox.qstash_v2_api import QStashV2Api
 from remote_tasks_provider.sandbox.settings import RATE_LIMITED_ENDPOINTS
 from tests.docs import pages
 
@@ -60,11 +61,33 @@ class TestOperations:
                     served.add((method, path))
         assert listed == served
 
+    def test_every_one_of_qstash_v2_is_ticked_and_no_other(self, sandbox):
+        text = pages.section(PAGE, "### Operations").partition("QStash, under")[2].partition("- [ ]")[0]
+        assert set(re.findall(r"`([A-Z]+ /v2/[^`]+)`", text)) == set(QStashV2Api(sandbox).operations)
+
 
 class TestTables:
     def test_every_option_of_a_task_is_listed(self, sandbox):
         rows = pages.table(pages.section(PAGE, "### Manus tasks"), "parameter of `sandbox.manus.add_task`")
         assert first_column(rows) == inspect.signature(sandbox.manus.add_task).parameters.keys()
+
+    def test_every_option_of_a_message_is_listed(self, sandbox):
+        section = pages.section(PAGE, "### QStash messages")
+        rows = pages.table(section, "parameter of `sandbox.qstash.add_message`")
+        assert first_column(rows) == inspect.signature(sandbox.qstash.add_message).parameters.keys()
+
+    def test_everything_that_can_be_read_of_messages_is_there(self, sandbox):
+        rows = pages.table(pages.section(PAGE, "### QStash messages"), "then")
+        names = {name.partition("(")[0].removeprefix("sandbox.qstash.") for name in first_column(rows)}
+        assert all(hasattr(sandbox.qstash, name) for name in names)
+        sandbox.qstash.publish("https://example.com/", headers={"Upstash-Retries": "0"})
+        sandbox.qstash.plan_delivery("*", [500])
+        sandbox.qstash.publish("https://example.com/", headers={"Upstash-Retries": "0"})
+        for row in rows:
+            first, told = row.values()
+            found = getattr(sandbox.qstash, re.findall(r"sandbox\.qstash\.(\w+)", first)[0])
+            for fields in re.findall(r": `([a-z_ ]+)`", told):
+                assert all(hasattr(found[0], field) for field in fields.split())
 
     def test_every_part_of_a_question_is_listed(self):
         text = pages.section(PAGE, "### Manus tasks")

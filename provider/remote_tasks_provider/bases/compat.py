@@ -24,6 +24,7 @@ __all__ = [
     "AWAITS_INPUT",
     "ENDED_STATES",
     "PEOPLE_CAN_ANSWER",
+    "RETRIES_RESUME",
     "STARTS_FROM_TRIGGER",
     "TRIGGERS_ARE_TOLD_OF_KILLS",
     "TRIGGER_FAILED",
@@ -43,6 +44,11 @@ PEOPLE_CAN_ANSWER = Version(airflow.__version__) >= Version("3.1.3")
 """Whether a task can put a question to a person; 3.1.0 to 3.1.2 cannot show the fields of a form."""
 TRIGGERS_ARE_TOLD_OF_KILLS = Version(airflow.__version__) >= Version("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
+RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8")
+"""Whether the retry of an attempt that failed after a deferral resumes that attempt, with its old event.
+
+Seen in 3.0.6, gone in 3.1.8; those between were not looked at.
+"""
 ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 """States of an Airflow task that will not run again unless a user clears it."""
 TRIGGER_FAILED = "__fail__"

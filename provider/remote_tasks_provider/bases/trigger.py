@@ -26,7 +26,7 @@ from remote_tasks_provider.bases.no_worker import SensorRules
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.client import AsyncClient
 from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError
+from remote_tasks_provider.core.errors import ConnectionConfigError, NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.pacing import Pacer
 from remote_tasks_provider.core.polling import OnWaiting, Wait, WaitPolicy
 from remote_tasks_provider.core.report import WaitReport
@@ -192,14 +192,30 @@ class RemoteTaskTrigger(BaseTrigger):
         client = await self._connect(Pacer({}))
         try:
             for task_id in inputs.object_ids(self.remote_task_ids, "remote_task_id"):
-                call = self.service.stop(client.endpoint.extras, task_id)
-                if call is None:
-                    log.warning("%s cannot stop task %s; it goes on.", self.service.name, task_id)
-                else:
-                    await client.send(call)
-                    log.info("%s task %s was stopped, as this task was ended.", self.service.name, task_id)
+                await self._stop(client, task_id)
         finally:
             await client.aclose()
+
+    async def _stop(self, client: AsyncClient, task_id: str) -> None:
+        call = self.service.stop(client.endpoint.extras, task_id)
+        if call is None:
+            log.warning("%s cannot stop task %s; it goes on.", self.service.name, task_id)
+            return
+        try:
+            await client.send(call)
+        except NotFoundError:
+            log.info("%s task %s is no longer there.", self.service.name, task_id)
+        except RemoteTaskError as error:
+            if error.concerns_service:
+                raise
+            log.warning(
+                "%s task %s could not be stopped, and may still be running: %s",
+                self.service.name,
+                task_id,
+                error,
+            )
+        else:
+            log.info("%s task %s was stopped, as this task was ended.", self.service.name, task_id)
 
     def _policy(self, rules: SensorRules | None) -> WaitPolicy:
         now = self.clocks.wall()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from remote_tasks_provider.bases.compat import (
+    RETRIES_RESUME,
     TRIGGER_FAILED,
     TRIGGER_TIMED_OUT,
     AirflowRescheduleException,
@@ -41,6 +42,7 @@ __all__ = ["Mode", "WaitsForTasks", "default_deferrable"]
 Mode = Literal["poke", "reschedule", "deferrable"]
 
 _STARTED = "remote_wait_started"
+_DEFERRED_IN = "remote_wait_attempt"
 
 
 def default_deferrable() -> bool:
@@ -60,6 +62,8 @@ class WaitsForTasks(BaseOperator):
     timeout: float
     stop_on_kill: bool = False
     """Whether the trigger stops the remote tasks when a user ends the deferred task."""
+    _began: float | None = None
+    """When this attempt began, where Airflow says that of an earlier one."""
     carried: Mapping[str, Any] = MappingProxyType({})
     """What the operator takes along into the part of it that runs after a deferral; a JSON object."""
 
@@ -91,6 +95,8 @@ class WaitsForTasks(BaseOperator):
                 if pause is None:
                     return self.finish(context, wait.report(now))
                 if mode == "deferrable":
+                    if RETRIES_RESUME:
+                        context["ti"].xcom_push(key=_DEFERRED_IN, value=context["ti"].try_number)
                     self._defer(wait, hook.conn_id, now + pause)
                 # What a fresh process could not know keeps this one: failures in a row, a 404 that may heal.
                 if mode == "reschedule" and wait.is_settled:
@@ -185,12 +191,24 @@ class WaitsForTasks(BaseOperator):
 
         Skips the version of Airflow's sensors, which turns every failure into a skip under ``soft_fail``.
         """
+        if RETRIES_RESUME and self._is_retry(context):
+            self.log.info(
+                "This is a retry, which Airflow took for the rest of the attempt before: waiting anew."
+            )
+            self._began = time.time()
+            return self.execute(context)
         if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT:
             error = WaitTimeoutError(
                 "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running?"
             )
             raise self.gave_up(context, error, next_kwargs or {}) from error
         return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+
+    def _is_retry(self, context: Context) -> bool:
+        """Whether the deferral was that of an earlier attempt."""
+        ti: Any = context["ti"]
+        deferred_in = ti.xcom_pull(task_ids=ti.task_id, key=_DEFERRED_IN, map_indexes=ti.map_index)
+        return deferred_in is not None and deferred_in != ti.try_number
 
     def gave_up(
         self, context: Context, error: WaitTimeoutError, next_kwargs: Mapping[str, Any]
@@ -258,4 +276,5 @@ class WaitsForTasks(BaseOperator):
         started = getattr(context.get("ti"), "start_date", None)
         if self.execution_timeout is None:
             return None
-        return (started.timestamp() if started else time.time()) + self.execution_timeout.total_seconds()
+        began = self._began or (started.timestamp() if started else time.time())
+        return began + self.execution_timeout.total_seconds()

@@ -16,18 +16,31 @@ from pydantic import Field
 
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.messages import Call, Page, Replay, Request, Response, path
-from remote_tasks_provider.core.reading import LenientBool, LenientInt, LenientStr, Reader, RemoteModel
+from remote_tasks_provider.core.reading import (
+    LenientBool,
+    LenientInt,
+    LenientStr,
+    Reader,
+    RemoteModel,
+    one_line,
+)
 from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, PublishedMessage
 from remote_tasks_provider.qstash.orders import PublishOrder
 
 __all__ = [
+    "LETTER_FILTERS",
+    "LOG_FILTERS",
     "MAX_PAGE_SIZE",
+    "MESSAGE_FILTERS",
     "cancel_message",
     "cancel_messages",
     "delete_dead_letter",
     "delete_dead_letters",
+    "filters_of",
+    "letter_filters",
     "list_dead_letters",
     "list_logs",
+    "message_filters",
     "probe",
     "publish",
     "publish_batch",
@@ -174,7 +187,7 @@ def publish(order: PublishOrder) -> Call[list[PublishedMessage]]:
         endpoint=endpoint,
         request=Request("POST", f"{prefix}{order.destination}", content=order.body, headers=order.headers),
         expects="a published message",
-        parse=lambda response: _messages(_read_published(response)),
+        parse=lambda response: _taken(_messages(_read_published(response))),
         replay=Replay.KEYED if order.has_key else Replay.UNSAFE,
     )
 
@@ -215,6 +228,16 @@ def _as_text(body: bytes) -> str:
 def _messages(answer: Any) -> list[PublishedMessage]:
     found = answer.messages if isinstance(answer, _Group) else answer
     return [one.message() for one in (found if isinstance(found, list) else [found])]
+
+
+def _taken(messages: list[PublishedMessage]) -> list[PublishedMessage]:
+    """Return messages that all have an id: whoever waits for one without would wait for any."""
+    if not messages:
+        raise ValueError("there is no message")
+    for message in messages:
+        if message.error is not None:
+            raise ValueError(f"a message was refused: {one_line(message.error)}")
+    return messages
 
 
 def cancel_message(message_id: str) -> Call[None]:
@@ -266,7 +289,7 @@ def retry_dead_letter(dlq_id: str, headers: tuple[tuple[str, str], ...] = ()) ->
         "POST /v2/dlq/retry/{dlqId}",
         Request("POST", place, headers=headers),
         "a published message",
-        lambda response: _messages(_read_published(response))[0],
+        lambda response: _taken(_messages(_read_published(response)))[0],
         # A letter leaves the queue when it is retried: a repeat finds nothing, and sends nothing twice.
         Replay.KEYED,
     )
@@ -283,7 +306,7 @@ def retry_dead_letters(filters: Filters) -> Call[Page[PublishedMessage]]:
             answer: _Retried = _read_retried(response)
             following = _cursor(answer.cursor)
             sent = [one.message() for one in answer.responses or []]
-            return Page(sent, following, again(following) if following else None)
+            return Page(_taken(sent) if sent else [], following, again(following) if following else None)
 
         return _bulk(
             "POST", "/v2/dlq/retry", _with_cursor(filters, cursor), "new messages", read, Replay.UNSAFE
@@ -314,32 +337,16 @@ def _nothing(_response: Response) -> None:
 
 
 def message_filters(message_ids: Iterable[str]) -> Filters:
-    """Return the filter for several messages."""
+    """Return the filter of the logs for several messages."""
     return tuple(("messageIds", message_id) for message_id in message_ids)
 
 
-def filters_of(given: Mapping[str, Any]) -> Filters:
-    """Return the filters that ``given`` names in this provider's words, as QStash names them.
-
-    :raises ValueError: for a name that is no filter.
-    """
-    found: list[tuple[str, str]] = []
-    for name, value in given.items():
-        if value in (None, "", (), []):
-            continue
-        if name not in FILTERS:
-            raise ValueError(f"{name!r} is no filter; the filters are {', '.join(FILTERS)}")
-        for one in (
-            [value] if isinstance(value, (str, int)) or not isinstance(value, Iterable) else list(value)
-        ):
-            found.append((FILTERS[name], _filter_value(name, one)))
-    return tuple(found)
+def letter_filters(message_ids: Iterable[str]) -> Filters:
+    """Return the filter of the dead letter queue for several messages."""
+    return tuple(("messageId", message_id) for message_id in message_ids)
 
 
-FILTERS: Mapping[str, str] = {
-    "message_ids": "messageIds",
-    "dlq_ids": "dlqIds",
-    "state": "state",
+_SHARED: Mapping[str, str] = {
     "url": "url",
     "url_group": "topicName",
     "schedule_id": "scheduleId",
@@ -347,10 +354,23 @@ FILTERS: Mapping[str, str] = {
     "labels": "label",
     "from_date": "fromDate",
     "to_date": "toDate",
+}
+LOG_FILTERS: Mapping[str, str] = {"message_ids": "messageIds", "state": "state", **_SHARED}
+"""This provider's names of the filters of the logs → QStash's. A name that an endpoint does not know would be
+passed over by QStash, and what was to be narrowed down would be everything: each has a list of its own."""
+LETTER_FILTERS: Mapping[str, str] = {
+    "dlq_ids": "dlqIds",
+    "message_ids": "messageId",
+    **_SHARED,
     "response_status": "responseStatus",
+}
+"""Those of the dead letter queue."""
+MESSAGE_FILTERS: Mapping[str, str] = {
+    "message_ids": "messageIds",
+    **_SHARED,
     "flow_control_key": "flowControlKey",
 }
-"""This provider's name of a filter → QStash's."""
+"""Those of the messages in flight."""
 
 STATES = (
     "CREATED",
@@ -365,11 +385,33 @@ STATES = (
 )
 
 
+def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
+    """Return the filters that ``given`` names in this provider's words, as QStash names them.
+
+    :param known: the endpoint's filters; ``None`` as a value leaves one away.
+    :raises ValueError: for a name that is no filter here, and for an empty value: left away, it would widen
+        the choice.
+    """
+    found: list[tuple[str, str]] = []
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in known:
+            raise ValueError(f"{name!r} is no filter here; the filters are {', '.join(known)}")
+        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+        values = list(value) if several else [value]
+        if not values:
+            raise ValueError(f"{name} is empty, which would not narrow anything down: nothing was done")
+        found += [(known[name], _filter_value(name, one)) for one in values]
+    return tuple(found)
+
+
 def _filter_value(name: str, value: Any) -> str:
     if name in ("from_date", "to_date"):
         return str((inputs.unix_seconds(value, name) or 0) * 1000)
     if name == "state":
-        return inputs.choice(str(value).upper(), name, STATES)
+        word = str(value).upper()
+        return inputs.choice("CANCELLED" if word == "CANCELED" else word, name, STATES)
     if name == "response_status":
         return str(inputs.whole_number(value, name, least=100, most=599))
     return inputs.object_id(str(value), name)

@@ -49,7 +49,7 @@ __all__ = [
     "upsert_queue",
 ]
 
-_CRON = re.compile(r"(CRON_TZ=\S+ +)?\S+( +\S+){4}")
+_CRON = re.compile(r"(CRON_TZ=[!-~]+ +)?[!-~]+( +[!-~]+){4}")
 
 
 class _Setting(RemoteModel):
@@ -66,7 +66,7 @@ class QStashSchedule(_Setting):
 
     schedule_id: str = Field(alias="scheduleId", min_length=1)
     cron: LenientStr = None
-    destination: LenientStr = None
+    destination: LenientStr = Field(default=None, repr=False)
     method: LenientStr = None
     queue: LenientStr = Field(default=None, alias="queueName")
     retries: LenientInt = None
@@ -103,7 +103,7 @@ class QStashQueue(_Setting):
 
 class _Endpoint(_Setting):
     name: LenientStr = None
-    url: LenientStr = None
+    url: LenientStr = Field(default=None, repr=False)
 
 
 class QStashUrlGroup(_Setting):

@@ -7,7 +7,7 @@ from typing import Any
 
 from remote_tasks_provider.bases.hook import RemoteTaskHook
 from remote_tasks_provider.core import inputs
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.messages import Call
 from remote_tasks_provider.core.watching import look
 from remote_tasks_provider.qstash import api_v1, api_v2, api_v2_settings
@@ -131,16 +131,23 @@ class QStashHook(RemoteTaskHook):
     def get_outcomes(self, message_ids: Iterable[str]) -> dict[str, MessageOutcome]:
         """Return what became of messages, in the order of the ids; ``unknown`` where no log entry tells.
 
-        One call for a hundred messages, and one for each that has failed.
+        A few calls for a hundred messages. Where more than twenty are asked for, one that has not ended is
+        told as ``pending``, however far it has come.
         """
-        ids = inputs.object_ids(list(message_ids), "message_ids")
+        ids = inputs.object_ids(message_ids, "message_ids")
         watch = MessageWatch()
         found: dict[str, MessageOutcome] = {}
         for start in range(0, len(ids), api_v2.MAX_PAGE_SIZE):
             chunk = ids[start : start + api_v2.MAX_PAGE_SIZE]
-            for finding in look(watch.look(chunk), self.client).values():
-                if isinstance(finding, RemoteTaskError) and finding.concerns_service:
-                    raise finding
+            left = set(chunk)
+            while left:
+                findings = look(watch.look(chunk), self.client)
+                for finding in findings.values():
+                    if isinstance(finding, RemoteTaskError) and not isinstance(finding, NotFoundError):
+                        raise finding
+                if left.isdisjoint(findings):
+                    break
+                left -= findings.keys()
             found |= {message_id: watch.outcome(message_id) for message_id in chunk}
         return found
 
@@ -153,7 +160,9 @@ class QStashHook(RemoteTaskHook):
         """
         most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
         size = min(most or api_v2.MAX_PAGE_SIZE, api_v2.MAX_PAGE_SIZE)
-        return self.client.items(api_v2.list_logs(api_v2.filters_of(filters), page_size=size), most)
+        return self.client.items(
+            api_v2.list_logs(api_v2.filters_of(filters, api_v2.LOG_FILTERS), page_size=size), most
+        )
 
     def cancel_message(self, message_id: str) -> None:
         """Cancel a message that is not delivered yet.
@@ -165,9 +174,12 @@ class QStashHook(RemoteTaskHook):
     def cancel_messages(self, **filters: Any) -> int:
         """Cancel all messages that match; return how many.
 
-        :param filters: those of :meth:`iter_logs`; at least one.
+        :param filters: ``message_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``, ``labels``,
+            ``flow_control_key``, ``from_date``, ``to_date``; at least one.
         """
-        cancelled: int = self._send(api_v2.cancel_messages(api_v2.filters_of(filters)))
+        cancelled: int = self._send(
+            api_v2.cancel_messages(api_v2.filters_of(filters, api_v2.MESSAGE_FILTERS))
+        )
         return cancelled
 
     # --------------------------------------------------------------------------------------- dead letters
@@ -181,7 +193,8 @@ class QStashHook(RemoteTaskHook):
         """
         most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
         size = min(most or api_v2.MAX_PAGE_SIZE, api_v2.MAX_PAGE_SIZE)
-        return self.client.items(api_v2.list_dead_letters(api_v2.filters_of(filters), page_size=size), most)
+        call = api_v2.list_dead_letters(api_v2.filters_of(filters, api_v2.LETTER_FILTERS), page_size=size)
+        return self.client.items(call, most)
 
     def retry_dlq(self, dlq_id: str | None = None, **filters: Any) -> list[PublishedMessage]:
         """Send dead letters again; return the new messages.
@@ -190,7 +203,8 @@ class QStashHook(RemoteTaskHook):
         """
         if dlq_id is not None:
             return [self.client.send(api_v2.retry_dead_letter(dlq_id))]
-        return list(self.client.items(api_v2.retry_dead_letters(api_v2.filters_of(filters))))
+        call = api_v2.retry_dead_letters(api_v2.filters_of(filters, api_v2.LETTER_FILTERS))
+        return list(self.client.items(call))
 
     def delete_dlq(self, dlq_id: str | None = None, **filters: Any) -> int:
         """Delete dead letters for ever; return how many.
@@ -200,7 +214,8 @@ class QStashHook(RemoteTaskHook):
         if dlq_id is not None:
             self._send(api_v2.delete_dead_letter(dlq_id))
             return 1
-        return sum(self.client.items(api_v2.delete_dead_letters(api_v2.filters_of(filters))))
+        call = api_v2.delete_dead_letters(api_v2.filters_of(filters, api_v2.LETTER_FILTERS))
+        return sum(self.client.items(call))
 
     # --------------------------------------------------------------------- schedules, queues, URL groups
 

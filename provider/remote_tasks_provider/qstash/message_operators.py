@@ -15,6 +15,7 @@ from remote_tasks_provider.bases.outcomes import after_call
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.models_v2 import PublishedMessage
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
 from remote_tasks_provider.qstash.waiting import WaitsForMessages
 
@@ -196,15 +197,9 @@ class _ChoosesLetters(BaseOperator):
         self.to_date = to_date
 
     def given_filters(self) -> dict[str, Any]:
-        """Return the filters in the hook's words.
-
-        :raises ValueError: for an empty list, which would narrow nothing down.
-        """
+        """Return the filters in the hook's words; the hook refuses an empty one."""
         named = {name: getattr(self, name) for name in self.filters} | {"queue": self.qstash_queue}
-        for name, value in named.items():
-            if isinstance(value, (list, tuple, set)) and not value:
-                raise ValueError(f"{name} is empty, which would not narrow anything down: nothing was done")
-        return {name: value for name, value in named.items() if value not in (None, "")}
+        return {name: value for name, value in named.items() if value is not None}
 
     def chosen(self, dlq_id: str | None) -> dict[str, Any]:
         """Return one dead letter or the filters.
@@ -306,7 +301,7 @@ class QStashRetryDlqOperator(_ChoosesLetters, WaitsForMessages):
         """Send them again, and wait if that is wanted."""
         chosen = self.chosen(self.dlq_id)
         try:
-            sent = self.hook.retry_dlq(**chosen)
+            sent = self._send_again(chosen)
         except RemoteTaskError as error:
             raise after_call(error) from error
         finally:
@@ -314,6 +309,15 @@ class QStashRetryDlqOperator(_ChoosesLetters, WaitsForMessages):
         self.log.info("%d dead letters were sent again.", len(sent))
         ids = self.remember(context, sent)
         return self.wait_for_messages(context, ids, single=False) if ids and self.wait_for_completion else ids
+
+    def _send_again(self, chosen: dict[str, Any]) -> list[PublishedMessage]:
+        try:
+            return self.hook.retry_dlq(**chosen)
+        except NotFoundError:
+            # So QStash answers where none of several letters is there (any more).
+            if self.dlq_id is not None:
+                raise
+            return []
 
 
 class QStashDeleteDlqOperator(_ChoosesLetters):
@@ -374,7 +378,8 @@ class QStashCancelMessageOperator(BaseOperator):
 
     :param message_id: the message's id, or a list of ids. Templated.
     :param filters: instead of ids: which messages to cancel, by ``url``, ``url_group``, ``queue``,
-        ``flow_control_key``, ``from_date``, ``to_date``; at least one. Templated.
+        ``labels``, ``schedule_id``, ``flow_control_key``, ``from_date``, ``to_date``; at least one.
+        Templated.
     :param qstash_conn_id: the Airflow connection. Templated.
     """
 

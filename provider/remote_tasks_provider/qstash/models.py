@@ -33,6 +33,8 @@ QSTASH_STATES = StateTable(
         "error": TaskState.RUNNING,
         "retrying": TaskState.RUNNING,
         "retry": TaskState.RUNNING,
+        # Recorded, and not honoured before the next attempt is due: it may still be delivered.
+        "cancel_requested": TaskState.RUNNING,
         "delivered": TaskState.COMPLETED,
         "completed": TaskState.COMPLETED,
         "failed": TaskState.FAILED,

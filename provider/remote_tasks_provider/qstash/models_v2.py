@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, ConfigDict, Field
@@ -39,10 +39,16 @@ __all__ = [
 
 _MOST_RESPONSE = 300
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{20,}(\.[A-Za-z0-9+/_=-]{6,})*")
+# A name that promises a secret, and its value: quoted, also where JSON stands in JSON, or bare.
 _NAMED_SECRET = re.compile(
-    r"(?i)([\"']?\b[\w-]*(?:pass|token|secret|key|auth|cookie|session)[\w-]*[\"']?\s*[:=]\s*)"
-    r"(\"[^\"]*\"|'[^']*'|[^\s,;&}]+)"
+    r"(?i)([\w-]*(?:pass|token|secret|key|auth|cookie|session|credential)[\w-]*(?:\\*[\"'])?\s*[:=]\s*)"
+    r"(\\+\".*?(?:\\+\"|$)|\"(?:\\.|[^\"\\])*(?:\"|$)|'(?:\\.|[^'\\])*(?:'|$)"
+    r"|(?:(?:bearer|basic|digest|token)\s+)?[^\s,;&}\"']+)",
+    re.DOTALL,
 )
+_SCHEME_AND_SECRET = re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;\"'\\]+")
+# What a cut may have left of a word: too little of it to be known for a secret.
+_LAST_WORD = re.compile(r"[A-Za-z0-9+/_=.-]+\Z")
 
 
 class _Entry(RemoteModel):
@@ -63,9 +69,9 @@ class LogEntry(_Entry):
     message_id: str = Field(alias="messageId", min_length=1)
     status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
     time: Moment = None
-    error: LenientStr = None
+    error: LenientStr = Field(default=None, repr=False)
     next_delivery_at: Moment = Field(default=None, alias="nextDeliveryTime")
-    url: LenientStr = None
+    url: LenientStr = Field(default=None, repr=False)
     url_group: LenientStr = Field(default=None, alias="topicName")
     endpoint_name: LenientStr = Field(default=None, alias="endpointName")
     schedule_id: LenientStr = Field(default=None, alias="scheduleId")
@@ -80,9 +86,10 @@ class LogEntry(_Entry):
         return QSTASH_STATES.read(self.status)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry as a JSON object, the destination without its query."""
+        """Return the entry as a JSON object: the destination without its query, the error redacted."""
         data = self.model_dump(mode="json")
-        return data | {"state": self.state.value, "url": public_url(self.url)}
+        error = redacted(self.error) if self.error else None
+        return data | {"state": self.state.value, "url": public_url(self.url), "error": error}
 
 
 class DeadLetter(_Entry):
@@ -94,7 +101,7 @@ class DeadLetter(_Entry):
 
     message_id: str = Field(alias="messageId", min_length=1)
     dlq_id: LenientStr = Field(default=None, alias="dlqId")
-    url: LenientStr = None
+    url: LenientStr = Field(default=None, repr=False)
     method: LenientStr = None
     url_group: LenientStr = Field(default=None, alias="topicName")
     endpoint_name: LenientStr = Field(default=None, alias="endpointName")
@@ -140,7 +147,7 @@ class PublishedMessage:
 
     message_id: str
     deduplicated: bool = False
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -212,8 +219,9 @@ def outcome_of(message_id: str, entries: Iterable[LogEntry]) -> MessageOutcome:
 
 def snapshot_of(outcome: MessageOutcome) -> TaskSnapshot:
     """Return what ``outcome`` tells a wait: never a header, a body or a destination's query."""
-    status = f"HTTP {outcome.response_status}" if outcome.response_status else ""
-    parts = [outcome.error, "" if status in (outcome.error or "") else status, outcome.response]
+    code = outcome.response_status
+    is_told = code is None or str(code) in (outcome.error or "")
+    parts = [outcome.error, None if is_told else f"HTTP {code}", outcome.response]
     failed = outcome.state is TaskState.FAILED
     return TaskSnapshot(
         id=outcome.message_id,
@@ -232,5 +240,8 @@ def snapshot_of(outcome: MessageOutcome) -> TaskSnapshot:
 
 def redacted(text: str) -> str:
     """Return a text that came from a destination on one line, cut, and without what looks like a secret."""
-    named = _NAMED_SECRET.sub(r"\1***", text[: 4 * _MOST_RESPONSE])
+    start = text[: 4 * _MOST_RESPONSE]
+    if len(start) < len(text):
+        start = _LAST_WORD.sub("…", start)
+    named = _SCHEME_AND_SECRET.sub(r"\1 ***", _NAMED_SECRET.sub(r"\1***", start))
     return one_line(_LONG_WORD.sub("***", named), _MOST_RESPONSE)

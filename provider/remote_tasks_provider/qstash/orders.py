@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -33,8 +34,10 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SPAN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-# What a URL may hold as it is; the rest is percent-encoded, and what is encoded already stays.
-_URL_CHARACTERS = "%/:=&?~+!$,;'@()*[]"
+# What a URL may hold as it is; the rest is percent-encoded, and what is encoded already stays. Brackets are not
+# among it: of two HTTP libraries, one would encode them in a path.
+_URL_CHARACTERS = "%/:=&?~+!$,;'@()*"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ class PublishOrder:
     :param headers: QStash's own and those to forward, as they travel.
     """
 
-    destination: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes = b""
+    destination: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     queue: str | None = None
 
     @property
@@ -107,30 +110,34 @@ def publish_order(
         raise ValueError(_over(f"body has {len(content)} bytes", limits.body, "bytes", plan))
     if delay is not None and not_before is not None:
         raise ValueError("delay and not_before are both given; choose one")
-    if delay is not None and queue:
-        raise ValueError("delay is given with a queue, which delivers in order; leave one of them away")
+    if queue is not None and (delay is not None or not_before is not None):
+        raise ValueError(
+            "delay or not_before is given with a queue, which delivers in order; leave one of them away"
+        )
     own = {
         "Upstash-Method": inputs.choice(str(method).upper(), "method", METHODS),
         "Upstash-Delay": _delay(delay, plan),
-        "Upstash-Not-Before": inputs.unix_seconds(not_before, "not_before"),
+        "Upstash-Not-Before": _not_before(not_before, plan),
         "Upstash-Retries": None if retries is None else inputs.whole_number(retries, "retries", least=0),
-        "Upstash-Retry-Delay": retry_delay or None,
+        "Upstash-Retry-Delay": _one_line(retry_delay, "retry_delay"),
         "Upstash-Timeout": _timeout(timeout, plan),
         "Upstash-Deduplication-Id": _deduplication_id(deduplication_id),
         "Upstash-Content-Based-Deduplication": "true" if content_based_deduplication else None,
-        "Upstash-Callback": destination_url(callback, "callback") if callback else None,
+        "Upstash-Callback": None if callback is None else destination_url(callback, "callback"),
         "Upstash-Failure-Callback": (
-            destination_url(failure_callback, "failure_callback") if failure_callback else None
+            None if failure_callback is None else destination_url(failure_callback, "failure_callback")
         ),
         "Upstash-Label": _labels(labels),
-        "Upstash-Redact-Fields": redact or None,
+        "Upstash-Redact-Fields": _one_line(redact, "redact"),
         **_flow_control(flow_control or {}),
     }
     if deduplication_id and content_based_deduplication:
         raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
     given = [(name, str(value)) for name, value in own.items() if value is not None]
     forwarded = check_headers(headers or {}, content_type)
-    return PublishOrder(target, (*forwarded, *given), content, check_name(queue, "queue") if queue else None)
+    return PublishOrder(
+        target, (*forwarded, *given), content, None if queue is None else check_name(queue, "queue")
+    )
 
 
 def _over(what: str, most: float, unit: str, plan: str) -> str:
@@ -147,7 +154,7 @@ def _target(destination: str | None, url_group: str | None) -> str:
         return check_name(url_group, "url_group")
     # A URL group's name has none of the characters that a URL without its scheme would have.
     if isinstance(destination, str) and _NAME.fullmatch(destination) and destination != "localhost":
-        return destination
+        return check_name(destination, "destination")
     return destination_url(destination, "destination")
 
 
@@ -158,7 +165,7 @@ def destination_url(url: Any, name: str) -> str:
     """
     if not isinstance(url, str) or not url.strip():
         raise ValueError(f"{name} is {url!r}; it must be a URL: did a template or an XCom come out empty?")
-    shown = url.split("?")[0][:80]
+    shown = url.split("?")[0].rpartition("@")[2][:80]
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -169,9 +176,17 @@ def destination_url(url: Any, name: str) -> str:
             if "://" not in url
             else f"{name} is {shown!r}; QStash delivers to http:// and https:// only"
         )
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            f"{name} holds a user or a password, which logs would show: send an Authorization header"
+        )
     if parts.fragment or not url.isprintable() or url != url.strip():
         raise ValueError(f"{name} is {shown!r}; a fragment, a space around it or a line break is never sent")
-    return quote(url, safe=_URL_CHARACTERS)
+    if not parts.netloc.isascii() or "[" in parts.netloc or {".", ".."} & set(parts.path.split("/")):
+        raise ValueError(
+            f"{name} is {shown!r}; write its host as a name in ASCII (xn--…) and its path without '.' and '..'"
+        )
+    return quote(_LONE_PERCENT.sub("%25", url), safe=_URL_CHARACTERS)
 
 
 def check_name(name: Any, parameter: str) -> str:
@@ -191,7 +206,8 @@ def encode_body(body: Any) -> tuple[bytes, str | None]:
     if isinstance(body, str):
         return body.encode(), "text/plain; charset=utf-8"
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode(), "application/json"
     except (TypeError, ValueError) as error:
         raise ValueError(f"body cannot be written as JSON: {error}") from None
 
@@ -204,6 +220,7 @@ def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, st
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers is a {type(headers).__name__}; it must be a dict of names and values")  # noqa: TRY004
     travelling: dict[str, str] = {"Content-Type": content_type} if content_type else {}
+    seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ValueError(f"headers has the name {name!r}, which no HTTP header can have")
@@ -211,9 +228,16 @@ def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, st
             raise ValueError(
                 f"headers has {name!r}, which is QStash's own: give it by its parameter (delay, retries, …)"
             )
+        if value is None:
+            raise ValueError(f"the header {name!r} is None: leave it away, or give it a value")
         text = str(value)
-        if not text.isprintable() or not text.isascii():
-            raise ValueError(f"the header {name!r} has a value with a line break or a non-ASCII character")
+        if not text.isprintable() or not text.isascii() or text != text.strip():
+            raise ValueError(
+                f"the header {name!r} has a value with a line break, a space around it or no ASCII"
+            )
+        if name.casefold() in seen:
+            raise ValueError(f"headers has {name!r} twice, in different case")
+        seen.add(name.casefold())
         is_type = name.casefold() == "content-type"
         travelling["Content-Type" if is_type else f"Upstash-Forward-{name}"] = text
     return tuple(travelling.items())
@@ -239,6 +263,13 @@ def _delay(value: Any, plan: PlanName) -> str | None:
     return None if seconds is None else f"{seconds}s"
 
 
+def _not_before(value: Any, plan: PlanName) -> int | None:
+    moment, most = inputs.unix_seconds(value, "not_before"), PLANS[plan].delay
+    if moment is not None and most is not None and moment - time.time() > most:
+        raise ValueError(_over(f"not_before is {moment - time.time():.0f} s from now", most, "s", plan))
+    return moment
+
+
 def _timeout(value: Any, plan: PlanName) -> str | None:
     seconds, most = _span(value, "timeout"), PLANS[plan].timeout
     if seconds is not None and seconds > most:
@@ -255,11 +286,21 @@ def _deduplication_id(value: str | None) -> str | None:
     return checked
 
 
+def _one_line(value: Any, name: str) -> str | None:
+    """Return a text that a header can carry."""
+    if value is not None and not (
+        isinstance(value, str) and value.strip() and value.isascii() and value.isprintable()
+    ):
+        raise ValueError(f"{name} is {value!r}; it must be a line of ASCII text")
+    return value.strip() if value else None
+
+
 def _labels(value: str | Iterable[str] | None) -> str | None:
     words: list[Any] = [value] if isinstance(value, str) else list(value or ())
     for word in words:
-        if not isinstance(word, str) or not word.strip() or "," in word or not word.isprintable():
+        if not isinstance(word, str) or not word.strip() or "," in word:
             raise ValueError(f"labels has {word!r}; a label is a text without a comma")
+        _one_line(word, "labels")
     return ",".join(words) or None
 
 

@@ -146,6 +146,11 @@ class QStashPublishOperator(WaitsForMessages):
         self.labels = labels
         self.redact = redact
 
+    @property
+    def has_one_message(self) -> bool:  # type: ignore[override]  # computed here
+        """Whether the destination is a URL, and not a group of them."""
+        return "://" in str(self.destination or "")
+
     def execute(self, context: Context) -> Any:
         """Publish, and wait if that is wanted."""
         messages = self._publish(context)
@@ -155,7 +160,9 @@ class QStashPublishOperator(WaitsForMessages):
         single = len(messages) == 1 and messages[0].url is None
         ids = self.remember(context, messages)
         if self.wait_for_completion:
-            return self.wait_for_messages(context, ids, single=single)
+            # An id of the user's own may be another task's too; this task's name is in the one made of it.
+            are_own = self.deduplication_id is None or not any(one.deduplicated for one in messages)
+            return self.wait_for_messages(context, ids, single=single, are_own=are_own)
         records = [message.to_json() for message in messages]
         return records[0] if single else records
 
@@ -181,7 +188,7 @@ class QStashPublishOperator(WaitsForMessages):
                 redact=self.redact,
             )
         except RemoteTaskError as error:
-            raise self._not_published(error) from error
+            raise _not_published(error, has_key=self.deduplication_id != "") from error
         finally:
             self.hook.close()
         return found if isinstance(found, list) else [found]
@@ -190,14 +197,6 @@ class QStashPublishOperator(WaitsForMessages):
         if self.deduplication_id is not None:
             return self.deduplication_id or None
         return deduplication_id(self, context)
-
-    def _not_published(self, error: RemoteTaskError) -> BaseException:
-        if self.deduplication_id == "" and may_have_started(error):
-            return AirflowFailException(
-                f"{error} It is not known whether the message was taken, and without a deduplication id a "
-                "retry would send it again. Look at QStash's logs, then clear this task."
-            )
-        return after_call(error)
 
 
 class QStashPublishBatchOperator(BaseOperator):
@@ -237,10 +236,12 @@ class QStashPublishBatchOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Publish all."""
         hook = QStashHook(self.qstash_conn_id)
+        orders: list[PublishOrder] = []
         try:
-            published = hook.publish_batch(self._orders(hook, context))
+            orders = self._orders(hook, context)
+            published = hook.publish_batch(orders)
         except RemoteTaskError as error:
-            raise after_call(error) from error
+            raise _not_published(error, has_key=all(order.has_key for order in orders)) from error
         finally:
             hook.close()
         results = [_as_json(messages) for messages in published]
@@ -267,11 +268,27 @@ class QStashPublishBatchOperator(BaseOperator):
                 orders.append(
                     hook.order(options.pop("destination", None), options.pop("body", None), **options)
                 )
+            except RemoteTaskError:
+                # A connection that cannot be used, which is a ValueError too, concerns them all.
+                raise
             except (TypeError, ValueError) as error:
                 raise ValueError(f"messages[{index}]: {error}") from None
         return orders
 
 
+def _not_published(error: RemoteTaskError, *, has_key: bool) -> BaseException:
+    """Return what to raise when publishing ended in ``error``.
+
+    :param has_key: whether QStash would recognise a repeat.
+    """
+    if not has_key and may_have_started(error):
+        return AirflowFailException(
+            f"{error} It is not known whether the message was taken, and without a deduplication id a "
+            "retry would send it again. Look at QStash's logs, then clear this task."
+        )
+    return after_call(error)
+
+
 def _as_json(messages: Sequence[PublishedMessage]) -> Any:
     records = [message.to_json() for message in messages]
-    return records[0] if len(messages) == 1 else records
+    return records[0] if len(messages) == 1 and messages[0].url is None else records

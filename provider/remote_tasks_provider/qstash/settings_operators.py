@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from remote_tasks_provider.bases.outcomes import after_call
 from remote_tasks_provider.core import inputs
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.starting import may_have_started
 from remote_tasks_provider.qstash.hooks import QStashHook
 
 if TYPE_CHECKING:
@@ -52,9 +53,13 @@ class _SettingOperator(BaseOperator):
                 return None
             raise after_call(error) from error
         except RemoteTaskError as error:
-            raise after_call(error) from error
+            raise self.after_failure(error, action) from error
         finally:
             hook.close()
+
+    def after_failure(self, error: RemoteTaskError, action: str) -> BaseException:
+        """Return what to raise when it did not work."""
+        return after_call(error)
 
 
 class QStashScheduleOperator(_SettingOperator):
@@ -120,6 +125,15 @@ class QStashScheduleOperator(_SettingOperator):
         acts = {"pause": hook.pause_schedule, "resume": hook.resume_schedule, "delete": hook.delete_schedule}
         acts[action](name)
         return None
+
+    def after_failure(self, error: RemoteTaskError, action: str) -> BaseException:
+        """Fail for good where a retry might make a second schedule."""
+        if action == "create" and not self.schedule_id and may_have_started(error):
+            return AirflowFailException(
+                f"{error} It is not known whether the schedule was made, and without a schedule_id a retry "
+                "would make another. Look at QStash's schedules, then clear this task."
+            )
+        return after_call(error)
 
 
 class QStashQueueOperator(_SettingOperator):
@@ -193,5 +207,5 @@ class QStashUrlGroupOperator(_SettingOperator):
             hook.delete_url_group(name)
             return None
         acts = {"add": hook.upsert_endpoints, "remove": hook.remove_endpoints}
-        acts[action](name, list(self.endpoints))
+        acts[action](name, [self.endpoints] if isinstance(self.endpoints, str) else list(self.endpoints))
         return None

@@ -73,8 +73,8 @@ def _claims(signature: str, keys: list[str], leeway: float) -> Mapping[str, Any]
             )
         except jwt.InvalidSignatureError as error:
             failure = failure or error
-        except jwt.InvalidTokenError as error:
-            # The key was right, and something else is wrong: that is what should be told.
+        except jwt.PyJWTError as error:
+            # The key was right, or is none, and something else is wrong: that is what should be told.
             raise SignatureError(f"the signature is not valid: {error}") from None
         else:
             return claims

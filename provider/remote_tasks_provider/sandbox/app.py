@@ -7,7 +7,6 @@ It is the outermost layer on purpose. Faults that hold or cut a connection need 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from starlette.responses import PlainTextResponse
 
 from remote_tasks_provider.sandbox.control import control_app
 from remote_tasks_provider.sandbox.manus_api import ManusApi, manus_error
-from remote_tasks_provider.sandbox.messages import Answer, Call, json_answer
+from remote_tasks_provider.sandbox.messages import Answer, Call, is_loopback, json_answer
 from remote_tasks_provider.sandbox.qstash_api import QStashApi, qstash_error
 
 if TYPE_CHECKING:
@@ -45,15 +44,6 @@ _GARBAGE: dict[str, tuple[bytes, str]] = {
 
 class ConnectionDropped(ConnectionError):
     """Raised in place of cutting the connection where there is none: the app was called without a server."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address without port means this machine only."""
-    bare = host.strip("[]")
-    try:
-        return bare == "localhost" or ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
 
 
 class SandboxApp:
@@ -98,7 +88,7 @@ class SandboxApp:
             return
         call = Call.from_scope(scope, body)
         sandbox, settings = self._sandbox, self._sandbox.settings
-        secrets = (settings.manus_key, settings.manus_oauth_token, settings.qstash_token)
+        secrets = settings.secrets
         record = sandbox.journal.open(call, at=sandbox.clock.now(), secrets=secrets)
         plan = sandbox.faults.plan(call)
         record.fault = plan.label

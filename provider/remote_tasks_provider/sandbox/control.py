@@ -21,9 +21,12 @@ from remote_tasks_provider.sandbox.demo import DEFAULT_SEED_SECONDS, seed_demo
 from remote_tasks_provider.sandbox.journal import RequestRecord
 from remote_tasks_provider.sandbox.page import overview_page, task_page
 from remote_tasks_provider.sandbox.qstash import QStashTask, QStashTasks
+from remote_tasks_provider.sandbox.qstash_wire import letter_wire
 
 if TYPE_CHECKING:
     from remote_tasks_provider.sandbox.manus import ManusTask, ManusTasks
+    from remote_tasks_provider.sandbox.qstash_account import QStashAccount
+    from remote_tasks_provider.sandbox.qstash_message import Delivery, Message, Published
     from remote_tasks_provider.sandbox.state import Sandbox
 
 __all__ = ["control_app"]
@@ -54,6 +57,7 @@ def control_app(sandbox: Sandbox) -> Starlette:
         Route("/settings", _guarded(control.settings), methods=["GET", "POST"]),
         *tasks,
         *_manus_routes(sandbox.manus),
+        *_qstash_routes(sandbox.qstash),
     ]
 
     async def overview(request: Request) -> Response:
@@ -91,6 +95,8 @@ class _Control:
                     "qstash": [
                         _describe(sandbox, task) for task in sandbox.qstash.newest(len(sandbox.qstash))
                     ],
+                    "qstash_messages": [_describe_message(one) for one in sandbox.qstash.messages],
+                    "dead_letters": [letter_wire(letter) for letter in sandbox.qstash.dead_letters],
                     "faults": [fault.describe() for fault in sandbox.faults.all()],
                     "requests": sandbox.journal.total,
                 }
@@ -198,6 +204,57 @@ def _manus_routes(account: ManusTasks) -> list[Route]:
     ]
 
 
+def _qstash_routes(account: QStashAccount) -> list[Route]:
+    """Return the routes for QStash's messages, which are no tasks."""
+
+    async def messages(request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse({"messages": [_describe_message(one) for one in account.messages]})
+        items = await _json_objects(request)
+        return JSONResponse({"ids": [account.add_message(**item) for item in items]}, 201)
+
+    async def one_message(request: Request) -> Response:
+        message_id = request.path_params["message_id"]
+        if request.method != "GET":
+            body = await _json_object(request)
+            if len(body) != 1 or not body.keys() <= {"state", "script"}:
+                raise ValueError('a message is changed with {"state": word} or {"script": steps}')
+            script = body["script"] if "script" in body else [(body["state"], None)]
+            account.set_message_script(message_id, script)
+        found = account.get_message(message_id)
+        if found is None:
+            raise KeyError(message_id)
+        return JSONResponse(_describe_message(found))
+
+    async def publish(request: Request) -> Response:
+        items = await _json_objects(request)
+        return JSONResponse({"ids": [account.publish(**item) for item in items]}, 201)
+
+    async def plans(request: Request) -> Response:
+        if request.method == "POST":
+            for item in await _json_objects(request):
+                account.plan_delivery(**item)
+        found = [plan.describe() for plan in account.engine.plans.all()]
+        return JSONResponse({"plans": found}, 201 if request.method == "POST" else 200)
+
+    async def sent(request: Request) -> Response:
+        listed = {
+            "published": [_plain(one) for one in account.published],
+            "deliveries": [_plain(one) for one in account.deliveries],
+            "bulk-cancels": account.bulk_cancels,
+        }
+        name = request.url.path.rpartition("/")[2]
+        return JSONResponse({name: listed[name]})
+
+    return [
+        Route("/qstash/messages", _guarded(messages), methods=["GET", "POST"]),
+        Route("/qstash/messages/{message_id:path}", _guarded(one_message), methods=["GET", "PATCH", "POST"]),
+        Route("/qstash/publish", _guarded(publish), methods=["POST"]),
+        Route("/qstash/plans", _guarded(plans), methods=["GET", "POST"]),
+        *(Route(f"/qstash/{name}", _guarded(sent)) for name in ("published", "deliveries", "bulk-cancels")),
+    ]
+
+
 def _change(store: ManusTasks | QStashTasks, task_id: str, body: Mapping[str, Any]) -> None:
     if set(body) - {"status", "script", "error"} or ("status" in body) == ("script" in body):
         raise ValueError(
@@ -221,6 +278,24 @@ def _describe(sandbox: Sandbox, task: ManusTask | QStashTask) -> dict[str, Any]:
     if isinstance(task, QStashTask):
         return described | {"message_id": task.message_id, "created_at": task.created_ms, "url": task.url}
     return described | {"created_at": task.created_at, "title": task.title}
+
+
+def _describe_message(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "state": message.state,
+        "url": message.url,
+        "created_at": message.created_at,
+        "changes_at": message.next_at,
+        "retried": message.retried,
+        "callback_of": message.cause.id if message.cause else None,
+        "entries": [{"time": entry.time_ms, "state": entry.state} for entry in message.entries],
+    }
+
+
+def _plain(record: Published | Delivery) -> dict[str, Any]:
+    """Return a record as JSON-ready data; bytes that are no text are shown as far as they are."""
+    return {**asdict(record), "body": record.body.decode(errors="replace")}
 
 
 def _describe_request(record: RequestRecord) -> dict[str, Any]:

@@ -68,3 +68,30 @@ def seed_demo(sandbox: Sandbox, seconds: float = DEFAULT_SEED_SECONDS) -> None:
         error="HTTP status 410",
         max_retry=1,
     )
+    _seed_messages(sandbox, seconds)
+
+
+def _seed_messages(sandbox: Sandbox, seconds: float) -> None:
+    """Add messages, and say what becomes of those that are published to the same destinations."""
+    qstash = sandbox.qstash
+    qstash.plan_delivery("https://example.com/slow*", [200], latency=seconds)
+    qstash.plan_delivery("https://example.com/flaky*", [503, 200], latency=seconds / 4)
+    qstash.plan_delivery("https://example.com/gone*", [{"status": 410, "body": "This page is gone."}])
+    start = ("CREATED", 0), ("ACTIVE", seconds / 4)
+    qstash.add_message("msg_demo_delivered", [*start, ("DELIVERED", None)], labels=["demo"])
+    qstash.add_message(
+        "msg_demo_retrying",
+        [*start, ("ERROR", 0), ("RETRY", seconds / 2), ("ACTIVE", seconds / 4), ("DELIVERED", None)],
+        url="https://example.com/flaky",
+        response_status=503,
+        labels=["demo"],
+    )
+    qstash.add_message(
+        "msg_demo_failed",
+        [*start, ("ERROR", 0), ("FAILED", None)],
+        url="https://example.com/gone",
+        response_status=410,
+        response_body="This page is gone.",
+        max_retries=0,
+        labels=["demo"],
+    )

@@ -92,7 +92,8 @@ class Journal:
 
 
 def _header(name: str, value: str, secrets: Iterable[str]) -> str:
-    if name not in _SECRET_HEADERS:
+    # QStash passes ``Upstash-Forward-Authorization`` on as ``Authorization``, and likewise to callbacks.
+    if name.rpartition("forward-")[2] not in _SECRET_HEADERS:
         return _without(value, secrets)
     # The scheme is no secret, and "Bearer where API_KEY belongs" is the commonest mistake worth seeing.
     scheme, blank, _ = value.partition(" ")

@@ -6,6 +6,7 @@ Imports nothing of the sandbox.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from urllib.parse import parse_qsl, unquote
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-__all__ = ["Answer", "Call", "dump_json", "json_answer"]
+__all__ = ["Answer", "Call", "dump_json", "is_loopback", "json_answer"]
+
+_MESSAGE_LISTS = (("v2", "logs"), ("v2", "events"), ("v2", "dlq"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Call:
     :param query: decoded pairs in their order, empty values kept
     :param headers: lower-case name to value; of repeated headers the last one
     :param body: as it came
+    :param raw_segments: path parts after the vendor, as they were sent
+    :param raw_query: the query as it was sent
     """
 
     vendor: str
@@ -37,27 +42,39 @@ class Call:
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
     body: bytes = b""
+    raw_segments: tuple[str, ...] = ()
+    raw_query: str = ""
 
     @classmethod
     def from_scope(cls, scope: MutableMapping[str, Any], body: bytes = b"") -> Call:
         """Read a call from an ASGI HTTP scope and the body that came with it."""
         # ``path`` is decoded as a whole, which would turn the %2F inside an id into a separator.
         raw = scope.get("raw_path") or scope["path"].encode()
-        parts = [unquote(part) for part in raw.decode("latin-1").split("/")[1:]]
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        raw_parts = raw.decode("latin-1").split("/")[1:]
+        parts = [unquote(part) for part in raw_parts]
+        raw_query = scope["query_string"].decode("latin-1")
+        query = parse_qsl(raw_query, keep_blank_values=True)
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
-        return cls(parts[0], scope["method"], scope["path"], tuple(parts[1:]), tuple(query), headers, body)
+        return cls(
+            *(parts[0], scope["method"], scope["path"], tuple(parts[1:]), tuple(query), headers, body),
+            raw_segments=tuple(raw_parts[1:]),
+            raw_query=raw_query,
+        )
 
     @property
     def is_list(self) -> bool:
-        """Whether the call asks for a list of tasks."""
-        return self.method != "POST" and self.segments[-1:] in (("tasks",), ("task.list",))
+        """Whether the call asks for a list of tasks, or of what became of messages."""
+        if self.method == "POST":
+            return False
+        return self.segments[-1:] in (("tasks",), ("task.list",)) or self.segments in _MESSAGE_LISTS
 
     @property
     def target(self) -> str | None:
-        """Return the id the call is for: a task's, or the message's whose tasks are listed."""
+        """Return the id the call is for: a task's, a message's, or the message's whose tasks are listed."""
+        if self.segments[:3] == ("v2", "dlq", "retry"):
+            return self.segments[3] if len(self.segments) > 3 else None
         if len(self.segments) > 2:
             return self.segments[2]
         return next(iter(self.values("task_id")), None) or self._task_in_body()
@@ -83,6 +100,15 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address without port means this machine only."""
+    bare = host.strip("[]")
+    try:
+        return bare == "localhost" or ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
 
 
 def dump_json(value: Any) -> bytes:

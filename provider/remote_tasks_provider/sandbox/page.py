@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from remote_tasks_provider.sandbox.faults import Fault
     from remote_tasks_provider.sandbox.journal import RequestRecord
     from remote_tasks_provider.sandbox.qstash import QStashTask
+    from remote_tasks_provider.sandbox.qstash_message import DeadLetter, Message
     from remote_tasks_provider.sandbox.state import Sandbox
 
 __all__ = ["connection_strings", "overview_page", "task_page"]
@@ -34,7 +35,10 @@ _TONES = {
     "good": {"completed", "stopped", "delivered"},
     "bad": {"failed", "canceled", "cancelled"},
     "busy": {"running", "active", "processing"},
-    "wait": {"pending", "waiting", "created", "planned", "error", "retry", "retrying"},
+    "wait": {
+        *("pending", "waiting", "created", "planned"),
+        *("error", "retry", "retrying", "cancel_requested"),
+    },
 }
 
 
@@ -60,12 +64,16 @@ def overview_page(sandbox: Sandbox, *, refresh: bool) -> str:
         manus = sandbox.manus.newest(_TASKS_SHOWN)
         created = {one.id: one.version for one in sandbox.manus.created}
         qstash = sandbox.qstash.newest(_TASKS_SHOWN)
+        messages = sandbox.qstash.messages
+        shown = messages[: -_TASKS_SHOWN - 1 : -1]
+        letters = {letter.message.id: letter for letter in sandbox.qstash.dead_letters}
         totals = (len(sandbox.manus), len(sandbox.qstash))
         body = [
             _header(now, refresh_seconds),
             _connect(sandbox),
             _section("Manus tasks", totals[0], _manus_table(manus, created, now), len(manus)),
-            _section("QStash tasks", totals[1], _qstash_table(qstash, now), len(qstash)),
+            _section("QStash messages", len(messages), _message_table(shown, letters, now), len(shown)),
+            _section("QStash v1 tasks", totals[1], _qstash_table(qstash, now), len(qstash)),
             '<div class="pair">',
             _section(
                 "Requests", sandbox.journal.total, _requests(sandbox.journal.last(_REQUESTS_SHOWN), now)
@@ -198,6 +206,33 @@ def _qstash_table(tasks: list[QStashTask], now: float) -> str:
     ]
     hint = "None yet. <code>POST /_sandbox/qstash/tasks</code> adds one."
     return _table(("State", "Destination", "Age", "Next", "Last read", "Reads"), rows, hint)
+
+
+def _message_table(messages: list[Message], letters: Mapping[str, DeadLetter], now: float) -> str:
+    rows = [
+        f"<tr><td>{_chip(message.state)}</td><td>{escape(message.order.method)} {escape(message.url)}<br>"
+        f"<code>{escape(message.id)}</code>{_message_origin(message, letters.get(message.id))}</td>"
+        f"<td>{_span(now - message.created_at)}</td>"
+        f"<td>{'-' if message.next_at is None else 'in ' + _span(message.next_at - now)}</td>"
+        f"<td>{message.retried} of {message.order.max_retries}</td></tr>"
+        for message in messages
+    ]
+    hint = "None yet. <code>POST /qstash/v2/publish/https://…</code> sends one."
+    return _table(("State", "Destination", "Age", "Next", "Retries"), rows, hint)
+
+
+def _message_origin(message: Message, letter: DeadLetter | None) -> str:
+    order = message.order
+    facts = {
+        "in queue": order.queue,
+        "of group": order.topic,
+        "of schedule": order.schedule_id,
+        "calls back for": message.cause.id if message.cause else None,
+        "dead letter": letter.id if letter else None,
+        "labels": ", ".join(order.labels) or None,
+    }
+    told = " · ".join(f"{name} {escape(value)}" for name, value in facts.items() if value is not None)
+    return f' <span class="origin">{told}</span>' if told else ""
 
 
 def _origin(version: str | None) -> str:

@@ -1,28 +1,31 @@
-"""QStash over HTTP: the token, the region, error bodies and the three read operations of the sandbox.
+"""QStash over HTTP: tokens, the region, error bodies, rate limits, and the two read operations of v1.
 
-v1 ``GET /v1/tasks/{taskId}`` and ``GET /v1/messages/{messageId}/tasks``; of v2 only ``GET /v2/logs``, without
-any entry, so that a connection test has something to ask. What is documented, observed or assumed stands in
-``docs/sandbox.md``.
+v1 has ``GET /v1/tasks/{taskId}`` and ``GET /v1/messages/{messageId}/tasks``; v2 is in ``qstash_v2_api``. What
+is documented, observed or assumed stands in ``docs/sandbox.md``.
 """
 
 from __future__ import annotations
 
 import hmac
 import math
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.sandbox.messages import Answer, Call, json_answer
+from remote_tasks_provider.sandbox.qstash_checks import Refused
+from remote_tasks_provider.sandbox.qstash_v2_api import QStashV2Api
 
 if TYPE_CHECKING:
     from remote_tasks_provider.sandbox.faults import Plan
     from remote_tasks_provider.sandbox.qstash import QStashTask
+    from remote_tasks_provider.sandbox.qstash_v2_messages import Handler
     from remote_tasks_provider.sandbox.state import Sandbox
 
 __all__ = ["QStashApi", "qstash_error"]
 
 PAGE_SIZE = 100
-_LOGS_MAXIMUM = 100
+_UNLIMITED = "qstash.publish"
 
 
 def qstash_error(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
@@ -35,42 +38,72 @@ class QStashApi:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+        self._v2 = QStashV2Api(sandbox)
 
     def answer(self, call: Call, plan: Plan) -> Answer:
         """Answer one call; the caller holds the sandbox's lock."""
-        endpoint = _endpoint(call)
-        if endpoint is None:
+        found = self._find(call)
+        if found is None:
             return Answer(405, b"Method Not Allowed", content_type="text/plain; charset=utf-8")
-        settings = self._sandbox.settings
-        if settings.wrong_region:
-            return qstash_error(404, f"user not found in this region ({settings.region})")
-        if not self._authenticated(call):
-            return qstash_error(401, "unable to authenticate: invalid token")
-        wait = self._sandbox.over_limit(endpoint)
-        if wait is not None:
-            return self._rate_limited(endpoint, wait)
-        if endpoint == "qstash.task":
-            return self._task(call, plan)
-        if endpoint == "qstash.message_tasks":
-            return self._message_tasks(call, plan)
-        return _logs(call)
+        endpoint, handler = found
+        try:
+            self._authenticate(call)
+            headers = self._count(endpoint)
+            self._sandbox.qstash.engine.settle()
+            answer = handler(call, plan)
+        except Refused as refused:
+            return qstash_error(refused.status, refused.message, refused.headers)
+        return replace(answer, headers={**answer.headers, **headers}) if headers else answer
 
-    def _authenticated(self, call: Call) -> bool:
+    def _find(self, call: Call) -> tuple[str, Handler] | None:
+        parts = call.segments
+        if call.method in ("GET", "HEAD"):
+            if len(parts) == 3 and parts[:2] == ("v1", "tasks") and parts[2]:
+                return "qstash.task", self._task
+            if len(parts) == 4 and parts[:2] == ("v1", "messages") and parts[2] and parts[3] == "tasks":
+                return "qstash.message_tasks", self._message_tasks
+        return self._v2.find(call)
+
+    def _authenticate(self, call: Call) -> None:
+        settings = self._sandbox.settings
         scheme, _, token = call.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = "".join(call.values("qstash_token")[:1])
-        return hmac.compare_digest(token.encode(), self._sandbox.settings.qstash_token.encode())
+        if settings.wrong_region or _is(token, settings.qstash_foreign_token):
+            raise Refused(404, f"user not found in this region ({settings.region})")
+        if _is(token, settings.qstash_read_only_token):
+            if call.method not in ("GET", "HEAD"):
+                raise Refused(403, "this token is read-only")
+        elif not _is(token, settings.qstash_token):
+            raise Refused(401, "unable to authenticate: invalid token")
 
-    def _rate_limited(self, endpoint: str, wait: int) -> Answer:
-        settings = self._sandbox.settings
+    def _count(self, endpoint: str) -> dict[str, str]:
+        """Count one call; return the headers that tell of the limit per second."""
+        settings, sandbox = self._sandbox.settings, self._sandbox
+        wait = sandbox.over_limit(endpoint)
+        if wait is not None:
+            raise Refused(
+                429, "rate limit exceeded", self._limit_headers(settings.rate_limits[endpoint], 0, wait)
+            )
+        if settings.qstash_burst_limit is None or endpoint == _UNLIMITED:
+            return {}
+        left, wait = sandbox.over_burst()
+        headers = self._limit_headers(settings.qstash_burst_limit, max(left, 0), wait)
+        if wait is not None:
+            raise Refused(429, "rate limit exceeded", headers)
+        return headers
+
+    def _limit_headers(self, limit: int, left: int, wait: int | None) -> dict[str, str]:
         headers = {
-            "Burst-RateLimit-Limit": str(settings.rate_limits[endpoint]),
-            "Burst-RateLimit-Remaining": "0",
-            "Burst-RateLimit-Reset": str(math.ceil(self._sandbox.clock.now()) + wait),
+            "Burst-RateLimit-Limit": str(limit),
+            "Burst-RateLimit-Remaining": str(left),
+            "Burst-RateLimit-Reset": str(
+                math.ceil(self._sandbox.clock.now()) + (1 if wait is None else wait)
+            ),
         }
-        if settings.rate_limit_retry_after:
+        if self._sandbox.settings.rate_limit_retry_after and wait is not None:
             headers["Retry-After"] = str(wait)
-        return qstash_error(429, "rate limit exceeded", headers)
+        return headers
 
     def _task(self, call: Call, plan: Plan) -> Answer:
         now = self._sandbox.clock.now()
@@ -111,25 +144,11 @@ class QStashApi:
         return json_answer(body)
 
 
-def _endpoint(call: Call) -> str | None:
-    parts = call.segments
-    if call.method not in ("GET", "HEAD"):
-        return None
-    if len(parts) == 3 and parts[:2] == ("v1", "tasks") and parts[2]:
-        return "qstash.task"
-    if len(parts) == 4 and parts[:2] == ("v1", "messages") and parts[2] and parts[3] == "tasks":
-        return "qstash.message_tasks"
-    return "qstash.logs" if parts == ("v2", "logs") else None
+def _is(token: str, expected: str) -> bool:
+    return hmac.compare_digest(token.encode(), expected.encode())
 
 
 def _shown(task: QStashTask, now: float) -> dict[str, Any]:
     wire = task.wire(now)
     task.note_read(now)
     return wire
-
-
-def _logs(call: Call) -> Answer:
-    for value in call.values("count"):
-        if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= _LOGS_MAXIMUM):
-            return qstash_error(400, f"count must be between 1 and {_LOGS_MAXIMUM}")
-    return json_answer({"events": []})

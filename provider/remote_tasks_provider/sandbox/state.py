@@ -16,7 +16,7 @@ from remote_tasks_provider.sandbox.faults import Faults
 from remote_tasks_provider.sandbox.journal import Journal, RequestRecord
 from remote_tasks_provider.sandbox.limits import RateLimiter
 from remote_tasks_provider.sandbox.manus import ManusTasks
-from remote_tasks_provider.sandbox.qstash import QStashTasks
+from remote_tasks_provider.sandbox.qstash_account import QStashAccount
 from remote_tasks_provider.sandbox.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Sandbox:
         self._first_settings = copy.deepcopy(self.settings)
         self.base_url = base_url
         self.manus = ManusTasks(self.clock, self.lock)
-        self.qstash = QStashTasks(self.clock, self.lock)
+        self.qstash = QStashAccount(self.clock, self.lock, self.settings)
         self.journal = Journal()
         self.faults = Faults(on_clear=self._drop_held)
         self._limiter = RateLimiter()
@@ -72,6 +72,16 @@ class Sandbox:
         limit = self.settings.rate_limits.get(endpoint)
         wait = self._limiter.wait_for(endpoint, limit, self.clock.now())
         return None if wait is None else max(math.ceil(wait), 1)
+
+    def over_burst(self) -> tuple[int, int | None]:
+        """Count one call to QStash's limit per second.
+
+        :returns: the calls left in this second, and how long to wait for another if this one is refused
+        """
+        limit = self.settings.qstash_burst_limit
+        wait = self._limiter.wait_for("qstash burst", limit, self.clock.now(), window=1.0)
+        left = (limit or 0) - self._limiter.counted("qstash burst")
+        return left, None if wait is None else max(math.ceil(wait), 1)
 
     def reset(self) -> None:
         """Return to an empty sandbox: no tasks, faults or requests, first settings, clock not advanced."""

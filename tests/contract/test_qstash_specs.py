@@ -1,0 +1,358 @@
+"""Every request of API v2 that the provider can build is one that QStash has published, but for a short list.
+
+The schema is https://upstash.com/docs/qstash (openapi). What it lacks, and where it is known from, stands in
+``BEYOND``; whatever else differs is a mistake of ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from openapi_schema_validator import OAS31Validator
+
+from remote_tasks_provider.core.messages import Call, Request
+from remote_tasks_provider.qstash import api_v2, api_v2_settings
+from remote_tasks_provider.qstash.orders import PublishOrder, publish_order
+from remote_tasks_provider.qstash.watch_v2 import MessageWatch
+from tests.specs import published
+
+HOOK = "https://example.com/hook?a=b"
+
+#: What is sent and not in the schema → who knows it.
+BEYOND = {
+    ("GET /v2/logs", "messageIds"): "both official clients send it (LogFilter.message_ids; JS messageIds)",
+    ("GET /v2/logs", "state several times"): "all pages: several values of a filter are alternatives",
+    ("GET /v2/logs", "state=FAILED"): "the schema's own table of states, which its list of values forgets",
+    ("GET /v2/logs", "state=CANCELED"): "the spelling of both official clients (LogState.CANCELED)",
+    ("GET /v2/logs", "url several times"): "all pages: several values of a filter are alternatives",
+    ("GET /v2/dlq", "dlqIds"): "the official JS client, and the schema for DELETE and retry",
+    ("GET /v2/dlq", "messageId several times"): "all pages: several values of a filter are alternatives",
+    ("DELETE /v2/dlq", "messageId several times"): "likewise",
+    ("POST /v2/dlq/retry", "messageId several times"): "likewise",
+    ("POST /v2/dlq/retry", "cursor"): "the official JS client, which repeats the call with it",
+    ("POST /v2/schedules", "Upstash-Queue-Name"): "the official JS client (schedules.create)",
+}
+
+SPEC: dict[str, Any] = yaml.safe_load(
+    (published._FOLDER / "qstash-v2.openapi.yaml").read_text()  # the file beside that module
+)
+
+
+def _inlined(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_inlined(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        section, name = node["$ref"].split("/")[-2:]
+        return _inlined(SPEC["components"][section][name])
+    return {name: _inlined(one) for name, one in node.items()}
+
+
+def _segments(path: str) -> list[str]:
+    """Split a path; a destination, which may hold slashes, is one part."""
+    for prefix, parts in (("/v2/publish/", 2), ("/v2/schedules/", 2), ("/v2/enqueue/", 3)):
+        if path.startswith(prefix) and "://" in path:
+            return path.split("/", parts + 1)[1:]
+    return path.split("/")[1:]
+
+
+def operation(method: str, path: str) -> tuple[str, dict[str, Any]]:
+    """Return an operation's name and description.
+
+    :raises AssertionError: if there is none
+    """
+    given = _segments(path)
+    for template, item in SPEC["paths"].items():
+        wanted = template.split("/")[1:]
+        if method.lower() in item and len(wanted) == len(given):
+            pairs = zip(wanted, given, strict=True)
+            if all(one == other or (one.startswith("{") and other) for one, other in pairs):
+                return f"{method} {template}", _inlined(item[method.lower()])
+    raise AssertionError(f"there is no {method} {path}")
+
+
+def _fits(schema: Mapping[str, Any], text: str) -> bool:
+    value: Any = int(text) if schema.get("type") == "integer" and text.lstrip("-").isdigit() else text
+    return OAS31Validator(dict(schema)).is_valid(value)
+
+
+def _in_query(described: Mapping[str, Any], query: Iterator[tuple[str, str]]) -> Iterator[str]:
+    known = {one["name"]: one["schema"] for one in described.get("parameters", []) if one["in"] == "query"}
+    given: dict[str, list[str]] = {}
+    for name, value in query:
+        given.setdefault(name, []).append(value)
+    for name, values in given.items():
+        if name not in known:
+            yield name
+            continue
+        is_list = known[name].get("type") == "array"
+        if len(values) > 1 and not is_list:
+            yield f"{name} several times"
+        schema = known[name]["items"] if is_list else known[name]
+        yield from (f"{name}={value}" for value in values if not _fits(schema, value))
+
+
+def _in_headers(described: Mapping[str, Any], headers: Any) -> Iterator[str]:
+    known = {one["name"]: one["schema"] for one in described.get("parameters", []) if one["in"] == "header"}
+    for name, value in headers:
+        schema = next((one for pattern, one in known.items() if fnmatchcase(name, pattern)), None)
+        if schema is None:
+            yield name
+        elif not _fits(schema, value):
+            yield f"{name}={value}"
+    needed = {
+        one["name"]
+        for one in described.get("parameters", [])
+        if one["in"] == "header" and one.get("required")
+    }
+    yield from (f"no {name}" for name in needed - {name for name, _ in headers})
+
+
+def _closed(schema: Any) -> Any:
+    """Return a copy that allows no field that is not named."""
+    if isinstance(schema, list):
+        return [_closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    extra = {"additionalProperties": False} if "properties" in schema else {}
+    return {**extra, **{name: _closed(one) for name, one in schema.items()}}
+
+
+def _in_body(described: Mapping[str, Any], request: Request) -> Iterator[str]:
+    body = json.dumps(request.json).encode() if request.json is not None else request.content
+    if not body:
+        if described.get("requestBody", {}).get("required"):
+            yield "no body"
+        return
+    allowed = described.get("requestBody", {}).get("content")
+    if not allowed:
+        yield "a body"
+        return
+    kind = dict(request.headers).get("Content-Type", "application/json").partition(";")[0]
+    if kind not in allowed:
+        yield f"a body of {kind}"
+    elif kind == "application/json":
+        faults = OAS31Validator(_closed(allowed[kind]["schema"])).iter_errors(json.loads(body))
+        yield from (f"body: {fault.message}" for fault in faults)
+
+
+def differences(request: Request) -> set[str]:
+    """Return what of a request is not as published."""
+    _, described = operation(request.method, request.path)
+    return {
+        *_in_query(described, iter(request.query)),
+        *_in_headers(described, request.headers),
+        *_in_body(described, request),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- calls
+
+
+def order(body: Any = None, **options: Any) -> PublishOrder:
+    return publish_order(HOOK, body, plan="payg", **options)
+
+
+FULL: dict[str, Any] = {
+    "method": "PUT",
+    "headers": {"Authorization": "Bearer x", "X-Number": 5},
+    "retries": 5,
+    "retry_delay": "1000 * (1 + retried)",
+    "timeout": "2m",
+    "callback": "https://example.com/done",
+    "failure_callback": "https://example.com/failed",
+    "labels": ["a", "b"],
+    "redact": "body, header[Authorization]",
+}
+FLOW = {"key": "k", "parallelism": 2, "rate": 10, "period": "1m"}
+LOGS = {
+    "message_ids": ["m1", "m2"],
+    "state": ["failed", "canceled"],
+    "url": ["https://a", "https://b"],
+    "url_group": "g",
+    "schedule_id": "s",
+    "queue": "q",
+    "labels": ["a", "b"],
+    "from_date": 1,
+    "to_date": 2,
+}
+LETTERS = {name: value for name, value in LOGS.items() if name != "state"} | {
+    "dlq_ids": ["1-0", "2-0"],
+    "response_status": [500, 502],
+}
+MESSAGES = {name: value for name, value in LOGS.items() if name != "state"} | {"flow_control_key": "k"}
+
+
+def _following(call: Call[Any], answer: Mapping[str, Any]) -> Call[Any]:
+    """Return the call for the next page."""
+    from remote_tasks_provider.core.messages import Response
+
+    page = call.parse(Response(200, {}, json.dumps(answer).encode()))
+    return page.next  # type: ignore[no-any-return]
+
+
+def _watched() -> list[Call[Any]]:
+    """Return what a watch asks for few, and for many."""
+    return [
+        call
+        for count in (2, 50)
+        for call in next(MessageWatch().look([f"m{number}" for number in range(count)]))
+    ]
+
+
+def _of_messages() -> dict[str, list[Call[Any]]]:
+    log_filters = api_v2.filters_of(LOGS, api_v2.LOG_FILTERS)
+    letters = api_v2.filters_of(LETTERS, api_v2.LETTER_FILTERS)
+    listing = api_v2.list_logs(log_filters, cursor="1-2")
+    dlq = api_v2.list_dead_letters(letters)
+    deletion, retry = api_v2.delete_dead_letters(letters), api_v2.retry_dead_letters(letters)
+    keyed = {"deduplication_id": "a-1"}
+    return {
+        "probe": [api_v2.probe()],
+        "list_logs": [api_v2.list_logs(()), listing, *_watched()],
+        "list_dead_letters": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
+        "publish": [
+            api_v2.publish(order()),
+            api_v2.publish(order({"a": 1}, delay=60, flow_control=FLOW, **keyed, **FULL)),
+            api_v2.publish(order("text", not_before=1, content_based_deduplication=True)),
+            api_v2.publish(order(b"\xff")),
+            api_v2.publish(publish_order("group", plan="free")),
+            api_v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
+        ],
+        "publish_batch": [api_v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],
+        "cancel_message": [api_v2.cancel_message("m1")],
+        "cancel_messages": [api_v2.cancel_messages(api_v2.filters_of(MESSAGES, api_v2.MESSAGE_FILTERS))],
+        "delete_dead_letter": [api_v2.delete_dead_letter("1-0")],
+        "delete_dead_letters": [deletion, _following(deletion, {"deleted": 1, "cursor": "5-1"})],
+        "retry_dead_letter": [api_v2.retry_dead_letter("1-0")],
+        "retry_dead_letters": [retry, _following(retry, {"responses": [], "cursor": "5-1"})],
+    }
+
+
+def _of_settings() -> dict[str, list[Call[Any]]]:
+    settings = api_v2_settings
+    endpoints = ["https://a", {"url": "https://b", "name": "b"}]
+    plain = {
+        name: [getattr(settings, name)("name")]
+        for kind in ("schedule", "queue")
+        for name in (f"get_{kind}", f"delete_{kind}", f"pause_{kind}", f"resume_{kind}")
+    }
+    return plain | {
+        "create_schedule": [
+            settings.create_schedule(order(), "0 4 * * *"),
+            settings.create_schedule(order("x", delay=5, **FULL), "CRON_TZ=Europe/Zurich 0 4 * * *", "n"),
+            settings.create_schedule(order("x", queue="q"), "0 4 * * *"),
+        ],
+        "list_schedules": [settings.list_schedules()],
+        "upsert_queue": [settings.upsert_queue("q", 3)],
+        "list_queues": [settings.list_queues()],
+        "upsert_endpoints": [settings.upsert_endpoints("g", endpoints)],
+        "remove_endpoints": [settings.remove_endpoints("g", endpoints)],
+        "get_url_group": [settings.get_url_group("g")],
+        "list_url_groups": [settings.list_url_groups()],
+        "delete_url_group": [settings.delete_url_group("g")],
+    }
+
+
+MODULES: dict[str, tuple[ModuleType, dict[str, list[Call[Any]]]]] = {
+    "messages": (api_v2, _of_messages()),
+    "settings": (api_v2_settings, _of_settings()),
+}
+#: Functions that build no call.
+HELPERS = {"filters_of", "letter_filters", "message_filters"}
+CALLS = [
+    pytest.param(call, id=f"{name}-{number}")
+    for _, built in MODULES.values()
+    for name, found in built.items()
+    for number, call in enumerate(found)
+]
+
+
+class TestEveryRequest:
+    @pytest.mark.parametrize("call", CALLS)
+    def test_is_as_published_or_known_to_differ(self, call: Call[Any]) -> None:
+        known = {what for endpoint, what in BEYOND if endpoint == call.endpoint}
+
+        assert differences(call.request) <= known
+
+    @pytest.mark.parametrize("module", MODULES)
+    def test_is_tried_here(self, module: str) -> None:
+        source, built = MODULES[module]
+        public = {
+            name
+            for name, one in inspect.getmembers(source, inspect.isfunction)
+            if one.__module__ == source.__name__ and not name.startswith("_")
+        }
+
+        assert set(built) == public - HELPERS
+
+    @pytest.mark.parametrize("call", CALLS)
+    def test_names_in_its_errors_what_it_called(self, call: Call[Any]) -> None:
+        name, _ = operation(call.request.method, call.request.path)
+
+        assert name.startswith(call.endpoint)
+
+    def test_nothing_is_listed_that_is_not_sent(self) -> None:
+        calls = [call for _, built in MODULES.values() for found in built.values() for call in found]
+
+        assert {(call.endpoint, what) for call in calls for what in differences(call.request)} == set(BEYOND)
+
+    @pytest.mark.parametrize("one", ["a/b", "ü", "a b", "a?b=c#d", "..a", "messages", "🙂"])
+    def test_keeps_to_its_operation_whatever_the_id(self, one: str) -> None:
+        for call in (
+            api_v2.cancel_message(one),
+            api_v2.delete_dead_letter(one),
+            api_v2.retry_dead_letter(one),
+        ):
+            assert operation(call.request.method, call.request.path)[0] == call.endpoint
+
+    def test_elements_of_a_batch_carry_the_headers_of_a_publish(self) -> None:
+        _, described = operation("POST", "/v2/publish/x")
+        elements = json.loads(api_v2.publish_batch([order("x", delay=5, **FULL)]).request.content or b"")
+
+        assert not set(_in_headers(described, list(elements[0]["headers"].items())))
+
+
+class TestTheCheck:
+    """It can fail."""
+
+    @pytest.mark.parametrize(
+        ("request_", "difference"),
+        [
+            (Request("GET", "/v2/logs", query=(("message_ids", "a"),)), "message_ids"),
+            (Request("GET", "/v2/logs", query=(("state", "DONE"),)), "state=DONE"),
+            (Request("GET", "/v2/logs", query=(("count", "101"),)), "count=101"),
+            (Request("GET", "/v2/logs", query=(("count", "many"),)), "count=many"),
+            (Request("DELETE", "/v2/messages", query=(("state", "CREATED"),)), "state"),
+            (Request("DELETE", "/v2/dlq", query=(("messageIds", "a"),)), "messageIds"),
+            (Request("POST", "/v2/publish/x", headers=(("Upstash-Dealy", "5s"),)), "Upstash-Dealy"),
+            (Request("POST", "/v2/publish/x", headers=(("Upstash-Retries", "x"),)), "Upstash-Retries=x"),
+            (Request("POST", "/v2/publish/x", headers=(("Upstash-Method", "HEAD"),)), "Upstash-Method=HEAD"),
+            (Request("POST", "/v2/enqueue/q/x", headers=(("Upstash-Delay", "5s"),)), "Upstash-Delay"),
+            (Request("POST", "/v2/schedules/x"), "no Upstash-Cron"),
+            (Request("POST", "/v2/batch"), "no body"),
+            (Request("GET", "/v2/logs", json={}), "a body"),
+        ],
+        ids=str,
+    )
+    def test_names_what_differs(self, request_: Request, difference: str) -> None:
+        assert difference in differences(request_)
+
+    @pytest.mark.parametrize(
+        "body", [[{"url": HOOK}], {"destination": HOOK}, [{"destination": HOOK, "que": "q"}]], ids=str
+    )
+    def test_looks_into_bodies(self, body: Any) -> None:
+        assert any(one.startswith("body: ") for one in differences(Request("POST", "/v2/batch", json=body)))
+
+    @pytest.mark.parametrize(("method", "path"), [("GET", "/v2/publish/x"), ("DELETE", "/v2/messages/")])
+    def test_knows_what_there_is(self, method: str, path: str) -> None:
+        with pytest.raises(AssertionError, match="there is no"):
+            operation(method, path)

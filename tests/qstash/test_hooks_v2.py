@@ -1,0 +1,197 @@
+"""The hook's methods for messages, against the sandbox: lazy, in order, and never a wrong outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.errors import (
+    AuthenticationError,
+    NotFoundError,
+    PaginationError,
+    RateLimitedError,
+    ServerError,
+)
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.models_v2 import MessageOutcome, PublishedMessage
+from tests.qstash.account import HOOK, QStash
+
+WAITING = [("CREATED", 0.0), ("ACTIVE", None)]
+
+
+@pytest.fixture
+def hook(account: QStash) -> QStashHook:
+    return QStashHook()
+
+
+class TestPublish:
+    def test_one_message_or_a_list_for_a_group(self, account: QStash, hook: QStashHook) -> None:
+        hook.upsert_endpoints("group", [HOOK])
+        one, several = hook.publish(HOOK, "text"), hook.publish("group", "text")
+
+        assert isinstance(one, PublishedMessage)
+        assert isinstance(several, list)
+        assert [one.message_id, several[0].message_id] == account.sent
+
+    def test_a_repeat_is_told_as_such(self, account: QStash, hook: QStashHook) -> None:
+        first, again = (hook.publish(HOOK, deduplication_id="a") for _ in range(2))
+
+        assert (first.deduplicated, again.deduplicated) == (False, True)  # type: ignore[union-attr]
+        assert first.message_id == again.message_id  # type: ignore[union-attr]
+
+    def test_what_is_misspelt_is_refused(self, hook: QStashHook) -> None:
+        with pytest.raises(TypeError, match="dely"):
+            hook.publish(HOOK, dely=5)
+
+    def test_an_empty_batch_is_refused(self, account: QStash, hook: QStashHook) -> None:
+        with pytest.raises(ValueError, match="the batch is empty"):
+            hook.publish_batch([])
+
+    def test_the_plan_of_the_connection_counts(self, account: QStash) -> None:
+        account.connect(plan="fixed")
+        assert QStashHook().order(HOOK, delay="1000d")
+
+
+class TestOutcomes:
+    def test_they_come_in_the_order_of_the_ids(self, account: QStash, hook: QStashHook) -> None:
+        account.qstash.add_message("a", ["DELIVERED"])
+        account.qstash.add_message("b", ["FAILED"], response_body="busy")
+        account.qstash.add_message("c", WAITING)
+        found = hook.get_outcomes(["c", "never-sent", "b", "a"])
+
+        assert list(found) == ["c", "never-sent", "b", "a"]
+        assert [one.state for one in found.values()] == ["running", "unknown", "failed", "completed"]
+        assert found["never-sent"] == MessageOutcome("never-sent", TaskState.UNKNOWN)
+        (letter,) = account.qstash.dead_letters
+        failed = found["b"]
+        assert (failed.dlq_id, failed.response_status, failed.response) == (letter.id, 500, "busy")
+
+    @pytest.mark.parametrize("ended", [0, 1, 49, 120, 250])
+    def test_many_take_few_calls_and_are_all_known(
+        self, account: QStash, hook: QStashHook, ended: int
+    ) -> None:
+        ids = [account.qstash.add_message(f"m{number}", WAITING) for number in range(250)]
+        account.clock.advance(60)
+        for one in ids[:ended]:
+            account.qstash.set_message_state(one, "DELIVERED")
+        found = hook.get_outcomes([*ids, "never-sent"])
+
+        assert [one.state for one in found.values()] == [
+            *["completed"] * ended,
+            *["pending"] * (250 - ended),
+            "unknown",
+        ]
+        assert len(account.requests("GET", "/v2/logs")) <= 6
+
+    def test_one_id_may_stand_alone(self, account: QStash, hook: QStashHook) -> None:
+        account.qstash.add_message("a", ["DELIVERED"])
+
+        assert hook.get_outcomes("a")["a"].state == "completed"
+
+    def test_none_is_no_call(self, account: QStash, hook: QStashHook) -> None:
+        assert hook.get_outcomes([]) == {}
+        assert account.sandbox.requests == []
+
+    @pytest.mark.parametrize("ids", [[""], ["a", None], ["None"]], ids=str)
+    def test_an_empty_id_is_refused(self, account: QStash, hook: QStashHook, ids: Any) -> None:
+        with pytest.raises(ValueError, match="message_ids"):
+            hook.get_outcomes(ids)
+        assert account.sandbox.requests == []
+
+    @pytest.mark.parametrize(
+        ("status", "kind"), [(500, ServerError), (401, AuthenticationError), (429, RateLimitedError)]
+    )
+    @pytest.mark.parametrize("count", [1, 150])
+    def test_trouble_is_raised_and_never_taken_for_an_outcome(
+        self, account: QStash, hook: QStashHook, status: int, kind: Any, count: int
+    ) -> None:
+        ids = [account.qstash.add_message(f"m{number}", ["DELIVERED"]) for number in range(count)]
+        account.faults.add("status", status=status)
+        with pytest.raises(kind):
+            hook.get_outcomes(ids)
+
+
+class TestLists:
+    def test_entries_are_read_as_they_are_asked_for(self, account: QStash, hook: QStashHook) -> None:
+        for number in range(60):
+            account.qstash.add_message(f"m{number}", WAITING)
+        entries = hook.iter_logs()
+        assert account.sandbox.requests == []
+        next(entries)
+        assert len(account.sandbox.requests) == 1
+        assert len(list(entries)) == 119
+        assert len(account.sandbox.requests) == 2
+
+    def test_a_limit_is_counted_in_items_and_asks_for_no_more(
+        self, account: QStash, hook: QStashHook
+    ) -> None:
+        for number in range(60):
+            account.qstash.add_message(f"m{number}", WAITING)
+
+        assert len(list(hook.iter_logs(limit=7))) == 7
+        assert ("count", "7") in account.sandbox.requests[-1].query
+        assert len(list(hook.iter_logs(limit=119))) == 119
+
+    @pytest.mark.parametrize("limit", [0, -1, "many"])
+    def test_a_limit_that_is_none_is_refused(self, hook: QStashHook, limit: Any) -> None:
+        for method in (hook.iter_logs, hook.iter_dlq):
+            with pytest.raises(ValueError, match="limit is"):
+                method(limit=limit)
+
+    def test_pages_that_lead_in_circles_are_told(self, account: QStash, hook: QStashHook) -> None:
+        account.qstash.add_message("m", WAITING)
+        account.faults.add("repeat_cursor")
+        with pytest.raises(PaginationError):
+            list(hook.iter_logs())
+
+    def test_dead_letters_come_page_by_page(self, account: QStash, hook: QStashHook) -> None:
+        for number in range(130):
+            account.qstash.add_message(f"m{number}", ["FAILED"])
+
+        assert len({letter.dlq_id for letter in hook.iter_dlq()}) == 130
+        assert len(account.requests("GET", "/v2/dlq")) == 2
+
+
+class TestChanges:
+    def test_a_message_that_is_over_cannot_be_cancelled(self, account: QStash, hook: QStashHook) -> None:
+        account.qstash.add_message("m", ["DELIVERED"])
+        with pytest.raises(NotFoundError):
+            hook.cancel_message("m")
+
+    def test_those_of_some_ids_are_cancelled_with_one_call(self, account: QStash, hook: QStashHook) -> None:
+        for name in "abc":
+            account.qstash.add_message(name, [("CREATED", 10.0), ("ACTIVE", None)])
+
+        assert hook.cancel_messages(message_ids=["a", "b"]) == 2
+        assert len(account.requests("DELETE", "/v2/messages")) == 1
+
+    def test_letters_are_retried_and_deleted_by_id_or_filter(self, account: QStash, hook: QStashHook) -> None:
+        for name in "abc":
+            account.qstash.add_message(name, ["FAILED"], labels=["x"])
+        first, *others = [letter.id for letter in account.qstash.dead_letters]
+
+        assert len(hook.retry_dlq(first)) == 1
+        assert hook.delete_dlq(others[0]) == 1
+        assert hook.delete_dlq(labels="x") == 1
+        assert account.qstash.dead_letters == []
+
+
+class TestConnection:
+    def test_it_can_be_tested_with_a_token_that_may_only_read(self, account: QStash) -> None:
+        account.connect(password=account.sandbox.settings.qstash_read_only_token)
+
+        assert QStashHook().test_connection()[0] is True
+        assert [one.path for one in account.sandbox.requests] == ["/qstash/v2/logs"]
+
+    @pytest.mark.parametrize(
+        ("token", "why"), [("qstash_foreign_token", "regions are separate"), (None, "Check the password")]
+    )
+    def test_it_says_which_field_to_mend(self, account: QStash, token: str | None, why: str) -> None:
+        account.connect(password=getattr(account.sandbox.settings, token) if token else "wrong-token")
+        good, text = QStashHook().test_connection()
+
+        assert not good
+        assert why in text
+        assert "'qstash_default'" in text

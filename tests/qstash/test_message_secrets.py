@@ -1,0 +1,231 @@
+"""What was sent and answered may hold secrets: no log, XCom, event, error or repr ever shows them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import (
+    QStashListDlqOperator,
+    QStashListLogsOperator,
+    QStashMessageBranchOperator,
+    QStashPublishBatchOperator,
+    QStashPublishOperator,
+    QStashRetryDlqOperator,
+)
+from remote_tasks_provider.qstash.sensors import QStashMessageSensor
+from tests.conftest import QSTASH_TOKEN
+from tests.manus.airflow_task import MODES, AirflowTask
+from tests.qstash.account import HOOK, SECRETS, QStash
+
+PUBLISH = {
+    "destination": f"{HOOK}?key={SECRETS['query']}",
+    "body": SECRETS["body"],
+    "headers": {"Authorization": SECRETS["header"]},
+}
+
+
+@pytest.fixture(params=MODES)
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "deferred")
+
+
+class Watcher:
+    """Runs a task, and keeps all that a reader could see of it."""
+
+    def __init__(self, account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
+        self._account, self._caplog, self._capsys = account, caplog, capsys
+
+    def all_of(self, make: Callable[[], Any], task: AirflowTask | None = None) -> str:
+        """Run an attempt; return its result, error, XComs, deferrals, events and log as one text."""
+        task = task or self._account.task()
+        seen: list[Any] = []
+        try:
+            seen.append(task.attempt(make))
+        except (AirflowFailException, RemoteTaskError) as error:
+            seen += [repr(error), str(error), repr(error.__cause__)]
+        for deferral in task.deferrals:
+            seen.append([deferral.trigger.serialize(), deferral.kwargs])
+        written = self._capsys.readouterr()
+        text = "\n".join([json.dumps([seen, task.xcoms]), self._caplog.text, written.out, written.err])
+        assert len(text) > 100
+        return text
+
+
+@pytest.fixture
+def watcher(account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any) -> Watcher:
+    caplog.set_level(logging.DEBUG)
+    for noisy in ("asyncio", "urllib3", "httpcore", "httpx", "hpack"):
+        caplog.set_level(logging.INFO, noisy)
+    # httpx tells of each request at INFO, its URL included.
+    caplog.set_level(logging.WARNING, "httpx")
+    return Watcher(account, caplog, capsys)
+
+
+def assert_clean(text: str) -> None:
+    for place, secret in SECRETS.items():
+        assert secret not in text, place
+    assert QSTASH_TOKEN not in text
+
+
+class TestOutcomes:
+    @pytest.mark.parametrize("raises", [True, False])
+    def test_of_a_sensor(self, account: QStash, watcher: Watcher, deferrable: bool, raises: bool) -> None:
+        message_id = account.secret_failure()
+        text = watcher.all_of(
+            lambda: QStashMessageSensor(
+                task_id="ask", message_id=message_id, deferrable=deferrable, raise_on_failure=raises
+            )
+        )
+
+        assert "no room" in text
+        assert_clean(text)
+
+    def test_of_a_branch(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+        message_id = account.secret_failure()
+        assert_clean(
+            watcher.all_of(
+                lambda: QStashMessageBranchOperator(
+                    task_id="ask", message_id=message_id, deferrable=deferrable
+                )
+            )
+        )
+
+    def test_of_a_publish_that_waits(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+        account.secret_failure()
+        text = watcher.all_of(
+            lambda: QStashPublishOperator(
+                task_id="ask",
+                wait_for_completion=True,
+                deferrable=deferrable,
+                delivery_retries=0,
+                **PUBLISH,  # type: ignore[arg-type]
+            )
+        )
+
+        assert "no room" in text
+        assert_clean(text)
+
+    def test_of_letters_that_are_sent_again(
+        self, account: QStash, watcher: Watcher, deferrable: bool
+    ) -> None:
+        account.secret_failure()
+        assert_clean(
+            watcher.all_of(
+                lambda: QStashRetryDlqOperator(
+                    task_id="ask", response_status=500, wait_for_completion=True, deferrable=deferrable
+                )
+            )
+        )
+
+    def test_of_a_wait_whose_looks_fail(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+        message_id = account.secret_failure()
+        account.faults.add("status", status=500, times=4)
+        assert_clean(
+            watcher.all_of(
+                lambda: QStashMessageSensor(task_id="ask", message_id=message_id, deferrable=deferrable)
+            )
+        )
+
+
+class TestLists:
+    @pytest.mark.parametrize("make", [QStashListLogsOperator, QStashListDlqOperator])
+    def test_of_entries_and_letters(self, account: QStash, watcher: Watcher, make: Any) -> None:
+        message_id = account.secret_failure()
+        text = watcher.all_of(lambda: make(task_id="ask"))
+
+        assert message_id in text
+        assert_clean(text)
+
+    def test_what_a_hook_returns_can_be_printed(self, account: QStash) -> None:
+        message_id = account.secret_failure()
+        hook = QStashHook()
+        found = [
+            *hook.iter_logs(),
+            *hook.iter_dlq(),
+            hook.get_outcomes([message_id]),
+            hook.publish(**PUBLISH, deduplication_id="a"),  # type: ignore[arg-type]
+            hook.order(**PUBLISH),  # type: ignore[arg-type]
+        ]
+
+        assert_clean("\n".join(f"{one!r} {one}" for one in found))
+
+
+class TestTrouble:
+    """Errors tell what was called and never what was sent with it."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "drop_after"},
+            {"kind": "hang"},
+            {"kind": "status", "status": 500},
+            {"kind": "status", "status": 400},
+            {"kind": "garbage"},
+            {"kind": "redirect"},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("batch", [False, True])
+    def test_of_a_publish(
+        self, account: QStash, watcher: Watcher, fault: dict[str, Any], batch: bool
+    ) -> None:
+        account.connect(read_timeout=0.2, max_attempts=2)
+        account.faults.add(**fault)
+
+        def make() -> Any:
+            if batch:
+                return QStashPublishBatchOperator(task_id="ask", messages=[PUBLISH])
+            return QStashPublishOperator(task_id="ask", **PUBLISH)  # type: ignore[arg-type]
+
+        text = watcher.all_of(make)
+        assert "QStash POST /v2/" in text
+        assert_clean(text)
+
+    def test_of_a_body_that_cannot_be_sent(self, account: QStash, watcher: Watcher) -> None:
+        with pytest.raises(ValueError, match="body") as caught:
+            account.task().attempt(
+                lambda: QStashPublishOperator(task_id="ask", **(PUBLISH | {"body": SECRETS["body"] * 10**5}))  # type: ignore[arg-type]
+            )
+        assert_clean(str(caught.value))
+
+    @pytest.mark.parametrize("path", ["/v2/logs", "/v2/dlq"])
+    def test_of_entries_that_cannot_be_read(
+        self, account: QStash, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither is the start of an answer shown, where others would help to find a proxy's page."""
+        account.secret_failure()
+        entry = {"body": SECRETS["body"], "header": {"Authorization": [SECRETS["header"]]}}
+        body = json.dumps({"messages": [entry], "events": [entry]})
+        account.faults.add("status", status=200, body=body, path=f"/qstash{path}")
+        hook = QStashHook()
+        with pytest.raises(RemoteTaskError) as caught:
+            list(hook.iter_logs() if path == "/v2/logs" else hook.iter_dlq())
+
+        assert "expected QStash's" in str(caught.value)
+        assert_clean(str(caught.value))
+        assert_clean(repr(caught.value.to_json()))
+
+    def test_of_a_killed_wait(self, account: QStash, watcher: Watcher) -> None:
+        operator = QStashPublishOperator(task_id="ask", wait_for_completion=True, **PUBLISH)  # type: ignore[arg-type]
+
+        def killed(*_: Any, **__: Any) -> Any:
+            raise SystemExit
+
+        operator.wait_for_tasks = killed  # type: ignore[method-assign]
+        task = account.task()
+        with suppress(SystemExit):
+            operator.execute(task.context)
+        account.ended_as(task, "failed")
+        account.faults.add("drop_before", method="DELETE")
+        operator.on_kill()
+
+        assert_clean(watcher.all_of(lambda: QStashListLogsOperator(task_id="ask")))
