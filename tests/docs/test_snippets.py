@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.connection import endpoint
+from remote_tasks_provider.bases.retry_policy import RemoteTaskRetryPolicy
 from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, outcome_of, snapshot_of
 from remote_tasks_provider.qstash.service import QSTASH
 from remote_tasks_provider.sandbox import Sandbox
 from remote_tasks_provider.sandbox.demo import seed_demo
@@ -26,7 +32,7 @@ from tests.docs import pages
 PYTHON = pages.blocks("python")
 QUOTED = [block for block in PYTHON if block.include]
 RUN = [block for block in PYTHON if not block.include]
-CONNECTION = re.compile(r"^\s*export (AIRFLOW_CONN_(\w+?)_DEFAULT)='(.*)'(?: +#.*)?$", re.MULTILINE)
+CONNECTION = re.compile(r"^\s*export (AIRFLOW_CONN_(MANUS|QSTASH)_\w+)='(.*)'(?: +#.*)?$", re.MULTILINE)
 CONNECTIONS = [
     pytest.param(name, vendor.lower(), value, id=f"{block.page.name}-{block.line}-{vendor.lower()}")
     for block in pages.blocks("shell")
@@ -70,13 +76,47 @@ def test_the_test_of_an_operator_passes(tmp_path: Path) -> None:
     assert pytest.main([*arguments, "--no-cov", str(tmp_path)]) == pytest.ExitCode.OK
 
 
+def test_the_receiver_of_a_callback_believes_qstash_alone() -> None:
+    (block,) = [block for block in RUN if "def receive(" in block.text]
+    names: dict[str, Any] = {"__name__": "snippet"}
+    exec(compile(block.text, str(block), "exec"), names)
+    keys = {"QSTASH_CURRENT_SIGNING_KEY": "current" * 6, "QSTASH_NEXT_SIGNING_KEY": "next" * 10}
+    body = b'{"status": 200}'
+
+    def signed_with(key: str) -> dict[str, str]:
+        digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode()
+        claims = {
+            "iss": "Upstash",
+            "sub": "https://example.com/hooks/qstash",
+            "exp": int(time.time()) + 300,
+            "jti": "jwt_1",
+            "body": digest,
+        }
+        return {"Upstash-Signature": jwt.encode(claims, key, algorithm="HS256")}
+
+    for key in keys.values():
+        assert names["receive"](signed_with(key), body, keys) == 200
+    assert names["receive"](signed_with("another" * 6), body, keys) == 401
+    assert names["receive"](signed_with(keys["QSTASH_CURRENT_SIGNING_KEY"]), body + b" ", keys) == 401
+    assert names["receive"]({}, body, keys) == 401
+
+
+def test_the_polite_dag_gives_its_policy_to_every_task() -> None:
+    (block,) = [block for block in RUN if "polite_retries" in block.text]
+    names: dict[str, Any] = {"__name__": "snippet"}
+    exec(compile(block.text, str(block), "exec"), names)
+    (only,) = names["dag"].tasks
+    found = getattr(only, "retry_policy", None)
+    assert isinstance(found, RemoteTaskRetryPolicy) is STARTS_FROM_TRIGGER
+
+
 @pytest.mark.parametrize(("name", "vendor", "value"), CONNECTIONS)
 def test_a_connection_example_can_be_used(
     name: str, vendor: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
     service = {"manus": MANUS, "qstash": QSTASH}[vendor]
-    found = endpoint(service, f"{vendor}_default")
+    found = endpoint(service, name.removeprefix("AIRFLOW_CONN_").lower())
     assert found.base_url.startswith(("https://", "http://127.0.0.1"))
     if value.startswith("{"):
         assert json.loads(value)["conn_type"] == vendor
@@ -87,7 +127,32 @@ def test_there_are_connection_examples_of_both_forms() -> None:
     assert {value[0] for value in values} == {"{", "m", "q"}
 
 
+def record_of_a_failed_message() -> dict[str, Any]:
+    """Return what a sensor makes of a message whose log and dead letter tell what the page shows."""
+    (block,) = [block for block in pages.blocks("json") if block.comment == "record of a failed message"]
+    shown = json.loads(block.text)
+    step = {"messageId": shown["id"], "url": f"{shown['url']}?key=secret", "time": 1793612792000}
+    entries = [
+        LogEntry.model_validate({**step, "state": "ERROR", "responseStatus": shown["response_status"]}),
+        LogEntry.model_validate({**step, "state": "FAILED"}),
+    ]
+    letter = DeadLetter.model_validate(
+        {
+            "messageId": shown["id"],
+            "dlqId": shown["dlq_id"],
+            "responseStatus": 500,
+            "responseBody": "out of memory",
+        }
+    )
+    return snapshot_of(outcome_of(shown["id"], entries).with_letter(letter)).to_record()
+
+
 EXAMPLES: dict[str, Callable[[], Any]] = {
+    "result of demo-completes": lambda: {
+        **manus_models.snapshot(ManusHook().get_task("demo-completes")).to_record(),
+        **ManusHook().get_result("demo-completes", output_grace=0).to_json(),
+    },
+    "record of a failed message": record_of_a_failed_message,
     "record of demo-completes": lambda: manus_models.snapshot(
         ManusHook().get_task("demo-completes")
     ).to_record(),
@@ -107,7 +172,8 @@ def test_an_xcom_example_is_what_comes_back(
     (block,) = [block for block in pages.blocks("json") if block.comment == what]
     shown, real = json.loads(block.text), EXAMPLES[what]()
     assert list(shown) == list(real)
-    for name in ("id", "task_id", "state", "status", "error", "title", "credit_usage", "retried"):
+    names = ("id", "task_id", "state", "status", "error", "title", "credit_usage", "retried", "text", "files")
+    for name in names:
         assert shown.get(name) == real.get(name)
 
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import json
 import re
 import sys
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_args
 
 import pytest
 
 from remote_tasks_provider.bases import metrics
+from remote_tasks_provider.bases.questions import form_of
+from remote_tasks_provider.bases.starting import Mark
 from remote_tasks_provider.core import errors
 from remote_tasks_provider.core.endpoint import ConnectionFields
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.pacing import Limit, Pacer
 from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core.starting import OnOrphanedIntent, OnStaleState, StartPolicy
 from remote_tasks_provider.core.states import StateTable, TaskState
+from remote_tasks_provider.manus.agents import ManusAgentHook
+from remote_tasks_provider.manus.answering import ON_QUESTION
 from remote_tasks_provider.manus.models import MANUS_STATES, ManusContent, ManusMessage, ManusTask
+from remote_tasks_provider.manus.models_v2 import MANUS_V2_STATES, ManusTaskV2
+from remote_tasks_provider.manus.questions import form_for
+from remote_tasks_provider.manus.results import ManusFile, ManusQuestion, ManusResult
 from remote_tasks_provider.manus.service import MANUS, ManusExtras
 from remote_tasks_provider.qstash.models import QSTASH_STATES, QStashTask
+from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, MessageOutcome
+from remote_tasks_provider.qstash.orders import PLANS
 from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
+from remote_tasks_provider.qstash.signature import SignatureError
 from tests.docs import pages
 from tests.system.compat import VERSIONS
 
@@ -49,10 +62,15 @@ def bare(cell: str) -> str:
 
 
 def public_classes() -> list[type]:
-    found = []
+    return list(import_modules())
+
+
+def import_modules() -> dict[type, str]:
+    """Return every public class with the module that users import it from."""
+    found: dict[type, str] = {}
     for name in PUBLIC_MODULES:
         module = importlib.import_module(f"remote_tasks_provider.{name}")
-        found += [getattr(module, name) for name in module.__all__]
+        found |= dict.fromkeys((getattr(module, public) for public in module.__all__), module.__name__)
     return found
 
 
@@ -61,17 +79,27 @@ def parameters(kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for owner in reversed(kind.__mro__):
         if owner.__module__.startswith("remote_tasks_provider.") and "__init__" in vars(owner):
-            for name, parameter in inspect.signature(vars(owner)["__init__"]).parameters.items():
-                if name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
-                    found[name] = parameter.default
+            found |= own_parameters(owner)
+    if getattr(kind, "ids_field", "remote_task_id") != "remote_task_id":
+        # The base's name for what this class calls by its own.
+        found.pop("remote_task_id", None)
     return found
+
+
+def own_parameters(owner: type) -> dict[str, Any]:
+    """Return the parameters of this class's own constructor, with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(vars(owner)["__init__"]).parameters.items()
+        if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+    }
 
 
 class TestOperators:
     @pytest.mark.parametrize("kind", public_classes(), ids=lambda kind: kind.__name__)
     def test_every_public_class_has_its_section(self, kind: type) -> None:
         text = pages.section(OPERATORS, f"## {kind.__name__}")
-        assert f"from {kind.__module__} import {kind.__name__}" in text
+        assert f"from {import_modules()[kind]} import {kind.__name__}" in text
 
     @pytest.mark.parametrize(
         "kind",
@@ -80,7 +108,8 @@ class TestOperators:
     )
     def test_its_table_has_every_parameter_and_default(self, kind: type) -> None:
         rows = pages.table(pages.section(OPERATORS, f"## {kind.__name__}"), "parameter")
-        expected = parameters(kind)
+        # The message trigger's table has its own, and refers to the other trigger's for the rest.
+        expected = own_parameters(kind) if kind.__name__ == "QStashMessageTrigger" else parameters(kind)
         if "Sensor" in kind.__name__:
             expected["timeout"] = None  # Airflow's, but what it does is ours
         assert {bare(row["parameter"]) for row in rows} == expected.keys()
@@ -98,12 +127,38 @@ class TestOperators:
         rows = pages.table(pages.section(OPERATORS, f"## {kind.__name__}"), "parameter")
         assert {bare(row["parameter"]) for row in rows if row["T"]} == set(kind.template_fields)
 
-    @pytest.mark.parametrize("model", [ManusTask, QStashTask], ids=lambda model: model.__name__)
-    def test_every_field_of_a_model_is_listed(self, model: Any) -> None:
-        listed = set(re.findall(r"`(\w+)`", pages.section(OPERATORS, f"## {model.__name__}")))
-        properties = {name for name, value in vars(model).items() if isinstance(value, property)}
-        nested = {*ManusMessage.model_fields, *ManusContent.model_fields} if model is ManusTask else set()
-        assert {*model.model_fields, *properties, *nested} <= listed
+    @pytest.mark.parametrize(
+        ("heading", "models"),
+        [
+            ("ManusTask", [ManusTask, ManusMessage, ManusContent]),
+            ("ManusResult", [ManusResult, ManusFile, ManusQuestion]),
+            ("QStashTask", [QStashTask]),
+            ("MessageOutcome", [MessageOutcome]),
+            ("LogEntry and DeadLetter", [LogEntry, DeadLetter]),
+        ],
+    )
+    def test_every_field_of_a_model_is_listed(self, heading: str, models: list[Any]) -> None:
+        listed = set(re.findall(r"`(\w+)`", pages.section(OPERATORS, f"## {heading}")))
+        for model in models:
+            names = set(getattr(model, "model_fields", ()) or (field.name for field in fields(model)))
+            assert (
+                names | {name for name, value in vars(model).items() if isinstance(value, property)} <= listed
+            )
+
+    def test_what_only_a_task_of_api_v2_has_is_named(self) -> None:
+        own = {
+            name: field
+            for name, field in ManusTaskV2.model_fields.items()
+            if name not in ManusTask.model_fields and field.alias is None
+        }
+        listed = set(re.findall(r"`(\w+)`", pages.section(OPERATORS, "## ManusTask")))
+        # Its page goes by the name that both versions have: url.
+        assert own.keys() - {"task_url"} <= listed
+
+    def test_every_xcom_key_is_listed(self) -> None:
+        listed = {bare(row["key"]) for row in pages.table(pages.section(OPERATORS, "## XCom keys"), "key")}
+        # The triggerer writes the last one, together with those that a worker would push.
+        assert listed == {"return_value", *pushed_keys(), "remote_task_error"}
 
     @pytest.mark.parametrize("hook", ["manus.hooks.ManusHook", "qstash.hooks.QStashHook"])
     def test_every_method_of_a_hook_is_listed_with_its_parameters(self, hook: str) -> None:
@@ -114,7 +169,7 @@ class TestOperators:
             if inspect.isfunction(value) and not method.startswith("_"):
                 listed = re.search(rf"`{method}\(([^)]*)\)`", text)
                 assert listed, method
-                names = {part.strip() for part in listed[1].split(",")} - {"*"}
+                names = {part.strip().lstrip("*") for part in listed[1].split(",")} - {""}
                 assert names == inspect.signature(value).parameters.keys() - {"self"}
 
     def test_every_state_is_named(self) -> None:
@@ -124,6 +179,19 @@ class TestOperators:
         module = importlib.import_module("remote_tasks_provider.manus.links")
         for name in module.__all__:
             assert f"{module.__name__}.{name}" in pages.read(OPERATORS)
+
+
+def pushed_keys() -> set[str]:
+    """Return the XCom keys that the package's code pushes, by name or by constant."""
+    found = set()
+    package = pages.ROOT / "provider" / "remote_tasks_provider"
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for word in re.findall(r"xcom_push\(\s*key=([\w\"]+)", text):
+            home = ".".join(["remote_tasks_provider", *path.relative_to(package).with_suffix("").parts])
+            is_text = word.startswith('"')
+            found.add(word.strip('"') if is_text else getattr(importlib.import_module(home), word))
+    return found
 
 
 class TestConnections:
@@ -166,6 +234,7 @@ class TestConnections:
             {"extra": {"timeout": 3}},
             {"extra": {"read_timeout": 0}},
             {"extra": {"api_version": "v9"}},
+            {"extra": {"auth": "oauth"}},
         ],
         ids=str,
     )
@@ -178,16 +247,37 @@ class TestConnections:
         patterns = [tuple(_pattern(bare(row[name])) for name in ("field", "message")) for row in rows]
         assert any(re.fullmatch(field, found[1]) and re.fullmatch(text, found[2]) for field, text in patterns)
 
+    def test_the_limits_of_the_plans_are_those_that_are_checked(self) -> None:
+        text = pages.section("docs/connections.md", "## Limits of QStash's plans")
+        assert {bare(row.pop("`plan`")): row for row in pages.table(text, "`plan`")} == {
+            name: {
+                "body": f"{plan.body // 1024**2} MiB",
+                "delay": "any" if plan.delay is None else f"{plan.delay // 86400} days",
+                "time to answer": f"{plan.timeout // 60} min"
+                if plan.timeout < 3600
+                else f"{plan.timeout // 3600} h",
+            }
+            for name, plan in PLANS.items()
+        }
+        assert {f"at most {plan.requests // 1024**2} MiB" in text for plan in PLANS.values()} == {True}
+
 
 def _pattern(cell: str) -> str:
     return ".*".join(re.escape(part) for part in cell.split("…"))
 
 
 class TestStates:
-    @pytest.mark.parametrize(("vendor", "states"), [("Manus", MANUS_STATES), ("QStash", QSTASH_STATES)])
-    def test_the_words_are_the_tables(self, vendor: str, states: StateTable) -> None:
+    @pytest.mark.parametrize(
+        ("head", "states"),
+        [
+            ("Manus (API v1):", MANUS_STATES),
+            ("Manus (API v2):", MANUS_V2_STATES),
+            ("QStash (both versions of its API):", QSTASH_STATES),
+        ],
+    )
+    def test_the_words_are_the_tables(self, head: str, states: StateTable) -> None:
         text = pages.section("docs/waiting.md", "## What each status word means")
-        rows = pages.table(text[text.index(f"{vendor} (API v1):") :], "status")
+        rows = pages.table(text[text.index(f"\n{head}\n") :], "status")
         listed = {bare(row["status"]): bare(row["state"]) for row in rows}
         assert listed == {word: state.value for word, state in states._words.items()}
         for row in rows:
@@ -294,6 +384,64 @@ class TestErrors:
             name: getattr(errors, name).__base__.__name__ for name in errors.__all__ if name[0].isupper()
         }
         assert parents == expected
+
+    def test_an_error_that_is_kept_elsewhere_says_the_same(self) -> None:
+        text = pages.read("docs/errors.md")
+        rows = pages.table(text[text.index("Two errors are kept") :], "class")
+        (row,) = [row for row in rows if f"`{SignatureError.__module__}.SignatureError`" in row["class"]]
+        assert row["`retry_helps`"] == ("yes" if SignatureError.retry_helps else "no")
+
+
+class TestStarting:
+    @pytest.mark.parametrize(
+        ("policy", "values"), [("on_stale_state", OnStaleState), ("on_orphaned_intent", OnOrphanedIntent)]
+    )
+    def test_every_value_of_a_policy_is_listed_and_the_default_first(self, policy: str, values: Any) -> None:
+        rows = pages.table(pages.section("docs/starting.md", "## Policies"), "parameter")
+        begin = next(i for i, row in enumerate(rows) if row["parameter"].startswith(f"`{policy}`"))
+        end = next((i for i, row in enumerate(rows) if i > begin and row["parameter"]), len(rows))
+        listed = [row["value"] for row in rows[begin:end]]
+        default = getattr(StartPolicy(), policy)
+        assert listed[0] == f"`{default}` (default)"
+        assert {bare(value) for value in listed[1:]} == set(get_args(values)) - {default}
+
+    def test_the_mark_that_is_shown_is_one(self) -> None:
+        shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/starting.md") + pages.read(OPERATORS))
+        key = hashlib.sha256(b"any").hexdigest()[:10]
+        form = re.sub(r"\w", "x", str(Mark(key, 1)))
+        assert {re.sub(r"\w", "x", mark) for mark in shown} == {form}
+
+
+class TestQuestions:
+    def test_every_way_to_deal_with_a_question_is_listed(self) -> None:
+        rows = pages.table(pages.read("docs/questions.md"), "`on_waiting`")
+        assert [re.findall(r"`(\w+)`", row["`on_waiting`"])[0] for row in rows] == list(ON_QUESTION)
+
+    def test_every_button_and_field_is_listed(self) -> None:
+        text = pages.section("docs/questions.md", "## A person answers in Airflow")
+        asked = ManusQuestion("Which day?", options=("Tuesday", "Thursday"))
+        form = form_of(form_for(asked, None, None, rich=True), None, defaults=None)
+        buttons = [row["button"] for row in pages.table(text, "button")]
+        assert buttons == [
+            "each of the agent's options, up to ten",
+            *(f"*{one}*" for one in form["options"] if one not in asked.options),
+        ]
+        titles = [f"*{field['schema']['title']}*" for field in form["params"].values()]
+        assert [row["field"] for row in pages.table(text, "field") if row["field"][0] == "*"] == titles
+
+
+class TestAgents:
+    def test_the_table_has_every_parameter_and_default(self) -> None:
+        rows = pages.table(pages.read("docs/agents.md"), "parameter of `ManusAgentHook`")
+        listed = {bare(row["parameter of `ManusAgentHook`"]): bare(row["default"]) for row in rows}
+        assert listed == {name: str(default) for name, default in own_parameters(ManusAgentHook).items()}
+
+
+class TestExamples:
+    def test_every_example_dag_is_quoted_or_linked(self) -> None:
+        text = "".join(page.read_text(encoding="utf-8") for page in pages.pages())
+        for path in (pages.ROOT / "example_dags").glob("*.py"):
+            assert f"example_dags/{path.name}" in text
 
 
 class TestCommands:

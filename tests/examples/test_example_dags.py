@@ -42,6 +42,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "example_ask_and_branch": {},
         "example_fan_out_and_collect": {"folder": f"file://{home}/files"},
         "example_structured_output": {},
+        "example_publish_and_wait": {},
+        "example_publish_fan_out_and_branch": {},
+        "example_replay_dead_letters": {},
     }
     with SandboxServer(sandbox=Sandbox(clock=_AnHourBehind())) as server:
         seed_demo(server.sandbox, seconds=4)
@@ -49,6 +52,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         server.sandbox.manus.plan(script=[("running", 1), ("completed", None)])
         server.sandbox.manus.plan(script=[("completed", None)], files=["museums.csv"], default=True)
         server.sandbox.manus.add_task("old", [("failed", None)], error="no")
+        qstash = server.sandbox.qstash
+        qstash.plan_delivery("https://example.com/hook", [503, 200])
+        qstash.plan_delivery("https://example.com/shops/2", [410])
+        for status in (503, 404):
+            qstash.add_message(
+                f"dead_{status}",
+                [("ACTIVE", 0), ("ERROR", 0), ("FAILED", None)],
+                url=f"https://example.com/{status}",
+                response_status=status,
+                labels=["nightly"],
+            )
         found = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections(server).items()}
         answer = subprocess.run(
             [sys.executable, "-m", "tests.examples.run_dags"]
@@ -71,16 +85,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             timeout=300,
             check=False,
         )
+        sent = [one for one in qstash.messages if not one.id.startswith("msg_demo")]
+        delivered = [one.url for one in sent if one.state == "DELIVERED"]
+        letters = [letter.message.id for letter in qstash.dead_letters]
     assert answer.returncode == 0, answer.stdout + answer.stderr
     results = {run["dag_id"]: run for run in json.loads(answer.stdout.strip().splitlines()[-1])}
-    return {"home": home, "log": answer.stdout + answer.stderr, **results}
+    seen = {"home": home, "log": answer.stdout + answer.stderr, "delivered": delivered, "letters": letters}
+    return {**seen, **results}
 
 
 def test_every_example_is_run(runs: dict[str, Any]) -> None:
     # A person's answer takes a real Airflow: tests/system has that one.
     others = {"example_a_person_answers"}
 
-    assert {path.stem for path in EXAMPLES.glob("*.py")} - others == runs.keys() - {"home", "log"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} - others == {
+        name for name in runs if name.startswith("example_")
+    }
 
 
 def test_fetch_and_list_writes_the_long_list_to_a_file(runs: dict[str, Any]) -> None:
@@ -122,6 +142,25 @@ def test_ten_prompts_are_asked_and_ten_files_saved(runs: dict[str, Any]) -> None
 
 def test_a_structured_value_reaches_the_next_task(runs: dict[str, Any]) -> None:
     assert runs["example_structured_output"]["tasks"]["use"] == ["success"], runs["log"]
+
+
+def test_a_message_is_published_once_and_waited_for_until_it_is_delivered(runs: dict[str, Any]) -> None:
+    assert runs["example_publish_and_wait"]["tasks"]["report"] == ["success"], runs["log"]
+    assert runs["delivered"].count("https://example.com/hook") == 1
+
+
+def test_a_message_that_failed_among_others_is_explained(runs: dict[str, Any]) -> None:
+    run = runs["example_publish_fan_out_and_branch"]
+    assert run["tasks"]["explain"] == ["success"], runs["log"]
+    assert run["tasks"]["done"] == ["skipped"]
+    assert runs["delivered"].count("https://example.com/shops/1") == 1
+
+
+def test_only_dead_letters_of_a_destination_in_trouble_are_sent_again(runs: dict[str, Any]) -> None:
+    assert runs["example_replay_dead_letters"]["tasks"]["report"] == ["success"], runs["log"]
+    assert runs["delivered"].count("https://example.com/503") == 1
+    assert "dead_404" in runs["letters"]
+    assert "dead_503" not in runs["letters"]
 
 
 def test_no_key_is_in_any_log_or_in_the_database(runs: dict[str, Any]) -> None:

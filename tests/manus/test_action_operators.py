@@ -21,7 +21,7 @@ from remote_tasks_provider.manus.operators import (
     ManusStopTaskOperator,
     ManusUpdateTaskOperator,
 )
-from remote_tasks_provider.sandbox.manus_files import OutputFile
+from remote_tasks_provider.sandbox.manus.files import OutputFile
 from tests.manus.airflow_task import Account
 
 ENDED = [("completed", None)]

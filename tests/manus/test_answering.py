@@ -12,7 +12,7 @@ from remote_tasks_provider.core.errors import TaskCancelledError, TaskNeedsInput
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_provider.manus.questions import ANSWERED_THERE, SEND, STOP
-from remote_tasks_provider.sandbox.manus_task import ManusTask, Received
+from remote_tasks_provider.sandbox.manus.task import ManusTask, Received
 from tests.manus.airflow_task import MODES, Account, AirflowTask, Make
 
 pytestmark = pytest.mark.skipif(not AWAITS_INPUT, reason="people answer as Airflow 3.3 lets them")

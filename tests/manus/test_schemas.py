@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.manus.schemas import check_schema
-from remote_tasks_provider.sandbox.schemas import schema_problem
+from remote_tasks_provider.sandbox.manus.schemas import schema_problem
 
 TEXT = {"type": "string"}
 

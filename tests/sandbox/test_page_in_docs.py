@@ -7,11 +7,11 @@ import re
 
 from remote_tasks_provider.sandbox import Settings
 from remote_tasks_provider.sandbox.faults import KINDS
-from remote_tasks_provider.sandbox.manus_asks import Ask
-from remote_tasks_provider.sandbox.manus_steering import steer
-from remote_tasks_provider.sandbox.manus_v2_account import AccountOperations
-from remote_tasks_provider.sandbox.manus_v2_tasks import TaskOperations
-from remote_tasks_provider.sandbox.qstash_v2_api import QStashV2Api
+from remote_tasks_provider.sandbox.manus.asks import Ask
+from remote_tasks_provider.sandbox.manus.steering import steer
+from remote_tasks_provider.sandbox.manus.v2_account import AccountOperations
+from remote_tasks_provider.sandbox.manus.v2_tasks import TaskOperations
+from remote_tasks_provider.sandbox.qstash.v2_api import QStashV2Api
 from remote_tasks_provider.sandbox.settings import RATE_LIMITED_ENDPOINTS
 from tests.docs import pages
 

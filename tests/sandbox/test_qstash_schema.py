@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_tasks_provider.sandbox.qstash_v2_api import QStashV2Api
+from remote_tasks_provider.sandbox.qstash.v2_api import QStashV2Api
 from tests.specs.published import published
 
 HOOK = "https://example.com/hook"

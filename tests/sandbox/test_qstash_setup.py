@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from remote_tasks_provider.sandbox.qstash_checks import Refused
-from remote_tasks_provider.sandbox.qstash_cron import Cron
+from remote_tasks_provider.sandbox.qstash.checks import Refused
+from remote_tasks_provider.sandbox.qstash.cron import Cron
 
 START = 1_763_501_439  # 2025-11-18 21:30:39 UTC, a Tuesday
 HOOK = "https://example.com/hook"

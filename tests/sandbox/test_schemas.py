@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from remote_tasks_provider.sandbox.schemas import fitting_value, input_problem, schema_problem, zero_value
+from remote_tasks_provider.sandbox.manus.schemas import (
+    fitting_value,
+    input_problem,
+    schema_problem,
+    zero_value,
+)
 
 
 def thing(**properties):

@@ -34,8 +34,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SPAN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-# What a URL may hold as it is; the rest is percent-encoded, and what is encoded already stays. Brackets are not
-# among it: of two HTTP libraries, one would encode them in a path.
+# What a URL may hold as it is; the rest is percent-encoded, and what is encoded already stays. Brackets are
+# not among it: of two HTTP libraries, one would encode them in a path.
 _URL_CHARACTERS = "%/:=&?~+!$,;'@()*"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -184,7 +184,7 @@ def destination_url(url: Any, name: str) -> str:
         raise ValueError(f"{name} is {shown!r}; a fragment, a space around it or a line break is never sent")
     if not parts.netloc.isascii() or "[" in parts.netloc or {".", ".."} & set(parts.path.split("/")):
         raise ValueError(
-            f"{name} is {shown!r}; write its host as a name in ASCII (xn--…) and its path without '.' and '..'"
+            f"{name} is {shown!r}; write its host as an ASCII name (xn--…) and its path without '.' and '..'"
         )
     return quote(_LONE_PERCENT.sub("%25", url), safe=_URL_CHARACTERS)
 

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 
 from remote_tasks_provider.sandbox.control import control_app
-from remote_tasks_provider.sandbox.manus_api import ManusApi, manus_error
+from remote_tasks_provider.sandbox.manus.api import ManusApi, manus_error
 from remote_tasks_provider.sandbox.messages import Answer, Call, is_loopback, json_answer
-from remote_tasks_provider.sandbox.qstash_api import QStashApi, qstash_error
+from remote_tasks_provider.sandbox.qstash.api import QStashApi, qstash_error
 
 if TYPE_CHECKING:
     from remote_tasks_provider.sandbox.faults import Fault, Plan

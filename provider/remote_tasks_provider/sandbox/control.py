@@ -20,13 +20,13 @@ from starlette.routing import Mount, Route
 from remote_tasks_provider.sandbox.demo import DEFAULT_SEED_SECONDS, seed_demo
 from remote_tasks_provider.sandbox.journal import RequestRecord
 from remote_tasks_provider.sandbox.page import overview_page, task_page
-from remote_tasks_provider.sandbox.qstash import QStashTask, QStashTasks
-from remote_tasks_provider.sandbox.qstash_wire import letter_wire
+from remote_tasks_provider.sandbox.qstash.tasks import QStashTask, QStashTasks
+from remote_tasks_provider.sandbox.qstash.wire import letter_wire
 
 if TYPE_CHECKING:
-    from remote_tasks_provider.sandbox.manus import ManusTask, ManusTasks
-    from remote_tasks_provider.sandbox.qstash_account import QStashAccount
-    from remote_tasks_provider.sandbox.qstash_message import Delivery, Message, Published
+    from remote_tasks_provider.sandbox.manus.tasks import ManusTask, ManusTasks
+    from remote_tasks_provider.sandbox.qstash.account import QStashAccount
+    from remote_tasks_provider.sandbox.qstash.message import Delivery, Message, Published
     from remote_tasks_provider.sandbox.state import Sandbox
 
 __all__ = ["control_app"]

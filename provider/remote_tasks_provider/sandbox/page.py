@@ -12,8 +12,8 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from remote_tasks_provider.sandbox.manus_task import ManusTask
-from remote_tasks_provider.sandbox.manus_v1_wire import conversation
+from remote_tasks_provider.sandbox.manus.task import ManusTask
+from remote_tasks_provider.sandbox.manus.v1_wire import conversation
 from remote_tasks_provider.sandbox.page_style import ICON, STYLE
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from remote_tasks_provider.sandbox.faults import Fault
     from remote_tasks_provider.sandbox.journal import RequestRecord
-    from remote_tasks_provider.sandbox.qstash import QStashTask
-    from remote_tasks_provider.sandbox.qstash_message import DeadLetter, Message
+    from remote_tasks_provider.sandbox.qstash.message import DeadLetter, Message
+    from remote_tasks_provider.sandbox.qstash.tasks import QStashTask
     from remote_tasks_provider.sandbox.state import Sandbox
 
 __all__ = ["connection_strings", "overview_page", "task_page"]

@@ -15,8 +15,8 @@ from remote_tasks_provider.sandbox.clock import Clock, WallClock
 from remote_tasks_provider.sandbox.faults import Faults
 from remote_tasks_provider.sandbox.journal import Journal, RequestRecord
 from remote_tasks_provider.sandbox.limits import RateLimiter
-from remote_tasks_provider.sandbox.manus import ManusTasks
-from remote_tasks_provider.sandbox.qstash_account import QStashAccount
+from remote_tasks_provider.sandbox.manus.tasks import ManusTasks
+from remote_tasks_provider.sandbox.qstash.account import QStashAccount
 from remote_tasks_provider.sandbox.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,0 +1,48 @@
+"""Send QStash's dead letters again each night, wait for the new messages, and report which failed again.
+
+Only those are sent whose destination was in trouble when it answered last: what it refused, it would refuse
+again.
+
+Needs: the connection ``qstash_default``, with a token that may write.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+# On Airflow 3 alone: from airflow.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
+
+from remote_tasks_provider.qstash.operators import QStashRetryDlqOperator
+
+with DAG(
+    dag_id="example_replay_dead_letters",
+    doc_md=__doc__,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule="0 3 * * *",
+    catchup=False,
+    max_active_runs=1,
+    tags=["example", "qstash"],
+    params={"label": Param("nightly", type="string")},
+) as dag:
+    # [START replay]
+    replay = QStashRetryDlqOperator(
+        task_id="replay",
+        labels="{{ params.label }}",
+        response_status=[500, 502, 503, 504],
+        wait_for_completion=True,
+        deferrable=True,
+        raise_on_failure=False,
+        poll_interval=5,
+        timeout=4 * 60 * 60,
+    )
+
+    @task
+    def report(outcomes: list[dict[str, Any]]) -> dict[str, int]:
+        states = [outcome["state"] for outcome in outcomes]
+        return {state: states.count(state) for state in sorted(set(states))}
+
+    # [END replay]
+
+    report(replay.output)

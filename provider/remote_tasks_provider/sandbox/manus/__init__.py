@@ -1,0 +1,1 @@
+"""The emulated Manus account: both versions of its API."""

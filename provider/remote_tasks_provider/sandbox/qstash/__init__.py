@@ -1,0 +1,1 @@
+"""The emulated QStash account: messages (API v2) and tasks (API v1)."""
