@@ -27,7 +27,7 @@ from remote_tasks_provider.core.errors import (
 def _kinds(kind: type[RemoteTaskError] = RemoteTaskError) -> Iterator[type[RemoteTaskError]]:
     yield kind
     for child in kind.__subclasses__():
-        if child.__module__.startswith("remote_tasks_provider."):
+        if child.__module__ == errors.__name__:
             yield from _kinds(child)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
-from remote_tasks_provider.qstash import waiting
+from remote_tasks_provider.bases import stopping
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
@@ -76,9 +76,7 @@ class TestEnds:
             if account.sent:
                 QStashHook().cancel_message(account.sent[0])
             else:
-                operator.remember = lambda *given: _and_cancel(
-                    QStashPublishOperator.remember(operator, *given)
-                )
+                operator.remember = lambda _, messages: QStashHook().cancel_message(messages[0].message_id)
             return operator
 
         with pytest.raises(AirflowFailException, match="was cancelled"):
@@ -101,11 +99,6 @@ class TestEnds:
             account.task().attempt(lambda: publish(deferrable=deferrable, not_found_grace=120))
 
         assert 120 <= account.clock.now() - began < 200
-
-
-def _and_cancel(ids: list[str]) -> list[str]:
-    QStashHook().cancel_message(ids[0])
-    return ids
 
 
 class TestGroups:
@@ -208,7 +201,7 @@ class TestKills:
             raise RuntimeError
 
         _, operator = self._waiting(account)
-        monkeypatch.setattr(waiting, "task_state", fail)
+        monkeypatch.setattr(stopping, "task_state", fail)
         operator.on_kill()
 
         assert account.states_of(account.sent) == ["CREATED"]

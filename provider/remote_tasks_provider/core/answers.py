@@ -44,6 +44,8 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 
 # Longer waits than this are taken for a mistake of the service.
 _LONGEST_RETRY_AFTER = 3600.0
+# QStash's bursts are counted by the second; a longer rest would only mean that the clocks differ.
+_BURST_WINDOW = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,18 @@ def read_answer(call: Call[T], response: Response, endpoint: Endpoint, explain: 
         answer = replace(response, status=refused.status)
         raise _api_error(call, answer, endpoint, explain) from None
     except ValueError as error:
-        shown = one_line(endpoint.scrub(response.body[:2000].decode("utf-8", "replace")), 120)
         kind = one_line(endpoint.scrub(response.headers.get("content-type", "no content type")), 80)
         raise InvalidResponseError(
-            f"{where}: expected {call.expects} as JSON, but {error} ({kind}: {shown!r}). "
-            f"If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
+            f"{where}: expected {call.expects} as JSON, but {error} "
+            f"({kind}{_quoted(call, response, endpoint)}). If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
         ) from None
+
+
+def _quoted(call: Call[Any], response: Response, endpoint: Endpoint) -> str:
+    """Return the start of an answer, for a message; nothing, where that could show a secret."""
+    if call.is_private:
+        return ""
+    return f": {one_line(endpoint.scrub(response.body[:2000].decode('utf-8', 'replace')), 120)!r}"
 
 
 def _about_redirect(where: str, response: Response, endpoint: Endpoint) -> str:
@@ -177,7 +185,7 @@ def used_up_for(headers: Mapping[str, str], now: float) -> float | None:
     if _number(headers.get("burst-ratelimit-remaining")) != 0:
         return None
     reset = _number(headers.get("burst-ratelimit-reset"))
-    return None if reset is None else min(max(reset - now, 0.0), _LONGEST_RETRY_AFTER)
+    return None if reset is None else min(max(reset - now, 0.0), _BURST_WINDOW)
 
 
 def _retry_after_header(value: str | None, now: float) -> float | None:

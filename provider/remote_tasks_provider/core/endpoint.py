@@ -107,7 +107,7 @@ def _wrong(fields: ConnectionFields, field_name: str, what: str) -> ConnectionCo
 
 def _secret(fields: ConnectionFields) -> str:
     secret = (fields.password or "").strip().strip(_QUOTES).strip()
-    secret = _BEARER.sub("", secret)
+    secret = _BEARER.sub("", secret).strip(_QUOTES).strip()
     if not secret:
         raise _wrong(fields, "password", "is empty; put the API key or token there")
     if not _SECRET_SHAPE.fullmatch(secret):
@@ -166,7 +166,10 @@ def _extras(fields: ConnectionFields, kind: type[ExtrasT]) -> ExtrasT:
         return kind.model_validate(given)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
-        name = str(fault["loc"][0]) if fault["loc"] else "extra"
+        if not fault["loc"]:
+            # Of several extras together; pydantic puts the kind of error before its text.
+            raise _wrong(fields, "extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
+        name = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
             known = ", ".join(kind.model_fields)
             raise _wrong(fields, "extra", f"{name!r} is not known; the names are {known}") from None

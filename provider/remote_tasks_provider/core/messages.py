@@ -81,6 +81,8 @@ class Call(Generic[T]):
     expects: str
     parse: Callable[[Response], T]
     replay: Replay = Replay.SAFE
+    is_private: bool = False
+    """Whether the answer may hold what others have sent, so that no message may quote it."""
 
     @property
     def has_id(self) -> bool:

@@ -54,6 +54,9 @@ ItemT = TypeVar("ItemT")
 MAX_PAGE_SIZE = 100
 """Entries a page of logs or dead letters, whatever older pages of the documentation say."""
 
+MOST_CANCELLED = 500
+"""Messages that one call cancels at most."""
+
 Filters = Sequence[tuple[str, str]]
 
 
@@ -166,7 +169,7 @@ def _page(
     read: Callable[[Response], T],
 ) -> Call[T]:
     query = (*filters, ("count", str(page_size)), *((("cursor", cursor),) if cursor else ()))
-    return Call(endpoint, Request("GET", place, query=query), expects, read)
+    return Call(endpoint, Request("GET", place, query=query), expects, read, is_private=True)
 
 
 def _cursor(value: Any) -> str | None:
@@ -247,12 +250,13 @@ def cancel_message(message_id: str) -> Call[None]:
 
 
 def cancel_messages(filters: Filters) -> Call[int]:
-    """``DELETE /v2/messages``: all messages that match; gives how many.
+    """``DELETE /v2/messages``: messages that match, 500 at most; gives how many.
 
     :raises ValueError: without a filter, as that would cancel every message of the account.
     """
+    counted = (*filters, ("count", str(MOST_CANCELLED)))
     return _bulk(
-        "DELETE", "/v2/messages", filters, "a count", lambda answer: _read_count(answer).cancelled or 0
+        "DELETE", "/v2/messages", counted, "a count", lambda answer: _read_count(answer).cancelled or 0
     )
 
 

@@ -177,10 +177,13 @@ class QStashHook(RemoteTaskHook):
         :param filters: ``message_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``, ``labels``,
             ``flow_control_key``, ``from_date``, ``to_date``; at least one.
         """
-        cancelled: int = self._send(
-            api_v2.cancel_messages(api_v2.filters_of(filters, api_v2.MESSAGE_FILTERS))
-        )
-        return cancelled
+        call = api_v2.cancel_messages(api_v2.filters_of(filters, api_v2.MESSAGE_FILTERS))
+        cancelled = 0
+        while True:
+            found: int = self._send(call)
+            cancelled += found
+            if found < api_v2.MOST_CANCELLED:
+                return cancelled
 
     # --------------------------------------------------------------------------------------- dead letters
 

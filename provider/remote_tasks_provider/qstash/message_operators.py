@@ -301,13 +301,14 @@ class QStashRetryDlqOperator(_ChoosesLetters, WaitsForMessages):
         """Send them again, and wait if that is wanted."""
         chosen = self.chosen(self.dlq_id)
         try:
-            sent = self._send_again(chosen)
+            sent = self.recalled(context) or self._send_again(chosen)
         except RemoteTaskError as error:
             raise after_call(error) from error
         finally:
             self.hook.close()
         self.log.info("%d dead letters were sent again.", len(sent))
-        ids = self.remember(context, sent)
+        self.remember(context, sent)
+        ids = [message.message_id for message in sent]
         return self.wait_for_messages(context, ids, single=False) if ids and self.wait_for_completion else ids
 
     def _send_again(self, chosen: dict[str, Any]) -> list[PublishedMessage]:

@@ -153,15 +153,18 @@ class QStashPublishOperator(WaitsForMessages):
 
     def execute(self, context: Context) -> Any:
         """Publish, and wait if that is wanted."""
-        messages = self._publish(context)
+        known = self.recalled(context)
+        messages = known or self._publish(context)
         for message in messages:
             again = ", published before" if message.deduplicated else ""
             self.log.info("QStash message %s%s.", message.message_id, again)
         single = len(messages) == 1 and messages[0].url is None
-        ids = self.remember(context, messages)
+        self.remember(context, messages)
         if self.wait_for_completion:
+            ids = [message.message_id for message in messages]
             # An id of the user's own may be another task's too; this task's name is in the one made of it.
-            are_own = self.deduplication_id is None or not any(one.deduplicated for one in messages)
+            others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
+            are_own = bool(known) or not others
             return self.wait_for_messages(context, ids, single=single, are_own=are_own)
         records = [message.to_json() for message in messages]
         return records[0] if single else records

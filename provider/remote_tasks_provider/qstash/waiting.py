@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from remote_tasks_provider.bases.compat import ENDED_STATES, task_state
-from remote_tasks_provider.bases.waiting import Mode, WaitsForTasks, default_deferrable
+from remote_tasks_provider.bases.compat import first_try_number
+from remote_tasks_provider.bases.stopping import StopsTasks
+from remote_tasks_provider.bases.waiting import Mode, default_deferrable
 from remote_tasks_provider.core import inputs
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.report import WaitReport
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.models_v2 import PublishedMessage
@@ -24,19 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["WaitsForMessages"]
 
+_SENT = "qstash_messages"
+
 MESSAGES_KEY = "message_ids"
 """The XCom key that holds the ids of the messages that were sent."""
 
 
-class WaitsForMessages(WaitsForTasks):
+class WaitsForMessages(StopsTasks):
     """See the operators made of it for the parameters."""
 
     trigger_class = QStashMessageTrigger
     what = "QStash message"
     has_one_message: bool = False
     """Whether there can be no more than one message, where nothing else tells."""
-    _are_own = True
-    """Whether this task has sent the messages it waits for."""
 
     def __init__(
         self,
@@ -65,21 +64,36 @@ class WaitsForMessages(WaitsForTasks):
         self.not_found_grace = not_found_grace
         self.qstash_conn_id = qstash_conn_id
 
-    @property
-    def stop_on_kill(self) -> bool:  # type: ignore[override]  # computed here
-        """Whether the trigger cancels the messages when a user ends this task."""
-        return self.cancel_on_kill and self._are_own
-
     @cached_property
     def hook(self) -> QStashHook:
         """The hook for ``qstash_conn_id``."""
         return QStashHook(self.qstash_conn_id)
 
-    def remember(self, context: Context, messages: Sequence[PublishedMessage]) -> list[str]:
-        """Leave the messages' ids in XCom, and return them."""
+    def send_stop(self, hook: QStashHook, task_id: str) -> None:
+        """Cancel a message."""
+        hook.cancel_message(task_id)
+
+    def remember(self, context: Context, messages: Sequence[PublishedMessage]) -> None:
+        """Leave the messages' ids in XCom and, from Airflow 3.3 on, for later attempts."""
         ids = [message.message_id for message in messages]
         context["ti"].xcom_push(key=MESSAGES_KEY, value=ids)
-        return ids
+        self.log.info("QStash messages: %s", ", ".join(ids) or "none")
+        store: Any = context.get("task_state_store")
+        if store is not None and ids and self.retries:
+            sent = [{"message_id": message.message_id, "url": message.url} for message in messages]
+            store.set(_SENT, {"first_try": first_try_number(context, self), "messages": sent})
+
+    def recalled(self, context: Context) -> list[PublishedMessage]:
+        """Return the messages that an earlier attempt has sent, since the task was last cleared."""
+        store: Any = context.get("task_state_store")
+        saved = store.get(_SENT) if store is not None else None
+        if not isinstance(saved, dict) or saved.get("first_try") != first_try_number(context, self):
+            return []
+        self.log.info("An earlier attempt has sent the messages; going on with those.")
+        return [
+            PublishedMessage(one["message_id"], deduplicated=True, url=one["url"])
+            for one in saved["messages"]
+        ]
 
     def wait_for_messages(
         self, context: Context, ids: list[str], *, single: bool, are_own: bool = True
@@ -90,7 +104,7 @@ class WaitsForMessages(WaitsForTasks):
         :param are_own: whether this task has sent them, and none is somebody else's.
         """
         self.carried = {"single": single, "ids": ids}
-        self._ti, self._sent, self._are_own = context["ti"], ids, are_own
+        self.owns(context, ids if are_own else [])
         if self.cancel_on_kill and not are_own:
             self.log.info(
                 "The message was published before, perhaps by somebody else: it is never cancelled."
@@ -114,36 +128,3 @@ class WaitsForMessages(WaitsForTasks):
         # dag.test() resumes a task without what was carried.
         records = report.in_order(self.carried.get("ids", list(report.records)))
         return records[0] if self.carried.get("single", self.has_one_message) else records
-
-    def on_kill(self) -> None:
-        """Cancel the messages that this task has sent, if a user has ended it while it waits."""
-        ids = getattr(self, "_sent", [])
-        if not ids or not self.stop_on_kill:
-            return
-        state = None
-        with suppress(Exception):
-            # Whatever keeps Airflow from answering now: without an answer the messages are left alone.
-            state = task_state(self._ti)
-        if state not in ENDED_STATES:
-            self.log.info("The messages stay: this task is %s.", state or "of unknown state")
-            return
-        # A hook of its own: this may come in the midst of a request.
-        hook = QStashHook(self.qstash_conn_id)
-        try:
-            for message_id in ids:
-                self._cancel(hook, message_id)
-        except RemoteTaskError as error:
-            self.log.warning("The messages could not be cancelled: %s", error)
-        finally:
-            hook.close()
-
-    def _cancel(self, hook: QStashHook, message_id: str) -> None:
-        try:
-            hook.cancel_message(message_id)
-            self.log.info("QStash message %s was cancelled, as this task was ended.", message_id)
-        except NotFoundError:
-            self.log.info("QStash message %s is no longer in flight.", message_id)
-        except RemoteTaskError as error:
-            if error.concerns_service:
-                raise
-            self.log.warning("QStash message %s could not be cancelled: %s", message_id, error)
