@@ -53,8 +53,8 @@ ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "re
 """States of an Airflow task that will not run again unless a user clears it."""
 TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger timed out or crashed."""
-TRIGGER_TIMED_OUT = "Trigger timeout"
-"""The error it then gives for a deferral that outlived its timeout."""
+TRIGGER_TIMED_OUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
+"""The errors it then gives for a deferral that outlived its timeout; the second is that of 2.11."""
 
 
 def first_rescheduled_at(context: Context, task: BaseOperator) -> datetime | None:

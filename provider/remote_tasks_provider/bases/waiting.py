@@ -197,7 +197,7 @@ class WaitsForTasks(BaseOperator):
             )
             self._began = time.time()
             return self.execute(context)
-        if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") == TRIGGER_TIMED_OUT:
+        if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") in TRIGGER_TIMED_OUT:
             error = WaitTimeoutError(
                 "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running?"
             )

@@ -80,7 +80,8 @@ def read_answer(call: Call[T], response: Response, endpoint: Endpoint, explain: 
         kind = one_line(endpoint.scrub(response.headers.get("content-type", "no content type")), 80)
         raise InvalidResponseError(
             f"{where}: expected {call.expects} as JSON, but {error} "
-            f"({kind}{_quoted(call, response, endpoint)}). If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
+            f"({kind}{_quoted(call, response, endpoint)}). "
+            f"If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
         ) from None
 
 
