@@ -76,6 +76,10 @@ test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Air
 test-system: $(BUILT) ## Run a DAG of waits in a real Airflow whose triggerer is killed in its midst
 	$(BIN)/pytest tests/system $(ARGS)
 
+.PHONY: kills
+kills: $(BUILT) ## Kill, clear and time out tasks in every supported Airflow, and look what becomes of the remote ones
+	$(BIN)/python -m tests.system.kills $(ARGS)
+
 .PHONY: bench
 bench: $(BUILT) ## Compare with the http provider: waits, listing, imports, a real Airflow; ARGS="--only waits --quick"
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -1,6 +1,7 @@
-"""A small client for Airflow's REST API (v2, Airflow 3.x): what a test needs to watch a run and to interfere.
+"""A small client for Airflow's REST API: what a test needs to watch a run and to interfere.
 
-It knows HTTP only, nothing about the processes behind it; `standalone.py` starts those.
+Speaks v2 (Airflow 3.x) and, for what the kill matrix needs, v1 (2.11), which differs in little of it. It
+knows HTTP only, nothing about the processes behind it; `standalone.py` starts those.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 FINISHED = frozenset({"success", "failed"})
 
+_WHILE_LOCKED = (0.5, 1.0, 2.0, 2.0)
+
 
 class AirflowApiError(RuntimeError):
     """Airflow's API refused a call; the message holds the call, the status and the start of the body."""
@@ -34,6 +37,10 @@ class TaskInstance:
     start_date: str | None
     end_date: str | None
     duration: float | None
+    pid: int | None = None
+    """The process that runs it, or ran it last."""
+    triggerer: int | None = None
+    """The job of the triggerer that has its trigger, if it is deferred."""
 
 
 def eventually(
@@ -66,10 +73,12 @@ class AirflowClient:
     :param url: base URL of the API server, without ``/api/v2``.
     :param username: a user of the simple auth manager.
     :param password: that user's password; exchanged for a token at the first call that needs one.
+    :param version: ``v2``, or ``v1``, which is asked without a password.
     """
 
-    def __init__(self, url: str, username: str, password: str) -> None:
+    def __init__(self, url: str, username: str, password: str, version: str = "v2") -> None:
         self.url = url
+        self._version = version
         self._credentials = {"username": username, "password": password}
         # A proxy from the environment must not see calls to the loopback address.
         self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
@@ -84,7 +93,8 @@ class AirflowClient:
     def health(self) -> dict[str, Any]:
         """Return the health of each component; empty while the API server can't be reached."""
         try:
-            response = self._http.get("/api/v2/monitor/health", timeout=5)
+            path = "/api/v2/monitor/health" if self._version == "v2" else "/api/v1/health"
+            response = self._http.get(path, timeout=5)
         except httpx.TransportError:
             return {}
         return response.json() if response.status_code == 200 else {}
@@ -109,7 +119,11 @@ class AirflowClient:
         """Start a run now, unpausing the DAG if needed; return the run id."""
         self.wait_for_dag(dag_id)
         self._request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        body: dict[str, Any] = {"conf": conf or {}}
+        if run_id is not None:
+            body["dag_run_id"] = run_id
+        if self._version == "v2":
+            body["logical_date"] = None
         return self._request("POST", f"dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"]
 
     def run_state(self, dag_id: str, run_id: str) -> str:
@@ -151,6 +165,8 @@ class AirflowClient:
                 start_date=row["start_date"],
                 end_date=row["end_date"],
                 duration=row["duration"],
+                pid=row["pid"],
+                triggerer=(row["trigger"] or {}).get("triggerer_id"),
             )
             for row in rows
         ]
@@ -185,12 +201,13 @@ class AirflowClient:
 
     def log(self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1) -> str:
         """Return a task's log as text, one event per line."""
-        answer = self._get(
+        answer = self._request(
+            "GET",
             f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}",
-            map_index=map_index,
-            full_content=True,
+            params={"map_index": map_index, "full_content": True},
+            headers={"Accept": "application/json"},
         )
-        content = answer["content"]
+        content = answer.json()["content"]
         return "\n".join(_log_line(event) for event in content) if isinstance(content, list) else str(content)
 
     def xcom(
@@ -207,12 +224,16 @@ class AirflowClient:
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int = -1) -> None:
         """Set a task instance's state by hand, as "mark as" in the UI: ``failed`` or ``success``."""
+        index = f"/{map_index}" if map_index >= 0 else ""
         self._request(
             "PATCH",
-            f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}",
-            params={"map_index": map_index},
-            json={"new_state": state},
+            f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}{index}",
+            json={"new_state": state} | ({} if self._version == "v2" else {"dry_run": False}),
         )
+
+    def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Set a run's state by hand: ``failed`` or ``success``."""
+        self._request("PATCH", f"dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str]) -> None:
         """Clear task instances whatever their state, so that the scheduler starts them again."""
@@ -236,16 +257,28 @@ class AirflowClient:
     def _request(
         self, method: str, path: str, *, accept: tuple[int, ...] = (), **options: Any
     ) -> httpx.Response:
+        headers = {**self._authorization(), **options.pop("headers", {})}
+        url = f"/api/{self._version}/{path}"
+        response = self._http.request(method, url, headers=headers, **options)
+        for pause in _WHILE_LOCKED:
+            if response.status_code != 500:
+                break
+            # "Database error": with SQLite, requests that write at the same time may have to be repeated.
+            time.sleep(pause)
+            response = self._http.request(method, url, headers=headers, **options)
+        if response.status_code >= 400 and response.status_code not in accept:
+            raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
+        return response
+
+    def _authorization(self) -> dict[str, str]:
+        if self._version == "v1":
+            return {}
         if self._token is None:
             login = self._http.post("/auth/token", json=self._credentials)
             if login.status_code >= 400:
                 raise AirflowApiError(f"login: {login.status_code} {login.text[:500]}")
             self._token = login.json()["access_token"]
-        headers = {"Authorization": f"Bearer {self._token}"}
-        response = self._http.request(method, f"/api/v2/{path}", headers=headers, **options)
-        if response.status_code >= 400 and response.status_code not in accept:
-            raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
-        return response
+        return {"Authorization": f"Bearer {self._token}"}
 
 
 def _log_line(event: Any) -> str:

@@ -5,7 +5,8 @@ anything else than SIGINT, and one component can't be replaced. So the component
 each in a session of its own. The session is what makes the end certain: whatever a component starts stays in
 it, so all of it can be found and stopped by process id, and the exit can prove that nothing is left.
 
-Needs Airflow 3 (`api-server`, `dag-processor`). Everything listens on the loopback address.
+Airflow 2.11 has other components, an API that asks nobody who he is, and it must be talked into running
+several tasks on SQLite. Everything listens on the loopback address.
 """
 
 from __future__ import annotations
@@ -42,6 +43,15 @@ COMPONENTS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
+COMPONENTS_2 = {
+    "webserver": ["webserver"],
+    "scheduler": COMPONENTS["scheduler"],
+    "triggerer": COMPONENTS["triggerer"],
+}
+#: Whoever asks Airflow 2's server is its administrator; it listens on the loopback address only.
+WEBSERVER_CONFIG_2 = """WTF_CSRF_ENABLED = False
+AUTH_ROLE_PUBLIC = "Admin"
+"""
 
 #: Seconds the components get to end by themselves before they are killed. Short, since the database and all
 #: else they could tidy up is thrown away, and a scheduler or triggerer may wait far longer for its children.
@@ -143,7 +153,10 @@ class StandaloneAirflow:
         self.password = secrets.token_urlsafe(9)
         self.port = free_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = AirflowClient(self.url, self.username, self.password)
+        self._database = migrated_database(self.python)
+        self.is_airflow_2 = self._database.stem.startswith("2.")
+        version = "v1" if self.is_airflow_2 else "v2"
+        self.client = AirflowClient(self.url, self.username, self.password, version)
         self.home = Path()
         self._connections = dict(connections or {})
         self._overrides = {**(environment or {}), **(config or {})}
@@ -174,8 +187,10 @@ class StandaloneAirflow:
         passwords = self.home / "simple_auth_manager_passwords.json.generated"
         passwords.write_text(json.dumps({self.username: self.password}) + "\n")
         passwords.chmod(0o600)
-        shutil.copy(migrated_database(self.python), self.home / "airflow.db")
-        for name in COMPONENTS:
+        shutil.copy(self._database, self.home / "airflow.db")
+        if self.is_airflow_2:
+            (self.home / "webserver_config.py").write_text(WEBSERVER_CONFIG_2)
+        for name in self._commands:
             self._start_component(name)
         self._wait_until(self._healthy, "healthy")
 
@@ -186,7 +201,8 @@ class StandaloneAirflow:
             self.client.close()
             components = list(self._components.values())
             for component in components:
-                component.signal(signal.SIGINT if component.name == "api-server" else signal.SIGTERM)
+                is_server = component.name in ("api-server", "webserver")
+                component.signal(signal.SIGINT if is_server else signal.SIGTERM)
             deadline = time.monotonic() + GRACE_SECONDS
             while any(component.members() for component in components) and time.monotonic() < deadline:
                 # Reap what has ended, or it would stay a zombie.
@@ -231,6 +247,14 @@ class StandaloneAirflow:
         self.stop_triggerer(kill=kill)
         self.start_triggerer()
 
+    # ---------------------------------------------------------------------------------------- commands
+
+    def command(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start an ``airflow`` command; :meth:`stop` ends it, if it has not ended by itself."""
+        name = " ".join(arguments[:2])
+        self._start_component(name, list(arguments))
+        return self._components[name].process
+
     # ------------------------------------------------------------------------------------------ report
 
     def last_output(self, lines: int = 30) -> str:
@@ -239,7 +263,11 @@ class StandaloneAirflow:
 
     def ended_components(self) -> list[str]:
         """Return the names of the components that have ended by themselves."""
-        return [name for name, component in self._components.items() if component.process.poll() is not None]
+        return [name for name in self._commands if self._components[name].process.poll() is not None]
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a component."""
+        return self._components[name].process.pid
 
     def processes(self) -> list[psutil.Process]:
         """Return every process of this Airflow."""
@@ -247,15 +275,20 @@ class StandaloneAirflow:
 
     # --------------------------------------------------------------------------------------- internals
 
-    def _start_component(self, name: str) -> None:
+    @property
+    def _commands(self) -> dict[str, list[str]]:
+        return COMPONENTS_2 if self.is_airflow_2 else COMPONENTS
+
+    def _start_component(self, name: str, arguments: list[str] | None = None) -> None:
         self._starts += 1
         output = self.home / f"{name}.{self._starts}.out"
+        arguments = arguments or self._commands[name]
         # An interrupt between the start and the note of it would leave a process that nobody knows.
         with output.open("wb") as stream, _uninterrupted() as interrupts:
             process = subprocess.Popen(
-                [self.python, "-m", "airflow", *COMPONENTS[name]],
+                [self.python, "-m", "airflow", *arguments],
                 cwd=self.home,
-                env=self._environment,
+                env={**self._environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database_url(name)},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -264,6 +297,16 @@ class StandaloneAirflow:
             self._components[name] = Component(name, process, output)
         for number in interrupts:
             signal.raise_signal(number)
+
+    def _database_url(self, name: str) -> str:
+        """Return how a component reaches the database, and how long it waits while another one writes to it.
+
+        Not 5 s, as by default: a scheduler or triggerer that may not write then ends. But the API server of
+        Airflow 3 waits on its event loop, perhaps for a request of its own, which that loop has to finish:
+        it had better give up soon, and is asked again.
+        """
+        seconds = 1 if name == "api-server" else 60
+        return f"sqlite:///{self.home}/airflow.db?timeout={seconds}"
 
     def _settings(self) -> dict[str, str]:
         """Make up the variables of all components: once per start, as its secrets must be the same."""
@@ -281,9 +324,12 @@ class StandaloneAirflow:
                 "AIRFLOW__API__HOST": "127.0.0.1",
                 "AIRFLOW__API__PORT": str(self.port),
                 "AIRFLOW__API__BASE_URL": self.url,
+                "AIRFLOW__API__WORKERS": "1",
                 # One secret for all components: they start at the same time, so none may invent its own.
                 "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
                 "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
+                # Airflow 3.0 signs no token without it, if PyJWT is new.
+                "AIRFLOW__API_AUTH__JWT_ISSUER": "airflow",
                 # Look for changed DAG files and timed-out triggers often: a person or a test is waiting.
                 "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
@@ -291,13 +337,28 @@ class StandaloneAirflow:
                 "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             }
         )
+        if self.is_airflow_2:
+            env.update(
+                {
+                    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+                    "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+                    "AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
+                    "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+                    "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
+                    "AIRFLOW__WEBSERVER__WORKERS": "1",
+                    "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_urlsafe(32),
+                    "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "5",
+                }
+            )
         env.update({f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections.items()})
         env.update(self._overrides)
         return env
 
     def _healthy(self) -> bool:
         health = self.client.health()
-        names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        names = ["metadatabase", "scheduler", "triggerer"]
+        if not self.is_airflow_2:
+            names.append("dag_processor")
         return all((health.get(name) or {}).get("status") == "healthy" for name in names)
 
     def _heartbeat(self, name: str) -> Any:
@@ -306,7 +367,7 @@ class StandaloneAirflow:
     def _wait_until(self, condition: Any, what: str) -> None:
         def died() -> None:
             for component in self._components.values():
-                if component.process.poll() is not None:
+                if component.name in self._commands and component.process.poll() is not None:
                     raise AirflowStartError(f"{component.name} ended by itself\n{component.last_output()}")
 
         try:

@@ -1,0 +1,81 @@
+"""What becomes of the remote task in every kind of end: the one table that is run, documented and tested.
+
+``kills.py`` runs every row on every version and compares; ``docs/kills.md`` shows the table, and a test holds
+the two together. Imports nothing, so that a test of the docs needs no Airflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What becomes of the remote task; in the words of the docs."""
+
+    STOPPED = "stopped"
+    NEXT = "goes on; the next attempt takes it over"
+    AGAIN = "goes on; the next attempt takes it over, once the task is cleared again"
+    SAME = "goes on; the same attempt waits on"
+    LEFT = "goes on; nobody waits"
+    TWICE = "paid twice"
+    """Never right: a second remote task was started."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of end.
+
+    :param event: what happens, in the words of the docs.
+    :param fate: what becomes of the remote task.
+    :param unlike: versions where it is otherwise; a string is the reason why it is not possible there.
+    """
+
+    event: str
+    fate: Fate
+    unlike: dict[str, Fate | str] = field(default_factory=dict)
+
+    def cell(self, version: str) -> Fate | str:
+        """Return what is expected on one version, or why it cannot be."""
+        return self.unlike.get(version, self.fate)
+
+
+#: By the name of the scenario in ``kills.py``, which is that of the Airflow task it acts on.
+ON_A_WORKER = {
+    "killed": Row("the worker is killed (`SIGKILL`, out of memory, a lost machine)", Fate.NEXT),
+    "killed_starting": Row("the worker is killed between the request and the answer to it", Fate.NEXT),
+    "shut_down": Row("the worker is shut down (`SIGTERM`, then `SIGKILL`)", Fate.NEXT),
+    "failed": Row("a user marks the task failed", Fate.STOPPED),
+    "succeeded": Row("a user marks the task successful", Fate.STOPPED),
+    "mapped": Row("a user marks one of several mapped tasks failed", Fate.STOPPED),
+    "run_failed": Row("a user marks the DAG run failed", Fate.STOPPED),
+    "run_succeeded": Row("a user marks the DAG run successful", Fate.STOPPED),
+    "kept": Row("a user marks the task failed, and `cancel_on_kill=False`", Fate.LEFT),
+    # Airflow 3.0 leaves a task that was cleared while it ran in the state "restarting".
+    "cleared": Row("a user clears the task", Fate.NEXT, {"3.0.6": Fate.AGAIN}),
+    "timeout": Row("`timeout` is over", Fate.STOPPED),
+    "timeout_kept": Row("`timeout` is over, and `cancel_on_timeout=False`", Fate.LEFT),
+    "attempt_timeout": Row("`execution_timeout` is over, and retries are left", Fate.NEXT),
+    "last_attempt_timeout": Row("`execution_timeout` is over in the last attempt", Fate.STOPPED),
+}
+DEFERRED = {
+    "deferred_failed": Row("a user marks the task failed", Fate.STOPPED),
+    "deferred_succeeded": Row("a user marks the task successful", Fate.STOPPED),
+    "deferred_mapped": Row("a user marks one of several mapped tasks failed", Fate.STOPPED),
+    "deferred_run_failed": Row("a user marks the DAG run failed", Fate.STOPPED),
+    "deferred_run_succeeded": Row("a user marks the DAG run successful", Fate.STOPPED),
+    "deferred_kept": Row("a user marks the task failed, and `cancel_on_kill=False`", Fate.LEFT),
+    "deferred_cleared": Row("a user clears the task", Fate.NEXT),
+    "deferred_timeout": Row("`timeout` is over", Fate.STOPPED),
+    "deferred_attempt_timeout": Row("`execution_timeout` is over, and retries are left", Fate.NEXT),
+    # Airflow 2.11 fails a task that goes on too late before it lets the operator do anything.
+    "deferred_last_attempt_timeout": Row(
+        "`execution_timeout` is over in the last attempt", Fate.STOPPED, {"2.11.2": Fate.LEFT}
+    ),
+    "no_triggerer": Row("`timeout` is over, and no triggerer has ended the wait", Fate.STOPPED),
+    "crashed": Row("the trigger crashes, and retries are left", Fate.NEXT),
+    "crashed_for_good": Row("the trigger crashes in the last attempt", Fate.LEFT),
+    "triggerer_shut_down": Row("the triggerer is shut down (`SIGTERM`) and another one starts", Fate.SAME),
+    "triggerer_killed": Row("the triggerer is killed (`SIGKILL`) and another one starts", Fate.SAME),
+}
+ROWS = {**ON_A_WORKER, **DEFERRED}
