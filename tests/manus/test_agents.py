@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import sys
 import threading
@@ -593,7 +594,8 @@ class TestAsATool:
         tool = ManagedAgentToolset(
             ManusAgentHook(timeout=120).agent("manus-1.6-lite"), tool_name="ask_manus", **toolset
         )
-        return Agent(FunctionModel(model), toolsets=[tool]).run_sync("Find out.")
+        # Not `run_sync`, which leaves an event loop behind.
+        return asyncio.run(Agent(FunctionModel(model), toolsets=[tool]).run("Find out."))
 
     def test_a_model_gets_the_answer(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
