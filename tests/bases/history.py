@@ -105,6 +105,7 @@ class TaskInstance:
     """What the provider uses of Airflow's task instance."""
 
     dag_id, run_id, task_id, map_index = "dag", "run", "wait", -1
+    try_number = 1
     max_tries = 0
 
     def __init__(self, clock: Clock) -> None:
@@ -115,6 +116,9 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any, **_: Any) -> None:
         json.dumps(value)
         self.xcoms[key] = value
+
+    def xcom_pull(self, key: str, **_: Any) -> Any:
+        return self.xcoms.get(key)
 
     def get_first_reschedule_date(self, context: Any) -> datetime | None:
         return self.first_reschedule

@@ -206,7 +206,9 @@ class WaitsForTasks(BaseOperator):
 
     def _is_retry(self, context: Context) -> bool:
         """Whether the deferral was that of an earlier attempt."""
-        ti: Any = context["ti"]
+        ti: Any = context.get("ti")
+        if ti is None:
+            return False
         deferred_in = ti.xcom_pull(task_ids=ti.task_id, key=_DEFERRED_IN, map_indexes=ti.map_index)
         return deferred_in is not None and deferred_in != ti.try_number
 
