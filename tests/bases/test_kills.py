@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from remote_tasks_provider.bases import stopping as stopping_module
 from remote_tasks_provider.bases import trigger as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
+from remote_tasks_provider.bases.stopping import StopsTasks
 from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
@@ -94,6 +96,32 @@ def test_without_an_answer_of_airflow_nothing_is_stopped(
     asyncio.run(trigger.on_kill())
 
     assert trigger.stopped == []
+
+
+class TestAKillWhileTheRemoteTaskIsStarted:
+    """The handler of the signal knows no id yet; when the answer has come, what it has started is known."""
+
+    class Operator(StopsTasks):
+        what = "task"
+        cancel_on_kill = True
+
+        def stop_remote(self, why: str) -> bool:
+            self.stopped = [*getattr(self, "stopped", []), *self._own]
+            return True
+
+    @pytest.mark.parametrize(("state", "stopped"), [("failed", ["a"]), ("running", []), ("restarting", [])])
+    def test_it_is_stopped_then_if_a_user_ended_the_task(
+        self, monkeypatch: pytest.MonkeyPatch, state: str, stopped: list[str]
+    ) -> None:
+        monkeypatch.setattr(stopping_module, "task_state", lambda _: state)
+        operator = self.Operator(task_id="starts")
+        context: Any = {"ti": SimpleNamespace()}
+
+        operator.on_kill()
+        operator.owns(context, ["a"])
+        operator.owns(context, ["a"])
+
+        assert getattr(operator, "stopped", []) == stopped
 
 
 class TestWhereTriggersAreNotToldOfKills:

@@ -46,6 +46,12 @@ ON_A_WORKER = {
     "killed_starting": Row("the worker is killed between the request and the answer to it", Fate.NEXT),
     "shut_down": Row("the worker is shut down (`SIGTERM`, then `SIGKILL`)", Fate.NEXT),
     "failed": Row("a user marks the task failed", Fate.STOPPED),
+    # Airflow 2.11 ends the process at once; Airflow 3 lets it go on for 5 s, in which the answer comes.
+    "failed_starting": Row(
+        "a user marks the task failed between the request and the answer to it",
+        Fate.STOPPED,
+        {"2.11.2": Fate.LEFT},
+    ),
     "succeeded": Row("a user marks the task successful", Fate.STOPPED),
     "mapped": Row("a user marks one of several mapped tasks failed", Fate.STOPPED),
     "run_failed": Row("a user marks the DAG run failed", Fate.STOPPED),

@@ -30,10 +30,15 @@ class StopsTasks(WaitsForTasks):
     cancel_on_kill: bool
     _own: tuple[str, ...] = ()
     _ti: Any = None
+    _killed_too_early: bool = False
 
     def owns(self, context: Context, ids: Iterable[str]) -> None:
         """Note which remote tasks are this operator's to stop."""
         self._ti, self._own = context["ti"], tuple(ids)
+        if self._killed_too_early and self._own:
+            # A request to start one was under way. Airflow 3 lets a killed task go on for 5 s.
+            self._killed_too_early = False
+            self.on_kill()
 
     @property
     def stop_on_kill(self) -> bool:  # type: ignore[override]  # computed here
@@ -49,6 +54,7 @@ class StopsTasks(WaitsForTasks):
 
     def on_kill(self) -> None:
         """Stop the remote tasks if a user has ended this one."""
+        self._killed_too_early = not self._own
         if not self.stop_on_kill:
             return
         state = None

@@ -294,10 +294,10 @@ class ManusTaskOperator(AnswersQuestions):
 
     def _remember(self, context: Context, started: Candidate) -> None:
         ti: Any = context["ti"]
+        self.owns(context, [started.task_id])
         ti.xcom_push(key=ID_KEY, value=started.task_id)
         push_link(context, started.url)
         self._link_pushed = True
-        self.owns(context, [started.task_id])
         self.log.info("Manus task %s: %s", started.task_id, started.url or "no page")
 
     # ------------------------------------------------------------------------------------------- the wait

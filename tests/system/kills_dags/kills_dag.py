@@ -47,6 +47,7 @@ attempt = timedelta(seconds=25)
 with DAG("kills", schedule=None, catchup=False, default_args=every):
     ask("killed")
     ask("killed_starting", manus_conn_id="manus_lossy")
+    ask("failed_starting", manus_conn_id="manus_slow")
     ask("shut_down")
     ask("cleared")
     ask("failed")
