@@ -136,6 +136,7 @@ class World:
         self.transports: list[Transport] = []
         self.meter = Meter()
         self.watches = 0
+        self.extras: dict[str, Any] = {}
         self.service = Service(
             name="Example",
             default_base_url="https://api.example.com",
@@ -162,7 +163,7 @@ class World:
             endpoint.base_url,
             ("API_KEY", self.key),
             self.key,
-            endpoint.extras,
+            endpoint.extras.model_copy(update=self.extras),
         )
         transport = Transport(self, keyed)
         self.transports.append(transport)

@@ -120,6 +120,21 @@ class TestTrouble:
         world = play(story)
         assert [at for at, _ in world.asked] == [0, 30, 30, 60]
 
+    @pytest.mark.parametrize(("extras", "watches"), [({}, 1), ({"max_attempts": 2}, 2)])
+    def test_what_was_learnt_is_kept_unless_more_than_the_key_has_changed(
+        self, extras: dict[str, Any], watches: int
+    ) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a")
+            await world.time.let_pass(1)
+            world.good_key = world.key = "key 2"
+            world.extras = extras
+            world.words["a"] = "completed"
+            await world.time.let_pass(30)
+            assert (await wait).outcome == "completed"
+
+        assert play(story).watches == watches
+
     def test_a_key_that_is_wrong_fails_every_wait_after_one_call(self) -> None:
         async def story(world: World) -> None:
             world.good_key = "another"
