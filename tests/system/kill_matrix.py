@@ -50,7 +50,7 @@ ON_A_WORKER = {
     "failed_starting": Row(
         "a user marks the task failed between the request and the answer to it",
         Fate.STOPPED,
-        {"2.11.2": Fate.LEFT},
+        {"2.11.2": "not certain: Airflow ends the process at once, before the answer or after it"},
     ),
     "succeeded": Row("a user marks the task successful", Fate.STOPPED),
     "mapped": Row("a user marks one of several mapped tasks failed", Fate.STOPPED),
