@@ -36,13 +36,13 @@ help: ## List the commands
 .PHONY: venv
 venv: $(BUILT) ## Build the development environment in .venv
 
-$(BUILT): pyproject.toml $(CONSTRAINTS)
+$(BUILT): pyproject.toml sandbox/pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "make: '$(PYTHON)' is not a working Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11" >&2; \
 		exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) uv
-	$(BIN)/python tests/system/environments.py $(AIRFLOW_VERSION)
+	$(BIN)/python dev/environments.py $(AIRFLOW_VERSION)
 	@touch $@
 
 .PHONY: test
@@ -70,7 +70,7 @@ fix: $(BUILT) ## Format the code and apply ruff's safe fixes
 
 .PHONY: test-compat
 test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
-	$(BIN)/python -m tests.system.compat $(ARGS)
+	$(BIN)/python -m dev.compat $(ARGS)
 
 .PHONY: test-system
 test-system: $(BUILT) ## Run a DAG of waits in a real Airflow whose triggerer is killed in its midst
@@ -78,27 +78,27 @@ test-system: $(BUILT) ## Run a DAG of waits in a real Airflow whose triggerer is
 
 .PHONY: kills
 kills: $(BUILT) ## Kill, clear and time out tasks in every supported Airflow, and look what becomes of the remote ones
-	$(BIN)/python -m tests.system.kills $(ARGS)
+	$(BIN)/python -m dev.kills $(ARGS)
 
 .PHONY: bench
 bench: $(BUILT) ## Compare with the http provider: waits, listing, imports, a real Airflow; ARGS="--only waits --quick"
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m dev.bench $(ARGS)
 
 .PHONY: demo
 demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no key, no credits
-	$(BIN)/python -m tests.system.demo
+	$(BIN)/python -m dev.demo
 
 .PHONY: airflow
 airflow: $(BUILT) ## Start Airflow with its UI, the sandbox and the example DAGs; Ctrl-C stops all
-	$(BIN)/python -m tests.system.playground
+	$(BIN)/python -m dev.playground
 
 .PHONY: sandbox
 sandbox: $(BUILT) ## Start the sandbox alone, with demo tasks, on port 8099
-	$(BIN)/python -m remote_tasks_provider.sandbox --port 8099 --seed-demo
+	$(BIN)/python -m remote_tasks_sandbox --port 8099 --seed-demo
 
 .PHONY: constraints
 constraints: $(BUILT) ## Resolve tests/constraints anew (newest versions that pyproject.toml and the pins allow)
-	$(BIN)/python -m tests.system.compat --refresh-constraints
+	$(BIN)/python -m dev.compat --refresh-constraints
 
 .PHONY: clean
 clean: ## Remove everything that make built

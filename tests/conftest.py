@@ -23,7 +23,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 import pytest
 import requests
 
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 
 _HOME = os.environ["AIRFLOW_HOME"]
 

@@ -19,8 +19,9 @@ from remote_tasks_provider.get_provider_info import manifests
 
 PACKAGE = "remote_tasks_provider"
 ROOT = Path(next(iter(remote_tasks_provider.__path__)))
+SANDBOX = ROOT.parents[1] / "sandbox" / "remote_tasks_sandbox"
 VENDORS = sorted(manifest.folder for manifest in manifests())
-PARTS = {"core", "bases", "sandbox", *VENDORS}
+PARTS = {"core", "bases", *VENDORS}
 
 
 def _files(part: str) -> list[Path]:
@@ -98,40 +99,39 @@ class TestArrows:
                 assert not {name for name in names if name.startswith(f"{PACKAGE}.bases")}, path
 
     def test_nothing_imports_the_sandbox_and_it_imports_nothing_of_the_rest(self) -> None:
-        users = {part for part in PARTS if "sandbox" in _parts_used(part)}
+        sandbox = {name for path in SANDBOX.rglob("*.py") for name in _imports(path)}
 
-        assert users == {"sandbox"}
-        assert _parts_used("sandbox") == {"sandbox"}
-        assert "airflow" not in _tops("sandbox")
+        assert not {part for part in PARTS if "remote_tasks_sandbox" in _tops(part)}
+        assert not {name.split(".")[0] for name in sandbox} & {"airflow", PACKAGE}
 
     def test_modules_beside_the_parts_use_core_manifests_alone(self) -> None:
         for path in ROOT.glob("*.py"):
             own = {name for name in _imports(path) if name.startswith(f"{PACKAGE}.")}
-            assert own <= {f"{PACKAGE}.core.manifests.Manifest"}, path
+            assert own <= {f"{PACKAGE}.core.manifest.Manifest"}, path
 
 
 class TestSockets:
     def test_only_the_transports_know_an_http_library(self) -> None:
         users = {
             path.relative_to(ROOT).as_posix()
-            for part in PARTS - {"sandbox"}
+            for part in PARTS
             for path in _files(part)
             if {name.split(".")[0] for name in _imports(path)} & {"requests", "httpx", "urllib3", "aiohttp"}
         }
 
-        assert users == {"core/transport.py", "core/transfer.py"}
+        assert users == {"core/http/transport.py", "core/files/transfer.py"}
 
 
 class TestMetadata:
     @pytest.mark.parametrize(
         "path",
-        [ROOT / "__init__.py", ROOT / "get_provider_info.py", ROOT / "core" / "manifests.py"]
+        [ROOT / "__init__.py", ROOT / "get_provider_info.py", ROOT / "core" / "manifest.py"]
         + [ROOT / vendor / name for vendor in VENDORS for name in ("__init__.py", "manifest.py")]
         + [ROOT / "core" / "__init__.py"],
         ids=lambda path: path.relative_to(ROOT).as_posix(),
     )
     def test_it_needs_nothing_but_the_standard_library_and_manifests(self, path: Path) -> None:
-        own = {PACKAGE, f"{PACKAGE}.core.manifests.Manifest", f"{PACKAGE}.core.manifests.FormField"}
+        own = {PACKAGE, f"{PACKAGE}.core.manifest.Manifest", f"{PACKAGE}.core.manifest.FormField"}
         others = _imports(path) - own
 
         assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names
@@ -156,7 +156,7 @@ class TestMetadata:
         assert {name for name in loaded if name.startswith(f"{PACKAGE}.")} == {
             f"{PACKAGE}.get_provider_info",
             f"{PACKAGE}.core",
-            f"{PACKAGE}.core.manifests",
+            f"{PACKAGE}.core.manifest",
             *(f"{PACKAGE}.{vendor}" for vendor in VENDORS),
             *(f"{PACKAGE}.{vendor}.manifest" for vendor in VENDORS),
         }

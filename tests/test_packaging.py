@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.compat import NEWEST, VERSIONS
-from tests.system.environments import CONSTRAINTS, constraints_file
+from dev.compat import NEWEST, VERSIONS
+from dev.environments import CONSTRAINTS, constraints_file
 
 if TYPE_CHECKING:
     from email.message import Message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ import jsonschema
 import pytest
 
 import remote_tasks_provider
-from remote_tasks_provider.bases.hook import RemoteTaskHook
-from remote_tasks_provider.core.manifests import Manifest
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.core.manifest import Manifest
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.get_provider_info import get_provider_info, manifests
 
@@ -77,7 +78,7 @@ class TestNames:
     def test_each_module_of_a_vendor_is_listed(self, folder: str, kind: str) -> None:
         listed = [name for entry in INFO[kind] for name in entry["python-modules"]]
 
-        assert (PACKAGE / folder / f"{kind}.py").is_file()
+        assert importlib.util.find_spec(f"remote_tasks_provider.{folder}.{kind}") is not None
         assert f"remote_tasks_provider.{folder}.{kind}" in listed
 
     @pytest.mark.parametrize("folder", MANIFESTS)

@@ -1,7 +1,8 @@
 """The entry point through which Airflow learns of this provider.
 
 Every Airflow process calls it at start, so it reads the vendors' manifests and imports no hook, no HTTP
-library and no pydantic. A vendor is found by its folder: a sub-package with a ``manifest`` module.
+library and no pydantic. A service is found by its folder: a sub-package other than
+``core`` with a ``manifest`` module.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import remote_tasks_provider
-from remote_tasks_provider.core.manifests import Manifest
+from remote_tasks_provider.core.manifest import Manifest
 
 __all__ = ["get_provider_info", "manifests"]
 
@@ -22,7 +23,7 @@ def manifests() -> Iterator[Manifest]:
     """Yield the manifest of each vendor, by folder name."""
     root = Path(__file__).parent
     for module in sorted(pkgutil.iter_modules([str(root)]), key=lambda found: found.name):
-        if module.ispkg and (root / module.name / "manifest.py").is_file():
+        if module.ispkg and module.name != "core" and (root / module.name / "manifest.py").is_file():
             yield importlib.import_module(f"{remote_tasks_provider.__name__}.{module.name}.manifest").MANIFEST
 
 

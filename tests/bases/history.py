@@ -22,13 +22,13 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from remote_tasks_provider.bases import hook as hook_module
-from remote_tasks_provider.bases import trigger as trigger_module
+from remote_tasks_provider.bases import hooks as hook_module
+from remote_tasks_provider.bases import triggers as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
 from remote_tasks_provider.bases.compat import AirflowRescheduleException
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
-from remote_tasks_provider.core.messages import Request, Response
+from remote_tasks_provider.core.http.operation import Request, Response
 
 START = 1_780_000_000.0
 

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
@@ -49,8 +49,8 @@ class TestWhatIsStored:
             "max_poll_failures": 3,
             "not_found_grace": 4.0,
             "max_poll_interval": 60.0,
-            "first_look_at": START + 1,
-            "memory": {"a": {"failures": 2, "missing_since": None}},
+            "first_poll_at": START + 1,
+            "checkpoint": {"a": {"failures": 2, "missing_since": None}},
             "max_credits": 100,
             "stop_on_kill": True,
             "sensor": {"what": "Manus task"},
@@ -101,7 +101,7 @@ class TestRestarts:
     def test_a_cancelled_trigger_closes_its_connections(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
-        from remote_tasks_provider.bases import trigger as module
+        from remote_tasks_provider.bases import triggers as module
 
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
         closed: list[bool] = []

@@ -25,8 +25,8 @@ from remote_tasks_provider.core.errors import (
     TransferError,
     TransferIncompleteError,
 )
-from remote_tasks_provider.core.retry import RetryPolicy
-from remote_tasks_provider.core.transfer import TransferPolicy
+from remote_tasks_provider.core.files.transfer import TransferPolicy
+from remote_tasks_provider.core.http.retry import RetryPolicy
 from tests.core.raw_server import Handler, RawServer, answer
 
 KEY = "Signature=top-secret"

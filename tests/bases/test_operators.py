@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from remote_tasks_provider.core.errors import NotFoundError, PaginationError, ServerError
 from remote_tasks_provider.manus.operators import ManusGetTaskOperator, ManusListTasksOperator
 from remote_tasks_provider.qstash.operators import QStashGetTaskOperator, QStashListMessageTasksOperator
-from remote_tasks_provider.sandbox import Sandbox
+from remote_tasks_sandbox import Sandbox
 from tests.bases.history import Clock, TaskInstance
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from remote_tasks_provider.sandbox import SandboxServer
-from tests.system.demo import connections
+from dev.demo import connections
+from remote_tasks_sandbox import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from remote_tasks_provider.sandbox import SandboxServer
+    from remote_tasks_sandbox import SandboxServer
 
 
 class FakeTaskInstance:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.standalone import clean_environment, migrated_database
+from dev.standalone import clean_environment, migrated_database
 
 if TYPE_CHECKING:
-    from remote_tasks_provider.sandbox import SandboxServer
+    from remote_tasks_sandbox import SandboxServer
 
 DAGS = Path(__file__).parent / "dags"
 REMOTE_SECONDS = 15.0

@@ -8,21 +8,21 @@ from typing import Any, Literal
 
 import pytest
 
-from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
 from remote_tasks_provider.core.errors import RemoteTaskError
-from remote_tasks_provider.core.messages import Call
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
+from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
-from remote_tasks_provider.manus import api_v1 as manus_v1
 from remote_tasks_provider.manus import models as manus_models
-from remote_tasks_provider.manus.filters import task_filter
+from remote_tasks_provider.manus.api import v1 as manus_v1
+from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.service import MANUS
-from remote_tasks_provider.qstash import api_v1 as qstash_v1
 from remote_tasks_provider.qstash import models as qstash_models
+from remote_tasks_provider.qstash.api import v1 as qstash_v1
 from remote_tasks_provider.qstash.service import QSTASH
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY, QSTASH_TOKEN
-from tests.core.over import Over
+from tests.core.connections import Over
 
 PATIENT = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 3}
 
@@ -36,7 +36,7 @@ class Vendor:
 
     name: Literal["manus", "qstash"]
     service: Service
-    get_task: Callable[[str], Call[Any]]
+    get_task: Callable[[str], Operation[Any]]
     snapshot: Callable[[Any], TaskSnapshot]
     url: str
     key: str
@@ -44,18 +44,18 @@ class Vendor:
     sandbox: Sandbox
 
     @property
-    def get(self) -> Call[Any]:
+    def get(self) -> Operation[Any]:
         """Ask for the one task."""
         return self.get_task("t1")
 
     @property
-    def list(self) -> Call[Any]:
+    def list(self) -> Operation[Any]:
         """Ask for the first page of what holds the task."""
         if self.name == "manus":
             return manus_v1.list_tasks(task_filter(page_size=2))
         return qstash_v1.list_message_tasks("msg_1")
 
-    def endpoint(self, url: str | None = None, key: str | None = None, **extras: Any) -> Endpoint:
+    def endpoint(self, url: str | None = None, key: str | None = None, **extras: Any) -> ConnectionConfig:
         """Make a connection's endpoint; to the sandbox unless told otherwise."""
         fields = ConnectionFields(
             "my_conn", host=url or self.url, password=key or self.key, extra=PATIENT | extras

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.manus import api_v1, api_v2
-from remote_tasks_provider.manus.filters import task_filter
-from remote_tasks_provider.manus.orders import task_order
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.options import task_options
 
 __all__ = ["SPECS", "Ids", "built_by", "calls"]
 
-SPECS: Mapping[str, tuple[ModuleType, str]] = {"v1": (api_v1, "manus-v1"), "v2": (api_v2, "manus-v2")}
+SPECS: Mapping[str, tuple[ModuleType, str]] = {"v1": (v1, "manus-v1"), "v2": (v2, "manus-v2")}
 
 CONNECTOR = "7d1c2f5e-3a4b-4c6d-8e9f-0a1b2c3d4e5f"
 SCHEMA = {
@@ -49,12 +49,12 @@ class Ids:
         ]
 
 
-def _shared(api: Any, ids: Ids) -> dict[str, list[Call[Any]]]:
+def _shared(api: Any, ids: Ids) -> dict[str, list[Operation[Any]]]:
     """What both modules have under the same names."""
     everything: dict[str, Any] = {"status": ["failed", "waiting"], "query": "north"}
     everything |= {"created_after": 1_700_000_000, "created_before": 1_900_000_000}
     everything |= {"project_id": ids.project, "order": "asc", "page_size": 1000, "after": ids.last}
-    full = task_order(
+    full = task_options(
         "Add the numbers.",
         files=ids.files,
         agent_profile="manus-1.6-max",
@@ -69,7 +69,7 @@ def _shared(api: Any, ids: Ids) -> dict[str, list[Call[Any]]]:
         "get_task": [api.get_task(ids.task)],
         "list_tasks": [api.list_tasks(task_filter()), api.list_tasks(task_filter(**everything))],
         "list_summaries": [api.list_summaries(task_filter(page_size=2))],
-        "create_task": [api.create_task(task_order("Hello")), api.create_task(full)],
+        "create_task": [api.create_task(task_options("Hello")), api.create_task(full)],
         "update_task": [
             api.update_task(ids.task, title=None, share_visibility=None, visible=None),
             api.update_task(ids.task, title="New", share_visibility="public", visible=False),
@@ -85,17 +85,17 @@ def _shared(api: Any, ids: Ids) -> dict[str, list[Call[Any]]]:
     }
 
 
-def _only_v1(ids: Ids) -> dict[str, list[Call[Any]]]:
+def _only_v1(ids: Ids) -> dict[str, list[Operation[Any]]]:
     return {
         "continue_task": [
-            api_v1.continue_task(ids.task, task_order("Go on")),
-            api_v1.continue_task(ids.task, task_order("Go on", files=ids.files)),
+            v1.continue_task(ids.task, task_options("Go on")),
+            v1.continue_task(ids.task, task_options("Go on", files=ids.files)),
         ]
     }
 
 
-def _only_v2(ids: Ids) -> dict[str, list[Call[Any]]]:
-    full = task_order(
+def _only_v2(ids: Ids) -> dict[str, list[Operation[Any]]]:
+    full = task_options(
         "Add the numbers.",
         files=ids.files,
         enable_skills=["skill_slides"],
@@ -106,14 +106,14 @@ def _only_v2(ids: Ids) -> dict[str, list[Call[Any]]]:
         share_visibility="team",
     )
     return {
-        "create_task": [api_v2.create_task(full)],
+        "create_task": [v2.create_task(full)],
         "list_messages": [
-            api_v2.list_messages(ids.task),
-            api_v2.list_messages(ids.task, order="desc", page_size=50),
+            v2.list_messages(ids.task),
+            v2.list_messages(ids.task, order="desc", page_size=50),
         ],
         "send_message": [
-            api_v2.send_message(ids.task, "Go on"),
-            api_v2.send_message(
+            v2.send_message(ids.task, "Go on"),
+            v2.send_message(
                 ids.task,
                 "Go on",
                 files=ids.files,
@@ -122,18 +122,18 @@ def _only_v2(ids: Ids) -> dict[str, list[Call[Any]]]:
             ),
         ],
         "confirm_action": [
-            api_v2.confirm_action(ids.asking, ids.event, None),
-            api_v2.confirm_action(ids.asking, ids.event, {"accept": True}),
+            v2.confirm_action(ids.asking, ids.event, None),
+            v2.confirm_action(ids.asking, ids.event, {"accept": True}),
         ],
-        "stop_task": [api_v2.stop_task(ids.task)],
-        "available_credits": [api_v2.available_credits()],
+        "stop_task": [v2.stop_task(ids.task)],
+        "available_credits": [v2.available_credits()],
     }
 
 
-_MORE: Mapping[str, Callable[[Ids], dict[str, list[Call[Any]]]]] = {"v1": _only_v1, "v2": _only_v2}
+_MORE: Mapping[str, Callable[[Ids], dict[str, list[Operation[Any]]]]] = {"v1": _only_v1, "v2": _only_v2}
 
 
-def built_by(version: str, ids: Ids | None = None) -> dict[str, list[Call[Any]]]:
+def built_by(version: str, ids: Ids | None = None) -> dict[str, list[Operation[Any]]]:
     """Return the calls of one module by the function that built them, in an order that can be sent."""
     ids = ids or Ids()
     shared, more = _shared(SPECS[version][0], ids), _MORE[version](ids)
@@ -141,10 +141,10 @@ def built_by(version: str, ids: Ids | None = None) -> dict[str, list[Call[Any]]]
     return {name: [*shared.get(name, []), *more.get(name, [])] for name in names}
 
 
-def calls(version: str, ids: Ids | None = None) -> list[tuple[str, Call[Any]]]:
+def calls(version: str, ids: Ids | None = None) -> list[tuple[str, Operation[Any]]]:
     """Return each call with a name for it."""
     return [
-        (f"{name}-{number}", call)
+        (f"{name}-{number}", operation)
         for name, found in built_by(version, ids).items()
-        for number, call in enumerate(found)
+        for number, operation in enumerate(found)
     ]

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core import transport
 from remote_tasks_provider.core.errors import (
     ApiError,
     AuthenticationError,
@@ -22,9 +21,10 @@ from remote_tasks_provider.core.errors import (
     ServerError,
     TransportError,
 )
-from remote_tasks_provider.core.messages import Call, Replay, Request
+from remote_tasks_provider.core.http import transport
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request
 from tests.contract.conftest import Vendor
-from tests.core.over import Over
+from tests.core.connections import Over
 from tests.core.raw_server import RawServer, answer, free_port, hang_up, reset
 
 
@@ -32,10 +32,12 @@ def _asked(vendor: Vendor) -> int:
     return len(vendor.sandbox.requests)
 
 
-def _error(over: Over, vendor: Vendor, call: Call[Any] | None = None, **endpoint: Any) -> RemoteTaskError:
+def _error(
+    over: Over, vendor: Vendor, operation: Operation[Any] | None = None, **endpoint: Any
+) -> RemoteTaskError:
     found = vendor.endpoint(**endpoint)
     with pytest.raises(RemoteTaskError) as caught:
-        over.call(call or vendor.get, found, vendor.service.explain)
+        over.operation(operation or vendor.get, found, vendor.service.explain)
     assert vendor.key not in str(caught.value)
     assert found.secret not in str(caught.value)
     return caught.value
@@ -60,7 +62,7 @@ class TestWhatPasses:
     ) -> None:
         vendor.sandbox.faults.add(**fault, times=2)
 
-        assert vendor.tells(over.call(vendor.get, vendor.endpoint()))
+        assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
         assert _asked(vendor) == 3
         # After a 429 the triggerer's pacer rests, too.
         assert len(over.pauses) >= 2
@@ -68,20 +70,20 @@ class TestWhatPasses:
     def test_silence_is_ended_by_the_read_timeout(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("hang", times=1)
 
-        assert vendor.tells(over.call(vendor.get, vendor.endpoint(read_timeout=0.3)))
+        assert vendor.tells(over.operation(vendor.get, vendor.endpoint(read_timeout=0.3)))
         assert _asked(vendor) == 2
 
     def test_the_pause_is_what_the_service_asked_for(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("status", status=429, headers={"Retry-After": "7"}, times=1)
 
-        assert vendor.tells(over.call(vendor.get, vendor.endpoint()))
+        assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
         assert 7 <= over.pauses[0] <= 7.5
 
     def test_the_rate_limits_reset_is_as_good_as_a_retry_after(self, over: Over, vendor: Vendor) -> None:
         reset_at = {"Burst-RateLimit-Reset": str(int(time.time()) + 10)}
         vendor.sandbox.faults.add("status", status=429, headers=reset_at, times=1)
 
-        assert vendor.tells(over.call(vendor.get, vendor.endpoint()))
+        assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
         assert 5 <= over.pauses[0] <= 10.5
 
     def test_trouble_on_the_second_page_repeats_that_page_alone(self, over: Over, vendor: Vendor) -> None:
@@ -200,7 +202,7 @@ class TestConnection:
         scheme = "Bearer " if vendor.name == "qstash" else ""
         assert carrying == [(vendor.auth_header, f"{scheme}{vendor.key}")]
         assert b"sandbox" not in server.requests[0].split(b"\r\n")[0]
-        over.call(vendor.get, vendor.endpoint())
+        over.operation(vendor.get, vendor.endpoint())
         sent = vendor.sandbox.requests[0].auth
         assert [name for name, was_sent in sent.items() if was_sent] == [vendor.auth_header]
 
@@ -238,10 +240,10 @@ class TestConnection:
         assert type(_error(over, vendor, vendor.get_task("t9"))) is NotFoundError
 
 
-def _start(path: str = "/v1/tasks", replay: Replay = Replay.UNSAFE) -> Call[int]:
+def _start(path: str = "/v1/tasks", idempotency: Idempotency = Idempotency.NOT_IDEMPOTENT) -> Operation[int]:
     """A call that would act twice if it were sent twice."""
     request = Request("POST", path, json={"prompt": "spend credits"})
-    return Call("POST /v1/tasks", request, "a task", lambda response: response.status, replay)
+    return Operation("POST /v1/tasks", request, "a task", lambda response: response.status, idempotency)
 
 
 class TestUnsafeCalls:
@@ -277,7 +279,7 @@ class TestUnsafeCalls:
 
         over.meanwhile = open_up
         try:
-            assert over.call(_start(), vendor.endpoint(url=f"http://127.0.0.1:{port}")) == 201
+            assert over.operation(_start(), vendor.endpoint(url=f"http://127.0.0.1:{port}")) == 201
         finally:
             for server in late:
                 server.__exit__(None, None, None)
@@ -288,7 +290,7 @@ class TestUnsafeCalls:
 
     def test_one_that_was_too_many_is_sent_again(self, over: Over, vendor: Vendor) -> None:
         with RawServer(answer(429), answer(201)) as server:
-            assert over.call(_start(), vendor.endpoint(url=server.url)) == 201
+            assert over.operation(_start(), vendor.endpoint(url=server.url)) == 201
 
         assert len(server.requests) == 2
 
@@ -297,7 +299,9 @@ class TestUnsafeCalls:
         self, handler: Any, over: Over, vendor: Vendor
     ) -> None:
         with RawServer(handler, answer(201)) as server:
-            assert over.call(_start(replay=Replay.KEYED), vendor.endpoint(url=server.url)) == 201
+            assert (
+                over.operation(_start(idempotency=Idempotency.KEYED), vendor.endpoint(url=server.url)) == 201
+            )
 
         assert len(server.requests) == 2
 

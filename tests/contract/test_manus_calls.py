@@ -7,25 +7,25 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
-from remote_tasks_provider.manus.api_v1 import get_task, list_tasks
-from remote_tasks_provider.manus.filters import task_filter
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.v1 import get_task, list_tasks
 from remote_tasks_provider.manus.models import ManusTask
 from remote_tasks_provider.manus.service import MANUS
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
 
 OnBoth = Callable[..., Any]
 
 
 @pytest.fixture
-def endpoint(server: SandboxServer) -> Endpoint:
+def endpoint(server: SandboxServer) -> ConnectionConfig:
     return MANUS.endpoint(ConnectionFields("my_conn", host=server.manus_url, password=MANUS_KEY))
 
 
 class TestGet:
     def test_a_task_comes_with_all_it_has(
-        self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task(
             "t1",
@@ -37,7 +37,7 @@ class TestGet:
             credit_usage=22,
             created_at=1763507071,
         )
-        task: ManusTask = on_both(lambda over: over.call(get_task("t1"), endpoint))
+        task: ManusTask = on_both(lambda over: over.operation(get_task("t1"), endpoint))
 
         assert (task.id, task.state, task.title, task.credit_usage) == ("t1", "completed", "Sums", 22)
         assert task.created_at is not None
@@ -51,19 +51,19 @@ class TestGet:
 
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "%2e", "a b", "a?b=c#d", "a%2Fb", "..a", "{x}", "🙂"])
     def test_an_id_reaches_the_service_unharmed(
-        self, task_id: str, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, task_id: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task(task_id)
 
-        assert on_both(lambda over: over.call(get_task(task_id), endpoint)).id == task_id
+        assert on_both(lambda over: over.operation(get_task(task_id), endpoint)).id == task_id
 
     @pytest.mark.parametrize("word", ["running", "pending", "completed", "failed", "error", "dreaming"])
     def test_each_status_arrives(
-        self, word: str, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, word: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task("t1", [(word, None)])
 
-        assert on_both(lambda over: over.call(get_task("t1"), endpoint)).status == word
+        assert on_both(lambda over: over.operation(get_task("t1"), endpoint)).status == word
 
 
 class TestList:
@@ -100,13 +100,15 @@ class TestList:
         ids=str,
     )
     def test_each_filter_and_page_size_works(
-        self, filters: dict[str, Any], ids: str, endpoint: Endpoint, on_both: OnBoth
+        self, filters: dict[str, Any], ids: str, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         tasks = on_both(lambda over: over.items(list_tasks(task_filter(**filters)), endpoint))
 
         assert [task.id for task in tasks] == ids.split()
 
-    def test_order_by_update_is_sent(self, endpoint: Endpoint, on_both: OnBoth, sandbox: Sandbox) -> None:
+    def test_order_by_update_is_sent(
+        self, endpoint: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
+    ) -> None:
         tasks = on_both(
             lambda over: over.items(list_tasks(task_filter(order="asc", order_by="updated_at")), endpoint)
         )
@@ -115,16 +117,16 @@ class TestList:
         assert ("orderBy", "updated_at") in sandbox.requests[-1].query
 
     def test_a_limit_ends_the_walk_without_another_page(
-        self, endpoint: Endpoint, on_both: OnBoth, sandbox: Sandbox
+        self, endpoint: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
     ) -> None:
-        call = list_tasks(task_filter(page_size=2))
-        tasks = on_both(lambda over: over.items(call, endpoint, limit=4))
+        operation = list_tasks(task_filter(page_size=2))
+        tasks = on_both(lambda over: over.items(operation, endpoint, limit=4))
 
         assert [task.id for task in tasks] == ["t4", "t3", "t2", "t1"]
         assert len(sandbox.requests) == 2 * 2
 
     def test_an_empty_account_has_no_tasks(
-        self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.clear()
 
@@ -132,8 +134,10 @@ class TestList:
 
 
 class TestProbe:
-    def test_it_is_one_light_read(self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth) -> None:
-        on_both(lambda over: over.call(MANUS.probe(endpoint.extras), endpoint))
+    def test_it_is_one_light_read(
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+    ) -> None:
+        on_both(lambda over: over.operation(MANUS.probe(endpoint.extras), endpoint))
 
         record = sandbox.requests[-1]
         assert (record.method, record.path, dict(record.query)["limit"]) == ("GET", "/manus/v1/tasks", "1")

@@ -7,32 +7,32 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
 from remote_tasks_provider.core.errors import NotFoundError
-from remote_tasks_provider.qstash.api_v1 import get_task, list_message_tasks
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
+from remote_tasks_provider.qstash.api.v1 import get_task, list_message_tasks
 from remote_tasks_provider.qstash.models import QStashTask
 from remote_tasks_provider.qstash.service import QSTASH
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 
 OnBoth = Callable[..., Any]
 
 
 @pytest.fixture
-def endpoint(server: SandboxServer) -> Endpoint:
+def endpoint(server: SandboxServer) -> ConnectionConfig:
     return QSTASH.endpoint(ConnectionFields("my_conn", host=server.qstash_url, password=QSTASH_TOKEN))
 
 
 class TestGet:
     @pytest.mark.parametrize("strings", [(), ("maxRetry", "retried", "lastErrorAt")])
     def test_counts_and_times_are_read_as_numbers_and_as_strings(
-        self, strings: tuple[str, ...], sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, strings: tuple[str, ...], sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.settings.update({"qstash_string_fields": strings})
         sandbox.qstash.add_task(
             "t1", "m1", ["retrying"], url="https://h/x", error="timed out", max_retry=5, retried=4
         )
-        task: QStashTask = on_both(lambda over: over.call(get_task("t1"), endpoint))
+        task: QStashTask = on_both(lambda over: over.operation(get_task("t1"), endpoint))
 
         assert (task.task_id, task.message_id, task.state, task.error) == ("t1", "m1", "running", "timed out")
         assert (task.max_retry, task.retried) == (5, 5)
@@ -40,31 +40,31 @@ class TestGet:
 
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "%2e", "a?b=c", "..a", "🙂"])
     def test_an_id_reaches_the_service_unharmed(
-        self, task_id: str, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, task_id: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.qstash.add_task(task_id)
 
-        assert on_both(lambda over: over.call(get_task(task_id), endpoint)).task_id == task_id
+        assert on_both(lambda over: over.operation(get_task(task_id), endpoint)).task_id == task_id
 
     @pytest.mark.parametrize(
         "word", ["created", "active", "error", "delivered", "failed", "canceled", "dreaming"]
     )
     def test_each_state_arrives(
-        self, word: str, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, word: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.qstash.add_task("t1", script=[word])
 
-        assert on_both(lambda over: over.call(get_task("t1"), endpoint)).status == word
+        assert on_both(lambda over: over.operation(get_task("t1"), endpoint)).status == word
 
 
 class TestMessageTasks:
-    def _list(self, on_both: OnBoth, endpoint: Endpoint, *args: Any, **kwargs: Any) -> list[str]:
+    def _list(self, on_both: OnBoth, endpoint: ConnectionConfig, *args: Any, **kwargs: Any) -> list[str]:
         tasks = on_both(lambda over: over.items(list_message_tasks(*args), endpoint, **kwargs))
         return [task.task_id for task in tasks]
 
     @pytest.mark.parametrize("end", ["absent", None, 0, "0", ""])
     def test_every_spelling_of_the_end_ends_the_list(
-        self, end: Any, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, end: Any, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.settings.update({"cursor_end": end})
         for number in range(250):
@@ -74,14 +74,16 @@ class TestMessageTasks:
         assert len(sandbox.requests) == 2 * 3
 
     def test_a_walk_can_start_at_a_cursor(
-        self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         for number in range(3):
             sandbox.qstash.add_task(f"t{number}", "m1", created_at=1_700_000_000_000 + number)
 
         assert self._list(on_both, endpoint, "m1", "1700000000002") == ["t1", "t0"]
 
-    def test_a_limit_counts_tasks(self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth) -> None:
+    def test_a_limit_counts_tasks(
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+    ) -> None:
         for number in range(101):
             sandbox.qstash.add_task(f"t{number}", "m1")
 
@@ -89,14 +91,14 @@ class TestMessageTasks:
         assert len(sandbox.requests) == 2
 
     def test_a_message_without_tasks_gives_none(
-        self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.qstash.delete_task(sandbox.qstash.add_task(message_id="a/b"))
 
         assert self._list(on_both, endpoint, "a/b") == []
 
     def test_an_unknown_message_is_not_found(
-        self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         kind, _ = on_both(lambda over: over.items(list_message_tasks("m1"), endpoint))
 
@@ -104,8 +106,10 @@ class TestMessageTasks:
 
 
 class TestProbe:
-    def test_it_is_one_light_read(self, sandbox: Sandbox, endpoint: Endpoint, on_both: OnBoth) -> None:
-        on_both(lambda over: over.call(QSTASH.probe(endpoint.extras), endpoint))
+    def test_it_is_one_light_read(
+        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+    ) -> None:
+        on_both(lambda over: over.operation(QSTASH.probe(endpoint.extras), endpoint))
 
         record = sandbox.requests[-1]
         assert (record.method, record.path, record.query) == ("GET", "/qstash/v2/logs", [("count", "1")])

@@ -17,10 +17,10 @@ import pytest
 import yaml
 from openapi_schema_validator import OAS31Validator
 
-from remote_tasks_provider.core.messages import Call, Request
-from remote_tasks_provider.qstash import api_v2, api_v2_settings
-from remote_tasks_provider.qstash.orders import PublishOrder, publish_order
-from remote_tasks_provider.qstash.watch_v2 import MessageWatch
+from remote_tasks_provider.core.http.operation import Operation, Request
+from remote_tasks_provider.qstash.api import settings, v2
+from remote_tasks_provider.qstash.api.options import PublishOptions, publish_options
+from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
 from tests.specs import published
 
 HOOK = "https://example.com/hook?a=b"
@@ -64,7 +64,7 @@ def _segments(path: str) -> list[str]:
     return path.split("/")[1:]
 
 
-def operation(method: str, path: str) -> tuple[str, dict[str, Any]]:
+def published_operation(method: str, path: str) -> tuple[str, dict[str, Any]]:
     """Return an operation's name and description.
 
     :raises AssertionError: if there is none
@@ -146,7 +146,7 @@ def _in_body(described: Mapping[str, Any], request: Request) -> Iterator[str]:
 
 def differences(request: Request) -> set[str]:
     """Return what of a request is not as published."""
-    _, described = operation(request.method, request.path)
+    _, described = published_operation(request.method, request.path)
     return {
         *_in_query(described, iter(request.query)),
         *_in_headers(described, request.headers),
@@ -157,8 +157,8 @@ def differences(request: Request) -> set[str]:
 # ------------------------------------------------------------------------------------------------- calls
 
 
-def order(body: Any = None, **options: Any) -> PublishOrder:
-    return publish_order(HOOK, body, plan="payg", **options)
+def order(body: Any = None, **options: Any) -> PublishOptions:
+    return publish_options(HOOK, body, plan="payg", **options)
 
 
 FULL: dict[str, Any] = {
@@ -191,54 +191,53 @@ LETTERS = {name: value for name, value in LOGS.items() if name != "state"} | {
 MESSAGES = {name: value for name, value in LOGS.items() if name != "state"} | {"flow_control_key": "k"}
 
 
-def _following(call: Call[Any], answer: Mapping[str, Any]) -> Call[Any]:
+def _following(operation: Operation[Any], answer: Mapping[str, Any]) -> Operation[Any]:
     """Return the call for the next page."""
-    from remote_tasks_provider.core.messages import Response
+    from remote_tasks_provider.core.http.operation import Response
 
-    page = call.parse(Response(200, {}, json.dumps(answer).encode()))
+    page = operation.parse(Response(200, {}, json.dumps(answer).encode()))
     return page.next  # type: ignore[no-any-return]
 
 
-def _watched() -> list[Call[Any]]:
+def _watched() -> list[Operation[Any]]:
     """Return what a watch asks for few, and for many."""
     return [
-        call
+        operation
         for count in (2, 50)
-        for call in next(MessageWatch().look([f"m{number}" for number in range(count)]))
+        for operation in next(QStashMessagePollStrategy().plan([f"m{number}" for number in range(count)]))
     ]
 
 
-def _of_messages() -> dict[str, list[Call[Any]]]:
-    log_filters = api_v2.filters_of(LOGS, api_v2.LOG_FILTERS)
-    letters = api_v2.filters_of(LETTERS, api_v2.LETTER_FILTERS)
-    listing = api_v2.list_logs(log_filters, cursor="1-2")
-    dlq = api_v2.list_dead_letters(letters)
-    deletion, retry = api_v2.delete_dead_letters(letters), api_v2.retry_dead_letters(letters)
+def _of_messages() -> dict[str, list[Operation[Any]]]:
+    log_filters = v2.filters_of(LOGS, v2.LOG_FILTERS)
+    dlq_messages = v2.filters_of(LETTERS, v2.DLQ_FILTERS)
+    listing = v2.list_logs(log_filters, cursor="1-2")
+    dlq = v2.list_dlq_messages(dlq_messages)
+    deletion, retry = v2.delete_dlq_messages(dlq_messages), v2.retry_dlq_messages(dlq_messages)
     keyed = {"deduplication_id": "a-1"}
     return {
-        "probe": [api_v2.probe()],
-        "list_logs": [api_v2.list_logs(()), listing, *_watched()],
-        "list_dead_letters": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
+        "probe": [v2.probe()],
+        "list_logs": [v2.list_logs(()), listing, *_watched()],
+        "list_dlq_messages": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
         "publish": [
-            api_v2.publish(order()),
-            api_v2.publish(order({"a": 1}, delay=60, flow_control=FLOW, **keyed, **FULL)),
-            api_v2.publish(order("text", not_before=1, content_based_deduplication=True)),
-            api_v2.publish(order(b"\xff")),
-            api_v2.publish(publish_order("group", plan="free")),
-            api_v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
+            v2.publish(order()),
+            v2.publish(order({"a": 1}, delay=60, flow_control=FLOW, **keyed, **FULL)),
+            v2.publish(order("text", not_before=1, content_based_deduplication=True)),
+            v2.publish(order(b"\xff")),
+            v2.publish(publish_options("group", plan="free")),
+            v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
         ],
-        "publish_batch": [api_v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],
-        "cancel_message": [api_v2.cancel_message("m1")],
-        "cancel_messages": [api_v2.cancel_messages(api_v2.filters_of(MESSAGES, api_v2.MESSAGE_FILTERS))],
-        "delete_dead_letter": [api_v2.delete_dead_letter("1-0")],
-        "delete_dead_letters": [deletion, _following(deletion, {"deleted": 1, "cursor": "5-1"})],
-        "retry_dead_letter": [api_v2.retry_dead_letter("1-0")],
-        "retry_dead_letters": [retry, _following(retry, {"responses": [], "cursor": "5-1"})],
+        "publish_batch": [v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],
+        "cancel_message": [v2.cancel_message("m1")],
+        "cancel_messages": [v2.cancel_messages(v2.filters_of(MESSAGES, v2.MESSAGE_FILTERS))],
+        "delete_dlq_message": [v2.delete_dlq_message("1-0")],
+        "delete_dlq_messages": [deletion, _following(deletion, {"deleted": 1, "cursor": "5-1"})],
+        "retry_dlq_message": [v2.retry_dlq_message("1-0")],
+        "retry_dlq_messages": [retry, _following(retry, {"responses": [], "cursor": "5-1"})],
     }
 
 
-def _of_settings() -> dict[str, list[Call[Any]]]:
-    settings = api_v2_settings
+def _of_settings() -> dict[str, list[Operation[Any]]]:
     endpoints = ["https://a", {"url": "https://b", "name": "b"}]
     plain = {
         name: [getattr(settings, name)("name")]
@@ -262,26 +261,26 @@ def _of_settings() -> dict[str, list[Call[Any]]]:
     }
 
 
-MODULES: dict[str, tuple[ModuleType, dict[str, list[Call[Any]]]]] = {
-    "messages": (api_v2, _of_messages()),
-    "settings": (api_v2_settings, _of_settings()),
+MODULES: dict[str, tuple[ModuleType, dict[str, list[Operation[Any]]]]] = {
+    "messages": (v2, _of_messages()),
+    "settings": (settings, _of_settings()),
 }
 #: Functions that build no call.
-HELPERS = {"filters_of", "letter_filters", "message_filters"}
+HELPERS = {"filters_of", "dlq_filters", "message_filters"}
 CALLS = [
-    pytest.param(call, id=f"{name}-{number}")
+    pytest.param(operation, id=f"{name}-{number}")
     for _, built in MODULES.values()
     for name, found in built.items()
-    for number, call in enumerate(found)
+    for number, operation in enumerate(found)
 ]
 
 
 class TestEveryRequest:
-    @pytest.mark.parametrize("call", CALLS)
-    def test_is_as_published_or_known_to_differ(self, call: Call[Any]) -> None:
-        known = {what for endpoint, what in BEYOND if endpoint == call.endpoint}
+    @pytest.mark.parametrize("operation", CALLS)
+    def test_is_as_published_or_known_to_differ(self, operation: Operation[Any]) -> None:
+        known = {what for endpoint, what in BEYOND if endpoint == operation.endpoint}
 
-        assert differences(call.request) <= known
+        assert differences(operation.request) <= known
 
     @pytest.mark.parametrize("module", MODULES)
     def test_is_tried_here(self, module: str) -> None:
@@ -294,29 +293,35 @@ class TestEveryRequest:
 
         assert set(built) == public - HELPERS
 
-    @pytest.mark.parametrize("call", CALLS)
-    def test_names_in_its_errors_what_it_called(self, call: Call[Any]) -> None:
-        name, _ = operation(call.request.method, call.request.path)
+    @pytest.mark.parametrize("operation", CALLS)
+    def test_names_in_its_errors_what_it_called(self, operation: Operation[Any]) -> None:
+        name, _ = published_operation(operation.request.method, operation.request.path)
 
-        assert name.startswith(call.endpoint)
+        assert name.startswith(operation.endpoint)
 
     def test_nothing_is_listed_that_is_not_sent(self) -> None:
-        calls = [call for _, built in MODULES.values() for found in built.values() for call in found]
+        calls = [
+            operation for _, built in MODULES.values() for found in built.values() for operation in found
+        ]
 
-        assert {(call.endpoint, what) for call in calls for what in differences(call.request)} == set(BEYOND)
+        assert {
+            (operation.endpoint, what) for operation in calls for what in differences(operation.request)
+        } == set(BEYOND)
 
     @pytest.mark.parametrize("one", ["a/b", "ü", "a b", "a?b=c#d", "..a", "messages", "🙂"])
     def test_keeps_to_its_operation_whatever_the_id(self, one: str) -> None:
-        for call in (
-            api_v2.cancel_message(one),
-            api_v2.delete_dead_letter(one),
-            api_v2.retry_dead_letter(one),
+        for operation in (
+            v2.cancel_message(one),
+            v2.delete_dlq_message(one),
+            v2.retry_dlq_message(one),
         ):
-            assert operation(call.request.method, call.request.path)[0] == call.endpoint
+            assert (
+                published_operation(operation.request.method, operation.request.path)[0] == operation.endpoint
+            )
 
     def test_elements_of_a_batch_carry_the_headers_of_a_publish(self) -> None:
-        _, described = operation("POST", "/v2/publish/x")
-        elements = json.loads(api_v2.publish_batch([order("x", delay=5, **FULL)]).request.content or b"")
+        _, described = published_operation("POST", "/v2/publish/x")
+        elements = json.loads(v2.publish_batch([order("x", delay=5, **FULL)]).request.content or b"")
 
         assert not set(_in_headers(described, list(elements[0]["headers"].items())))
 
@@ -355,4 +360,4 @@ class TestTheCheck:
     @pytest.mark.parametrize(("method", "path"), [("GET", "/v2/publish/x"), ("DELETE", "/v2/messages/")])
     def test_knows_what_there_is(self, method: str, path: str) -> None:
         with pytest.raises(AssertionError, match="there is no"):
-            operation(method, path)
+            published_operation(method, path)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from remote_tasks_provider.core.messages import Call, Refused, Response
+from remote_tasks_provider.core.http.operation import Operation, Refused, Response
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary, snapshot
-from remote_tasks_provider.manus.models_v2 import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.results import ManusTaskRef, result_v1, result_v2
 from tests.contract.manus_operations import SPECS, built_by
 from tests.specs.made_up import allowed_by, bent
@@ -107,7 +107,7 @@ OPERATIONS: dict[tuple[str, str], Reading] = {
 NAMES = [(version, name) for version in SPECS for name in built_by(version)]
 
 
-def _call(version: str, name: str) -> Call[Any]:
+def _call(version: str, name: str) -> Operation[Any]:
     return built_by(version)[name][0]
 
 
@@ -122,18 +122,18 @@ def _schema(version: str, name: str, needs: tuple[str, ...]) -> dict[str, Any]:
     return schema
 
 
-def _read(call: Call[Any], body: Any) -> Any:
-    return call.parse(Response(200, {}, json.dumps(body).encode()))
+def _read(operation: Operation[Any], body: Any) -> Any:
+    return operation.parse(Response(200, {}, json.dumps(body).encode()))
 
 
 @pytest.mark.parametrize(("version", "name"), NAMES)
 def test_what_the_schema_allows_is_read(version: str, name: str) -> None:
-    reading, call = OPERATIONS.get((version, name), Reading()), _call(version, name)
+    reading, operation = OPERATIONS.get((version, name), Reading()), _call(version, name)
 
     @BOUNDED
     @given(allowed_by(_schema(version, name, reading.needs)))
     def check(body: Any) -> None:
-        reading.use(_read(call, body))
+        reading.use(_read(operation, body))
 
     check()
 
@@ -141,21 +141,21 @@ def test_what_the_schema_allows_is_read(version: str, name: str) -> None:
 @pytest.mark.parametrize(("version", "name"), NAMES)
 def test_so_is_what_bends_it_as_services_do(version: str, name: str) -> None:
     """Integers as strings, ``null`` for what is not there, and fields that nobody knows yet."""
-    reading, call = OPERATIONS.get((version, name), Reading()), _call(version, name)
+    reading, operation = OPERATIONS.get((version, name), Reading()), _call(version, name)
     kept = frozenset(one.rpartition(".")[2] for one in reading.needs) | {"ok"}
 
     @BOUNDED
     @given(bent(_schema(version, name, reading.needs), kept))
     def check(body: Any) -> None:
-        reading.use(_read(call, body))
+        reading.use(_read(operation, body))
 
     check()
 
 
 @pytest.mark.parametrize(("version", "name"), NAMES)
 def test_nothing_that_the_schema_allows_ends_in_anything_but_a_refusal(version: str, name: str) -> None:
-    call = _call(version, name)
-    request = call.request
+    operation = _call(version, name)
+    request = operation.request
     schema = published(SPECS[version][1]).answer_schema(request.method, request.path)
 
     @BOUNDED
@@ -163,10 +163,10 @@ def test_nothing_that_the_schema_allows_ends_in_anything_but_a_refusal(version: 
     def check(body: Any) -> None:
         if body.get("ok") is False:
             with pytest.raises(Refused):
-                _read(call, body)
+                _read(operation, body)
             return
         try:
-            _read(call, body)
+            _read(operation, body)
         except ValueError as refusal:
             assert str(refusal)  # noqa: PT017 - not every answer is refused
 

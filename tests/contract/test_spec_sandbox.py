@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
-from remote_tasks_provider.core.messages import Request
-from remote_tasks_provider.core.transport import RequestsTransport
-from remote_tasks_provider.manus import api_v1, api_v2
-from remote_tasks_provider.manus.filters import task_filter
-from remote_tasks_provider.manus.orders import task_order
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
+from remote_tasks_provider.core.http.operation import Request
+from remote_tasks_provider.core.http.transport import RequestsTransport
+from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.options import task_options
 from remote_tasks_provider.manus.service import MANUS
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
 from tests.contract.manus_operations import SPECS, Ids, calls
 from tests.specs.published import published
@@ -65,15 +65,15 @@ class Account:
         spec = published(SPECS[version][1])
         return set(spec.faults(request.method, request.path, status, json.loads(answer.body)))
 
-    def send(self, version: str, call: Any) -> Any:
-        return call.parse(self._transports[version].send(call.request))
+    def send(self, version: str, operation: Any) -> Any:
+        return operation.parse(self._transports[version].send(operation.request))
 
     def close(self) -> None:
         for transport in self._transports.values():
             transport.close()
 
 
-def _endpoint(url: str, version: str) -> Endpoint:
+def _endpoint(url: str, version: str) -> ConnectionConfig:
     extra = {"api_version": version, "read_timeout": 5}
     return MANUS.endpoint(ConnectionFields("my_conn", host=url, password=MANUS_KEY, extra=extra))
 
@@ -91,19 +91,19 @@ def account(server: SandboxServer) -> Iterator[Account]:
 def test_an_answer_is_as_published_but_for_what_was_observed(
     version: str, name: str, account: Account, ids: Ids
 ) -> None:
-    call = dict(calls(version, ids))[name]
-    method, path = call.endpoint.split(" ")[:2]
+    operation = dict(calls(version, ids))[name]
+    method, path = operation.endpoint.split(" ")[:2]
 
-    faults = account.faults(version, call.request)
+    faults = account.faults(version, operation.request)
     assert faults <= OBSERVED.get((method, path), set())
-    assert account.send(version, api_v1.get_task("t3") if version == "v1" else api_v2.get_task("t3"))
+    assert account.send(version, v1.get_task("t3") if version == "v1" else v2.get_task("t3"))
 
 
 def test_each_observed_difference_is_shown_by_the_sandbox(account: Account, ids: Ids) -> None:
     seen: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for _, call in calls("v1", ids):
-        method, path = call.endpoint.split(" ")
-        seen.setdefault((method, path), set()).update(account.faults("v1", call.request))
+    for _, operation in calls("v1", ids):
+        method, path = operation.endpoint.split(" ")
+        seen.setdefault((method, path), set()).update(account.faults("v1", operation.request))
 
     assert {key: found for key, found in seen.items() if found} == OBSERVED
 
@@ -126,22 +126,22 @@ def test_so_is_each_state_of_a_task(
 ) -> None:
     sandbox.manus.add_task("t9", **facts)
 
-    assert account.faults("v1", api_v1.get_task("t9").request) == set(STRINGS)
-    assert account.faults("v2", api_v2.get_task("t9").request) == set()
+    assert account.faults("v1", v1.get_task("t9").request) == set(STRINGS)
+    assert account.faults("v2", v2.get_task("t9").request) == set()
     for order in ("asc", "desc"):
-        assert account.faults("v2", api_v2.list_messages("t9", order=order).request) == set()
-    assert account.faults("v2", api_v2.list_tasks(task_filter()).request) == set()
+        assert account.faults("v2", v2.list_messages("t9", order=order).request) == set()
+    assert account.faults("v2", v2.list_tasks(task_filter()).request) == set()
 
 
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (api_v2.get_task("missing").request, 404),
-        (api_v2.list_messages("missing").request, 404),
-        (api_v2.stop_task("missing").request, 404),
-        (api_v2.get_file("missing").request, 404),
-        (api_v2.create_task(task_order("x", project_id="missing")).request, 404),
-        (api_v2.confirm_action("t1", "evt_9", {}).request, 400),
+        (v2.get_task("missing").request, 404),
+        (v2.list_messages("missing").request, 404),
+        (v2.stop_task("missing").request, 404),
+        (v2.get_file("missing").request, 404),
+        (v2.create_task(task_options("x", project_id="missing")).request, 404),
+        (v2.confirm_action("t1", "evt_9", {}).request, 400),
         (Request("GET", "/v2/task.list", query=(("limit", "0"),)), 400),
         (Request("POST", "/v2/task.create", json={}), 400),
     ],
@@ -152,7 +152,7 @@ def test_a_refusal_is_as_published(request_: Request, status: int, account: Acco
 
 
 def test_a_refusal_of_a_file_is_as_published_in_v1(account: Account, ids: Ids) -> None:
-    assert account.faults("v1", api_v1.get_file("missing").request, 404) == set()
+    assert account.faults("v1", v1.get_file("missing").request, 404) == set()
 
 
 @pytest.mark.parametrize("name", [name for name, _ in calls("v2")])
@@ -168,6 +168,6 @@ def test_answers_without_anything_empty_are_read_too(
 def test_an_empty_account_without_anything_empty_is_read(account: Account, sandbox: Sandbox) -> None:
     sandbox.settings.update({"manus_v2_as_proto3": True, "manus_credits": 0})
 
-    assert account.send("v2", api_v2.list_tasks(task_filter())).items == []
-    assert account.send("v2", api_v2.list_projects()) == []
-    assert account.send("v2", api_v2.available_credits()) == 0
+    assert account.send("v2", v2.list_tasks(task_filter())).items == []
+    assert account.send("v2", v2.list_projects()) == []
+    assert account.send("v2", v2.available_credits()) == 0

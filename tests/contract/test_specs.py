@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.endpoint import ConnectionFields
-from remote_tasks_provider.core.messages import Call, Request
-from remote_tasks_provider.manus import api_v1, api_v2
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.operation import Operation, Request
+from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.service import MANUS
 from tests.contract.manus_operations import SPECS, built_by, calls
 from tests.specs.published import Refusal, published
@@ -39,28 +39,30 @@ def _public_functions(module: ModuleType) -> set[str]:
 
 
 CALLS = [
-    pytest.param(version, call, id=f"{version}-{name}") for version in SPECS for name, call in calls(version)
+    pytest.param(version, operation, id=f"{version}-{name}")
+    for version in SPECS
+    for name, operation in calls(version)
 ]
 
 
 class TestEveryRequest:
-    @pytest.mark.parametrize(("version", "call"), CALLS)
-    def test_is_as_published(self, version: str, call: Call[Any]) -> None:
-        _check(version, call.request)
+    @pytest.mark.parametrize(("version", "operation"), CALLS)
+    def test_is_as_published(self, version: str, operation: Operation[Any]) -> None:
+        _check(version, operation.request)
 
     @pytest.mark.parametrize("version", SPECS)
     def test_is_tried_here(self, version: str) -> None:
         assert set(built_by(version)) == _public_functions(SPECS[version][0])
 
-    @pytest.mark.parametrize(("version", "call"), CALLS)
-    def test_names_in_its_errors_what_it_called(self, version: str, call: Call[Any]) -> None:
-        method, path = call.endpoint.split(" ")[:2]
+    @pytest.mark.parametrize(("version", "operation"), CALLS)
+    def test_names_in_its_errors_what_it_called(self, version: str, operation: Operation[Any]) -> None:
+        method, path = operation.endpoint.split(" ")[:2]
 
-        assert method == call.request.method
+        assert method == operation.request.method
         assert published(SPECS[version][1]).operation(method, path)
 
     def test_may_carry_an_oauth_token_instead_of_a_key_with_v2(self) -> None:
-        _check("v2", api_v2.get_task("t1").request, OAUTH)
+        _check("v2", v2.get_task("t1").request, OAUTH)
 
     @pytest.mark.parametrize("version", SPECS)
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "a b", "a?b=c#d", "..a", "🙂"])
@@ -118,4 +120,4 @@ class TestTheValidator:
 
     def test_refuses_v1_without_its_key(self) -> None:
         with pytest.raises(Refusal):
-            _check("v1", api_v1.get_task("t1").request, OAUTH)
+            _check("v1", v1.get_task("t1").request, OAUTH)

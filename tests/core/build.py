@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.errors import ApiError, InvalidRequestError
-from remote_tasks_provider.core.messages import Call, Page, Replay, Request, Response
-from remote_tasks_provider.core.polling import WaitPolicy
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
+from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 
 SECRET = "sk-very-secret-key-1234567890"
 START = 1_763_501_439.0
 
 
-def an_endpoint(base_url: str = "https://api.example.com", **extras: Any) -> Endpoint:
-    return Endpoint(
+def an_endpoint(base_url: str = "https://api.example.com", **extras: Any) -> ConnectionConfig:
+    return ConnectionConfig(
         service="Example",
         conn_id="example_default",
         base_url=base_url,
@@ -35,9 +35,15 @@ def a_response(status: int = 200, body: Any = b"{}", **headers: str) -> Response
     return Response(status, named, raw)
 
 
-def a_call(parse: Any = lambda response: response.body, replay: Replay = Replay.SAFE, **request: Any) -> Call:
+def a_call(
+    parse: Any = lambda response: response.body,
+    idempotency: Idempotency = Idempotency.IDEMPOTENT,
+    **request: Any,
+) -> Operation:
     made = Request(**({"method": "GET", "path": "/v1/things/7"} | request))
-    return Call(endpoint="GET /v1/things/{id}", request=made, expects="a thing", parse=parse, replay=replay)
+    return Operation(
+        endpoint="GET /v1/things/{id}", request=made, expects="a thing", parse=parse, idempotency=idempotency
+    )
 
 
 def a_page(*items: Any, cursor: str | None = None) -> Page[Any]:
@@ -53,5 +59,5 @@ def a_snapshot(state: TaskState | str = TaskState.RUNNING, task_id: str = "t1", 
     return TaskSnapshot(id=task_id, state=known, status=facts.pop("status", known.value), **facts)
 
 
-def a_policy(**facts: Any) -> WaitPolicy:
-    return WaitPolicy(**({"started_at": START, "interval": 30.0} | facts))
+def a_policy(**facts: Any) -> PollPolicy:
+    return PollPolicy(**({"started_at": START, "interval": 30.0} | facts))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from remote_tasks_provider.core.endpoint import ConnectionFields
 from remote_tasks_provider.core.errors import RemoteTaskError
-from tests.core.group import World
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from tests.core.shared_poller import World
 
 
 class TestEndpoint:

@@ -77,10 +77,10 @@ def _blocks_of(page: Path) -> Iterator[Block]:
 
 def region(include: str) -> str:
     """Return the region that ``file:region`` names."""
-    name, _, mark = include.partition(":")
+    name, _, tag = include.partition(":")
     text = (ROOT / name).read_text(encoding="utf-8")
-    found = re.search(rf"^ *# \[START {mark}\]\n(.*?)^ *# \[END {mark}\]$", text, re.DOTALL | re.MULTILINE)
-    assert found, f"{name} has no region {mark!r}"
+    found = re.search(rf"^ *# \[START {tag}\]\n(.*?)^ *# \[END {tag}\]$", text, re.DOTALL | re.MULTILINE)
+    assert found, f"{name} has no region {tag!r}"
     return textwrap.dedent(found[1]).strip("\n") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""``docs/kills.md`` shows what ``tests/system/kills.py`` brings about, cell by cell."""
+"""``docs/kills.md`` shows what ``dev/kills.py`` brings about, cell by cell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.compat import VERSIONS
-from tests.system.kill_matrix import DEFERRED, ON_A_WORKER, Row
+from dev.compat import VERSIONS
+from dev.kill_matrix import DEFERRED, ON_A_WORKER, Row
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kills.md").read_text(encoding="utf-8")
 

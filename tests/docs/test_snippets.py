@@ -22,11 +22,11 @@ from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash import models as qstash_models
+from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, outcome_of, snapshot_of
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, outcome_of, snapshot_of
 from remote_tasks_provider.qstash.service import QSTASH
-from remote_tasks_provider.sandbox import Sandbox
-from remote_tasks_provider.sandbox.demo import seed_demo
+from remote_tasks_sandbox import Sandbox
+from remote_tasks_sandbox.demo import seed_demo
 from tests.docs import pages
 
 PYTHON = pages.blocks("python")
@@ -136,7 +136,7 @@ def record_of_a_failed_message() -> dict[str, Any]:
         LogEntry.model_validate({**step, "state": "ERROR", "responseStatus": shown["response_status"]}),
         LogEntry.model_validate({**step, "state": "FAILED"}),
     ]
-    letter = DeadLetter.model_validate(
+    dlq_message = DlqMessage.model_validate(
         {
             "messageId": shown["id"],
             "dlqId": shown["dlq_id"],
@@ -144,7 +144,7 @@ def record_of_a_failed_message() -> dict[str, Any]:
             "responseBody": "out of memory",
         }
     )
-    return snapshot_of(outcome_of(shown["id"], entries).with_letter(letter)).to_record()
+    return snapshot_of(outcome_of(shown["id"], entries).with_letter(dlq_message)).to_record()
 
 
 EXAMPLES: dict[str, Callable[[], Any]] = {

@@ -13,30 +13,30 @@ from typing import Any, get_args
 
 import pytest
 
+from dev.compat import VERSIONS
 from remote_tasks_provider.bases import metrics
-from remote_tasks_provider.bases.questions import form_of
-from remote_tasks_provider.bases.starting import Mark
+from remote_tasks_provider.bases.hitl_forms import form_of
+from remote_tasks_provider.bases.submission import CorrelationTag
 from remote_tasks_provider.core import errors
-from remote_tasks_provider.core.endpoint import ConnectionFields
 from remote_tasks_provider.core.errors import ConnectionConfigError
-from remote_tasks_provider.core.pacing import Limit, Pacer
-from remote_tasks_provider.core.report import WaitReport
-from remote_tasks_provider.core.starting import OnOrphanedIntent, OnStaleState, StartPolicy
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
+from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import StateTable, TaskState
+from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.manus.agents import ManusAgentHook
-from remote_tasks_provider.manus.answering import ON_QUESTION
+from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES, ManusTaskV2
+from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT
+from remote_tasks_provider.manus.hitl_forms import form_for
 from remote_tasks_provider.manus.models import MANUS_STATES, ManusContent, ManusMessage, ManusTask
-from remote_tasks_provider.manus.models_v2 import MANUS_V2_STATES, ManusTaskV2
-from remote_tasks_provider.manus.questions import form_for
 from remote_tasks_provider.manus.results import ManusFile, ManusQuestion, ManusResult
 from remote_tasks_provider.manus.service import MANUS, ManusExtras
+from remote_tasks_provider.qstash.api.options import PLANS
+from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, MessageOutcome
 from remote_tasks_provider.qstash.models import QSTASH_STATES, QStashTask
-from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, MessageOutcome
-from remote_tasks_provider.qstash.orders import PLANS
 from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
 from remote_tasks_provider.qstash.signature import SignatureError
 from tests.docs import pages
-from tests.system.compat import VERSIONS
 
 OPERATORS = "docs/operators.md"
 PUBLIC_MODULES = [
@@ -50,9 +50,9 @@ IN_WORDS = {
     "started_at": "now",
     "deadline": "never",
     "execution_deadline": "never",
-    "first_look_at": "at once",
+    "first_poll_at": "at once",
     "max_poll_interval": "none",
-    "memory": "none",
+    "checkpoint": "none",
     "sensor": "none",
 }
 
@@ -134,7 +134,7 @@ class TestOperators:
             ("ManusResult", [ManusResult, ManusFile, ManusQuestion]),
             ("QStashTask", [QStashTask]),
             ("MessageOutcome", [MessageOutcome]),
-            ("LogEntry and DeadLetter", [LogEntry, DeadLetter]),
+            ("LogEntry and DlqMessage", [LogEntry, DlqMessage]),
         ],
     )
     def test_every_field_of_a_model_is_listed(self, heading: str, models: list[Any]) -> None:
@@ -299,9 +299,9 @@ class TestRateLimits:
             for endpoint, limit in service.limits.items()
         }
 
-    def places(self, limit: Limit) -> int:
-        pacer = Pacer({"GET /": limit})
-        return next(sent for sent in range(limit.calls + 1) if pacer.reserve("GET /", 0.0) > 0)
+    def places(self, limit: RateLimit) -> int:
+        rate_limiter = RateLimiter({"GET /": limit})
+        return next(sent for sent in range(limit.calls + 1) if rate_limiter.reserve("GET /", 0.0) > 0)
 
 
 class RecordingStats:
@@ -324,8 +324,8 @@ class TestMetrics:
     def test_the_table_has_every_metric_with_its_type_and_tags(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stats = RecordingStats()
         monkeypatch.setattr(metrics, "Stats", stats)
-        metrics.METER.looked("Manus", waits=3, told=3, calls=2, saved=1, rate_limited=1)
-        metrics.METER.ended("Manus", outcome="completed", seconds=1.0)
+        metrics.METRICS.looked("Manus", waits=3, told=3, calls=2, saved=1, rate_limited=1)
+        metrics.METRICS.ended("Manus", outcome="completed", seconds=1.0)
 
         rows = pages.table(pages.read("docs/metrics.md"), "metric")
 
@@ -345,10 +345,10 @@ class TestMetrics:
         (listed,) = [set(re.findall(r"`(\w+)`", row["values"])) for row in rows if row["tag"] == "`outcome`"]
         states = [TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED, TaskState.WAITING]
         reports = [
-            *(WaitReport({"a": {"state": state.value}}, {}, None, 1.0) for state in states),
-            WaitReport({"a": None}, {}, "timeout", 1.0),
-            WaitReport({"a": None}, {}, "execution_timeout", 1.0),
-            WaitReport({"a": None}, {"a": {}}, None, 1.0),
+            *(WaitResult({"a": {"state": state.value}}, {}, None, 1.0) for state in states),
+            WaitResult({"a": None}, {}, "timeout", 1.0),
+            WaitResult({"a": None}, {}, "execution_timeout", 1.0),
+            WaitResult({"a": None}, {"a": {}}, None, 1.0),
         ]
         assert {report.outcome for report in reports} == listed - {"execution_timeout"}
 
@@ -357,7 +357,7 @@ class TestTheEvent:
     def test_the_keys_are_the_events(self) -> None:
         text = pages.section("docs/stability.md", "## The event")
         keys = [bare(row["key"]) for row in pages.table(text, "key")]
-        assert keys == list(WaitReport({}, {}, None, 0.0).to_event())
+        assert keys == list(WaitResult({}, {}, None, 0.0).to_event())
         (shown,) = [block for block in pages.blocks("json") if '"timed_out"' in block.text]
         assert list(json.loads(shown.text)) == keys
 
@@ -401,21 +401,21 @@ class TestStarting:
         begin = next(i for i, row in enumerate(rows) if row["parameter"].startswith(f"`{policy}`"))
         end = next((i for i, row in enumerate(rows) if i > begin and row["parameter"]), len(rows))
         listed = [row["value"] for row in rows[begin:end]]
-        default = getattr(StartPolicy(), policy)
+        default = getattr(SubmissionPolicy(), policy)
         assert listed[0] == f"`{default}` (default)"
         assert {bare(value) for value in listed[1:]} == set(get_args(values)) - {default}
 
     def test_the_mark_that_is_shown_is_one(self) -> None:
         shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/starting.md") + pages.read(OPERATORS))
         key = hashlib.sha256(b"any").hexdigest()[:10]
-        form = re.sub(r"\w", "x", str(Mark(key, 1)))
-        assert {re.sub(r"\w", "x", mark) for mark in shown} == {form}
+        form = re.sub(r"\w", "x", str(CorrelationTag(key, 1)))
+        assert {re.sub(r"\w", "x", tag) for tag in shown} == {form}
 
 
 class TestQuestions:
     def test_every_way_to_deal_with_a_question_is_listed(self) -> None:
         rows = pages.table(pages.read("docs/questions.md"), "`on_waiting`")
-        assert [re.findall(r"`(\w+)`", row["`on_waiting`"])[0] for row in rows] == list(ON_QUESTION)
+        assert [re.findall(r"`(\w+)`", row["`on_waiting`"])[0] for row in rows] == list(ON_WAITING_FOR_INPUT)
 
     def test_every_button_and_field_is_listed(self) -> None:
         text = pages.section("docs/questions.md", "## A person answers in Airflow")

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
-from remote_tasks_provider.sandbox.clock import WallClock
-from remote_tasks_provider.sandbox.demo import seed_demo
-from tests.system.demo import connections
-from tests.system.standalone import clean_environment, migrated_database
+from dev.demo import connections
+from dev.standalone import clean_environment, migrated_database
+from remote_tasks_sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox.clock import WallClock
+from remote_tasks_sandbox.demo import seed_demo
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "example_dags"
@@ -87,10 +87,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         )
         sent = [one for one in qstash.messages if not one.id.startswith("msg_demo")]
         delivered = [one.url for one in sent if one.state == "DELIVERED"]
-        letters = [letter.message.id for letter in qstash.dead_letters]
+        dlq_messages = [dlq_message.message.id for dlq_message in qstash.dlq_messages]
     assert answer.returncode == 0, answer.stdout + answer.stderr
     results = {run["dag_id"]: run for run in json.loads(answer.stdout.strip().splitlines()[-1])}
-    seen = {"home": home, "log": answer.stdout + answer.stderr, "delivered": delivered, "letters": letters}
+    seen = {
+        "home": home,
+        "log": answer.stdout + answer.stderr,
+        "delivered": delivered,
+        "letters": dlq_messages,
+    }
     return {**seen, **results}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from remote_tasks_provider.sandbox import Sandbox
-from tests.looker import Looker
+from remote_tasks_sandbox import Sandbox
+from tests.poll_driver import Looker
 
 __all__ = ["FOREVER", "LIST", "add", "is_census", "many", "query"]
 
@@ -24,10 +24,10 @@ def many(sandbox: Sandbox, count: int, prefix: str = "t", **facts: Any) -> list[
     return add(sandbox, *[f"{prefix}{number}" for number in range(count)], **facts)
 
 
-def query(looker: Looker, call: int = 0) -> dict[str, Any]:
+def query(looker: Looker, operation: int = 0) -> dict[str, Any]:
     """The parameters of one of the last look's calls; what repeats is a list."""
     found: dict[str, Any] = {}
-    for name, value in looker.calls[call].query:
+    for name, value in looker.calls[operation].query:
         found.setdefault(name, []).append(value)
     return {name: value if len(value) > 1 else value[0] for name, value in found.items()}
 

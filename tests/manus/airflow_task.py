@@ -21,14 +21,15 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
-from remote_tasks_provider.bases import hook as hook_module
-from remote_tasks_provider.bases import human, starting, trigger, waiting
-from remote_tasks_provider.core.client import Client
+from remote_tasks_provider.bases import hitl, submission, triggers, waiting
+from remote_tasks_provider.bases import hooks as hook_module
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError
-from remote_tasks_provider.manus import answering, hooks
-from remote_tasks_provider.manus.starting import ManusStarting
-from remote_tasks_provider.sandbox import Sandbox
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.manus import hitl as manus_hitl
+from remote_tasks_provider.manus import hooks
+from remote_tasks_provider.manus.submission import ManusSubmission
+from remote_tasks_sandbox import Sandbox
 from tests.conftest import MANUS_KEY
 
 __all__ = [
@@ -68,13 +69,13 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
             return datetime.fromtimestamp(clock.now(), tz)
 
     fake = SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=sleep)
-    for module in (starting, waiting, human, answering, hooks):
+    for module in (submission, waiting, hitl, manus_hitl, hooks):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
-    monkeypatch.setitem(starting.Starter.__init__.__kwdefaults__, "sleep", sleep)
+    monkeypatch.setitem(submission.Submitter.__init__.__kwdefaults__, "sleep", sleep)
     monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
     clocks = Clocks(wall=clock.now, monotonic=clock.now, sleep=asleep, spread=lambda: 1.0)
-    monkeypatch.setattr(trigger.RemoteTaskTrigger, "clocks", clocks)
+    monkeypatch.setattr(triggers.RemoteTaskTrigger, "clocks", clocks)
 
 
 class Store(dict[str, Any]):
@@ -315,13 +316,13 @@ def dying(make: Make) -> Make:
 
 def die_in_the_request(task: AirflowTask, make: Make) -> None:
     """Run an attempt that is killed after Manus read its request, and before it knows the answer."""
-    create = ManusStarting.create
+    create = ManusSubmission.create
 
-    def killed(self: ManusStarting, mark: Any) -> None:
-        create(self, mark)
+    def killed(self: ManusSubmission, tag: Any) -> None:
+        create(self, tag)
         raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ManusStarting, "create", killed)
+        patch.setattr(ManusSubmission, "create", killed)
         with pytest.raises(SystemExit):
             task.attempt(make)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.manus.service import MANUS
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
-from tests.looker import Looker
 from tests.manus.airflow_task import Account
+from tests.poll_driver import Looker
 
 
 @pytest.fixture(params=["look", "alook"])

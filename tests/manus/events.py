@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from remote_tasks_provider.manus.models_v2 import ManusEvent
+from remote_tasks_provider.manus.api.v2_models import ManusEvent
 
 __all__ = ["asked", "ended", "event", "failed", "file", "said", "stopped", "told", "value"]
 

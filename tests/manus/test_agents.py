@@ -31,7 +31,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus import hooks
 from remote_tasks_provider.manus.results import ManusFile, ManusResult
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import IMPATIENT, MANUS_KEY
 
 AGENTS = "remote_tasks_provider.manus.agents"
@@ -189,7 +189,7 @@ class TestAnswer:
 
         _ask(hook={"poll_interval": 20})
 
-        created, looked = [call.at for call in sandbox.requests[:2]]
+        created, looked = [operation.at for operation in sandbox.requests[:2]]
         assert looked - created >= 20
 
     def test_the_callers_own_connections_stay_open(
@@ -508,7 +508,7 @@ class TestMoney:
 
         with pytest.raises(OrphanedAgentTaskError, match="not known whether a task was started"):
             _ask()
-        assert len([call for call in sandbox.requests if call.method == "POST"]) == 1
+        assert len([operation for operation in sandbox.requests if operation.method == "POST"]) == 1
 
     def test_neither_does_airflow_repeat_it(self) -> None:
         assert issubclass(OrphanedAgentTaskError, AirflowFailException)
@@ -544,7 +544,7 @@ class TestMoney:
             _ask(hook={"timeout": 60, "poll_interval": 25})
         assert not isinstance(caught.value, OrphanedAgentTaskError)
         assert sum(clock) == pytest.approx(60, abs=2)
-        assert any(call.path.endswith("task.stop") for call in sandbox.requests)
+        assert any(operation.path.endswith("task.stop") for operation in sandbox.requests)
 
     @pytest.mark.parametrize(("api", "cancel"), [("v2", False), ("v1", True)])
     def test_a_timeout_that_leaves_it_running_says_so(
@@ -555,7 +555,7 @@ class TestMoney:
 
         with pytest.raises(OrphanedAgentTaskError, match="may still be working"):
             _ask(hook={"timeout": 60, "cancel_on_timeout": cancel})
-        assert not any(call.path.endswith("task.stop") for call in sandbox.requests)
+        assert not any(operation.path.endswith("task.stop") for operation in sandbox.requests)
 
     def test_a_requests_own_timeout_goes_before_the_hooks(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
@@ -577,7 +577,7 @@ class TestMoney:
             _ask(hook={"max_credits": 50})
         assert isinstance(caught.value.__cause__, BudgetExceededError)
         assert 50 < sum(clock) < 80
-        assert any(call.path.endswith("task.stop") for call in sandbox.requests)
+        assert any(operation.path.endswith("task.stop") for operation in sandbox.requests)
 
     @pytest.mark.parametrize("name", ["poll_interval", "timeout", "max_credits"])
     def test_limits_that_are_none_are_refused_in_the_dag_file(self, name: str) -> None:

@@ -11,7 +11,7 @@ import requests_mock as requests_mock_lib
 
 from remote_tasks_provider.manus import hooks
 from remote_tasks_provider.manus.hooks import ManusHook
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import IMPATIENT, MANUS_KEY
 from tests.contract.manus_operations import SCHEMA
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.messages import Response
+from remote_tasks_provider.core.http.operation import Response
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.manus.api_v1 import get_task, list_tasks
-from remote_tasks_provider.manus.filters import task_filter
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.v1 import get_task, list_tasks
 from remote_tasks_provider.manus.models import MANUS_STATES, ManusTask, snapshot
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "manus"

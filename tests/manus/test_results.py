@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.models import ManusTask
-from remote_tasks_provider.manus.models_v2 import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.results import ManusResult, result_v1, result_v2
 from tests.manus.events import asked, ended, failed, file, said, stopped, told, value
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.qstash import orders
-from remote_tasks_provider.sandbox import Sandbox
+from remote_tasks_provider.qstash.api import options
+from remote_tasks_sandbox import Sandbox
 from tests.conftest import QSTASH_TOKEN
 from tests.manus.airflow_task import Account, AirflowTask
 
@@ -35,7 +35,7 @@ class QStash(Account):
     ) -> None:
         super().__init__(sandbox, url, define, patch)
         self.qstash = sandbox.qstash
-        patch.setattr(orders, "time", SimpleNamespace(time=sandbox.clock.now))
+        patch.setattr(options, "time", SimpleNamespace(time=sandbox.clock.now))
 
     def connect(self, _version: str = "", *, password: str = QSTASH_TOKEN, **extra: Any) -> None:
         """Let the connection ``qstash_default`` lead here."""

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
-from remote_tasks_provider.sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
-from tests.looker import Looker
+from tests.poll_driver import Looker
 from tests.qstash.account import QStash
 
 

@@ -14,8 +14,8 @@ from remote_tasks_provider.core.errors import (
     ServerError,
 )
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.qstash.api.v2_models import MessageOutcome, PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.models_v2 import MessageOutcome, PublishedMessage
 from tests.qstash.account import HOOK, QStash
 
 WAITING = [("CREATED", 0.0), ("ACTIVE", None)]
@@ -64,9 +64,9 @@ class TestOutcomes:
         assert list(found) == ["c", "never-sent", "b", "a"]
         assert [one.state for one in found.values()] == ["running", "unknown", "failed", "completed"]
         assert found["never-sent"] == MessageOutcome("never-sent", TaskState.UNKNOWN)
-        (letter,) = account.qstash.dead_letters
+        (dlq_message,) = account.qstash.dlq_messages
         failed = found["b"]
-        assert (failed.dlq_id, failed.response_status, failed.response) == (letter.id, 500, "busy")
+        assert (failed.dlq_id, failed.response_status, failed.response) == (dlq_message.id, 500, "busy")
 
     @pytest.mark.parametrize("ended", [0, 1, 49, 120, 250])
     def test_many_take_few_calls_and_are_all_known(
@@ -150,7 +150,7 @@ class TestLists:
         for number in range(130):
             account.qstash.add_message(f"m{number}", ["FAILED"])
 
-        assert len({letter.dlq_id for letter in hook.iter_dlq()}) == 130
+        assert len({dlq_message.dlq_id for dlq_message in hook.iter_dlq()}) == 130
         assert len(account.requests("GET", "/v2/dlq")) == 2
 
 
@@ -170,12 +170,12 @@ class TestChanges:
     def test_letters_are_retried_and_deleted_by_id_or_filter(self, account: QStash, hook: QStashHook) -> None:
         for name in "abc":
             account.qstash.add_message(name, ["FAILED"], labels=["x"])
-        first, *others = [letter.id for letter in account.qstash.dead_letters]
+        first, *others = [dlq_message.id for dlq_message in account.qstash.dlq_messages]
 
         assert len(hook.retry_dlq(first)) == 1
         assert hook.delete_dlq(others[0]) == 1
         assert hook.delete_dlq(labels="x") == 1
-        assert account.qstash.dead_letters == []
+        assert account.qstash.dlq_messages == []
 
 
 class TestConnection:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.messages import Response
+from remote_tasks_provider.core.http.operation import Response
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.qstash.api_v1 import get_task, list_message_tasks
+from remote_tasks_provider.qstash.api.v1 import get_task, list_message_tasks
 from remote_tasks_provider.qstash.models import QSTASH_STATES, QStashTask, public_url, snapshot
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "qstash"

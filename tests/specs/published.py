@@ -20,7 +20,7 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest
 from openapi_schema_validator import OAS31Validator
 
-from remote_tasks_provider.core.messages import Request
+from remote_tasks_provider.core.http.operation import Request
 
 __all__ = ["Refusal", "Spec", "published"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.sandbox import SandboxServer
-from tests.system import demo
-from tests.system.client import AirflowClient, eventually
-from tests.system.environments import ROOT
-from tests.system.standalone import StandaloneAirflow
+from dev import demo
+from dev.airflow_client import AirflowClient, eventually
+from dev.environments import ROOT
+from dev.standalone import StandaloneAirflow
+from remote_tasks_sandbox import SandboxServer
 
 DAG_ID = "example_a_person_answers"
 #: Airflow can lose a task that is answered within a second or two of its question; no person is that fast.

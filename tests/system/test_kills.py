@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from tests.system.compat import NEWEST
-from tests.system.kill_matrix import ROWS
-from tests.system.kills import Column, run_column
+from dev.compat import NEWEST
+from dev.kill_matrix import ROWS
+from dev.kills import Column, run_column
 
 
 @pytest.fixture(scope="module")

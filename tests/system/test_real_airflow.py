@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.sandbox import SandboxServer
-from tests.system import demo
-from tests.system.standalone import StandaloneAirflow
+from dev import demo
+from dev.standalone import StandaloneAirflow
+from remote_tasks_sandbox import SandboxServer
 
 DAG_ID = "waits"
 WRONG_KEY = "sk-not-the-right-one"
@@ -52,9 +52,9 @@ def run() -> Iterator[dict[str, Any]]:
                 "tries": {one.task_id: one.try_number for one in instances},
                 "home": Path(airflow.home),
                 "workers": {
-                    call.path.rpartition("/")[2]
-                    for call in server.sandbox.requests
-                    if "requests/" in call.headers.get("user-agent", "")
+                    operation.path.rpartition("/")[2]
+                    for operation in server.sandbox.requests
+                    if "requests/" in operation.headers.get("user-agent", "")
                 },
             }
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AWAITS_INPUT",
     "ENDED_STATES",
-    "PEOPLE_CAN_ANSWER",
     "RETRIES_RESUME",
     "STARTS_FROM_TRIGGER",
-    "TRIGGERS_ARE_TOLD_OF_KILLS",
+    "SUPPORTS_HITL",
+    "TRIGGERS_GET_ON_KILL",
     "TRIGGER_FAILED",
     "TRIGGER_TIMED_OUT",
     "AirflowRescheduleException",
@@ -40,9 +40,9 @@ STARTS_FROM_TRIGGER = Version(airflow.__version__) >= Version("3.3")
 """Whether a task can begin in the triggerer with its templates rendered, and end there with its XComs."""
 AWAITS_INPUT = Version(airflow.__version__) >= Version("3.3")
 """Whether a task can pause until a person answers without a trigger."""
-PEOPLE_CAN_ANSWER = Version(airflow.__version__) >= Version("3.1.3")
+SUPPORTS_HITL = Version(airflow.__version__) >= Version("3.1.3")
 """Whether a task can put a question to a person; 3.1.0 to 3.1.2 cannot show the fields of a form."""
-TRIGGERS_ARE_TOLD_OF_KILLS = Version(airflow.__version__) >= Version("3.3")
+TRIGGERS_GET_ON_KILL = Version(airflow.__version__) >= Version("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
 RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8")
 """Whether the retry of an attempt that failed after a deferral resumes that attempt, with its old event.

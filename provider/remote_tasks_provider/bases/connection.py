@@ -1,7 +1,7 @@
-"""From an Airflow connection id to an :class:`~remote_tasks_provider.core.endpoint.Endpoint`.
+"""From an Airflow connection id to an :class:`~remote_tasks_provider.core.http.connection.ConnectionConfig`.
 
 Twice, because on a triggerer's event loop the lookup must not block; what is made of the connection is
-decided once, in :mod:`remote_tasks_provider.core.endpoint`.
+decided once, in :mod:`remote_tasks_provider.core.http.connection`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from airflow.providers.common.compat.connection import get_async_connection, get
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 from asgiref.sync import sync_to_async
 
-from remote_tasks_provider.core.endpoint import ConnectionFields, Endpoint
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
 from remote_tasks_provider.core.service import Service
 
-__all__ = ["async_endpoint", "endpoint"]
+__all__ = ["async_connection_config", "endpoint"]
 
 
-def endpoint(service: Service, conn_id: str) -> Endpoint:
+def endpoint(service: Service, conn_id: str) -> ConnectionConfig:
     """Return where and how to call ``service`` over the connection ``conn_id``.
 
     :raises AirflowNotFoundException: when there is no such connection.
@@ -31,7 +31,7 @@ def endpoint(service: Service, conn_id: str) -> Endpoint:
     return found
 
 
-async def async_endpoint(service: Service, conn_id: str) -> Endpoint:
+async def async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     """Like :func:`endpoint`, for an event loop."""
     connection = await get_async_connection(conn_id)
     found = service.endpoint(_fields(conn_id, connection, await get_async_extra_dejson(connection)))

@@ -29,15 +29,15 @@ from remote_tasks_provider.core.errors import (
     TransferError,
     TransferIncompleteError,
 )
-from remote_tasks_provider.core.file_names import local_names
-from remote_tasks_provider.core.reading import one_line
-from remote_tasks_provider.core.transfer import (
+from remote_tasks_provider.core.files.names import local_names
+from remote_tasks_provider.core.files.transfer import (
     ByteReader,
     TransferPolicy,
     Transferred,
     download,
     upload,
 )
+from remote_tasks_provider.core.http.parsing import one_line
 
 __all__ = ["FileSource", "RemoteFile", "open_source", "save_files"]
 
@@ -134,7 +134,7 @@ class FileSource:
         return opened
 
     def upload_to(self, url: str, policy: TransferPolicy = _POLICY) -> Transferred:
-        """Send it to a signed link; raises like :func:`~remote_tasks_provider.core.transfer.upload`."""
+        """Send it to a signed link; raises like :func:`~remote_tasks_provider.core.files.transfer.upload`."""
         with self.open() as reader:
             return upload(url, reader, self.size, self.content_type, policy=policy)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
 
-from remote_tasks_provider.bases.outcomes import after_call
-from remote_tasks_provider.core import inputs
+from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ class RemoteListOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """List; return the objects, or the manifest of the file they were written to."""
-        limit = inputs.whole_number(self.limit, "limit", least=1) if self.limit is not None else None
+        limit = validation.whole_number(self.limit, "limit", least=1) if self.limit is not None else None
         try:
             if self.output_path:
                 return self._to_file(ObjectStoragePath(self.output_path), self.items(limit))
             return self._to_xcom(limit)
         except RemoteTaskError as error:
-            raise after_call(error) from error
+            raise request_exception(error) from error
 
     def _to_xcom(self, limit: int | None) -> list[dict[str, Any]]:
         if limit is not None and limit > _MOST_XCOM_ITEMS:

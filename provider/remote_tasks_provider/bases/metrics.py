@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import Stats
 
-__all__ = ["METER"]
+__all__ = ["METRICS"]
 
 
-class _AirflowMeter:
-    """A :class:`~remote_tasks_provider.core.sharing.Meter` over Airflow's ``Stats``."""
+class _AirflowMetrics:
+    """A :class:`~remote_tasks_provider.core.polling.shared.PollMetrics` over Airflow's ``Stats``."""
 
     def looked(
         self, service: str, *, waits: int, told: int, calls: int, saved: int, rate_limited: int
@@ -30,4 +30,4 @@ class _AirflowMeter:
         )
 
 
-METER = _AirflowMeter()
+METRICS = _AirflowMetrics()

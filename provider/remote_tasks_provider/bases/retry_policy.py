@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout
 
-from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import ApiError, NotFoundError, RemoteTaskError
-from remote_tasks_provider.core.reading import one_line
+from remote_tasks_provider.core.http.parsing import one_line
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,7 +65,7 @@ class RemoteTaskRetryPolicy(RetryPolicy):
     longest_delay: float = 3600.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "longest_delay", inputs.positive(self.longest_delay, "longest_delay"))
+        object.__setattr__(self, "longest_delay", validation.positive(self.longest_delay, "longest_delay"))
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None

@@ -2,7 +2,7 @@
 
 The three differ in one line: how the pause between two looks is spent. A worker sleeps through it, hands the
 task back to the scheduler, or hands the wait to the triggerer. All that is decided about a wait is decided in
-:mod:`remote_tasks_provider.core.polling` and :mod:`remote_tasks_provider.core.report`.
+:mod:`remote_tasks_provider.core.polling.tracker` and :mod:`remote_tasks_provider.core.polling.result`.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from remote_tasks_provider.bases.compat import (
     first_rescheduled_at,
     first_try_number,
 )
-from remote_tasks_provider.bases.hook import RemoteTaskHook
-from remote_tasks_provider.bases.link import push_link
-from remote_tasks_provider.bases.no_worker import TRIGGERER_GRACE
-from remote_tasks_provider.bases.outcomes import after_wait
-from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
-from remote_tasks_provider.core.client import Client
+from remote_tasks_provider.bases.exceptions import wait_exception
+from remote_tasks_provider.bases.from_trigger import TRIGGERER_GRACE
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
-from remote_tasks_provider.core.polling import Wait, WaitPolicy
-from remote_tasks_provider.core.report import TimedOut, WaitReport
-from remote_tasks_provider.core.watching import look
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.polling.drivers import run_plan
+from remote_tasks_provider.core.polling.policy import PollPolicy
+from remote_tasks_provider.core.polling.result import TimedOut, WaitResult
+from remote_tasks_provider.core.polling.tracker import PollTracker
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Mode", "WaitsForTasks", "default_deferrable"]
+__all__ = ["Mode", "WaitingOperator", "default_deferrable"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
 
@@ -50,7 +51,7 @@ def default_deferrable() -> bool:
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
-class WaitsForTasks(BaseOperator):
+class WaitingOperator(BaseOperator):
     """An operator that waits for remote tasks.
 
     Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
@@ -72,24 +73,24 @@ class WaitsForTasks(BaseOperator):
         """The vendor's hook for this operator's connection."""
         raise NotImplementedError
 
-    def finish(self, context: Context, report: WaitReport) -> Any:
+    def finish(self, context: Context, report: WaitResult) -> Any:
         """Return the operator's result, or raise."""
         raise NotImplementedError
 
-    def wait_for_tasks(self, context: Context, ids: list[str], policy: WaitPolicy, mode: Mode) -> Any:
+    def wait_for_tasks(self, context: Context, ids: list[str], policy: PollPolicy, mode: Mode) -> Any:
         """Look at the tasks until they have ended; return what :meth:`finish` makes of it.
 
         The first look is always the worker's: a task that has already ended never reaches the triggerer.
         """
-        wait = Wait(ids, policy)
+        wait = PollTracker(ids, policy)
         hook = self.hook
         client = self._client(hook)
-        watch = self.trigger_class.service.watch(client.endpoint.extras)
+        strategy = self.trigger_class.service.strategy(client.endpoint.extras)
         try:
             while True:
-                findings = look(watch.look(wait.open_ids, ()), client)
+                results = run_plan(strategy.plan(wait.open_ids, ()), client)
                 now = time.time()
-                wait.take(findings, now)
+                wait.take(results, now)
                 pause = wait.pause(now)
                 self._tell_of(context, wait, now, pause)
                 if pause is None:
@@ -109,9 +110,9 @@ class WaitsForTasks(BaseOperator):
         try:
             return hook.client
         except ConnectionConfigError as error:
-            raise self.after_wait(error, None) from error
+            raise self.wait_exception(error, None) from error
 
-    def _tell_of(self, context: Context, wait: Wait, now: float, pause: float | None) -> None:
+    def _tell_of(self, context: Context, wait: PollTracker, now: float, pause: float | None) -> None:
         for note in wait.take_notes():
             self.log.warning("%s", note)
         if pause is not None:
@@ -120,7 +121,7 @@ class WaitsForTasks(BaseOperator):
             push_link(context, url)
             self._link_pushed = True
 
-    def _defer(self, wait: Wait, conn_id: str, first_look_at: float) -> None:
+    def _defer(self, wait: PollTracker, conn_id: str, first_poll_at: float) -> None:
         policy = wait.policy
         ends = [end for end in (policy.deadline, policy.execution_deadline) if end is not None]
         self.defer(
@@ -135,8 +136,8 @@ class WaitsForTasks(BaseOperator):
                 max_poll_failures=policy.max_failures,
                 not_found_grace=policy.not_found_grace,
                 max_poll_interval=policy.max_interval,
-                first_look_at=first_look_at,
-                memory=wait.memory() or None,
+                first_poll_at=first_poll_at,
+                checkpoint=wait.checkpoint() or None,
                 max_credits=policy.max_credits,
                 stop_on_kill=self.stop_on_kill,
                 sensor=self.rules_for_trigger(),
@@ -150,14 +151,14 @@ class WaitsForTasks(BaseOperator):
         """Go on after the trigger fired.
 
         :param carried: what :attr:`carried` was when the task was deferred.
-        :param event: what :meth:`remote_tasks_provider.core.report.WaitReport.to_event` returned in the
-            triggerer.
+        :param event: what :meth:`remote_tasks_provider.core.polling.result.WaitResult.to_event` returned in
+            the triggerer.
         """
         self.carried = carried
         try:
-            report = WaitReport.from_event(event)
+            report = WaitResult.from_event(event)
         except RemoteTaskError as error:
-            raise after_wait(error, None) from error
+            raise wait_exception(error, None) from error
         if self.start_from_trigger:
             push_link(context, report.first_url)
         return self.finish(context, self._look_again(report) if report.omitted else report)
@@ -167,21 +168,21 @@ class WaitsForTasks(BaseOperator):
         limit = self.execution_timeout
         return "timeout" if limit is None or limit.total_seconds() >= self.timeout else "execution_timeout"
 
-    def _look_again(self, report: WaitReport) -> WaitReport:
+    def _look_again(self, report: WaitResult) -> WaitResult:
         """Ask again for the ended tasks that were too many for the trigger's event.
 
         :raises RemoteTaskError: when the service cannot be asked now; a retry of the task waits anew.
         """
         hook = self.hook
         client = self._client(hook)
-        watch = self.trigger_class.service.watch(client.endpoint.extras)
+        strategy = self.trigger_class.service.strategy(client.endpoint.extras)
         try:
             while report.omitted:
-                findings = look(watch.look(report.omitted, ()), client)
-                for finding in findings.values():
-                    if isinstance(finding, RemoteTaskError) and finding.retry_helps:
-                        raise finding
-                report = report.completed_with(findings)
+                results = run_plan(strategy.plan(report.omitted, ()), client)
+                for result in results.values():
+                    if isinstance(result, RemoteTaskError) and result.retry_helps:
+                        raise result
+                report = report.completed_with(results)
         finally:
             hook.close()
         return report
@@ -219,15 +220,15 @@ class WaitsForTasks(BaseOperator):
 
         :param next_kwargs: what Airflow resumed the task with.
         """
-        return self.after_wait(error, self._which_timeout())
+        return self.wait_exception(error, self._which_timeout())
 
     def rules_for_trigger(self) -> dict[str, Any] | None:
         """Return what the trigger must know to end the task itself; nothing, where a worker ends it."""
         return None
 
-    def after_wait(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
+    def wait_exception(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
         """Return what to raise for a wait that ended in ``error``."""
-        return after_wait(error, timed_out)
+        return wait_exception(error, timed_out)
 
     def wait_policy(
         self,
@@ -237,15 +238,15 @@ class WaitsForTasks(BaseOperator):
         mode: Mode,
         started_at: float | None = None,
         **rules: Any,
-    ) -> WaitPolicy:
+    ) -> PollPolicy:
         """Return the policy of this task's wait, its deadline counted from the first attempt's start.
 
         :param timeout: seconds.
         :param started_at: when the wait began, where an earlier part of this attempt knows it.
-        :param rules: the rest of :class:`WaitPolicy`.
+        :param rules: the rest of :class:`PollPolicy`.
         """
         started_at = self._started_at(context, mode) if started_at is None else started_at
-        return WaitPolicy(
+        return PollPolicy(
             started_at=started_at,
             deadline=started_at + timeout,
             execution_deadline=self._execution_deadline(context) if mode == "deferrable" else None,

@@ -9,11 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from remote_tasks_provider.core.answers import Explain
-from remote_tasks_provider.core.endpoint import ConnectionExtras, ConnectionFields, Endpoint, connect
-from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.pacing import Limit
-from remote_tasks_provider.core.watching import Watch
+from remote_tasks_provider.core.http.connection import (
+    ConnectionConfig,
+    ConnectionExtras,
+    ConnectionFields,
+    connect,
+)
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.http.rate_limit import RateLimit
+from remote_tasks_provider.core.http.response import Explain
+from remote_tasks_provider.core.polling.strategy import PollStrategy
 
 __all__ = ["Service"]
 
@@ -31,7 +36,7 @@ class Service:
     :param probe: a cheap read-only call that proves host and key.
     :param explain: what an error answer means beyond its status.
     :param watch: makes the plan by which many tasks are looked at with few calls;
-        :meth:`~.watching.OneByOne` where there is nothing better.
+        :meth:`~.strategy.OneByOne` where there is nothing better.
     :param stop: the call that ends a remote task for good, ``None`` where the vendor has none.
     :param limits: the vendor's rate limits, by endpoint.
     :param kind: what is waited for, where one vendor has several kinds of things.
@@ -41,14 +46,14 @@ class Service:
     default_base_url: str | Callable[[Any], str]
     auth: Callable[[str, Any], tuple[str, str]]
     extras: type[ConnectionExtras]
-    probe: Callable[[Any], Call[Any]]
+    probe: Callable[[Any], Operation[Any]]
     explain: Explain
-    watch: Callable[[Any], Watch]
-    stop: Callable[[Any, str], Call[Any] | None] = lambda _extras, _task_id: None
-    limits: Mapping[str, Limit] = field(default_factory=dict)
+    strategy: Callable[[Any], PollStrategy]
+    stop: Callable[[Any, str], Operation[Any] | None] = lambda _extras, _task_id: None
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
     kind: str = "tasks"
 
-    def endpoint(self, fields: ConnectionFields) -> Endpoint:
+    def endpoint(self, fields: ConnectionFields) -> ConnectionConfig:
         """Return where and how to call this service over the connection that ``fields`` describe.
 
         :raises ConnectionConfigError: naming the field and the fix.

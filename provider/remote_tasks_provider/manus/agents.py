@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from remote_tasks_provider.core import inputs
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
     InvalidRequestError,
@@ -25,14 +25,15 @@ from remote_tasks_provider.core.errors import (
     TaskNeedsInputError,
     WaitTimeoutError,
 )
-from remote_tasks_provider.core.polling import Wait, WaitPolicy
-from remote_tasks_provider.core.reading import one_line
-from remote_tasks_provider.core.starting import may_have_started
+from remote_tasks_provider.core.http.parsing import one_line
+from remote_tasks_provider.core.polling.drivers import run_plan
+from remote_tasks_provider.core.polling.policy import PollPolicy
+from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.watching import look
+from remote_tasks_provider.core.submission import may_have_submitted
+from remote_tasks_provider.manus.api.options import check_prompt
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.models import ManusTask
-from remote_tasks_provider.manus.orders import check_prompt
 from remote_tasks_provider.manus.results import ManusResult
 
 try:
@@ -130,12 +131,12 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         max_credits: int | None = None,
     ) -> None:
         super().__init__(manus_conn_id)
-        self.poll_interval = inputs.positive(poll_interval, "poll_interval")
-        self.timeout = inputs.positive(timeout, "timeout")
+        self.poll_interval = validation.positive(poll_interval, "poll_interval")
+        self.timeout = validation.positive(timeout, "timeout")
         self.cancel_on_timeout = cancel_on_timeout
         self.max_credits = max_credits
         if max_credits is not None:
-            self.max_credits = inputs.whole_number(max_credits, "max_credits", least=1)
+            self.max_credits = validation.whole_number(max_credits, "max_credits", least=1)
 
     def resolve_agent(self, agent: str) -> ManagedAgentRef:
         """Return which agent ``agent`` is.
@@ -164,7 +165,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
                 f"vendor_options cannot say what the request or the agent's name says: {reserved}"
             )
         prompt = _prompt(request)
-        timeout = self.timeout if request.timeout is None else inputs.positive(request.timeout, "timeout")
+        timeout = self.timeout if request.timeout is None else validation.positive(request.timeout, "timeout")
         # A hook for each request: a model may ask two things at once, and the end of one call must not close
         # the other's connections.
         with closing(ManusHook(self.conn_id)) as hook:
@@ -177,7 +178,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
             else:
                 turn = _Turn.go_on(hook, request.session_id, prompt, agent_profile=profile, **options)
             now = time.time()
-            policy = WaitPolicy(
+            policy = PollPolicy(
                 started_at=now,
                 interval=self.poll_interval,
                 deadline=now + timeout,
@@ -219,7 +220,7 @@ class _Turn:
         log.info("Manus goes on with task %s (%s).", task_id, task.url)
         return cls(hook, task_id, task.url, _said(task))
 
-    def follow(self, policy: WaitPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
+    def follow(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
         """Wait until Manus has done with this request; return what came of it."""
         try:
             while True:
@@ -244,17 +245,17 @@ class _Turn:
                 f"with ManusHook.get_result({self.task_id!r}); another one would be paid for again."
             ) from error
 
-    def _wait(self, policy: WaitPolicy) -> None:
+    def _wait(self, policy: PollPolicy) -> None:
         """Look at the task until it stands still.
 
         :raises RemoteTaskError: at the deadline, or when it cannot be known any more where the task stands.
         """
-        wait, client = Wait([self.task_id], policy), self.hook.client
-        watch = self.hook.service.watch(client.endpoint.extras)
+        wait, client = PollTracker([self.task_id], policy), self.hook.client
+        strategy = self.hook.service.strategy(client.endpoint.extras)
         while True:
-            findings = look(watch.look(wait.open_ids, ()), client)
+            results = run_plan(strategy.plan(wait.open_ids, ()), client)
             now = time.time()
-            wait.take(findings, now)
+            wait.take(results, now)
             for note in wait.take_notes():
                 log.warning("%s", note)
             pause = wait.pause(now)
@@ -296,7 +297,7 @@ def _sorted(what: str | None = None) -> Iterator[None]:
     except RemoteTaskError as error:
         if isinstance(error, InvalidRequestError) and error.status_code in _ABOUT_THE_PROMPT:
             raise ManagedAgentRejected(str(error)) from error
-        if what is not None and may_have_started(error):
+        if what is not None and may_have_submitted(error):
             raise OrphanedAgentTaskError(
                 f"It is not known whether {what}: {error} Look in the Manus app before you try again."
             ) from error
@@ -308,8 +309,8 @@ def _sorted(what: str | None = None) -> Iterator[None]:
 def _profile_and_project(agent: str) -> tuple[str, str | None]:
     profile, slash, project_id = agent.partition("/")
     return (
-        inputs.object_id(profile, "agent's profile"),
-        inputs.object_id(project_id, "agent's project") if slash else None,
+        validation.object_id(profile, "agent's profile"),
+        validation.object_id(project_id, "agent's project") if slash else None,
     )
 
 

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import DecoratedOperator, TaskDecorator, task_decorator_factory
 
-from remote_tasks_provider.bases.decorator import FilledByFunction, template_fields_of
-from remote_tasks_provider.manus.task_operator import ManusTaskOperator
+from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator, template_fields_of
+from remote_tasks_provider.manus.operators.task import ManusTaskOperator
 
 __all__ = ["manus_task"]
 
 
-class _ManusDecoratedOperator(FilledByFunction, ManusTaskOperator):
+class _ManusDecoratedOperator(DecoratedRemoteOperator, ManusTaskOperator):
     """A :class:`ManusTaskOperator` whose prompt a function returns."""
 
     custom_operator_name = "@task.manus"

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remote_tasks_provider.bases.files import FileSource, open_source
-from remote_tasks_provider.bases.hook import RemoteTaskHook
-from remote_tasks_provider.core import inputs
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.manus.filters import task_filter
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.options import check_prompt, task_options
+from remote_tasks_provider.manus.api.versions import ManusApi, manus_api
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
-from remote_tasks_provider.manus.orders import check_prompt, task_order
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef
 from remote_tasks_provider.manus.service import MANUS
-from remote_tasks_provider.manus.versions import ManusApi, manus_api
 
 __all__ = ["ManusHook"]
 
@@ -116,7 +116,7 @@ class ManusHook(RemoteTaskHook):
         :param limit: tasks at most; ``None`` for all.
         :raises PaginationError: (while iterating) when Manus's pages lead in a circle.
         """
-        most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
+        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
         wanted = task_filter(
             status=status,
             query=query,
@@ -143,7 +143,7 @@ class ManusHook(RemoteTaskHook):
             with API v2 also ``title``, ``structured_output_schema``, ``enable_skills``, ``force_skills``,
             ``task_references``.
         """
-        return self.api.create_task(task_order(prompt, **options))
+        return self.api.create_task(task_options(prompt, **options))
 
     def get_result(
         self, remote_task_id: str, *, structured: bool = False, output_grace: float = 30.0
@@ -223,7 +223,7 @@ class ManusHook(RemoteTaskHook):
         if title is None and share_visibility is None and visible_in_task_list is None:
             raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
         if share_visibility is not None:
-            inputs.choice(share_visibility, "share_visibility", ("private", "team", "public"))
+            validation.choice(share_visibility, "share_visibility", ("private", "team", "public"))
         ref: ManusTaskRef = self.client.send(
             self.api.calls.update_task(
                 remote_task_id, title=title, share_visibility=share_visibility, visible=visible_in_task_list

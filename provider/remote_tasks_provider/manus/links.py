@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.bases.link import RemoteTaskLink
+from remote_tasks_provider.bases.links import RemoteTaskLink
 
 __all__ = ["ManusTaskLink"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.core.manifests import FormField, Manifest
+from remote_tasks_provider.core.manifest import FormField, Manifest
 
 __all__ = ["MANIFEST"]
 

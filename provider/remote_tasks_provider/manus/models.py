@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from remote_tasks_provider.core.reading import (
+from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES, ManusEvent, StatusUpdate, latest_turn
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
-from remote_tasks_provider.manus.models_v2 import MANUS_V2_STATES, ManusEvent, StatusUpdate, latest_turn
 
 __all__ = ["ManusFile", "ManusQuestion", "ManusResult", "ManusTaskRef", "result_v1", "result_v2"]
 

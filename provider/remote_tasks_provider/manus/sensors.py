@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from remote_tasks_provider.bases.sensor import RemoteTaskSensor
-from remote_tasks_provider.core.polling import OnWaiting
+from remote_tasks_provider.bases.sensors import RemoteTaskSensor
+from remote_tasks_provider.core.polling.policy import OnWaiting
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger

@@ -6,14 +6,14 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from remote_tasks_provider.core.answers import Hint
-from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.errors import AuthenticationError
-from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.pacing import Limit
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.http.rate_limit import RateLimit
+from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.manus import api_v1, api_v2
-from remote_tasks_provider.manus.watch import V1, V2, ManusWatch
+from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 
 __all__ = ["MANUS", "ManusExtras"]
 
@@ -40,7 +40,7 @@ def _auth(key: str, extras: ManusExtras) -> tuple[str, str]:
     return ("API_KEY" if extras.api_version == "v1" else "x-manus-api-key"), key
 
 
-def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> Hint | None:
+def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
     # v2's word for a bad key is permission_denied: https://open.manus.ai/docs/v2/authentication
     if status == 403 and "api key" in message.casefold():
         return Hint(f"Check the password (API key) of connection {endpoint.conn_id!r}.", AuthenticationError)
@@ -49,7 +49,7 @@ def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> 
             f"The OAuth app behind connection {endpoint.conn_id!r} was not granted this scope: authorise it "
             "again with the scope, or use an API key."
         )
-    if status == 404 and call.has_id:
+    if status == 404 and operation.has_id:
         return Hint(
             f"Is the id right, and does the task belong to the account of connection {endpoint.conn_id!r}? "
             "A task that was just created can take some seconds to appear."
@@ -62,17 +62,17 @@ MANUS = Service(
     default_base_url="https://api.manus.ai",
     auth=_auth,
     extras=ManusExtras,
-    probe=lambda extras: api_v1.probe() if extras.api_version == "v1" else api_v2.probe(),
+    probe=lambda extras: v1.probe() if extras.api_version == "v1" else v2.probe(),
     explain=_explain,
-    watch=lambda extras: ManusWatch(V1 if extras.api_version == "v1" else V2),
-    stop=lambda extras, task_id: api_v2.stop_task(task_id) if extras.api_version == "v2" else None,
+    strategy=lambda extras: ManusPollStrategy(V1 if extras.api_version == "v1" else V2),
+    stop=lambda extras, task_id: v2.stop_task(task_id) if extras.api_version == "v2" else None,
     # Documented for API v2, per account: https://open.manus.ai/docs/v2/rate-limits. Taken to hold for v1 too.
     limits={
-        "GET /v1/tasks": Limit(100),
-        "GET /v1/tasks/{task_id}": Limit(100),
-        "GET /v2/task.list": Limit(100),
-        "GET /v2/task.detail {task_id}": Limit(100),
-        "GET /v2/task.listMessages {task_id}": Limit(100),
-        "POST /v2/task.stop {task_id}": Limit(40),
+        "GET /v1/tasks": RateLimit(100),
+        "GET /v1/tasks/{task_id}": RateLimit(100),
+        "GET /v2/task.list": RateLimit(100),
+        "GET /v2/task.detail {task_id}": RateLimit(100),
+        "GET /v2/task.listMessages {task_id}": RateLimit(100),
+        "POST /v2/task.stop {task_id}": RateLimit(40),
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.manus.service import MANUS
 
 __all__ = ["ManusTaskTrigger"]
@@ -11,7 +11,7 @@ __all__ = ["ManusTaskTrigger"]
 class ManusTaskTrigger(RemoteTaskTrigger):
     """Waits for Manus tasks.
 
-    :class:`~remote_tasks_provider.bases.trigger.RemoteTaskTrigger` has the parameters.
+    :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` has the parameters.
     """
 
     service = MANUS

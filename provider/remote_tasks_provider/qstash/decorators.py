@@ -7,13 +7,13 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskDecorator, task_decorator_factory
 
-from remote_tasks_provider.bases.decorator import FilledByFunction, template_fields_of
-from remote_tasks_provider.qstash.publish_operators import QStashPublishOperator
+from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator, template_fields_of
+from remote_tasks_provider.qstash.operators.publish import QStashPublishOperator
 
 __all__ = ["qstash_task"]
 
 
-class _QStashDecoratedOperator(FilledByFunction, QStashPublishOperator):
+class _QStashDecoratedOperator(DecoratedRemoteOperator, QStashPublishOperator):
     """A :class:`QStashPublishOperator` whose body a function returns."""
 
     custom_operator_name = "@task.qstash"

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from remote_tasks_provider.bases.hook import RemoteTaskHook
-from remote_tasks_provider.core import inputs
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
-from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.watching import look
-from remote_tasks_provider.qstash import api_v1, api_v2, api_v2_settings
-from remote_tasks_provider.qstash.api_v2_settings import QStashQueue, QStashSchedule, QStashUrlGroup
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.polling.drivers import run_plan
+from remote_tasks_provider.qstash.api import settings, v1, v2
+from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions, publish_options
+from remote_tasks_provider.qstash.api.settings import QStashQueue, QStashSchedule, QStashUrlGroup
+from remote_tasks_provider.qstash.api.v2_models import (
+    DlqMessage,
+    LogEntry,
+    MessageOutcome,
+    PublishedMessage,
+)
 from remote_tasks_provider.qstash.manifest import MANIFEST
+from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
 from remote_tasks_provider.qstash.models import QStashTask
-from remote_tasks_provider.qstash.models_v2 import DeadLetter, LogEntry, MessageOutcome, PublishedMessage
-from remote_tasks_provider.qstash.orders import PLANS, PublishOrder, publish_order
 from remote_tasks_provider.qstash.service import QSTASH
-from remote_tasks_provider.qstash.watch_v2 import MessageWatch
 
 __all__ = ["QStashHook"]
 
@@ -45,8 +50,8 @@ class QStashHook(RemoteTaskHook):
     def __init__(self, qstash_conn_id: str = default_conn_name) -> None:
         super().__init__(qstash_conn_id)
 
-    def _send(self, call: Call[Any]) -> Any:
-        return self.client.send(call)
+    def _send(self, operation: Operation[Any]) -> Any:
+        return self.client.send(operation)
 
     # --------------------------------------------------------------------------------------- API v1: tasks
 
@@ -55,7 +60,7 @@ class QStashHook(RemoteTaskHook):
 
         :raises NotFoundError: for an unknown id.
         """
-        return self.client.send(api_v1.get_task(remote_task_id))
+        return self.client.send(v1.get_task(remote_task_id))
 
     def iter_message_tasks(
         self, message_id: str, *, cursor: int | str | None = None, limit: int | None = None
@@ -68,16 +73,16 @@ class QStashHook(RemoteTaskHook):
         :param limit: tasks at most; ``None`` for all.
         :raises PaginationError: (while iterating) when QStash's pages lead in a circle.
         """
-        start = None if cursor is None else str(inputs.whole_number(cursor, "cursor", least=0))
-        most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
-        return self.client.items(api_v1.list_message_tasks(message_id, start), most)
+        start = None if cursor is None else str(validation.whole_number(cursor, "cursor", least=0))
+        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
+        return self.client.items(v1.list_message_tasks(message_id, start), most)
 
     # ------------------------------------------------------------------------------------------- messages
 
-    def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOrder:
+    def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOptions:
         """Return a checked message, not yet sent; see :meth:`publish` for the parameters."""
         extras: Any = self.client.endpoint.extras
-        return publish_order(destination, body, plan=extras.plan, **options)
+        return publish_options(destination, body, plan=extras.plan, **options)
 
     def publish(
         self,
@@ -112,10 +117,10 @@ class QStashHook(RemoteTaskHook):
             deduplication_id=deduplication_id,
             **options,
         )
-        messages = self.client.send(api_v2.publish(order))
+        messages = self.client.send(v2.publish(order))
         return messages if len(messages) != 1 or messages[0].url else messages[0]
 
-    def publish_batch(self, orders: Sequence[PublishOrder]) -> list[list[PublishedMessage]]:
+    def publish_batch(self, orders: Sequence[PublishOptions]) -> list[list[PublishedMessage]]:
         """Publish many messages with one call; return a list for each of ``orders``.
 
         :param orders: such as :meth:`order` makes.
@@ -126,7 +131,7 @@ class QStashHook(RemoteTaskHook):
         size, most = sum(len(order.body) for order in orders), PLANS[extras.plan].requests
         if size > most:
             raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} with one call")
-        return self.client.send(api_v2.publish_batch(orders))
+        return self.client.send(v2.publish_batch(orders))
 
     def get_outcomes(self, message_ids: Iterable[str]) -> dict[str, MessageOutcome]:
         """Return what became of messages, in the order of the ids; ``unknown`` where no log entry tells.
@@ -134,21 +139,21 @@ class QStashHook(RemoteTaskHook):
         A few calls for a hundred messages. Where more than twenty are asked for, one that has not ended is
         told as ``pending``, however far it has come.
         """
-        ids = inputs.object_ids(message_ids, "message_ids")
-        watch = MessageWatch()
+        ids = validation.object_ids(message_ids, "message_ids")
+        strategy = QStashMessagePollStrategy()
         found: dict[str, MessageOutcome] = {}
-        for start in range(0, len(ids), api_v2.MAX_PAGE_SIZE):
-            chunk = ids[start : start + api_v2.MAX_PAGE_SIZE]
+        for start in range(0, len(ids), v2.MAX_PAGE_SIZE):
+            chunk = ids[start : start + v2.MAX_PAGE_SIZE]
             left = set(chunk)
             while left:
-                findings = look(watch.look(chunk), self.client)
-                for finding in findings.values():
-                    if isinstance(finding, RemoteTaskError) and not isinstance(finding, NotFoundError):
-                        raise finding
-                if left.isdisjoint(findings):
+                results = run_plan(strategy.plan(chunk), self.client)
+                for result in results.values():
+                    if isinstance(result, RemoteTaskError) and not isinstance(result, NotFoundError):
+                        raise result
+                if left.isdisjoint(results):
                     break
-                left -= findings.keys()
-            found |= {message_id: watch.outcome(message_id) for message_id in chunk}
+                left -= results.keys()
+            found |= {message_id: strategy.outcome(message_id) for message_id in chunk}
         return found
 
     def iter_logs(self, *, limit: int | None = None, **filters: Any) -> Iterator[LogEntry]:
@@ -158,18 +163,16 @@ class QStashHook(RemoteTaskHook):
         :param filters: ``message_ids``, ``state``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
             ``labels``, ``from_date``, ``to_date`` (moments); of several values of one, any.
         """
-        most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
-        size = min(most or api_v2.MAX_PAGE_SIZE, api_v2.MAX_PAGE_SIZE)
-        return self.client.items(
-            api_v2.list_logs(api_v2.filters_of(filters, api_v2.LOG_FILTERS), page_size=size), most
-        )
+        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
+        size = min(most or v2.MAX_PAGE_SIZE, v2.MAX_PAGE_SIZE)
+        return self.client.items(v2.list_logs(v2.filters_of(filters, v2.LOG_FILTERS), page_size=size), most)
 
     def cancel_message(self, message_id: str) -> None:
         """Cancel a message that is not delivered yet.
 
         :raises NotFoundError: when it is no longer in flight.
         """
-        self._send(api_v2.cancel_message(message_id))
+        self._send(v2.cancel_message(message_id))
 
     def cancel_messages(self, **filters: Any) -> int:
         """Cancel all messages that match; return how many.
@@ -177,27 +180,27 @@ class QStashHook(RemoteTaskHook):
         :param filters: ``message_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``, ``labels``,
             ``flow_control_key``, ``from_date``, ``to_date``; at least one.
         """
-        call = api_v2.cancel_messages(api_v2.filters_of(filters, api_v2.MESSAGE_FILTERS))
+        operation = v2.cancel_messages(v2.filters_of(filters, v2.MESSAGE_FILTERS))
         cancelled = 0
         while True:
-            found: int = self._send(call)
+            found: int = self._send(operation)
             cancelled += found
-            if found < api_v2.MOST_CANCELLED:
+            if found < v2.MOST_CANCELLED:
                 return cancelled
 
     # --------------------------------------------------------------------------------------- dead letters
 
-    def iter_dlq(self, *, limit: int | None = None, **filters: Any) -> Iterator[DeadLetter]:
+    def iter_dlq(self, *, limit: int | None = None, **filters: Any) -> Iterator[DlqMessage]:
         """Return an iterator over dead letters; lazy, 100 a page.
 
         :param limit: dead letters at most.
         :param filters: ``message_ids``, ``dlq_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
             ``labels``, ``response_status``, ``from_date``, ``to_date``.
         """
-        most = None if limit is None else inputs.whole_number(limit, "limit", least=1)
-        size = min(most or api_v2.MAX_PAGE_SIZE, api_v2.MAX_PAGE_SIZE)
-        call = api_v2.list_dead_letters(api_v2.filters_of(filters, api_v2.LETTER_FILTERS), page_size=size)
-        return self.client.items(call, most)
+        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
+        size = min(most or v2.MAX_PAGE_SIZE, v2.MAX_PAGE_SIZE)
+        operation = v2.list_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS), page_size=size)
+        return self.client.items(operation, most)
 
     def retry_dlq(self, dlq_id: str | None = None, **filters: Any) -> list[PublishedMessage]:
         """Send dead letters again; return the new messages.
@@ -205,9 +208,9 @@ class QStashHook(RemoteTaskHook):
         :param dlq_id: one dead letter; or give filters, as for :meth:`iter_dlq`.
         """
         if dlq_id is not None:
-            return [self.client.send(api_v2.retry_dead_letter(dlq_id))]
-        call = api_v2.retry_dead_letters(api_v2.filters_of(filters, api_v2.LETTER_FILTERS))
-        return list(self.client.items(call))
+            return [self.client.send(v2.retry_dlq_message(dlq_id))]
+        operation = v2.retry_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS))
+        return list(self.client.items(operation))
 
     def delete_dlq(self, dlq_id: str | None = None, **filters: Any) -> int:
         """Delete dead letters for ever; return how many.
@@ -215,10 +218,10 @@ class QStashHook(RemoteTaskHook):
         :param dlq_id: one dead letter; or give filters, as for :meth:`iter_dlq`.
         """
         if dlq_id is not None:
-            self._send(api_v2.delete_dead_letter(dlq_id))
+            self._send(v2.delete_dlq_message(dlq_id))
             return 1
-        call = api_v2.delete_dead_letters(api_v2.filters_of(filters, api_v2.LETTER_FILTERS))
-        return sum(self.client.items(call))
+        operation = v2.delete_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS))
+        return sum(self.client.items(operation))
 
     # --------------------------------------------------------------------- schedules, queues, URL groups
 
@@ -238,68 +241,68 @@ class QStashHook(RemoteTaskHook):
         :param options: those of :meth:`publish`.
         """
         order = self.order(destination, body, **options)
-        return self.client.send(api_v2_settings.create_schedule(order, cron, schedule_id))
+        return self.client.send(settings.create_schedule(order, cron, schedule_id))
 
     def get_schedule(self, schedule_id: str) -> QStashSchedule:
         """Return a schedule."""
-        return self.client.send(api_v2_settings.get_schedule(schedule_id))
+        return self.client.send(settings.get_schedule(schedule_id))
 
     def list_schedules(self) -> list[QStashSchedule]:
         """Return all schedules."""
-        return self.client.send(api_v2_settings.list_schedules())
+        return self.client.send(settings.list_schedules())
 
     def pause_schedule(self, schedule_id: str) -> None:
         """Let a schedule rest."""
-        self._send(api_v2_settings.pause_schedule(schedule_id))
+        self._send(settings.pause_schedule(schedule_id))
 
     def resume_schedule(self, schedule_id: str) -> None:
         """Let a schedule go on."""
-        self._send(api_v2_settings.resume_schedule(schedule_id))
+        self._send(settings.resume_schedule(schedule_id))
 
     def delete_schedule(self, schedule_id: str) -> None:
         """Delete a schedule."""
-        self._send(api_v2_settings.delete_schedule(schedule_id))
+        self._send(settings.delete_schedule(schedule_id))
 
     def upsert_queue(self, queue: str, parallelism: int = 1) -> None:
         """Make a queue, or change how many of its messages are delivered at a time."""
-        self._send(api_v2_settings.upsert_queue(queue, parallelism))
+        self._send(settings.upsert_queue(queue, parallelism))
 
     def get_queue(self, queue: str) -> QStashQueue:
         """Return a queue."""
-        return self.client.send(api_v2_settings.get_queue(queue))
+        return self.client.send(settings.get_queue(queue))
 
     def list_queues(self) -> list[QStashQueue]:
         """Return all queues."""
-        return self.client.send(api_v2_settings.list_queues())
+        return self.client.send(settings.list_queues())
 
     def pause_queue(self, queue: str) -> None:
         """Let a queue rest: its messages stay where they are."""
-        self._send(api_v2_settings.pause_queue(queue))
+        self._send(settings.pause_queue(queue))
 
     def resume_queue(self, queue: str) -> None:
         """Let a queue go on; that can take a minute."""
-        self._send(api_v2_settings.resume_queue(queue))
+        self._send(settings.resume_queue(queue))
 
     def delete_queue(self, queue: str) -> None:
         """Delete a queue."""
-        self._send(api_v2_settings.delete_queue(queue))
+        self._send(settings.delete_queue(queue))
 
     def upsert_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
         """Add destinations to a URL group, and make it if need be."""
-        self._send(api_v2_settings.upsert_endpoints(url_group, endpoints))
+        self._send(settings.upsert_endpoints(url_group, endpoints))
 
     def remove_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
         """Take destinations out of a URL group."""
-        self._send(api_v2_settings.remove_endpoints(url_group, endpoints))
+        self._send(settings.remove_endpoints(url_group, endpoints))
 
     def get_url_group(self, url_group: str) -> QStashUrlGroup:
         """Return a URL group."""
-        return self.client.send(api_v2_settings.get_url_group(url_group))
+        return self.client.send(settings.get_url_group(url_group))
 
     def list_url_groups(self) -> list[QStashUrlGroup]:
         """Return all URL groups."""
-        return self.client.send(api_v2_settings.list_url_groups())
+        return self.client.send(settings.list_url_groups())
 
     def delete_url_group(self, url_group: str) -> None:
         """Delete a URL group."""
-        self._send(api_v2_settings.delete_url_group(url_group))
+        self._send(settings.delete_url_group(url_group))

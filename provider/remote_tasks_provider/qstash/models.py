@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from remote_tasks_provider.core.reading import (
+from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,

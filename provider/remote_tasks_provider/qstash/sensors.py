@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from remote_tasks_provider.bases.sensor import RemoteTaskSensor
+from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
 

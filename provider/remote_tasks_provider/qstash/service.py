@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from remote_tasks_provider.core.answers import Hint
-from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
 from remote_tasks_provider.core.errors import AuthenticationError
-from remote_tasks_provider.core.messages import Call
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.qstash import api_v2
-from remote_tasks_provider.qstash.orders import PlanName
-from remote_tasks_provider.qstash.watch import QStashWatch
-from remote_tasks_provider.qstash.watch_v2 import MessageWatch
+from remote_tasks_provider.qstash.api import v2
+from remote_tasks_provider.qstash.api.options import PlanName
+from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
+from remote_tasks_provider.qstash.polling import QStashTaskPollStrategy
 
 __all__ = ["QSTASH", "QSTASH_MESSAGES", "QStashExtras"]
 
@@ -38,7 +38,7 @@ def _auth(token: str, _extras: QStashExtras) -> tuple[str, str]:
     return "Authorization", f"Bearer {token}"
 
 
-def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> Hint | None:
+def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
     regions = (
         f"QStash's regions are separate: does the token of connection {endpoint.conn_id!r} belong to the "
         f"region of its host, {endpoint.base_url}? (EU: https://qstash.upstash.io, "
@@ -48,7 +48,7 @@ def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> 
         return Hint(regions, AuthenticationError)
     if status == 401:
         return Hint(f"Check the password (token) of connection {endpoint.conn_id!r}. {regions}")
-    if status == 404 and call.has_id:
+    if status == 404 and operation.has_id:
         return Hint("Is the id right? QStash forgets what is over after some days.")
     return None
 
@@ -58,15 +58,15 @@ QSTASH = Service(
     default_base_url=lambda extras: _REGIONS[extras.region],
     auth=_auth,
     extras=QStashExtras,
-    probe=lambda _extras: api_v2.probe(),
+    probe=lambda _extras: v2.probe(),
     explain=_explain,
-    watch=lambda _extras: QStashWatch(),
+    strategy=lambda _extras: QStashTaskPollStrategy(),
 )
 
 QSTASH_MESSAGES = replace(
     QSTASH,
     kind="messages",
-    watch=lambda _extras: MessageWatch(),
-    stop=lambda _extras, message_id: api_v2.cancel_message(message_id),
+    strategy=lambda _extras: QStashMessagePollStrategy(),
+    stop=lambda _extras, message_id: v2.cancel_message(message_id),
 )
 """The same service for waits on messages, whose outcome is in the logs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.qstash.service import QSTASH, QSTASH_MESSAGES
 
 __all__ = ["QStashMessageTrigger", "QStashTaskTrigger"]
@@ -13,7 +13,7 @@ __all__ = ["QStashMessageTrigger", "QStashTaskTrigger"]
 class QStashTaskTrigger(RemoteTaskTrigger):
     """Waits for QStash tasks.
 
-    :class:`~remote_tasks_provider.bases.trigger.RemoteTaskTrigger` has the parameters.
+    :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` has the parameters.
     """
 
     service = QSTASH
@@ -25,7 +25,7 @@ class QStashMessageTrigger(RemoteTaskTrigger):
     :param conn_id: the Airflow connection; a read-only token is enough.
     :param message_ids: the messages to wait for; a template where the wait begins in the triggerer.
     :param poll_interval: seconds between looks.
-    :param rules: all else that :class:`~remote_tasks_provider.bases.trigger.RemoteTaskTrigger` takes.
+    :param rules: all else that :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` takes.
     """
 
     service = QSTASH_MESSAGES

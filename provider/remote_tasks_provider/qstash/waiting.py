@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from remote_tasks_provider.bases.cancellation import CancelsTasks
 from remote_tasks_provider.bases.compat import first_try_number
-from remote_tasks_provider.bases.stopping import StopsTasks
 from remote_tasks_provider.bases.waiting import Mode, default_deferrable
-from remote_tasks_provider.core import inputs
-from remote_tasks_provider.core.report import WaitReport
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.models_v2 import PublishedMessage
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["WaitsForMessages"]
+__all__ = ["MessageOperator"]
 
 _SENT = "qstash_messages"
 
@@ -29,7 +29,7 @@ MESSAGES_KEY = "message_ids"
 """The XCom key that holds the ids of the messages that were sent."""
 
 
-class WaitsForMessages(StopsTasks):
+class MessageOperator(CancelsTasks):
     """See the operators made of it for the parameters."""
 
     trigger_class = QStashMessageTrigger
@@ -54,8 +54,8 @@ class WaitsForMessages(StopsTasks):
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = inputs.positive(poll_interval, "poll_interval")
-        self.timeout = inputs.positive(
+        self.poll_interval = validation.positive(poll_interval, "poll_interval")
+        self.timeout = validation.positive(
             conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"
         )
         self.raise_on_failure = raise_on_failure
@@ -120,11 +120,11 @@ class WaitsForMessages(StopsTasks):
         )
         return self.wait_for_tasks(context, ids, policy, mode)
 
-    def finish(self, context: Context, report: WaitReport) -> Any:
+    def finish(self, context: Context, report: WaitResult) -> Any:
         """Return what became of the messages, or raise."""
         error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting="wait")
         if error is not None:
-            raise self.after_wait(error, report.timed_out) from error
+            raise self.wait_exception(error, report.timed_out) from error
         # dag.test() resumes a task without what was carried.
         records = report.in_order(self.carried.get("ids", list(report.records)))
         return records[0] if self.carried.get("single", self.has_one_message) else records

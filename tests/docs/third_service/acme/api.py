@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from remote_tasks_provider.acme.models import AcmeJob
-from remote_tasks_provider.core import inputs
-from remote_tasks_provider.core.messages import Call, Page, Request, Response, path
-from remote_tasks_provider.core.reading import LenientStr, Reader, RemoteModel
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response, path
+from remote_tasks_provider.core.http.parsing import LenientStr, Reader, RemoteModel
 
 __all__ = ["get_job", "list_jobs", "whoami"]
 
@@ -21,10 +21,10 @@ class _JobPage(RemoteModel):
 _read_job, _read_page, _read_object = Reader(AcmeJob), Reader(_JobPage), Reader(dict[str, Any])
 
 
-def get_job(remote_task_id: str) -> Call[AcmeJob]:
+def get_job(remote_task_id: str) -> Operation[AcmeJob]:
     """``GET /jobs/{job_id}``."""
-    job_id = inputs.object_id(remote_task_id, "remote_task_id")
-    return Call(
+    job_id = validation.object_id(remote_task_id, "remote_task_id")
+    return Operation(
         endpoint="GET /jobs/{job_id}",
         request=Request("GET", path("/jobs/{job_id}", job_id=job_id)),
         expects="an Acme job",
@@ -32,14 +32,14 @@ def get_job(remote_task_id: str) -> Call[AcmeJob]:
     )
 
 
-def list_jobs(cursor: str | None = None) -> Call[Page[AcmeJob]]:
+def list_jobs(cursor: str | None = None) -> Operation[Page[AcmeJob]]:
     """``GET /jobs``: a page knows the call for the next one."""
 
     def read(response: Response) -> Page[AcmeJob]:
         page: _JobPage = _read_page(response)
         return Page(page.jobs, page.next, list_jobs(page.next) if page.next else None)
 
-    return Call(
+    return Operation(
         endpoint="GET /jobs",
         request=Request("GET", "/jobs", query=(("cursor", cursor),) if cursor else ()),
         expects="a list of Acme jobs",
@@ -47,9 +47,9 @@ def list_jobs(cursor: str | None = None) -> Call[Page[AcmeJob]]:
     )
 
 
-def whoami() -> Call[dict[str, Any]]:
+def whoami() -> Operation[dict[str, Any]]:
     """``GET /me``: the cheapest call that proves host and key."""
-    return Call("GET /me", Request("GET", "/me"), "an Acme account", _read_object)
+    return Operation("GET /me", Request("GET", "/me"), "an Acme account", _read_object)
 
 
 # [END api]

@@ -9,7 +9,7 @@ from remote_tasks_provider.acme import api
 from remote_tasks_provider.acme.manifest import MANIFEST
 from remote_tasks_provider.acme.models import AcmeJob
 from remote_tasks_provider.acme.service import ACME
-from remote_tasks_provider.bases.hook import RemoteTaskHook
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
 
 __all__ = ["AcmeHook"]
 

@@ -3,7 +3,7 @@
 # [START links]
 from __future__ import annotations
 
-from remote_tasks_provider.bases.link import RemoteTaskLink
+from remote_tasks_provider.bases.links import RemoteTaskLink
 
 __all__ = ["AcmeJobLink"]
 

@@ -3,7 +3,7 @@
 # [START manifest]
 from __future__ import annotations
 
-from remote_tasks_provider.core.manifests import Manifest
+from remote_tasks_provider.core.manifest import Manifest
 
 __all__ = ["MANIFEST"]
 

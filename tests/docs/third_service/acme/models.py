@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from remote_tasks_provider.core.reading import LenientInt, LenientStr, Moment, OrEmptyStr, RemoteModel
+from remote_tasks_provider.core.http.parsing import LenientInt, LenientStr, Moment, OrEmptyStr, RemoteModel
 from remote_tasks_provider.core.states import StateTable, TaskState
 
 __all__ = ["ACME_STATES", "AcmeJob"]

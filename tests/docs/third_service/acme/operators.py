@@ -10,7 +10,7 @@ from typing import Any
 from remote_tasks_provider.acme.hooks import AcmeHook
 from remote_tasks_provider.acme.links import AcmeJobLink
 from remote_tasks_provider.acme.triggers import AcmeJobTrigger
-from remote_tasks_provider.bases.branch import RemoteTaskBranchOperator
+from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 
 __all__ = ["AcmeJobBranchOperator", "AcmeListJobsOperator"]

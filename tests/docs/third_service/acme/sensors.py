@@ -10,7 +10,7 @@ from typing import Any
 from remote_tasks_provider.acme.hooks import AcmeHook
 from remote_tasks_provider.acme.links import AcmeJobLink
 from remote_tasks_provider.acme.triggers import AcmeJobTrigger
-from remote_tasks_provider.bases.sensor import RemoteTaskSensor
+from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 
 __all__ = ["AcmeJobSensor"]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from remote_tasks_provider.acme import api
 from remote_tasks_provider.acme.models import AcmeJob
-from remote_tasks_provider.core.answers import Hint
-from remote_tasks_provider.core.endpoint import ConnectionExtras, Endpoint
-from remote_tasks_provider.core.messages import Call
-from remote_tasks_provider.core.pacing import Limit
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.http.rate_limit import RateLimit
+from remote_tasks_provider.core.http.response import Hint
+from remote_tasks_provider.core.polling.strategy import OneByOne
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
-from remote_tasks_provider.core.watching import OneByOne
 
 __all__ = ["ACME", "AcmeExtras", "snapshot"]
 
@@ -35,7 +35,7 @@ def snapshot(job: AcmeJob) -> TaskSnapshot:
     )
 
 
-def _explain(call: Call[Any], status: int, message: str, endpoint: Endpoint) -> Hint | None:
+def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
     if status == 404:
         return Hint(f"Does the job belong to the account of connection {endpoint.conn_id!r}?")
     return None
@@ -48,7 +48,7 @@ ACME = Service(
     extras=AcmeExtras,
     probe=lambda _extras: api.whoami(),
     explain=_explain,
-    watch=lambda _extras: OneByOne(api.get_job, snapshot),
-    limits={"GET /jobs/{job_id}": Limit(calls=300, seconds=60)},
+    strategy=lambda _extras: OneByOne(api.get_job, snapshot),
+    limits={"GET /jobs/{job_id}": RateLimit(calls=300, seconds=60)},
 )
 # [END service]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from remote_tasks_provider.acme.service import ACME
-from remote_tasks_provider.bases.trigger import RemoteTaskTrigger
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 
 __all__ = ["AcmeJobTrigger"]
 

@@ -1,0 +1,45 @@
+"""What the figures were taken on, in words that name no host and no path; and the page they are kept on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from dev.bench.processes import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN = "<!-- The lines from here on are written by `make bench ARGS=--write-docs`. -->"
+END = "<!-- End of what is written. -->"
+
+
+def description() -> str:
+    """Return one line on cores, memory and versions."""
+    memory = round(psutil.virtual_memory().total / 2**30)
+    packages = {
+        "Airflow": "apache-airflow",
+        "http provider": "apache-airflow-providers-http",
+        "pydantic": "pydantic",
+        "httpx": "httpx",
+        "aiohttp": "aiohttp",
+    }
+    versions = ", ".join(f"{name} {version(package)}" for name, package in packages.items())
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory} GiB of memory, {platform.system()}, "
+        f"Python {platform.python_version()}, {versions}."
+    )
+
+
+def write_page(body: str, page: Path = PAGE) -> None:
+    """Put ``body`` between the page's two marks.
+
+    :raises ValueError: when they are not there.
+    """
+    text = page.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{page.name} has not both marks: {BEGIN} {END}")
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}")

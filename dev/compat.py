@@ -1,0 +1,143 @@
+"""`make test-compat`: tests/compat and tests/bases on every supported Airflow, each in its own environment.
+
+This is the one list of supported versions. Each has a constraints file, a full set of packages that works
+together; `--refresh-constraints` (`make constraints`) makes those anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.environments import CONSTRAINTS, ROOT, constraints_file, install_project, uv
+from dev.standalone import AirflowStartError, clean_environment, migrated_database
+
+#: Supported Airflow versions, and what has to be held back for them to work at all.
+VERSIONS: dict[str, list[str]] = {
+    "2.11.2": [],
+    # Newer FastAPI rejects the bodies of the Execution API ("model_attributes_type").
+    # ... and universal-pathlib 0.3 its ObjectStoragePath.
+    "3.0.6": ["fastapi<0.118", "universal-pathlib<0.3"],
+    "3.1.8": [],
+    # Newer FastAPI breaks the Execution API's task states ("needs a discriminator"), svcs 26 its registry.
+    "3.2.2": ["fastapi<0.137", "svcs<26"],
+    "3.3.2": [],
+}
+#: What holds on every version: the classes as Airflow sees them, and how they wait.
+TESTS = ("tests/compat", "tests/bases")
+NEWEST = "3.3.2"
+ENVIRONMENTS = ROOT / ".venvs"
+#: Two cores are what a small CI machine has.
+PARALLEL = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the tests ended on one version."""
+
+    version: str
+    status: int
+    output: str
+    seconds: float
+
+    @property
+    def closing_line(self) -> str:
+        """Return pytest's last line, or the last line of whatever went wrong before it."""
+        return (self.output.strip().splitlines() or ["no output"])[-1].strip("= ")
+
+
+def environment(version: str) -> Path:
+    """Return the Python of a version's environment, which is built unless it is there and up to date."""
+    folder = ENVIRONMENTS / f"airflow-{version}"
+    python, stamp = folder / "bin" / "python", folder / ".built"
+    sources = [ROOT / "pyproject.toml", constraints_file(version)]
+    if stamp.exists() and all(source.stat().st_mtime <= stamp.stat().st_mtime for source in sources):
+        return python
+    if not python.exists():
+        uv("venv", "--quiet", "--python", sys.executable, folder)
+    install_project(python, version, "test")
+    stamp.touch()
+    return python
+
+
+def run(version: str, pytest_arguments: list[str]) -> Result:
+    """Run the tests on one version."""
+    started = time.monotonic()
+    try:
+        python = environment(version)
+        migrated_database(python)  # now, so that it takes no test's time
+    except (subprocess.CalledProcessError, AirflowStartError) as error:
+        return Result(version, 1, str(error), time.monotonic() - started)
+    # Warnings are not errors here: every Airflow deprecates its own calls in other places, and how this
+    # project uses the newest one is held by `make test`.
+    command = [python, "-m", "pytest", "-W", "default", "-p", "no:cacheprovider", *TESTS]
+    answer = subprocess.run(
+        [*command, *pytest_arguments],
+        cwd=ROOT,
+        env={**clean_environment(), "EXPECTED_AIRFLOW": version},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return Result(version, answer.returncode, answer.stdout, time.monotonic() - started)
+
+
+def refresh_constraints() -> None:
+    """Resolve the packages for every version anew and write its constraints file."""
+    for version, pins in VERSIONS.items():
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as held_back:
+            held_back.write("\n".join([f"apache-airflow=={version}", *pins]) + "\n")
+            held_back.flush()
+            uv(
+                *("pip", "compile", "pyproject.toml", "--quiet", "--upgrade", "--python-version", "3.11"),
+                *("--extra", "sandbox", "--group", "dev" if version == NEWEST else "test"),
+                *("--constraint", held_back.name, "--output-file", constraints_file(version)),
+                *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+            )
+        path = constraints_file(version)
+        header = (
+            f"# Packages that work together with Airflow {version} on Python 3.11; see `make constraints`.\n"
+        )
+        path.write_text(header + path.read_text())
+        print(
+            f"{path.relative_to(CONSTRAINTS.parents[1])}: {len(path.read_text().splitlines()) - 1} packages"
+        )
+
+
+def main() -> int:
+    """Run the matrix; return 1 if the tests failed on any version."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", choices=list(VERSIONS), action="append", help="this version; may be repeated"
+    )
+    parser.add_argument("--refresh-constraints", action="store_true")
+    arguments, pytest_arguments = parser.parse_known_args()
+    if arguments.refresh_constraints:
+        refresh_constraints()
+        return 0
+    versions = arguments.only or list(VERSIONS)
+    failed = []
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for result in pool.map(lambda version: run(version, pytest_arguments), versions):
+            if result.status:
+                failed.append(result.version)
+                print(result.output)
+            print(
+                f"Airflow {result.version}: {result.closing_line} ({result.seconds:.0f} s in all)", flush=True
+            )
+    if failed:
+        print(f"The tests failed on Airflow {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())

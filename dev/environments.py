@@ -1,0 +1,80 @@
+"""Install packages with uv into an environment, pinned by one of the files in tests/constraints.
+
+This is the one place that knows how an environment is filled: the Makefile calls it for `.venv`, and the
+version matrix for `.venvs/`. It runs before anything is installed, so it must import nothing but the standard
+library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONSTRAINTS = ROOT / "tests" / "constraints"
+
+
+def constraints_file(airflow_version: str) -> Path:
+    """Return the file that pins every package for one Airflow version."""
+    return CONSTRAINTS / f"airflow-{airflow_version}.txt"
+
+
+def uv_environment() -> dict[str, str]:
+    """Return the variables uv runs with: it shall use the same package index as pip.
+
+    uv does not read pip's settings. Where a machine names its index or its certificates for pip only, uv
+    would look in the wrong place, so both are handed on unless uv has its own.
+    """
+    env = dict(os.environ)
+    for uv_name, pip_name in {"UV_DEFAULT_INDEX": "index-url", "SSL_CERT_FILE": "cert"}.items():
+        if uv_name not in env and (value := _pip_setting(pip_name)):
+            env[uv_name] = value
+    return env
+
+
+def _pip_setting(name: str) -> str:
+    """Return one of pip's settings, from its variables before its files; empty when there is none."""
+    for key in (f":env:.{name}", f"install.{name}", f"global.{name}"):
+        answer = subprocess.run(
+            [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "get", key],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode == 0 and answer.stdout.strip():
+            return answer.stdout.strip()
+    return ""
+
+
+def uv(*arguments: str | Path) -> None:
+    """Run the uv that sits beside this Python; raises `CalledProcessError` when it fails."""
+    subprocess.run(
+        [Path(sys.executable).with_name("uv"), *arguments], cwd=ROOT, env=uv_environment(), check=True
+    )
+
+
+def install_project(python: Path, airflow_version: str, group: str) -> None:
+    """Install this project, editable, and a dependency group into the environment of ``python``."""
+    pins = constraints_file(airflow_version)
+    uv(
+        *("pip", "install", "--quiet", "--python", python),
+        *("--constraint", pins, "--build-constraint", pins),
+        *(f"apache-airflow=={airflow_version}", "--editable", ".", "--editable", "./sandbox"),
+        *("--group", group),
+    )
+
+
+def main() -> None:
+    """Fill the environment that runs this file."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("airflow_version")
+    parser.add_argument("--group", default="dev")
+    arguments = parser.parse_args()
+    install_project(Path(sys.executable), arguments.airflow_version, arguments.group)
+
+
+if __name__ == "__main__":
+    main()

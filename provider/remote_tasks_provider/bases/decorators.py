@@ -1,0 +1,56 @@
+"""``@task.<vendor>``: a function returns what an operator would be given as one of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import (
+    SET_DURING_EXECUTION,
+    BaseOperator,
+    DecoratedOperator,
+    context_merge,
+    determine_kwargs,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["DecoratedRemoteOperator", "template_fields_of"]
+
+
+class DecoratedRemoteOperator(DecoratedOperator):
+    """An operator one of whose arguments a function returns; to be named before that operator as a base.
+
+    ``operator`` is the operator, ``filled`` the argument.
+    """
+
+    operator: ClassVar[type[BaseOperator]]
+    filled: ClassVar[str]
+    custom_operator_name: str
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.filled in kwargs:
+            raise TypeError(f"{self.custom_operator_name} takes no {self.filled}: the function returns it")
+        kwargs[self.filled] = SET_DURING_EXECUTION
+        super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
+
+    def execute(self, context: Context) -> Any:
+        """Call the function, and go on as the operator does."""
+        context_merge(context, self.op_kwargs)
+        wanted = determine_kwargs(self.python_callable, self.op_args, context)
+        setattr(self, self.filled, self.python_callable(*self.op_args, **wanted))
+        return self.operator.execute(self, context)
+
+
+def template_fields_of(operator: type[BaseOperator], filled: str) -> tuple[str, ...]:
+    """Return the template fields of an operator under a function: not what the function returns."""
+    own = (name for name in operator.template_fields if name != filled)
+    return (*DecoratedOperator.template_fields, *own)

@@ -1,0 +1,103 @@
+"""The hook every vendor's hook is made of: connection, client, form and connection test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from remote_tasks_provider.bases.connection import endpoint
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.http.transport import RequestsTransport
+from remote_tasks_provider.core.manifest import Manifest
+from remote_tasks_provider.core.service import Service
+
+__all__ = ["RemoteTaskHook"]
+
+
+class RemoteTaskHook(BaseHook):
+    """A hook to a service with remote tasks. Making one does no I/O; the first call reads the connection.
+
+    :param conn_id: the Airflow connection.
+    """
+
+    service: ClassVar[Service]
+    manifest: ClassVar[Manifest]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Airflow below 3.2 sees a form method only in the hook's own namespace, not in its base's.
+        for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
+            if name not in vars(cls):
+                setattr(cls, name, vars(RemoteTaskHook)[name])
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+
+    @cached_property
+    def client(self) -> Client:
+        """Sends the service's calls over pooled connections.
+
+        :raises ConnectionConfigError: when the connection cannot be used; the message names field and fix.
+        """
+        found = endpoint(self.service, self.conn_id)
+        return Client(found, RequestsTransport(found), self.service.explain)
+
+    def get_conn(self) -> Client:
+        """Return :attr:`client`."""
+        return self.client
+
+    def close(self) -> None:
+        """Close the pooled connections; the next call opens new ones."""
+        if "client" in self.__dict__:
+            self.client.close()
+            del self.client
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make one read-only call; say whether it worked and, if not, which field to mend.
+
+        Behind the *Test* button of the connection form. Never repeats a request and never shows the key.
+        """
+        try:
+            found = endpoint(self.service, self.conn_id)
+            once = found.extras.model_copy(update={"max_attempts": 1})
+            client = Client(replace(found, extras=once), RequestsTransport(found), self.service.explain)
+            try:
+                client.send(self.service.probe(once))
+            finally:
+                client.close()
+        except (RemoteTaskError, AirflowNotFoundException) as error:
+            return False, str(error)
+        return True, f"{self.service.name} at {found.base_url} accepted the key."
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the form's labels for Airflow below 3.2; later versions read the provider info."""
+        return {
+            "hidden_fields": cls.manifest.hidden_fields,
+            "relabeling": cls.manifest.relabeling,
+            "placeholders": cls.manifest.placeholders,
+        }
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow below 3.2; later versions read the provider info."""
+        # Airflow 2's web UI; Airflow 3.0 and 3.1 put stand-ins of the same names in place.
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import StringField
+        from wtforms.validators import any_of, optional
+
+        return {
+            name: StringField(
+                lazy_gettext(item.label),
+                widget=BS3TextFieldWidget(),
+                description=item.description,
+                validators=[optional(), *([any_of(item.schema["enum"])] if "enum" in item.schema else [])],
+            )
+            for name, item in cls.manifest.all_fields.items()
+        }

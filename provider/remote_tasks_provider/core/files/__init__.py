@@ -1,0 +1,1 @@
+"""Files by signed links, and safe names for them. Knows neither Airflow nor a service."""

@@ -1,0 +1,455 @@
+"""Moves files from and to signed links: whoever has such a link may use it, so it must neither leak nor roam.
+
+Beside :mod:`.transport` this is the only module that opens a socket. It is apart from it on purpose: here is
+no endpoint and no key, so none can be sent to the storage that a link leads to. Nor does a request carry
+cookies or what ``.netrc`` knows. The query of a link is its key: no message, log line, repr or chained
+exception shows it, which is why the exceptions of ``requests`` are dropped before ours are raised.
+
+Files pass in chunks and are never whole in memory. One that broke off is begun anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from http import HTTPStatus
+from http.client import responses
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+import tenacity
+
+import remote_tasks_provider
+from remote_tasks_provider.core.errors import (
+    InvalidResponseError,
+    LinkExpiredError,
+    RedirectError,
+    TransferError,
+    TransportError,
+)
+from remote_tasks_provider.core.http.connection import is_loopback
+from remote_tasks_provider.core.http.operation import Idempotency
+from remote_tasks_provider.core.http.response import error_kind, retry_after
+from remote_tasks_provider.core.http.retry import RetryPolicy
+from remote_tasks_provider.core.http.transport import plain_session, requests_sent, system_reason
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["ByteReader", "ByteWriter", "TransferPolicy", "Transferred", "download", "upload"]
+
+_CHUNK_BYTES = 256 * 1024
+# Where storage services answer with an error, the code comes early in a small XML document.
+_ERROR_BYTES = 2000
+_STORAGE_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>")
+# Google Cloud Storage, and S3 for a link made with temporary credentials, answer 400 with this code.
+_EXPIRED_CODES = frozenset({"ExpiredToken"})
+_EXPIRED_STATUSES = frozenset({401, 403, 410})
+# A storage that takes no body of unknown length answers with one of these.
+_WANTS_LENGTH = frozenset({411, 501})
+
+# Half an hour, as an attempt may take many minutes before it breaks off.
+_RETRIES = RetryPolicy(patience=1800.0)
+
+
+class ByteWriter(Protocol):
+    """Where a file goes."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Take the next bytes."""
+
+
+class ByteReader(Protocol):
+    """Where a file comes from. With ``seekable() -> True``, ``tell`` and ``seek`` it can be sent again."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPolicy:
+    """How long one transfer is waited for, and how often it is begun anew.
+
+    :param connect_timeout: seconds to wait for a connection to the host.
+    :param read_timeout: seconds of silence after which an attempt counts as failed.
+    :param retries: which failures are repeated, and when.
+    :param sleep: waits between attempts.
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    retries: RetryPolicy = _RETRIES
+    sleep: Callable[[float], Any] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """What was moved.
+
+    :param size: bytes.
+    :param sha256: in lower-case hexadecimal.
+    :param content_type: what the host, or for an upload the caller, called it.
+    """
+
+    size: int
+    sha256: str
+    content_type: str | None = None
+
+
+_POLICY = TransferPolicy()
+
+
+def download(
+    url: str,
+    open_writer: Callable[[], AbstractContextManager[ByteWriter]],
+    *,
+    max_bytes: int,
+    policy: TransferPolicy = _POLICY,
+) -> Transferred:
+    """Write what a signed link leads to.
+
+    :param url: ``https://``; ``http://`` only to this machine.
+    :param open_writer: opens an empty destination. It is called for each attempt, and left with an exception
+        when the file did not arrive whole.
+    :param max_bytes: a longer file is refused, at the latest when the first byte too many has arrived.
+    :raises LinkExpiredError: the link is not valid any more; the caller may get a fresh one.
+    :raises TransferError: the link is unsafe or the file too long. A retry cannot help.
+    :raises RedirectError: the link leads to another one, which is not followed.
+    :raises InvalidResponseError: the host answered well but sent no file. A retry may help.
+    :raises TransportError, ServerError, RateLimitedError: all attempts failed. A retry may help.
+    :raises NotFoundError, InvalidRequestError: the host has no such file, or does not understand the link.
+    """
+    link = _link(url, "download from")
+    return _repeated(partial(_receive, link, open_writer, max_bytes, policy), link, policy)
+
+
+def upload(
+    url: str,
+    reader: ByteReader,
+    size: int | None = None,
+    content_type: str | None = None,
+    *,
+    policy: TransferPolicy = _POLICY,
+) -> Transferred:
+    """``PUT`` a file's bytes to a signed link. Raises like :func:`download`, or what ``reader`` raises.
+
+    :param reader: is read from where it stands. It is sent again after a failure only if it is seekable.
+    :param size: bytes that ``reader`` holds. Where nobody knows, the body is sent in HTTP chunks, which not
+        every storage takes.
+    :param content_type: sent as it is; a link may be signed for one type only.
+    :raises TransferError: also when ``reader`` holds more or less than ``size``.
+    """
+    link = _link(url, "upload to")
+    start = _position(reader)
+    if start is None:
+        policy = replace(policy, retries=replace(policy.retries, max_attempts=1))
+    elif size is None:
+        size = _seek(reader, 0, 2) - start
+    return _repeated(partial(_send, link, reader, start, size, content_type, policy), link, policy)
+
+
+# ------------------------------------------------------------------------------------------- the attempts
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A checked link, and what messages call it: ``download from files.example.com``."""
+
+    url: str = field(repr=False)
+    host: str
+    what: str
+
+
+def _link(url: str, doing: str) -> _Link:
+    parts, port = _split(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise TransferError(
+            f"{doing} a link that is no https:// URL: the service gave none that can be used."
+        )
+    name = f"{host}:{port}" if port else host
+    if parts.scheme == "http" and not is_loopback(host):
+        raise TransferError(
+            f"{doing} {name}: the link is http://, so anyone on the way could read the file and the link. "
+            "Only https:// is used."
+        )
+    if parts.username is not None or parts.password is not None:
+        raise TransferError(f"{doing} {name}: the link holds a user or password, which is not sent.")
+    return _Link(url, name, f"{doing} {name}")
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """Return the parts of ``url`` and its port; empty parts where it is no URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return urlsplit(""), None
+    return parts, port
+
+
+def _repeated(attempt: Callable[[], Transferred], link: _Link, policy: TransferPolicy) -> Transferred:
+    """Make attempts as the policy allows. A link's request does the same each time it is sent."""
+    logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERY)
+    under_way = _UNDER_WAY.set(True)
+    try:
+        rules = policy.retries.tenacity(Idempotency.IDEMPOTENT, link.what, policy.sleep)
+        done: Transferred = tenacity.Retrying(**rules)(attempt)
+        return done
+    finally:
+        _UNDER_WAY.reset(under_way)
+
+
+def _receive(
+    link: _Link,
+    open_writer: Callable[[], AbstractContextManager[ByteWriter]],
+    max_bytes: int,
+    policy: TransferPolicy,
+) -> Transferred:
+    with ExitStack() as stack:
+        answer = _ask(stack, "GET", link, policy)
+        _check_status(answer, link)
+        if answer.status_code != HTTPStatus.OK:
+            raise InvalidResponseError(f"{link.what}: HTTP {answer.status_code} instead of the file.")
+        length = _length(answer)
+        _check_size(length or 0, max_bytes, link)
+        size, digest = 0, hashlib.sha256()
+        writer = stack.enter_context(open_writer())
+        for chunk in _chunks(answer, link, policy):
+            size += len(chunk)
+            _check_size(size, max_bytes, link)
+            digest.update(chunk)
+            writer.write(chunk)
+        # What travelled, not what was written: the host may have compressed it.
+        if length is not None and (came := answer.raw.tell()) != length:
+            raise TransportError(f"{link.what}: the file broke off after {came} of {length} bytes.")
+        return Transferred(size, digest.hexdigest(), answer.headers.get("content-type"))
+
+
+def _send(
+    link: _Link,
+    reader: ByteReader,
+    start: int | None,
+    size: int | None,
+    content_type: str | None,
+    policy: TransferPolicy,
+) -> Transferred:
+    if start is not None:
+        _seek(reader, start)
+    source = _Source(reader, link) if size is None else _SizedSource(reader, link, size)
+    with ExitStack() as stack:
+        # An empty body is sent at once, as requests would take it for one of unknown length.
+        body: Any = iter(source) if size is None else source if size else b"".join(source)
+        headers = {"Content-Type": content_type} if content_type else {}
+        try:
+            answer = _ask(stack, "PUT", link, policy, data=body, headers=headers)
+        except TransportError:
+            if source.failure is not None:
+                raise source.failure from None
+            raise
+        hint = "Pass the size: the host may take no body of unknown length." if size is None else ""
+        _check_status(answer, link, hint)
+    return Transferred(source.size, source.digest.hexdigest(), content_type)
+
+
+def _ask(
+    stack: ExitStack, method: str, link: _Link, policy: TransferPolicy, **sent: Any
+) -> requests.Response:
+    """Send one request by a session of its own, which knows no cookie and no key."""
+    import requests
+
+    session = stack.enter_context(plain_session())
+    session.headers["User-Agent"] = (
+        f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} requests/{requests.__version__}"
+    )
+    # The file itself is wanted; what travels can then be counted.
+    session.headers["Accept-Encoding"] = "identity"
+    try:
+        answer = session.request(
+            method,
+            link.url,
+            timeout=(policy.connect_timeout, policy.read_timeout),
+            allow_redirects=False,
+            stream=True,
+            **sent,
+        )
+        return stack.enter_context(answer)
+    except requests.RequestException as error:
+        lost = _lost(error, link, policy)
+    raise lost
+
+
+def _chunks(answer: requests.Response, link: _Link, policy: TransferPolicy) -> Iterator[bytes]:
+    stream = answer.iter_content(_CHUNK_BYTES)
+    while chunk := _next(stream, link, policy):
+        yield chunk
+
+
+def _next(stream: Iterator[bytes], link: _Link, policy: TransferPolicy) -> bytes:
+    import requests
+
+    try:
+        return next(stream, b"")
+    except requests.RequestException as error:
+        lost = _lost(error, link, policy)
+    raise lost
+
+
+class _Source:
+    """Hands a reader to ``requests`` in chunks.
+
+    An ``OSError`` of the reader would pass for one of the network, so it is kept in ``failure``.
+    """
+
+    def __init__(self, reader: ByteReader, link: _Link) -> None:
+        self._reader = reader
+        self._link = link
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._read():
+            self.size += len(chunk)
+            self.digest.update(chunk)
+            yield chunk
+
+    def _read(self) -> bytes:
+        try:
+            return self._reader.read(_CHUNK_BYTES)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+class _SizedSource(_Source):
+    """A source of which the host was told the size, so that it must be neither longer nor shorter."""
+
+    def __init__(self, reader: ByteReader, link: _Link, size: int) -> None:
+        super().__init__(reader, link)
+        self._told = size
+
+    def __len__(self) -> int:
+        return self._told
+
+    def _read(self) -> bytes:
+        chunk = super()._read()
+        size = self.size + len(chunk)
+        if size > self._told or (not chunk and size < self._told):
+            self.failure = TransferError(
+                f"{self._link.what}: the file holds {'more' if chunk else 'less'} than the {self._told} "
+                "bytes it was said to hold; did it change meanwhile?"
+            )
+            raise self.failure
+        return chunk
+
+
+# ----------------------------------------------------------------------------------------------- judgement
+
+
+def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> None:
+    status = answer.status_code
+    if 300 <= status < 400:
+        raise RedirectError(
+            f"{link.what}: HTTP {status}, a redirect to {_redirected_to(answer, link)}. A link must "
+            "lead to the file itself; redirects are not followed."
+        )
+    if 200 <= status < 300:
+        return
+    code = _storage_code(answer)
+    if status in _EXPIRED_STATUSES or code in _EXPIRED_CODES:
+        raise LinkExpiredError(
+            f"{link.what}: HTTP {status}{f' {code}' if code else ''}: the link has expired or was withdrawn. "
+            "Ask the service for a fresh one."
+        )
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    raise error_kind(status)(
+        # Not the body: storage services repeat the signature in it.
+        responses.get(status, "an unknown status"),
+        status_code=status,
+        code=code,
+        retry_after=retry_after(headers, time.time()),
+        endpoint=link.what,
+        hint=hint if status in _WANTS_LENGTH else "",
+    )
+
+
+def _redirected_to(answer: requests.Response, link: _Link) -> str:
+    parts, _ = _split(answer.headers.get("location", ""))
+    return parts.hostname or f"another path of {link.host}"
+
+
+def _storage_code(answer: requests.Response) -> str | None:
+    import requests
+
+    try:
+        start = next(answer.iter_content(_ERROR_BYTES), b"")
+    except requests.RequestException:
+        return None
+    found = _STORAGE_CODE.search(start)
+    return found.group(1).decode() if found else None
+
+
+def _length(answer: requests.Response) -> int | None:
+    told = answer.headers.get("content-length", "")
+    return int(told) if told.isascii() and told.isdigit() else None
+
+
+def _check_size(size: int, max_bytes: int, link: _Link) -> None:
+    if size > max_bytes:
+        raise TransferError(
+            f"{link.what}: the file has more than the {max_bytes} bytes that are allowed. Raise the limit if "
+            "files of this size are meant to be saved."
+        )
+
+
+def _lost(error: requests.RequestException, link: _Link, policy: TransferPolicy) -> TransportError:
+    kinds = {type(error).__name__, type(error.args[0] if error.args else None).__name__}
+    if "ConnectTimeout" in kinds:
+        reason = f"no connection within {policy.connect_timeout:g} s"
+    elif kinds & {"ReadTimeout", "ReadTimeoutError"}:
+        reason = f"silent for {policy.read_timeout:g} s"
+    else:
+        # Not the error's text, which shows the link.
+        reason = system_reason(error) or f"the connection broke: {type(error).__name__}"
+    return TransportError(f"{link.what}: {reason}.", sent=requests_sent(error))
+
+
+def _position(reader: ByteReader) -> int | None:
+    """Return where ``reader`` stands, ``None`` if it cannot be sent back there."""
+    seekable = getattr(reader, "seekable", None)
+    return int(reader.tell()) if seekable is not None and seekable() else None  # type: ignore[attr-defined]
+
+
+def _seek(reader: ByteReader, offset: int, whence: int = 0) -> int:
+    return int(reader.seek(offset, whence))  # type: ignore[attr-defined]
+
+
+# --------------------------------------------------------------------------------------------- the silence
+
+_UNDER_WAY: ContextVar[bool] = ContextVar("a transfer is under way", default=False)
+
+
+class _WithoutQuery(logging.Filter):
+    """Takes the queries out of what urllib3 logs of each request at level ``DEBUG``.
+
+    It stays on the logger, as filters cannot be taken off while another thread logs, but acts in the thread
+    of a transfer alone.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _UNDER_WAY.get() and isinstance(record.args, tuple):
+            record.args = tuple(
+                part.partition("?")[0] if isinstance(part, str) else part for part in record.args
+            )
+        return True
+
+
+_WITHOUT_QUERY = _WithoutQuery()

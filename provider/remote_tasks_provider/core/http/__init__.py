@@ -1,0 +1,1 @@
+"""HTTP without Airflow: operations, retries, rate limits, pages. Only :mod:`.transport` opens sockets."""

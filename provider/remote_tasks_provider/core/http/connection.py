@@ -1,0 +1,176 @@
+"""From an Airflow connection's fields to where and how to call: one pure function for every vendor.
+
+No Airflow import: :class:`ConnectionFields` carries what the connection held.
+Extras are taken by allow-list; a field nobody knows is an error and never becomes a header.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from remote_tasks_provider.core.errors import ConnectionConfigError
+
+__all__ = ["ConnectionConfig", "ConnectionExtras", "ConnectionFields", "connect", "is_loopback"]
+
+ExtrasT = TypeVar("ExtrasT", bound="ConnectionExtras")
+
+_QUOTES = "\"'"
+_BEARER = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
+_SECRET_SHAPE = re.compile(r"[!-~]+")
+_HOST_SHAPE = re.compile(r"[^\s%/\\]+")
+_VERSION_TAIL = re.compile(r"/v\d+(/.*)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFields:
+    """The fields of an Airflow connection that this provider reads."""
+
+    conn_id: str
+    host: str | None = None
+    password: str | None = field(default=None, repr=False)
+    port: int | None = None
+    schema: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class ConnectionExtras(BaseModel):
+    """Extras that every vendor's connection knows. Unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect_timeout: float = Field(default=10.0, gt=0, le=300, allow_inf_nan=False)
+    """Seconds to wait for a connection to the host."""
+    read_timeout: float = Field(default=30.0, gt=0, le=600, allow_inf_nan=False)
+    """Seconds of silence after which a request counts as failed."""
+    max_attempts: int = Field(default=5, ge=1, le=20)
+    """How often one request is sent at most, the first time included."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """Where and how to call a service.
+
+    :param service: the vendor's name, for messages.
+    :param conn_id: the Airflow connection it was made from, for messages.
+    :param base_url: scheme, host and path prefix, without a trailing slash.
+    :param auth: the one header that carries the key.
+    """
+
+    service: str
+    conn_id: str
+    base_url: str
+    auth: tuple[str, str] = field(repr=False)
+    secret: str = field(repr=False)
+    extras: ConnectionExtras = field(default_factory=ConnectionExtras)
+
+    def scrub(self, text: str) -> str:
+        """Return ``text`` without the key, should the service have echoed it."""
+        return text.replace(self.secret, "***")
+
+
+def connect(
+    fields: ConnectionFields,
+    *,
+    service: str,
+    default_base_url: str | Callable[[ExtrasT], str],
+    auth: Callable[[str, ExtrasT], tuple[str, str]],
+    extras: type[ExtrasT],
+) -> ConnectionConfig:
+    """Return the endpoint that ``fields`` describe.
+
+    :param auth: makes the header that carries the key, given the key and the extras.
+    :param extras: the vendor's allow-list.
+    :raises ConnectionConfigError: naming the field and the fix.
+    """
+    secret, known = _secret(fields), _extras(fields, extras)
+    default = default_base_url if isinstance(default_base_url, str) else default_base_url(known)
+    return ConnectionConfig(
+        service=service,
+        conn_id=fields.conn_id,
+        base_url=_base_url(fields, default),
+        auth=auth(secret, known),
+        secret=secret,
+        extras=known,
+    )
+
+
+def _wrong(fields: ConnectionFields, field_name: str, what: str) -> ConnectionConfigError:
+    return ConnectionConfigError(f"Connection {fields.conn_id!r}, field {field_name}: {what}")
+
+
+def _secret(fields: ConnectionFields) -> str:
+    secret = (fields.password or "").strip().strip(_QUOTES).strip()
+    secret = _BEARER.sub("", secret).strip(_QUOTES).strip()
+    if not secret:
+        raise _wrong(fields, "password", "is empty; put the API key or token there")
+    if not _SECRET_SHAPE.fullmatch(secret):
+        raise _wrong(
+            fields, "password", "holds a space, a line break or a non-ASCII character; paste the key alone"
+        )
+    return secret
+
+
+def _base_url(fields: ConnectionFields, default: str) -> str:
+    host = (fields.host or "").strip() or default
+    if "://" not in host:
+        host = f"{fields.schema if fields.schema in ('http', 'https') else 'https'}://{host}"
+    elif fields.schema and not host.startswith(f"{fields.schema}://"):
+        raise _wrong(fields, "schema", "is not used; put the whole base URL, path prefix included, into host")
+    try:
+        parts = urlsplit(host)
+        port = parts.port
+    except ValueError:
+        raise _wrong(fields, "host", f"is no URL; expected something like {default}") from None
+    _check_host(fields, parts.scheme, parts.hostname, default)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _wrong(fields, "host", "may hold no user, query or fragment; the key belongs into password")
+    prefix = parts.path.rstrip("/")
+    if pasted := _VERSION_TAIL.search(prefix):
+        raise _wrong(fields, "host", f"ends in {pasted.group()!r}; leave the API's version and path away")
+    if fields.port and port and fields.port != port:
+        raise _wrong(fields, "port", f"is {fields.port}, but host says {port}; leave one of them away")
+    port = port or fields.port
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
+
+
+def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default: str) -> None:
+    if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
+        raise _wrong(fields, "host", f"is no http(s) URL; expected something like {default}")
+    if scheme == "http" and not is_loopback(name):
+        raise _wrong(
+            fields, "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
+        )
+
+
+def is_loopback(name: str) -> bool:
+    """Whether what is sent to the host ``name`` never leaves this machine, so that nobody can read it."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _extras(fields: ConnectionFields, kind: type[ExtrasT]) -> ExtrasT:
+    given = {name: value for name, value in fields.extra.items() if value not in (None, "")}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        if not fault["loc"]:
+            # Of several extras together; pydantic puts the kind of error before its text.
+            raise _wrong(fields, "extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
+        name = str(fault["loc"][0])
+        if fault["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            raise _wrong(fields, "extra", f"{name!r} is not known; the names are {known}") from None
+        raise _wrong(fields, f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None

@@ -1,0 +1,217 @@
+"""What an answer means: the value that was asked for, or which error. One parser for both transports.
+
+Error bodies are read in every shape the vendors use: ``{"code": 5, "message": …}``, ``{"error": "…"}``,
+``{"error": {"code": …, "message": …}, "request_id": …}``, plain text and HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    AuthenticationError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RedirectError,
+    ServerError,
+)
+from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.operation import Operation, Refused, Response
+from remote_tasks_provider.core.http.parsing import one_line
+
+__all__ = ["Explain", "Hint", "error_kind", "read_response", "retry_after", "used_up_for"]
+
+T = TypeVar("T")
+
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ServerError,
+    425: ServerError,
+    429: RateLimitedError,
+}
+
+# Longer waits than this are taken for a mistake of the service.
+_LONGEST_RETRY_AFTER = 3600.0
+# QStash's bursts are counted by the second; a longer rest would only mean that the clocks differ.
+_BURST_WINDOW = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A vendor's knowledge about an error: what to do, and its real class where the status misleads."""
+
+    text: str
+    kind: type[ApiError] | None = None
+
+
+Explain = Callable[[Operation[Any], int, str, ConnectionConfig], "Hint | None"]
+"""``(call, status, message, endpoint) -> Hint | None``: what a vendor knows about an error answer."""
+
+
+def read_response(
+    operation: Operation[T], response: Response, endpoint: ConnectionConfig, explain: Explain
+) -> T:
+    """Return what ``call`` asked for.
+
+    :raises ApiError: by the status, for anything but 2xx, and for an error told under a good status.
+    :raises InvalidResponseError: when a good status comes with a body of another shape, or with a redirect.
+    """
+    where = f"{endpoint.service} {operation.endpoint}"
+    if 300 <= response.status < 400:
+        raise RedirectError(_about_redirect(where, response, endpoint))
+    if not 200 <= response.status < 300:
+        raise _api_error(operation, response, endpoint, explain)
+    try:
+        return operation.parse(response)
+    except Refused as refused:
+        answer = replace(response, status=refused.status)
+        raise _api_error(operation, answer, endpoint, explain) from None
+    except ValueError as error:
+        kind = one_line(endpoint.scrub(response.headers.get("content-type", "no content type")), 80)
+        raise InvalidResponseError(
+            f"{where}: expected {operation.expects} as JSON, but {error} "
+            f"({kind}{_quoted(operation, response, endpoint)}). "
+            f"If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
+        ) from None
+
+
+def _quoted(operation: Operation[Any], response: Response, endpoint: ConnectionConfig) -> str:
+    """Return the start of an answer, for a message; nothing, where that could show a secret."""
+    if operation.is_private:
+        return ""
+    return f": {one_line(endpoint.scrub(response.body[:2000].decode('utf-8', 'replace')), 120)!r}"
+
+
+def _about_redirect(where: str, response: Response, endpoint: ConnectionConfig) -> str:
+    target = one_line(endpoint.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
+    return (
+        f"{where}: HTTP {response.status}, a redirect to {target}. Redirects are not followed, because "
+        f"the key would travel along. Set the host of connection {endpoint.conn_id!r} to the final base URL."
+    )
+
+
+def _api_error(
+    operation: Operation[Any], response: Response, endpoint: ConnectionConfig, explain: Explain
+) -> ApiError:
+    code, message, request_id = _details(response)
+    message = one_line(endpoint.scrub(message))
+    request_id = request_id or response.headers.get("x-request-id")
+    hint = explain(operation, response.status, message, endpoint) or _general_hint(
+        operation, response.status, endpoint
+    )
+    kind = hint.kind or error_kind(response.status)
+    return kind(
+        message,
+        status_code=response.status,
+        code=one_line(endpoint.scrub(code), 60) if code else None,
+        request_id=one_line(endpoint.scrub(request_id), 80) if request_id else None,
+        retry_after=retry_after(response.headers, time.time()),
+        endpoint=f"{endpoint.service} {operation.endpoint}",
+        hint=hint.text,
+    )
+
+
+def error_kind(status: int) -> type[ApiError]:
+    """Return the class of an error by its HTTP status alone."""
+    return _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
+
+
+def _general_hint(operation: Operation[Any], status: int, endpoint: ConnectionConfig) -> Hint:
+    if status == 401:
+        return Hint(
+            f"Check the password (API key) of connection {endpoint.conn_id!r}: it was not accepted by "
+            f"{endpoint.base_url}."
+        )
+    if status == 403:
+        return Hint(f"The key of connection {endpoint.conn_id!r} is not allowed to do this.")
+    if status == 405 or (status == 404 and not operation.has_id):
+        return Hint(f"Check the host of connection {endpoint.conn_id!r} ({endpoint.base_url}).")
+    return Hint("")
+
+
+def _details(response: Response) -> tuple[str | None, str, str | None]:
+    """Return code, message and request id of an error body."""
+    try:
+        body = json.loads(response.body)
+    except ValueError:
+        return None, _plain_text(response), None
+    if not isinstance(body, dict):
+        return None, _plain_text(response), None
+    inner = body.get("error")
+    source: Mapping[str, Any] = inner if isinstance(inner, dict) else body
+    text = inner if isinstance(inner, str) else None
+    message = source.get("message") or text or _plain_text(response)
+    code, request_id = source.get("code"), body.get("request_id")
+    return (
+        None if code is None else str(code),
+        str(message),
+        None if request_id is None else str(request_id),
+    )
+
+
+def _plain_text(response: Response) -> str:
+    if "html" in response.headers.get("content-type", ""):
+        return "an HTML page instead of the API's answer"
+    return response.body[:2000].decode("utf-8", "replace")
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds the service asks to wait, or ``None``.
+
+    Reads ``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3), and QStash's ``Burst-RateLimit-Reset``
+    and ``RateLimit-Reset`` in Unix seconds (https://upstash.com/docs/qstash/api/api-ratelimiting).
+    The result is from 0 to an hour.
+    """
+    seconds = _retry_after_header(headers.get("retry-after"), now)
+    if seconds is None:
+        for name in ("burst-ratelimit-reset", "ratelimit-reset"):
+            reset = _number(headers.get(name))
+            if reset is not None:
+                seconds = reset - now
+                break
+    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def used_up_for(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds for which a good answer says that no more calls are left, or ``None``.
+
+    Reads QStash's ``Burst-RateLimit-Remaining`` and ``-Reset``, whose window is a second.
+    """
+    if _number(headers.get("burst-ratelimit-remaining")) != 0:
+        return None
+    reset = _number(headers.get("burst-ratelimit-reset"))
+    return None if reset is None else min(max(reset - now, 0.0), _BURST_WINDOW)
+
+
+def _retry_after_header(value: str | None, now: float) -> float | None:
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(value)
+        # HTTP dates are GMT; one that does not say so would be read in the machine's own zone.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and -1e12 < number < 1e12 else None

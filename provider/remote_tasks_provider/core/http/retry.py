@@ -1,0 +1,93 @@
+"""One retry table for every call of every vendor over both transports.
+
+Three knobs that are easily mixed are kept apart: a request's timeout
+(:class:`~.connection.ConnectionExtras`), the repetition of one request that failed (here), and the schedule
+of a wait's looks (:mod:`.polling`). ``tenacity`` does the waiting; this module decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tenacity
+
+from remote_tasks_provider.core.errors import ApiError, RateLimitedError, ServerError, TransportError
+from remote_tasks_provider.core.http.operation import Idempotency
+
+__all__ = ["RetryPolicy"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how far apart one request is repeated.
+
+    :param max_attempts: how often a request is sent at most, the first time included.
+    :param base: seconds; the n-th pause is random between 0 and ``base * 2**(n-1)`` (full jitter).
+    :param cap: longest such pause in seconds.
+    :param longest_retry_after: when the service asks for a longer pause than this many seconds, the error is
+        raised with its ``retry_after`` instead of holding the caller.
+    :param patience: seconds after whose passing a failed request is not repeated.
+    """
+
+    max_attempts: int = 5
+    base: float = 0.5
+    cap: float = 20.0
+    longest_retry_after: float = 30.0
+    patience: float = 300.0
+
+    def allows(self, error: BaseException, idempotency: Idempotency) -> bool:
+        """Whether a request that ended in ``error`` may be sent again.
+
+        A request that would act twice is repeated only when the first provably had no effect.
+        """
+        if isinstance(error, ApiError) and (error.retry_after or 0) > self.longest_retry_after:
+            return False
+        if idempotency is Idempotency.NOT_IDEMPOTENT:
+            return isinstance(error, RateLimitedError) or (
+                isinstance(error, TransportError) and error.sent is False
+            )
+        return isinstance(error, (TransportError, RateLimitedError, ServerError))
+
+    def pause(self, error: BaseException | None, attempt: int) -> float:
+        """Return the seconds to wait after the ``attempt``-th try ended in ``error``."""
+        jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - spreads load
+        if isinstance(error, ApiError) and error.retry_after is not None:
+            return error.retry_after + min(jitter, self.base)
+        return jitter
+
+    def tenacity(
+        self, idempotency: Idempotency, endpoint: str, sleep: Callable[[float], Any]
+    ) -> dict[str, Any]:
+        """Return the arguments that make ``tenacity.Retrying`` or ``AsyncRetrying`` follow this policy."""
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            return self.pause(state.outcome.exception() if state.outcome else None, state.attempt_number)
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            seconds = state.next_action.sleep if state.next_action else 0.0
+            log.warning(
+                "%s: attempt %d of %d failed, next in %.1f s: %s",
+                endpoint,
+                state.attempt_number,
+                self.max_attempts,
+                seconds,
+                error,
+            )
+
+        return {
+            "retry": tenacity.retry_if_exception(lambda error: self.allows(error, idempotency)),
+            "wait": pause,
+            "stop": tenacity.stop_any(
+                tenacity.stop_after_attempt(self.max_attempts), tenacity.stop_after_delay(self.patience)
+            ),
+            "before_sleep": tell,
+            "sleep": sleep,
+            "reraise": True,
+        }

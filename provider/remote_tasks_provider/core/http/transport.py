@@ -1,0 +1,242 @@
+"""The module that calls the services' APIs: requests for hooks, httpx for triggers.
+
+No other module opens a socket but :mod:`.transfer`, which moves files and must know no key.
+
+Both do the same few things: send one request, follow no redirect (the key would travel to the other host),
+read no ``.netrc`` (it would replace the key), bound the time and the size, and say whether a failed request
+had been sent. Each library is imported when its transport is made: a DAG file that is parsed needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+import remote_tasks_provider
+from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
+from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.operation import Request, Response
+from remote_tasks_provider.core.http.parsing import one_line
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = [
+    "AsyncTransport",
+    "HttpxTransport",
+    "RequestsTransport",
+    "Transport",
+    "plain_session",
+    "requests_sent",
+    "system_reason",
+]
+
+# A page of 1,000 tasks with long conversations fits; a runaway answer does not fill a worker's memory.
+_MAX_BODY_BYTES = 128 * 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+
+
+class Transport(Protocol):
+    """Sends requests and blocks meanwhile."""
+
+    def send(self, request: Request) -> Response:
+        """Return the answer to ``request``."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+class AsyncTransport(Protocol):
+    """Sends requests without blocking the event loop."""
+
+    async def send(self, request: Request) -> Response:
+        """Return the answer to ``request``."""
+
+    async def aclose(self) -> None:
+        """Release connections."""
+
+
+class RequestsTransport:
+    """A :class:`Transport` over one ``requests.Session``. Not for use on an event loop."""
+
+    def __init__(self, endpoint: ConnectionConfig) -> None:
+        import requests
+
+        self._failure = requests.RequestException
+        self._endpoint = endpoint
+        self._session = plain_session()
+        self._session.headers.update(_headers(endpoint, f"requests/{requests.__version__}"))
+        self._timeout = (endpoint.extras.connect_timeout, endpoint.extras.read_timeout)
+
+    def send(self, request: Request) -> Response:
+        """Send ``request``.
+
+        :raises TransportError: when no whole answer came.
+        :raises InvalidResponseError: when the answer exceeds 128 MiB.
+        """
+        try:
+            with self._session.request(
+                request.method,
+                request.url(self._endpoint.base_url),
+                json=request.json,
+                data=request.content,
+                headers=dict(request.headers),
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                body = _Body(request, self._endpoint)
+                for chunk in answer.iter_content(_CHUNK_BYTES):
+                    body.add(chunk)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return Response(answer.status_code, headers, body.whole())
+        except self._failure as error:
+            raise _no_answer(request, self._endpoint, error, sent=requests_sent(error)) from None
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+
+class HttpxTransport:
+    """An :class:`AsyncTransport` over one ``httpx.AsyncClient``; belongs to the first event loop it meets."""
+
+    def __init__(self, endpoint: ConnectionConfig) -> None:
+        import httpx
+
+        self._failures = (httpx.HTTPError, httpx.InvalidURL)
+        self._never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+        self._endpoint = endpoint
+        self._client = httpx.AsyncClient(
+            headers=_headers(endpoint, f"httpx/{httpx.__version__}"),
+            timeout=httpx.Timeout(endpoint.extras.read_timeout, connect=endpoint.extras.connect_timeout),
+            follow_redirects=False,
+        )
+
+    async def send(self, request: Request) -> Response:
+        """Send ``request``; raises like :meth:`RequestsTransport.send`."""
+        try:
+            async with self._client.stream(
+                request.method,
+                request.url(self._endpoint.base_url),
+                json=request.json,
+                content=request.content,
+                headers=dict(request.headers),
+            ) as answer:
+                body = _Body(request, self._endpoint)
+                async for chunk in answer.aiter_bytes():
+                    body.add(chunk)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return Response(answer.status_code, headers, body.whole())
+        except self._failures as error:
+            not_sent = isinstance(error, self._never_sent)
+            raise _no_answer(request, self._endpoint, error, sent=False if not_sent else None) from None
+
+    async def aclose(self) -> None:
+        """Close the pooled connections."""
+        await self._client.aclose()
+
+
+class _Body:
+    """Collects an answer's body up to the size cap."""
+
+    def __init__(self, request: Request, endpoint: ConnectionConfig) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._where = f"{endpoint.service} {request.place}"
+
+    def add(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > _MAX_BODY_BYTES:
+            raise InvalidResponseError(
+                f"{self._where}: the answer exceeds {_MAX_BODY_BYTES >> 20} MiB and was dropped; "
+                "ask for fewer items (page_size)."
+            )
+        self._parts.append(chunk)
+
+    def whole(self) -> bytes:
+        return b"".join(self._parts)
+
+
+def _headers(endpoint: ConnectionConfig, library: str) -> dict[str, str]:
+    name, value = endpoint.auth
+    return {
+        name: value,
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "User-Agent": f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} {library}",
+    }
+
+
+def plain_session() -> requests.Session:
+    """Return a session that looks for no credentials in ``.netrc`` and sees no redirect.
+
+    Even when told not to follow, requests would read a redirect's body whole, and stumble over its target.
+    """
+    import requests
+
+    session = requests.Session()
+    session.auth = _keep_headers
+    session.get_redirect_target = _no_target  # type: ignore[method-assign]
+    return session
+
+
+def _keep_headers(request: Any) -> Any:
+    """Do nothing, as a requests auth."""
+    return request
+
+
+def _no_target(resp: Any) -> str | None:  # noqa: ARG001 - requests calls it so
+    return None
+
+
+def requests_sent(error: requests.RequestException) -> bool | None:
+    """Return ``False`` when the request provably never left: no connection came about."""
+    if type(error).__name__ == "ConnectTimeout":
+        return False
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    # urllib3's NewConnectionError and its child; by name, as urllib3 is requests' own affair.
+    refused = {"NewConnectionError", "NameResolutionError"}
+    return False if type(reason).__name__ in refused else None
+
+
+def _no_answer(
+    request: Request, endpoint: ConnectionConfig, error: Exception, *, sent: bool | None
+) -> TransportError:
+    what = endpoint.scrub(_shortly(error, endpoint))
+    return TransportError(
+        f"{endpoint.service} {request.place}: no answer from {endpoint.base_url} ({what}). "
+        f"If this stays, check the host of connection {endpoint.conn_id!r} and the network.",
+        sent=sent,
+    )
+
+
+def _shortly(error: Exception, endpoint: ConnectionConfig) -> str:
+    kind = type(error).__name__
+    if "Timeout" in kind:
+        extras = endpoint.extras
+        if "Connect" in kind:
+            return f"no connection within {extras.connect_timeout:g} s"
+        return f"silent for {extras.read_timeout:g} s"
+    reason = system_reason(error)
+    return reason or (f"{kind}: {one_line(endpoint.scrub(str(error)), 120)}" if str(error) else kind)
+
+
+def system_reason(error: BaseException) -> str:
+    """Return what the operating system said, such as *Connection refused*, below the libraries' wrappings."""
+    seen: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop(0)
+        if one is None or one in seen:
+            continue
+        if isinstance(one, ConnectionError) and one.errno:
+            return os.strerror(one.errno)  # asyncio puts words of its own into strerror
+        if isinstance(one, OSError) and one.strerror:
+            return one.strerror
+        seen.append(one)
+        inner = [
+            part for part in (*one.args, getattr(one, "reason", None)) if isinstance(part, BaseException)
+        ]
+        todo += [*inner, one.__cause__, one.__context__]
+    return ""

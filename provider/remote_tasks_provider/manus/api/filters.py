@@ -1,0 +1,75 @@
+"""Which tasks to list, in which order: one set of filters for both versions of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.states import TaskState
+
+__all__ = ["STATUSES", "TaskFilter", "task_filter"]
+
+STATUSES = {
+    "pending": TaskState.WAITING,
+    "waiting": TaskState.WAITING,
+    "running": TaskState.RUNNING,
+    "completed": TaskState.COMPLETED,
+    "failed": TaskState.FAILED,
+}
+"""The words to filter by: those of API v1, and ``waiting``, which says what v1's ``pending`` means."""
+
+MAX_PAGE_SIZE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks to list, in which order; times are Unix seconds. Made by :func:`task_filter`."""
+
+    status: tuple[str, ...] = ()
+    query: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    project_id: str | None = None
+    order: str = "desc"
+    order_by: str = "created_at"
+    after: str | None = None
+    page_size: int = 100
+
+    @property
+    def states(self) -> frozenset[TaskState]:
+        """What :attr:`status` means."""
+        return frozenset(STATUSES[word] for word in self.status)
+
+
+def task_filter(
+    *,
+    status: str | Iterable[str] | None = None,
+    query: str | None = None,
+    created_after: Any = None,
+    created_before: Any = None,
+    project_id: str | None = None,
+    order: str = "desc",
+    order_by: str = "created_at",
+    after: str | None = None,
+    page_size: int = 100,
+    limit: int | None = None,
+) -> TaskFilter:
+    """Return a checked :class:`TaskFilter`.
+
+    :param limit: how many tasks the caller wants at all; pages are not made larger than that.
+    :raises ValueError: naming the parameter that is out of range.
+    """
+    size = validation.whole_number(page_size, "page_size", least=1, most=MAX_PAGE_SIZE)
+    return TaskFilter(
+        status=tuple(validation.choices(status, "status", STATUSES)),
+        query=query or None,
+        created_after=validation.unix_seconds(created_after, "created_after"),
+        created_before=validation.unix_seconds(created_before, "created_before"),
+        project_id=validation.object_id(project_id, "project_id") if project_id is not None else None,
+        order=validation.choice(order, "order", ("asc", "desc")),
+        order_by=validation.choice(order_by, "order_by", ("created_at", "updated_at")),
+        after=validation.object_id(after, "after") if after is not None else None,
+        page_size=min(size, limit) if limit else size,
+    )

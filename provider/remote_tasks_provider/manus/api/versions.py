@@ -1,0 +1,176 @@
+"""The two versions of the API behind one set of methods, so that nothing above needs to know which it is.
+
+What a version cannot do it refuses with a :class:`~remote_tasks_provider.core.errors.ConnectionConfigError`
+that names the connection's field, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any, ClassVar
+
+from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.http.operation import Operation, Page
+from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.api.filters import TaskFilter
+from remote_tasks_provider.manus.api.options import TaskOptions, task_options
+from remote_tasks_provider.manus.api.v2_models import ManusTaskV2, as_message
+from remote_tasks_provider.manus.models import ManusMessage, ManusTask
+from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
+
+__all__ = ["ManusApi", "manus_api"]
+
+Files = Sequence[Mapping[str, str]]
+
+
+class ManusApi(ABC):
+    """What can be done with an account, whichever version of the API its connection names.
+
+    :param client: sends the calls.
+    """
+
+    calls: ClassVar[ModuleType]
+    """The functions that both versions have under the same names."""
+    can_stop: ClassVar[bool]
+    """Whether a task can be stopped, and not only deleted."""
+    finds_titles: ClassVar[bool]
+    """Whether a task keeps the title it is created with, and can be found by it."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @abstractmethod
+    def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
+        """Return the call that lists tasks."""
+
+    @abstractmethod
+    def get_task(self, remote_task_id: str) -> ManusTask:
+        """Return a task with its whole conversation."""
+
+    @abstractmethod
+    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
+        """Return a task and what it has brought so far."""
+
+    @abstractmethod
+    def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
+        """Yield what was said, oldest first."""
+
+    @abstractmethod
+    def send_message(
+        self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
+    ) -> None:
+        """Say something to a task."""
+
+    @abstractmethod
+    def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
+        """Answer an action that waits; return whether Manus took the answer."""
+
+    @abstractmethod
+    def stop_task(self, remote_task_id: str) -> None:
+        """Stop a task."""
+
+    @abstractmethod
+    def available_credits(self) -> int | None:
+        """Return the credits that can be spent."""
+
+    def create_task(self, order: TaskOptions) -> ManusTaskRef:
+        """Create a task."""
+        ref: ManusTaskRef = self.client.send(self.calls.create_task(order))
+        return ref
+
+    def needs_v2(self, what: str) -> ConnectionConfigError:
+        """Return the error for something that only API v2 can do."""
+        return ConnectionConfigError(
+            f"{what} needs API v2: set api_version to v2 in the extra of connection "
+            f"{self.client.endpoint.conn_id!r} (the same key works there)"
+        )
+
+
+class _V1(ManusApi):
+    calls: ClassVar[ModuleType] = v1
+    can_stop = False
+    finds_titles = False
+
+    def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
+        return v1.list_tasks(wanted)
+
+    def get_task(self, remote_task_id: str) -> ManusTask:
+        return self.client.send(v1.get_task(remote_task_id))
+
+    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
+        task = self.get_task(remote_task_id)
+        return task, result_v1(task)
+
+    def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
+        yield from self.get_task(remote_task_id).output
+
+    def send_message(
+        self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
+    ) -> None:
+        order = task_options(content, files=files, **options)
+        operation = v1.continue_task(remote_task_id, order)
+        if not options.get("agent_profile"):
+            # v1 must be told one; another than the task has would change what it costs.
+            model = self.get_task(remote_task_id).model or ""
+            profile = model.removesuffix("-agent") or order.agent_profile
+            operation = v1.continue_task(remote_task_id, replace(order, agent_profile=profile))
+        self.client.send(operation)
+
+    def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
+        raise self.needs_v2("confirming an action")
+
+    def stop_task(self, remote_task_id: str) -> None:
+        raise self.needs_v2("stopping a task")
+
+    def available_credits(self) -> int | None:
+        raise self.needs_v2("reading the available credits")
+
+
+class _V2(ManusApi):
+    calls: ClassVar[ModuleType] = v2
+    can_stop = True
+    finds_titles = True
+
+    def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
+        return v2.list_tasks(wanted)  # type: ignore[return-value]  # a page of them is a page of ManusTask
+
+    def get_task(self, remote_task_id: str) -> ManusTask:
+        return self._with_events(remote_task_id)[0]
+
+    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
+        task, events = self._with_events(remote_task_id)
+        return task, result_v2(task, events)
+
+    def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[Any]]:
+        task = self.client.send(v2.get_task(remote_task_id))
+        events = list(self.client.items(v2.list_messages(remote_task_id)))
+        return task.told_by(events), events
+
+    def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
+        for event in self.client.items(v2.list_messages(remote_task_id)):
+            if message := as_message(event):
+                yield ManusMessage.model_validate(message)
+
+    def send_message(
+        self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
+    ) -> None:
+        self.client.send(v2.send_message(remote_task_id, content, files=files, **options))
+
+    def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
+        return self.client.send(v2.confirm_action(remote_task_id, event_id, answer))
+
+    def stop_task(self, remote_task_id: str) -> None:
+        self.client.send(v2.stop_task(remote_task_id))
+
+    def available_credits(self) -> int | None:
+        return self.client.send(v2.available_credits())
+
+
+def manus_api(client: Client) -> ManusApi:
+    """Return the API that the connection of ``client`` names."""
+    extras: Any = client.endpoint.extras
+    return _V1(client) if extras.api_version == "v1" else _V2(client)

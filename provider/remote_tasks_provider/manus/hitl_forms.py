@@ -1,0 +1,132 @@
+"""A question of the agent's as a form in Airflow, and the form's answer as what Manus takes.
+
+A form has buttons and fields. Each has a *plain* form, one text field, besides its *rich* one, because
+Airflow below 3.4 goes on showing the first form of a task: a later question can be answered there only as far
+as the first form has what the later one needs, and all have the plain one.
+
+No action is confirmed but by what a person has entered, or by an input that the DAG's author has allowed for
+its type. https://open.manus.ai/docs/v2/task-lifecycle lists the types and their inputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.manus.results import ManusQuestion
+
+__all__ = ["ANSWERED_THERE", "SEND", "STOP", "Answer", "form_for", "read_response"]
+
+SEND = "Send"
+ANSWERED_THERE = "Answered in Manus"
+STOP = "Stop the task"
+ANSWER = "answer"
+
+# Airflow stores and shows what is entered.
+_SECRET_KINDS = frozenset({"webdevRequestSecrets"})
+_SIMPLE_TYPES = frozenset({"string", "boolean", "integer", "number"})
+_MOST_OPTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to do about a question; exactly one of the fields says it.
+
+    :param message: what to say to the agent.
+    :param input: what to confirm the action with.
+    :param stop: stop the task.
+    :param elsewhere: nothing: a person has answered it in the Manus app.
+    """
+
+    message: str | None = None
+    input: Mapping[str, Any] | None = None
+    stop: bool = False
+    elsewhere: bool = False
+
+
+def form_for(asked: ManusQuestion, title: str | None, url: str | None, *, rich: bool) -> Question:
+    """Return the form in which a person answers ``asked``.
+
+    :param rich: with the agent's options as buttons and an action's inputs as fields.
+    """
+    name = f"“{title}”" if title else "A Manus task"
+    subject = f"{name} asks" if asked.in_words else f"{name} wants to do something: {asked.kind}"
+    buttons = (SEND, ANSWERED_THERE, STOP)
+    if asked.kind in _SECRET_KINDS:
+        text = f"{asked.text}\n\nIt asks for secrets. Enter them in the Manus app only, then say so here."
+        return Question(subject, text, (ANSWERED_THERE, STOP), url=url)
+    fields: dict[str, Mapping[str, Any]] = {ANSWER: _answer_field()}
+    options = asked.options[:_MOST_OPTIONS] if rich and not asked.multiple else ()
+    validation = _input_fields(asked.schema) if rich and not asked.in_words else {}
+    try:
+        return Question(subject, _text(asked), (*options, *buttons), {**fields, **validation}, url=url)
+    except ValueError:
+        # An input is called as no field of a form can be.
+        return Question(subject, _text(asked), (*options, *buttons), fields, url=url)
+
+
+def _answer_field() -> dict[str, Any]:
+    return {
+        "type": ["string", "null"],
+        "title": "Answer",
+        "description": "Your answer; for an action its input as JSON, unless it has fields here.",
+        "format": "multiline",
+        "default": None,
+    }
+
+
+def _text(asked: ManusQuestion) -> str:
+    parts = [asked.text or "The agent did not say what it waits for."]
+    if asked.options:
+        several = " (several are possible)" if asked.multiple else ""
+        parts.append(f"Its options{several}:\n" + "\n".join(f"- {option}" for option in asked.options))
+    if not asked.in_words and asked.schema:
+        parts.append(f"The input it takes, as a JSON schema: {json.dumps(asked.schema)}")
+    return "\n\n".join(parts)
+
+
+def _input_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return a field for each property, or none where one is too complex for a form."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping) or ANSWER in properties:
+        return {}
+    fields: dict[str, Mapping[str, Any]] = {}
+    for name, given in properties.items():
+        kind = given.get("type") if isinstance(given, Mapping) else None
+        if not isinstance(kind, str) or kind not in _SIMPLE_TYPES:
+            return {}
+        wanted = {key: given[key] for key in ("title", "description", "enum") if key in given}
+        # Nothing is filled in before the person does it: no action is confirmed by default.
+        fields[str(name)] = {**wanted, "type": [kind, "null"], "default": None}
+        if "enum" in wanted:
+            fields[str(name)] = {**fields[str(name)], "enum": [*wanted["enum"], None]}
+    return fields
+
+
+def read_response(asked: ManusQuestion, reply: Reply) -> Answer | str:
+    """Return what ``reply`` answers, or, as a text, why it answers nothing."""
+    chosen = reply.chosen[0] if reply.chosen else ""
+    if chosen == STOP:
+        return Answer(stop=True)
+    if chosen == ANSWERED_THERE:
+        return Answer(elsewhere=True)
+    text = str(reply.fields.get(ANSWER) or "").strip()
+    if asked.in_words:
+        # An option of the agent's is an answer by itself; what was written beside it adds to it.
+        words = "\n\n".join(part for part in (chosen if chosen != SEND else "", text) if part)
+        return Answer(message=words) if words else "the answer was empty"
+    given = {
+        name: value for name, value in reply.fields.items() if name != ANSWER and value not in (None, "")
+    }
+    if not text:
+        return Answer(input=given) if given else "nothing was entered to confirm the action with"
+    try:
+        entered = json.loads(text)
+    except ValueError:
+        return 'the answer to an action must be a JSON object, such as {"accept": true}'
+    if not isinstance(entered, dict):
+        return 'the answer to an action must be a JSON object, such as {"accept": true}'
+    return Answer(input=given | entered)

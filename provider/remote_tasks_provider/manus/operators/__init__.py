@@ -1,0 +1,33 @@
+"""All operators of Manus, under one roof: import them from here."""
+
+from __future__ import annotations
+
+from remote_tasks_provider.manus.operators.actions import (
+    ManusConfirmActionOperator,
+    ManusDeleteTaskOperator,
+    ManusDownloadFilesOperator,
+    ManusGetResultOperator,
+    ManusSendMessageOperator,
+    ManusStopTaskOperator,
+    ManusUpdateTaskOperator,
+)
+from remote_tasks_provider.manus.operators.reading import (
+    ManusGetTaskOperator,
+    ManusListTasksOperator,
+    ManusTaskBranchOperator,
+)
+from remote_tasks_provider.manus.operators.task import ManusTaskOperator
+
+__all__ = [
+    "ManusConfirmActionOperator",
+    "ManusDeleteTaskOperator",
+    "ManusDownloadFilesOperator",
+    "ManusGetResultOperator",
+    "ManusGetTaskOperator",
+    "ManusListTasksOperator",
+    "ManusSendMessageOperator",
+    "ManusStopTaskOperator",
+    "ManusTaskBranchOperator",
+    "ManusTaskOperator",
+    "ManusUpdateTaskOperator",
+]

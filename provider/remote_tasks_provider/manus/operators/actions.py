@@ -1,0 +1,331 @@
+"""Operators that do one thing to a Manus task that is already there, or fetch what it has brought."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
+
+from remote_tasks_provider.bases.exceptions import request_exception, wait_exception
+from remote_tasks_provider.bases.files import RemoteFile, save_files
+from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.submission import may_have_submitted
+from remote_tasks_provider.manus.api.options import check_prompt
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.output import result_to_xcom
+from remote_tasks_provider.manus.results import ManusResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = [
+    "ManusConfirmActionOperator",
+    "ManusDeleteTaskOperator",
+    "ManusDownloadFilesOperator",
+    "ManusGetResultOperator",
+    "ManusSendMessageOperator",
+    "ManusStopTaskOperator",
+    "ManusUpdateTaskOperator",
+]
+
+
+class _OneTaskOperator(BaseOperator):
+    """Does something with one task.
+
+    A wrong key, a wrong id and the like fail for good; what a retry can mend is retried.
+    """
+
+    template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id")
+    operator_extra_links = (ManusTaskLink(),)
+    ui_color = "#e8e4f5"
+
+    def __init__(
+        self, *, remote_task_id: str, manus_conn_id: str = ManusHook.default_conn_name, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.remote_task_id = remote_task_id
+        self.manus_conn_id = manus_conn_id
+
+    def act(self, hook: ManusHook, context: Context) -> Any:
+        """Do it; return what goes to XCom."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Do it."""
+        hook = ManusHook(self.manus_conn_id)
+        try:
+            return self.act(hook, context)
+        except RemoteTaskError as error:
+            raise request_exception(error) from error
+        finally:
+            hook.close()
+
+
+class ManusSendMessageOperator(_OneTaskOperator):
+    """Says something to a Manus task: the answer to its question, or what to do next if it has ended.
+
+    It does not wait for the reply; a :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` does. The
+    message is sent once; if the answer to it is lost, the operator fails, and a retry sends it again.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param content: what to say; fewer than about 5,000 tokens. Templated.
+    :param attachments: files for the agent, uploaded first: paths or URLs that ``ObjectStoragePath`` knows.
+        Templated.
+    :param structured_output_schema: a JSON schema of the value to make of the reply. API v2. Templated.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        *_OneTaskOperator.template_fields,
+        "content",
+        "attachments",
+        "structured_output_schema",
+    )
+
+    def __init__(
+        self,
+        *,
+        content: str,
+        attachments: Sequence[str] = (),
+        structured_output_schema: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.content = content
+        self.attachments = attachments
+        self.structured_output_schema = structured_output_schema
+
+    def act(self, hook: ManusHook, context: Context) -> None:
+        """Send the message."""
+        check_prompt(self.content, "content")
+        given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
+        files = [hook.upload_file(source) for source in given]
+        schema = self.structured_output_schema
+        options = {} if schema is None else {"structured_output_schema": schema}
+        hook.send_message(self.remote_task_id, self.content, files=files, **options)
+
+
+class ManusConfirmActionOperator(_OneTaskOperator):
+    """Answers an action that a Manus task waits to have confirmed. API v2.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param input: what the action's schema asks for, such as ``{"accept": True}``; the
+        `table of actions <https://open.manus.ai/docs/v2/task-lifecycle>`__ has them. There is no default:
+        confirming may send mail, deploy or spend. Templated.
+    :param expect: the type of action that this may confirm, such as ``gmailSendAction``; anything else that
+        the task waits for fails the operator.
+    :param event_id: the event that waits; default whatever the task waits for now. Templated.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "input", "event_id")
+
+    def __init__(
+        self, *, input: Mapping[str, Any], expect: str, event_id: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.input = input
+        self.expect = expect
+        self.event_id = event_id
+
+    def act(self, hook: ManusHook, context: Context) -> None:
+        """Confirm the action, if it is the expected one."""
+        asked = hook.get_result(self.remote_task_id, output_grace=0).question
+        if asked is None or asked.kind != self.expect or self.event_id not in (None, asked.event_id):
+            found = f"waits for {asked.kind} ({asked.event_id})" if asked else "does not wait for anything"
+            raise TaskFailedError(
+                f"Manus task {self.remote_task_id} {found}, not for {self.expect}; nothing was confirmed"
+            )
+        if not self._confirm(hook, asked.event_id or ""):
+            raise TaskFailedError(
+                f"Manus did not take the input for {self.expect}; it must fit {json.dumps(asked.schema)}"
+            )
+
+    def _confirm(self, hook: ManusHook, event_id: str) -> bool:
+        try:
+            return hook.confirm_action(self.remote_task_id, event_id, self.input)
+        except RemoteTaskError as error:
+            # A retry would find that nothing waits any more, and could not tell why.
+            if may_have_submitted(error) and self._is_done(hook, event_id):
+                self.log.warning("The action was confirmed, though the answer got lost: %s", error)
+                return True
+            raise
+
+    def _is_done(self, hook: ManusHook, event_id: str) -> bool:
+        now = hook.get_result(self.remote_task_id, output_grace=0).question
+        return now is None or now.event_id != event_id
+
+
+class ManusStopTaskOperator(_OneTaskOperator):
+    """Stops a Manus task. A message resumes it, and its background jobs may go on for a while. API v2.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    def act(self, hook: ManusHook, context: Context) -> None:
+        """Stop the task."""
+        hook.stop_task(self.remote_task_id)
+        self.log.info("Manus task %s was told to stop.", self.remote_task_id)
+
+
+class ManusUpdateTaskOperator(_OneTaskOperator):
+    """Changes a Manus task's title, who may see it, or whether the Manus app lists it.
+
+    Returns ``{"id": …, "url": …, "title": …}``.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param title: the new title. Templated.
+    :param share_visibility: ``private``, ``public`` or, with API v2, ``team``. Templated.
+    :param visible_in_task_list: whether the Manus app lists it.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "title", "share_visibility")
+
+    def __init__(
+        self,
+        *,
+        title: str | None = None,
+        share_visibility: str | None = None,
+        visible_in_task_list: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.title = title
+        self.share_visibility = share_visibility
+        self.visible_in_task_list = visible_in_task_list
+
+    def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
+        """Update the task."""
+        ref = hook.update_task(
+            self.remote_task_id,
+            title=self.title,
+            share_visibility=self.share_visibility,
+            visible_in_task_list=self.visible_in_task_list,
+        )
+        push_link(context, ref.url)
+        return {"id": ref.id, "url": ref.url, "title": ref.title}
+
+
+class ManusDeleteTaskOperator(_OneTaskOperator):
+    """Deletes a Manus task for ever, its files included. Stop a running one first.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param missing_ok: succeed when there is no such task, as after an attempt whose answer was lost.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    def __init__(self, *, missing_ok: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.missing_ok = missing_ok
+
+    def act(self, hook: ManusHook, context: Context) -> None:
+        """Delete the task."""
+        try:
+            hook.delete_task(self.remote_task_id)
+        except NotFoundError:
+            if not self.missing_ok:
+                raise
+            self.log.info("There is no Manus task %s (any more).", self.remote_task_id)
+
+
+class ManusGetResultOperator(_OneTaskOperator):
+    """Fetches what a Manus task has brought, without waiting for its end.
+
+    Returns ``{"id": …, "state": …, "url": …, "title": …, "text": <the agent's last word>, "structured": …,
+    "files": [{"name": …, "content_type": …}], "credit_usage": …, "error": …}``. Links to files are left out,
+    as whoever has one can open the file; :class:`ManusDownloadFilesOperator` fetches them.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param structured: whether a structured value was asked for. One that could not be made fails the operator
+        with Manus's reason.
+    :param result_path: a file to write the result to, as JSON, any URL that ``ObjectStoragePath`` knows; XCom
+        then holds ``result_path`` instead of ``text`` and ``structured``. Templated.
+    :param output_grace: seconds to wait for the output of a task that has just ended.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "result_path")
+
+    def __init__(
+        self,
+        *,
+        structured: bool = False,
+        result_path: str | ObjectStoragePath | None = None,
+        output_grace: float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.structured = structured
+        self.result_path = result_path
+        self.output_grace = output_grace
+
+    def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
+        """Fetch the result."""
+        result = hook.get_result(
+            self.remote_task_id, structured=self.structured, output_grace=self.output_grace
+        )
+        push_link(context, result.url)
+        if self.structured and result.state is TaskState.FAILED:
+            failure = TaskFailedError(f"Manus task {result.id}: {result.error} ({result.url})")
+            raise wait_exception(failure, None) from failure
+        return result_to_xcom(result.to_json(), self.result_path, self.log)
+
+
+class ManusDownloadFilesOperator(_OneTaskOperator):
+    """Saves the files that a Manus task has made, and returns a list of what was saved.
+
+    Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …}``. Names are made safe
+    and distinct, whatever the agent called its files. Only ``https://`` links are followed, without the API
+    key and without redirects. A file is complete or not there; a retry goes on with those that are missing.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param output_path: a folder, any URL that ``ObjectStoragePath`` knows. Templated.
+    :param overwrite: replace files that something else has put there. Otherwise they fail the operator.
+    :param max_file_size: bytes a file may have.
+    :param output_grace: seconds to wait for the output of a task that has just ended.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "output_path")
+
+    def __init__(
+        self,
+        *,
+        output_path: str | ObjectStoragePath,
+        overwrite: bool = False,
+        max_file_size: int = 1024**3,
+        output_grace: float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output_path = output_path
+        self.overwrite = overwrite
+        self.max_file_size = max_file_size
+        self.output_grace = output_grace
+
+    def act(self, hook: ManusHook, context: Context) -> list[dict[str, Any]]:
+        """Save the files."""
+        most = validation.whole_number(self.max_file_size, "max_file_size", least=1)
+        result = hook.get_result(self.remote_task_id, output_grace=self.output_grace)
+        push_link(context, result.url)
+        return save_files(
+            _files(result),
+            self.output_path,
+            owner=f"manus {self.remote_task_id}",
+            max_bytes_per_file=most,
+            overwrite=self.overwrite,
+            refresh=lambda: _files(hook.get_result(self.remote_task_id, output_grace=0)),
+            log=self.log,
+        )
+
+
+def _files(result: ManusResult) -> list[RemoteFile]:
+    return [RemoteFile(file.name, file.url, file.content_type) for file in result.files]

@@ -1,0 +1,219 @@
+"""Operators that read Manus tasks and branch on their outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
+from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.listing import RemoteListOperator
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["ManusGetTaskOperator", "ManusListTasksOperator", "ManusTaskBranchOperator"]
+
+_COLOR = "#e8e4f5"
+
+
+class ManusGetTaskOperator(BaseOperator):
+    """Reads one Manus task and returns it as a JSON object, with ``state``, ``title`` and ``url``.
+
+    Fails without a retry where asking again cannot help (wrong key, wrong id form); a 404 is retried, as a
+    fresh task takes some seconds to appear.
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param include_output: also return the conversation, which can be long. Links to files are never returned.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id")
+    operator_extra_links = (ManusTaskLink(),)
+    ui_color = _COLOR
+
+    def __init__(
+        self,
+        *,
+        remote_task_id: str,
+        include_output: bool = False,
+        manus_conn_id: str = ManusHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.remote_task_id = remote_task_id
+        self.include_output = include_output
+        self.manus_conn_id = manus_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the task."""
+        hook = ManusHook(self.manus_conn_id)
+        try:
+            task = hook.get_task(self.remote_task_id)
+        except RemoteTaskError as error:
+            raise request_exception(error) from error
+        finally:
+            hook.close()
+        push_link(context, task.url)
+        self.log.info("Manus task %s is %s.", task.id, task.state)
+        return task.to_json(include_output=self.include_output)
+
+
+class ManusListTasksOperator(RemoteListOperator):
+    """Lists Manus tasks: up to 1000 to XCom, or any number to a file.
+
+    Without ``output_path`` it returns a list of JSON objects. With it, it writes them as JSON Lines, one page
+    in memory at a time, and returns ``{"count": …, "first_id": …, "last_id": …, "path": …}``.
+
+    :param status: ``pending`` (waits for a person), ``running``, ``completed`` or ``failed``; one or several.
+    :param query: text to search for in titles and bodies.
+    :param created_after: only tasks created after this: an aware ``datetime``, an ISO 8601 string with an
+        offset such as ``{{ data_interval_start }}``, or Unix seconds.
+    :param created_before: likewise.
+    :param project_id: only this project's tasks.
+    :param order: ``desc`` (newest first) or ``asc``.
+    :param order_by: ``created_at`` or ``updated_at``.
+    :param after: go on after the task with this id.
+    :param page_size: tasks a request, 1 to 1000.
+    :param limit: tasks at most; default 100 to XCom, all to a file.
+    :param output_path: a file to write, any URL that ``ObjectStoragePath`` knows. An existing file is
+        replaced, and a file that could not be finished is removed.
+    :param include_output: also give each task's conversation.
+    :param manus_conn_id: the Airflow connection.
+
+    All but ``include_output`` are templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "status",
+        "query",
+        "created_after",
+        "created_before",
+        "project_id",
+        "order",
+        "order_by",
+        "after",
+        "page_size",
+        "limit",
+        "output_path",
+        "manus_conn_id",
+    )
+    ui_color = _COLOR
+
+    def __init__(
+        self,
+        *,
+        status: str | Iterable[str] | None = None,
+        query: str | None = None,
+        created_after: datetime | int | str | None = None,
+        created_before: datetime | int | str | None = None,
+        project_id: str | None = None,
+        order: str = "desc",
+        order_by: str = "created_at",
+        after: str | None = None,
+        page_size: int = 100,
+        include_output: bool = False,
+        manus_conn_id: str = ManusHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.status = status
+        self.query = query
+        self.created_after = created_after
+        self.created_before = created_before
+        self.project_id = project_id
+        self.order = order
+        self.order_by = order_by
+        self.after = after
+        self.page_size = page_size
+        self.include_output = include_output
+        self.manus_conn_id = manus_conn_id
+
+    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the account's tasks that pass the filters."""
+        hook = ManusHook(self.manus_conn_id)
+        tasks = hook.iter_tasks(
+            status=self.status,
+            query=self.query,
+            created_after=self.created_after,
+            created_before=self.created_before,
+            project_id=self.project_id,
+            order=self.order,
+            order_by=self.order_by,
+            after=self.after,
+            page_size=self.page_size,
+            limit=limit,
+        )
+        try:
+            for task in tasks:
+                yield task.id, task.to_json(include_output=self.include_output)
+        finally:
+            hook.close()
+
+
+class ManusTaskBranchOperator(RemoteTaskBranchOperator):
+    """Waits for a Manus task, then runs the branch of its outcome and skips the others.
+
+    The task's record (see :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor`) is left in XCom
+    under the key ``remote_task``.
+
+    .. code-block:: python
+
+        decide = ManusTaskBranchOperator(
+            task_id="decide", remote_task_id="{{ params.manus_task }}", completed="publish",
+            failed="tell_someone", deferrable=True,
+        )
+        decide >> [publish, tell_someone]
+
+    :param remote_task_id: the Manus task's id. Templated.
+    :param completed: task or task group id, or several, to run on success; ``None`` skips everything
+        downstream.
+    :param failed: what to run on failure; ``None`` fails this operator without a retry.
+    :param cancelled: likewise.
+    :param waiting: what to run when the agent waits for a person's answer; ``None`` waits on.
+    :param deferrable: wait in the triggerer; default ``[operators] default_deferrable``.
+    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up
+        and fails; default ``[sensors] default_timeout``.
+    :param max_poll_failures: looks in a row that may fail.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "remote_task_id",
+        "completed",
+        "failed",
+        "cancelled",
+        "waiting",
+        "manus_conn_id",
+    )
+    operator_extra_links = (ManusTaskLink(),)
+    trigger_class = ManusTaskTrigger
+    what = "Manus task"
+    ui_color = _COLOR
+
+    def __init__(
+        self,
+        *,
+        waiting: Branch | None = None,
+        manus_conn_id: str = ManusHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.waiting = waiting
+        self.manus_conn_id = manus_conn_id
+
+    @cached_property
+    def hook(self) -> ManusHook:
+        """The hook for ``manus_conn_id``."""
+        return ManusHook(self.manus_conn_id)

@@ -1,0 +1,444 @@
+"""The operator that asks the agent for something and waits for what comes of it.
+
+A task costs credits from the moment it is created, so three things are kept apart: starting it once
+(:mod:`.submission`), waiting for it (:mod:`remote_tasks_provider.bases.waiting`), and what this module
+decides: what a kill, a timeout, a question or too high a bill does to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, ObjectStoragePath, conf
+
+from remote_tasks_provider.bases.compat import TRIGGER_FAILED, TaskDeferralError
+from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, SUPPORTS_HITL
+from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.submission import Submitter
+from remote_tasks_provider.bases.waiting import Mode, default_deferrable
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import (
+    BudgetExceededError,
+    RemoteTaskError,
+    TaskFailedError,
+    WaitTimeoutError,
+    error_from_json,
+)
+from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.submission import Candidate, OnOrphanedIntent, OnStaleState, SubmissionPolicy
+from remote_tasks_provider.manus.api.options import TaskOptions, task_options
+from remote_tasks_provider.manus.attachments import sort_attachments
+from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, ManusHITL, OnWaitingForInput
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.output import result_to_xcom
+from remote_tasks_provider.manus.submission import ManusSubmission
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["ManusTaskOperator"]
+
+ID_KEY = "remote_task_id"
+"""The XCom key that holds the remote task's id."""
+
+
+class ManusTaskOperator(ManusHITL):
+    """Asks the Manus agent for something, and waits for what comes of it.
+
+    A task costs credits and is started once, whatever happens to the attempt that started it: see
+    ``docs/starting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
+    wait begins, and ``credit_usage`` when it ends, well or badly. Returns::
+
+        {"id": …, "state": "completed", "url": …, "title": …, "text": <the agent's last word>,
+         "structured": <the value asked for by a schema>, "files": [{"name": …, "content_type": …}],
+         "credit_usage": …, "error": None, …}
+
+    .. code-block:: python
+
+        ask = ManusTaskOperator(
+            task_id="ask", prompt="Summarise {{ ds }}'s news in 100 words.", deferrable=True, max_credits=200
+        )
+
+    :param prompt: what the agent shall do; fewer than about 5,000 tokens. Templated.
+    :param attachments: files for the agent: paths or URLs that ``ObjectStoragePath`` knows, which are
+        uploaded (512 MB each at most); ``https://`` links, which Manus fetches itself (20 MB each); or
+        ``{"file_id": …, "filename": …}`` of files that were uploaded before. Templated.
+    :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite`` or ``manus-1.6-max``. Templated.
+    :param project_id: the project to file the task under, whose instruction it follows. Templated.
+    :param connectors: ids of connectors (authorised in the Manus app) it may use. Templated.
+    :param task_references: ids of at most 20 earlier tasks it may look at. API v2. Templated.
+    :param locale: such as ``en``. Templated.
+    :param title: what the task is called in the Manus app; default the names of DAG, task and run. A mark
+        such as ``[af-1b2c3d4e5f-1]`` is added, by which later attempts find the task. API v2. Templated.
+    :param structured_output_schema: a JSON schema of the value to return, of the
+        `subset that Manus takes <https://open.manus.ai/docs/v2/structured-output>`__. API v2. Templated.
+    :param interactive_mode: whether the agent may ask questions.
+    :param hide_in_task_list: whether to keep the task out of the Manus app's list.
+    :param share_visibility: ``private`` (default), ``team`` or ``public``.
+    :param wait_for_completion: wait; otherwise return ``{"id": …, "url": …, "title": …}`` at once.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
+        default ``[sensors] default_timeout``. The time a person takes to answer does not count.
+    :param on_waiting: when the agent waits for a person: ``wait`` on, ``return`` (succeed, with state
+        ``waiting`` and the question as ``text``), ``fail``, or ``human``: put the question under *Required
+        Actions* in Airflow (3.1.3 or newer) and send the agent what a person answers there.
+    :param response_timeout: with ``human``: seconds (or a ``timedelta``) a person has to answer; then the
+        operator looks whether the question was answered elsewhere, and fails if it was not. Default: no
+        limit.
+    :param assigned_users: with ``human``: the ids of those who may answer; default everybody who may.
+    :param auto_confirm: action type → input: actions that are confirmed without asking, such as
+        ``{"apiHighCreditNotice": {"action": "accept"}}``. Nothing else is ever confirmed by itself. API v2.
+    :param raise_on_failure: fail when the task failed or was cancelled; otherwise succeed, and let the next
+        task branch on ``state``.
+    :param max_credits: what the task may cost. When a look finds that it has cost more, it is stopped and the
+        operator fails. Between two looks it can go over. API v2.
+    :param cancel_on_kill: stop the task when a user marks this one failed or successful. API v2; with v1 it
+        goes on and the log says where.
+    :param cancel_on_timeout: stop the task when the operator gives up waiting. API v2.
+    :param output_grace: seconds to wait, on a worker, for the output of a task that has just ended; it can
+        lag behind.
+    :param result_path: a file to write the whole result to, as JSON, any URL that ``ObjectStoragePath``
+        knows; XCom then holds the path instead of ``text`` and ``structured``. Templated.
+    :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``reattach`` (take its
+        result) or ``restart`` (stop it and pay for another).
+    :param on_orphaned_intent: a request was lost and no task is found that came of it: ``search`` starts one
+        if the search saw all tasks, ``start`` does in any case, ``fail`` never does.
+    :param max_poll_failures: looks in a row that may fail.
+    :param not_found_grace: seconds within which a fresh task becomes visible.
+    :param manus_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "prompt",
+        "attachments",
+        "agent_profile",
+        "project_id",
+        "connectors",
+        "task_references",
+        "locale",
+        "title",
+        "structured_output_schema",
+        "on_waiting",
+        "max_credits",
+        "result_path",
+        "manus_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "structured_output_schema": "json"}
+    operator_extra_links = (ManusTaskLink(),)
+    trigger_class = ManusTaskTrigger
+    what = "Manus task"
+    ui_color = "#e8e4f5"
+
+    def __init__(
+        self,
+        *,
+        prompt: str,
+        attachments: Iterable[str | Mapping[str, str]] | None = None,
+        agent_profile: str | None = None,
+        project_id: str | None = None,
+        connectors: Iterable[str] | None = None,
+        task_references: Iterable[str] | None = None,
+        locale: str | None = None,
+        title: str | None = None,
+        structured_output_schema: Mapping[str, Any] | None = None,
+        interactive_mode: bool = False,
+        hide_in_task_list: bool = False,
+        share_visibility: str | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = None,
+        on_waiting: OnWaitingForInput = "wait",
+        response_timeout: float | timedelta | None = None,
+        assigned_users: Iterable[str] = (),
+        auto_confirm: Mapping[str, Mapping[str, Any]] | None = None,
+        raise_on_failure: bool = True,
+        max_credits: int | None = None,
+        cancel_on_kill: bool = True,
+        cancel_on_timeout: bool = True,
+        output_grace: float = 30.0,
+        result_path: str | ObjectStoragePath | None = None,
+        on_stale_state: OnStaleState = "fail",
+        on_orphaned_intent: OnOrphanedIntent = "search",
+        max_poll_failures: int = 5,
+        not_found_grace: float = 90.0,
+        manus_conn_id: str = ManusHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prompt = prompt
+        self.attachments = attachments
+        self.agent_profile = agent_profile
+        self.project_id = project_id
+        self.connectors = connectors
+        self.task_references = task_references
+        self.locale = locale
+        self.title = title
+        self.structured_output_schema = structured_output_schema
+        self.interactive_mode = interactive_mode
+        self.hide_in_task_list = hide_in_task_list
+        self.share_visibility = share_visibility
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.poll_interval = validation.positive(poll_interval, "poll_interval")
+        self.timeout = validation.positive(
+            conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"
+        )
+        self.on_waiting = on_waiting
+        self.response_timeout = (
+            None if response_timeout is None else validation.positive(response_timeout, "response_timeout")
+        )
+        self.assigned_users = assigned_users
+        self.auto_confirm = auto_confirm
+        self.raise_on_failure = raise_on_failure
+        self.max_credits = max_credits
+        self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_timeout = cancel_on_timeout
+        self.output_grace = output_grace
+        self.result_path = result_path
+        self.on_stale_state = validation.choice(
+            on_stale_state, "on_stale_state", ("fail", "restart", "reattach")
+        )
+        self.on_orphaned_intent = validation.choice(
+            on_orphaned_intent, "on_orphaned_intent", ("search", "start", "fail")
+        )
+        self.max_poll_failures = max_poll_failures
+        self.not_found_grace = not_found_grace
+        self.manus_conn_id = manus_conn_id
+
+    # ------------------------------------------------------------------------------------------ the start
+
+    def execute(self, context: Context) -> Any:
+        """Start the task, or go on with an earlier attempt's, and wait for it."""
+        order, sources = self._order()
+        self._check_what_is_asked(order)
+        started = self._start(context, order, sources)
+        self._remember(context, started)
+        if not self.wait_for_completion:
+            return {"id": started.task_id, "url": started.url, "title": self._title(context)}
+        self.carried = {"remote_task_id": started.task_id, "rounds": 0}
+        return self.wait_on(context)
+
+    def _order(self) -> tuple[TaskOptions, list[Any]]:
+        """Return what to ask for, and what to upload for it.
+
+        :raises ValueError: naming the parameter; nothing was sent.
+        """
+        links, sources = sort_attachments(self.attachments or ())
+        order = task_options(
+            self.prompt,
+            files=links,
+            agent_profile=self.agent_profile,
+            project_id=self.project_id,
+            connectors=self.connectors,
+            task_references=self.task_references,
+            locale=self.locale,
+            structured_output_schema=self.structured_output_schema,
+            interactive_mode=self.interactive_mode,
+            hide_in_task_list=self.hide_in_task_list,
+            share_visibility=self.share_visibility,
+        )
+        return order, sources
+
+    def _check_what_is_asked(self, order: TaskOptions) -> None:
+        """Refuse what cannot work before anything is paid."""
+        validation.choice(self.on_waiting, "on_waiting", ON_WAITING_FOR_INPUT)
+        if self.on_waiting == "human" and not SUPPORTS_HITL:
+            raise ValueError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
+        if self.auto_confirm and self.on_waiting == "wait":
+            raise ValueError(
+                "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
+                "to 'human', 'return' or 'fail'"
+            )
+        allowed: Any = self.auto_confirm or {}
+        if not isinstance(allowed, Mapping) or not all(isinstance(one, Mapping) for one in allowed.values()):
+            raise ValueError(
+                f"auto_confirm is {self.auto_confirm!r}; it must map action types to their inputs, such as "
+                "{'apiHighCreditNotice': {'action': 'accept'}}"
+            )
+        if self.max_credits is not None:
+            self.max_credits = validation.whole_number(self.max_credits, "max_credits", least=1)
+        try:
+            api = self.hook.api
+            for name in ("auto_confirm", "max_credits", "title"):
+                if getattr(self, name) and not api.can_stop:
+                    raise api.needs_v2(name)
+            # Made once without sending it: what this version does not know is refused here.
+            api.calls.create_task(order)
+        except RemoteTaskError as error:
+            raise request_exception(error) from error
+
+    def _start(self, context: Context, order: TaskOptions, sources: Sequence[Any]) -> Candidate:
+        starting = ManusSubmission(self.hook, order, sources, self._title(context))
+        try:
+            return self._starter(context).ensure(starting, order.fingerprint(*map(str, sources)))
+        except RemoteTaskError as error:
+            raise request_exception(error) from error
+        finally:
+            self.hook.close()
+
+    def _starter(self, context: Context) -> Submitter:
+        policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)  # type: ignore[arg-type]  # checked
+        return Submitter(self, context, policy=policy, appears_within=self.not_found_grace)
+
+    def _title(self, context: Context) -> str:
+        ti: Any = context["ti"]
+        index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
+        return self.title or f"{ti.dag_id}.{ti.task_id}{index} {ti.run_id}"
+
+    def _remember(self, context: Context, started: Candidate) -> None:
+        ti: Any = context["ti"]
+        self.owns(context, [started.task_id])
+        ti.xcom_push(key=ID_KEY, value=started.task_id)
+        push_link(context, started.url)
+        self._link_pushed = True
+        self.log.info("Manus task %s: %s", started.task_id, started.url or "no page")
+
+    # ------------------------------------------------------------------------------------------- the wait
+
+    def wait_on(self, context: Context) -> Any:
+        """Wait for the task that ``carried`` names."""
+        task_id = self.carried["remote_task_id"]
+        self.owns(context, [task_id])
+        self._link_pushed = True
+        mode: Mode = "deferrable" if self.deferrable else "poke"
+        policy = self.wait_policy(
+            context,
+            timeout=self.timeout,
+            mode=mode,
+            started_at=self.carried.get("started_at"),
+            interval=self.poll_interval,
+            on_waiting="wait" if self.on_waiting == "wait" else "return",
+            max_failures=self.max_poll_failures,
+            not_found_grace=self.not_found_grace,
+            # After a pause it is as the template rendered it: a text.
+            max_credits=None if self.max_credits is None else int(self.max_credits),
+        )
+        self.carried = {**self.carried, "started_at": policy.started_at}
+        try:
+            return self.wait_for_tasks(context, [task_id], policy, mode)
+        except AirflowTaskTimeout as error:
+            # Airflow's own, in the midst of a wait on a worker.
+            raise AirflowTaskTimeout(f"{error}. {self._after_giving_up(context, final=False)}") from error
+
+    def send_stop(self, hook: ManusHook, task_id: str) -> None:
+        """Stop the task."""
+        hook.stop_task(task_id)
+
+    # -------------------------------------------------------------------------------------------- the end
+
+    def finish(self, context: Context, report: WaitResult) -> Any:
+        """Return the result, put a question, or raise."""
+        ((task_id, record),) = report.records.items()
+        self.owns(context, [task_id])
+        self.carried = {"remote_task_id": task_id, "rounds": 0, **self.carried}
+        state = TaskState(record["state"]) if record else TaskState.UNKNOWN
+        credits = (record or {}).get("credit_usage")
+        if self.max_credits is not None and (credits or 0) > int(self.max_credits) and not state.is_terminal:
+            self.push_credits(context, credits)
+            raise self._over_budget(context, task_id, credits)
+        if state is TaskState.WAITING and self.on_waiting != "wait" and not report.timed_out:
+            return self.on_question(context, task_id)
+        error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting="return")
+        if error is not None:
+            self.push_credits(context, credits)
+            raise self._ended_badly(context, error, report)
+        return self._collect(context, task_id, record or {})
+
+    def _collect(self, context: Context, task_id: str, record: Mapping[str, Any]) -> Any:
+        wants_value = self.structured_output_schema is not None
+        try:
+            result = self.hook.get_result(task_id, structured=wants_value, output_grace=self.output_grace)
+        except RemoteTaskError as error:
+            # A retry goes on with the task that has ended, and fetches its result.
+            raise request_exception(error) from error
+        finally:
+            self.hook.close()
+        self.push_credits(context, result.credit_usage)
+        if self.raise_on_failure and result.state is TaskState.FAILED:
+            failure = TaskFailedError(f"{self.what} {task_id}: {result.error} ({result.url})")
+            raise self.wait_exception(failure, None) from failure
+        self.log.info("Manus task %s is %s; it cost %s credits.", task_id, result.state, result.credit_usage)
+        return result_to_xcom({**record, **result.to_json()}, self.result_path, self.log)
+
+    def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
+        stopped = self.stop_remote("it has cost more than max_credits")
+        if stopped:
+            self._starter(context).forget()
+        what_now = "It was stopped." if stopped else "It could not be stopped; stop it in the Manus app."
+        error = BudgetExceededError(
+            f"{self.what} {task_id} has cost {credits} credits, more than max_credits ({self.max_credits}). "
+            f"{what_now}"
+        )
+        return self.wait_exception(error, None)
+
+    def _ended_badly(self, context: Context, error: RemoteTaskError, report: WaitResult) -> BaseException:
+        if isinstance(error, WaitTimeoutError):
+            final = report.timed_out == "timeout"
+            error = WaitTimeoutError(error.message, aftermath=self._after_giving_up(context, final=final))
+        elif report.errors:
+            # The task itself may be as well as ever; it is the looks at it that failed.
+            told = error.to_json()
+            error = error_from_json({**told, "message": f"{error.message} {self._goes_on(context)}"})
+        return self.wait_exception(error, report.timed_out)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral; if the trigger has crashed, say what that means for the remote task."""
+        if next_method == TRIGGER_FAILED:
+            self._find_own(context)
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralError as error:
+            raise TaskDeferralError(f"{error}. {self._goes_on(context)}") from error
+
+    def gave_up(
+        self, context: Context, error: WaitTimeoutError, next_kwargs: Mapping[str, Any]
+    ) -> BaseException:
+        """Stop the task when Airflow's timeout of the deferral ended the wait, and no triggerer was there."""
+        timed_out = self._which_timeout()
+        aftermath = self._after_giving_up(context, final=timed_out == "timeout")
+        return self.wait_exception(WaitTimeoutError(error.message, aftermath=aftermath), timed_out)
+
+    def _find_own(self, context: Context) -> None:
+        """Learn from XCom which task this is about, where Airflow resumes without what was carried."""
+        ti: Any = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
+        self.owns(context, [found] if found else [])
+
+    def _has_retries_left(self, context: Context) -> bool:
+        ti: Any = context["ti"]
+        return int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0)
+
+    def _goes_on(self, context: Context) -> str:
+        """Return what a reader must know when a wait has ended and the remote task has not."""
+        if not self._own:
+            return ""
+        left = "the retry goes" if self._has_retries_left(context) else "clear this task to go"
+        return f"Manus task {self._own[0]} goes on and costs credits; {left} on waiting for it."
+
+    def _after_giving_up(self, context: Context, *, final: bool) -> str:
+        """Stop the task if nobody will wait for it any more; return what became of it.
+
+        :param final: whether Airflow will not retry, whatever ``retries`` are left.
+        """
+        if not self._own:
+            return ""
+        if not final and self._has_retries_left(context):
+            return self._goes_on(context)
+        task_id = self._own[0]
+        if not self.cancel_on_timeout:
+            return f"Manus task {task_id} goes on and costs credits: cancel_on_timeout is off."
+        if not self.stop_remote("this task gave up waiting"):
+            return f"Manus task {task_id} could not be stopped and may go on costing credits."
+        self._starter(context).forget()
+        # Airflow calls on_kill() after its own timeout, and there is nothing left to stop.
+        self.owns(context, [])
+        return f"Manus task {task_id} was stopped; it can be resumed in the Manus app."

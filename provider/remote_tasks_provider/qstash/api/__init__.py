@@ -1,0 +1,1 @@
+"""The QStash API: one module a version, and request options."""

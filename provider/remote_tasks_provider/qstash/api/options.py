@@ -1,0 +1,325 @@
+"""What QStash is asked to deliver, checked before anything is sent.
+
+https://upstash.com/docs/qstash/api/publish has the headers. Limits depend on the account's plan
+(https://upstash.com/pricing/qstash), which the connection names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from remote_tasks_provider.core import validation
+
+__all__ = [
+    "PLANS",
+    "PlanName",
+    "PublishOptions",
+    "check_headers",
+    "check_name",
+    "destination_url",
+    "publish_options",
+]
+
+PlanName = Literal["free", "payg", "fixed"]
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SPAN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+# What a URL may hold as it is; the rest is percent-encoded, and what is encoded already stays. Brackets are
+# not among it: of two HTTP libraries, one would encode them in a path.
+_URL_CHARACTERS = "%/:=&?~+!$,;'@()*"
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an account may do; sizes in bytes, times in seconds, ``None`` for no limit."""
+
+    body: int
+    delay: int | None
+    timeout: int
+    requests: int
+
+
+PLANS: Mapping[PlanName, Plan] = {
+    "free": Plan(body=1024**2, delay=7 * 86400, timeout=900, requests=100 * 1024**2),
+    "payg": Plan(body=10 * 1024**2, delay=365 * 86400, timeout=7200, requests=100 * 1024**2),
+    "fixed": Plan(body=50 * 1024**2, delay=None, timeout=7200, requests=100 * 1024**2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """A message to be sent; made by :func:`publish_options`.
+
+    :param destination: a URL, or the name of a URL group.
+    :param headers: QStash's own and those to forward, as they travel.
+    """
+
+    destination: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    queue: str | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether QStash would recognise a repeat of it."""
+        names = {name.casefold() for name, _ in self.headers}
+        return bool(names & {"upstash-deduplication-id", "upstash-content-based-deduplication"})
+
+
+def publish_options(
+    destination: str | None,
+    body: Any = None,
+    *,
+    plan: PlanName,
+    url_group: str | None = None,
+    queue: str | None = None,
+    method: str = "POST",
+    headers: Mapping[str, str] | None = None,
+    delay: float | str | timedelta | None = None,
+    not_before: datetime | int | str | None = None,
+    retries: int | None = None,
+    retry_delay: str | None = None,
+    timeout: float | str | timedelta | None = None,
+    deduplication_id: str | None = None,
+    content_based_deduplication: bool = False,
+    callback: str | None = None,
+    failure_callback: str | None = None,
+    flow_control: Mapping[str, Any] | None = None,
+    labels: str | Iterable[str] | None = None,
+    redact: str | None = None,
+) -> PublishOptions:
+    """Return checked :class:`PublishOptions`; the operator ``QStashPublishOperator`` has the parameters.
+
+    :raises ValueError: naming the parameter and the fix, before anything is sent.
+    """
+    limits = PLANS[plan]
+    target = _target(destination, url_group)
+    content, content_type = encode_body(body)
+    if len(content) > limits.body:
+        raise ValueError(_over(f"body has {len(content)} bytes", limits.body, "bytes", plan))
+    if delay is not None and not_before is not None:
+        raise ValueError("delay and not_before are both given; choose one")
+    if queue is not None and (delay is not None or not_before is not None):
+        raise ValueError(
+            "delay or not_before is given with a queue, which delivers in order; leave one of them away"
+        )
+    own = {
+        "Upstash-Method": validation.choice(str(method).upper(), "method", METHODS),
+        "Upstash-Delay": _delay(delay, plan),
+        "Upstash-Not-Before": _not_before(not_before, plan),
+        "Upstash-Retries": None if retries is None else validation.whole_number(retries, "retries", least=0),
+        "Upstash-Retry-Delay": _one_line(retry_delay, "retry_delay"),
+        "Upstash-Timeout": _timeout(timeout, plan),
+        "Upstash-Deduplication-Id": _deduplication_id(deduplication_id),
+        "Upstash-Content-Based-Deduplication": "true" if content_based_deduplication else None,
+        "Upstash-Callback": None if callback is None else destination_url(callback, "callback"),
+        "Upstash-Failure-Callback": (
+            None if failure_callback is None else destination_url(failure_callback, "failure_callback")
+        ),
+        "Upstash-Label": _labels(labels),
+        "Upstash-Redact-Fields": _one_line(redact, "redact"),
+        **_flow_control(flow_control or {}),
+    }
+    if deduplication_id and content_based_deduplication:
+        raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
+    given = [(name, str(value)) for name, value in own.items() if value is not None]
+    forwarded = check_headers(headers or {}, content_type)
+    return PublishOptions(
+        target, (*forwarded, *given), content, None if queue is None else check_name(queue, "queue")
+    )
+
+
+def _over(what: str, most: float, unit: str, plan: str) -> str:
+    return (
+        f"{what}; the plan {plan!r} allows {most:g} {unit}. If the account has another plan, set plan in the "
+        "connection's extra (free, payg or fixed)"
+    )
+
+
+def _target(destination: str | None, url_group: str | None) -> str:
+    if (destination is None) == (url_group is None):
+        raise ValueError("give one of destination (a URL) and url_group (a name)")
+    if url_group is not None:
+        return check_name(url_group, "url_group")
+    # A URL group's name has none of the characters that a URL without its scheme would have.
+    if isinstance(destination, str) and _NAME.fullmatch(destination) and destination != "localhost":
+        return check_name(destination, "destination")
+    return destination_url(destination, "destination")
+
+
+def destination_url(url: Any, name: str) -> str:
+    """Return ``url`` as it travels in a path, if something can be delivered there.
+
+    :raises ValueError: naming the parameter and the fix.
+    """
+    if not isinstance(url, str) or not url.strip():
+        raise ValueError(f"{name} is {url!r}; it must be a URL: did a template or an XCom come out empty?")
+    shown = url.split("?")[0].rpartition("@")[2][:80]
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(f"{name} is {shown!r}, which is no URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"{name} is {shown!r}, without a scheme and a host that can be called: write https://{shown.lstrip('/')}"
+            if "://" not in url
+            else f"{name} is {shown!r}; QStash delivers to http:// and https:// only"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            f"{name} holds a user or a password, which logs would show: send an Authorization header"
+        )
+    if parts.fragment or not url.isprintable() or url != url.strip():
+        raise ValueError(f"{name} is {shown!r}; a fragment, a space around it or a line break is never sent")
+    if not parts.netloc.isascii() or "[" in parts.netloc or {".", ".."} & set(parts.path.split("/")):
+        raise ValueError(
+            f"{name} is {shown!r}; write its host as an ASCII name (xn--…) and its path without '.' and '..'"
+        )
+    return quote(_LONE_PERCENT.sub("%25", url), safe=_URL_CHARACTERS)
+
+
+def check_name(name: Any, parameter: str) -> str:
+    """Return ``name`` if a queue, a URL group, a schedule or a key may be called so."""
+    checked = validation.object_id(name, parameter)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", checked):
+        raise ValueError(f"{parameter} is {name!r}; a name has letters, digits, '-', '_' and '.' only")
+    return checked
+
+
+def encode_body(body: Any) -> tuple[bytes, str | None]:
+    """Return a body's bytes and its content type: text, bytes, or anything that JSON can tell."""
+    if body is None:
+        return b"", None
+    if isinstance(body, bytes):
+        return body, "application/octet-stream"
+    if isinstance(body, str):
+        return body.encode(), "text/plain; charset=utf-8"
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode(), "application/json"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"body cannot be written as JSON: {error}") from None
+
+
+def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the headers that the destination shall get, as they travel to QStash.
+
+    :raises ValueError: for a header that no request can have, and for one of QStash's own.
+    """
+    if not isinstance(headers, Mapping):
+        raise ValueError(f"headers is a {type(headers).__name__}; it must be a dict of names and values")  # noqa: TRY004
+    travelling: dict[str, str] = {"Content-Type": content_type} if content_type else {}
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers has the name {name!r}, which no HTTP header can have")
+        if name.casefold().startswith("upstash-"):
+            raise ValueError(
+                f"headers has {name!r}, which is QStash's own: give it by its parameter (delay, retries, …)"
+            )
+        if value is None:
+            raise ValueError(f"the header {name!r} is None: leave it away, or give it a value")
+        text = str(value)
+        if not text.isprintable() or not text.isascii() or text != text.strip():
+            raise ValueError(
+                f"the header {name!r} has a value with a line break, a space around it or no ASCII"
+            )
+        if name.casefold() in seen:
+            raise ValueError(f"headers has {name!r} twice, in different case")
+        seen.add(name.casefold())
+        is_type = name.casefold() == "content-type"
+        travelling["Content-Type" if is_type else f"Upstash-Forward-{name}"] = text
+    return tuple(travelling.items())
+
+
+def _span(value: Any, name: str) -> int | None:
+    """Return a length of time in whole seconds: a number, a ``timedelta``, or QStash's ``1d10h30m5s``."""
+    if value is None:
+        return None
+    if isinstance(value, str) and not value.isdigit():
+        found = _SPAN.fullmatch(value.strip())
+        if not found or not any(found.groups()):
+            raise ValueError(f"{name} is {value!r}; write seconds, a timedelta, or something like 1d10h30m5s")
+        return sum(int(part[:-1]) * _UNITS[part[-1]] for part in found.groups() if part)
+    seconds = validation.positive(int(value) if isinstance(value, str) else value, name)
+    return max(1, round(seconds))
+
+
+def _delay(value: Any, plan: PlanName) -> str | None:
+    seconds, most = _span(value, "delay"), PLANS[plan].delay
+    if seconds is not None and most is not None and seconds > most:
+        raise ValueError(_over(f"delay is {seconds} s", most, "s", plan))
+    return None if seconds is None else f"{seconds}s"
+
+
+def _not_before(value: Any, plan: PlanName) -> int | None:
+    moment, most = validation.unix_seconds(value, "not_before"), PLANS[plan].delay
+    if moment is not None and most is not None and moment - time.time() > most:
+        raise ValueError(_over(f"not_before is {moment - time.time():.0f} s from now", most, "s", plan))
+    return moment
+
+
+def _timeout(value: Any, plan: PlanName) -> str | None:
+    seconds, most = _span(value, "timeout"), PLANS[plan].timeout
+    if seconds is not None and seconds > most:
+        raise ValueError(_over(f"timeout is {seconds} s", most, "s", plan))
+    return None if seconds is None else f"{seconds}s"
+
+
+def _deduplication_id(value: str | None) -> str | None:
+    if not value:
+        return None
+    checked = validation.object_id(value, "deduplication_id")
+    if ":" in checked or not checked.isascii() or " " in checked:
+        raise ValueError(f"deduplication_id is {value!r}; QStash takes no ':', no space and ASCII only")
+    return checked
+
+
+def _one_line(value: Any, name: str) -> str | None:
+    """Return a text that a header can carry."""
+    if value is not None and not (
+        isinstance(value, str) and value.strip() and value.isascii() and value.isprintable()
+    ):
+        raise ValueError(f"{name} is {value!r}; it must be a line of ASCII text")
+    return value.strip() if value else None
+
+
+def _labels(value: str | Iterable[str] | None) -> str | None:
+    words: list[Any] = [value] if isinstance(value, str) else list(value or ())
+    for word in words:
+        if not isinstance(word, str) or not word.strip() or "," in word:
+            raise ValueError(f"labels has {word!r}; a label is a text without a comma")
+        _one_line(word, "labels")
+    return ",".join(words) or None
+
+
+def _flow_control(given: Mapping[str, Any]) -> dict[str, str]:
+    if not given:
+        return {}
+    unknown = set(given) - {"key", "parallelism", "rate", "period"}
+    if unknown or not given.get("key") or not given.keys() & {"parallelism", "rate"}:
+        raise ValueError(
+            f"flow_control is {dict(given)!r}; it must have a key and parallelism, rate or both, and may "
+            "have period"
+        )
+    numbers = [
+        f"{name}={validation.whole_number(given[name], f'flow_control[{name!r}]', least=1)}"
+        for name in ("parallelism", "rate")
+        if given.get(name) is not None
+    ]
+    period = _span(given.get("period"), "flow_control['period']")
+    return {
+        "Upstash-Flow-Control-Key": check_name(given["key"], "flow_control['key']"),
+        "Upstash-Flow-Control-Value": ", ".join([*numbers, *([f"period={period}s"] if period else [])]),
+    }

@@ -1,0 +1,73 @@
+"""QStash's task endpoints (API v1), one function each: what is sent, and how the answer is read. No I/O.
+
+Upstash has withdrawn v1 in favour of v2, which knows messages only; these calls serve accounts and proxies
+that still answer them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response, path
+from remote_tasks_provider.core.http.parsing import Reader, RemoteModel
+from remote_tasks_provider.qstash.models import QStashTask
+
+__all__ = ["get_task", "list_message_tasks"]
+
+
+class _TaskPage(RemoteModel):
+    cursor: Any = None
+    tasks: list[QStashTask] | None
+
+
+_read_task = Reader(QStashTask)
+_read_page = Reader(_TaskPage)
+
+
+def get_task(remote_task_id: str) -> Operation[QStashTask]:
+    """``GET /v1/tasks/{taskId}``.
+
+    :raises ValueError: when the id cannot be one.
+    """
+    task_id = validation.object_id(remote_task_id, "remote_task_id")
+    return Operation(
+        endpoint="GET /v1/tasks/{taskId}",
+        request=Request("GET", path("/v1/tasks/{task_id}", task_id=task_id)),
+        expects="a QStash task",
+        parse=_read_task,
+    )
+
+
+def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[Page[QStashTask]]:
+    """``GET /v1/messages/{messageId}/tasks``: one task per destination, newest first, 100 a page.
+
+    :param cursor: where to go on; what an earlier page gave.
+    :raises ValueError: when the id cannot be one.
+    """
+    message = validation.object_id(message_id, "message_id")
+
+    def read(response: Response) -> Page[QStashTask]:
+        page: _TaskPage = _read_page(response)
+        following = _cursor(page.cursor)
+        return Page(
+            page.tasks or [], following, list_message_tasks(message, following) if following else None
+        )
+
+    return Operation(
+        endpoint="GET /v1/messages/{messageId}/tasks",
+        request=Request(
+            "GET",
+            path("/v1/messages/{message_id}/tasks", message_id=message),
+            query=(("cursor", cursor),) if cursor else (),
+        ),
+        expects="a list of QStash tasks",
+        parse=read,
+    )
+
+
+def _cursor(value: Any) -> str | None:
+    """Return a page's cursor as a string. The list ends with none, ``null``, ``0``, ``"0"`` or ``""``."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value in (0, "0", ""):
+        return None
+    return str(value)

@@ -1,0 +1,432 @@
+"""QStash API v2, messages: what is sent, and how the answer is read. No I/O.
+
+https://upstash.com/docs/qstash. Publishing is repeated after a failure only when the message carries a
+deduplication id (or a hash of its content), by which QStash recognises the repeat; everything else reads, or
+sets what a repeat would set again. What is not messages is in :mod:`.api_v2_settings`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response, path
+from remote_tasks_provider.core.http.parsing import (
+    LenientBool,
+    LenientInt,
+    LenientStr,
+    Reader,
+    RemoteModel,
+    one_line,
+)
+from remote_tasks_provider.qstash.api.options import PublishOptions
+from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, PublishedMessage
+
+__all__ = [
+    "DLQ_FILTERS",
+    "LOG_FILTERS",
+    "MAX_PAGE_SIZE",
+    "MESSAGE_FILTERS",
+    "cancel_message",
+    "cancel_messages",
+    "delete_dlq_message",
+    "delete_dlq_messages",
+    "dlq_filters",
+    "filters_of",
+    "list_dlq_messages",
+    "list_logs",
+    "message_filters",
+    "probe",
+    "publish",
+    "publish_batch",
+    "retry_dlq_message",
+    "retry_dlq_messages",
+]
+
+T = TypeVar("T")
+ItemT = TypeVar("ItemT")
+
+MAX_PAGE_SIZE = 100
+"""Entries a page of logs or dead letters, whatever older pages of the documentation say."""
+
+MOST_CANCELLED = 500
+"""Messages that one call cancels at most."""
+
+Filters = Sequence[tuple[str, str]]
+
+
+class _LogPage(RemoteModel):
+    # Documented as "logs"; the service answers with "events".
+    events: list[LogEntry] | None = None
+    logs: list[LogEntry] | None = None
+    cursor: Any = None
+
+
+class _LetterPage(RemoteModel):
+    messages: list[DlqMessage] | None = None
+    cursor: Any = None
+
+
+class _Published(RemoteModel):
+    message_id: LenientStr = Field(default=None, alias="messageId")
+    deduplicated: LenientBool = None
+    url: LenientStr = None
+    error: LenientStr = None
+
+    def message(self) -> PublishedMessage:
+        """Return the message, or what was refused of a batch."""
+        if not self.message_id and not self.error:
+            raise ValueError("'messageId' is missing")
+        return PublishedMessage(
+            self.message_id or "",
+            bool(self.deduplicated),
+            self.url,
+            self.error if not self.message_id else None,
+        )
+
+
+class _Group(RemoteModel):
+    messages: list[_Published]
+
+
+class _Retried(RemoteModel):
+    responses: list[_Published] | None = None
+    cursor: Any = None
+
+
+class _Count(RemoteModel):
+    cancelled: LenientInt = None
+    deleted: LenientInt = None
+    cursor: Any = None
+
+
+_read_logs = Reader(_LogPage)
+_read_letters = Reader(_LetterPage)
+_read_published = Reader(_Group | list[_Published] | _Published)
+_read_batch = Reader(list[_Group | list[_Published] | _Published])
+_read_retried = Reader(_Retried)
+_read_count = Reader(_Count)
+
+
+def probe() -> Operation[Any]:
+    """Return the cheapest read that proves host and token, and that also a read-only token may do."""
+    return list_logs((), page_size=1)
+
+
+def list_logs(
+    filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
+) -> Operation[Page[LogEntry]]:
+    """``GET /v2/logs``: what happened to messages, newest first.
+
+    :param filters: as QStash names them; a name may repeat.
+    """
+
+    def read(response: Response) -> Page[LogEntry]:
+        page: _LogPage = _read_logs(response)
+        if page.events is None and page.logs is None:
+            raise ValueError("neither 'events' nor 'logs' is there")
+        following = _cursor(page.cursor)
+        return Page(
+            page.events if page.events is not None else page.logs or [],
+            following,
+            list_logs(filters, page_size=page_size, cursor=following) if following else None,
+        )
+
+    return _page("GET /v2/logs", "/v2/logs", filters, page_size, cursor, "QStash's logs", read)
+
+
+def list_dlq_messages(
+    filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
+) -> Operation[Page[DlqMessage]]:
+    """``GET /v2/dlq``: messages whose attempts have all failed."""
+
+    def read(response: Response) -> Page[DlqMessage]:
+        page: _LetterPage = _read_letters(response)
+        if page.messages is None:
+            raise ValueError("'messages' is missing")
+        following = _cursor(page.cursor)
+        return Page(
+            page.messages,
+            following,
+            list_dlq_messages(filters, page_size=page_size, cursor=following) if following else None,
+        )
+
+    return _page("GET /v2/dlq", "/v2/dlq", filters, page_size, cursor, "QStash's dead letters", read)
+
+
+def _page(
+    endpoint: str,
+    place: str,
+    filters: Filters,
+    page_size: int,
+    cursor: str | None,
+    expects: str,
+    read: Callable[[Response], T],
+) -> Operation[T]:
+    query = (*filters, ("count", str(page_size)), *((("cursor", cursor),) if cursor else ()))
+    return Operation(endpoint, Request("GET", place, query=query), expects, read, is_private=True)
+
+
+def _cursor(value: Any) -> str | None:
+    """Return a page's cursor; a list ends with none, ``null`` or an empty one."""
+    return None if value in (None, "", 0, "0") or isinstance(value, bool) else str(value)
+
+
+def publish(order: PublishOptions) -> Operation[list[PublishedMessage]]:
+    """``POST /v2/publish`` or, into a queue, ``/v2/enqueue``: one message for each destination.
+
+    The destination stands in the path as it is: QStash takes no percent-encoded one.
+    """
+    if order.queue is None:
+        endpoint, prefix = "POST /v2/publish", "/v2/publish/"
+    else:
+        endpoint, prefix = "POST /v2/enqueue", path("/v2/enqueue/{queue}/", queue=order.queue)
+    return Operation(
+        endpoint=endpoint,
+        request=Request("POST", f"{prefix}{order.destination}", content=order.body, headers=order.headers),
+        expects="a published message",
+        parse=lambda response: _taken(_messages(_read_published(response))),
+        idempotency=Idempotency.KEYED if order.has_key else Idempotency.NOT_IDEMPOTENT,
+    )
+
+
+def publish_batch(orders: Sequence[PublishOptions]) -> Operation[list[list[PublishedMessage]]]:
+    """``POST /v2/batch``: many messages with one call; gives a list for each order.
+
+    An element that was refused has an ``error`` instead of a ``message_id``; the others are sent.
+    """
+    elements = [
+        {
+            "destination": order.destination,
+            **({"queue": order.queue} if order.queue else {}),
+            "headers": dict(order.headers),
+            **({"body": _as_text(order.body)} if order.body else {}),
+        }
+        for order in orders
+    ]
+    return Operation(
+        endpoint="POST /v2/batch",
+        request=Request("POST", "/v2/batch", content=json.dumps(elements, ensure_ascii=False).encode()),
+        expects="published messages",
+        parse=lambda response: [_messages(one) for one in _read_batch(response)],
+        idempotency=Idempotency.KEYED
+        if all(order.has_key for order in orders)
+        else Idempotency.NOT_IDEMPOTENT,
+    )
+
+
+def _as_text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise ValueError(
+            "a batch travels as JSON, which holds text only: publish this body by itself, or encode it, as "
+            f"with base64 ({base64.b64encode(body[:12]).decode()}…)"
+        ) from None
+
+
+def _messages(answer: Any) -> list[PublishedMessage]:
+    found = answer.messages if isinstance(answer, _Group) else answer
+    return [one.message() for one in (found if isinstance(found, list) else [found])]
+
+
+def _taken(messages: list[PublishedMessage]) -> list[PublishedMessage]:
+    """Return messages that all have an id: whoever waits for one without would wait for any."""
+    if not messages:
+        raise ValueError("there is no message")
+    for message in messages:
+        if message.error is not None:
+            raise ValueError(f"a message was refused: {one_line(message.error)}")
+    return messages
+
+
+def cancel_message(message_id: str) -> Operation[None]:
+    """``DELETE /v2/messages/{messageId}``: one message. Its id is checked: without one, all would go."""
+    place = path("/v2/messages/{message_id}", message_id=validation.object_id(message_id, "message_id"))
+    return Operation(
+        "DELETE /v2/messages/{messageId}", Request("DELETE", place), "an acknowledgement", _nothing
+    )
+
+
+def cancel_messages(filters: Filters) -> Operation[int]:
+    """``DELETE /v2/messages``: messages that match, 500 at most; gives how many.
+
+    :raises ValueError: without a filter, as that would cancel every message of the account.
+    """
+    counted = (*filters, ("count", str(MOST_CANCELLED)))
+    return _bulk(
+        "DELETE", "/v2/messages", counted, "a count", lambda answer: _read_count(answer).cancelled or 0
+    )
+
+
+def delete_dlq_message(dlq_id: str) -> Operation[None]:
+    """``DELETE /v2/dlq/{dlqId}``."""
+    place = path("/v2/dlq/{dlq_id}", dlq_id=validation.object_id(dlq_id, "dlq_id"))
+    return Operation("DELETE /v2/dlq/{dlqId}", Request("DELETE", place), "an acknowledgement", _nothing)
+
+
+def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
+    """``DELETE /v2/dlq``: dead letters that match, some with each call; each item counts one call's.
+
+    :raises ValueError: without a filter.
+    """
+
+    def again(cursor: str | None) -> Operation[Page[int]]:
+        def read(response: Response) -> Page[int]:
+            answer: _Count = _read_count(response)
+            following = _cursor(answer.cursor)
+            return Page([answer.deleted or 0], following, again(following) if following else None)
+
+        return _bulk("DELETE", "/v2/dlq", _with_cursor(filters, cursor), "a count", read)
+
+    return again(None)
+
+
+def retry_dlq_message(dlq_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Operation[PublishedMessage]:
+    """``POST /v2/dlq/retry/{dlqId}``: sends a dead letter again, as a new message.
+
+    :param headers: that replace the message's own, such as ``Upstash-Retries``.
+    """
+    place = path("/v2/dlq/retry/{dlq_id}", dlq_id=validation.object_id(dlq_id, "dlq_id"))
+    return Operation(
+        "POST /v2/dlq/retry/{dlqId}",
+        Request("POST", place, headers=headers),
+        "a published message",
+        lambda response: _taken(_messages(_read_published(response)))[0],
+        # A letter leaves the queue when it is retried: a repeat finds nothing, and sends nothing twice.
+        Idempotency.KEYED,
+    )
+
+
+def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
+    """``POST /v2/dlq/retry``: sends all dead letters that match again, some with each call.
+
+    :raises ValueError: without a filter.
+    """
+
+    def again(cursor: str | None) -> Operation[Page[PublishedMessage]]:
+        def read(response: Response) -> Page[PublishedMessage]:
+            answer: _Retried = _read_retried(response)
+            following = _cursor(answer.cursor)
+            sent = [one.message() for one in answer.responses or []]
+            return Page(_taken(sent) if sent else [], following, again(following) if following else None)
+
+        return _bulk(
+            "POST",
+            "/v2/dlq/retry",
+            _with_cursor(filters, cursor),
+            "new messages",
+            read,
+            Idempotency.NOT_IDEMPOTENT,
+        )
+
+    return again(None)
+
+
+def _with_cursor(filters: Filters, cursor: str | None) -> Filters:
+    return (*filters, *((("cursor", cursor),) if cursor else ()))
+
+
+def _bulk(
+    method: str,
+    place: str,
+    filters: Filters,
+    expects: str,
+    parse: Callable[[Response], T],
+    idempotency: Idempotency = Idempotency.IDEMPOTENT,
+) -> Operation[T]:
+    if not [value for name, value in filters if name not in ("cursor", "count") and value]:
+        raise ValueError("no filter is given, which would mean everything the account has: give at least one")
+    return Operation(
+        f"{method} {place}", Request(method, place, query=tuple(filters)), expects, parse, idempotency
+    )
+
+
+def _nothing(_response: Response) -> None:
+    """Read nothing: some of these are answered with ``OK``, some with a count, some with nothing."""
+
+
+def message_filters(message_ids: Iterable[str]) -> Filters:
+    """Return the filter of the logs for several messages."""
+    return tuple(("messageIds", message_id) for message_id in message_ids)
+
+
+def dlq_filters(message_ids: Iterable[str]) -> Filters:
+    """Return the filter of the dead letter queue for several messages."""
+    return tuple(("messageId", message_id) for message_id in message_ids)
+
+
+_SHARED: Mapping[str, str] = {
+    "url": "url",
+    "url_group": "topicName",
+    "schedule_id": "scheduleId",
+    "queue": "queueName",
+    "labels": "label",
+    "from_date": "fromDate",
+    "to_date": "toDate",
+}
+LOG_FILTERS: Mapping[str, str] = {"message_ids": "messageIds", "state": "state", **_SHARED}
+"""This provider's names of the filters of the logs → QStash's. A name that an endpoint does not know would be
+passed over by QStash, and what was to be narrowed down would be everything: each has a list of its own."""
+DLQ_FILTERS: Mapping[str, str] = {
+    "dlq_ids": "dlqIds",
+    "message_ids": "messageId",
+    **_SHARED,
+    "response_status": "responseStatus",
+}
+"""Those of the dead letter queue."""
+MESSAGE_FILTERS: Mapping[str, str] = {
+    "message_ids": "messageIds",
+    **_SHARED,
+    "flow_control_key": "flowControlKey",
+}
+"""Those of the messages in flight."""
+
+STATES = (
+    "CREATED",
+    "ACTIVE",
+    "RETRY",
+    "ERROR",
+    "IN_PROGRESS",
+    "DELIVERED",
+    "FAILED",
+    "CANCEL_REQUESTED",
+    "CANCELLED",
+)
+
+
+def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
+    """Return the filters that ``given`` names in this provider's words, as QStash names them.
+
+    :param known: the endpoint's filters; ``None`` as a value leaves one away.
+    :raises ValueError: for a name that is no filter here, and for an empty value: left away, it would widen
+        the choice.
+    """
+    found: list[tuple[str, str]] = []
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in known:
+            raise ValueError(f"{name!r} is no filter here; the filters are {', '.join(known)}")
+        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+        values = list(value) if several else [value]
+        if not values:
+            raise ValueError(f"{name} is empty, which would not narrow anything down: nothing was done")
+        found += [(known[name], _filter_value(name, one)) for one in values]
+    return tuple(found)
+
+
+def _filter_value(name: str, value: Any) -> str:
+    if name in ("from_date", "to_date"):
+        return str((validation.unix_seconds(value, name) or 0) * 1000)
+    if name == "state":
+        word = str(value).upper()
+        return validation.choice("CANCELLED" if word == "CANCELED" else word, name, STATES)
+    if name == "response_status":
+        return str(validation.whole_number(value, name, least=100, most=599))
+    return validation.object_id(str(value), name)

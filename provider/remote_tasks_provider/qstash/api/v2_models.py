@@ -1,0 +1,247 @@
+"""What API v2 answers, typed: messages, what became of them, dead letters.
+
+Schema: https://upstash.com/docs/qstash. There is no task object: a message's outcome is in the logs and, when
+it failed, in the dead letter queue. Entries carry the headers and bodies that were forwarded, which may hold
+secrets; they are skipped while reading, so that nothing can show them.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, ConfigDict, Field
+
+from remote_tasks_provider.core.http.parsing import (
+    LenientInt,
+    LenientStr,
+    Moment,
+    OrEmptyList,
+    OrEmptyStr,
+    RemoteModel,
+    one_line,
+)
+from remote_tasks_provider.core.states import TaskSnapshot, TaskState
+from remote_tasks_provider.qstash.models import QSTASH_STATES, public_url
+
+__all__ = [
+    "DlqMessage",
+    "LogEntry",
+    "MessageOutcome",
+    "PublishedMessage",
+    "outcome_of",
+    "redacted",
+    "snapshot_of",
+]
+
+_MOST_RESPONSE = 300
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{20,}(\.[A-Za-z0-9+/_=-]{6,})*")
+# A name that promises a secret, and its value: quoted, also where JSON stands in JSON, or bare.
+_NAMED_SECRET = re.compile(
+    r"(?i)([\w-]*(?:pass|token|secret|key|auth|cookie|session|credential)[\w-]*(?:\\*[\"'])?\s*[:=]\s*)"
+    r"(\\+\".*?(?:\\+\"|$)|\"(?:\\.|[^\"\\])*(?:\"|$)|'(?:\\.|[^'\\])*(?:'|$)"
+    r"|(?:(?:bearer|basic|digest|token)\s+)?[^\s,;&}\"']+)",
+    re.DOTALL,
+)
+_SCHEME_AND_SECRET = re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;\"'\\]+")
+# What a cut may have left of a word: too little of it to be known for a secret.
+_LAST_WORD = re.compile(r"[A-Za-z0-9+/_=.-]+\Z")
+
+
+class _Entry(RemoteModel):
+    """Base of what may hold secrets: only what is named is read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class LogEntry(_Entry):
+    """One step in the life of a message.
+
+    :param status: QStash's own word, its field ``state``; :attr:`state` is what it means.
+    :param error: why an attempt failed.
+    :param next_delivery_at: when the next attempt is due.
+    :param response_status: the destination's HTTP status.
+    """
+
+    message_id: str = Field(alias="messageId", min_length=1)
+    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
+    time: Moment = None
+    error: LenientStr = Field(default=None, repr=False)
+    next_delivery_at: Moment = Field(default=None, alias="nextDeliveryTime")
+    url: LenientStr = Field(default=None, repr=False)
+    url_group: LenientStr = Field(default=None, alias="topicName")
+    endpoint_name: LenientStr = Field(default=None, alias="endpointName")
+    schedule_id: LenientStr = Field(default=None, alias="scheduleId")
+    queue: LenientStr = Field(default=None, alias="queueName")
+    response_status: LenientInt = Field(default=None, alias="responseStatus")
+    max_retries: LenientInt = Field(default=None, alias="maxRetries")
+    labels: Annotated[list[str], OrEmptyList()] = Field(default_factory=list)
+
+    @property
+    def state(self) -> TaskState:
+        """Where the message stood after this step."""
+        return QSTASH_STATES.read(self.status)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as a JSON object: the destination without its query, the error redacted."""
+        data = self.model_dump(mode="json")
+        error = redacted(self.error) if self.error else None
+        return data | {"state": self.state.value, "url": public_url(self.url), "error": error}
+
+
+class DlqMessage(_Entry):
+    """A message whose attempts have all failed.
+
+    :param dlq_id: by which it is retried or deleted.
+    :param response: the destination's last answer, cut and with what looks like a secret taken out.
+    """
+
+    message_id: str = Field(alias="messageId", min_length=1)
+    dlq_id: LenientStr = Field(default=None, alias="dlqId")
+    url: LenientStr = Field(default=None, repr=False)
+    method: LenientStr = None
+    url_group: LenientStr = Field(default=None, alias="topicName")
+    endpoint_name: LenientStr = Field(default=None, alias="endpointName")
+    schedule_id: LenientStr = Field(default=None, alias="scheduleId")
+    queue: LenientStr = Field(default=None, alias="queueName")
+    created_at: Moment = Field(default=None, alias="createdAt")
+    max_retries: LenientInt = Field(default=None, alias="maxRetries")
+    response_status: LenientInt = Field(default=None, alias="responseStatus")
+    labels: Annotated[list[str], OrEmptyList()] = Field(default_factory=list)
+    response_text: LenientStr = Field(default=None, alias="responseBody", exclude=True, repr=False)
+    response_base64: LenientStr = Field(
+        default=None,
+        validation_alias=AliasChoices("responseBodyBase64", "response_base64"),
+        exclude=True,
+        repr=False,
+    )
+
+    @property
+    def response(self) -> str | None:
+        """The destination's last answer, cut and redacted."""
+        text = self.response_text
+        if not text and self.response_base64:
+            try:
+                text = base64.b64decode(self.response_base64).decode("utf-8", "replace")
+            except ValueError:
+                return None
+        return redacted(text) if text else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dead letter as a JSON object: no header, no body, the destination without its query."""
+        data = self.model_dump(mode="json")
+        return data | {"url": public_url(self.url), "response": self.response}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedMessage:
+    """A message that QStash has accepted.
+
+    :param deduplicated: whether it was accepted before: this is the earlier message, and nothing new is sent.
+    :param url: the destination, where a URL group has several.
+    :param error: why this element of a batch was refused; then there is no ``message_id``.
+    """
+
+    message_id: str
+    deduplicated: bool = False
+    url: str | None = field(default=None, repr=False)
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, the destination without its query."""
+        return {**asdict(self), "url": public_url(self.url)}
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOutcome:
+    """What became of a message.
+
+    :param state: ``unknown`` when no log entry tells of it: not yet, not any more, or never.
+    :param status: QStash's own word.
+    :param dlq_id: the dead letter of a failed message.
+    :param response_status: the destination's last HTTP status.
+    :param response: its last answer, cut and redacted.
+    :param next_delivery_at: when the next attempt is due; ISO 8601.
+    """
+
+    message_id: str
+    state: TaskState
+    status: str = ""
+    url: str | None = None
+    error: str | None = None
+    dlq_id: str | None = None
+    response_status: int | None = None
+    response: str | None = None
+    at: Any = None
+    next_delivery_at: Any = None
+
+    def with_letter(self, dlq_message: DlqMessage | None) -> MessageOutcome:
+        """Return the outcome with what the dead letter tells."""
+        if dlq_message is None:
+            return self
+        return replace(
+            self,
+            dlq_id=dlq_message.dlq_id,
+            response_status=self.response_status or dlq_message.response_status,
+            response=dlq_message.response,
+        )
+
+
+def outcome_of(message_id: str, entries: Iterable[LogEntry]) -> MessageOutcome:
+    """Return what became of a message, from its log entries in any order.
+
+    An end is an end wherever it stands, as entries of one millisecond have no order; ``ERROR`` is none, more
+    attempts may follow. Without an end, the newest entry tells.
+    """
+    own = [entry for entry in entries if entry.message_id == message_id]
+    if not own:
+        return MessageOutcome(message_id, TaskState.UNKNOWN)
+    newest = max(own, key=lambda entry: entry.time.timestamp() if entry.time else 0.0)
+    told = next((entry for entry in own if entry.state.is_terminal), newest)
+    errors = [entry for entry in own if entry.error]
+    last = max(errors, key=lambda entry: entry.time.timestamp() if entry.time else 0.0, default=None)
+    error = last.error if last and told.state is not TaskState.COMPLETED else None
+    answered = told.response_status or (last.response_status if last else None)
+    return MessageOutcome(
+        message_id=message_id,
+        state=told.state,
+        status=told.status,
+        url=public_url(told.url),
+        error=redacted(error) if error else None,
+        response_status=answered,
+        at=told.time,
+        next_delivery_at=None if told.state.is_terminal else newest.next_delivery_at,
+    )
+
+
+def snapshot_of(outcome: MessageOutcome) -> TaskSnapshot:
+    """Return what ``outcome`` tells a wait: never a header, a body or a destination's query."""
+    code = outcome.response_status
+    is_reported = code is None or str(code) in (outcome.error or "")
+    parts = [outcome.error, None if is_reported else f"HTTP {code}", outcome.response]
+    failed = outcome.state is TaskState.FAILED
+    return TaskSnapshot(
+        id=outcome.message_id,
+        state=outcome.state,
+        status=outcome.status,
+        url=outcome.url,
+        error=one_line(": ".join(part for part in parts if part), 1000) or None if failed else outcome.error,
+        updated_at=outcome.at,
+        details={
+            "message_id": outcome.message_id,
+            "dlq_id": outcome.dlq_id,
+            "response_status": outcome.response_status,
+        },
+    )
+
+
+def redacted(text: str) -> str:
+    """Return a text that came from a destination on one line, cut, and without what looks like a secret."""
+    start = text[: 4 * _MOST_RESPONSE]
+    if len(start) < len(text):
+        start = _LAST_WORD.sub("…", start)
+    named = _SCHEME_AND_SECRET.sub(r"\1 ***", _NAMED_SECRET.sub(r"\1***", start))
+    return one_line(_LONG_WORD.sub("***", named), _MOST_RESPONSE)

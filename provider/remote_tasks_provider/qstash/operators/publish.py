@@ -1,0 +1,298 @@
+"""Operators that publish QStash messages, once, and may wait for their outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from remote_tasks_provider.bases.compat import first_try_number
+from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.core.errors import RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.submission import may_have_submitted
+from remote_tasks_provider.qstash.api.options import PublishOptions
+from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.waiting import MessageOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["QStashPublishBatchOperator", "QStashPublishOperator", "deduplication_id"]
+
+_COLOR = "#dff3ea"
+
+
+def deduplication_id(task: BaseOperator, context: Context, part: str = "") -> str:
+    """Return an id that is the same on every attempt of a task instance, and another after it was cleared.
+
+    :param part: tells apart several messages of one task.
+    """
+    ti: Any = context["ti"]
+    names = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), str(first_try_number(context, task)), part)
+    return f"af-{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:40]}"
+
+
+class QStashPublishOperator(MessageOperator):
+    """Publishes a message: QStash delivers it to a URL, or to each URL of a group, and repeats what fails.
+
+    The message carries a deduplication id made of the names of DAG, run, task and map index, so that a
+    retried task, a lost answer or a 429 leads to one message. QStash remembers such an id for ten minutes
+    (https://upstash.com/docs/qstash/features/deduplication). From Airflow 3.3 on a retry goes on with the
+    messages of the attempt before; below that, a retry later than ten minutes sends again. A task that was
+    cleared sends again, too.
+
+    Returns ``{"message_id": …, "deduplicated": …, "url": …}``, or a list of those for a URL group. With
+    ``wait_for_completion`` it returns what
+    :class:`~remote_tasks_provider.qstash.sensors.QStashMessageSensor` returns, as a list for a URL group.
+
+    .. code-block:: python
+
+        notify = QStashPublishOperator(
+            task_id="notify", destination="https://example.com/hook", body={"run": "{{ run_id }}"},
+            wait_for_completion=True, deferrable=True,
+        )
+
+    :param destination: a URL with its scheme, or the name of a URL group. Templated.
+    :param body: text, bytes, or anything that JSON can tell. Templated.
+    :param url_group: the name of a URL group, where it could be taken for a host. Templated.
+    :param qstash_queue: the queue to put it into, which delivers in order. Templated.
+    :param method: of the delivery. Templated.
+    :param headers: headers for the destination. Templated.
+    :param delay: when to deliver: in so many seconds, a ``timedelta`` or ``1d10h30m``. Templated.
+    :param not_before: when to deliver: an aware ``datetime``, ISO 8601 or Unix seconds. Templated.
+    :param delivery_retries: how often QStash repeats a failed delivery; default 3, over about 33 minutes.
+        (``retries`` is Airflow's, for this task.)
+    :param delivery_retry_delay: milliseconds between deliveries, as QStash's formula in ``retried``.
+    :param delivery_timeout: how long a destination may take to answer: seconds, a ``timedelta`` or ``2m``.
+    :param deduplication_id: another id than the one of the task; ``""`` for none, and then a lost answer
+        fails the task without a retry. Templated.
+    :param callback: a URL that is told of every delivery. Templated.
+    :param failure_callback: a URL that is told when the message has failed. Templated.
+    :param flow_control: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
+    :param labels: by which logs and dead letters can be filtered. Templated.
+    :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
+    :param wait_for_completion: wait until it is delivered, failed or cancelled.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
+        default ``[sensors] default_timeout``.
+    :param raise_on_failure: fail without a retry when it failed or was cancelled.
+    :param cancel_on_kill: cancel the messages this task has published when a user marks it failed or
+        successful while it waits.
+    :param max_poll_failures: looks in a row that may fail.
+    :param not_found_grace: seconds for which no log entry may tell of the message.
+    :param qstash_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = (
+        "destination",
+        "body",
+        "url_group",
+        "qstash_queue",
+        "method",
+        "headers",
+        "delay",
+        "not_before",
+        "deduplication_id",
+        "callback",
+        "failure_callback",
+        "labels",
+        "qstash_conn_id",
+    )
+    ui_color = _COLOR
+
+    def __init__(
+        self,
+        *,
+        destination: str | None = None,
+        body: Any = None,
+        url_group: str | None = None,
+        qstash_queue: str | None = None,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        delay: float | str | timedelta | None = None,
+        not_before: datetime | int | str | None = None,
+        delivery_retries: int | None = None,
+        delivery_retry_delay: str | None = None,
+        delivery_timeout: float | str | timedelta | None = None,
+        deduplication_id: str | None = None,
+        callback: str | None = None,
+        failure_callback: str | None = None,
+        flow_control: Mapping[str, Any] | None = None,
+        labels: str | Iterable[str] | None = None,
+        redact: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.body = body
+        self.url_group = url_group
+        self.qstash_queue = qstash_queue
+        self.method = method
+        self.headers = headers
+        self.delay = delay
+        self.not_before = not_before
+        self.delivery_retries = delivery_retries
+        self.delivery_retry_delay = delivery_retry_delay
+        self.delivery_timeout = delivery_timeout
+        self.deduplication_id = deduplication_id
+        self.callback = callback
+        self.failure_callback = failure_callback
+        self.flow_control = flow_control
+        self.labels = labels
+        self.redact = redact
+
+    @property
+    def has_one_message(self) -> bool:  # type: ignore[override]  # computed here
+        """Whether the destination is a URL, and not a group of them."""
+        return "://" in str(self.destination or "")
+
+    def execute(self, context: Context) -> Any:
+        """Publish, and wait if that is wanted."""
+        known = self.recalled(context)
+        messages = known or self._publish(context)
+        for message in messages:
+            again = ", published before" if message.deduplicated else ""
+            self.log.info("QStash message %s%s.", message.message_id, again)
+        single = len(messages) == 1 and messages[0].url is None
+        self.remember(context, messages)
+        if self.wait_for_completion:
+            ids = [message.message_id for message in messages]
+            # An id of the user's own may be another task's too; this task's name is in the one made of it.
+            others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
+            are_own = bool(known) or not others
+            return self.wait_for_messages(context, ids, single=single, are_own=are_own)
+        records = [message.to_json() for message in messages]
+        return records[0] if single else records
+
+    def _publish(self, context: Context) -> list[PublishedMessage]:
+        try:
+            found = self.hook.publish(
+                self.destination,
+                self.body,
+                url_group=self.url_group,
+                queue=self.qstash_queue,
+                method=self.method,
+                headers=self.headers,
+                delay=self.delay,
+                not_before=self.not_before,
+                retries=self.delivery_retries,
+                retry_delay=self.delivery_retry_delay,
+                timeout=self.delivery_timeout,
+                deduplication_id=self._key(context),
+                callback=self.callback,
+                failure_callback=self.failure_callback,
+                flow_control=self.flow_control,
+                labels=self.labels,
+                redact=self.redact,
+            )
+        except RemoteTaskError as error:
+            raise _not_published(error, has_key=self.deduplication_id != "") from error
+        finally:
+            self.hook.close()
+        return found if isinstance(found, list) else [found]
+
+    def _key(self, context: Context) -> str | None:
+        if self.deduplication_id is not None:
+            return self.deduplication_id or None
+        return deduplication_id(self, context)
+
+
+class QStashPublishBatchOperator(BaseOperator):
+    """Publishes many messages with one call.
+
+    Each element is a dict of the parameters of
+    :meth:`~remote_tasks_provider.qstash.hooks.QStashHook.publish`, ``destination`` (or ``url_group``) and
+    ``body`` among them. Each carries a deduplication id made of the names of DAG, run, task and map index and
+    of its place in the list, if it has none of its own.
+
+    Returns a list in the order of ``messages``, each ``{"message_id": …, "deduplicated": …, "url": …,
+    "error": …}``, or a list of those for a URL group. An element that QStash refused has an ``error``; the
+    others are sent all the same. The operator then fails, with all results in XCom under ``published``,
+    unless ``raise_on_failure`` is off.
+
+    :param messages: the messages. Templated.
+    :param raise_on_failure: fail when an element was refused.
+    :param qstash_conn_id: the Airflow connection. Templated.
+    """
+
+    template_fields: Sequence[str] = ("messages", "qstash_conn_id")
+    ui_color = _COLOR
+
+    def __init__(
+        self,
+        *,
+        messages: Iterable[Mapping[str, Any]],
+        raise_on_failure: bool = True,
+        qstash_conn_id: str = QStashHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.messages = messages
+        self.raise_on_failure = raise_on_failure
+        self.qstash_conn_id = qstash_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Publish all."""
+        hook = QStashHook(self.qstash_conn_id)
+        orders: list[PublishOptions] = []
+        try:
+            orders = self._orders(hook, context)
+            published = hook.publish_batch(orders)
+        except RemoteTaskError as error:
+            raise _not_published(error, has_key=all(order.has_key for order in orders)) from error
+        finally:
+            hook.close()
+        results = [_as_json(messages) for messages in published]
+        refused = [
+            f"messages[{index}]: {message.error}"
+            for index, messages in enumerate(published)
+            for message in messages
+            if message.error
+        ]
+        self.log.info("%d of %d elements were published.", len(published) - len(refused), len(published))
+        if refused and self.raise_on_failure:
+            context["ti"].xcom_push(key="published", value=results)
+            failure = TaskFailedError(f"{len(refused)} of {len(published)} refused: {'; '.join(refused[:5])}")
+            raise request_exception(failure) from failure
+        return results
+
+    def _orders(self, hook: QStashHook, context: Context) -> list[PublishOptions]:
+        orders = []
+        for index, given in enumerate(self.messages):
+            options = dict(given)
+            if not options.get("content_based_deduplication"):
+                options.setdefault("deduplication_id", deduplication_id(self, context, str(index)))
+            try:
+                orders.append(
+                    hook.order(options.pop("destination", None), options.pop("body", None), **options)
+                )
+            except RemoteTaskError:
+                # A connection that cannot be used, which is a ValueError too, concerns them all.
+                raise
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"messages[{index}]: {error}") from None
+        return orders
+
+
+def _not_published(error: RemoteTaskError, *, has_key: bool) -> BaseException:
+    """Return what to raise when publishing ended in ``error``.
+
+    :param has_key: whether QStash would recognise a repeat.
+    """
+    if not has_key and may_have_submitted(error):
+        return AirflowFailException(
+            f"{error} It is not known whether the message was taken, and without a deduplication id a "
+            "retry would send it again. Look at QStash's logs, then clear this task."
+        )
+    return request_exception(error)
+
+
+def _as_json(messages: Sequence[PublishedMessage]) -> Any:
+    records = [message.to_json() for message in messages]
+    return records[0] if len(messages) == 1 and messages[0].url is None else records

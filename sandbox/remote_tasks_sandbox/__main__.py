@@ -1,0 +1,78 @@
+"""``python -m remote_tasks_sandbox``: serve the sandbox until it is interrupted or terminated."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_EXTRA_MISSING = (
+    "The sandbox needs starlette and uvicorn ({name} is missing): "
+    "pip install 'airflow-provider-remote-tasks[sandbox]'"
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m remote_tasks_sandbox",
+        description="Serve local stand-ins for the Manus and QStash APIs: no key, no credits, no network.",
+    )
+    parser.add_argument(
+        "--port", type=int, default=8099, help="port to listen on, 0 for a free one (default: 8099)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="loopback address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument("--seed-demo", action="store_true", help="add a few tasks to try it with")
+    parser.add_argument(
+        "--seed-seconds",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="how long the demo tasks take (default: 20)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    :param argv: command-line arguments; default those of the process
+    :returns: the exit status: 0 after a signal, 2 when it could not start
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        from remote_tasks_sandbox.page import connection_strings
+        from remote_tasks_sandbox.server import SandboxServer
+    except ModuleNotFoundError as error:
+        print(_EXTRA_MISSING.format(name=error.name), file=sys.stderr)
+        return 2
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        server = SandboxServer(
+            arguments.port, arguments.seed_demo, host=arguments.host, seed_seconds=arguments.seed_seconds
+        )
+        server.start()
+    except (OSError, OverflowError, ValueError) as error:
+        print(f"The sandbox did not start on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
+        return 2
+    print(f"Sandbox for Manus and QStash: {server.url}  (Ctrl+C stops it)\n")
+    for line in connection_strings(server.sandbox):
+        print(f"export {line}")
+    sys.stdout.flush()
+    stopped.wait()
+    server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""What an emulated Manus task can wait for, and when an answer lets it go on.
+
+The types and their inputs are those of https://open.manus.ai/docs/v2/task-lifecycle; a type that is not
+listed there is taken as well, with whatever schema a test gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from remote_tasks_sandbox.manus.schemas import input_problem
+
+__all__ = ["Ask", "Decision", "parse_asks"]
+
+_YES_OR_NO: dict[str, Any] = {"type": "boolean"}
+
+
+def _inputs(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+_ACCEPT = _inputs(accept=_YES_OR_NO)
+_MAIL = _inputs(
+    accept=_YES_OR_NO, save_draft=_YES_OR_NO, indices={"type": "array", "items": {"type": "integer"}}
+)
+_TEXT = {"type": "string"}
+
+#: Questions in words, which a message answers.
+_IN_WORDS = frozenset({"messageAskUser", "cascadeAskUser"})
+
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "needConnectMyBrowser": _inputs(action={"type": "string", "enum": ["select", "skip"]}, client_id=_TEXT),
+    "gmailSendAction": _MAIL,
+    "outlookSendMailsAction": _MAIL,
+    "deployAction": _inputs(accept=_YES_OR_NO, global_allow=_YES_OR_NO),
+    "terminalExecute": _inputs(accept=_YES_OR_NO, always_allow=_YES_OR_NO),
+    "videoGenerate": _inputs(choice={"type": "string", "enum": ["standard", "premium"]}),
+    "apiHighCreditNotice": _inputs(
+        action={"type": "string", "enum": ["accept", "reject", "do_not_show_again"]}
+    ),
+    "metaMarketingAction": _inputs(accept=_YES_OR_NO, selectedAccountIds={"type": "array", "items": _TEXT}),
+    "webdevRunAction": _inputs(
+        accept=_YES_OR_NO,
+        mode={"type": "string", "enum": ["quality", "speed", "max"]},
+        visibility={"type": "string", "enum": ["owner", "team", "public"]},
+    ),
+    "webdevRequestSecrets": _inputs(
+        accept=_YES_OR_NO, secrets={"type": "array", "items": _inputs(key=_TEXT, value=_TEXT)}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a confirmation does: whether it was used, and whether it ends the task."""
+
+    confirmed: bool
+    ends: bool = False
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One thing to wait for.
+
+    :param type: ``messageAskUser``, an action of the guide, or any other word
+    :param description: what is shown to the user
+    :param schema: what an input must fit; default that of the type
+    :param event_id: default made up
+    :param options: answers that the agent proposes (newer, not in the published schema)
+    :param multiple: whether several of them may be chosen
+    :param unconfirmed: so many confirmations are not used, whatever they say
+    """
+
+    type: str = "messageAskUser"
+    description: str | None = None
+    schema: Mapping[str, Any] | None = None
+    event_id: str | None = None
+    options: tuple[str, ...] = ()
+    multiple: bool = False
+    unconfirmed: int = 0
+
+    @property
+    def in_words(self) -> bool:
+        """Whether a message answers it, and not a confirmation."""
+        return self.type in _IN_WORDS
+
+    @property
+    def input_schema(self) -> Mapping[str, Any] | None:
+        """Return the schema of a confirmation's input; questions in words have none."""
+        if self.in_words:
+            return self.schema
+        return self.schema if self.schema is not None else _SCHEMAS.get(self.type, _ACCEPT)
+
+    def decide(self, given: Mapping[str, Any]) -> Decision:
+        """Return what a confirmation with this input does.
+
+        :raises ValueError: when the input does not fit the schema
+        """
+        problem = input_problem(given, self.input_schema or {})
+        if problem is None and given.get("action") == "select" and not given.get("client_id"):
+            problem = "input.client_id is required"
+        if problem:
+            raise ValueError(problem)
+        if self.type == "apiHighCreditNotice" and given.get("action") == "reject":
+            return Decision(confirmed=True, ends=True)
+        # Without a decision, or against one, nothing is used up: the task goes on waiting. Secrets are the
+        # documented exception.
+        refused = given.get("accept") is False and self.type != "webdevRequestSecrets"
+        return Decision(confirmed=bool(given) and not refused)
+
+
+def parse_asks(raw: Any) -> tuple[Ask, ...]:
+    """Accept a type, ``{"type": ..., "description": ..., ...}``, or a list of these, asked one after another.
+
+    :raises ValueError: for anything else
+    """
+    if raw is None:
+        return ()
+    items: Any = [raw] if isinstance(raw, Ask | str | Mapping) else raw
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"not something to wait for: {raw!r}")  # noqa: TRY004 - a wrong value in JSON, answered with 400
+    return tuple(_parse_ask(item) for item in items)
+
+
+def _parse_ask(raw: Any) -> Ask:
+    if isinstance(raw, Ask):
+        return raw
+    if not isinstance(raw, str | Mapping):
+        raise ValueError(f"not something to wait for: {raw!r}")  # noqa: TRY004 - likewise
+    given: dict[str, Any] = {"type": raw} if isinstance(raw, str) else dict(raw)
+    if unknown := sorted(set(given) - set(Ask.__dataclass_fields__)):
+        raise ValueError(f"waiting has no {unknown}; it has {sorted(Ask.__dataclass_fields__)}")
+    if "options" in given:
+        given["options"] = tuple(str(option) for option in given["options"])
+    if not isinstance(given.get("type", "messageAskUser"), str) or given.get("type") == "":
+        raise ValueError("the type of what is waited for is a word")
+    return Ask(**given)

@@ -1,0 +1,321 @@
+"""One task of the emulated Manus account: what happened to it, told in words of neither API version.
+
+``manus_v1_wire`` and ``manus_v2_wire`` write the same history each in their own way, so that a task made
+through one version is the same task in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from remote_tasks_sandbox.manus.asks import Ask
+from remote_tasks_sandbox.manus.files import OutputFile
+from remote_tasks_sandbox.manus.schemas import fitting_value, zero_value
+from remote_tasks_sandbox.progression import Script, Timeline
+
+__all__ = [
+    "AFTER_ANSWER",
+    "WAITING_WORDS",
+    "Attachment",
+    "Entry",
+    "ManusTask",
+    "Received",
+    "v1_word",
+    "v2_word",
+]
+
+#: What a task does when it is spoken to and its script has nothing more.
+AFTER_ANSWER: Script = (("running", 2.0), ("stopped", None))
+
+WAITING_WORDS = frozenset({"pending", "waiting"})
+
+#: Words of one version that the other has another word for. A word in neither table is the same in both.
+_V1_WORDS = {"waiting": "pending", "stopped": "completed"}
+_V2_WORDS = {"pending": "waiting", "completed": "stopped", "failed": "error"}
+
+_EXTRACTION_FAILED = "Failed to extract structured output"
+
+
+def v1_word(word: str) -> str:
+    """Return a status word as v1 has it; failure stays ``failed`` or ``error``, as the script spells it."""
+    return _V1_WORDS.get(word, word)
+
+
+def v2_word(word: str) -> str:
+    """Return a status word as v2 has it."""
+    return _V2_WORDS.get(word, word)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that a client sent along with a message, by id, by address or as data."""
+
+    name: str
+    mime_type: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a client sent to a task that was there already.
+
+    :param kind: ``message`` or ``confirmation``
+    :param version: ``v1`` or ``v2``
+    :param at: sandbox time, unix seconds
+    :param position: place in the timeline at which it came
+    :param body: the request as it came
+    :param text: the words of a message
+    :param event_id: what a confirmation is for
+    :param input: what it says
+    :param confirmed: whether it was used
+    """
+
+    kind: str
+    version: str
+    at: float
+    position: int
+    body: Mapping[str, Any]
+    text: str = ""
+    event_id: str | None = None
+    input: Mapping[str, Any] | None = None
+    confirmed: bool | None = None
+    schema: Mapping[str, Any] | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened.
+
+    :param kind: ``user``, ``agent``, ``error``, ``status``, ``plan``, ``user_stop``, ``structured``, or
+        ``raw`` for what only v2 tells, as a test wrote it into ``result``
+    :param key: tells it apart from all other entries of the task, for ever
+    :param at: unix seconds
+    """
+
+    kind: str
+    key: str
+    at: float
+    text: str = ""
+    word: str = ""
+    ask: Ask | None = None
+    event_id: str = ""
+    is_progress: bool = False
+    files: tuple[OutputFile, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(eq=False)
+class ManusTask:
+    """One task; ``created_at`` is in whole unix seconds, ``added_at`` in exact ones.
+
+    The parameters that a test may set are those of :meth:`~.manus.ManusTasks.add_task`.
+    """
+
+    id: str
+    number: int
+    created_at: int
+    added_at: float
+    title: str
+    prompt: str
+    answer: str
+    question: str
+    error: str
+    credit_usage: int
+    credits_per_second: float
+    project_id: str | None
+    model: str
+    metadata: Mapping[str, str]
+    files: tuple[OutputFile, ...]
+    extra: Mapping[str, Any]
+    extra_events: tuple[Mapping[str, Any], ...]
+    timeline: Timeline
+    asks: tuple[Ask, ...] = ()
+    progress: tuple[str, ...] = ()
+    structured: dict[str, Any] | None = None
+    stopped_by_user: bool = False
+    output_lag: float = 0.0
+    hidden_for: float = 0.0
+    background_jobs: float | None = None
+    # What a request that created it said.
+    schema: Mapping[str, Any] | None = None
+    attachments: tuple[Attachment, ...] = ()
+    share_visibility: str = "private"
+    api_key_name: str | None = None
+    locale: str = ""
+    # What came later.
+    received: list[Received] = field(default_factory=list)
+    cut_short: dict[int, bool] = field(default_factory=dict)
+    reads: int = 0
+    last_read_at: float | None = None
+    #: The last form it was sent in, with what that form depended on; kept by ``manus_v1_wire``.
+    rendered: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """Return the place in the order by creation."""
+        return self.created_at, self.number, self.id
+
+    @property
+    def agent_profile(self) -> str:
+        """Return the profile of the latest turn."""
+        return self.model.removesuffix("-agent")
+
+    def updated_at(self, now: float) -> int:
+        """Return when the status last changed, in whole unix seconds."""
+        return int(max(self.timeline.since(now), self.created_at))
+
+    def is_hidden(self, now: float) -> bool:
+        """Whether the service does not know the task yet, though it was created."""
+        return now < self.added_at + self.hidden_for
+
+    def works_in_background(self, now: float) -> bool:
+        """Whether jobs still run though the agent has stopped."""
+        stopped = v2_word(self.timeline.word(now)) == "stopped"
+        return stopped and now < self.timeline.since(now) + (self.background_jobs or 0.0)
+
+    def credits(self, now: float) -> int:
+        """Return the credits used so far: a fixed number, and some for each second of running."""
+        if not self.credits_per_second:
+            return self.credit_usage
+        visited = self.timeline.visited(self.timeline.index(now))
+        ends = [start for start, _ in visited[1:]] + [now]
+        seconds = sum(
+            end - start for (start, word), end in zip(visited, ends, strict=True) if word == "running"
+        )
+        return self.credit_usage + int(self.credits_per_second * seconds)
+
+    def note_read(self, now: float) -> None:
+        """Count that a client was shown this task."""
+        self.reads += 1
+        self.last_read_at = now
+        self.timeline.note_read(now)
+
+    def waits_for(self, now: float) -> tuple[str, Ask] | None:
+        """Return the event that waits for an answer and what it asks, or ``None``."""
+        index = self.timeline.index(now)
+        words = [word for _, word in self.timeline.visited(index)]
+        if words[-1] not in WAITING_WORDS:
+            return None
+        return self._asked(index, sum(word in WAITING_WORDS for word in words))
+
+    def take(self, received: Received, now: float) -> None:
+        """Keep what a client sent, and go on if it was waited for.
+
+        A message answers a question in words and wakes a task that has ended; one that comes while the agent
+        works, or while an action waits for its confirmation, changes nothing.
+        """
+        asked, word = self.waits_for(now), v2_word(self.timeline.word(now))
+        self.received.append(received)
+        self.timeline.version += 1
+        if received.kind == "confirmation":
+            if received.confirmed:
+                self.timeline.go_on(AFTER_ANSWER, now)
+        elif asked is not None and asked[1].in_words:
+            self.timeline.go_on(AFTER_ANSWER, now)
+        elif word in ("stopped", "error"):
+            self._settle_stops(now)
+            self.timeline.run(AFTER_ANSWER, now)
+
+    def stop(self, now: float, *, by_user: bool) -> None:
+        """End the task now, without an answer; one that has ended stays as it is."""
+        if v2_word(self.timeline.word(now)) in ("stopped", "error"):
+            return
+        self._settle_stops(now)
+        self.timeline.run([("stopped", None)], now)
+        self.cut_short[self.timeline.index(now)] = by_user
+
+    def _settle_stops(self, now: float) -> None:
+        # "stopped_by_user" means the end that its script leads to, not those of later turns.
+        if self.stopped_by_user:
+            self.cut_short |= {
+                position: True
+                for position, (_, word) in enumerate(self.timeline.visited(self.timeline.index(now)))
+                if v2_word(word) == "stopped" and position not in self.cut_short
+            }
+            self.stopped_by_user = False
+
+    def history(self, index: int, now: float) -> list[Entry]:
+        """Return what happened up to timeline position ``index``, oldest first.
+
+        :param now: what comes later than this is left out
+        """
+        past = (entry for entry in self._entries(index) if entry.at <= now)
+        return sorted(past, key=lambda entry: entry.at)
+
+    def _entries(self, index: int) -> Iterator[Entry]:
+        visited = self.timeline.visited(index)
+        yield Entry("user", "start", visited[0][0], self.prompt, attachments=self.attachments)
+        for number, event in enumerate(self.extra_events):
+            yield Entry("raw", f"raw-{number}", visited[0][0], result=event)
+        # A result that a test set up is due once, also where no schema asks for it.
+        armed = {} if self.schema is None and self.structured is not None else self.schema
+        asked, previous = 0, ""
+        for position, (start, raw) in enumerate(visited):
+            word = v2_word(raw)
+            begins_turn = previous in ("waiting", "stopped") and word not in ("waiting", "stopped")
+            # A test moved the task on by hand: somebody must have said something.
+            if begins_turn and not any(one.position == position - 1 for one in self.received):
+                yield Entry("user", f"nudge-{position}", start, "Go on.")
+            if word == "waiting":
+                asked += 1
+                yield from self._waiting(position, start, raw, asked)
+            elif word == "stopped":
+                yield from self._stopped(position, start, raw, armed)
+                armed = None if position not in self.cut_short else armed
+            else:
+                yield from self._working(position, start, raw)
+            for number, one in enumerate(self.received):
+                if one.position == position and one.kind == "message":
+                    armed = one.schema or armed
+                    key = f"message-{number}"
+                    yield Entry("user", key, one.at, one.text, attachments=one.attachments)
+            previous = word
+
+    def _asked(self, position: int, number: int) -> tuple[str, Ask]:
+        ask = self.asks[min(number, len(self.asks)) - 1] if self.asks else Ask()
+        return ask.event_id or f"evt_{self.number}_{position}", ask
+
+    def _waiting(self, position: int, start: float, raw: str, number: int) -> Iterator[Entry]:
+        event_id, ask = self._asked(position, number)
+        text = ask.description or (self.question if ask.in_words else f"May I go on with {ask.type}?")
+        yield Entry("agent", f"ask-{position}", start, text, ask=ask)
+        yield Entry("status", f"status-{position}", start, text, raw, ask=ask, event_id=event_id)
+
+    def _stopped(
+        self, position: int, start: float, raw: str, schema: Mapping[str, Any] | None
+    ) -> Iterator[Entry]:
+        status = Entry("status", f"status-{position}", start, word=raw)
+        by_user = self.cut_short.get(position, self.stopped_by_user or None)
+        if by_user is not None:
+            if by_user:
+                yield Entry("user_stop", f"user_stop-{position}", start)
+            yield status
+            return
+        at = start + self.output_lag
+        yield Entry("agent", f"answer-{position}", at, self.answer, files=self.files)
+        yield status
+        result = self._result(schema)
+        if result is not None:
+            yield Entry("structured", f"structured-{position}", at, result=result)
+
+    def _working(self, position: int, start: float, raw: str) -> Iterator[Entry]:
+        if raw in ("failed", "error"):
+            yield Entry("error", f"error-{position}", start, self.error)
+        yield Entry("status", f"status-{position}", start, word=raw)
+        if position == 0:
+            yield Entry("plan", "plan", start)
+            for number, text in enumerate(self.progress):
+                yield Entry("agent", f"progress-{number}", start, text, is_progress=True)
+
+    def _result(self, schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if schema is None:
+            return None
+        given = self.structured or {}
+        success = given.get("success", True)
+        made = fitting_value if success else zero_value
+        value = made(schema) if schema else {}
+        return {"success": success, "value": value, "error": None if success else _EXTRACTION_FAILED} | given

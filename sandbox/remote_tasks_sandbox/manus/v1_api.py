@@ -1,0 +1,331 @@
+"""Manus v1 over HTTP: keys, parameters, bodies, error bodies.
+
+https://open.manus.ai/docs/v1/get-tasks and the pages beside it. What is documented, observed or assumed
+stands in ``docs/sandbox.md``.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from remote_tasks_sandbox.manus.checks import (
+    Refused,
+    Shape,
+    check_fields,
+    choice,
+    flag,
+    integer,
+    json_body,
+    limit,
+    single,
+)
+from remote_tasks_sandbox.manus.files import Upload
+from remote_tasks_sandbox.manus.list import ListQuery
+from remote_tasks_sandbox.manus.parts import check_connectors, check_project, v1_attachments
+from remote_tasks_sandbox.manus.task import Attachment, ManusTask, Received
+from remote_tasks_sandbox.manus.tasks import NewTask, Project
+from remote_tasks_sandbox.manus.v1_wire import rendered, task_url
+from remote_tasks_sandbox.manus.v2_wire import share_url
+from remote_tasks_sandbox.messages import Answer, Call, dump_json, json_answer
+
+if TYPE_CHECKING:
+    from remote_tasks_sandbox.faults import Plan
+    from remote_tasks_sandbox.state import Sandbox
+
+__all__ = ["ManusV1Api", "v1_error"]
+
+#: HTTP status to gRPC code, as the gateway in front of the API maps them.
+_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
+
+#: ``error`` is the failure word of the OpenAI-compatible pages and of published answers.
+_FILTER_WORDS = frozenset({"pending", "running", "completed", "failed", "error"})
+
+_PROFILES = (
+    "manus-1.6",
+    "manus-1.6-lite",
+    "manus-1.6-max",
+    "manus-1.5",
+    "manus-1.5-lite",
+    "speed",
+    "quality",
+)
+
+_CREATE: dict[str, Shape] = {
+    "prompt": str,
+    "agentProfile": _PROFILES,
+    "attachments": [dict],
+    "taskMode": ("chat", "adaptive", "agent"),
+    "connectors": [str],
+    "hideInTaskList": bool,
+    "createShareableLink": bool,
+    "taskId": str,
+    "locale": str,
+    "projectId": str,
+    "interactiveMode": bool,
+}
+_UPDATE: dict[str, Shape] = {"title": str, "enableShared": bool, "enableVisibleInTaskList": bool}
+
+
+def v1_error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return an error in the form of the gRPC gateway; there is no request id."""
+    return json_answer({"code": _CODES.get(status, 2), "message": message, "details": []}, status, headers)
+
+
+class ManusV1Api:
+    """Answers calls under ``/manus/v1``."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._account = sandbox.manus
+
+    def answer(self, call: Call, plan: Plan) -> Answer:
+        """Answer one call; the caller holds the sandbox's lock."""
+        try:
+            self._check_key(call)
+            return self._operation(call)(call, plan)
+        except Refused as refused:
+            return v1_error(refused.status, refused.message, refused.headers)
+
+    def _operation(self, call: Call) -> Callable[[Call, Plan], Answer]:
+        operations = {
+            "tasks": {"GET": self._list, "POST": self._create},
+            "tasks/": {"GET": self._get, "PUT": self._update, "DELETE": self._delete},
+            "files": {"GET": self._list_files, "POST": self._create_file},
+            "files/": {"GET": self._get_file, "DELETE": self._delete_file},
+            "projects": {"GET": self._list_projects, "POST": self._create_project},
+        }
+        parts = call.segments
+        known = len(parts) in (2, 3) and parts[0] == "v1" and all(parts)
+        methods = operations.get(parts[1] + "/" * (len(parts) - 2)) if known else None
+        if methods is None:
+            raise Refused(404, "Not Found")
+        operation = methods.get("GET" if call.method == "HEAD" else call.method)
+        if operation is None:
+            raise Refused(501, "Method Not Allowed")
+        return operation
+
+    def _check_key(self, call: Call) -> None:
+        key = call.headers.get("api_key")
+        if key is not None:
+            if hmac.compare_digest(key.encode(), self._sandbox.settings.manus_key.encode()):
+                return
+            raise Refused(401, "invalid api key")
+        if "authorization" in call.headers:
+            # Whatever follows "Bearer" is read as a JWT, and an API key has not the three parts of one.
+            reason = "token is malformed: token contains an invalid number of segments"
+            if call.headers["authorization"].count(".") == 2:
+                reason = "signature is invalid"
+            raise Refused(401, f"invalid token: {reason}")
+        raise Refused(401, "api key is required")
+
+    def _check_rate(self, endpoint: str) -> None:
+        wait = self._sandbox.over_limit(endpoint)
+        if wait is not None:
+            headers = {"Retry-After": str(wait)} if self._sandbox.settings.rate_limit_retry_after else {}
+            raise Refused(429, "rate limit exceeded", headers)
+
+    # --------------------------------------------------------------------------------------------- tasks
+
+    def _list(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.list")
+        query = _list_query(call, repeat=plan.repeats_cursor)
+        now = self._sandbox.clock.now()
+        try:
+            page, more = self._account.select(
+                query, now, lambda task: bool(plan.shaping) and plan.unlisted(task.id, task.added_at, now)
+            )
+        except KeyError:
+            raise Refused(400, "after: no such task") from None
+        parts = [b'{"object":"list"']
+        if page:
+            parts += [b',"data":[', b",".join(self._render(task, now, plan) for task in page), b"]"]
+            parts += [b',"first_id":', dump_json(page[0].id), b',"last_id":', dump_json(page[-1].id)]
+        elif plan.repeats_cursor:
+            parts.append(b',"last_id":"repeated"')
+        if more or plan.repeats_cursor:
+            parts.append(b',"has_more":true')
+        return Answer(200, b"".join([*parts, b"}"]))
+
+    def _get(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.get")
+        flag(call, "convert")
+        task = self._task(call.segments[2], plan)
+        return Answer(200, self._render(task, self._sandbox.clock.now(), plan))
+
+    def _create(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.create")
+        raw = json_body(call)
+        body = check_fields(raw, _CREATE, required=("prompt", "agentProfile"))
+        if not body["prompt"].strip():
+            raise Refused(400, "prompt must not be empty")
+        check_connectors(body.get("connectors", []))
+        attachments = v1_attachments(body.get("attachments", []), self._account.uploads)
+        if "taskId" in body:
+            return self._continue(self._task(body["taskId"], plan), raw, attachments)
+        check_project(body.get("projectId"), self._account)
+        new = NewTask(
+            version="v1",
+            body=raw,
+            prompt=body["prompt"],
+            profile=body["agentProfile"],
+            project_id=body.get("projectId"),
+            locale=body.get("locale", ""),
+            share_visibility="public" if body.get("createShareableLink") else "private",
+            api_key_name="sandbox",
+            attachments=attachments,
+        )
+        return self._named(self._account.create(new))
+
+    def _continue(
+        self, task: ManusTask, raw: Mapping[str, Any], attachments: tuple[Attachment, ...]
+    ) -> Answer:
+        now = self._sandbox.clock.now()
+        task.take(
+            Received(
+                kind="message",
+                version="v1",
+                at=now,
+                position=task.timeline.index(now),
+                body=raw,
+                text=raw["prompt"],
+                attachments=attachments,
+            ),
+            now,
+        )
+        return self._named(task)
+
+    def _update(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.update")
+        task = self._task(call.segments[2], plan)
+        body = check_fields(json_body(call), _UPDATE)
+        task.title = body.get("title", task.title)
+        if "enableShared" in body:
+            task.share_visibility = "public" if body["enableShared"] else "private"
+        return self._named(task)
+
+    def _delete(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.delete")
+        task = self._task(call.segments[2], plan)
+        self._account.delete_task(task.id)
+        return json_answer({"id": task.id, "object": "task.deleted", "deleted": True})
+
+    def _task(self, task_id: str, plan: Plan) -> ManusTask:
+        now = self._sandbox.clock.now()
+        task = self._account.get(task_id)
+        if task is None or task.is_hidden(now) or plan.hides(task.id, task.added_at, now):
+            raise Refused(404, "task not found")
+        return task
+
+    def _named(self, task: ManusTask) -> Answer:
+        base_url = self._sandbox.base_url
+        named = {"task_id": task.id, "task_title": task.title, "task_url": task_url(task, base_url)}
+        shared = share_url(task, base_url)
+        return json_answer(named if shared is None else named | {"share_url": shared})
+
+    def _render(self, task: ManusTask, now: float, plan: Plan) -> bytes:
+        lags = bool(plan.shaping) and plan.lags(
+            task.id, task.timeline.index(now), task.timeline.since(now), now
+        )
+        settings, base_url = self._sandbox.settings, self._sandbox.base_url
+        shown = rendered(task, now, lags=lags, base_url=base_url, expires_in=settings.file_url_seconds)
+        task.note_read(now)
+        return shown
+
+    # ------------------------------------------------------------------------------- files and projects
+
+    def _create_file(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.files")
+        body = check_fields(json_body(call), {"filename": str}, required=("filename",))
+        try:
+            upload = self._account.uploads.open(body["filename"])
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
+        return json_answer(
+            {
+                "id": upload.id,
+                "object": "file",
+                "filename": upload.name,
+                "status": upload.status,
+                "upload_url": self._account.uploads.address(upload, self._sandbox.base_url),
+                "upload_expires_at": str(upload.upload_expires_at),
+                "created_at": str(upload.created_at),
+            }
+        )
+
+    def _list_files(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.files")
+        files = [_file(upload) for upload in self._account.uploads.newest()[:10]]
+        return json_answer({"object": "list", "data": files} if files else {"object": "list"})
+
+    def _get_file(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.files")
+        return json_answer(_file(self._upload(call)))
+
+    def _delete_file(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.files")
+        upload = self._upload(call)
+        upload.deleted = True
+        return json_answer({"id": upload.id, "object": "file.deleted", "deleted": True})
+
+    def _upload(self, call: Call) -> Upload:
+        upload = self._account.uploads.get(call.segments[2])
+        if upload is None:
+            raise Refused(404, "file not found or has been deleted")
+        return upload
+
+    def _create_project(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.projects")
+        body = check_fields(json_body(call), {"name": str, "instruction": str}, required=("name",))
+        project_id = self._account.add_project(body["name"], body.get("instruction", ""))
+        return json_answer(_project(self._account.projects[project_id]))
+
+    def _list_projects(self, call: Call, plan: Plan) -> Answer:
+        self._check_rate("manus.projects")
+        most = limit(call, 100, 1000)
+        projects = [_project(project) for project in reversed(self._account.projects.values())][:most]
+        return json_answer({"data": projects} if projects else {})
+
+
+def _list_query(call: Call, *, repeat: bool) -> ListQuery:
+    """Check the parameters as the gateway would; unknown ones are ignored.
+
+    :param repeat: ignore the cursor, so that the first page comes again
+    """
+    page_size = limit(call, 100, 1000)
+    statuses = call.values("status")
+    for word in statuses:
+        if word not in _FILTER_WORDS:
+            raise Refused(400, f"invalid status: {word}")
+    # Both spellings of these three are documented, on different pages.
+    return ListQuery(
+        after=None if repeat else single(call, "after"),
+        limit=page_size,
+        ascending=choice(call, ("desc", "asc"), "order") == "asc",
+        by_update=choice(call, ("created_at", "updated_at"), "orderBy", "order_by") == "updated_at",
+        text=single(call, "query") or "",
+        statuses=frozenset(statuses),
+        created_after=integer(call, "createdAfter", "created_after"),
+        created_before=integer(call, "createdBefore", "created_before"),
+        project_id=single(call, "project_id"),
+    )
+
+
+def _file(upload: Upload) -> dict[str, Any]:
+    full = {
+        "id": upload.id,
+        "object": "file",
+        "bytes": "" if upload.content is None else str(len(upload.content)),
+        "created_at": str(upload.created_at),
+        "expires_at": str(upload.expires_at),
+        "filename": upload.name,
+        "status": upload.status,
+        "content_type": upload.content_type,
+    }
+    return {name: value for name, value in full.items() if value}
+
+
+def _project(project: Project) -> dict[str, Any]:
+    full = {"id": project.id, "name": project.name, "instruction": project.instruction}
+    return {name: value for name, value in full.items() if value} | {"created_at": str(project.created_at)}

@@ -1,0 +1,195 @@
+"""The operations of Manus v2 that a client needs beside ``task.*``: files, projects, credits, lists.
+
+https://open.manus.ai/docs/v2/file.upload and the pages beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from remote_tasks_sandbox.manus.checks import Refused, check_fields, json_body, limit, single
+from remote_tasks_sandbox.manus.v2_tasks import Operations, cursor_of, read_cursor
+
+if TYPE_CHECKING:
+    from remote_tasks_sandbox.faults import Plan
+    from remote_tasks_sandbox.manus.files import Upload
+    from remote_tasks_sandbox.manus.tasks import Project
+    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.state import Sandbox
+
+__all__ = ["AccountOperations"]
+
+_USER_ID = "user_sandbox"
+_CONNECTORS = [
+    {
+        "id": "7d1c2f5e-3a4b-4c6d-8e9f-0a1b2c3d4e5f",
+        "name": "Gmail",
+        "type": "builtin",
+        "description": "Reads and sends mail",
+        "category": "communication",
+    },
+    {
+        "id": "1f2e3d4c-5b6a-4798-8a9b-cdef01234567",
+        "name": "Price list",
+        "type": "mcp",
+        "description": "The supplier's prices",
+        "category": "custom",
+    },
+]
+_SKILLS = [
+    {
+        "id": "skill_slides",
+        "name": "Slides",
+        "description": "Makes slides",
+        "owner_type": "official",
+        "creator_info": {"user_id": "manus", "name": "Manus"},
+        "created_at": 1_760_000_000,
+        "updated_at": 1_760_000_000,
+    }
+]
+_BROWSERS = [
+    {"client_id": "browser_sandbox", "client_name": "Sandbox browser", "ua": "Mozilla/5.0 (sandbox)"}
+]
+
+
+class AccountOperations:
+    """Performs the rest; each handler returns what stands beside ``ok`` and ``request_id``.
+
+    :ivar operations: name to HTTP method and handler
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._account = sandbox.manus
+        self.operations: Operations = {
+            "file.upload": ("POST", self._upload_file),
+            "file.detail": ("GET", self._show_file),
+            "file.delete": ("POST", self._delete_file),
+            "project.create": ("POST", self._create_project),
+            "project.list": ("GET", self._list_projects),
+            "usage.availableCredits": ("GET", self._available_credits),
+            "usage.list": ("GET", self._list_usage),
+            "connector.list": ("GET", self._list_connectors),
+            "skill.list": ("GET", self._list_skills),
+            "browser.onlineList": ("GET", self._list_browsers),
+            "user.me": ("GET", self._show_user),
+        }
+
+    def _upload_file(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        body = check_fields(json_body(call), {"filename": str}, required=("filename",))
+        try:
+            upload = self._account.uploads.open(body["filename"])
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
+        return {
+            "file": _file(upload),
+            "upload_url": self._account.uploads.address(upload, self._sandbox.base_url),
+            "upload_expires_at": upload.upload_expires_at,
+        }
+
+    def _show_file(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        upload = self._upload(single(call, "file_id"))
+        detail = {
+            "bytes": None if upload.content is None else len(upload.content),
+            "content_type": upload.content_type or "",
+            "expires_at": upload.expires_at,
+            "error_message": None,
+        }
+        return {"file": _file(upload) | detail}
+
+    def _delete_file(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        body = check_fields(json_body(call), {"file_id": str}, required=("file_id",))
+        self._upload(body["file_id"]).deleted = True
+        return {}
+
+    def _create_project(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        body = check_fields(json_body(call), {"name": str, "instruction": str}, required=("name",))
+        project_id = self._account.add_project(body["name"], body.get("instruction", ""))
+        return {"project": _project(self._account.projects[project_id])}
+
+    def _list_projects(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        return {"data": [_project(project) for project in reversed(self._account.projects.values())]}
+
+    def _available_credits(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        left = max(self._sandbox.settings.manus_credits - sum(used for _, used in self._usage()), 0)
+        now = int(self._sandbox.clock.now())
+        return {
+            "data": {
+                "total_credits": left,
+                "free_credits": 0,
+                "periodic_credits": left,
+                "addon_credits": 0,
+                "pro_monthly_credits": left,
+                "event_credits": 0,
+                "refresh_credits": 0,
+                "max_refresh_credits": 300,
+                "next_refresh_time": now - now % 86_400 + 86_400,
+                "refresh_interval": "daily",
+            }
+        }
+
+    def _list_usage(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        page_size, cursor = limit(call, 20, 100), single(call, "cursor")
+        at = 0 if cursor is None or plan.repeats_cursor else read_cursor(cursor, [int])[0]
+        records = [record for record, used in self._usage() if used]
+        page, more = records[at : at + page_size], len(records) > at + page_size
+        if plan.repeats_cursor:
+            return {"data": page, "has_more": True, "next_cursor": cursor_of("repeated")}
+        if more:
+            return {"data": page, "has_more": True, "next_cursor": cursor_of(at + page_size)}
+        return {"data": page, "has_more": False}
+
+    def _list_connectors(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        return {"data": _CONNECTORS}
+
+    def _list_skills(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        return {"data": _SKILLS}
+
+    def _list_browsers(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        return {"data": _BROWSERS}
+
+    def _show_user(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
+        return {"user_id": _USER_ID}
+
+    def _upload(self, file_id: str | None) -> Upload:
+        if file_id is None:
+            raise Refused(400, "file_id is required")
+        upload = self._account.uploads.get(file_id)
+        if upload is None:
+            raise Refused(404, "file not found")
+        return upload
+
+    def _usage(self) -> list[tuple[dict[str, Any], int]]:
+        """Return the records of all tasks with the credits each used, the newest first."""
+        now = self._sandbox.clock.now()
+        found = []
+        for task in self._account.newest(len(self._account)):
+            used = task.credits(now)
+            record = {
+                "task_id": task.id,
+                "title": task.title,
+                "credits": -used,
+                "created_at": task.created_at,
+                "type": "cost",
+                "collaborate_infos": [],
+            }
+            found.append((record, used))
+        return found
+
+
+def _file(upload: Upload) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "filename": upload.name,
+        "status": upload.status,
+        "created_at": upload.created_at,
+    }
+
+
+def _project(project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "created_at": project.created_at,
+        "instruction": project.instruction,
+    }

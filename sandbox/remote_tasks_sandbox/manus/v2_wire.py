@@ -1,0 +1,183 @@
+"""A Manus task and its events as API v2 writes them.
+
+https://open.manus.ai/docs/v2/task.detail and https://open.manus.ai/docs/v2/task.listMessages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from remote_tasks_sandbox.manus.files import signed_address, signed_until
+from remote_tasks_sandbox.manus.task import Attachment, Entry, ManusTask, v2_word
+from remote_tasks_sandbox.manus.v1_wire import made_up_id, task_url
+
+__all__ = ["as_proto3", "events", "share_url", "wire_task"]
+
+#: Kinds of entries and events that are told only when asked for with ``verbose``.
+_VERBOSE = frozenset({"plan_update", "tool_used"})
+
+
+#: 64-bit integers, which proto3 JSON writes as strings.
+_LONG = frozenset({"created_at", "updated_at", "expires_at", "upload_expires_at", "timestamp", "started_at"})
+
+#: What a client or the model wrote, which is passed on as it is.
+_VERBATIM = frozenset({"value", "confirm_input_schema"})
+
+
+def as_proto3(value: Any) -> Any:
+    """Return an answer as proto3 JSON has it: 64-bit integers are strings, and what is empty is left out.
+
+    v1 is known to answer like this. v2's pages show neither, but its clients are said to guard against it.
+    """
+    if isinstance(value, list):
+        return [as_proto3(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    written = {
+        name: item if name in _VERBATIM else str(item) if name in _LONG and item else as_proto3(item)
+        for name, item in value.items()
+    }
+    return {name: item for name, item in written.items() if item or name in _VERBATIM}
+
+
+def share_url(task: ManusTask, base_url: str) -> str | None:
+    """Return the address of a shared task, or ``None`` for a private one."""
+    return None if task.share_visibility == "private" else f"{task_url(task, base_url)}?share=1"
+
+
+def wire_task(task: ManusTask, now: float, base_url: str) -> dict[str, Any]:
+    """Return the task as ``task.detail`` and ``task.list`` show it: without output and text of its error."""
+    wire: dict[str, Any] = {
+        "id": task.id,
+        "status": v2_word(task.timeline.word(now)),
+        "created_at": task.created_at,
+        "updated_at": task.updated_at(now),
+        "task_type": "project" if task.project_id else "standard",
+        "share_visibility": task.share_visibility,
+        "title": task.title,
+        "task_url": task_url(task, base_url),
+        "created_by_api_key": None,
+        "agent_profile": task.agent_profile,
+    }
+    if task.api_key_name is not None:
+        wire["created_by_api_key"] = {"id": f"key_{task.api_key_name}", "name": task.api_key_name}
+    # Both fields are absent at times: the one until credits were used, the other on older servers.
+    if used := task.credits(now):
+        wire["credit_usage"] = used
+    if task.background_jobs is not None:
+        wire["has_running_background_jobs"] = task.works_in_background(now)
+    return wire | dict(task.extra)
+
+
+def events(
+    task: ManusTask, index: int, now: float, *, verbose: bool, base_url: str, expires_in: float
+) -> list[dict[str, Any]]:
+    """Return the task's events up to timeline position ``index``, oldest first."""
+    found: list[dict[str, Any]] = []
+    for entry in task.history(index, now):
+        if entry.kind == "raw":
+            known = {"id": made_up_id(task.id, entry.key), "timestamp": int(entry.at * 1000)}
+            found.append(known | dict(entry.result or {}))
+            continue
+        for kind, payload in _payloads(task, entry, base_url, signed_until(now, expires_in)):
+            if verbose or kind not in _VERBOSE:
+                found.append(
+                    {
+                        "id": made_up_id(task.id, entry.key, kind),
+                        "type": kind,
+                        "timestamp": int(entry.at * 1000),
+                        **payload,
+                    }
+                )
+    return found
+
+
+def _payloads(task: ManusTask, entry: Entry, base_url: str, expires: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return the events of one entry as (type, fields) pairs."""
+    if entry.kind == "agent":
+        # An action is described in its status update alone.
+        if entry.ask is not None and not entry.ask.in_words:
+            return []
+        return [("assistant_message", {"assistant_message": _said(task, entry, base_url, expires)})]
+    tell: dict[str, Callable[[Entry], list[tuple[str, dict[str, Any]]]]] = {
+        "user": _user,
+        "status": _status,
+        "error": _error,
+        "plan": _plan,
+        "user_stop": lambda _: [("user_stop", {})],
+        "structured": lambda one: [("structured_output_result", {"structured_output_result": one.result})],
+    }
+    return tell[entry.kind](entry)
+
+
+def _said(task: ManusTask, entry: Entry, base_url: str, expires: int) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "content": entry.text,
+        "attachments": [
+            {
+                "type": _attachment_type(item.mime_type),
+                "filename": item.name,
+                "url": signed_address("files", task.id, item.name, base_url, expires),
+                "content_type": item.mime_type,
+            }
+            for item in entry.files
+        ],
+    }
+    # The two fields that newer servers add; only where a test sets them up.
+    if task.progress:
+        said["delivery_kind"] = "progress" if entry.is_progress else "result"
+    if entry.ask is not None and entry.ask.options:
+        said["question_expectation"] = {
+            "response_method": "send_message",
+            "selection_mode": "multiple" if entry.ask.multiple else "single",
+            "options": list(entry.ask.options),
+        }
+    return said
+
+
+def _user(entry: Entry) -> list[tuple[str, dict[str, Any]]]:
+    attachments = [_sent_file(one) for one in entry.attachments]
+    said = {"content": entry.text, "message_type": "text", "attachments": attachments}
+    return [("user_message", {"user_message": said})]
+
+
+def _sent_file(one: Attachment) -> dict[str, Any]:
+    sent = {"type": _attachment_type(one.mime_type), "filename": one.name, "content_type": one.mime_type}
+    return sent if one.url is None else sent | {"url": one.url}
+
+
+def _status(entry: Entry) -> list[tuple[str, dict[str, Any]]]:
+    word = v2_word(entry.word)
+    update: dict[str, Any] = {"agent_status": word, "brief": f"Task is {word}", "description": entry.text}
+    if entry.ask is not None:
+        update["status_detail"] = {
+            "waiting_for_event_id": entry.event_id,
+            "waiting_for_event_type": entry.ask.type,
+            "waiting_description": entry.text,
+        }
+        if entry.ask.input_schema is not None:
+            update["status_detail"]["confirm_input_schema"] = dict(entry.ask.input_schema)
+    return [("status_update", {"status_update": update})]
+
+
+def _error(entry: Entry) -> list[tuple[str, dict[str, Any]]]:
+    failure = {"error_type": "agent_error", "content": entry.text}
+    return [("error_message", {"error_message": failure})]
+
+
+def _plan(entry: Entry) -> list[tuple[str, dict[str, Any]]]:
+    step = {"status": "doing", "title": "Do the work", "started_at": int(entry.at), "end_at": None}
+    tool = {
+        "tool": "browser",
+        "action_id": "act_1",
+        "status": "success",
+        "brief": "Looked something up",
+        "description": "Looked something up",
+        "message": {"action": "open", "param": "https://example.com"},
+    }
+    return [("plan_update", {"plan_update": {"steps": [step]}}), ("tool_used", {"tool_used": tool})]
+
+
+def _attachment_type(mime_type: str) -> str:
+    return "image" if mime_type.startswith("image/") else "file"

@@ -1,0 +1,336 @@
+"""The emulated QStash account as a test sees it: v1 tasks, messages, URL groups, schedules, what was sent.
+
+HTTP is left to ``qstash_api`` and ``qstash_v2_*``, what becomes of messages to ``qstash_engine``. All methods
+are thread safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from remote_tasks_sandbox.progression import parse_script
+from remote_tasks_sandbox.qstash.checks import Refused, check_url
+from remote_tasks_sandbox.qstash.engine import QStashEngine
+from remote_tasks_sandbox.qstash.message import (
+    Delivery,
+    DlqMessage,
+    Message,
+    Published,
+    Response,
+    milliseconds,
+    random_id,
+)
+from remote_tasks_sandbox.qstash.orders import PLANS, Order, read_order
+from remote_tasks_sandbox.qstash.schedules import Schedules
+from remote_tasks_sandbox.qstash.tasks import QStashTasks
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Mapping
+
+    from remote_tasks_sandbox.clock import Clock
+    from remote_tasks_sandbox.progression import Script
+    from remote_tasks_sandbox.settings import Settings
+
+__all__ = ["Accepted", "QStashAccount", "Topic"]
+
+DEFAULT_MESSAGE_SCRIPT: Script = (("CREATED", 0.0), ("ACTIVE", 2.0), ("DELIVERED", None))
+
+_WINDOW_SECONDS = 600.0
+_DAY = 86400
+_FIRST_LIFE = frozenset(
+    {
+        *("upstash-delay", "upstash-not-before", "upstash-deduplication-id"),
+        "upstash-content-based-deduplication",
+    }
+)
+
+#: The id of a message, where it goes, and whether it was there before.
+Accepted = tuple[str, str, bool]
+
+
+class Topic:
+    """A URL group: its endpoints, address to name, in their order."""
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        self.created_at = self.updated_at = now
+        self.endpoints: dict[str, str | None] = {}
+
+    def wire(self) -> dict[str, Any]:
+        """Return the group with its facts."""
+        endpoints = [
+            {"url": url} if name is None else {"name": name, "url": url}
+            for url, name in self.endpoints.items()
+        ]
+        times = {"createdAt": milliseconds(self.created_at), "updatedAt": milliseconds(self.updated_at)}
+        return {"name": self.name, **times, "endpoints": endpoints}
+
+
+class QStashAccount(QStashTasks):
+    """Everything of the account.
+
+    :param clock: what time it is
+    :param lock: shared with the rest of the sandbox
+    """
+
+    def __init__(self, clock: Clock, lock: threading.RLock, settings: Settings) -> None:
+        super().__init__(clock, lock)
+        self._settings = settings
+        self.engine = QStashEngine(clock, lock, settings)
+        self.schedules = Schedules(self.engine, self._send)
+        self.topics: dict[str, Topic] = {}
+        #: Accepted requests, oldest first, duplicates included.
+        self.published: list[Published] = []
+        #: Bulk cancellations, oldest first: their filters (none: everything) and how many messages they hit.
+        self.bulk_cancels: list[dict[str, Any]] = []
+        self._known: dict[tuple[str, str], tuple[str, float]] = {}
+        self._today = (0, 0)
+
+    @property
+    def messages(self) -> list[Message]:
+        """Return all messages as they are now, callbacks included, oldest first."""
+        with self._lock:
+            self.engine.settle()
+            return list(self.engine.messages.values())
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Return all attempts that were answered, oldest first."""
+        with self._lock:
+            self.engine.settle()
+            return list(self.engine.deliveries)
+
+    @property
+    def dlq_messages(self) -> list[DlqMessage]:
+        """Return what is in the dead letter queue, oldest first."""
+        with self._lock:
+            self.engine.settle()
+            since = milliseconds(self._clock.now() - self._settings.qstash_dlq_retention)
+            return [
+                dlq_message for dlq_message in self.engine.dlq_messages.values() if dlq_message.at_ms >= since
+            ]
+
+    def get_message(self, message_id: str) -> Message | None:
+        """Return a message as it is now, whether it has ended or not."""
+        with self._lock:
+            self.engine.settle()
+            return self.engine.messages.get(message_id)
+
+    def publish(
+        self,
+        destination: str,
+        body: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        queue: str | None = None,
+    ) -> list[str]:
+        """Publish as a client would.
+
+        :param destination: a URL, or the name of a URL group
+        :param headers: ``Upstash-*`` and others
+        :param queue: the queue it goes through
+        :returns: the ids of the messages: one, or one for each member of a URL group
+        :raises ValueError: for what QStash would refuse
+        """
+        raw = body.encode() if isinstance(body, str) else body
+        lower = {name.lower(): value for name, value in (headers or {}).items()}
+        try:
+            accepted = self.submit(destination, raw, lower, queue=queue, via="test")
+        except Refused as refused:
+            raise ValueError(refused.message) from None
+        return [message_id for message_id, _, _ in accepted]
+
+    def add_message(
+        self,
+        message_id: str | None = None,
+        script: Iterable[Any] = DEFAULT_MESSAGE_SCRIPT,
+        *,
+        url: str = "https://example.com/hook",
+        labels: Iterable[str] = (),
+        response_status: int = 500,
+        response_body: str | bytes = b"",
+        error: str | None = None,
+        body: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+        max_retries: int = 3,
+        queue: str | None = None,
+        topic: str | None = None,
+        schedule_id: str | None = None,
+    ) -> str:
+        """Add a message that follows a script instead of being delivered.
+
+        :param message_id: its id; ``msg_`` and 63 letters and digits by default
+        :param script: states with seconds, counted from now; each is an entry of the log, any word is allowed
+        :param response_status: what failed attempts were answered, in ``ERROR`` entries and the dead letter
+        :param error: why they failed; default ``HTTP status`` and the number
+        :param headers: those passed on to the destination
+        :returns: the message's id
+        :raises ValueError: for an id in use or a bad script
+        """
+        steps = _message_script(script)
+        with self._lock:
+            self.engine.settle()
+            now = self._clock.now()
+            chosen = random_id("msg_", 63) if message_id is None else message_id
+            if not chosen or chosen in self.engine.messages:
+                raise ValueError(f"the message id {chosen!r} is empty or in use")
+            order = Order(
+                url,
+                method=method,
+                body=_raw(body),
+                headers={name.lower(): value for name, value in (headers or {}).items()},
+                max_retries=max_retries,
+                labels=tuple(labels),
+                queue=queue,
+                topic=topic,
+                schedule_id=schedule_id,
+            )
+            message = Message(chosen, order, now, now)
+            message.scripted_response = Response(response_status, _raw(response_body), error=error or "")
+            self.engine.add_scripted(message, steps, now)
+            self.engine.settle()
+            return chosen
+
+    def set_message_script(self, message_id: str, script: Iterable[Any]) -> None:
+        """Let a message follow a new script from now on.
+
+        :raises KeyError: when there is no such message
+        :raises ValueError: for a bad script
+        """
+        steps = _message_script(script)
+        with self._lock:
+            self.engine.settle()
+            self.engine.add_scripted(self.engine.messages[message_id], steps, self._clock.now())
+            self.engine.settle()
+
+    def set_message_state(self, message_id: str, state: str) -> None:
+        """Give a message a state from now on, for ever.
+
+        :raises KeyError: when there is no such message
+        """
+        self.set_message_script(message_id, [(state, None)])
+
+    def plan_delivery(self, pattern: str, outcomes: Any = (200,), *, latency: float = 0.0) -> None:
+        """Decide what destinations answer; the newest plan that fits counts.
+
+        :param pattern: shell pattern of the whole address; ``*`` also spans slashes
+        :param outcomes: for each attempt of a message a status, ``"error"``, ``"timeout"``, or ``{"status",
+            "body", "headers", "latency"}``; the last one goes for all further attempts
+        :param latency: sandbox seconds that an attempt takes
+        :raises ValueError: for an outcome that is none
+        """
+        with self._lock:
+            self.engine.plans.add(pattern, outcomes, latency=latency)
+
+    def submit(
+        self, destination: str, body: bytes, headers: Mapping[str, str], *, queue: str | None, via: str
+    ) -> list[Accepted]:
+        """Take a message in, once for each destination, unless it is a duplicate.
+
+        :param headers: lower-case names, the token left out
+        :raises Refused: for what QStash refuses
+        """
+        with self._lock:
+            self.engine.settle()
+            now = self._clock.now()
+            targets = self.targets(destination)
+            limits = PLANS[self._settings.qstash_plan]
+            order = read_order(targets[0].url, headers, body, limits, now, queue=queue)
+            self._count_today(now, len(targets))
+            accepted = [self._accept_once(_to(order, target), now) for target in targets]
+            self.published.append(
+                Published(
+                    *(destination, body, dict(headers), tuple(one[0] for one in accepted)),
+                    *(all(one[2] for one in accepted), queue, via, now),
+                )
+            )
+            self.engine.settle()
+            return accepted
+
+    def targets(self, destination: str) -> list[Order]:
+        """Return where a destination leads: itself, or the members of a URL group.
+
+        :raises Refused: when it is neither
+        """
+        topic = self.topics.get(destination)
+        if topic is None:
+            return [Order(check_url("destination", destination))]
+        return [Order(url, topic=topic.name, endpoint=name) for url, name in topic.endpoints.items()]
+
+    def retry(self, dlq_message: DlqMessage, overrides: dict[str, str]) -> Message:
+        """Send a dead letter's message again, as a new one; the letter leaves the queue.
+
+        :param overrides: ``Upstash-*`` headers that stand above those it was published with
+        """
+        now = self._clock.now()
+        old = dlq_message.message.order
+        # Neither its delay nor its deduplication id is meant for a second life.
+        order = replace(old, deduplication_id=None, delay=0, not_before=None)
+        if overrides:
+            kept = {name: value for name, value in old.asked.items() if name not in _FIRST_LIFE}
+            kept |= {f"upstash-forward-{name}": value for name, value in old.headers.items()}
+            limits = PLANS[self._settings.qstash_plan]
+            changed = read_order(old.url, kept | overrides, old.body, limits, now, queue=old.queue)
+            order = replace(_to(changed, old), schedule_id=old.schedule_id)
+        del self.engine.dlq_messages[dlq_message.id]
+        return self.engine.accept(order, now)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        with self._lock:
+            super().clear()
+            self.engine.clear()
+            self.schedules.clear()
+            for kept in (self.topics, self.published, self.bulk_cancels, self._known):
+                kept.clear()
+            self._today = (0, 0)
+
+    def _accept_once(self, order: Order, now: float) -> Accepted:
+        key = order.deduplication_key()
+        if key is not None and key in self._known:
+            message_id, since = self._known[key]
+            if now < since + _WINDOW_SECONDS:
+                return message_id, order.url, True
+        message = self.engine.accept(order, now)
+        if key is not None:
+            self._known[key] = (message.id, now)
+        return message.id, order.url, False
+
+    def _send(self, destination: str, order: Order, at: float) -> list[Message]:
+        """Send an order of a schedule."""
+        try:
+            targets = self.targets(destination)
+        except Refused:
+            return []  # Its URL group is gone.
+        return [self.engine.accept(_to(order, target), at) for target in targets]
+
+    def _count_today(self, now: float, messages: int) -> None:
+        limit = self._settings.qstash_daily_limit
+        day = int(now // _DAY)
+        sent = self._today[1] if self._today[0] == day else 0
+        if limit is not None and sent + messages > limit:
+            reset = str((day + 1) * _DAY)
+            raise Refused(
+                429,
+                "daily message limit exceeded",
+                {"RateLimit-Limit": str(limit), "RateLimit-Remaining": "0", "RateLimit-Reset": reset},
+            )
+        self._today = (day, sent + messages)
+
+
+def _to(order: Order, target: Order) -> Order:
+    return replace(order, url=target.url, topic=target.topic, endpoint=target.endpoint)
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _message_script(raw: Iterable[Any]) -> tuple[tuple[str, float | None], ...]:
+    steps = parse_script(raw)
+    if any(seconds is None for _, seconds in steps[:-1]):
+        raise ValueError("a step that lasts for ever (null) must be the last one")
+    return steps

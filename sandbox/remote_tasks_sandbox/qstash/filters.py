@@ -1,0 +1,144 @@
+"""The filters of QStash's logs, dead letter queue and bulk cancellation.
+
+https://upstash.com/docs/qstash: several values of one filter are alternatives, several filters must all fit.
+Values come as repeated parameters or in a list with commas; an address may hold commas, so it is not split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from remote_tasks_sandbox.qstash.checks import Refused, whole
+from remote_tasks_sandbox.qstash.wire import CALLER_IP
+
+if TYPE_CHECKING:
+    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.qstash.message import Message
+
+__all__ = ["Filters", "Page", "from_body", "from_query"]
+
+_UNSPLIT = frozenset({"url", "path"})
+_ALIASES = {"messageIds": "messageId", "callerIP": "callerIp", "flowControlKeys": "flowControlKey"}
+_MESSAGE_NAMES = (
+    *("messageId", "url", "host", "path", "topicName", "scheduleId", "queueName", "label", "callerIp"),
+    "flowControlKey",
+)
+_DATES = ("fromDate", "toDate")
+
+
+class Filters:
+    """What was asked for, by name.
+
+    :param values: each filter that was sent, its alternatives
+    """
+
+    def __init__(self, values: Mapping[str, list[str]]) -> None:
+        self.values = dict(values)
+        self.from_ms = _date(self.values, "fromDate", 0)
+        self.to_ms = _date(self.values, "toDate", 2**62)
+        self._wanted = {name: frozenset(values[name]) for name in _MESSAGE_NAMES if name in values}
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+    def get(self, name: str) -> frozenset[str] | None:
+        """Return the alternatives of one filter, or ``None`` when it was not sent."""
+        return frozenset(self.values[name]) if name in self.values else None
+
+    def fit(self, message: Message) -> bool:
+        """Whether a message is one of those asked for, dates left aside."""
+        return all(wanted & _facts(message, name) for name, wanted in self._wanted.items())
+
+
+class Page:
+    """Which part of a list was asked for.
+
+    :param most: the largest ``count``
+    """
+
+    def __init__(self, call: Call, *, most: int = 100) -> None:
+        count = _single(call, "count")
+        self.count = most if count is None else whole("count", count, least=1, most=most)
+        cursor = _single(call, "cursor")
+        self.after = None if cursor in (None, "", "0") else _cursor(cursor or "")
+
+    @staticmethod
+    def order(call: Call, default: str) -> str:
+        """Return the order asked for."""
+        order = _single(call, "order") or default
+        if order not in ("latestFirst", "earliestFirst"):
+            raise Refused(400, f"invalid order: {order!r} is neither latestFirst nor earliestFirst")
+        return order
+
+
+def from_query(call: Call, *more: str) -> Filters:
+    """Read the filters of a query.
+
+    :param more: names of filters beyond those of messages
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in call.query:
+        known = _ALIASES.get(name, name)
+        if known in (*_MESSAGE_NAMES, *_DATES, *more) and value:
+            values.setdefault(known, []).extend(_split(known, value))
+    return Filters(values)
+
+
+def from_body(body: Any, *more: str) -> Filters:
+    """Read the filters of a JSON body; an empty list is no filter, so that everything fits."""
+    if not isinstance(body, dict):
+        raise Refused(400, "invalid request body: it must be an object")
+    values: dict[str, list[str]] = {}
+    for name, value in body.items():
+        known = _ALIASES.get(name, name)
+        if known not in (*_MESSAGE_NAMES, *_DATES, *more):
+            continue
+        items = [str(one) for one in (value if isinstance(value, list) else [value]) if one not in (None, "")]
+        if items:
+            values.setdefault(known, []).extend(items)
+    return Filters(values)
+
+
+def _split(name: str, value: str) -> Iterable[str]:
+    return [value] if name in _UNSPLIT else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _single(call: Call, name: str) -> str | None:
+    return next(iter(call.values(name)), None)
+
+
+def _date(values: Mapping[str, list[str]], name: str, default: int) -> int:
+    return whole(name, values[name][0]) if name in values else default
+
+
+def _cursor(cursor: str) -> tuple[int, int]:
+    time_ms, dash, number = cursor.partition("-")
+    if not (dash and time_ms.isascii() and time_ms.isdecimal() and number.isascii() and number.isdecimal()):
+        raise Refused(400, "invalid cursor")
+    return int(time_ms), int(number)
+
+
+def _facts(message: Message, name: str) -> set[str | None]:
+    order = message.order
+    match name:
+        case "messageId":
+            return {message.id}
+        case "url":
+            return {order.url}
+        case "host":
+            return {urlsplit(order.url).netloc, urlsplit(order.url).hostname}
+        case "path":
+            return {urlsplit(order.url).path}
+        case "topicName":
+            return {order.topic}
+        case "scheduleId":
+            return {order.schedule_id}
+        case "queueName":
+            return {order.queue}
+        case "label":
+            return set(order.labels)
+        case "flowControlKey":
+            return {order.flow.key if order.flow else None}
+    return {CALLER_IP}

@@ -1,0 +1,207 @@
+"""One emulated QStash message: its order, its log entries, where it stands, and what tests are told about it.
+
+What moves a message on is in ``qstash_engine``, the form on the wire in ``qstash_wire``.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Mapping
+
+    from remote_tasks_sandbox.qstash.orders import Order
+
+__all__ = [
+    "ENDS",
+    "Delivery",
+    "DlqMessage",
+    "Entry",
+    "Message",
+    "Published",
+    "Response",
+    "milliseconds",
+    "random_id",
+]
+
+#: States after which nothing follows, in every spelling.
+ENDS = frozenset({"DELIVERED", "FAILED", "CANCELLED", "CANCELED"})
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def random_id(prefix: str, length: int) -> str:
+    """Return an id of so many letters and digits."""
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def milliseconds(seconds: float) -> int:
+    """Return unix milliseconds."""
+    return round(seconds * 1000)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a destination answered.
+
+    :param status: HTTP status; 0 when there was no answer
+    :param error: why there was none
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the message counts as delivered."""
+        return 200 <= self.status < 300
+
+    @property
+    def final(self) -> bool:
+        """Whether the destination forbade another attempt."""
+        wanted = {name.lower(): value for name, value in self.headers.items()}
+        return self.status == 489 and wanted.get("upstash-nonretryable-error", "").lower() == "true"
+
+    @property
+    def reason(self) -> str:
+        """Say why the attempt failed."""
+        return self.error or f"HTTP status {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the log; its number tells entries of one millisecond apart.
+
+    :param state: QStash's word, upper case unless a test scripted another one
+    :param next_ms: when the next attempt is due, unix milliseconds
+    """
+
+    time_ms: int
+    number: int
+    state: str
+    message: Message
+    error: str | None = None
+    next_ms: int | None = None
+    response: Response | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Return what the log is sorted by, and what a cursor is made of."""
+        return self.time_ms, self.number
+
+
+@dataclass(eq=False)
+class Message:
+    """A message on its way to one destination.
+
+    :param created_at: sandbox time, unix seconds
+    :param not_before: when the first attempt is due, unix seconds
+    :param retried: attempts after the first that were begun or are due
+    :param script: the states to come, of a message that a test scripted; ``None`` for all others
+    :param scripted_response: what the failed attempts of a scripted message were answered
+    :param cause: the message that this one calls back for
+    """
+
+    id: str
+    order: Order
+    created_at: float
+    not_before: float
+    entries: list[Entry] = field(default_factory=list)
+    retried: int = 0
+    attempting: bool = False
+    cancel_requested: bool = False
+    response: Response | None = None
+    script: deque[tuple[str, float | None]] | None = None
+    scripted_response: Response | None = None
+    cause: Message | None = None
+    #: Callbacks under way; a queue goes on when there are none.
+    callbacks: int = 0
+    #: Grows when what was due is no longer to happen.
+    version: int = 0
+    next_at: float | None = None
+
+    @property
+    def state(self) -> str:
+        """Return the state of its last entry."""
+        return self.entries[-1].state if self.entries else "CREATED"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was delivered, has failed or was cancelled."""
+        return self.state.upper() in ENDS
+
+    @property
+    def url(self) -> str:
+        """Return its destination."""
+        return self.order.url
+
+    @property
+    def states(self) -> list[str]:
+        """Return the states it had, oldest first."""
+        return [entry.state for entry in self.entries]
+
+
+@dataclass(frozen=True)
+class DlqMessage:
+    """A failed message in the dead letter queue; ``at_ms`` is when it failed, unix milliseconds."""
+
+    id: str
+    message: Message
+    at_ms: int
+    response: Response
+
+
+@dataclass(frozen=True)
+class Published:
+    """A request, or an element of a batch, by which messages were accepted.
+
+    :param destination: as it was sent: a URL, or the name of a URL group
+    :param headers: as they were sent, without the token, names in lower case
+    :param message_ids: one, or one for each member of a URL group; of a duplicate that of the first one
+    :param deduplicated: whether no new message came of it
+    :param via: ``publish``, ``enqueue``, ``batch``, or ``test`` when a test called
+    :param at: sandbox time, unix seconds
+    """
+
+    destination: str
+    body: bytes
+    headers: Mapping[str, str]
+    message_ids: tuple[str, ...]
+    deduplicated: bool
+    queue: str | None
+    via: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One attempt to deliver a message.
+
+    :param retried: attempts before this one
+    :param headers: what the destination got; without a signature unless it was ``real``
+    :param status: what it answered, 0 for nothing
+    :param real: whether it was sent over a socket
+    :param at: sandbox time of the answer, unix seconds
+    """
+
+    message_id: str
+    url: str
+    method: str
+    body: bytes
+    headers: Mapping[str, str]
+    retried: int
+    status: int
+    real: bool
+    at: float
+
+    @property
+    def json(self) -> Any:
+        """Return the body as JSON, as a callback's is."""
+        return json.loads(self.body)

@@ -1,0 +1,144 @@
+"""Schedules of the emulated QStash: they publish their message whenever their cron expression is due.
+
+https://upstash.com/docs/qstash/features/schedules
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from remote_tasks_sandbox.qstash.message import milliseconds
+from remote_tasks_sandbox.qstash.wire import CALLER_IP, body_fields, order_fields, present
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from remote_tasks_sandbox.qstash.cron import Cron
+    from remote_tasks_sandbox.qstash.engine import QStashEngine
+    from remote_tasks_sandbox.qstash.message import Message
+    from remote_tasks_sandbox.qstash.orders import Order
+
+__all__ = ["Schedule", "Schedules"]
+
+#: When the clock is moved by a year, runs of its last day only are made up for.
+_MOST_ARREARS = 86400.0
+_STATES_KEPT = 10
+_STATES = {"DELIVERED": "SUCCESS", "FAILED": "FAIL"}
+
+
+@dataclass(eq=False)
+class Schedule:
+    """A message that is sent again and again.
+
+    :param destination: a URL, or the name of a URL group
+    :param expression: the cron expression as it was sent
+    """
+
+    id: str
+    destination: str
+    expression: str
+    cron: Cron
+    order: Order
+    created_at: float
+    paused: bool = False
+    last_at: float | None = None
+    next_at: float | None = None
+    #: Grows with every change, so that what was due is not.
+    version: int = 0
+    #: The messages of its last runs, by id.
+    runs: dict[str, Message] = field(default_factory=dict)
+
+    def wire(self) -> dict[str, Any]:
+        """Return the schedule with its facts."""
+        order = self.order
+        states = {message_id: _run_state(run) for message_id, run in self.runs.items()}
+        shown = order_fields(order) | {
+            "delay": order.delay,
+            "timeout": order.timeout,
+            "lastScheduleTime": None if self.last_at is None else milliseconds(self.last_at),
+            "nextScheduleTime": None if self.next_at is None else milliseconds(self.next_at),
+            "lastScheduleStates": states,
+        }
+        hidden = ("url", "topicName", "scheduleId")
+        return {
+            "scheduleId": self.id,
+            "cron": self.expression,
+            "destination": self.destination,
+            "createdAt": milliseconds(self.created_at),
+            "method": order.method,
+            "retries": order.max_retries,
+            "isPaused": self.paused,
+            "callerIP": CALLER_IP,
+            **present({name: value for name, value in shown.items() if name not in hidden}),
+            **body_fields(order.body),
+        }
+
+
+class Schedules:
+    """All schedules; the caller holds the lock.
+
+    :param dispatch: sends an order to a destination, at a time in unix seconds
+    """
+
+    def __init__(self, engine: QStashEngine, dispatch: Callable[[str, Order, float], list[Message]]) -> None:
+        self._engine = engine
+        self._dispatch = dispatch
+        self.all: dict[str, Schedule] = {}
+
+    def put(
+        self, schedule_id: str, destination: str, expression: str, cron: Cron, order: Order, now: float
+    ) -> None:
+        """Create a schedule, or change the one with that id."""
+        before = self.all.get(schedule_id)
+        created_at = before.created_at if before else now
+        order = replace(order, schedule_id=schedule_id)
+        schedule = Schedule(schedule_id, destination, expression, cron, order, created_at)
+        self.all[schedule_id] = schedule
+        self._plan(schedule, now)
+
+    def pause(self, schedule: Schedule, now: float, *, paused: bool) -> None:
+        """Stop a schedule, or let it go on with the next run; what it missed stays undone."""
+        if schedule.paused != paused:
+            schedule.paused = paused
+            self._plan(schedule, now)
+
+    def remove(self, schedule_id: str) -> None:
+        """Remove a schedule; messages on their way go on."""
+        self.all.pop(schedule_id, None)
+        self._engine.real.discard(schedule_id)
+
+    def clear(self) -> None:
+        """Remove all."""
+        self.all.clear()
+
+    def _plan(self, schedule: Schedule, now: float) -> None:
+        schedule.version += 1
+        schedule.next_at = None if schedule.paused else schedule.cron.after(now)
+        if schedule.next_at is None:
+            self._engine.real.discard(schedule.id)
+            return
+        version = schedule.version
+        self._engine.later(schedule.next_at, lambda at: self._run(schedule, version, at))
+        if self._engine.leads_out(schedule.order):
+            self._engine.watch(schedule.id)
+
+    def _run(self, schedule: Schedule, version: int, at: float) -> None:
+        if schedule.version != version or self.all.get(schedule.id) is not schedule:
+            return
+        late = self._engine.now() - at
+        if late > _MOST_ARREARS:
+            self._plan(schedule, at + late - _MOST_ARREARS)
+            return
+        schedule.last_at = at
+        for message in self._dispatch(schedule.destination, schedule.order, at):
+            schedule.runs[message.id] = message
+        for message_id in list(schedule.runs)[:-_STATES_KEPT]:
+            del schedule.runs[message_id]
+        self._plan(schedule, at)
+
+
+def _run_state(message: Message) -> str:
+    if not message.finished:
+        return "IN_PROGRESS"
+    return _STATES.get(message.state.upper(), "FAIL")

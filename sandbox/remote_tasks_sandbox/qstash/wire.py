@@ -1,0 +1,203 @@
+"""What messages, log entries, dead letters and callbacks look like on the wire.
+
+https://upstash.com/docs/qstash. Times are unix milliseconds. Fields without a value are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from remote_tasks_sandbox.messages import dump_json
+from remote_tasks_sandbox.qstash.message import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, Message, Response
+    from remote_tasks_sandbox.qstash.orders import Order
+    from remote_tasks_sandbox.settings import Settings
+
+__all__ = [
+    "CALLER_IP",
+    "body_fields",
+    "callback_body",
+    "delivered_headers",
+    "entry_wire",
+    "header_lists",
+    "letter_wire",
+    "message_wire",
+    "order_fields",
+    "present",
+]
+
+CALLER_IP = "127.0.0.1"
+
+#: What the log calls otherwise than messages do. The last one is not in the schema; the official Python
+#: client is tested with it against the live service.
+_ENTRY_NAMES = {
+    "callbackHeader": "callbackHeaders",
+    "failureCallbackHeader": "failureCallbackHeaders",
+    "retryDelayExpression": "retryDelayExpr",
+}
+
+
+def present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that have a value."""
+    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
+
+
+def header_lists(headers: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return headers as QStash shows them: canonical names, lists of values."""
+    return {
+        "-".join(part.capitalize() for part in name.split("-")): [value] for name, value in headers.items()
+    }
+
+
+def body_fields(body: bytes, name: str = "body") -> dict[str, str]:
+    """Return a body as text, or in base64 under another name when it is none."""
+    try:
+        return {name: body.decode()} if body else {}
+    except UnicodeDecodeError:
+        return {f"{name}Base64": _base64(body)}
+
+
+def message_wire(message: Message) -> dict[str, Any]:
+    """Return a message as ``GET /v2/messages/{messageId}`` shows it: without a state."""
+    order = message.order
+    times = {"createdAt": milliseconds(message.created_at), "notBefore": milliseconds(message.not_before)}
+    return {
+        "messageId": message.id,
+        "method": order.method,
+        "maxRetries": order.max_retries,
+        **present(order_fields(order)),
+        **body_fields(_redacted_body(order)),
+        **times,
+        "callerIP": CALLER_IP,
+    }
+
+
+def letter_wire(dlq_message: DlqMessage) -> dict[str, Any]:
+    """Return a dead letter."""
+    response = dlq_message.response
+    return {
+        **message_wire(dlq_message.message),
+        "dlqId": dlq_message.id,
+        "responseStatus": response.status,
+        **present({"responseHeader": header_lists(response.headers)}),
+        **body_fields(response.body, "responseBody"),
+    }
+
+
+def entry_wire(entry: Entry, settings: Settings) -> dict[str, Any]:
+    """Return a log entry; only that of a failed attempt tells what was answered."""
+    message, response = entry.message, entry.response
+    order = message.order
+    fields = {
+        **{_ENTRY_NAMES.get(name, name): value for name, value in order_fields(order).items()},
+        "error": entry.error,
+        "nextDeliveryTime": entry.next_ms,
+        "body": _base64(_redacted_body(order)),
+        "method": order.method,
+        "timeout": None if order.timeout is None else order.timeout * 1000,
+        "responseStatus": response.status if response else None,
+        "responseBody": _base64(response.body) if response else None,
+        "responseHeaders": header_lists(response.headers) if response else None,
+    }
+    return {
+        "time": str(entry.time_ms) if settings.qstash_times_as_strings else entry.time_ms,
+        "messageId": message.id,
+        "state": entry.state.lower() if settings.qstash_lower_case_states else entry.state,
+        "maxRetries": order.max_retries,
+        **present(fields),
+    }
+
+
+def order_fields(order: Order) -> dict[str, Any]:
+    """Return what messages, log entries and schedules show of an order alike."""
+    flow = order.flow
+    return {
+        "url": order.url,
+        "topicName": order.topic,
+        "endpointName": order.endpoint,
+        "queueName": order.queue,
+        "scheduleId": order.schedule_id,
+        "header": header_lists(_redacted_headers(order)),
+        "callback": order.callback.url if order.callback else None,
+        "callbackHeader": header_lists(order.callback.headers) if order.callback else None,
+        "failureCallback": order.failure_callback.url if order.failure_callback else None,
+        "failureCallbackHeader": header_lists(order.failure_callback.headers)
+        if order.failure_callback
+        else None,
+        "retryDelayExpression": order.retry_delay,
+        "label": order.labels[0] if order.labels else None,
+        "labels": list(order.labels),
+        "flowControlKey": flow.key if flow else None,
+        "parallelism": flow.parallelism if flow else None,
+        "rate": flow.rate if flow else None,
+        "period": flow.period if flow and flow.rate else None,
+    }
+
+
+def delivered_headers(message: Message, region: str) -> dict[str, str]:
+    """Return what the destination gets, but for the signature."""
+    order = message.order
+    own = {
+        "User-Agent": "Upstash-QStash",
+        "Upstash-Message-Id": message.id,
+        "Upstash-Retried": str(message.retried),
+        "Upstash-Region": region.upper(),
+        "Upstash-Caller-Ip": CALLER_IP,
+        "Upstash-Schedule-Id": order.schedule_id,
+        "Upstash-Topic-Name": order.topic,
+    }
+    passed = {name: value[0] for name, value in header_lists(order.headers).items()}
+    return passed | {name: value for name, value in own.items() if value}
+
+
+def callback_body(message: Message, response: Response, dlq_message: DlqMessage | None) -> bytes:
+    """Return what a callback is told; its times are strings.
+
+    https://upstash.com/docs/qstash/features/callbacks
+    """
+    order = message.order
+    told = {
+        "header": header_lists(response.headers),
+        "body": _base64(response.body),
+        "sourceMessageId": message.id,
+        "topicName": order.topic,
+        "endpointName": order.endpoint,
+        "url": order.url,
+        "method": order.method,
+        "sourceHeader": header_lists(order.headers),
+        "sourceBody": _base64(order.body),
+        "notBefore": str(milliseconds(message.not_before)),
+        "createdAt": str(milliseconds(message.created_at)),
+        "scheduleId": order.schedule_id,
+        "callerIP": CALLER_IP,
+        "dlqId": dlq_message.id if dlq_message else None,
+    }
+    counts = {"status": response.status, "retried": message.retried, "maxRetries": order.max_retries}
+    return dump_json(counts | present(told))
+
+
+def _redacted_body(order: Order) -> bytes:
+    return _redacted(order.body) if "body" in order.redact and order.body else order.body
+
+
+def _redacted_headers(order: Order) -> dict[str, str]:
+    return {
+        name: _redacted(value.encode()).decode()
+        if "header" in order.redact or f"header[{name.lower()}]" in order.redact
+        else value
+        for name, value in order.headers.items()
+    }
+
+
+def _redacted(value: bytes) -> bytes:
+    return f"REDACTED:{hashlib.sha256(value).hexdigest()}".encode()
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

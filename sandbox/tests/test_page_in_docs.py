@@ -1,0 +1,123 @@
+"""The page on the sandbox leaves nothing out: operations, options, orders, settings, faults."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from remote_tasks_sandbox import Settings
+from remote_tasks_sandbox.faults import KINDS
+from remote_tasks_sandbox.manus.asks import Ask
+from remote_tasks_sandbox.manus.steering import steer
+from remote_tasks_sandbox.manus.v2_account import AccountOperations
+from remote_tasks_sandbox.manus.v2_tasks import TaskOperations
+from remote_tasks_sandbox.qstash.v2_api import QStashV2Api
+from remote_tasks_sandbox.settings import RATE_LIMITED_ENDPOINTS
+from tests.docs import pages
+
+PAGE = "docs/sandbox.md"
+
+
+def first_column(table: list[dict[str, str]]) -> set[str]:
+    return {name for row in table for name in re.findall(r"`([^`]+)`", next(iter(row.values())))}
+
+
+def ticked(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.startswith("- [x]"))
+
+
+class TestOperations:
+    def test_every_one_of_v2_is_ticked_with_its_method_and_no_other(self, sandbox):
+        operations = TaskOperations(sandbox).operations | AccountOperations(sandbox).operations
+        listed = {}
+        for part in re.findall(r"`(?:GET|POST) /v2/[^;\n]+", ticked(pages.read(PAGE))):
+            method, names = re.match(r"`(GET|POST) /v2/(.*)", part).groups()
+            listed |= dict.fromkeys(re.findall(r"\w+\.\w+", names), method)
+        assert listed == {name: method for name, (method, _) in operations.items()}
+
+    def test_the_ticked_ones_of_v1_are_there_and_the_others_not(self, sandbox, manus):
+        text = pages.read(PAGE)
+        listed = set()
+        for line in ticked(text).splitlines():
+            for methods, path in re.findall(
+                r"((?:`?(?:GET|POST|PUT|DELETE)`?(?: and )?)+) ?(/v1/[\w/{}]+)`", line
+            ):
+                listed |= {(method, path) for method in re.findall(r"[A-Z]+", methods)}
+        listed = {one for one in listed if "taskId}" not in one[1] and "messages" not in one[1]}
+        served = set()
+        for path in (
+            "/v1/tasks",
+            "/v1/tasks/{id}",
+            "/v1/files",
+            "/v1/files/{id}",
+            "/v1/projects",
+            "/v1/webhooks",
+        ):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                sandbox.manus.clear()
+                sandbox.manus.add_task("one")
+                answer = manus.call(method, path.replace("{id}", "one"), json={})
+                if answer.status_code != 501 and answer.json().get("message") != "Not Found":
+                    served.add((method, path))
+        assert listed == served
+
+    def test_every_one_of_qstash_v2_is_ticked_and_no_other(self, sandbox):
+        text = pages.section(PAGE, "### Operations").partition("QStash, under")[2].partition("- [ ]")[0]
+        assert set(re.findall(r"`([A-Z]+ /v2/[^`]+)`", text)) == set(QStashV2Api(sandbox).operations)
+
+
+class TestTables:
+    def test_every_option_of_a_task_is_listed(self, sandbox):
+        rows = pages.table(pages.section(PAGE, "### Manus tasks"), "parameter of `sandbox.manus.add_task`")
+        assert first_column(rows) == inspect.signature(sandbox.manus.add_task).parameters.keys()
+
+    def test_every_option_of_a_message_is_listed(self, sandbox):
+        section = pages.section(PAGE, "### QStash messages")
+        rows = pages.table(section, "parameter of `sandbox.qstash.add_message`")
+        assert first_column(rows) == inspect.signature(sandbox.qstash.add_message).parameters.keys()
+
+    def test_everything_that_can_be_read_of_messages_is_there(self, sandbox):
+        rows = pages.table(pages.section(PAGE, "### QStash messages"), "then")
+        names = {name.partition("(")[0].removeprefix("sandbox.qstash.") for name in first_column(rows)}
+        assert all(hasattr(sandbox.qstash, name) for name in names)
+        sandbox.qstash.publish("https://example.com/", headers={"Upstash-Retries": "0"})
+        sandbox.qstash.plan_delivery("*", [500])
+        sandbox.qstash.publish("https://example.com/", headers={"Upstash-Retries": "0"})
+        for row in rows:
+            first, told = row.values()
+            found = getattr(sandbox.qstash, re.findall(r"sandbox\.qstash\.(\w+)", first)[0])
+            for fields in re.findall(r": `([a-z_ ]+)`", told):
+                assert all(hasattr(found[0], field) for field in fields.split())
+
+    def test_every_part_of_a_question_is_listed(self):
+        text = pages.section(PAGE, "### Manus tasks")
+        assert all(f'"{name}"' in text for name in Ask.__dataclass_fields__)
+
+    def test_every_order_is_listed_and_understood(self):
+        rows = pages.table(pages.section(PAGE, "### Steering by the prompt"), "order")
+        orders = first_column(rows)
+        for order in orders:
+            error = steer(f"sandbox: {order.replace('N', '1')}").get("error") or ""
+            assert "no such order" not in error
+        assert {order.split()[0] for order in orders} == {
+            *("seconds", "ask", "action", "fail", "stop", "answer", "files"),
+            *("credits", "burn", "lag", "background", "hide"),
+        }
+
+    def test_every_setting_is_listed(self):
+        rows = pages.table(pages.section(PAGE, "## Settings"), "setting")
+        assert first_column(rows) == Settings.__dataclass_fields__.keys()
+
+    def test_every_endpoint_with_a_rate_is_listed(self, sandbox):
+        operations = TaskOperations(sandbox).operations | AccountOperations(sandbox).operations
+        text = " ".join(pages.section(PAGE, "## Settings").split())
+        for name in RATE_LIMITED_ENDPOINTS:
+            assert name.removeprefix("manus.") in operations or re.search(rf"[` ]{re.escape(name)}[` ]", text)
+
+    def test_every_operation_of_v2_has_a_rate(self, sandbox):
+        operations = TaskOperations(sandbox).operations | AccountOperations(sandbox).operations
+        assert {f"manus.{name}" for name in operations} <= set(RATE_LIMITED_ENDPOINTS)
+
+    def test_every_fault_is_listed(self):
+        rows = pages.table(pages.section(PAGE, "## Faults"), "kind")
+        assert first_column(rows) == KINDS.keys()

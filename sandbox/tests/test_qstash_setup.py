@@ -1,0 +1,284 @@
+"""Schedules, queues, URL groups and keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from remote_tasks_sandbox.qstash.checks import Refused
+from remote_tasks_sandbox.qstash.cron import Cron
+
+START = 1_763_501_439  # 2025-11-18 21:30:39 UTC, a Tuesday
+HOOK = "https://example.com/hook"
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+class TestCron:
+    @pytest.mark.parametrize(
+        ("expression", "following"),
+        [
+            ("* * * * *", ["2025-11-18 21:31", "2025-11-18 21:32"]),
+            ("*/20 * * * *", ["2025-11-18 21:40", "2025-11-18 22:00"]),
+            ("5,50 22-23 * * *", ["2025-11-18 22:05", "2025-11-18 22:50", "2025-11-18 23:05"]),
+            (
+                "0 9 * * mon-fri",
+                ["2025-11-19 09:00", "2025-11-20 09:00", "2025-11-21 09:00", "2025-11-24 09:00"],
+            ),
+            ("0 0 1 jan *", ["2026-01-01 00:00", "2027-01-01 00:00"]),
+            ("0 0 29 2 *", ["2028-02-29 00:00", "2032-02-29 00:00"]),
+            ("0 0 13 * 5", ["2025-11-21 00:00", "2025-11-28 00:00"]),
+            ("0 0 * * 7", ["2025-11-23 00:00"]),
+            ("10/25 21 * * *", ["2025-11-18 21:35", "2025-11-19 21:10"]),
+            ("CRON_TZ=Asia/Tokyo 0 7 * * *", ["2025-11-18 22:00", "2025-11-19 22:00"]),
+        ],
+    )
+    def test_tells_when_it_is_due(self, expression, following):
+        cron, moment, found = Cron.parse(expression), float(START), []
+        for _ in following:
+            moment = cron.after(moment)
+            found.append(moment)
+        assert found == [at(one) for one in following]
+
+    def test_an_hour_that_a_zone_repeats_does_not_bring_it_twice(self):
+        cron = Cron.parse("CRON_TZ=Europe/Berlin 30 2 * * *")
+        first = cron.after(at("2025-10-25 12:00"))
+        assert datetime.fromtimestamp(cron.after(first), UTC).day == 27
+
+    def test_a_day_that_never_comes_is_none(self):
+        assert Cron.parse("0 0 30 2 *").after(START) is None
+
+    @pytest.mark.parametrize(
+        "expression",
+        [
+            *(
+                "",
+                "* * * *",
+                "* * * * * *",
+                "60 * * * *",
+                "* 24 * * *",
+                "* * 0 * *",
+                "* * * 13 *",
+                "* * * * 8",
+            ),
+            *("*/0 * * * *", "5-1 * * * *", "x * * * *", "1- * * * *", "*/x * * * *", "@daily"),
+            *("CRON_TZ=Mars/Olympus * * * * *", "CRON_TZ= * * * * *", "CRON_TZ=../etc * * * * *"),
+        ],
+    )
+    def test_refuses_what_is_none(self, expression):
+        with pytest.raises(Refused, match="invalid cron"):
+            Cron.parse(expression)
+
+
+class TestSchedules:
+    def create(self, client, destination=HOOK, **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        cron = {"Upstash-Cron": "*/10 * * * *"}
+        return client.call("POST", f"/v2/schedules/{destination}", data=b"hi", headers=cron | named)
+
+    def test_it_publishes_whenever_it_is_due(self, sandbox, qstash):
+        schedule_id = self.create(qstash, Upstash_Method="PUT", Upstash_Label="a").json()["scheduleId"]
+        assert schedule_id.startswith("scd_")
+        sandbox.clock.advance(1200)
+        messages = sandbox.qstash.messages
+        assert [one.created_at for one in messages] == [at("2025-11-18 21:40"), at("2025-11-18 21:50")]
+        assert {(one.order.method, one.order.body, one.order.schedule_id) for one in messages} == {
+            ("PUT", b"hi", schedule_id)
+        }
+        assert messages[0].state == "DELIVERED"
+        assert {
+            one["messageId"] for one in qstash.get("/v2/logs", scheduleId=schedule_id).json()["events"]
+        } == {one.id for one in messages}
+
+    def test_it_tells_what_became_of_its_messages(self, sandbox, qstash):
+        sandbox.qstash.plan_delivery("*", [500], latency=590)
+        self.create(qstash, Upstash_Schedule_Id="mine", Upstash_Retries="0")
+        sandbox.clock.advance(1200)
+        first, second = sandbox.qstash.messages
+        assert qstash.get("/v2/schedules/mine").json() == {
+            "scheduleId": "mine",
+            "cron": "*/10 * * * *",
+            "destination": HOOK,
+            "createdAt": START * 1000,
+            "method": "POST",
+            "retries": 0,
+            "delay": 0,
+            "isPaused": False,
+            "callerIP": "127.0.0.1",
+            "body": "hi",
+            "lastScheduleTime": at("2025-11-18 21:50") * 1000,
+            "nextScheduleTime": at("2025-11-18 22:00") * 1000,
+            "lastScheduleStates": {first.id: "FAIL", second.id: "IN_PROGRESS"},
+        }
+        sandbox.qstash.set_message_state(second.id, "DELIVERED")
+        assert qstash.get("/v2/schedules/mine").json()["lastScheduleStates"][second.id] == "SUCCESS"
+
+    def test_the_same_id_changes_it(self, sandbox, qstash):
+        self.create(qstash, Upstash_Schedule_Id="mine")
+        sandbox.clock.advance(60)
+        self.create(qstash, "https://other.example/", Upstash_Schedule_Id="mine", Upstash_Cron="0 0 * * *")
+        (schedule,) = qstash.get("/v2/schedules").json()
+        assert (schedule["destination"], schedule["createdAt"]) == ("https://other.example/", START * 1000)
+        sandbox.clock.advance(3600)
+        assert sandbox.qstash.messages == []
+
+    @pytest.mark.parametrize("method", ["POST", "PATCH"])
+    def test_a_paused_one_misses_its_time(self, sandbox, qstash, method):
+        self.create(qstash, Upstash_Schedule_Id="mine")
+        assert qstash.call(method, "/v2/schedules/mine/pause").status_code == 200
+        assert qstash.get("/v2/schedules/mine").json()["isPaused"] is True
+        sandbox.clock.advance(3600)
+        assert sandbox.qstash.messages == []
+        assert qstash.call(method, "/v2/schedules/mine/resume").status_code == 200
+        sandbox.clock.advance(600)
+        assert len(sandbox.qstash.messages) == 1
+
+    def test_a_deleted_one_is_over(self, sandbox, qstash):
+        self.create(qstash, Upstash_Schedule_Id="mine")
+        assert qstash.call("DELETE", "/v2/schedules/mine").status_code == 200
+        assert qstash.get("/v2/schedules/mine").status_code == 404
+        sandbox.clock.advance(3600)
+        assert (sandbox.qstash.messages, qstash.get("/v2/schedules").json()) == ([], [])
+
+    def test_it_can_go_through_a_queue_and_to_a_group(self, sandbox, qstash):
+        members = {"endpoints": [{"url": "https://a.example"}, {"url": "https://b.example"}]}
+        qstash.call("POST", "/v2/topics/team/endpoints", json=members)
+        self.create(qstash, "team", Upstash_Queue_Name="q")
+        sandbox.clock.advance(600)
+        orders = [message.order for message in sandbox.qstash.messages]
+        assert [(one.url, one.topic, one.queue) for one in orders] == [
+            ("https://a.example", "team", "q"),
+            ("https://b.example", "team", "q"),
+        ]
+        qstash.call("DELETE", "/v2/topics/team")
+        sandbox.clock.advance(600)
+        assert len(sandbox.qstash.messages) == 2
+
+    def test_a_year_that_passes_at_once_brings_its_last_day(self, sandbox, qstash):
+        self.create(qstash)
+        sandbox.clock.advance(365 * 86400)
+        assert 140 <= len(sandbox.qstash.messages) <= 145
+
+    @pytest.mark.parametrize(
+        "headers", [{"Upstash-Cron": ""}, {"Upstash-Cron": "soon"}, {"Upstash-Retries": "99"}], ids=str
+    )
+    def test_a_wrong_one_is_refused(self, qstash, headers):
+        assert self.create(qstash, **headers).status_code == 400
+        assert qstash.get("/v2/schedules").json() == []
+
+    def test_an_unknown_one_is_not_found(self, qstash):
+        assert qstash.get("/v2/schedules/x").status_code == 404
+        assert qstash.call("POST", "/v2/schedules/x/pause").status_code == 404
+
+
+class TestQueues:
+    def put(self, client, **body):
+        return client.call("POST", "/v2/queues", json=body).status_code
+
+    def test_one_is_made_changed_and_deleted(self, sandbox, qstash):
+        assert self.put(qstash, queueName="q", parallelism=2) == 200
+        sandbox.clock.advance(1)
+        assert self.put(qstash, queueName="q", parallelism=3) == 200
+        assert qstash.get("/v2/queues/q").json() == {
+            "name": "q",
+            "createdAt": START * 1000,
+            "updatedAt": (START + 1) * 1000,
+            "parallelism": 3,
+            "paused": False,
+            "lag": 0,
+        }
+        assert qstash.call("DELETE", "/v2/queues/q").status_code == 200
+        assert qstash.get("/v2/queues/q").status_code == 404
+
+    def test_deleting_it_cancels_its_messages(self, sandbox, qstash):
+        self.put(qstash, queueName="q", parallelism=1, paused=True)
+        (message_id,) = sandbox.qstash.publish(HOOK, queue="q")
+        qstash.call("DELETE", "/v2/queues/q")
+        assert sandbox.qstash.get_message(message_id).state == "CANCELLED"
+
+    def test_a_paused_one_stays_so_when_it_is_changed(self, qstash):
+        self.put(qstash, queueName="q", parallelism=1)
+        assert qstash.call("POST", "/v2/queues/q/pause").status_code == 200
+        self.put(qstash, queueName="q", parallelism=2)
+        assert qstash.get("/v2/queues/q").json()["paused"] is True
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"queueName": ""},
+            {"queueName": "a b"},
+            {"queueName": 1},
+            {"queueName": "q", "parallelism": 0},
+            {"queueName": "q", "parallelism": True},
+            {"queueName": "q", "parallelism": "2"},
+        ],
+        ids=str,
+    )
+    def test_a_wrong_one_is_refused(self, qstash, body):
+        assert self.put(qstash, **body) == 400
+
+    def test_an_unknown_one_is_refused(self, qstash):
+        assert qstash.call("POST", "/v2/queues/q/pause").status_code == 400
+        assert qstash.call("POST", "/v2/queues/q/resume").status_code == 400
+
+
+class TestGroups:
+    def put(self, client, *endpoints, method="POST"):
+        return client.call(method, "/v2/topics/team/endpoints", json={"endpoints": list(endpoints)})
+
+    def test_endpoints_come_and_go(self, sandbox, qstash):
+        first, second = {"url": "https://a.example", "name": "a"}, {"url": "https://b.example"}
+        assert self.put(qstash, first, second).status_code == 200
+        sandbox.clock.advance(1)
+        self.put(qstash, {"url": "https://b.example", "name": "b"})
+        assert qstash.get("/v2/topics/team").json() == {
+            "name": "team",
+            "createdAt": START * 1000,
+            "updatedAt": (START + 1) * 1000,
+            "endpoints": [first, second | {"name": "b"}],
+        }
+        self.put(qstash, {"name": "a"}, method="DELETE")
+        assert [one["name"] for one in qstash.get("/v2/topics").json()[0]["endpoints"]] == ["b"]
+        self.put(qstash, {"url": "https://b.example"}, method="DELETE")
+        assert qstash.get("/v2/topics/team").status_code == 404
+
+    def test_a_group_can_be_deleted(self, qstash):
+        self.put(qstash, {"url": HOOK})
+        assert qstash.call("DELETE", "/v2/topics/team").status_code == 200
+        assert qstash.get("/v2/topics").json() == []
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"endpoints": []}, {"endpoints": "x"}, [], {"endpoints": [{"url": "a.b"}]}]
+    )
+    def test_wrong_endpoints_are_refused(self, qstash, body):
+        assert qstash.call("POST", "/v2/topics/team/endpoints", json=body).status_code == 400
+        assert qstash.get("/v2/topics").json() == []
+
+    def test_the_name_is_no_address(self, qstash):
+        assert (
+            qstash.call("POST", "/v2/topics/a%3Ab/endpoints", json={"endpoints": [{"url": HOOK}]}).status_code
+            == 400
+        )
+
+    def test_an_unknown_one_has_no_endpoints(self, qstash):
+        assert self.put(qstash, {"url": HOOK}, method="DELETE").status_code == 404
+
+
+class TestKeys:
+    def test_the_next_becomes_the_current(self, sandbox, qstash):
+        first = qstash.get("/v2/keys").json()
+        second = qstash.call("POST", "/v2/keys/rotate").json()
+        assert second["current"] == first["next"]
+        assert second["next"] not in first.values()
+        assert qstash.get("/v2/keys").json() == second
+        sandbox.reset()
+        assert qstash.get("/v2/keys").json() == first
+
+    def test_how_much_may_run_at_once_is_told(self, sandbox, qstash):
+        sandbox.qstash.plan_delivery("*", [200], latency=10)
+        sandbox.qstash.publish(HOOK)
+        assert qstash.get("/v2/globalParallelism").json() == {"parallelismMax": 100, "parallelismCount": 1}

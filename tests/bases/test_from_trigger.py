@@ -1,0 +1,282 @@
+"""Waits that begin or end in the triggerer: what is handed over, and that each ends as on a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from remote_tasks_provider.bases import from_trigger
+from remote_tasks_provider.bases import sensors as sensor_module
+from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
+from remote_tasks_provider.manus.sensors import ManusTaskSensor
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+from tests.bases.history import START, Clock, TaskInstance, install, run_trigger, timeline
+
+PAGE = "https://manus.im/app/a"
+rendered_in_the_triggerer = pytest.mark.skipif(
+    not STARTS_FROM_TRIGGER, reason="this Airflow's triggers render no templates, so no wait begins there"
+)
+
+
+XComs = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def xcoms(monkeypatch: pytest.MonkeyPatch) -> XComs:
+    """The newest Airflow, and what is written into its XComs."""
+    written: XComs = {}
+
+    class XCom:
+        @staticmethod
+        def set(key: str, value: Any, **place: Any) -> None:
+            assert place == {"dag_id": "dag", "task_id": "wait", "run_id": "run", "map_index": -1}
+            written[key] = json.loads(json.dumps(value))
+
+    monkeypatch.setattr(from_trigger, "XCom", XCom)
+    monkeypatch.setattr(sensor_module, "STARTS_FROM_TRIGGER", True)
+    return written
+
+
+def sensor(**arguments: Any) -> ManusTaskSensor:
+    arguments = {
+        "task_id": "wait",
+        "remote_task_id": "a",
+        "deferrable": True,
+        "end_from_trigger": True,
+        "poke_interval": 30,
+        "timeout": 1000,
+        **arguments,
+    }
+    return ManusTaskSensor(**arguments)
+
+
+def event_of(trigger: Any) -> TriggerEvent:
+    _, kwargs = trigger.serialize()
+    revived = ManusTaskTrigger(**json.loads(json.dumps(kwargs)))
+    revived.timeout_after = getattr(trigger, "timeout_after", None)
+    revived.task_instance = TaskInstance(Clock())
+
+    async def events() -> list[TriggerEvent]:
+        return [event async for event in revived.run()]
+
+    (event,) = asyncio.run(events())
+    return event
+
+
+def deferred(clock: Clock, **arguments: Any) -> TriggerEvent:
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor(**arguments).execute({"ti": TaskInstance(clock)})
+    return event_of(deferral.value.trigger)
+
+
+def with_page(status: str) -> dict[str, Any]:
+    return {
+        "id": "a",
+        "status": status,
+        "error": "no" if status == "failed" else None,
+        "metadata": {"task_url": PAGE},
+    }
+
+
+class TestTheEndInTheTriggerer:
+    def test_a_success_leaves_the_same_xcoms_as_a_worker(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, with_page("running")), (50, with_page("completed")))})
+
+        event = deferred(clock)
+
+        assert isinstance(event, TaskSuccessEvent)
+        assert xcoms["remote_task_url"] == PAGE
+        assert xcoms["return_value"]["state"] == "completed"
+
+    def test_a_list_of_ids_gives_a_list(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
+    ) -> None:
+        install(monkeypatch, clock, dict.fromkeys("ab", timeline((0, "running"), (50, "completed"))))
+
+        event = deferred(clock, remote_task_id=["b", "a", "b"])
+
+        assert isinstance(event, TaskSuccessEvent)
+        assert [record["id"] for record in xcoms["return_value"]] == ["b", "a", "b"]
+
+    @pytest.mark.parametrize(
+        ("history", "arguments", "expected"),
+        [
+            (timeline((0, "running"), (50, "failed")), {}, TaskFailedEvent),
+            (timeline((0, "running"), (50, "failed")), {"raise_on_failure": False}, TaskSuccessEvent),
+            (timeline((0, "running"), (50, "failed")), {"soft_fail": True}, TaskFailedEvent),
+            (timeline((0, "running"), (50, "failed")), {"never_fail": True}, TaskSkippedEvent),
+            (timeline((0, "running"), (50, "pending")), {"on_waiting": "fail"}, TaskFailedEvent),
+            (timeline((0, "running"), (50, "pending")), {"on_waiting": "return"}, TaskSuccessEvent),
+            (timeline((0, "running")), {}, TaskFailedEvent),
+            (timeline((0, "running")), {"soft_fail": True}, TaskSkippedEvent),
+            # Airflow retries a task that fails in the triggerer: only a worker can fail it for good.
+            (timeline((0, "running"), (50, "failed")), {"retries": 2}, TriggerEvent),
+            (timeline((0, "running")), {"retries": 2}, TriggerEvent),
+            # Where a retry helps, the triggerer's failure is just right.
+            (timeline((0, "running"), (50, 503)), {"retries": 2}, TaskFailedEvent),
+            (
+                timeline((0, "running")),
+                {"retries": 2, "execution_timeout": timedelta(seconds=60)},
+                TaskFailedEvent,
+            ),
+        ],
+    )
+    def test_each_end_is_told_to_airflow_as_what_it_is(
+        self,
+        history: Any,
+        arguments: dict[str, Any],
+        expected: type[TriggerEvent],
+        monkeypatch: pytest.MonkeyPatch,
+        clock: Clock,
+    ) -> None:
+        install(monkeypatch, clock, {"a": history})
+
+        assert type(deferred(clock, **arguments)) is expected
+
+    def test_a_failure_leaves_its_text(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "failed"))})
+
+        event = deferred(clock)
+
+        assert isinstance(event, TaskFailedEvent)
+        assert "the agent gave up" in xcoms["remote_task_error"]
+
+    def test_under_dag_test_which_has_no_task_instance_a_worker_ends_it(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
+        context = {"ti": TaskInstance(clock)}
+        with pytest.raises(TaskDeferred) as deferral:
+            sensor().execute(context)
+
+        event = run_trigger(deferral.value.trigger)
+
+        assert sensor().execute_complete(context, event)["state"] == "completed"
+
+
+class TestTheBeginningInTheTriggerer:
+    def started(self, **arguments: Any) -> ManusTaskTrigger:
+        made = sensor(start_from_trigger=True, **arguments)
+        assert made.start_from_trigger is True
+        assert made.start_trigger_args is not None
+        assert made.start_trigger_args.trigger_cls == f"{ManusTaskTrigger.__module__}.ManusTaskTrigger"
+        return ManusTaskTrigger(**json.loads(json.dumps(made.start_trigger_args.trigger_kwargs)))
+
+    def test_the_wait_needs_no_worker(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        service = install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
+
+        event = event_of(self.started())
+
+        assert isinstance(event, TaskSuccessEvent)
+        assert [round(at) for _, at in service.asked] == [0, 30, 60]
+
+    @rendered_in_the_triggerer
+    def test_templates_are_rendered(self) -> None:
+        trigger = self.started(remote_task_id="{{ params.one }}", manus_conn_id="{{ params.conn }}")
+
+        trigger.render_template_fields({"params": {"one": "a", "conn": "manus_default"}})
+
+        assert (trigger.remote_task_ids, trigger.conn_id) == ("a", "manus_default")
+
+    @rendered_in_the_triggerer
+    def test_a_rendered_on_waiting_decides_the_end(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "pending"))})
+        trigger = self.started(on_waiting="{{ params.then }}")
+        trigger.render_template_fields({"params": {"then": "fail"}})
+
+        assert type(event_of(trigger)) is TaskFailedEvent
+
+    @rendered_in_the_triggerer
+    def test_a_list_of_templates_is_rendered(self) -> None:
+        trigger = self.started(remote_task_id=["{{ params.one }}", "b"])
+
+        trigger.render_template_fields({"params": {"one": "a"}})
+
+        assert trigger.remote_task_ids == ["a", "b"]
+
+    @pytest.mark.parametrize("execution_timeout", [None, timedelta(seconds=400), timedelta(days=1)])
+    def test_a_restarted_triggerer_keeps_the_deadline(
+        self, execution_timeout: timedelta | None, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        trigger = self.started(execution_timeout=execution_timeout, end_from_trigger=False)
+        # As Airflow's scheduler computes it when the wait begins.
+        lengths = [timedelta(seconds=1000, minutes=5), execution_timeout or timedelta.max]
+        trigger.timeout_after = datetime.fromtimestamp(START, UTC) + min(lengths)
+        clock.now = START + 300
+
+        event = event_of(trigger)
+
+        expected = 400 if execution_timeout == timedelta(seconds=400) else 1000
+        assert clock.now - START == pytest.approx(expected)
+        assert event.payload["timed_out"] == ("execution_timeout" if expected == 400 else "timeout")
+
+    @rendered_in_the_triggerer
+    def test_an_id_that_rendered_to_nothing_fails_that_wait_alone(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {})
+        trigger = self.started(remote_task_id="{{ none }}")
+        trigger.render_template_fields({})
+
+        with pytest.raises(ValueError, match="remote_task_id is 'None', which is no id"):
+            event_of(trigger)
+
+    def test_a_worker_that_ends_it_leaves_the_link(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, with_page("completed")))})
+        made = sensor(start_from_trigger=True, end_from_trigger=False)
+        event = event_of(self.started(end_from_trigger=False))
+        ti = TaskInstance(clock)
+
+        made.execute_complete({"ti": ti}, event.payload)
+
+        assert ti.xcoms["remote_task_url"] == PAGE
+
+
+class TestWhereItCannotBe:
+    def test_without_deferrable_it_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="need deferrable=True"):
+            sensor(deferrable=False)
+
+    def test_a_template_that_pulls_an_xcom_begins_on_a_worker(self) -> None:
+        made = sensor(start_from_trigger=True, remote_task_id="{{ ti.xcom_pull(task_ids='ask') }}")
+
+        assert made.start_from_trigger is False
+
+    def test_another_tasks_output_begins_on_a_worker(self) -> None:
+        class Output:
+            pass
+
+        made = sensor(start_from_trigger=True, remote_task_id=[Output()])
+
+        assert made.start_from_trigger is False
+
+    def test_on_an_older_airflow_it_defers_normally(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        monkeypatch.setattr(sensor_module, "STARTS_FROM_TRIGGER", False)
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
+
+        made = sensor(start_from_trigger=True)
+
+        assert made.start_from_trigger is False
+        assert type(deferred(clock, start_from_trigger=True)) is TriggerEvent
+
+    def test_the_real_gate_is_airflow_3_3(self) -> None:
+        import airflow
+
+        assert (tuple(map(int, airflow.__version__.split(".")[:2])) >= (3, 3)) is STARTS_FROM_TRIGGER

@@ -1,0 +1,672 @@
+"""Files over real sockets: what arrives, what is refused, and that a link's key is shown to nobody."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import logging
+import pickle
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3.response
+
+from remote_tasks_provider import __version__
+from remote_tasks_provider.core.errors import (
+    InvalidRequestError,
+    InvalidResponseError,
+    LinkExpiredError,
+    NotFoundError,
+    RateLimitedError,
+    RedirectError,
+    RemoteTaskError,
+    ServerError,
+    TransferError,
+    TransportError,
+)
+from remote_tasks_provider.core.files import transfer
+from remote_tasks_provider.core.files.transfer import TransferPolicy, Transferred, download, upload
+from remote_tasks_provider.core.http.retry import RetryPolicy
+from tests.core.raw_server import Handler, RawServer, answer, free_port, hang_up, reset, say_nothing
+
+SECRET = "top-secret-signature"
+QUERY = f"Policy=abc~&Signature={SECRET}&x=%2F"
+FILE = bytes(range(256)) * 4096  # 1 MiB: several chunks
+
+
+class Destination:
+    """Where files are written: one new buffer for each attempt."""
+
+    def __init__(self) -> None:
+        self.attempts: list[io.BytesIO] = []
+        self.left_with: list[type[BaseException] | None] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[io.BytesIO]:
+        self.attempts.append(io.BytesIO())
+        try:
+            yield self.attempts[-1]
+        except BaseException as error:
+            self.left_with.append(type(error))
+            raise
+        self.left_with.append(None)
+
+    @property
+    def content(self) -> bytes:
+        return self.attempts[-1].getvalue()
+
+
+class Pauses(list[float]):
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+class Stream(io.RawIOBase):
+    """A source that can be read once, from front to back."""
+
+    def __init__(self, content: bytes) -> None:
+        self._inner = io.BytesIO(content)
+        self.largest = 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.largest = max(self.largest, size)
+        assert size > 0, "the whole file was asked for at once"
+        return self._inner.read(size)
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
+
+
+@pytest.fixture
+def to() -> Destination:
+    return Destination()
+
+
+def _policy(sleep: Callable[[float], Any] = lambda seconds: None, **facts: Any) -> TransferPolicy:
+    named = {"connect_timeout": 2.0, "read_timeout": 2.0, "retries": RetryPolicy(max_attempts=3)} | facts
+    return TransferPolicy(sleep=sleep, **named)
+
+
+def _link(server: RawServer | str) -> str:
+    base = server if isinstance(server, str) else server.url
+    return f"{base}/private/report.pdf?{QUERY}"
+
+
+def _get(server: RawServer | str, to: Destination, max_bytes: int = 1 << 24, **facts: Any) -> Transferred:
+    return download(_link(server), to, max_bytes=max_bytes, policy=_policy(**facts))
+
+
+def _keeps_the_secret(error: BaseException) -> None:
+    told = [*traceback.format_exception(error), repr(error)]
+    if isinstance(error, RemoteTaskError):
+        told += [str(error.to_json()), str(vars(pickle.loads(pickle.dumps(error))))]
+    seen: list[BaseException | None] = [error]
+    while (one := seen.pop()) is not None:
+        told += [str(one), repr(one), str(vars(one))]
+        seen += [None, one.__cause__, one.__context__]
+        seen = [each for each in seen if each is not None] or [None]
+    for text in told:
+        assert SECRET not in text
+        assert "Policy=" not in text
+
+
+def _fails(kind: type[RemoteTaskError], do: Callable[[], Any]) -> Any:
+    with pytest.raises(kind) as caught:
+        do()
+    assert type(caught.value) is kind
+    _keeps_the_secret(caught.value)
+    return caught.value
+
+
+def _raw(head: bytes, body: bytes = b"", then: Handler = hang_up) -> Handler:
+    """Answer exactly so."""
+
+    def handle(connection: socket.socket) -> None:
+        connection.sendall(head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body)
+        then(connection)
+
+    return handle
+
+
+def _endless(connection: socket.socket) -> None:
+    """Send until the client leaves, but not for ever."""
+    for _ in range(4096):
+        connection.sendall(b"x" * 65536)
+
+
+class TestDownload:
+    def test_the_file_arrives_whole_with_size_hash_and_type(self, to: Destination) -> None:
+        with RawServer(answer(200, FILE, content_type="application/pdf")) as server:
+            done = _get(server, to)
+
+        assert to.content == FILE
+        assert to.left_with == [None]
+        assert done == Transferred(len(FILE), hashlib.sha256(FILE).hexdigest(), "application/pdf")
+
+    def test_a_host_that_tells_no_size_and_no_type_is_read_to_the_end(self, to: Destination) -> None:
+        with RawServer(_raw(b"HTTP/1.1 200 OK", b"abc")) as server:
+            done = _get(server, to)
+
+        assert (to.content, done.size, done.content_type) == (b"abc", 3, None)
+
+    def test_http_chunks_are_put_together(self, to: Destination) -> None:
+        body = b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
+        with RawServer(_raw(b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked", body)) as server:
+            assert _get(server, to).size == 5
+
+        assert to.content == b"abcde"
+
+    def test_an_empty_file_is_a_file(self, to: Destination) -> None:
+        with RawServer(answer(200, b"")) as server:
+            assert _get(server, to).size == 0
+
+        assert to.content == b""
+        assert to.left_with == [None]
+
+    def test_a_file_that_the_host_has_compressed_is_written_as_it_was(self, to: Destination) -> None:
+        with RawServer(answer(200, gzip.compress(FILE), content_encoding="gzip")) as server:
+            done = _get(server, to)
+
+        assert to.content == FILE
+        assert done.size == len(FILE)
+
+    def test_only_some_chunks_are_in_memory(self, to: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes: list[int] = []
+        written = io.BytesIO.write
+
+        class Watched(io.BytesIO):
+            def write(self, data: Any) -> int:
+                sizes.append(len(data))
+                return written(self, data)
+
+        with RawServer(answer(200, FILE)) as server:
+            download(_link(server), Watched, max_bytes=len(FILE), policy=_policy())
+
+        assert sum(sizes) == len(FILE)
+        assert max(sizes) <= 256 * 1024
+
+    @pytest.mark.parametrize("status", [202, 204, 206])
+    def test_a_good_answer_that_is_no_file_is_not_written(self, status: int, to: Destination) -> None:
+        with RawServer(_raw(f"HTTP/1.1 {status} X\nContent-Length: 0".encode())) as server:
+            error = _fails(InvalidResponseError, lambda: _get(server, to))
+
+        assert f"HTTP {status} instead of the file" in str(error)
+        assert to.attempts == []
+
+    def test_a_destination_that_fails_says_so_itself_and_is_not_tried_again(self) -> None:
+        class Full(io.BytesIO):
+            def write(self, data: Any) -> int:
+                raise OSError(28, "No space left on device")
+
+        with RawServer(answer(200, FILE)) as server:
+            with pytest.raises(OSError, match="No space left"):
+                download(_link(server), Full, max_bytes=1 << 24, policy=_policy())
+
+            assert len(server.requests) == 1
+
+
+class TestRequest:
+    def test_the_link_is_sent_as_given_without_key_cookie_or_netrc(
+        self, to: Destination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text("default login somebody password else\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        with RawServer(answer(503, b"", set_cookie="session=1; Path=/"), answer(200, FILE)) as server:
+            _get(server, to)
+
+        assert len(server.requests) == 2
+        for number in range(2):
+            assert server.requests[number].startswith(
+                f"GET /private/report.pdf?{QUERY} HTTP/1.1\r\n".encode()
+            )
+            headers = dict(server.header_lines(number))
+            assert headers.keys() == {"host", "user-agent", "accept-encoding", "accept", "connection"}
+            assert headers["accept-encoding"] == "identity"
+            assert headers["user-agent"].startswith(f"airflow-provider-remote-tasks/{__version__} requests/")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            f"http://files.example.com/a?{QUERY}",
+            f"http://10.0.0.1/a?{QUERY}",
+            f"http://127.0.0.1.example.com/a?{QUERY}",
+            f"ftp://127.0.0.1/a?{QUERY}",
+            f"file:///etc/passwd?{QUERY}",
+            f"https:///a?{QUERY}",
+            f"https://user:{SECRET}@127.0.0.1/a",
+            f"https://{SECRET}@127.0.0.1/a",
+            f"https://[broken/a?{QUERY}",
+            f"https://127.0.0.1:port/a?{QUERY}",
+            f"/relative?{QUERY}",
+            "",
+        ],
+    )
+    def test_an_unsafe_link_is_refused_before_any_socket(
+        self, url: str, to: Destination, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def touched(*args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("a socket was touched")
+
+        monkeypatch.setattr(socket, "socket", touched)
+        monkeypatch.setattr(socket, "getaddrinfo", touched)
+
+        error = _fails(TransferError, lambda: download(url, to, max_bytes=1, policy=_policy()))
+
+        assert "download from" in str(error)
+        _fails(TransferError, lambda: upload(url, io.BytesIO(b"x"), policy=_policy()))
+
+    def test_an_https_link_is_not_spoken_to_in_clear(self, to: Destination) -> None:
+        # The server cannot read a TLS greeting, so it hears nothing that looks like a request.
+        with RawServer(answer()) as server:
+            _fails(
+                TransportError, lambda: _get(server.url.replace("http:", "https:"), to, connect_timeout=0.1)
+            )
+
+        assert server.requests == []
+
+
+class TestRedirect:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_it_is_not_followed_and_names_where_it_leads(self, status: int, to: Destination) -> None:
+        location = f"https://elsewhere.example.com/x?{QUERY}"
+        with RawServer(answer(status, b"", location=location)) as server:
+            error = _fails(RedirectError, lambda: _get(server, to))
+
+            assert len(server.requests) == 1
+        assert "a redirect to elsewhere.example.com." in str(error)
+        assert to.attempts == []
+
+    @pytest.mark.parametrize("headers", [{}, {"location": "/x?y"}, {"location": f"https://[x?{QUERY}"}])
+    def test_one_that_names_no_host_is_told_too(self, headers: dict[str, str], to: Destination) -> None:
+        with RawServer(answer(302, b"", **headers)) as server:
+            error = _fails(RedirectError, lambda: _get(server, to))
+
+        assert "a redirect to another path of 127.0.0.1:" in str(error)
+
+    def test_its_body_is_not_read(self, to: Destination) -> None:
+        head = b"HTTP/1.1 302 X\nLocation: https://elsewhere.example.com/"
+        with RawServer(_raw(head, then=_endless)) as server:
+            _fails(RedirectError, lambda: _get(server, to))
+
+
+class TestCap:
+    def test_a_file_of_just_the_cap_passes(self, to: Destination) -> None:
+        with RawServer(answer(200, FILE)) as server:
+            assert _get(server, to, max_bytes=len(FILE)).size == len(FILE)
+
+    def test_a_longer_one_is_refused_by_its_announced_size_before_its_body_comes(
+        self, to: Destination
+    ) -> None:
+        with RawServer(_raw(b"HTTP/1.1 200 OK\nContent-Length: 1001", then=say_nothing)) as server:
+            error = _fails(TransferError, lambda: _get(server, to, max_bytes=1000))
+
+            assert len(server.requests) == 1
+        assert "more than the 1000 bytes that are allowed" in str(error)
+        assert to.attempts == []
+
+    @pytest.mark.parametrize("told", [b"", b"\nContent-Length: 5x", "\nContent-Length: ²".encode("latin-1")])
+    def test_one_of_untold_size_is_stopped_while_it_comes(self, told: bytes, to: Destination) -> None:
+        with RawServer(_raw(b"HTTP/1.1 200 OK" + told, then=_endless)) as server:
+            _fails(TransferError, lambda: _get(server, to, max_bytes=1 << 20))
+
+        assert len(to.content) <= 1 << 20
+        assert to.left_with == [TransferError]
+
+    def test_one_that_swells_when_unpacked_is_stopped(self, to: Destination) -> None:
+        squeezed = gzip.compress(b" " * (1 << 22))
+        with RawServer(answer(200, squeezed, content_encoding="gzip")) as server:
+            _fails(TransferError, lambda: _get(server, to, max_bytes=1 << 20))
+
+        assert len(to.content) <= 1 << 20
+
+
+class TestBrokenDownload:
+    @pytest.mark.parametrize(
+        "first",
+        [
+            hang_up,
+            reset,
+            answer(503, b"busy"),
+            answer(500, b"oops"),
+            answer(429, b""),
+            _raw(b"HTTP/1.1 200 OK\nContent-Length: 99", b"only this"),
+            _raw(b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked", b"2\r\nab\r\n"),
+            _raw(b"HTTP/1.1 200 OK\nContent-Encoding: gzip", b"not gzip at all"),
+        ],
+        ids=["hang up", "reset", "503", "500", "429", "short", "short chunks", "not gzip"],
+    )
+    def test_it_is_begun_anew(self, first: Handler, to: Destination, pauses: Pauses) -> None:
+        with RawServer(first, answer(200, FILE)) as server:
+            _get(server, to, sleep=pauses)
+
+        assert to.content == FILE
+        assert to.left_with[-1] is None
+        assert len(pauses) == 1
+
+    @pytest.mark.parametrize("connects", [True, False])
+    def test_a_truncated_file_is_an_error_whatever_urllib3_thinks(
+        self, connects: bool, to: Destination, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # urllib3 1 took what came for the whole.
+        made = urllib3.response.HTTPResponse.__init__
+
+        def lax(self: Any, *args: Any, **kwargs: Any) -> None:
+            made(self, *args, **(kwargs | {"enforce_content_length": connects}))
+
+        monkeypatch.setattr(urllib3.response.HTTPResponse, "__init__", lax)
+        with RawServer(_raw(b"HTTP/1.1 200 OK\nContent-Length: 99", b"only this")) as server:
+            error = _fails(TransportError, lambda: _get(server, to))
+
+            assert len(server.requests) == 3
+        assert to.left_with == [TransportError] * 3
+        assert error.retry_helps
+        assert ("broke off after 9 of 99 bytes" in str(error)) is not connects
+
+    def test_silence_is_not_waited_for_longer_than_the_read_timeout(self, to: Destination) -> None:
+        with RawServer(say_nothing) as server:
+            error = _fails(TransportError, lambda: _get(server, to, read_timeout=0.1))
+
+        assert "silent for 0.1 s" in str(error)
+
+    def test_nor_is_silence_in_the_middle_of_a_file(self, to: Destination) -> None:
+        stalls = _raw(b"HTTP/1.1 200 OK\nContent-Length: 9", b"abc", then=say_nothing)
+        with RawServer(stalls) as server:
+            error = _fails(TransportError, lambda: _get(server, to, read_timeout=0.1))
+
+        assert "silent for 0.1 s" in str(error)
+        assert len(to.attempts) == 3
+
+    def test_a_refused_connection_is_told_in_the_systems_words(self, to: Destination) -> None:
+        port = free_port()
+        error = _fails(TransportError, lambda: _get(f"http://127.0.0.1:{port}", to))
+
+        assert str(error) == f"download from 127.0.0.1:{port}: Connection refused."
+        assert error.sent is False
+
+    def test_a_connection_that_takes_too_long_is_given_up(self, to: Destination) -> None:
+        # A listener whose queue is full lets further connections wait.
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            waiting = [socket.socket() for _ in range(4)]
+            try:
+                for one in waiting:
+                    one.setblocking(False)
+                    one.connect_ex(listener.getsockname())
+                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                error = _fails(TransportError, lambda: _get(url, to, connect_timeout=0.1))
+            finally:
+                for one in waiting:
+                    one.close()
+
+        assert "no connection within 0.1 s" in str(error)
+
+    def test_what_is_not_http_is_no_file(self, to: Destination) -> None:
+        with RawServer(_raw(b"SSH-2.0-nope")) as server:
+            error = _fails(TransportError, lambda: _get(server, to))
+
+        assert "the connection broke: " in str(error)
+
+    def test_the_host_may_name_the_pause(self, to: Destination, pauses: Pauses) -> None:
+        with RawServer(answer(503, b"", retry_after="7"), answer(200, FILE)) as server:
+            _get(server, to, sleep=pauses)
+
+        assert 7 <= pauses[0] <= 7.5
+
+    @pytest.mark.parametrize(("status", "kind"), [(503, ServerError), (429, RateLimitedError)])
+    def test_what_does_not_end_is_told_with_its_status(
+        self, status: int, kind: type[RemoteTaskError], to: Destination
+    ) -> None:
+        with RawServer(answer(status, f"<Signature>{SECRET}</Signature>".encode())) as server:
+            error = _fails(kind, lambda: _get(server, to))
+
+            assert len(server.requests) == 3
+        assert error.status_code == status
+        assert str(error).startswith(
+            f"download from 127.0.0.1:{server.url.rpartition(':')[2]}: HTTP {status}"
+        )
+
+
+class TestRefusedDownload:
+    @pytest.mark.parametrize(
+        ("status", "body", "shown"),
+        [
+            (403, b"", "HTTP 403: the link"),
+            (403, b"<Error><Code>AccessDenied</Code></Error>", "HTTP 403 AccessDenied: the link"),
+            (410, b"gone", "HTTP 410: the link"),
+            (401, b"", "HTTP 401: the link"),
+            (400, b"<Error><Code>ExpiredToken</Code></Error>", "HTTP 400 ExpiredToken: the link"),
+        ],
+    )
+    def test_an_expired_link_is_an_error_of_its_own(
+        self, status: int, body: bytes, shown: str, to: Destination
+    ) -> None:
+        with RawServer(answer(status, body)) as server:
+            error = _fails(LinkExpiredError, lambda: _get(server, to))
+
+            assert len(server.requests) == 1
+        assert f"{shown} has expired" in str(error)
+        assert "Ask the service for a fresh one" in str(error)
+        assert to.attempts == []
+
+    def test_a_missing_file_is_not_found(self, to: Destination) -> None:
+        with RawServer(answer(404, b"<Error><Code>NoSuchKey</Code></Error>")) as server:
+            error = _fails(NotFoundError, lambda: _get(server, to))
+
+            assert len(server.requests) == 1
+        assert (error.code, error.message) == ("NoSuchKey", "Not Found")
+
+    def test_the_body_of_an_error_is_not_shown(self, to: Destination) -> None:
+        body = f"<Error><Code>SignatureDoesNotMatch</Code><Sent>{SECRET}</Sent></Error>".encode()
+        with RawServer(answer(400, body)) as server:
+            error = _fails(InvalidRequestError, lambda: _get(server, to))
+
+        assert str(error).endswith("HTTP 400 SignatureDoesNotMatch: Bad Request.")
+
+    def test_a_status_nobody_knows_is_judged_by_its_kind(self, to: Destination) -> None:
+        with RawServer(answer(499, b"")) as server:
+            error = _fails(InvalidRequestError, lambda: _get(server, to))
+
+        assert error.message == "an unknown status"
+
+    def test_an_error_whose_body_breaks_off_is_judged_by_its_status(self, to: Destination) -> None:
+        with RawServer(_raw(b"HTTP/1.1 404 X\nTransfer-Encoding: chunked", b"zz")) as server:
+            assert _fails(NotFoundError, lambda: _get(server, to)).code is None
+
+
+class TestUpload:
+    def test_the_bytes_are_put_with_size_and_type_and_nothing_else(self) -> None:
+        with RawServer(answer(200, b"")) as server:
+            done = upload(_link(server), io.BytesIO(FILE), len(FILE), "text/csv", policy=_policy())
+
+        head, _, body = server.requests[0].partition(b"\r\n\r\n")
+        assert head.startswith(f"PUT /private/report.pdf?{QUERY} HTTP/1.1\r\n".encode())
+        assert body == FILE
+        headers = dict(server.header_lines())
+        assert headers.keys() == {
+            *("host", "user-agent", "accept-encoding", "accept", "connection"),
+            *("content-length", "content-type"),
+        }
+        assert (headers["content-length"], headers["content-type"]) == (str(len(FILE)), "text/csv")
+        assert done == Transferred(len(FILE), hashlib.sha256(FILE).hexdigest(), "text/csv")
+
+    def test_no_type_is_made_up(self) -> None:
+        with RawServer(answer(204, b"")) as server:
+            upload(_link(server), io.BytesIO(b"abc"), policy=_policy())
+
+        assert "content-type" not in dict(server.header_lines())
+
+    def test_it_begins_where_the_source_stands_and_measures_it(self) -> None:
+        source = io.BytesIO(b"head" + FILE)
+        source.seek(4)
+        with RawServer(answer(200, b"")) as server:
+            upload(_link(server), source, policy=_policy())
+
+        assert server.requests[0].endswith(b"\r\n\r\n" + FILE)
+        assert dict(server.header_lines())["content-length"] == str(len(FILE))
+
+    @pytest.mark.parametrize("size", [0, None])
+    def test_an_empty_file_is_sent_as_one(self, size: int | None) -> None:
+        with RawServer(answer(200, b"")) as server:
+            assert upload(_link(server), io.BytesIO(), size, policy=_policy()).size == 0
+
+        assert dict(server.header_lines())["content-length"] == "0"
+
+    def test_a_stream_of_known_size_is_read_in_chunks(self) -> None:
+        stream = Stream(FILE)
+        with RawServer(answer(200, b"")) as server:
+            upload(_link(server), stream, len(FILE), policy=_policy())
+
+        assert server.requests[0].endswith(b"\r\n\r\n" + FILE)
+        assert stream.largest <= 256 * 1024
+
+    def test_a_stream_of_unknown_size_is_sent_in_http_chunks(self) -> None:
+        with RawServer(answer(200, b"")) as server:
+            done = upload(_link(server), Stream(FILE), policy=_policy())
+
+        headers = dict(server.header_lines())
+        assert (headers["transfer-encoding"], "content-length" in headers) == ("chunked", False)
+        assert server.requests[0].endswith(b"\r\n0\r\n\r\n")
+        assert done.size == len(FILE)
+
+    @pytest.mark.parametrize(("status", "wants"), [(411, True), (501, True), (400, False), (500, False)])
+    def test_a_storage_that_wants_the_size_is_understood(self, status: int, wants: bool) -> None:
+        with RawServer(answer(status, b"")) as server, pytest.raises(RemoteTaskError) as caught:
+            upload(_link(server), Stream(b"abc"), policy=_policy())
+
+        hint = "Pass the size: the host may take no body of unknown length."
+        assert str(caught.value).endswith(hint) is wants
+
+    @pytest.mark.parametrize("first", [answer(503, b""), hang_up, answer(429, b"")])
+    def test_a_source_that_can_be_rewound_is_sent_again(self, first: Handler, pauses: Pauses) -> None:
+        source = io.BytesIO(b"head" + FILE)
+        source.seek(4)
+        with RawServer(first, answer(200, b"")) as server:
+            upload(_link(server), source, policy=_policy(pauses))
+
+        assert server.requests[1].endswith(b"\r\n\r\n" + FILE)
+        assert len(pauses) == 1
+
+    @pytest.mark.parametrize("first", [answer(503, b""), hang_up])
+    def test_one_that_cannot_is_sent_once(self, first: Handler) -> None:
+        with RawServer(first, answer(200, b"")) as server:
+            with pytest.raises((ServerError, TransportError)) as caught:
+                upload(_link(server), Stream(FILE), len(FILE), policy=_policy())
+
+            assert len(server.requests) == 1
+        _keeps_the_secret(caught.value)
+
+    @pytest.mark.parametrize("size", [len(FILE) + 1, len(FILE) - 1, 0])
+    def test_a_file_of_another_size_than_told_is_not_taken_for_sent(self, size: int) -> None:
+        with RawServer(answer(200, b"")) as server:
+            error = _fails(
+                TransferError, lambda: upload(_link(server), io.BytesIO(FILE), size, policy=_policy())
+            )
+
+        assert f"{'less' if size > len(FILE) else 'more'} than the {size} bytes" in str(error)
+
+    @pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), ValueError("closed file")])
+    @pytest.mark.parametrize("size", [1000, None, 0])
+    def test_a_source_that_cannot_be_read_says_so_itself(self, failure: Exception, size: int | None) -> None:
+        class Broken(Stream):
+            def read(self, size: int = -1) -> bytes:
+                raise failure
+
+        with RawServer(answer(200, b"")) as server, pytest.raises(type(failure)) as caught:
+            upload(_link(server), Broken(b""), size, policy=_policy())
+
+        assert caught.value is failure
+        _keeps_the_secret(caught.value)
+
+    @pytest.mark.parametrize("status", [403, 410])
+    def test_an_expired_link_is_an_error_of_its_own(self, status: int) -> None:
+        with RawServer(answer(status, b"")) as server:
+            error = _fails(
+                LinkExpiredError, lambda: upload(_link(server), io.BytesIO(b"abc"), policy=_policy())
+            )
+
+        assert str(error).startswith("upload to 127.0.0.1:")
+
+    def test_a_redirect_is_not_followed(self) -> None:
+        with RawServer(answer(200, b"")) as other, RawServer(answer(307, b"", location=other.url)) as server:
+            _fails(RedirectError, lambda: upload(_link(server), io.BytesIO(b"abc"), policy=_policy()))
+
+        assert other.requests == []
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def _all_that_is_logged() -> Iterator[list[str]]:
+    root, heard = logging.getLogger(), _Heard()
+    level = root.level
+    root.addHandler(heard)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield heard.lines
+    finally:
+        root.removeHandler(heard)
+        root.setLevel(level)
+
+
+class TestLog:
+    def test_no_line_of_any_level_holds_the_links_key(self, to: Destination) -> None:
+        with (
+            _all_that_is_logged() as lines,
+            RawServer(answer(503, b""), hang_up, answer(200, FILE)) as server,
+        ):
+            _get(server, to)
+            upload(_link(server), io.BytesIO(FILE), policy=_policy())
+
+        assert any("GET /private/report.pdf" in line for line in lines), "urllib3 says nothing any more"
+        assert any("PUT /private/report.pdf" in line for line in lines)
+        assert any("attempt 1 of 3 failed" in line for line in lines)
+        assert not [line for line in lines if SECRET in line or "Policy=" in line]
+
+    def test_what_others_log_of_their_requests_stays_whole(self, to: Destination) -> None:
+        with RawServer(answer(200, FILE)) as server:
+            _get(server, to)
+            with _all_that_is_logged() as lines, urllib3.PoolManager() as pool:
+                pool.request("GET", f"{server.url}/x?query=stays")
+                logging.getLogger("urllib3.connectionpool").debug("a line without arguments")
+
+        assert any("/x?query=stays" in line for line in lines)
+        assert "a line without arguments" in lines
+
+    def test_a_line_without_arguments_passes_during_a_transfer(self) -> None:
+        def speak() -> Any:
+            logging.getLogger("urllib3.connectionpool").debug("now?")
+            return io.BytesIO()
+
+        with _all_that_is_logged() as lines, RawServer(answer(200, FILE)) as server:
+            download(_link(server), speak, max_bytes=1 << 24, policy=_policy())
+
+        assert "now?" in lines
+
+    def test_no_repr_holds_the_links_key(self) -> None:
+        assert SECRET not in repr(transfer._link(_link("https://files.example.com"), "download from"))
+
+
+class TestDefaults:
+    def test_a_transfer_outlasts_the_patience_of_a_single_call(self) -> None:
+        policy = TransferPolicy()
+
+        assert policy.retries.patience > RetryPolicy().patience
+        assert (policy.connect_timeout, policy.read_timeout) == (10.0, 60.0)

@@ -1,0 +1,193 @@
+"""The clients: the same behaviour with and without ``await``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.clocks import Clocks
+from remote_tasks_provider.core.errors import NotFoundError, ServerError, TransportError
+from remote_tasks_provider.core.http.client import AsyncClient, Client
+from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response
+from tests.core.build import a_call, a_response, an_endpoint
+
+
+class Scripted:
+    """A transport that plays answers in turn; an exception is raised."""
+
+    def __init__(self, *answers: Response | Exception) -> None:
+        self.left = list(answers)
+        self.sent: list[str] = []
+        self.closed = False
+
+    def send(self, request: Request) -> Response:
+        self.sent.append(request.path)
+        answer = self.left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class AsyncScripted(Scripted):
+    async def send(self, request: Request) -> Response:  # type: ignore[override]
+        return super().send(request)
+
+    async def aclose(self) -> None:
+        super().close()
+
+
+class Both:
+    """A client of either kind, driven the same way."""
+
+    def __init__(self, is_async: bool) -> None:
+        self._async = is_async
+        self.transport = Scripted()
+        self.pauses: list[float] = []
+
+    def play(self, *answers: Response | Exception, **extras: Any) -> Both:
+        endpoint = an_endpoint(**extras)
+        if self._async:
+            transport = AsyncScripted(*answers)
+
+            async def sleep(seconds: float) -> None:
+                self.pauses.append(seconds)
+
+            clocks = Clocks(monotonic=lambda: sum(self.pauses), sleep=sleep)
+            self.client: Any = AsyncClient(endpoint, transport, lambda *_: None, clocks=clocks)
+        else:
+            transport = Scripted(*answers)  # type: ignore[assignment]
+            self.client = Client(endpoint, transport, lambda *_: None, self.pauses.append)
+        self.transport = transport
+        return self
+
+    def send(self, operation: Operation[Any]) -> Any:
+        return asyncio.run(self.client.send(operation)) if self._async else self.client.send(operation)
+
+    def take(self, operation: Operation[Any], count: int, limit: int | None = None) -> list[Any]:
+        """Take so many items of a list, then stop."""
+        if not self._async:
+            items = self.client.items(operation, limit)
+            return [item for _, item in zip(range(count), items, strict=False)]
+
+        async def take() -> list[Any]:
+            found: list[Any] = []
+            items = self.client.items(operation, limit)
+            while len(found) < count:
+                try:
+                    found.append(await anext(items))
+                except StopAsyncIteration:
+                    break
+            await items.aclose()
+            return found
+
+        return asyncio.run(take())
+
+    def close(self) -> None:
+        if self._async:
+            asyncio.run(self.client.aclose())
+        else:
+            self.client.close()
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def both(request: pytest.FixtureRequest) -> Both:
+    return Both(request.param)
+
+
+def _paged(*sizes: int) -> Operation[Page[int]]:
+    """A list with pages of the given sizes; items count up from 0."""
+
+    def page(number: int) -> Operation[Page[int]]:
+        def parse(_: Response) -> Page[int]:
+            start = sum(sizes[:number])
+            items = range(start, start + sizes[number])
+            if number + 1 == len(sizes):
+                return Page(items)
+            return Page(items, f"page {number + 1}", page(number + 1))
+
+        return a_call(parse, path=f"/page/{number}")
+
+    return page(0)
+
+
+class TestSend:
+    def test_it_returns_what_the_call_makes_of_the_answer(self, both: Both) -> None:
+        operation = replace(a_call(), parse=lambda response: response.status)
+
+        assert both.play(a_response(201)).send(operation) == 201
+
+    def test_it_repeats_what_may_be_repeated(self, both: Both) -> None:
+        both.play(
+            a_response(503), TransportError("reset"), a_response(429, {}, retry_after="9"), a_response()
+        )
+
+        assert both.send(a_call()) == b"{}"
+        assert len(both.transport.sent) == 4
+        assert 9 <= both.pauses[2] <= 9.5
+
+    def test_it_raises_the_last_error_when_attempts_are_used_up(self, both: Both) -> None:
+        both.play(*[a_response(500)] * 3, a_response(502), max_attempts=4)
+
+        with pytest.raises(ServerError, match="502"):
+            both.send(a_call())
+        assert len(both.pauses) == 3
+
+    def test_it_raises_at_once_what_a_repeat_cannot_mend(self, both: Both) -> None:
+        both.play(a_response(404))
+
+        with pytest.raises(NotFoundError):
+            both.send(a_call())
+        assert both.pauses == []
+
+
+class TestItems:
+    @pytest.mark.parametrize(("count", "pages"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 3)])
+    def test_a_page_is_requested_when_its_first_item_is_asked_for(
+        self, both: Both, count: int, pages: int
+    ) -> None:
+        both.play(*[a_response()] * 3)
+
+        assert both.take(_paged(2, 2, 1), count) == list(range(5))[:count]
+        assert both.transport.sent == [f"/page/{number}" for number in range(pages)]
+
+    def test_an_empty_page_is_passed_over(self, both: Both) -> None:
+        assert both.play(*[a_response()] * 3).take(_paged(1, 0, 1), 9) == [0, 1]
+
+    def test_the_limit_counts_items(self, both: Both) -> None:
+        assert both.play(*[a_response()] * 3).take(_paged(2, 2, 1), 9, limit=3) == [0, 1, 2]
+
+    def test_each_page_is_repeated_by_itself(self, both: Both) -> None:
+        both.play(a_response(500), a_response(), a_response(500), a_response(), max_attempts=2)
+
+        assert both.take(_paged(1, 1), 9) == [0, 1]
+
+
+class TestClose:
+    def test_it_closes_the_transport(self, both: Both) -> None:
+        both.play().close()
+
+        assert both.transport.closed
+
+
+class TestOutsideAnEventLoop:
+    def test_a_blocking_sleep_on_a_loop_is_caught_by_these_tests(self) -> None:
+        client = Client(an_endpoint(), Scripted(a_response(500), a_response()), lambda *_: None, _sleep())
+
+        async def wrong() -> None:
+            client.send(a_call())
+
+        with pytest.raises(AssertionError, match="running event loop"):
+            asyncio.run(wrong())
+
+
+def _sleep() -> Callable[[float], None]:
+    import time
+
+    return time.sleep

@@ -1,0 +1,150 @@
+"""From a connection's fields to an endpoint; what is wrong is named with its field, and never shown."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.http.connection import (
+    ConnectionConfig,
+    ConnectionExtras,
+    ConnectionFields,
+    connect,
+)
+from tests.core.build import SECRET, an_endpoint
+
+
+class Extras(ConnectionExtras):
+    api_version: Literal["v1"] = "v1"
+
+
+def _connect(**fields: Any) -> ConnectionConfig:
+    return connect(
+        ConnectionFields(**({"conn_id": "my_conn", "password": SECRET} | fields)),
+        service="Example",
+        default_base_url="https://api.example.com",
+        auth=lambda key, _extras: ("X-Key", key),
+        extras=Extras,
+    )
+
+
+class TestBaseUrl:
+    @pytest.mark.parametrize(
+        ("fields", "base_url"),
+        [
+            ({}, "https://api.example.com"),
+            ({"host": "  "}, "https://api.example.com"),
+            ({"host": "other.example.com"}, "https://other.example.com"),
+            ({"host": "https://other.example.com/"}, "https://other.example.com"),
+            ({"host": "https://other.example.com/a/b//"}, "https://other.example.com/a/b"),
+            ({"host": "HTTPS://Other.Example.com"}, "https://other.example.com"),
+            ({"host": "other.example.com", "port": 8443}, "https://other.example.com:8443"),
+            ({"host": "https://other.example.com:1", "port": 1}, "https://other.example.com:1"),
+            ({"host": "https://other.example.com", "schema": "https"}, "https://other.example.com"),
+            ({"host": "other.example.com", "schema": "some-database"}, "https://other.example.com"),
+            ({"host": "127.0.0.1:8099", "schema": "http"}, "http://127.0.0.1:8099"),
+            ({"host": "http://127.0.0.1:8099/manus"}, "http://127.0.0.1:8099/manus"),
+            ({"host": "http://localhost", "port": 8099}, "http://localhost:8099"),
+            ({"host": "http://[::1]:8099"}, "http://[::1]:8099"),
+            ({"host": "https://example.com/v1beta"}, "https://example.com/v1beta"),
+        ],
+    )
+    def test_host_schema_and_port_make_one_url(self, fields: dict[str, Any], base_url: str) -> None:
+        assert _connect(**fields).base_url == base_url
+
+
+class TestSecret:
+    @pytest.mark.parametrize(
+        "pasted",
+        [
+            SECRET,
+            f"  {SECRET}\n",
+            f'"{SECRET}"',
+            f"'{SECRET}'",
+            f"Bearer {SECRET}",
+            f"bearer  {SECRET} ",
+            f'"Bearer {SECRET}"',
+        ],
+    )
+    def test_what_came_along_when_pasting_is_taken_off(self, pasted: str) -> None:
+        found = _connect(password=pasted)
+
+        assert found.secret == SECRET
+        assert found.auth == ("X-Key", SECRET)
+
+    def test_neither_fields_nor_endpoint_show_it(self) -> None:
+        fields = ConnectionFields("my_conn", password=SECRET, extra={"token": SECRET})
+
+        assert SECRET not in f"{fields!r} {_connect()!r}"
+
+    def test_it_is_scrubbed_from_a_text(self) -> None:
+        assert an_endpoint().scrub(f"bad key {SECRET}!") == "bad key ***!"
+
+
+class TestExtras:
+    def test_defaults_hold_where_nothing_is_given(self) -> None:
+        assert _connect(extra={"read_timeout": None, "max_attempts": ""}).extras == Extras()
+
+    def test_numbers_are_read_from_strings_as_forms_send_them(self) -> None:
+        found = _connect(extra={"connect_timeout": "1.5", "read_timeout": 7, "max_attempts": "2"}).extras
+
+        assert (found.connect_timeout, found.read_timeout, found.max_attempts) == (1.5, 7.0, 2)
+
+
+class TestWhatIsWrong:
+    @pytest.mark.parametrize(
+        ("fields", "field", "fix"),
+        [
+            ({"password": None}, "password", "put the API key or token there"),
+            ({"password": "  "}, "password", "put the API key or token there"),
+            ({"password": '""'}, "password", "put the API key or token there"),
+            ({"password": "Bearer "}, "password", "put the API key or token there"),
+            ({"password": f"{SECRET} {SECRET}"}, "password", "paste the key alone"),
+            ({"password": f"{SECRET}\r\nX-Other: 1"}, "password", "paste the key alone"),
+            ({"password": f"{SECRET}ü"}, "password", "paste the key alone"),
+            ({"host": "http://api.example.com"}, "host", "use https://"),
+            ({"host": "api.example.com", "schema": "http"}, "host", "use https://"),
+            ({"host": "http://127.0.0.1.example.com"}, "host", "use https://"),
+            ({"host": "http://10.0.0.1"}, "host", "use https://"),
+            ({"host": "ftp://api.example.com"}, "host", "expected something like https://api.example.com"),
+            ({"host": "https://"}, "host", "expected something like https://api.example.com"),
+            ({"host": "https://h:port"}, "host", "expected something like https://api.example.com"),
+            ({"host": "https://h:99999"}, "host", "expected something like https://api.example.com"),
+            ({"host": "https://[::1"}, "host", "expected something like https://api.example.com"),
+            ({"host": "https://api exam.ple"}, "host", "expected something like https://api.example.com"),
+            ({"host": f"https://{SECRET}@h"}, "host", "the key belongs into password"),
+            ({"host": f"https://u:{SECRET}@h"}, "host", "the key belongs into password"),
+            ({"host": f"https://h/?token={SECRET}"}, "host", "the key belongs into password"),
+            ({"host": f"https://h/#{SECRET}"}, "host", "the key belongs into password"),
+            ({"host": "https://h/v1"}, "host", "leave the API's version and path away"),
+            ({"host": "https://h/p/v1/tasks"}, "host", "leave the API's version and path away"),
+            ({"host": "https://h/v2/publish/"}, "host", "leave the API's version and path away"),
+            ({"host": "https://h", "schema": "http"}, "schema", "put the whole base URL"),
+            ({"host": "https://h:1", "port": 2}, "port", "leave one of them away"),
+            ({"extra": {"headers": {"X": SECRET}}}, "extra", "names are .*read_timeout.*api_version"),
+            ({"extra": {"read_timeout": 0}}, "extra['read_timeout']", "greater than 0"),
+            ({"extra": {"read_timeout": 601}}, "extra['read_timeout']", "less than or equal to 600"),
+            ({"extra": {"read_timeout": "nan"}}, "extra['read_timeout']", "finite number"),
+            ({"extra": {"connect_timeout": 0}}, "extra['connect_timeout']", "greater than 0"),
+            ({"extra": {"connect_timeout": "inf"}}, "extra['connect_timeout']", "finite number"),
+            ({"extra": {"connect_timeout": 301}}, "extra['connect_timeout']", "less than or equal to 300"),
+            ({"extra": {"max_attempts": 21}}, "extra['max_attempts']", "less than or equal to 20"),
+            ({"extra": {"connect_timeout": SECRET}}, "extra['connect_timeout']", "valid number"),
+            ({"extra": {"max_attempts": 0}}, "extra['max_attempts']", "greater than or equal to 1"),
+            ({"extra": {"max_attempts": 1.5}}, "extra['max_attempts']", "valid integer"),
+            ({"extra": {"api_version": "v9"}}, "extra['api_version']", "'v1'"),
+            ({"extra": {"api_version": {"a": SECRET}}}, "extra['api_version']", "'v1'"),
+        ],
+        ids=str,
+    )
+    def test_the_message_names_connection_field_and_fix_and_no_secret(
+        self, fields: dict[str, Any], field: str, fix: str
+    ) -> None:
+        with pytest.raises(ConnectionConfigError, match=fix) as caught:
+            _connect(**fields)
+
+        assert str(caught.value).startswith(f"Connection 'my_conn', field {field}: ")
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is None

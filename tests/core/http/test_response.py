@@ -1,0 +1,290 @@
+"""What an answer means: the value asked for, or which error, whatever shape its body has."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    AuthenticationError,
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RedirectError,
+    RemoteTaskError,
+    ServerError,
+)
+from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.operation import Operation, Refused, Response
+from remote_tasks_provider.core.http.response import Hint, read_response, retry_after
+from tests.core.build import SECRET, START, a_call, a_response, an_endpoint
+
+
+def _no_hint(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
+    return None
+
+
+def _error(response: Response, explain: Any = _no_hint, parse: Any = None) -> RemoteTaskError:
+    operation = a_call(parse or (lambda response: response))
+    with pytest.raises(RemoteTaskError) as caught:
+        read_response(operation, response, an_endpoint(), explain)
+    assert SECRET not in f"{caught.value} {caught.value.to_json()}"
+    return caught.value
+
+
+def _api_error(*args: Any, **kwargs: Any) -> ApiError:
+    error = _error(*args, **kwargs)
+    assert isinstance(error, ApiError)
+    return error
+
+
+class TestStatus:
+    @pytest.mark.parametrize("status", [200, 201, 202, 299])
+    def test_every_2xx_is_good(self, status: int) -> None:
+        assert read_response(a_call(), a_response(status, b"yes"), an_endpoint(), _no_hint) == b"yes"
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, InvalidRequestError),
+            (401, AuthenticationError),
+            (402, InvalidRequestError),
+            (403, PermissionDeniedError),
+            (404, NotFoundError),
+            (405, InvalidRequestError),
+            (408, ServerError),
+            (409, InvalidRequestError),
+            (410, InvalidRequestError),
+            (413, InvalidRequestError),
+            (422, InvalidRequestError),
+            (425, ServerError),
+            (429, RateLimitedError),
+            (499, InvalidRequestError),
+            (500, ServerError),
+            (501, ServerError),
+            (502, ServerError),
+            (503, ServerError),
+            (504, ServerError),
+            (529, ServerError),
+            (599, ServerError),
+            (199, InvalidRequestError),
+        ],
+    )
+    def test_each_error_status_has_one_class(self, status: int, kind: type[ApiError]) -> None:
+        error = _api_error(a_response(status, {"message": "no"}))
+
+        assert type(error) is kind
+        assert error.status_code == status
+        assert error.endpoint == "Example GET /v1/things/{id}"
+
+
+class TestErrorBodies:
+    @pytest.mark.parametrize(
+        ("body", "code", "message", "request_id"),
+        [
+            ({"code": 5, "message": "gone", "details": []}, "5", "gone", None),
+            ({"error": "invalid token"}, None, "invalid token", None),
+            (
+                {"ok": False, "error": {"code": "not_found", "message": "gone"}, "request_id": "req_1"},
+                "not_found",
+                "gone",
+                "req_1",
+            ),
+            ({"code": "permission_denied", "message": "scope"}, "permission_denied", "scope", None),
+            ({"error": "short", "message": "long"}, None, "long", None),
+            ({"error": {"message": ["odd"]}}, None, "['odd']", None),
+            ({"error": None, "request_id": 7}, None, '{"error": null, "request_id": 7}', "7"),
+            ({}, None, "{}", None),
+            (["a list"], None, '["a list"]', None),
+            (b"plain  text\nin lines", None, "plain text in lines", None),
+            (b"", None, "", None),
+            (b"\xff\xfe\x00", None, "\ufffd\ufffd\x00", None),
+            (b"null", None, "null", None),
+        ],
+    )
+    def test_each_known_shape_is_read(
+        self, body: Any, code: str | None, message: str, request_id: str | None
+    ) -> None:
+        error = _api_error(a_response(400, body))
+
+        assert (error.code, error.message, error.request_id) == (code, message, request_id)
+
+    def test_a_html_page_is_not_quoted(self) -> None:
+        error = _api_error(
+            a_response(502, b"<html><body>Bad gateway</body></html>", content_type="text/html")
+        )
+
+        assert error.message == "an HTML page instead of the API's answer"
+
+    def test_the_request_id_may_stand_in_a_header(self) -> None:
+        assert _api_error(a_response(500, {}, x_request_id="req_2")).request_id == "req_2"
+
+    def test_long_texts_are_cut(self) -> None:
+        error = _api_error(
+            a_response(400, {"message": "x" * 10_000, "code": "y" * 999, "request_id": "z" * 999})
+        )
+
+        assert [len(text or "") for text in (error.message, error.code, error.request_id)] == [300, 60, 80]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"message": f"key {SECRET} is bad"},
+            {"error": SECRET},
+            {"error": {"message": SECRET, "code": SECRET}, "request_id": SECRET},
+            f"<{SECRET}>".encode(),
+            [SECRET],
+        ],
+        ids=str,
+    )
+    def test_a_key_that_is_echoed_is_scrubbed(self, body: Any) -> None:
+        assert "***" in str(_error(a_response(401, body)))
+
+
+class TestHints:
+    @pytest.mark.parametrize(
+        ("status", "hint"),
+        [(401, "Check the password"), (403, "is not allowed to do this"), (405, "Check the host"), (404, "")],
+    )
+    def test_a_status_that_points_to_the_connection_says_so(self, status: int, hint: str) -> None:
+        error = _api_error(a_response(status, {}))
+
+        assert hint in error.hint
+        assert bool(error.hint) is bool(hint)
+        assert ("'example_default'" in error.hint) is bool(hint)
+
+    @pytest.mark.parametrize(
+        ("path", "hint"), [("GET /v1/things", "Check the host"), ("GET /v1/things/{id}", "")]
+    )
+    def test_a_404_where_no_id_was_asked_for_is_about_the_host(self, path: str, hint: str) -> None:
+        operation = replace(a_call(), endpoint=path)
+        with pytest.raises(NotFoundError) as caught:
+            read_response(operation, a_response(404, {}), an_endpoint(), _no_hint)
+
+        assert caught.value.hint.startswith(hint)
+        assert bool(caught.value.hint) is bool(hint)
+
+    def test_a_vendors_hint_comes_first(self) -> None:
+        error = _api_error(
+            a_response(401, {"message": "m"}), lambda _, status, message, __: Hint(f"{status} {message}")
+        )
+
+        assert (type(error), error.hint) == (AuthenticationError, "401 m")
+
+    def test_a_vendor_may_know_the_real_class(self) -> None:
+        error = _api_error(a_response(404, {}), lambda *_: Hint("other region", AuthenticationError))
+
+        assert (type(error), error.status_code) == (AuthenticationError, 404)
+
+
+class TestRedirect:
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+    def test_it_is_an_error_that_names_the_target_without_its_query(self, status: int) -> None:
+        target = f"https://elsewhere.example.com/{SECRET}/login?token={SECRET}"
+        error = _error(a_response(status, b"", location=target))
+
+        assert isinstance(error, RedirectError)
+        assert f"HTTP {status}, a redirect to https://elsewhere.example.com/***/login." in str(error)
+        assert "'example_default'" in str(error)
+
+    def test_it_may_have_no_target(self) -> None:
+        assert "a redirect to nowhere" in str(_error(a_response(302, b"")))
+
+
+class TestInvalidResponse:
+    def _fail(self, response: Response) -> Any:
+        raise ValueError("field required at id")
+
+    def test_it_names_endpoint_expectation_and_connection(self) -> None:
+        error = _error(a_response(200, {"a": SECRET}), parse=self._fail)
+
+        assert isinstance(error, InvalidResponseError)
+        assert str(error) == (
+            "Example GET /v1/things/{id}: expected a thing as JSON, but field required at id "
+            """(application/json: '{"a": "***"}'). """
+            "If this stays, check the host of connection 'example_default' (https://api.example.com)."
+        )
+
+    def test_it_shows_the_beginning_of_a_long_body_only(self) -> None:
+        error = _error(a_response(200, b"<p>" * 100_000, content_type="x" * 1000), parse=self._fail)
+
+        assert len(str(error)) < 500
+
+    def test_a_body_without_a_type_says_so(self) -> None:
+        error = _error(Response(200, {}, b""), parse=self._fail)
+
+        assert "(no content type: '')" in str(error)
+
+
+class TestRetryAfter:
+    now = START
+
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({}, None),
+            ({"retry-after": "3"}, 3),
+            ({"retry-after": "2.5"}, 2.5),
+            ({"retry-after": "0"}, 0),
+            ({"retry-after": "-5"}, 0),
+            ({"retry-after": "86400"}, 3600),
+            ({"retry-after": "1e300"}, None),
+            ({"retry-after": "inf"}, None),
+            ({"retry-after": "nan"}, None),
+            ({"retry-after": "soon"}, None),
+            ({"retry-after": ""}, None),
+            ({"retry-after": formatdate(START + 20, usegmt=True)}, 20),
+            ({"retry-after": formatdate(START + 20, usegmt=True).removesuffix(" GMT")}, 20),
+            ({"retry-after": formatdate(START - 20, usegmt=True)}, 0),
+            ({"retry-after": formatdate(START + 10**6, usegmt=True)}, 3600),
+            ({"retry-after": "Wed, 99 Foo 2025 07:28:00 GMT"}, None),
+            ({"burst-ratelimit-reset": str(START + 7)}, 7),
+            ({"ratelimit-reset": str(START + 8)}, 8),
+            ({"burst-ratelimit-reset": str(START + 7), "ratelimit-reset": str(START + 8)}, 7),
+            ({"burst-ratelimit-reset": "?", "ratelimit-reset": str(START + 8)}, 8),
+            ({"burst-ratelimit-reset": str(START - 7)}, 0),
+            ({"retry-after": "3", "burst-ratelimit-reset": str(START + 7)}, 3),
+            ({"retry-after": "soon", "burst-ratelimit-reset": str(START + 7)}, 7),
+        ],
+        ids=str,
+    )
+    def test_seconds_dates_and_resets_are_read_within_an_hour(
+        self, headers: dict[str, str], seconds: float | None
+    ) -> None:
+        assert retry_after(headers, self.now) == seconds
+
+    def test_an_error_carries_it(self) -> None:
+        assert _api_error(a_response(429, {}, retry_after="3")).retry_after == 3
+        assert _api_error(a_response(503, {}, retry_after="4")).retry_after == 4
+        assert json.dumps(_api_error(a_response(500, {})).to_json())
+
+
+class TestAnErrorUnderAGoodStatus:
+    """Some services answer 200, and say in the body that they refuse."""
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (400, InvalidRequestError),
+            (401, AuthenticationError),
+            (404, NotFoundError),
+            (429, RateLimitedError),
+        ],
+    )
+    def test_it_is_the_error_of_the_status_it_deserves(self, status: int, kind: type[ApiError]) -> None:
+        def refuse(_: Response) -> None:
+            raise Refused(status)
+
+        body = {"ok": False, "request_id": "req_1", "error": {"code": "some_code", "message": "no, thanks"}}
+        error = _error(a_response(200, body), parse=refuse)
+
+        assert type(error) is kind
+        assert (error.status_code, error.code, error.request_id) == (status, "some_code", "req_1")
+        assert "no, thanks" in str(error)

@@ -1,0 +1,154 @@
+"""The one retry table, and how long the pauses are."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+
+import pytest
+import tenacity
+
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    InvalidRequestError,
+    InvalidResponseError,
+    PaginationError,
+    RateLimitedError,
+    RemoteTaskError,
+    ServerError,
+    TransportError,
+)
+from remote_tasks_provider.core.http.operation import Idempotency
+from remote_tasks_provider.core.http.retry import RetryPolicy
+from tests.core.build import an_api_error
+
+IDEMPOTENT, KEYED, NOT_IDEMPOTENT = Idempotency.IDEMPOTENT, Idempotency.KEYED, Idempotency.NOT_IDEMPOTENT
+
+
+def _status(status: int, retry_after: float | None = None) -> ApiError:
+    kinds = {408: ServerError, 425: ServerError, 429: RateLimitedError}
+    kind = kinds.get(status, ServerError if status >= 500 else InvalidRequestError)
+    return an_api_error(kind, status, retry_after=retry_after)
+
+
+class TestWhatMayBeRepeated:
+    @pytest.mark.parametrize(
+        ("error", "safe", "keyed", "unsafe"),
+        [
+            (_status(400), False, False, False),
+            (_status(401), False, False, False),
+            (_status(403), False, False, False),
+            (_status(404), False, False, False),
+            (_status(408), True, True, False),
+            (_status(409), False, False, False),
+            (_status(422), False, False, False),
+            (_status(425), True, True, False),
+            (_status(429), True, True, True),
+            (_status(500), True, True, False),
+            (_status(502), True, True, False),
+            (_status(503), True, True, False),
+            (_status(504), True, True, False),
+            (_status(429, retry_after=30), True, True, True),
+            (_status(429, retry_after=30.1), False, False, False),
+            (_status(503, retry_after=31), False, False, False),
+            (TransportError("refused", sent=False), True, True, True),
+            (TransportError("reset", sent=None), True, True, False),
+            (InvalidResponseError("html"), False, False, False),
+            (PaginationError("circle"), False, False, False),
+            (RuntimeError("bug"), False, False, False),
+        ],
+        ids=repr,
+    )
+    def test_one_row_per_error(self, error: Exception, safe: bool, keyed: bool, unsafe: bool) -> None:
+        policy = RetryPolicy()
+
+        assert [policy.allows(error, idempotency) for idempotency in (IDEMPOTENT, KEYED, NOT_IDEMPOTENT)] == [
+            safe,
+            keyed,
+            unsafe,
+        ]
+
+
+class TestDefaults:
+    def test_five_attempts_within_a_minute_or_so(self) -> None:
+        policy = RetryPolicy()
+
+        assert (policy.max_attempts, policy.base, policy.cap, policy.longest_retry_after) == (5, 0.5, 20, 30)
+
+
+class TestPause:
+    policy = RetryPolicy(base=0.5, cap=20)
+
+    @pytest.mark.parametrize(("attempt", "most"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 20), (100, 20)])
+    def test_it_is_random_below_a_growing_bound(
+        self, attempt: int, most: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[float, float]] = []
+        monkeypatch.setattr(random, "uniform", lambda low, high: asked.append((low, high)) or high)
+
+        assert self.policy.pause(_status(500), attempt) == most
+        assert asked == [(0, most)]
+
+    def test_it_is_never_shorter_than_what_the_service_asked_for(self) -> None:
+        pauses = [self.policy.pause(_status(429, retry_after=7), 5) for _ in range(50)]
+
+        assert all(7 <= pause <= 7.5 for pause in pauses)
+
+    def test_a_service_that_asks_for_nothing_gets_the_jitter(self) -> None:
+        assert 0 <= self.policy.pause(None, 1) <= 0.5
+        assert 0 <= self.policy.pause(TransportError("reset"), 1) <= 0.5
+
+
+class TestWithTenacity:
+    def _run(
+        self, errors: Sequence[RemoteTaskError], idempotency: Idempotency = IDEMPOTENT, attempts: int = 3
+    ) -> tuple[int, list[float], BaseException | None]:
+        """Return how often it was called, the pauses, and the error it ended in."""
+        pauses: list[float] = []
+        left = list(errors)
+        calls = 0
+
+        def operation() -> int:
+            nonlocal calls
+            calls += 1
+            if left:
+                raise left.pop(0)
+            return calls
+
+        rules = RetryPolicy(max_attempts=attempts).tenacity(idempotency, "Example GET /x", pauses.append)
+        try:
+            tenacity.Retrying(**rules)(operation)
+        except Exception as error:  # noqa: BLE001 - which one it is, is what the tests ask
+            return calls, pauses, error
+        return calls, pauses, None
+
+    def test_it_goes_on_until_an_attempt_is_good(self) -> None:
+        calls, pauses, error = self._run([_status(503), TransportError("reset")])
+
+        assert (calls, len(pauses), error) == (3, 2, None)
+
+    def test_it_gives_up_after_the_last_attempt_with_that_error_itself(self) -> None:
+        errors = [_status(503), _status(500), _status(502), _status(504)]
+        calls, _, error = self._run(list(errors))
+
+        assert calls == 3
+        assert error is errors[2]
+
+    @pytest.mark.parametrize(("status", "idempotency"), [(404, IDEMPOTENT), (503, NOT_IDEMPOTENT)])
+    def test_what_may_not_be_repeated_is_not(self, status: int, idempotency: Idempotency) -> None:
+        calls, pauses, error = self._run([_status(status)], idempotency)
+
+        assert (calls, pauses) == (1, [])
+        assert isinstance(error, ApiError)
+
+    def test_one_attempt_means_no_repeat(self) -> None:
+        assert self._run([_status(503)], attempts=1)[:2] == (1, [])
+
+    def test_each_repeat_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, "remote_tasks_provider"):
+            self._run([_status(429, retry_after=2)])
+
+        (message,) = caplog.messages
+        assert message.startswith("Example GET /x: attempt 1 of 3 failed, next in 2.")
+        assert "HTTP 429" in message

@@ -1,0 +1,193 @@
+"""One look over either client: the same answers, and trouble that concerns every call met once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    RateLimitedError,
+    RemoteTaskError,
+    ServerError,
+    TransportError,
+)
+from remote_tasks_provider.core.http.client import AsyncClient, Client
+from remote_tasks_provider.core.http.operation import Request, Response
+from remote_tasks_provider.core.polling.drivers import arun_plan, run_plan
+from remote_tasks_provider.core.polling.strategy import OneByOne, PollPlan, PollResults
+from tests.core.build import a_call, a_response, a_snapshot, an_endpoint
+
+
+class Words:
+    """A transport that answers a task's id with its word, an error status or an exception."""
+
+    def __init__(self, answers: dict[str, str | int | Exception]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    def send(self, request: Request) -> Response:
+        task_id = request.path.removeprefix("/")
+        self.asked.append(task_id)
+        word = self.answers.get(task_id, "running")
+        if isinstance(word, Exception):
+            raise word
+        return a_response(word, {}) if isinstance(word, int) else a_response(200, word.encode())
+
+    def close(self) -> None: ...
+
+
+class AsyncWords(Words):
+    async def send(self, request: Request) -> Response:  # type: ignore[override]
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return super().send(request)
+
+    async def aclose(self) -> None: ...
+
+
+def ask(task_id: str) -> Any:
+    return a_call(lambda response: response.body.decode(), path=f"/{task_id}")
+
+
+class Driver:
+    """Carries out plans over one of the two clients."""
+
+    def __init__(self, is_async: bool) -> None:
+        self.is_async = is_async
+        self.words: Words = Words({})
+
+    def __call__(self, plan: PollPlan, **answers: str | int | Exception) -> PollResults:
+        endpoint = an_endpoint(max_attempts=1)
+        if not self.is_async:
+            self.words = Words(answers)
+            return run_plan(plan, Client(endpoint, self.words, lambda *_: None))
+        self.words = words = AsyncWords(answers)
+        return asyncio.run(arun_plan(plan, AsyncClient(endpoint, words, lambda *_: None)))
+
+
+@pytest.fixture(params=[False, True], ids=["look", "alook"])
+def carry_out(request: pytest.FixtureRequest) -> Driver:
+    return Driver(request.param)
+
+
+def one_by_one(*ids: str) -> PollPlan:
+    return OneByOne(ask, a_snapshot).plan(ids, ["free"])
+
+
+def in_batches(*batches: Sequence[str]) -> PollPlan:
+    """A plan whose findings are, oddly, the words that each batch was answered with."""
+    told: dict[str, Any] = {}
+    for batch in batches:
+        answers = yield [ask(task_id) for task_id in batch]
+        told |= dict(zip(batch, answers, strict=True))
+    return told
+
+
+class TestOneByOne:
+    def test_each_task_that_is_due_is_asked_for_once(self, carry_out: Driver) -> None:
+        results = carry_out(one_by_one("a", "b"), a="completed")
+
+        assert results == {"a": a_snapshot("completed"), "b": a_snapshot("running")}
+        assert carry_out.words.asked == ["a", "b"]
+
+    def test_nothing_due_is_nothing_asked(self, carry_out: Driver) -> None:
+        assert carry_out(one_by_one()) == {}
+        assert carry_out.words.asked == []
+
+    def test_a_failed_call_concerns_its_task_alone(self, carry_out: Driver) -> None:
+        results = carry_out(one_by_one("a", "b", "c", "d"), b=400, c=500, d=TransportError("lost"))
+
+        assert results["a"] == a_snapshot("running")
+        assert [type(results[task_id]) for task_id in "bcd"] == [
+            InvalidRequestError,
+            ServerError,
+            TransportError,
+        ]
+
+
+class TestPlans:
+    def test_a_plan_that_needs_no_call_is_carried_out(self, carry_out: Driver) -> None:
+        assert carry_out(in_batches()) == {}
+
+    def test_batches_come_one_after_the_other_and_answers_in_order(self, carry_out: Driver) -> None:
+        results = carry_out(in_batches(["a", "b"], [], ["c"]), a="1", b="2", c="3")
+
+        assert results == {"a": "1", "b": "2", "c": "3"}
+        assert carry_out.words.asked == ["a", "b", "c"]
+
+    @pytest.mark.parametrize(
+        ("trouble", "kind"),
+        [
+            (401, AuthenticationError),
+            (429, RateLimitedError),
+            (TransportError("refused", sent=False), TransportError),
+        ],
+        ids=str,
+    )
+    def test_trouble_that_every_call_would_meet_is_met_once(
+        self, carry_out: Driver, trouble: int | Exception, kind: type[RemoteTaskError]
+    ) -> None:
+        ids = [f"t{number}" for number in range(40)]
+        results = carry_out(in_batches(ids), **dict.fromkeys(ids, trouble))
+
+        assert {type(result) for result in results.values()} == {kind}
+        # Calls that were under way when the first failed have been sent already.
+        assert len(carry_out.words.asked) <= (8 if carry_out.is_async else 1)
+
+    def test_what_came_before_the_trouble_is_kept(self, carry_out: Driver) -> None:
+        ids = [f"t{number}" for number in range(30)]
+        results = carry_out(in_batches(ids), t20=401)
+
+        assert results["t0"] == "running"
+        assert isinstance(results["t29"], AuthenticationError)
+
+    def test_the_next_batch_tries_again(self, carry_out: Driver) -> None:
+        results = carry_out(in_batches(["a"], ["b"]), a=401)
+
+        assert isinstance(results["a"], AuthenticationError)
+        assert results["b"] == "running"
+
+    def test_a_bug_is_not_taken_for_an_answer(self, carry_out: Driver) -> None:
+        with pytest.raises(ZeroDivisionError):
+            carry_out(in_batches(["a"]), a=ZeroDivisionError())
+
+
+class TestConcurrency:
+    def test_only_a_few_calls_are_under_way_at_once(self) -> None:
+        carry_out = Driver(is_async=True)
+        carry_out(in_batches([f"t{number}" for number in range(50)]))
+
+        assert len(carry_out.words.asked) == 50
+        assert carry_out.words.most_at_once == 8
+
+    def test_the_worker_starts_no_thread(self) -> None:
+        before = threading.active_count()
+        carry_out = Driver(is_async=False)
+        carry_out(in_batches([f"t{number}" for number in range(50)]))
+
+        assert threading.active_count() == before
+
+    def test_a_cancelled_look_leaves_no_call_behind(self) -> None:
+        class Silent(AsyncWords):
+            async def send(self, request: Request) -> Response:  # type: ignore[override]
+                await asyncio.Event().wait()
+                raise AssertionError
+
+        async def run() -> None:
+            client = AsyncClient(an_endpoint(), Silent({}), lambda *_: None)
+            looking = asyncio.ensure_future(arun_plan(in_batches(["a", "b", "c"]), client))
+            await asyncio.sleep(0.01)
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            assert len(asyncio.all_tasks()) == 1
+
+        asyncio.run(run())

@@ -1,0 +1,396 @@
+"""One poll loop for all waits on a connection: who joins, who leaves, who is told what, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.polling import shared
+from tests.core.build import START
+from tests.core.fake_clock import settle
+from tests.core.shared_poller import Log, World, play
+
+
+@pytest.fixture(autouse=True)
+def _no_gathering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first look come at once, but where it is the matter."""
+    if request.cls is not TestGathering:
+        monkeypatch.setattr(shared, "_GATHERING", 0.0)
+
+
+class TestGathering:
+    def test_the_first_look_waits_a_moment_for_the_others(self) -> None:
+        async def story(world: World) -> None:
+            waits = []
+            for task_id in "abcd":
+                waits.append(world.wait(task_id))
+                await world.time.let_pass(0.05)
+            await world.time.let_pass(1)
+            await world.end(*waits)
+
+        (run_plan,) = play(story).looks
+        assert sorted(run_plan[1] + run_plan[2]) == ["a", "b", "c", "d"]
+
+    def test_later_ones_do_not_wait(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a")]
+            await world.time.let_pass(10)
+            waits.append(world.wait("b"))
+            await world.time.let_pass(0.01)
+            assert world.asked == [(0.25, "a"), (10, "b")]
+            await world.end(*waits)
+
+        play(story)
+
+
+class TestOneLook:
+    def test_all_waits_are_told_by_one_look(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait(f"t{number}") for number in range(50)]
+            await world.time.let_pass(31)
+            assert world.asked == [
+                (0, ",".join(sorted(world.words))),
+                (30, ",".join(sorted(world.words))),
+            ]
+            world.words = dict.fromkeys(world.words, "completed")
+            await world.time.let_pass(30)
+
+            reports = await asyncio.gather(*waits)
+            assert [report.outcome for report in reports] == ["completed"] * 50
+
+        world = play(story)
+        assert len(world.looks) == 3
+        assert len(world.transports) == world.watches == 1
+
+    def test_one_task_of_many_waits_is_asked_for_once(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("a", "b"), world.wait("b", "a", "b")]
+            await world.time.let_pass(1)
+            assert world.asked == [(0, "a,b")]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_each_wait_keeps_its_own_interval(self) -> None:
+        async def story(world: World) -> None:
+            world.tells_free = False
+            waits = [world.wait("quick", interval=10), world.wait("slow", interval=25)]
+            await world.time.let_pass(51)
+            assert world.asked == [
+                (0, "quick,slow"),
+                (10, "quick"),
+                (20, "quick"),
+                (25, "slow"),
+                (30, "quick"),
+                (40, "quick"),
+                (50, "quick,slow"),
+            ]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_a_wait_that_is_told_for_free_is_not_asked_for_in_between(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("quick", interval=10), world.wait("slow", interval=25)]
+            await world.time.let_pass(101)
+            assert {due for _, due in world.asked[1:]} == {"quick"}
+            assert all(free == ["slow"] for _, _, free in world.looks[1:])
+            world.words["slow"] = "completed"
+            await world.time.let_pass(10)
+            assert (await waits[1]).outcome == "completed"
+            await world.end(*waits)
+
+        play(story)
+
+    def test_a_task_that_is_due_is_not_free_too(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("a", "b", first_poll_in=20)]
+            await world.time.let_pass(1)
+            assert world.looks[0][1:] == (["a"], ["b"])
+            await world.end(*waits)
+
+        play(story)
+
+    def test_the_first_look_comes_when_it_is_wanted(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a", first_poll_in=12), world.wait("b", first_poll_in=-5, interval=1000)]
+            world.tells_free = False
+            await world.time.let_pass(20)
+            assert world.asked == [(0, "b"), (12, "a")]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_tasks_that_have_ended_are_not_asked_for_again(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", "b")
+            world.words["a"] = "completed"
+            await world.time.let_pass(31)
+            assert world.asked == [(0, "a,b"), (30, "b")]
+            await world.end(wait)
+
+        play(story)
+
+
+class TestJoining:
+    def test_a_wait_that_joins_while_the_group_rests_is_looked_at_at_once(self) -> None:
+        async def story(world: World) -> None:
+            world.tells_free = False
+            first = world.wait("a")
+            await world.time.let_pass(7)
+            second = world.wait("b")
+            await world.time.let_pass(30)
+            assert world.asked == [(0, "a"), (7, "b"), (30, "a"), (37, "b")]
+            await world.end(first, second)
+
+        play(story)
+
+    def test_a_wait_that_joins_during_a_look_gets_the_next_one(self) -> None:
+        async def story(world: World) -> None:
+            world.takes = 5
+            first = world.wait("a")
+            await world.time.let_pass(2)
+            second = world.wait("b")
+            await world.time.let_pass(4)
+            assert world.asked == [(0, "a"), (5, "b")]
+            await world.end(first, second)
+
+        play(story)
+
+    def test_a_wait_that_becomes_due_during_a_look_gets_the_next_one(self) -> None:
+        async def story(world: World) -> None:
+            world.tells_free = False
+            world.takes = 5
+            waits = [world.wait("a"), world.wait("b", first_poll_in=3)]
+            await world.time.let_pass(6)
+            assert world.asked == [(0, "a"), (5, "b")]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_a_deadline_that_passes_during_a_look_at_others_has_its_last_look(self) -> None:
+        async def story(world: World) -> None:
+            world.tells_free = False
+            world.takes = 5
+            waits = [world.wait("a"), world.wait("b", first_poll_in=3, deadline=START + 3)]
+            world.words["b"] = "completed"
+            await world.time.let_pass(11)
+            assert (await waits[1]).outcome == "completed"
+            await world.end(*waits)
+
+        play(story)
+
+    def test_a_wait_joins_in_the_very_tick_in_which_the_last_one_ends(self) -> None:
+        async def story(world: World) -> None:
+            world.words["a"] = "completed"
+            first = world.wait("a")
+            joined: list[asyncio.Task[Any]] = []
+            first.add_done_callback(lambda _: joined.append(world.wait("b")))
+            await world.time.let_pass(1)
+            assert first.done()
+            assert [due for _, due in world.asked] == ["a", "b"]
+            assert world.open_transports == 1
+            await world.end(*joined)
+
+        play(story)
+
+    def test_a_wait_joins_after_the_loop_has_stopped_and_before_the_last_one_has_left(self) -> None:
+        async def story(world: World) -> None:
+            ended = asyncio.Event()
+
+            async def late() -> None:
+                await ended.wait()
+                await world.join("b")
+
+            joining = asyncio.ensure_future(late())
+            world.metrics.on_end = ended.set
+            world.words |= {"a": "completed", "b": "running"}
+            await asyncio.gather(world.wait("a"), world.time.let_pass(40))
+            assert [due for _, due in world.asked] == ["a", "b", "b"]
+            assert world.watches == len(world.transports) == 1
+            world.metrics.on_end = lambda: None
+            world.words["b"] = "completed"
+            await world.time.let_pass(30)
+            assert joining.done()
+
+        play(story)
+
+    @pytest.mark.parametrize("ticks", range(12))
+    def test_however_the_last_leaving_and_the_next_joining_interleave(self, ticks: int) -> None:
+        async def story(world: World) -> None:
+            world.words["a"] = "completed"
+            first = world.wait("a")
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            second = world.wait("b")
+            await world.time.let_pass(40)
+            assert first.result().outcome == "completed"
+            assert not second.done()
+            assert world.asked[-1] == (world.asked[-1][0], "b")
+            world.words["b"] = "failed"
+            await world.time.let_pass(31)
+            assert (await second).outcome == "failed"
+
+        assert len(play(story).looks) <= 4
+
+    def test_after_the_last_has_left_a_new_group_begins(self) -> None:
+        async def story(world: World) -> None:
+            for _ in range(3):
+                wait = world.wait("a")
+                await world.time.let_pass(1)
+                assert world.open_transports == 1
+                await world.end(wait)
+
+        world = play(story)
+        assert len(world.transports) == world.watches == 3
+
+
+class TestLeaving:
+    def test_a_cancelled_wait_disappears_at_once(self) -> None:
+        async def story(world: World) -> None:
+            stays, leaves = world.wait("a"), world.wait("b")
+            await world.time.let_pass(1)
+            leaves.cancel()
+            await world.time.let_pass(30)
+            assert world.looks[-1][1:] == (["a"], [])
+            assert leaves.cancelled()
+            await world.end(stays)
+
+        play(story)
+
+    def test_a_wait_that_is_cancelled_during_a_look_is_not_told(self) -> None:
+        async def story(world: World) -> None:
+            log = Log()
+            world.takes = 5
+            stays, leaves = world.wait("a"), world.wait("b", log=log)
+            await world.time.let_pass(2)
+            leaves.cancel()
+            await world.time.let_pass(10)
+            assert log.infos == []
+            await world.end(stays)
+
+        play(story)
+
+    @pytest.mark.parametrize("after", [2.0, 20.0], ids=["looking", "resting"])
+    def test_the_last_one_closes_the_connections_whatever_goes_on(self, after: float) -> None:
+        async def story(world: World) -> None:
+            world.takes = 5
+            wait = world.wait("a")
+            await world.time.let_pass(after)
+            assert world.open_transports == 1
+            wait.cancel()
+            await settle()
+            assert wait.cancelled()
+            assert world.transports[0].closed == 1
+
+        play(story)
+
+    @pytest.mark.parametrize("ticks", range(12))
+    def test_the_last_one_closes_the_connections_at_any_moment(self, ticks: int) -> None:
+        async def story(world: World) -> None:
+            world.good_key = "another"
+            wait = world.wait("a")
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            wait.cancel()
+            await settle()
+            assert wait.cancelled()
+            assert all(transport.closed == 1 for transport in world.transports)
+
+        play(story)
+
+    def test_the_last_one_closes_the_connections_when_it_has_ended(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("b")]
+            world.words["a"] = "completed"
+            await world.time.let_pass(1)
+            assert waits[0].done()
+            assert world.open_transports == 1
+            world.words["b"] = "completed"
+            await world.time.let_pass(30)
+            assert waits[1].done()
+            assert world.transports[0].closed == 1
+
+        play(story)
+
+    def test_a_wait_that_is_cancelled_twice_still_closes_the_connections(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a")
+            await world.time.let_pass(1)
+            wait.cancel()
+            await asyncio.sleep(0)
+            wait.cancel()
+            await settle()
+            assert wait.cancelled()
+
+        play(story)
+
+    def test_a_loop_that_shuts_down_closes_the_connections(self) -> None:
+        world = None
+
+        async def run() -> None:
+            nonlocal world
+            world = World()
+            world.wait("a")
+            await world.time.let_pass(1)
+
+        asyncio.run(run())
+        assert world is not None
+        assert world.open_transports == 0
+
+
+class TestKeepingApart:
+    def test_connections_do_not_mix(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a", conn_id="one"), world.wait("b", conn_id="two")]
+            await world.time.let_pass(1)
+            assert sorted(world.asked) == [(0, "a"), (0, "b")]
+            assert world.open_transports == world.watches == 2
+            waits[0].cancel()
+            await settle()
+            assert world.open_transports == 1
+            await world.end(*waits)
+
+        play(story)
+
+    def test_services_do_not_mix(self) -> None:
+        async def story(world: World) -> None:
+            other = replace(world.service, name="Other")
+            waits = [world.wait("a"), world.wait("b", service=other)]
+            await world.time.let_pass(1)
+            assert sorted(world.asked) == [(0, "a"), (0, "b")]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_event_loops_do_not_mix(self) -> None:
+        worlds: dict[int, World] = {}
+        both = threading.Barrier(2, timeout=10)
+
+        def live(number: int) -> None:
+            async def story(world: World) -> None:
+                worlds[number] = world
+                wait = world.wait(f"t{number}")
+                await world.time.let_pass(1)
+                await asyncio.to_thread(both.wait)
+                await world.time.let_pass(60)
+                await asyncio.to_thread(both.wait)
+                await world.end(wait)
+
+            play(story)
+
+        threads = [threading.Thread(target=live, args=(number,)) for number in (1, 2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert {number: {due for _, due in world.asked} for number, world in worlds.items()} == {
+            1: {"t1"},
+            2: {"t2"},
+        }
+        assert [len(world.transports) for world in worlds.values()] == [1, 1]

@@ -1,0 +1,485 @@
+"""One poll loop for all waits on a connection: when something goes wrong, and what it tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.http.rate_limit import RateLimit
+from remote_tasks_provider.core.polling import shared
+from tests.core.build import START
+from tests.core.fake_clock import Timekeeper, settle
+from tests.core.shared_poller import Log, World, play
+
+
+@pytest.fixture(autouse=True)
+def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first look come at once."""
+    monkeypatch.setattr(shared, "_GATHERING", 0.0)
+
+
+class TestTrouble:
+    @pytest.mark.filterwarnings("error")
+    def test_a_bug_fails_every_wait_loudly_and_the_next_gets_a_fresh_group(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("b"), world.wait("c", first_poll_in=500)]
+            await world.time.let_pass(1)
+            world.bug = ZeroDivisionError("oh")
+            await world.time.let_pass(30)
+            assert [type(wait.exception()) for wait in waits] == [ZeroDivisionError] * 3
+            assert world.open_transports == 0
+
+            world.bug = None
+            again = world.wait("a")
+            await world.time.let_pass(1)
+            assert world.watches == 2
+            assert world.open_transports == 1
+            await world.end(again)
+
+        play(story)
+
+    def test_a_wait_that_is_cancelled_while_a_bug_ends_the_group_is_just_cancelled(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("b")]
+            await world.time.let_pass(1)
+            world.bug = ZeroDivisionError("oh")
+            world.on_look = waits[0].cancel
+            await world.time.let_pass(30)
+            assert waits[0].cancelled()
+            assert isinstance(waits[1].exception(), ZeroDivisionError)
+
+        play(story)
+
+    def test_a_wait_that_joins_while_a_bug_ends_the_group_is_not_lost(self) -> None:
+        async def story(world: World) -> None:
+            world.bug = ZeroDivisionError("oh")
+            first = world.wait("a")
+            joined: list[asyncio.Task[Any]] = []
+
+            def join(_: Any) -> None:
+                world.bug = None
+                joined.append(world.wait("b"))
+
+            first.add_done_callback(join)
+            await world.time.let_pass(1)
+            assert isinstance(first.exception(), ZeroDivisionError)
+            assert not joined[0].done()
+            await world.end(*joined)
+
+        play(story)
+
+    def test_a_wait_that_joins_before_those_that_a_bug_ended_have_left_gets_a_fresh_group(self) -> None:
+        async def story(world: World) -> None:
+            failed = asyncio.Event()
+
+            async def late() -> None:
+                await failed.wait()
+                world.bug = None
+                await world.join("b")
+
+            joining = asyncio.ensure_future(late())
+            world.words["b"] = "running"
+            world.bug = ZeroDivisionError("oh")
+            world.on_look = failed.set
+            first = world.wait("a")
+            await world.time.let_pass(1)
+            assert isinstance(first.exception(), ZeroDivisionError)
+            assert world.watches == 2
+            assert [due for _, due in world.asked] == ["a", "b"]
+            await world.end(joining)  # type: ignore[arg-type]
+
+        play(story)
+
+    def test_a_connection_that_cannot_be_used_fails_every_wait(self) -> None:
+        async def story(world: World) -> None:
+            world.no_connection = ConnectionConfigError("no password")
+            waits = [world.wait("a"), world.wait("b")]
+            await settle()
+            assert [str(wait.exception()) for wait in waits] == ["no password"] * 2
+
+        assert play(story).looks == []
+
+    def test_a_key_that_was_changed_meanwhile_is_looked_up_again(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("b")]
+            await world.time.let_pass(1)
+            world.good_key = world.key = "key 2"
+            world.words["b"] = "completed"
+            await world.time.let_pass(30)
+            assert (await waits[1]).outcome == "completed"
+            assert [transport.closed for transport in world.transports] == [1, 0]
+            await world.time.let_pass(30)
+            assert len(world.transports) == 2
+            await world.end(*waits)
+
+        world = play(story)
+        assert [at for at, _ in world.asked] == [0, 30, 30, 60]
+
+    @pytest.mark.parametrize(("extras", "watches"), [({}, 1), ({"max_attempts": 2}, 2)])
+    def test_what_was_learnt_is_kept_unless_more_than_the_key_has_changed(
+        self, extras: dict[str, Any], watches: int
+    ) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a")
+            await world.time.let_pass(1)
+            world.good_key = world.key = "key 2"
+            world.extras = extras
+            world.words["a"] = "completed"
+            await world.time.let_pass(30)
+            assert (await wait).outcome == "completed"
+
+        assert play(story).watches == watches
+
+    def test_a_key_that_is_wrong_fails_every_wait_after_one_call(self) -> None:
+        async def story(world: World) -> None:
+            world.good_key = "another"
+            waits = [world.wait(f"t{number}") for number in range(20)]
+            await world.time.let_pass(1)
+            reports = await asyncio.gather(*waits)
+            kinds = {error["type"] for report in reports for error in report.errors.values()}
+            assert kinds == {"AuthenticationError"}
+            assert {report.outcome for report in reports} == {"error"}
+            assert [transport.closed for transport in world.transports] == [1, 1]
+
+        assert play(story).asked == [(0, ",".join(sorted(f"t{number}" for number in range(20))))]
+
+    def test_a_429_stops_the_whole_group_for_as_long_as_the_service_asks(self) -> None:
+        async def story(world: World) -> None:
+            world.tells_free = False
+            world.refusals = [(429, {"retry_after": "100"})]
+            waits = [world.wait("a"), world.wait("b", first_poll_in=10)]
+            await world.time.let_pass(99)
+            assert world.transports[0].sent_at == [0]
+            world.words = {"a": "completed", "b": "completed"}
+            await world.time.let_pass(40)
+            assert min(world.transports[0].sent_at[1:]) == 100
+            assert [(await wait).outcome for wait in waits] == ["completed", "completed"]
+
+        world = play(story)
+        assert sum(run_plan["rate_limited"] for run_plan in world.metrics.looks) == 1
+
+    def test_the_limits_of_the_service_slow_the_group_down(self) -> None:
+        async def story(world: World) -> None:
+            world.tells_free = False
+            wait = world.wait("a", interval=1)
+            await world.time.let_pass(101)
+            assert world.transports[0].sent_at == list(range(0, 101, 10))
+            await world.end(wait)
+
+        play(story, limits={"GET /tasks": RateLimit(1, seconds=10)})
+
+    def test_a_failed_look_is_a_failure_of_each_wait_and_no_more(self) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(500, {})] * 4
+            log = Log()
+            waits = [world.wait("a", log=log, max_failures=5), world.wait("b", max_failures=3)]
+            await world.time.let_pass(91)
+            assert (await waits[1]).outcome == "error"
+            assert [line.partition(":")[2][:33] for line in log.warnings] == [
+                f" a look failed ({count} of 5 in a row):" for count in range(1, 5)
+            ]
+            world.words["a"] = "completed"
+            await world.time.let_pass(30)
+            assert (await waits[0]).outcome == "completed"
+
+        play(story)
+
+    def test_no_news_end_a_row_of_failures(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", max_failures=3)
+            for _ in range(4):
+                world.refusals = [(500, {})] * 2
+                world.words["a"] = "no news"
+                await world.time.let_pass(90)
+            assert not wait.done()
+            await world.end(wait)
+
+        play(story)
+
+    def test_a_task_that_no_look_covers_is_asked_for_once_an_interval(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", deadline=START + 100)
+            del world.words["a"]
+            await world.time.let_pass(101)
+            assert (await wait).outcome == "timeout"
+
+        assert [at for at, _ in play(story).asked] == [0, 30, 60, 90, 100]
+
+
+class TestClocks:
+    def test_a_wait_ends_with_a_look_at_its_deadline(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", deadline=START + 100)
+            await world.time.let_pass(101)
+            report = await wait
+            assert (report.outcome, report.waited) == ("timeout", 100)
+
+        assert [at for at, _ in play(story).asked] == [0, 30, 60, 90, 100]
+
+    @pytest.mark.parametrize("deadline", [30, 60, 70, 300])
+    @pytest.mark.parametrize("policy", [{}, {"max_interval": 300.0}])
+    def test_jitter_shortens_pauses_and_never_moves_the_look_at_a_deadline(
+        self, deadline: int, policy: dict[str, Any]
+    ) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", deadline=START + deadline, **policy)
+            await world.time.let_pass(deadline + 1)
+            assert (await wait).outcome == "timeout"
+
+        times = [at for at, _ in play(story, time=Timekeeper(spread=0.9)).asked]
+        pauses = [after - before for before, after in pairwise(times)]
+        assert times[-1] == pytest.approx(deadline, abs=1e-3)
+        assert pauses[0] == pytest.approx(27)
+        if not policy:
+            assert pauses[:-1] == pytest.approx([27.0] * (len(pauses) - 1))
+
+    def test_jitter_never_shortens_a_rest_that_the_service_asked_for(self) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(503, {"retry_after": "50"})]
+            wait = world.wait("a")
+            await world.time.let_pass(60)
+            assert [at for at, _ in world.asked] == [0, 50]
+            await world.end(wait)
+
+        play(story, time=Timekeeper(spread=0.9))
+
+    def test_jitter_does_not_look_for_a_deadline_twice(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", deadline=START + 20)
+            await world.time.let_pass(25)
+            await wait
+
+        assert [at for at, _ in play(story, time=Timekeeper(spread=0.9)).asked] == [0, 20]
+
+    def test_a_clock_that_is_set_forward_ends_the_waits_whose_deadline_has_come(self) -> None:
+        async def story(world: World) -> None:
+            early, late = world.wait("a", deadline=START + 600), world.wait("b", deadline=START + 99_999)
+            await world.time.let_pass(1)
+            world.time.wall_offset += 3600
+            await world.time.let_pass(30)
+            assert (await early).outcome == "timeout"
+            await world.time.let_pass(300)
+            assert not late.done()
+            await world.end(late)
+
+        assert len(play(story).looks) == 12
+
+    def test_a_clock_that_is_set_back_changes_no_interval(self) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(503, {"retry_after": "40"})]
+            wait = world.wait("a", deadline=START + 600)
+            await world.time.let_pass(41)
+            world.time.wall_offset -= 36_000
+            await world.time.let_pass(400)
+            times = [at for at, _ in world.asked]
+            pauses = [after - before for before, after in pairwise(times)]
+            assert all(30 <= pause <= 40 for pause in pauses)
+            world.words["a"] = "completed"
+            await world.time.let_pass(41)
+            assert (await wait).waited == 0
+
+        play(story)
+
+    def test_a_clock_that_is_set_back_does_not_prolong_the_disbelief_in_a_404(self) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(404, {})] * 50
+            wait = world.wait("a", not_found_grace=90.0)
+            await world.time.let_pass(31)
+            world.time.wall_offset -= 36_000
+            await world.time.let_pass(130)
+            assert (await wait).outcome == "error"
+
+        play(story)
+
+    def test_a_clock_that_jumps_to_and_fro_makes_nothing_spin(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait(f"t{number}", deadline=START + 10_000) for number in range(5)]
+            for number in range(20):
+                world.time.wall_offset += 7000 if number % 2 else -7000
+                await world.time.let_pass(30)
+            assert len(world.looks) <= 22
+            await world.end(*waits)
+
+        play(story)
+
+    def test_an_interval_of_nothing_is_a_second(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", interval=0)
+            await world.time.let_pass(60.5)
+            assert len(world.looks) == 61
+            await world.end(wait)
+
+        play(story)
+
+
+class TestLog:
+    def test_lines_go_to_the_log_of_their_own_wait(self) -> None:
+        async def story(world: World) -> None:
+            logs = {task_id: Log() for task_id in "ab"}
+            waits = [world.wait(task_id, log=log) for task_id, log in logs.items()]
+            world.words["a"] = "unknown"
+            await world.time.let_pass(1)
+            assert logs["a"].infos == ["Example: task a is unknown for 0 s, next look in 30 s"]
+            assert "'unknown'" in logs["a"].warnings[0]
+            assert logs["b"].infos == ["Example: task b is running for 0 s, next look in 30 s"]
+            assert logs["b"].warnings == []
+            await world.end(*waits)
+
+        play(story)
+
+    def test_lines_are_written_in_the_context_of_their_own_wait(self) -> None:
+        whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
+
+        class ContextLog(Log):
+            def info(self, event: str, *arguments: Any) -> None:
+                self.infos.append(whose.get())
+
+            def warning(self, event: str, *arguments: Any) -> None:
+                self.warnings.append(whose.get())
+
+        async def story(world: World) -> None:
+            logs = {task_id: ContextLog() for task_id in "ab"}
+            waits = []
+            for task_id, log in logs.items():
+                world.words[task_id] = "unknown"
+                whose.set(task_id)
+                waits.append(world.wait(task_id, log=log))
+            await world.time.let_pass(1)
+            assert {name: (log.infos, log.warnings) for name, log in logs.items()} == {
+                name: ([name], [name]) for name in "ab"
+            }
+            await world.end(*waits)
+
+        play(story)
+
+    def test_what_the_group_itself_does_is_written_in_no_waits_context(self) -> None:
+        whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
+        seen = []
+
+        async def story(world: World) -> None:
+            connect = world.connect
+
+            async def noting(rate_limiter: Any) -> Any:
+                seen.append(whose.get())
+                return await connect(rate_limiter)
+
+            world.connect = noting  # type: ignore[method-assign]
+            whose.set("mine")
+            wait = world.wait("a")
+            await world.time.let_pass(1)
+            await world.end(wait)
+
+        play(story)
+        assert seen == ["nobody's"]
+
+    def test_a_wait_that_nothing_happens_to_is_mentioned_ever_more_rarely(self) -> None:
+        async def story(world: World) -> None:
+            log = Log()
+            wait = world.wait("a", log=log, interval=10)
+            await world.time.let_pass(9_000)
+            assert 10 < len(log.infos) < 30
+            assert log.infos[1].startswith("Example: task a is running for 30 s")
+            before = len(log.infos)
+            world.words["a"] = "pending"
+            await world.time.let_pass(10)
+            assert len(log.infos) == before + 1
+            await world.end(wait)
+
+        play(story)
+
+
+class TestMeter:
+    def test_a_look_counts_waits_calls_and_what_was_saved(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a", "b"), world.wait("c"), world.wait("d")]
+            del world.words["d"]
+            await world.time.let_pass(1)
+            assert world.metrics.looks == [
+                {"waits": 3, "told": 2, "calls": 1, "saved": 2, "rate_limited": 0},
+            ]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_each_look_is_counted_by_itself_and_nothing_saved_is_never_less_than_nothing(self) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(429, {"retry_after": "1"})]
+            waits = [world.wait("a"), world.wait("b")]
+            del world.words["a"], world.words["b"]
+            await world.time.let_pass(31)
+            assert [
+                (run_plan["calls"], run_plan["saved"], run_plan["rate_limited"])
+                for run_plan in world.metrics.looks
+            ] == [
+                (1, 1, 1),
+                (1, 0, 0),
+            ]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_each_end_is_counted_once_with_its_outcome(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait(task_id, deadline=START + 45) for task_id in "abc"]
+            world.words |= {"a": "completed", "b": "failed"}
+            await world.time.let_pass(46)
+            await asyncio.gather(*waits)
+
+        assert sorted(play(story).metrics.ends) == [("completed", 0), ("failed", 0), ("timeout", 45)]
+
+
+class TestManyWaits:
+    def test_the_collector_is_spared_each_time_a_group_has_doubled(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at: list[int] = []
+        monkeypatch.setattr(shared, "_most_waits", 2)
+        monkeypatch.setattr(shared.gc, "freeze", lambda: at.append(len(waits)))
+        waits: list[Any] = []
+
+        async def story(world: World) -> None:
+            for number in range(20):
+                waits.append(world.wait(f"t{number}"))
+                await settle()
+            await world.end(*waits)
+
+        play(story)
+
+        assert at == [4, 8, 16]
+
+    def test_telling_gives_others_their_turn(self) -> None:
+        turns = 0
+
+        async def story(world: World) -> None:
+            nonlocal turns
+            waits = [world.wait(f"t{number}") for number in range(2000)]
+            told = 0
+
+            class Counting(Log):
+                def info(self, event: str, *arguments: Any) -> None:
+                    nonlocal told
+                    told += 1
+
+            log = Counting()
+            late = [world.wait(f"u{number}", log=log) for number in range(2000)]
+
+            async def others() -> None:
+                nonlocal turns
+                seen = 0
+                while told < 2000:
+                    await asyncio.sleep(0)
+                    turns += told > seen
+                    seen = told
+
+            counting = asyncio.ensure_future(others())
+            await world.time.let_pass(1)
+            await counting
+            await world.end(*waits, *late)
+
+        play(story)
+        assert turns >= 9

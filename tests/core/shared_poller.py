@@ -1,0 +1,234 @@
+"""A service whose one list answers for all tasks, and the waits that a test lets join it.
+
+Everything is the provider's own code but time, sockets and the vendor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any
+
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.http.client import AsyncClient
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
+from remote_tasks_provider.core.http.operation import Operation, Request, Response
+from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
+from remote_tasks_provider.core.polling import shared
+from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.polling.shared import follow
+from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Unchanged
+from remote_tasks_provider.core.polling.tracker import PollTracker
+from remote_tasks_provider.core.service import Service
+from tests.core.build import a_policy, a_response, a_snapshot, an_endpoint
+from tests.core.fake_clock import Timekeeper, settle
+
+__all__ = ["Log", "Story", "Together", "World", "play"]
+
+
+class Together:
+    """A watch that asks for everything in one call; a task that the answer leaves out was not covered."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+        self.world.looks.append((self.world.time.monotonic, sorted(due), sorted(free)))
+        self.world.on_look()
+        if self.world.bug is not None:
+            raise self.world.bug
+        covered = sorted({*due, *(free if self.world.tells_free else ())})
+        operation: Operation[Any] = Operation(
+            endpoint="GET /tasks",
+            request=Request("GET", f"/{','.join(covered)}"),
+            expects="words",
+            parse=lambda response: json.loads(response.body),
+        )
+        (answer,) = yield [operation]
+        if isinstance(answer, RemoteTaskError):
+            return dict.fromkeys(covered, answer)
+        return {task_id: self._finding(task_id, word) for task_id, word in answer.items()}
+
+    def _finding(self, task_id: str, word: str) -> PollResult:
+        return Unchanged.UNCHANGED if word == "no news" else a_snapshot(word, task_id)
+
+
+class Transport:
+    """Answers with the state of each task that is asked for."""
+
+    def __init__(self, world: World, endpoint: ConnectionConfig) -> None:
+        self.world, self.endpoint = world, endpoint
+        self.closed = 0
+        self.sent_at: list[float] = []
+
+    async def send(self, request: Request) -> Response:
+        assert not self.closed
+        self.sent_at.append(self.world.time.monotonic - 1000)
+        await self.world.gate.wait()
+        await self.world.time.sleep(self.world.takes)
+        if self.endpoint.auth[1] != self.world.good_key:
+            return a_response(401, {})
+        if self.world.refusals:
+            status, headers = self.world.refusals.pop(0)
+            return a_response(status, {}, **headers)
+        words = self.world.words
+        asked = [task_id for task_id in request.path[1:].split(",") if task_id in words]
+        return a_response(200, {task_id: words[task_id] for task_id in asked})
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self.closed += 1
+
+
+class Log:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.infos: list[str] = []
+        self.warnings: list[str] = []
+
+    def info(self, event: str, *arguments: Any) -> None:
+        self.infos.append(event % arguments)
+
+    def warning(self, event: str, *arguments: Any) -> None:
+        self.warnings.append(event % arguments)
+
+
+class PollMetrics:
+    """Keeps what it counts."""
+
+    def __init__(self) -> None:
+        self.looks: list[dict[str, Any]] = []
+        self.ends: list[tuple[str, float]] = []
+        self.on_end: Callable[[], Any] = lambda: None
+
+    def looked(self, service: str, **counts: int) -> None:
+        self.looks.append(counts)
+
+    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+        self.ends.append((outcome, seconds))
+        self.on_end()
+
+
+class World:
+    """One event loop's triggerer.
+
+    :attr words: the tasks' states; one that is missing is not covered by a look.
+    :attr takes: how long an answer takes.
+    :attr gate: closed, it holds every answer.
+    :attr refusals: error answers to give first.
+    """
+
+    def __init__(self, time: Timekeeper | None = None, limits: dict[str, RateLimit] | None = None) -> None:
+        self.time = time or Timekeeper()
+        self.words: dict[str, str] = {}
+        self.takes = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.refusals: list[tuple[int, dict[str, str]]] = []
+        self.good_key = self.key = "key 1"
+        self.on_look: Callable[[], Any] = lambda: None
+        self.bug: Exception | None = None
+        self.no_connection: Exception | None = None
+        self.tells_free = True
+        self.looks: list[tuple[float, list[str], list[str]]] = []
+        self.transports: list[Transport] = []
+        self.metrics = PollMetrics()
+        self.watches = 0
+        self.extras: dict[str, Any] = {}
+        self.service = Service(
+            name="Example",
+            default_base_url="https://api.example.com",
+            auth=lambda key, _extras: ("API_KEY", key),
+            extras=ConnectionExtras,
+            probe=lambda _extras: None,  # type: ignore[arg-type, return-value]
+            explain=lambda *_: None,
+            strategy=self._strategy,
+            limits=limits or {},
+        )
+
+    def _strategy(self, extras: ConnectionExtras) -> Together:
+        self.watches += 1
+        return Together(self)
+
+    async def connect(self, rate_limiter: RateLimiter) -> AsyncClient:
+        await asyncio.sleep(0)
+        if self.no_connection is not None:
+            raise self.no_connection
+        endpoint = an_endpoint(max_attempts=1)
+        keyed = ConnectionConfig(
+            endpoint.service,
+            endpoint.conn_id,
+            endpoint.base_url,
+            ("API_KEY", self.key),
+            self.key,
+            endpoint.extras.model_copy(update=self.extras),
+        )
+        transport = Transport(self, keyed)
+        self.transports.append(transport)
+        return AsyncClient(keyed, transport, self.service.explain, rate_limiter, self.time.clocks)
+
+    def wait(self, *ids: str, **facts: Any) -> asyncio.Task[WaitResult]:
+        """Let a wait join; see :meth:`join`."""
+        for task_id in ids:
+            self.words.setdefault(task_id, "running")
+        return asyncio.get_running_loop().create_task(self.join(*ids, **facts))
+
+    async def join(
+        self,
+        *ids: str,
+        first_poll_in: float = 0.0,
+        log: Log | None = None,
+        conn_id: str = "example_default",
+        service: Service | None = None,
+        **policy: Any,
+    ) -> WaitResult:
+        """Wait as a trigger does."""
+        return await follow(
+            PollTracker(ids, a_policy(**policy)),
+            service=service or self.service,
+            conn_id=conn_id,
+            connect=self.connect,
+            clocks=self.time.clocks,
+            metrics=self.metrics,
+            first_poll_in=first_poll_in,
+            log=log or Log(),
+        )
+
+    @property
+    def asked(self) -> list[tuple[float, str]]:
+        """When each look was, counted from the start, and at what."""
+        return [(at - 1000.0, ",".join(due)) for at, due, _ in self.looks]
+
+    @property
+    def open_transports(self) -> int:
+        return sum(not transport.closed for transport in self.transports)
+
+    async def end(self, *waits: asyncio.Task[WaitResult]) -> None:
+        """Cancel what still waits; check that nothing is left behind."""
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        await settle()
+        assert self.open_transports == 0
+        assert len(asyncio.all_tasks()) == 1
+
+
+Story = Callable[[World], Coroutine[Any, Any, None]]
+
+
+def play(story: Story, **world: Any) -> World:
+    """Live through a story in an event loop of its own."""
+
+    async def run() -> World:
+        made = World(**world)
+        async with asyncio.timeout(60):
+            await story(made)
+        await settle()
+        assert made.open_transports == 0
+        assert len(asyncio.all_tasks()) == 1
+        assert not shared._GROUPS.get(asyncio.get_running_loop())
+        return made
+
+    return asyncio.run(run())

@@ -1,0 +1,169 @@
+"""Strict in what is sent: an argument that cannot be right never becomes a request."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core import validation
+
+
+class TestObjectId:
+    @pytest.mark.parametrize(
+        "value",
+        ["2bWswULe9aopi4Y26TwHju", "tsk_123", "a/b", "ü", "%2e", "/", "...", "🙂", "a b", "x" * 512, "none1"],
+    )
+    def test_what_can_be_an_id_is_returned_unchanged(self, value: str) -> None:
+        assert validation.object_id(value, "remote_task_id") == value
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            " ",
+            "\t\n",
+            "None",
+            "none",
+            " null ",
+            "undefined",
+            "nan",
+            ".",
+            "..",
+            "a\nb",
+            "a\x00b",
+            "a\u200db",
+            "\ud800",
+            " a",
+            "a ",
+            "x" * 513,
+            "x" * 10_000,
+            None,
+            7,
+            b"id",
+            ["id"],
+        ],
+        ids=lambda value: repr(value)[:20],
+    )
+    def test_what_cannot_be_an_id_is_refused_by_name(self, value: Any) -> None:
+        with pytest.raises(ValueError, match="remote_task_id") as caught:
+            validation.object_id(value, "remote_task_id")
+
+        assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize("value", ["", "None"])
+    def test_an_empty_template_is_named_as_the_likely_cause(self, value: str) -> None:
+        with pytest.raises(ValueError, match="did a template or an XCom come out empty"):
+            validation.object_id(value, "remote_task_id")
+
+
+class TestObjectIds:
+    def test_one_id_is_a_list_of_one(self) -> None:
+        assert validation.object_ids("a", "ids") == ["a"]
+
+    @pytest.mark.parametrize("value", [["b", "a", "b"], ("b", "a", "b"), iter(["b", "a", "b"])])
+    def test_order_and_repeats_are_kept(self, value: Any) -> None:
+        assert validation.object_ids(value, "ids") == ["b", "a", "b"]
+
+    def test_the_bad_one_is_named_by_its_place(self) -> None:
+        with pytest.raises(ValueError, match=r"ids\[1\]"):
+            validation.object_ids(["a", ""], "ids")
+
+    @pytest.mark.parametrize("value", [None, 5, b"ab", {"a": 1}])
+    def test_neither_an_id_nor_a_list_of_ids_is_refused(self, value: Any) -> None:
+        with pytest.raises(ValueError, match="ids must be a string"):
+            validation.object_ids(value, "ids")
+
+
+class TestChoice:
+    def test_an_allowed_word_passes(self) -> None:
+        assert validation.choice("asc", "order", ("asc", "desc")) == "asc"
+
+    @pytest.mark.parametrize("value", ["ASC", "", None, 5, ["asc"]])
+    def test_another_is_refused_and_the_allowed_words_are_named(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"order is .*must be one of asc, desc"):
+            validation.choice(value, "order", ("asc", "desc"))
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [(None, []), ("a", ["a"]), (["b", "a"], ["b", "a"]), ((), []), (iter("ab"), ["a", "b"])],
+    )
+    def test_several_words_are_read_from_one_or_many(self, value: Any, words: list[str]) -> None:
+        assert validation.choices(value, "status", ("a", "b")) == words
+
+    @pytest.mark.parametrize("value", ["c", ["a", "c"], [None], 5, ""])
+    def test_one_bad_word_of_several_is_refused(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"status is .*one of a, b"):
+            validation.choices(value, "status", ("a", "b"))
+
+
+class TestWholeNumber:
+    @pytest.mark.parametrize(("value", "number"), [(1, 1), (1000, 1000), ("25", 25), (" 25 ", 25)])
+    def test_numbers_and_rendered_numbers_within_bounds_pass(self, value: Any, number: int) -> None:
+        assert validation.whole_number(value, "page_size", least=1, most=1000) == number
+
+    @pytest.mark.parametrize("value", [0, -1, 1001, "0", "", "x", "2.5", 2.5, 2.0, None, True, [1]])
+    def test_all_else_is_refused_with_the_bounds(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"page_size is .*whole number from 1 to 1000"):
+            validation.whole_number(value, "page_size", least=1, most=1000)
+
+    def test_without_an_upper_bound_only_the_lower_one_is_named(self) -> None:
+        assert validation.whole_number(10**9, "limit", least=1) == 10**9
+        with pytest.raises(ValueError, match="limit is 0; it must be a whole number of at least 1"):
+            validation.whole_number(0, "limit", least=1)
+
+
+class TestPositive:
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [(5, 5.0), (0.25, 0.25), (timedelta(minutes=2), 120.0), (timedelta(seconds=1), 1.0)],
+    )
+    def test_seconds_and_timedeltas_are_read(self, value: Any, seconds: float) -> None:
+        assert validation.positive(value, "poll_interval") == seconds
+
+    @pytest.mark.parametrize(
+        "value", [0, -1, float("nan"), float("inf"), True, None, "5", timedelta(0), timedelta(seconds=-1)]
+    )
+    def test_all_else_is_refused(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"poll_interval is .*positive number of seconds"):
+            validation.positive(value, "poll_interval")
+
+
+class TestUnixSeconds:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            1763501439,
+            1763501439.9,
+            "1763501439",
+            datetime(2025, 11, 18, 21, 30, 39, tzinfo=UTC),
+            datetime(2025, 11, 18, 22, 30, 39, tzinfo=timezone(timedelta(hours=1))),
+            "2025-11-18T21:30:39Z",
+            "2025-11-18T22:30:39+01:00",
+        ],
+    )
+    def test_every_way_to_say_a_moment_gives_the_same_second(self, value: Any) -> None:
+        assert validation.unix_seconds(value, "created_after") == 1763501439
+
+    def test_none_is_no_moment(self) -> None:
+        assert validation.unix_seconds(None, "created_after") is None
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            datetime(2025, 11, 18, 21, 30),  # noqa: DTZ001 - a naive time is what is refused
+            "2025-11-18T21:30:39",
+            "yesterday",
+            "",
+            -1,
+            "nan",
+            "inf",
+            1e300,
+            True,
+            [1],
+        ],
+    )
+    def test_a_moment_that_is_none_or_not_clear_is_refused(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"created_after is .*aware datetime"):
+            validation.unix_seconds(value, "created_after")

@@ -1,0 +1,175 @@
+"""What is asked of the agent is checked before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.manus.api.options import TaskOptions, check_files, check_prompt, task_options
+
+SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+class TestPrompt:
+    @pytest.mark.parametrize("prompt", ["", " ", "\n\t"])
+    def test_an_empty_one_is_refused(self, prompt: str) -> None:
+        with pytest.raises(ValueError, match="prompt is empty: did a template or an XCom come out empty"):
+            task_options(prompt)
+
+    @pytest.mark.parametrize("prompt", [None, 5, b"Hello", ["Hello"]])
+    def test_so_is_one_that_is_no_text(self, prompt: Any) -> None:
+        with pytest.raises(ValueError, match=r"prompt is a .*; it must be a text"):
+            task_options(prompt)
+
+    @pytest.mark.parametrize(
+        "long",
+        ["ab " * 5000, "a" * 20_000, "x, " * 2500, "語" * 5000, "a b\n" * 2500],
+        ids=["words", "letters", "punctuation", "ideographs", "lines"],
+    )
+    def test_one_of_five_thousand_tokens_is_refused(self, long: str) -> None:
+        with pytest.raises(ValueError, match=r"prompt has about 5000 tokens.*Put the long part into a file"):
+            task_options(long)
+
+    @pytest.mark.parametrize(
+        "fits",
+        ["ab " * 4999, "a" * 19_999, "語" * 4999, "Hello"],
+        ids=["words", "letters", "ideographs", "one"],
+    )
+    def test_a_shorter_one_is_sent_as_it_is(self, fits: str) -> None:
+        assert task_options(fits).prompt == fits
+
+    def test_the_name_of_another_parameter_can_be_told(self) -> None:
+        with pytest.raises(ValueError, match="content is empty"):
+            check_prompt("", "content")
+
+
+class TestTaskOrder:
+    def test_the_least_is_a_prompt(self) -> None:
+        assert task_options("Hello") == TaskOptions("Hello", agent_profile="manus-1.6")
+
+    def test_iterables_are_read_once(self) -> None:
+        order = task_options(
+            "Hello",
+            files=iter([{"file_id": "f1"}]),
+            connectors=iter(["c1"]),
+            enable_skills="s1",
+            force_skills={"s2"},
+            task_references=(one for one in ["t1"]),
+        )
+
+        assert (order.files, order.connectors) == (({"file_id": "f1"},), ("c1",))
+        assert (order.enable_skills, order.force_skills, order.task_references) == (("s1",), ("s2",), ("t1",))
+
+    def test_twenty_references_are_taken_and_no_more(self) -> None:
+        assert len(task_options("Hello", task_references=["t"] * 20).task_references) == 20
+        with pytest.raises(ValueError, match="task_references has 21 ids; Manus takes at most 20"):
+            task_options("Hello", task_references=["t"] * 21)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("task_references", ["t1", ""]),
+            ("connectors", [None]),
+            ("enable_skills", [5]),
+            ("force_skills", ["None"]),
+            ("project_id", " "),
+            ("locale", "en\n"),
+            ("agent_profile", " manus"),
+            ("share_visibility", "friends"),
+            ("structured_output_schema", {"type": "string"}),
+            ("structured_output_schema", {}),
+            ("files", [{"filename": "a"}]),
+        ],
+    )
+    def test_what_cannot_be_right_is_refused_by_name(self, name: str, value: Any) -> None:
+        with pytest.raises(ValueError, match=name):
+            task_options("Hello", **{name: value})
+
+    def test_what_is_empty_counts_as_not_given(self) -> None:
+        order = task_options(
+            "Hello", agent_profile="", project_id="", locale="", title="", share_visibility="", connectors=[]
+        )
+
+        assert order == task_options("Hello")
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        "file",
+        [
+            {"file_id": "f1"},
+            {"file_id": "f1", "filename": "a.csv"},
+            {"file_url": f"https://example.com/{'x' * 2000}", "mime_type": "text/csv"},
+            {"file_data": "data:text/plain;base64,SGk=", "filename": "c.txt"},
+        ],
+        ids=str,
+    )
+    def test_a_file_has_one_source(self, file: dict[str, str]) -> None:
+        assert check_files([file]) == (file,)
+
+    @pytest.mark.parametrize(
+        ("file", "fault"),
+        [
+            ("a.csv", r"files\[1\] must be a dict with one of file_id"),
+            ({}, r"files\[1\] must be a dict"),
+            ({"filename": "a.csv"}, r"files\[1\] must be a dict"),
+            ({"file_id": "f1", "file_url": "https://example.com"}, r"files\[1\] must be a dict"),
+            (
+                {"file_id": "f1", "name": "a"},
+                r"files\[1\]: 'name' is not known, only filename, mime_type are",
+            ),
+            ({"file_id": "f1", "type": "voice"}, "'type' is not known"),
+            ({"file_id": ""}, r"files\[1\]: file_id is ''"),
+            ({"file_id": None}, r"files\[1\]: file_id is None"),
+            ({"file_id": "f1", "filename": " "}, "filename is ' '"),
+        ],
+        ids=str,
+    )
+    def test_anything_else_is_refused(self, file: Any, fault: str) -> None:
+        with pytest.raises(ValueError, match=fault):
+            check_files([{"file_id": "good"}, file])
+
+
+class TestFingerprint:
+    def test_the_same_question_has_the_same_one(self) -> None:
+        first = task_options("Hello", structured_output_schema=SCHEMA, connectors=["c1"])
+        again = task_options(
+            "Hello", structured_output_schema=dict(reversed(SCHEMA.items())), connectors=["c1"]
+        )
+
+        assert first.fingerprint("b", "a") == again.fingerprint("a", "b")
+
+    def test_its_title_is_no_part_of_the_question(self) -> None:
+        assert task_options("Hello", title="a").fingerprint() == task_options("Hello").fingerprint()
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"prompt": "Bye"},
+            {"agent_profile": "manus-1.6-max"},
+            {"project_id": "p1"},
+            {"connectors": ["c1"]},
+            {"task_references": ["t1"]},
+            {"structured_output_schema": SCHEMA},
+            {"interactive_mode": True},
+            {"files": [{"file_id": "f1"}]},
+            {"locale": "en"},
+            {"share_visibility": "public"},
+            {"hide_in_task_list": True},
+        ],
+        ids=str,
+    )
+    def test_another_question_has_another(self, other: dict[str, Any]) -> None:
+        assert (
+            task_options(**({"prompt": "Hello"} | other)).fingerprint() != task_options("Hello").fingerprint()
+        )
+
+    def test_other_files_make_another_question(self) -> None:
+        assert task_options("Hello").fingerprint("a.csv") != task_options("Hello").fingerprint("b.csv")
+        assert task_options("Hello").fingerprint("a.csv") != task_options("Hello").fingerprint()
+
+    def test_files_come_behind_those_that_are_there(self) -> None:
+        order = task_options("Hello", files=[{"file_id": "f1"}]).with_files([{"file_id": "f2"}])
+
+        assert [file["file_id"] for file in order.files] == ["f1", "f2"]

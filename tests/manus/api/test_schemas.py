@@ -1,0 +1,135 @@
+"""Which schemas for a structured value are sent, and which are refused before a task is paid for."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.manus.api.schemas import check_schema
+from remote_tasks_sandbox.manus.schemas import schema_problem
+
+TEXT = {"type": "string"}
+
+
+def thing(**properties: Any) -> dict[str, Any]:
+    """An object as Manus wants one."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def nested(levels: int) -> dict[str, Any]:
+    found = thing(leaf=TEXT)
+    for _ in range(levels - 1):
+        found = thing(inner=found)
+    return found
+
+
+GOOD: list[dict[str, Any]] = [
+    thing(),
+    thing(city=TEXT, people={"type": "integer"}, area={"type": "number"}, big={"type": "boolean"}),
+    thing(city={"type": ["string", "null"], "description": "where"}),
+    thing(kind={"type": "string", "enum": ["a", "b"]}, other={"enum": [1, None]}),
+    thing(rows={"type": "array", "items": thing(name=TEXT)}),
+    thing(either={"anyOf": [TEXT, thing(name=TEXT)]}),
+    thing(row={"$ref": "#/$defs/Row"}) | {"$defs": {"Row": thing(name=TEXT)}},
+    thing(nothing={"type": "null"}),
+    thing(title=TEXT, items=TEXT, required=TEXT),
+    nested(5),
+]
+
+
+@pytest.mark.parametrize("schema", GOOD, ids=str)
+def test_a_schema_of_the_documented_subset_is_taken_as_it_is(schema: dict[str, Any]) -> None:
+    before = deepcopy(schema)
+
+    assert check_schema(schema, "schema") == before
+    assert schema == before
+
+
+@pytest.mark.parametrize("schema", GOOD, ids=str)
+def test_the_sandbox_takes_what_is_sent(schema: dict[str, Any]) -> None:
+    assert schema_problem(check_schema(schema, "schema")) is None
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        *("pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+        *("minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "allOf", "oneOf", "not", "if"),
+        *("then", "else", "default", "const", "examples", "$schema", "$id", "prefixItems"),
+    ],
+)
+def test_any_other_keyword_is_refused_and_its_place_is_named(keyword: str) -> None:
+    wrong = thing(price={"type": "number", keyword: 1})
+
+    with pytest.raises(ValueError, match=rf"my_schema: \.price: .*'{keyword.replace('$', '.')}'"):
+        check_schema(wrong, "my_schema")
+    assert schema_problem(wrong)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fault"),
+    [
+        (None, "NoneType"),
+        ("{}", "it must be a JSON schema as a dict"),
+        ({}, "the root must have type 'object'"),
+        (TEXT, "the root must have type 'object'"),
+        ({"type": ["object", "null"]}, "the root must have type 'object'"),
+        ({"type": "object", "properties": {}}, "the root: an object needs additionalProperties: false"),
+        (thing(city=TEXT) | {"additionalProperties": True}, "additionalProperties: false"),
+        (thing(city=TEXT) | {"additionalProperties": TEXT}, "additionalProperties: false"),
+        (thing(city=TEXT) | {"required": []}, "required must name every property"),
+        (thing(city=TEXT) | {"required": ["city", "land"]}, "required must name every property"),
+        (thing(city=TEXT) | {"required": "city"}, "required must name every property"),
+        (thing(city=TEXT) | {"properties": [TEXT]}, "properties must be a JSON object"),
+        (thing(inner={"type": "object"}), r"\.inner: an object needs"),
+        (thing(inner={"properties": {"a": TEXT}}), r"\.inner: "),
+        (thing(city={"type": "text"}), r"\.city: unknown type 'text'"),
+        (thing(city={"type": ["string", "nil"]}), r"\.city: unknown type 'nil'"),
+        (thing(city={"type": ["string", ["null"]]}), r"\.city: unknown type"),
+        (thing(city={"type": {"a": 1}}), r"\.city: unknown type"),
+        (thing(city={}), r"\.city: has neither type"),
+        (thing(city={"type": []}), r"\.city: has neither type"),
+        (thing(city="string"), r"\.city: must be a schema"),
+        (thing(rows={"type": "array"}), r"\.rows: an array needs items"),
+        (thing(rows={"type": "array", "items": [TEXT]}), r"\.rows\[\]: must be a schema"),
+        (thing(rows={"type": "array", "items": {"type": "object"}}), r"\.rows\[\]: an object needs"),
+        (thing(either={"anyOf": [TEXT, {"type": "x"}]}), r"\.either\.anyOf\[1\]: unknown type"),
+        (thing(either={"anyOf": TEXT}), r"\.either: anyOf must be a list"),
+        (thing(either={"anyOf": []}), r"\.either: anyOf must be a list"),
+        (thing(kind={"enum": []}), r"\.kind: enum must be a list"),
+        (thing(kind={"type": "string", "enum": "a"}), r"\.kind: enum must be a list"),
+        (thing(row={"$ref": "#/$defs/Row"}), r"\.row: \$ref '#/\$defs/Row' leads to nothing"),
+        (thing(row={"$ref": "Row"}) | {"$defs": {"Row": thing()}}, r"\.row: \$ref 'Row' leads to nothing"),
+        (thing(row={"$ref": "#/definitions/Row"}) | {"$defs": {"Row": thing()}}, "leads to nothing"),
+        (thing(row={"$ref": ["#/$defs/Row"]}) | {"$defs": {"Row": thing()}}, "leads to nothing"),
+        (thing() | {"$defs": {"Row": {"type": "x"}}}, r"\.\$defs\.Row: unknown type"),
+        (thing() | {"$defs": ["Row"]}, r"\$defs must be"),
+        (nested(6), r"inner\.inner\.inner\.inner\.inner: is nested more than 5 deep"),
+        (thing(a=thing(b=thing(c=thing(d={"type": "array", "items": thing()})))), "nested more than 5 deep"),
+    ],
+    ids=str,
+)
+def test_each_rule_is_checked(schema: Any, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        check_schema(schema, "my_schema")
+
+
+def test_titles_as_pydantic_writes_them_are_left_away_and_no_property_is() -> None:
+    titled = thing(
+        title={"type": "string", "title": "Title"},
+        rows={"type": "array", "title": "Rows", "items": {"type": "string", "title": "Row"}},
+        either={"anyOf": [{"type": "string", "title": "A"}, {"$ref": "#/$defs/title"}], "title": "Either"},
+    ) | {"title": "Thing", "$defs": {"title": thing() | {"title": "Inner"}}}
+
+    assert check_schema(titled, "schema") == thing(
+        title=TEXT,
+        rows={"type": "array", "items": TEXT},
+        either={"anyOf": [TEXT, {"$ref": "#/$defs/title"}]},
+    ) | {"$defs": {"title": thing()}}

@@ -1,0 +1,220 @@
+"""Both versions of the API do the same for those who ask, or say what the other one is needed for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from remote_tasks_provider.core.errors import ConnectionConfigError, NotFoundError
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.options import task_options
+from remote_tasks_provider.manus.api.versions import ManusApi
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_sandbox import Sandbox, SandboxServer
+from tests.conftest import IMPATIENT, MANUS_KEY
+
+MakeApi = Callable[..., ManusApi]
+
+
+@pytest.fixture
+def make_api(
+    server: SandboxServer, sandbox: Sandbox, set_connection: Callable[..., str]
+) -> Iterator[MakeApi]:
+    hooks: list[ManusHook] = []
+
+    def make(version: str, key: str = MANUS_KEY, **extra: str) -> ManusApi:
+        extras = IMPATIENT | {"api_version": version} | extra
+        conn_id = set_connection(
+            f"manus_{version}", conn_type="manus", host=server.manus_url, password=key, extra=extras
+        )
+        hooks.append(ManusHook(conn_id))
+        return hooks[-1].api
+
+    yield make
+    for hook in hooks:
+        hook.close()
+
+
+@pytest.fixture(params=["v1", "v2"])
+def api(request: pytest.FixtureRequest, make_api: MakeApi) -> ManusApi:
+    return make_api(request.param)
+
+
+@pytest.fixture
+def v2(make_api: MakeApi) -> ManusApi:
+    return make_api("v2")
+
+
+class TestBoth:
+    def test_a_task_comes_with_its_conversation(self, api: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["completed"], "Sums", prompt="2+2?", answer="4", credit_usage=22)
+        task = api.get_task("t1")
+
+        assert (task.id, task.state, task.title, task.credit_usage) == ("t1", "completed", "Sums", 22)
+        assert [(one.role, one.content[0].text) for one in task.output] == [
+            ("user", "2+2?"),
+            ("assistant", "4"),
+        ]
+
+    def test_a_result_has_text_and_files(self, api: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["completed"], answer="4", files=["a.md", "b.md"])
+        task, result = api.get_result("t1")
+
+        assert task.id == result.id == "t1"
+        assert (result.state, result.text) == ("completed", "4")
+        assert [one.name for one in result.files] == ["a.md", "b.md"]
+
+    def test_a_failure_has_its_text(self, api: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["failed"], error="no credits")
+
+        assert api.get_task("t1").error == "no credits"
+        assert api.get_result("t1")[1].error == "no credits"
+
+    def test_a_question_is_found(self, api: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", [("waiting", None)], question="Which day?")
+        question = api.get_result("t1")[1].question
+
+        assert question is not None
+        assert (question.text, question.in_words) == ("Which day?", True)
+
+    def test_messages_come_oldest_first_however_many_pages_they_fill(
+        self, api: ManusApi, sandbox: Sandbox
+    ) -> None:
+        progress = [f"Step {number}" for number in range(250)]
+        sandbox.manus.add_task("t1", [("running", 0.0), ("completed", None)], progress=progress, answer="End")
+        texts = [one.content[0].text for one in api.iter_messages("t1")]
+
+        assert texts[1:-1] == progress
+        assert texts[-1] == "End"
+
+    def test_a_task_is_created_and_told_of(self, api: ManusApi, sandbox: Sandbox) -> None:
+        ref = api.create_task(task_options("Add the numbers."))
+
+        (created,) = sandbox.manus.created
+        assert ref.id == created.id
+        assert ref.url is not None
+        assert ref.url.endswith(ref.id)
+        assert [task.id for task in api.client.items(api.list_tasks(task_filter()))] == [ref.id]
+
+    def test_an_answer_reaches_the_task(self, api: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", [("waiting", None)], question="Which day?")
+        api.send_message("t1", "Monday", (), {"agent_profile": "manus-1.6-lite"})
+
+        (received,) = sandbox.manus.answers("t1")
+        assert (received.kind, received.text) == ("message", "Monday")
+        found = sandbox.manus.get("t1")
+        assert found is not None
+        assert found.timeline.word(sandbox.clock.now()) == "running"
+
+    def test_an_unknown_task_is_not_found(self, api: ManusApi) -> None:
+        with pytest.raises(NotFoundError):
+            api.get_result("missing")
+
+    @pytest.mark.parametrize("wrong", [{"title": "x"}, {"colour": "red"}])
+    def test_an_option_that_a_message_does_not_have_is_refused(
+        self, api: ManusApi, wrong: dict[str, str], sandbox: Sandbox
+    ) -> None:
+        sandbox.manus.add_task("t1")
+
+        with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+            api.send_message("t1", "x", (), wrong)
+        assert sandbox.manus.answers("t1") == []
+
+
+class TestOnlyV2:
+    @pytest.mark.parametrize(
+        ("what", "do"),
+        [
+            ("confirming an action", lambda api: api.confirm_action("t1", "e1", {})),
+            ("stopping a task", lambda api: api.stop_task("t1")),
+            ("reading the available credits", lambda api: api.available_credits()),
+        ],
+    )
+    def test_v1_names_the_field_to_change_and_sends_nothing(
+        self, what: str, do: Callable[[ManusApi], object], make_api: MakeApi, sandbox: Sandbox
+    ) -> None:
+        with pytest.raises(
+            ConnectionConfigError, match=f"{what} needs API v2: set api_version to v2.*'manus_v1'"
+        ):
+            do(make_api("v1"))
+        assert sandbox.requests == []
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            {"title": "x"},
+            {"enable_skills": ["s1"]},
+            {"force_skills": ["s1"]},
+            {"task_references": ["t0"]},
+            {"structured_output_schema": {"type": "object", "additionalProperties": False}},
+        ],
+        ids=str,
+    )
+    def test_so_it_does_for_what_a_task_cannot_be_asked_there(
+        self, option: dict[str, object], make_api: MakeApi, sandbox: Sandbox
+    ) -> None:
+        api = make_api("v1")
+
+        with pytest.raises(ValueError, match=f"{next(iter(option))} needs API v2"):
+            api.create_task(task_options("x", **option))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"{next(iter(option))} needs API v2"):
+            api.send_message("t1", "x", (), option)
+        assert sandbox.requests == []
+
+    @pytest.mark.parametrize("file", [{"file_id": "f1"}, {"file_url": "https://example.com/a"}], ids=str)
+    def test_so_it_does_for_a_file_without_a_name(
+        self, file: dict[str, str], make_api: MakeApi, sandbox: Sandbox
+    ) -> None:
+        with pytest.raises(ValueError, match="a file needs its filename with API v1"):
+            make_api("v1").create_task(task_options("x", files=[file]))
+        assert sandbox.requests == []
+
+    def test_an_uploaded_file_has_no_type_in_v1(self, make_api: MakeApi, sandbox: Sandbox) -> None:
+        upload = sandbox.manus.uploads.open("a.csv")
+        upload.content = b"1,2"
+        file = {"file_id": upload.id, "filename": "a.csv", "mime_type": "text/csv"}
+        make_api("v1").create_task(task_options("x", files=[file]))
+
+        (created,) = sandbox.manus.created
+        assert created.body["attachments"] == [{"file_id": upload.id, "filename": "a.csv"}]
+
+    def test_a_team_is_unknown_to_v1(self, make_api: MakeApi) -> None:
+        with pytest.raises(ValueError, match="share_visibility 'team' needs API v2"):
+            make_api("v1").create_task(task_options("x", share_visibility="team"))
+
+    def test_a_task_is_stopped(self, v2: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", [("running", None)])
+        v2.stop_task("t1")
+
+        assert v2.get_task("t1").status == "stopped"
+
+    def test_an_action_is_confirmed_by_its_own_input(self, v2: ManusApi, sandbox: Sandbox) -> None:
+        asks = {"type": "gmailSendAction", "event_id": "evt_1", "unconfirmed": 1}
+        sandbox.manus.add_task("t1", [("waiting", None)], waiting=asks)
+
+        assert v2.confirm_action("t1", "evt_1", {"accept": True}) is False
+        assert v2.confirm_action("t1", "evt_1", {"accept": True}) is True
+        assert v2.get_task("t1").state == "running"
+
+    def test_credits_can_be_read(self, v2: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.settings.update({"manus_credits": 120})
+        sandbox.manus.add_task("t1", credit_usage=20)
+
+        assert v2.available_credits() == 100
+
+    def test_one_that_a_user_stopped_is_cancelled(self, v2: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["stopped"], stopped_by_user=True)
+
+        assert v2.get_task("t1").state == "cancelled"
+        assert v2.get_result("t1")[1].state == "cancelled"
+
+    def test_an_oauth_token_opens_it(self, make_api: MakeApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1")
+
+        assert make_api("v2", "oauth-sandbox", auth="oauth").get_task("t1").id == "t1"
+        assert sandbox.requests[-1].auth == {
+            "api_key": False,
+            "authorization": True,
+            "x-manus-api-key": False,
+        }

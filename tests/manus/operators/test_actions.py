@@ -1,0 +1,430 @@
+"""The operators that do one thing to a task that is there already, at real sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.core.errors import NotFoundError, ServerError, TransportError
+from remote_tasks_provider.manus import operators
+from remote_tasks_provider.manus.operators import (
+    ManusConfirmActionOperator,
+    ManusDeleteTaskOperator,
+    ManusDownloadFilesOperator,
+    ManusGetResultOperator,
+    ManusSendMessageOperator,
+    ManusStopTaskOperator,
+    ManusUpdateTaskOperator,
+)
+from remote_tasks_sandbox.manus.files import OutputFile
+from tests.manus.airflow_task import Account
+
+ENDED = [("completed", None)]
+
+
+@pytest.fixture(params=["v1", "v2"])
+def version(request: pytest.FixtureRequest, account: Account) -> str:
+    account.connect(request.param)
+    return str(request.param)
+
+
+def run(account: Account, kind: Callable[..., Any], task_id: Any, task: Any = None, **arguments: Any) -> Any:
+    task = task or account.task()
+    return task.attempt(lambda: kind(task_id="act", remote_task_id=task_id, **arguments))
+
+
+ONE_TASK = [
+    (ManusConfirmActionOperator, {"input": {}, "expect": "deployAction"}),
+    (ManusDeleteTaskOperator, {}),
+    (ManusDownloadFilesOperator, {"output_path": "file:///nowhere"}),
+    (ManusGetResultOperator, {}),
+    (ManusSendMessageOperator, {"content": "Go on."}),
+    (ManusStopTaskOperator, {}),
+    (ManusUpdateTaskOperator, {"title": "x"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments"), ONE_TASK, ids=lambda part: getattr(part, "__name__", ""))
+class TestEachOfThem:
+    @pytest.mark.parametrize("task_id", ["", "None", None, "a\nb", " "])
+    def test_an_id_that_is_none_reaches_nobody(
+        self, account: Account, kind: Any, arguments: dict[str, Any], task_id: Any
+    ) -> None:
+        with pytest.raises(ValueError, match="remote_task_id"):
+            run(account, kind, task_id, **arguments)
+
+        assert account.sandbox.requests == []
+
+    def test_a_wrong_key_is_final(self, account: Account, kind: Any, arguments: dict[str, Any]) -> None:
+        account.sandbox.settings.manus_key = "another"
+
+        with pytest.raises(AirflowFailException, match="password"):
+            run(account, kind, account.manus.add_task(), **arguments)
+
+    def test_trouble_is_retried(self, account: Account, kind: Any, arguments: dict[str, Any]) -> None:
+        account.faults.add("status", status=503)
+
+        with pytest.raises(ServerError):
+            run(account, kind, account.manus.add_task(), **arguments)
+
+    def test_its_fields_are_templates(self, account: Account, kind: Any, arguments: dict[str, Any]) -> None:
+        made = kind(task_id="act", remote_task_id="{{ a }}", **{**arguments, "manus_conn_id": "{{ b }}"})
+
+        made.render_template_fields({"a": "t1", "b": "other"})
+
+        assert (made.remote_task_id, made.manus_conn_id) == ("t1", "other")
+
+    def test_it_is_offered_where_users_look_for_it(
+        self, account: Account, kind: Any, arguments: dict[str, Any]
+    ) -> None:
+        assert kind.__name__ in operators.__all__
+
+
+class TestSendMessage:
+    def test_the_agent_goes_on(self, account: Account, version: str) -> None:
+        task_id = account.manus.add_task(script=ENDED)
+
+        assert run(account, ManusSendMessageOperator, task_id, content="Go on.") is None
+        assert [one.text for one in account.manus.answers(task_id)] == ["Go on."]
+        assert account.word(task_id) == "running"
+
+    @pytest.mark.parametrize("as_list", [True, False])
+    def test_with_files(self, account: Account, version: str, tmp_path: Path, as_list: bool) -> None:
+        (tmp_path / "data.csv").write_text("1,2")
+        task_id, path = account.manus.add_task(script=ENDED), f"file://{tmp_path}/data.csv"
+
+        files = [path] if as_list else path
+        run(account, ManusSendMessageOperator, task_id, content="Look.", attachments=files)
+
+        (received,) = account.manus.answers(task_id)
+        assert [one.name for one in received.attachments] == ["data.csv"]
+        put = [one for one in account.sandbox.requests if one.method == "PUT"]
+        assert [any(one.auth.values()) for one in put] == [False]
+
+    def test_with_a_schema(self, account: Account) -> None:
+        task_id = account.manus.add_task(script=ENDED)
+        schema = {
+            "type": "object",
+            "properties": {"n": {"type": "integer"}},
+            "required": ["n"],
+            "additionalProperties": False,
+        }
+
+        run(account, ManusSendMessageOperator, task_id, content="x", structured_output_schema=schema)
+
+        assert account.manus.answers(task_id)[0].schema == schema
+
+    @pytest.mark.parametrize("content", ["", "  ", None, "word " * 5000])
+    def test_no_content_is_refused_before_anything_is_uploaded(
+        self, account: Account, tmp_path: Path, content: Any
+    ) -> None:
+        (tmp_path / "data.csv").write_text("1,2")
+
+        with pytest.raises(ValueError, match="content"):
+            run(
+                account,
+                ManusSendMessageOperator,
+                account.manus.add_task(),
+                content=content,
+                attachments=[f"file://{tmp_path}/data.csv"],
+            )
+
+        assert account.sandbox.requests == []
+
+    def test_it_is_sent_once_and_fails_when_the_answer_got_lost(self, account: Account, version: str) -> None:
+        task_id = account.manus.add_task(script=ENDED)
+        account.faults.add("drop_after", method="POST")
+
+        with pytest.raises(TransportError):
+            run(account, ManusSendMessageOperator, task_id, content="Go on.")
+
+        assert len(account.manus.answers(task_id)) == 1
+
+
+class TestConfirmAction:
+    def waiting(self, account: Account, kind: str = "deployAction", **facts: Any) -> str:
+        return account.manus.add_task(
+            script=[("waiting", None), ("running", 20), ("completed", None)], waiting={"type": kind, **facts}
+        )
+
+    def confirm(self, account: Account, task_id: str, **arguments: Any) -> Any:
+        given = {"input": {"accept": True}, "expect": "deployAction", **arguments}
+        return run(account, ManusConfirmActionOperator, task_id, **given)
+
+    def test_it_confirms_what_it_expects(self, account: Account) -> None:
+        task_id = self.waiting(account, event_id="evt_7")
+
+        self.confirm(account, task_id, event_id="evt_7")
+
+        assert [one.input for one in account.manus.answers(task_id)] == [{"accept": True}]
+        assert account.word(task_id) == "running"
+
+    @pytest.mark.parametrize(
+        ("kind", "arguments", "says"),
+        [
+            ("gmailSendAction", {}, "waits for gmailSendAction"),
+            ("messageAskUser", {}, "waits for messageAskUser"),
+            ("deployAction", {"event_id": "evt_8"}, "waits for deployAction"),
+        ],
+    )
+    def test_and_nothing_else(
+        self, account: Account, kind: str, arguments: dict[str, Any], says: str
+    ) -> None:
+        task_id = self.waiting(account, kind, event_id="evt_7")
+
+        with pytest.raises(AirflowFailException, match=f"{says}.*nothing was confirmed"):
+            self.confirm(account, task_id, **arguments)
+
+        assert account.manus.answers(task_id) == []
+
+    def test_nor_where_nothing_waits(self, account: Account) -> None:
+        task_id = account.manus.add_task(script=[("running", None)])
+
+        with pytest.raises(AirflowFailException, match="does not wait for anything"):
+            self.confirm(account, task_id)
+
+    def test_an_input_that_manus_does_not_take_fails_with_the_schema(self, account: Account) -> None:
+        task_id = self.waiting(account)
+
+        with pytest.raises(AirflowFailException, match=r"must fit .*global_allow"):
+            self.confirm(account, task_id, input={"accept": False})
+
+    def test_v1_cannot(self, account: Account) -> None:
+        account.connect("v1")
+
+        with pytest.raises(AirflowFailException):
+            self.confirm(account, self.waiting(account))
+
+    def test_a_lost_answer_is_looked_up(self, account: Account) -> None:
+        task_id = self.waiting(account)
+        account.faults.add("drop_after", path="*/task.confirmAction")
+
+        self.confirm(account, task_id)
+
+        assert len(account.manus.answers(task_id)) == 1
+
+    def test_a_lost_request_is_sent_again_by_a_retry(self, account: Account) -> None:
+        task_id, task = self.waiting(account), account.task(retries=1)
+        account.faults.add("drop_before", path="*/task.confirmAction", times=1)
+
+        task.attempts(
+            lambda: ManusConfirmActionOperator(
+                task_id="act", remote_task_id=task_id, input={"accept": True}, expect="deployAction"
+            )
+        )
+
+        assert task.try_number == 2
+        assert len(account.manus.answers(task_id)) == 1
+
+
+class TestStopUpdateDelete:
+    def test_stop(self, account: Account) -> None:
+        task_id = account.manus.add_task(script=[("running", None)])
+
+        run(account, ManusStopTaskOperator, task_id)
+        run(account, ManusStopTaskOperator, task_id)
+
+        assert account.word(task_id) == "stopped"
+
+    def test_v1_cannot_stop_and_names_the_fix(self, account: Account) -> None:
+        account.connect("v1")
+
+        with pytest.raises(AirflowFailException, match="set api_version to v2"):
+            run(account, ManusStopTaskOperator, account.manus.add_task())
+
+    def test_update(self, account: Account, version: str) -> None:
+        task_id, task = account.manus.add_task(), account.task()
+
+        result = run(account, ManusUpdateTaskOperator, task_id, task, title="New", share_visibility="public")
+
+        assert (result["id"], result["title"]) == (task_id, "New")
+        assert task.xcoms["remote_task_url"] == result["url"]
+        found = account.manus.get(task_id)
+        assert found is not None
+        assert (found.title, found.share_visibility) == ("New", "public")
+
+    def test_nothing_to_update_is_refused(self, account: Account) -> None:
+        with pytest.raises(ValueError, match="nothing to update"):
+            run(account, ManusUpdateTaskOperator, "t1")
+
+    def test_delete(self, account: Account, version: str) -> None:
+        task_id = account.manus.add_task(script=ENDED)
+
+        run(account, ManusDeleteTaskOperator, task_id)
+
+        assert account.manus.get(task_id) is None
+
+    def test_a_task_that_is_gone_is_deleted(self, account: Account, version: str) -> None:
+        run(account, ManusDeleteTaskOperator, "gone")
+
+        with pytest.raises(NotFoundError):
+            run(account, ManusDeleteTaskOperator, "gone", missing_ok=False)
+
+    def test_a_delete_whose_answer_got_lost_succeeds(self, account: Account, version: str) -> None:
+        task_id = account.manus.add_task(script=ENDED)
+        account.faults.add("drop_after", times=1)
+
+        run(account, ManusDeleteTaskOperator, task_id)
+
+        assert account.manus.get(task_id) is None
+
+    def test_a_running_task_is_not_deleted(self, account: Account) -> None:
+        task_id = account.manus.add_task(script=[("running", None)])
+
+        with pytest.raises(AirflowFailException, match="stop it first"):
+            run(account, ManusDeleteTaskOperator, task_id)
+
+
+class TestGetResult:
+    def test_it_is_fetched_without_waiting_for_the_end(self, account: Account, version: str) -> None:
+        task_id = account.manus.add_task(script=[("running", None)], credit_usage=3)
+
+        result = run(account, ManusGetResultOperator, task_id)
+
+        assert (result["id"], result["state"], result["credit_usage"]) == (task_id, "running", 3)
+
+    def test_links_to_files_are_left_out(self, account: Account, version: str) -> None:
+        task = account.task()
+        task_id = account.manus.add_task(script=ENDED, answer="Done.", files=["a.csv"])
+
+        result = run(account, ManusGetResultOperator, task_id, task)
+
+        assert result["files"] == [{"name": "a.csv", "content_type": "text/csv"}]
+        assert "Signature" not in json.dumps([result, task.xcoms])
+
+    @pytest.mark.parametrize(
+        ("structured", "says"),
+        [({"success": False, "error": "no city"}, "no city"), (None, "never came")],
+    )
+    def test_a_value_that_could_not_be_made_fails(self, account: Account, structured: Any, says: str) -> None:
+        task_id = account.manus.add_task(script=ENDED, structured=structured)
+
+        with pytest.raises(AirflowFailException, match=says):
+            run(account, ManusGetResultOperator, task_id, structured=True)
+        assert run(account, ManusGetResultOperator, task_id)["structured"] is None
+
+    def test_it_goes_to_a_file(self, account: Account, version: str, tmp_path: Path) -> None:
+        task_id = account.manus.add_task(script=ENDED, answer="Done.")
+
+        run(account, ManusGetResultOperator, task_id, result_path=f"file://{tmp_path}/r.json")
+
+        assert json.loads((tmp_path / "r.json").read_text())["text"] == "Done."
+
+
+class TestDownloadFiles:
+    def download(self, account: Account, tmp_path: Path, *files: Any, **arguments: Any) -> Any:
+        task_id = account.manus.add_task("t1", script=ENDED, files=files)
+        return self.again(account, tmp_path, task_id, **arguments)
+
+    def again(self, account: Account, tmp_path: Path, task_id: str = "t1", **arguments: Any) -> Any:
+        given = {"output_path": f"file://{tmp_path}/out", "output_grace": 0, **arguments}
+        return run(account, ManusDownloadFilesOperator, task_id, **given)
+
+    def saved(self, tmp_path: Path) -> dict[str, str]:
+        return {
+            str(path.relative_to(tmp_path)): path.read_text()
+            for path in tmp_path.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        }
+
+    def test_every_file_is_saved_and_told_of(self, account: Account, version: str, tmp_path: Path) -> None:
+        manifest = self.download(account, tmp_path, {"name": "a.csv", "content": "1,2"}, "b.md")
+
+        assert self.saved(tmp_path)["out/a.csv"] == "1,2"
+        assert [one["name"] for one in manifest] == ["a.csv", "b.md"]
+        assert set(manifest[0]) == {"name", "path", "size", "content_type", "sha256"}
+        assert "Signature" not in json.dumps(manifest)
+
+    def test_the_key_never_goes_along(self, account: Account, version: str, tmp_path: Path) -> None:
+        self.download(account, tmp_path, "a.csv")
+
+        fetched = [one for one in account.sandbox.requests if "/files/" in one.path]
+        assert [any(one.auth.values()) for one in fetched] == [False]
+
+    @pytest.mark.parametrize(
+        "name", ["../../etc/passwd", "/etc/passwd", "a/b.txt", "a\\b.txt", "con.txt", "x" * 300, "a\nb"]
+    )
+    def test_no_name_leads_out_of_the_folder(
+        self, account: Account, version: str, tmp_path: Path, name: str
+    ) -> None:
+        (entry,) = self.download(account, tmp_path, {"name": name, "content": "safe"})
+
+        ((path, content),) = self.saved(tmp_path).items()
+        assert content == "safe"
+        assert Path(path).parent == Path("out")
+        assert entry["path"].endswith(path)
+
+    def test_a_file_without_a_name_gets_one(self, account: Account, tmp_path: Path) -> None:
+        (entry,) = self.download(account, tmp_path, OutputFile(" ", "text/plain", b"x"))
+
+        assert list(self.saved(tmp_path).values()) == ["x"]
+        assert Path(entry["path"]).name.strip()
+
+    def test_two_with_one_name_are_both_kept(self, account: Account, tmp_path: Path) -> None:
+        files = [{"name": "a.csv", "content": "1"}, {"name": "A.CSV", "content": "2"}]
+
+        manifest = self.download(account, tmp_path, *files)
+
+        assert sorted(self.saved(tmp_path).values()) == ["1", "2"]
+        assert len({one["path"].casefold() for one in manifest}) == 2
+
+    def test_one_over_the_cap_fails_and_the_others_stay(self, account: Account, tmp_path: Path) -> None:
+        with pytest.raises(AirflowFailException, match=r"big\.bin"):
+            self.download(
+                account, tmp_path, {"name": "big.bin", "size": 5000}, "small.txt", max_file_size=1000
+            )
+
+        assert set(self.saved(tmp_path)) == {"out/small.txt"}
+
+    def test_a_redirect_is_not_followed(self, account: Account, tmp_path: Path) -> None:
+        account.faults.add("redirect", path="*/files/*", location=f"{account.sandbox.base_url}/elsewhere")
+
+        with pytest.raises((AirflowFailException, TransportError)) as failed:
+            self.download(account, tmp_path, "a.csv")
+
+        assert "redirect" in str(failed.value)
+        assert self.saved(tmp_path) == {}
+        assert not any("elsewhere" in one.path for one in account.sandbox.requests)
+
+    def test_a_link_without_tls_is_not_followed(self, account: Account, tmp_path: Path) -> None:
+        account.patch.setattr(account.sandbox, "base_url", "http://files.example.com")
+
+        with pytest.raises(AirflowFailException, match="https"):
+            self.download(account, tmp_path, "a.csv")
+
+        assert self.saved(tmp_path) == {}
+
+    def test_what_is_there_is_not_overwritten_unless_asked(self, account: Account, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "a.csv").write_text("mine")
+
+        with pytest.raises(AirflowFailException, match="overwrite=True"):
+            self.download(account, tmp_path, {"name": "a.csv", "content": "theirs"})
+        assert self.saved(tmp_path) == {"out/a.csv": "mine"}
+        self.again(account, tmp_path, overwrite=True)
+        assert self.saved(tmp_path) == {"out/a.csv": "theirs"}
+
+    def test_a_retry_fetches_only_what_is_missing(self, account: Account, tmp_path: Path) -> None:
+        account.faults.add("status", path="*/files/*/b.csv", status=500)
+        with pytest.raises(Exception, match=r"b\.csv"):
+            self.download(account, tmp_path, "a.csv", "b.csv")
+        account.faults.clear()
+        before = account.calls("/a.csv")
+
+        manifest = self.again(account, tmp_path)
+
+        assert [one["name"] for one in manifest] == ["a.csv", "b.csv"]
+        assert account.calls("/a.csv") == before
+
+    def test_a_task_without_files_has_an_empty_manifest(self, account: Account, tmp_path: Path) -> None:
+        assert self.download(account, tmp_path) == []
+
+    @pytest.mark.parametrize("size", [0, -1, "much"])
+    def test_a_cap_that_makes_no_sense_is_refused(self, account: Account, tmp_path: Path, size: Any) -> None:
+        with pytest.raises(ValueError, match="max_file_size"):
+            self.again(account, tmp_path, max_file_size=size)

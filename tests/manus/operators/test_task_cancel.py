@@ -1,0 +1,439 @@
+"""What becomes of the remote task when Airflow ends its own: timeouts, kills, clears, crashes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowTaskTimeout,
+)
+
+from remote_tasks_provider.bases import triggers as trigger_module
+from remote_tasks_provider.manus.operators import ManusTaskOperator
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+from tests.manus.airflow_task import MODES, Account, AirflowTask, Make, dying, over_json
+
+FOREVER = [("running", 1e9), ("completed", None)]
+STOPPED = "was stopped; it can be resumed in the Manus app"
+GOES_ON = "goes on and costs credits"
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _forever(account: Account) -> None:
+    account.manus.plan(default=True, script=FOREVER)
+
+
+def asks(mode: str = "on a worker", **arguments: Any) -> Make:
+    given = {"task_id": "ask", "prompt": "Do it.", "poll_interval": 50, "timeout": 1000, **arguments}
+    return lambda: ManusTaskOperator(deferrable=mode == "deferred", **given)
+
+
+def airflow_times_out(account: Account, monkeypatch: pytest.MonkeyPatch, after: float) -> None:
+    """Let Airflow's ``execution_timeout`` end an attempt on a worker, as its signal does: in a sleep."""
+    from remote_tasks_provider.bases import waiting
+
+    clock, end = account.sandbox.clock, account.sandbox.clock.now() + after
+
+    def sleep(seconds: float) -> None:
+        clock.advance(min(seconds, max(0.0, end - clock.now())))
+        if clock.now() >= end:
+            raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    fake = SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=sleep)
+    monkeypatch.setattr(waiting, "time", fake)
+
+
+class TestTheTimeout:
+    def test_it_stops_the_task_and_is_final(self, account: Account, mode: str) -> None:
+        task = account.task(retries=3)
+        began = account.sandbox.clock.now()
+
+        with pytest.raises(AirflowSensorTimeout) as ended:
+            task.attempt(asks(mode))
+
+        (task_id,) = account.created
+        assert account.sandbox.clock.now() - began == pytest.approx(1000, abs=30)
+        assert account.word(task_id) == "stopped"
+        assert f"{task_id} {STOPPED}" in str(ended.value)
+        assert "left as it is" not in str(ended.value)
+
+    def test_unless_it_must_not(self, account: Account, mode: str) -> None:
+        with pytest.raises(AirflowSensorTimeout) as ended:
+            account.task().attempt(asks(mode, cancel_on_timeout=False))
+
+        assert account.word(account.created[0]) == "running"
+        assert f"{GOES_ON}: cancel_on_timeout is off" in str(ended.value)
+        assert "left as it is" not in str(ended.value)
+
+    def test_v1_cannot_and_says_so(self, account: Account, mode: str) -> None:
+        account.connect("v1")
+
+        with pytest.raises(AirflowSensorTimeout) as ended:
+            account.task().attempt(asks(mode))
+
+        assert "could not be stopped and may go on costing credits" in str(ended.value)
+        assert account.word(account.created[0]) == "running"
+
+    def test_after_a_clear_another_is_started(self, account: Account, mode: str) -> None:
+        task = account.task()
+        with pytest.raises(AirflowSensorTimeout):
+            task.attempt(asks(mode))
+        account.manus.plan(script=["completed"])
+        task.clear()
+
+        assert task.attempt(asks(mode))["id"] == account.created[1]
+
+    def test_the_one_that_goes_on_is_gone_on_with(self, account: Account, mode: str) -> None:
+        task = account.task()
+        with pytest.raises(AirflowSensorTimeout):
+            task.attempt(asks(mode, cancel_on_timeout=False))
+        account.manus.set_script(account.created[0], [("running", 100), ("completed", None)])
+        task.clear()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created
+
+    def test_it_counts_from_the_first_attempt(self, account: Account, mode: str) -> None:
+        task = account.task(retries=3)
+        with pytest.raises(SystemExit):
+            task.attempt(lambda: _dying_in_the_wait(asks(mode, timeout=1000)()))
+        account.sandbox.clock.advance(900)
+        task.retry()
+        began = account.sandbox.clock.now()
+
+        with pytest.raises(AirflowSensorTimeout):
+            task.attempt(asks(mode))
+
+        assert account.sandbox.clock.now() - began == pytest.approx(100, abs=30)
+
+
+def _dying_in_the_wait(operator: Any) -> Any:
+    wait = operator.wait_policy
+
+    def killed(*parts: Any, **facts: Any) -> None:
+        wait(*parts, **facts)
+        raise SystemExit
+
+    operator.wait_policy = killed
+    return operator
+
+
+class TestADeferralThatNobodyEnded:
+    """Airflow's own timeout of a deferral; it comes when no triggerer was there to keep the deadline."""
+
+    def ended(self, account: Account, task: AirflowTask, **arguments: Any) -> str:
+        deferral = task.defer(asks("deferred", **arguments))
+        with pytest.raises((AirflowSensorTimeout, AirflowTaskTimeout)) as ended:
+            task.resume(asks("deferred", **arguments), "__fail__", {"error": "Trigger timeout"})
+        assert deferral.timeout is not None
+        return f"{type(ended.value).__name__}: {ended.value}"
+
+    def test_it_stops_the_task(self, account: Account) -> None:
+        text = self.ended(account, account.task(retries=3))
+
+        assert account.word(account.created[0]) == "stopped"
+        assert text.startswith("AirflowSensorTimeout")
+        assert "no triggerer" in text
+        assert STOPPED in text
+        assert "left as it is" not in text
+
+    def test_also_for_a_mapped_task(self, account: Account) -> None:
+        self.ended(account, account.task(map_index=4))
+
+        assert account.word(account.created[0]) == "stopped"
+
+    def test_unless_a_retry_goes_on_with_it(self, account: Account) -> None:
+        task = account.task(retries=1)
+        text = self.ended(account, task, execution_timeout=timedelta(seconds=100))
+
+        assert text.startswith("AirflowTaskTimeout")
+        assert f"{GOES_ON}; the retry goes on waiting for it" in text
+        assert account.word(account.created[0]) == "running"
+        task.retry()
+        account.manus.set_script(account.created[0], ["completed"])
+        assert [task.attempt(asks("deferred"))["id"]] == account.created
+
+    def test_a_crashed_trigger_leaves_it_to_a_retry(self, account: Account) -> None:
+        task = account.task(retries=1)
+        task.defer(asks("deferred"))
+        with pytest.raises(Exception, match="Trigger failure"):
+            task.resume(asks("deferred"), "__fail__", {"error": "Trigger failure", "traceback": ["Boom"]})
+        task.retry()
+        account.manus.set_script(account.created[0], ["completed"])
+
+        assert [task.attempt(asks("deferred"))["id"]] == account.created
+
+
+class TestAirflowsExecutionTimeout:
+    @pytest.fixture
+    def attempt(
+        self, account: Account, mode: str, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[AirflowTask], str]:
+        def run(task: AirflowTask, **arguments: Any) -> str:
+            if mode == "on a worker":
+                airflow_times_out(account, monkeypatch, 100)
+            else:
+                arguments["execution_timeout"] = timedelta(seconds=100)
+            with pytest.raises(AirflowTaskTimeout) as ended:
+                task.attempt(asks(mode, **arguments))
+            return str(ended.value)
+
+        return run
+
+    def test_with_retries_left_the_task_goes_on(self, account: Account, mode: str, attempt: Any) -> None:
+        task = account.task(retries=1)
+
+        text = attempt(task)
+
+        assert f"{account.created[0]} {GOES_ON}; the retry goes on waiting for it" in text
+        assert account.word(account.created[0]) == "running"
+
+    def test_without_it_is_stopped(self, account: Account, mode: str, attempt: Any) -> None:
+        task = account.task(retries=1)
+        task.try_number = 2
+
+        assert STOPPED in attempt(task)
+        assert account.word(account.created[0]) == "stopped"
+
+    def test_unless_it_must_not(self, account: Account, mode: str, attempt: Any) -> None:
+        assert "cancel_on_timeout is off" in attempt(account.task(), cancel_on_timeout=False)
+        assert account.word(account.created[0]) == "running"
+
+
+class TestAKillOnAWorker:
+    def killed(self, account: Account, state: str | None, *, map_index: int = -1, **arguments: Any) -> Any:
+        """Start a task, and kill the operator while Airflow says that its task is in ``state``."""
+        task = account.task(map_index=map_index)
+        operators: list[Any] = []
+
+        def make() -> Any:
+            operators.append(dying(asks(**arguments))())
+            return operators[-1]
+
+        with pytest.raises(SystemExit):
+            task.attempt(make)
+        name = "ask" if map_index < 0 else f"ask_{map_index}"
+        asked = account.states(**({} if state is None else {name: state}))
+        operators[-1].on_kill()
+        return asked
+
+    @pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed", "upstream_failed"])
+    def test_a_user_who_ended_the_task_stops_the_remote_one(self, account: Account, state: str) -> None:
+        asked = self.killed(account, state)
+
+        assert account.word(account.created[0]) == "stopped"
+        assert asked == [
+            {"dag_id": "brief", "task_ids": ["ask"], "run_ids": ["scheduled__2026-01-01"], "map_index": -1}
+        ]
+
+    @pytest.mark.parametrize("state", ["restarting", "running", "up_for_retry", "queued", "scheduled", None])
+    def test_one_that_will_run_again_leaves_it(self, account: Account, state: str | None) -> None:
+        self.killed(account, state)
+
+        assert account.word(account.created[0]) == "running"
+
+    def test_a_mapped_task_is_known_by_its_index(self, account: Account) -> None:
+        self.killed(account, "failed", map_index=2)
+
+        assert account.word(account.created[0]) == "stopped"
+
+    def test_anothers_state_says_nothing(self, account: Account) -> None:
+        task = account.task(map_index=2)
+        operator = dying(asks())()
+        with pytest.raises(SystemExit):
+            task.attempt(lambda: operator)
+        account.states(ask="failed", ask_1="failed")
+
+        operator.on_kill()
+
+        assert account.word(account.created[0]) == "running"
+
+    def test_unless_it_must_not(self, account: Account) -> None:
+        assert self.killed(account, "failed", cancel_on_kill=False) == []
+        assert account.word(account.created[0]) == "running"
+
+    def test_before_there_is_a_task_nothing_is_asked(self, account: Account) -> None:
+        asked = account.states(ask="failed")
+
+        asks()().on_kill()
+
+        assert asked == []
+        assert account.sandbox.requests == []
+
+    def test_where_airflow_cannot_say_the_task_is_left_alone(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = account.task()
+        operator = dying(asks())()
+        with pytest.raises(SystemExit):
+            task.attempt(lambda: operator)
+        monkeypatch.setattr(task.desk, "send", lambda _: 1 / 0)
+
+        operator.on_kill()
+
+        assert account.word(account.created[0]) == "running"
+
+    def test_v1_cannot_stop_it_and_says_where_it_goes_on(
+        self, account: Account, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        account.connect("v1")
+        self.killed(account, "failed")
+
+        assert account.word(account.created[0]) == "running"
+        assert "could not be stopped and may go on" in caplog.text + capsys.readouterr().out
+
+    def test_after_a_timeout_there_is_nothing_left_to_stop(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operators: list[Any] = []
+
+        def make() -> Any:
+            operators.append(asks()())
+            return operators[-1]
+
+        airflow_times_out(account, monkeypatch, 100)
+        with pytest.raises(AirflowTaskTimeout):
+            account.task().attempt(make)
+        asked = account.states(ask="failed")
+        operators[-1].on_kill()
+
+        assert asked == []
+        assert account.calls("/task.stop") == 1
+
+
+class TestAKillWhileDeferred:
+    def killed(self, account: Account, state: str, *, map_index: int = -1, **arguments: Any) -> None:
+        task = account.task(map_index=map_index)
+        deferral = task.defer(asks("deferred", **arguments))
+        account.states(**{"ask" if map_index < 0 else f"ask_{map_index}": state})
+        trigger = ManusTaskTrigger(**over_json(deferral.trigger.serialize()[1]))
+        trigger.task_instance = task
+        asyncio.run(trigger.on_kill())
+
+    @pytest.mark.parametrize("state", ["failed", "success"])
+    @pytest.mark.parametrize("map_index", [-1, 0, 3])
+    def test_a_user_who_ended_the_task_stops_the_remote_one(
+        self, account: Account, state: str, map_index: int
+    ) -> None:
+        self.killed(account, state, map_index=map_index)
+
+        assert account.word(account.created[0]) == "stopped"
+
+    @pytest.mark.parametrize("state", ["deferred", "running", "scheduled", "queued", "up_for_retry"])
+    def test_a_clear_leaves_it_to_the_next_attempt(self, account: Account, state: str) -> None:
+        self.killed(account, state)
+
+        assert account.word(account.created[0]) == "running"
+
+    def test_unless_it_must_not(self, account: Account) -> None:
+        self.killed(account, "failed", cancel_on_kill=False)
+
+        assert account.word(account.created[0]) == "running"
+
+    def test_v1_cannot_stop_it_and_says_so(self, account: Account, caplog: pytest.LogCaptureFixture) -> None:
+        account.connect("v1")
+
+        self.killed(account, "failed")
+
+        assert account.word(account.created[0]) == "running"
+        assert f"Manus cannot stop task {account.created[0]}; it goes on" in caplog.text
+
+    def test_a_stop_that_fails_is_told(self, account: Account, caplog: pytest.LogCaptureFixture) -> None:
+        account.faults.add("status", path="*/task.stop", status=500)
+
+        self.killed(account, "failed")
+
+        assert "may still be running" in caplog.text
+
+    def test_a_trigger_of_no_task_stops_nothing(self, account: Account) -> None:
+        deferral = account.task().defer(asks("deferred"))
+
+        asyncio.run(deferral.trigger.on_kill())
+
+        assert account.calls("/task.stop") == 0
+
+    @pytest.mark.parametrize(("told", "word"), [(True, "running"), (False, "stopped")])
+    def test_below_33_a_cancelled_trigger_asks_by_itself(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch, told: bool, word: str
+    ) -> None:
+        monkeypatch.setattr(trigger_module, "TRIGGERS_GET_ON_KILL", told)
+        task = account.task()
+        trigger = task.defer(asks("deferred")).trigger
+        trigger.task_instance = task
+        account.states(ask="failed")
+
+        async def cancelled() -> None:
+            running = asyncio.ensure_future(anext(trigger.run()))
+            while account.calls("/task.detail") < 2:  # noqa: ASYNC110 - the server runs in a thread
+                await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(cancelled())
+
+        assert account.word(account.created[0]) == word
+
+    def test_below_33_one_that_cannot_ask_is_cancelled_all_the_same(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trigger_module, "TRIGGERS_GET_ON_KILL", False)
+        monkeypatch.setattr(trigger_module, "task_state", lambda _: 1 / 0)
+        task = account.task()
+        trigger = task.defer(asks("deferred")).trigger
+        trigger.task_instance = task
+
+        async def cancelled() -> Any:
+            running = asyncio.ensure_future(anext(trigger.run()))
+            while account.calls("/task.detail") < 2:  # noqa: ASYNC110 - the server runs in a thread
+                await asyncio.sleep(0.01)
+            running.cancel()
+            return await asyncio.gather(running, return_exceptions=True)
+
+        (end,) = asyncio.run(cancelled())
+        assert isinstance(end, asyncio.CancelledError)
+
+    def test_the_next_attempt_of_a_cleared_task_is_not_robbed(self, account: Account) -> None:
+        task = account.task()
+        old = task.defer(asks("deferred")).trigger
+        old.task_instance = task
+        task.clear()
+        task.defer(asks("deferred"))
+        account.states(ask="deferred")
+        asyncio.run(old.on_kill())
+
+        assert len(account.created) == 1
+        assert account.word(account.created[0]) == "running"
+
+
+class TestTroubleSaysWhatBecameOfTheTask:
+    """Whoever reads the error must learn whether the remote task goes on and costs."""
+
+    def test_when_it_cannot_be_followed_any_more(self, account: Account, mode: str) -> None:
+        account.connect("v2", max_attempts=1)
+        account.faults.add("status", path="*/task.detail", status=403)
+
+        with pytest.raises(AirflowFailException) as failed:
+            account.task().attempt(asks(mode))
+
+        assert account.created[0] in str(failed.value)
+        assert "goes on" in str(failed.value)
+
+    def test_when_the_trigger_crashed_and_no_retry_is_left(self, account: Account) -> None:
+        task = account.task()
+        task.defer(asks("deferred"))
+
+        with pytest.raises(Exception, match="Trigger failure") as failed:
+            task.resume(asks("deferred"), "__fail__", {"error": "Trigger failure"})
+
+        assert account.created[0] in str(failed.value)

@@ -1,0 +1,305 @@
+"""Nothing is paid twice: lost requests, crashes, clears and changed inputs, at real sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.manus.operators import ManusTaskOperator
+from tests.manus.airflow_task import MODES, Account, AirflowTask, Make, die_in_the_request, dying
+
+PROMPT = "Summarise the news in 100 words."
+CREATE = {"v1": "*/v1/tasks", "v2": "*/task.create"}
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["v1", "v2"])
+def version(request: pytest.FixtureRequest, account: Account) -> str:
+    account.connect(request.param)
+    return str(request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["with a store", "without"])
+def remembers(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def asks(mode: str = "on a worker", **arguments: Any) -> Make:
+    given = {"task_id": "ask", "prompt": PROMPT, "poll_interval": 60, **arguments}
+    return lambda: ManusTaskOperator(deferrable=mode == "deferred", **given)
+
+
+class TestARequestIsLost:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "drop_after"},
+            {"kind": "drop_before"},
+            {"kind": "status", "status": 500},
+            {"kind": "status", "status": 503},
+            {"kind": "garbage", "form": "truncated"},
+            {"kind": "garbage", "form": "html"},
+            {"kind": "status", "status": 429, "headers": {"retry-after": "120"}},
+        ],
+        ids=lambda fault: "-".join(str(part) for part in fault.values() if not isinstance(part, dict)),
+    )
+    def test_there_is_one_task_after_all_retries(
+        self, account: Account, mode: str, version: str, remembers: bool, fault: dict[str, Any]
+    ) -> None:
+        account.faults.add(path=CREATE[version], method="POST", times=1, **fault)
+        task = account.task(remembers=remembers, retries=2)
+
+        result = task.attempts(asks(mode))
+
+        assert account.created == [result["id"]]
+        assert result["state"] == "completed"
+
+    def test_a_lost_answer_costs_no_attempt(self, account: Account, version: str, remembers: bool) -> None:
+        account.faults.add("drop_after", path=CREATE[version], method="POST", times=1)
+        task = account.task(remembers=remembers)
+
+        assert task.attempt(asks())["id"] == account.created[0]
+        assert len(account.created) == 1
+
+    def test_a_task_that_is_listed_late_is_waited_for(self, account: Account, version: str) -> None:
+        account.manus.plan(hidden_for=60)
+        account.faults.add("drop_after", path=CREATE[version], method="POST", times=1)
+
+        assert account.task().attempt(asks())["id"] == account.created[0]
+        assert len(account.created) == 1
+
+    def test_each_of_many_drops_makes_one_task_still(self, account: Account, mode: str, version: str) -> None:
+        account.faults.add("drop_after", path=CREATE[version], method="POST")
+        account.faults.add("status", path="*/v1/tasks" if version == "v1" else "*/task.list", method="GET")
+        account.faults.add("hide", seconds=1)
+        task = account.task(retries=1)
+        with pytest.raises(RemoteTaskError):
+            task.attempt(asks(mode))
+        account.faults.clear()
+        task.retry()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created
+
+
+class TestAWorkerIsKilled:
+    def test_between_intent_and_answer(self, account: Account, mode: str, version: str) -> None:
+        task = account.task(retries=1)
+        die_in_the_request(task, asks(mode))
+        task.retry()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created
+
+    def test_between_answer_and_record(self, account: Account, mode: str, version: str) -> None:
+        task = account.task(retries=1)
+        assert task.store is not None
+        keep = task.store.set
+
+        def killed_at_the_second_write(key: str, value: Any) -> None:
+            if key == "remote_task_start" and value["task_id"]:
+                raise SystemExit
+            keep(key, value)
+
+        task.store.set = killed_at_the_second_write  # type: ignore[method-assign]
+        with pytest.raises(SystemExit):
+            task.attempt(asks(mode))
+        del task.store.set
+        task.retry()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created
+
+    def test_while_it_waits(self, account: Account, mode: str, version: str, remembers: bool) -> None:
+        account.manus.plan(script=[("running", 3600), ("completed", None)])
+        task = account.task(remembers=remembers, retries=1)
+        if mode == "deferred":
+            task.defer(asks(mode))
+        else:
+            with pytest.raises(SystemExit):
+                task.attempt(dying(asks(mode)))
+        task.retry()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created
+
+    def test_a_task_that_ended_meanwhile_is_adopted_with_its_result(
+        self, account: Account, mode: str, version: str, remembers: bool
+    ) -> None:
+        account.manus.plan(answer="The news.")
+        task = account.task(remembers=remembers, retries=1)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        account.sandbox.clock.advance(3600)
+        task.retry()
+
+        result = task.attempt(asks(mode))
+
+        assert (result["id"], result["text"]) == (account.created[0], "The news.")
+        assert len(account.created) == 1
+
+
+class TestAUserClears:
+    @pytest.fixture(autouse=True)
+    def _slow(self, account: Account) -> None:
+        account.manus.plan(default=True, script=[("running", 3600), ("completed", None)])
+
+    def test_one_on_a_worker_goes_on(self, account: Account, version: str, remembers: bool) -> None:
+        task = account.task(remembers=remembers)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        task.clear_while_running()
+
+        assert [task.attempt(asks())["id"]] == account.created
+
+    def test_a_deferred_one_goes_on(self, account: Account, version: str, remembers: bool) -> None:
+        task = account.task(remembers=remembers, retries=2)
+        task.defer(asks("deferred"))
+        task.clear()
+
+        assert [task.attempt(asks("deferred"))["id"]] == account.created
+
+    def test_what_it_went_on_with_stays_its_own_on_a_retry(self, account: Account, version: str) -> None:
+        task = account.task(retries=2)
+        task.defer(asks("deferred"))
+        task.clear()
+        task.defer(asks("deferred"))
+        account.sandbox.clock.advance(7200)
+        task.retry()
+
+        assert [task.attempt(asks("deferred"))["id"]] == account.created
+
+    def test_after_success_a_new_task_is_started(
+        self, account: Account, mode: str, version: str, remembers: bool
+    ) -> None:
+        task = account.task(remembers=remembers, retries=2)
+        first = task.attempt(asks(mode))
+        task.clear()
+        second = task.attempt(asks(mode))
+
+        assert account.created == [first["id"], second["id"]]
+
+    def test_after_success_a_lost_request_is_not_taken_for_the_earlier_task(self, account: Account) -> None:
+        account.manus.plan(script=[("running", 1), ("completed", None)])
+        task = account.task(retries=2)
+        first = task.attempt(asks())
+        task.clear()
+        account.faults.add("drop_after", path=CREATE["v2"], method="POST", times=1)
+
+        second = task.attempt(asks())
+
+        assert account.created == [first["id"], second["id"]]
+
+    def test_after_success_a_request_that_never_arrived_is_sent_again(self, account: Account) -> None:
+        account.manus.plan(script=[("running", 1), ("completed", None)])
+        task = account.task(retries=2)
+        first = task.attempt(asks())
+        task.clear()
+        account.faults.add("drop_before", path=CREATE["v2"], method="POST", times=1)
+
+        second = task.attempts(asks())
+
+        assert account.created == [first["id"], second["id"]]
+
+
+class TestInputsHaveChanged:
+    def started(self, account: Account, **facts: Any) -> AirflowTask:
+        account.manus.plan(script=[("running", 3600), ("completed", None)])
+        task = account.task(retries=2, **facts)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        task.retry()
+        return task
+
+    def test_by_default_the_attempt_fails_and_says_what_to_do(
+        self, account: Account, mode: str, version: str
+    ) -> None:
+        task = self.started(account)
+
+        with pytest.raises(AirflowFailException) as failed:
+            task.attempt(asks(mode, prompt="Something else."))
+
+        text = str(failed.value)
+        assert type(failed.value.__cause__).__name__ == "StaleStartError"
+        assert all(word in text for word in (account.created[0], "'reattach'", "'restart'", "running"))
+        assert len(account.created) == 1
+        assert account.word(account.created[0]) == "running"
+
+    def test_reattach_takes_the_earlier_result(self, account: Account, mode: str, version: str) -> None:
+        task = self.started(account)
+
+        result = task.attempt(asks(mode, prompt="Something else.", on_stale_state="reattach"))
+
+        assert account.created == [result["id"]]
+
+    def test_restart_stops_the_earlier_one(self, account: Account, mode: str) -> None:
+        task = self.started(account)
+
+        result = task.attempt(asks(mode, prompt="Something else.", on_stale_state="restart"))
+
+        assert account.created == [account.created[0], result["id"]]
+        assert account.word(account.created[0]) == "stopped"
+        assert account.manus.created[1].body["message"]["content"] == "Something else."
+
+    def test_what_was_restarted_is_gone_on_with(self, account: Account) -> None:
+        task = self.started(account)
+        account.manus.plan(script=[("running", 3600), ("completed", None)])
+        changed = asks(prompt="Something else.", on_stale_state="restart")
+        with pytest.raises(SystemExit):
+            task.attempt(dying(changed))
+        task.retry()
+
+        assert task.attempt(changed)["id"] == account.created[1]
+        assert len(account.created) == 2
+
+    def test_v1_cannot_stop_and_so_does_not_restart(self, account: Account) -> None:
+        account.connect("v1")
+        task = self.started(account)
+
+        with pytest.raises(AirflowFailException, match="stopping a task needs API v2"):
+            task.attempt(asks(prompt="Something else.", on_stale_state="restart"))
+
+        assert len(account.created) == 1
+
+    def test_a_lost_request_counts_as_well(self, account: Account) -> None:
+        task = account.task(retries=2)
+        die_in_the_request(task, asks())
+        task.retry()
+
+        with pytest.raises(AirflowFailException, match="other inputs"):
+            task.attempt(asks(prompt="Something else."))
+
+        assert len(account.created) == 1
+
+    def test_with_v1_another_prompt_hides_what_a_lost_request_started(self, account: Account) -> None:
+        account.connect("v1")
+        task = account.task(retries=2)
+        die_in_the_request(task, asks())
+        task.retry()
+
+        with pytest.raises(AirflowFailException, match="not known whether"):
+            task.attempt(asks(prompt="Something else."))
+
+        assert len(account.created) == 1
+
+    def test_the_same_inputs_in_another_process_are_the_same(self, account: Account, tmp_path: Any) -> None:
+        (tmp_path / "data.csv").write_text("1,2")
+        validation = {
+            "attachments": [f"file://{tmp_path}/data.csv", "https://example.com/a.pdf"],
+            "structured_output_schema": {
+                "type": "object",
+                "properties": {"n": {"type": "integer"}},
+                "required": ["n"],
+                "additionalProperties": False,
+            },
+        }
+        account.manus.plan(script=[("running", 3600), ("completed", None)])
+        task = account.task(retries=2)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks(**validation)))
+        task.retry()
+
+        assert [task.attempt(asks(**validation))["id"]] == account.created

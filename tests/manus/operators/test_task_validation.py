@@ -1,0 +1,184 @@
+"""What cannot work is refused before anything is paid: not one request reaches Manus."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.manus.operators import ManusTaskOperator, task
+from tests.manus.airflow_task import MODES, Account
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+
+
+def refuses(account: Account, mode: str = "on a worker", **arguments: Any) -> BaseException:
+    """Return what an attempt with these arguments fails with; it must not have asked Manus for anything."""
+    given = {"prompt": "Do it.", **arguments}
+    task = account.task(retries=3)
+    with pytest.raises((ValueError, AirflowFailException, FileNotFoundError)) as refused:
+        task.attempt(lambda: ManusTaskOperator(task_id="ask", deferrable=mode == "deferred", **given))
+    assert account.sandbox.requests == []
+    assert task.store == {}
+    assert task.xcoms == {}
+    return refused.value
+
+
+class TestInBothVersions:
+    @pytest.fixture(params=["v1", "v2"], autouse=True)
+    def _version(self, request: pytest.FixtureRequest, account: Account) -> None:
+        account.connect(request.param)
+
+    @pytest.mark.parametrize("mode", MODES)
+    @pytest.mark.parametrize(
+        ("prompt", "says"),
+        [
+            ("word " * 5000, r"prompt has about 6250 tokens; .* attachments"),
+            ("字" * 5000, "about 5000 tokens"),
+            ("", "prompt is empty: did a template or an XCom come out empty"),
+            (" \n ", "prompt is empty"),
+            (None, "prompt is a NoneType"),
+            (["a", "list"], "prompt is a list"),
+        ],
+        ids=["long", "long in another script", "empty", "blank", "none", "list"],
+    )
+    def test_a_prompt_that_is_none(self, account: Account, mode: str, prompt: Any, says: str) -> None:
+        assert re.search(says, str(refuses(account, mode, prompt=prompt)))
+
+    @pytest.mark.parametrize(
+        ("attachments", "says"),
+        [
+            (["http://files.example.com/a.csv"], r"attachments\[0\] is 'http://"),
+            ("http://files.example.com/a.csv", r"attachments\[0\]"),
+            ([{"file_url": "http://files.example.com/a.csv"}], r"attachments\[0\]"),
+            ([{"file_id": "f", "filename": "a.csv", "colour": "blue"}], "colour"),
+            ([{"name": "a.csv"}], "neither file_id nor file_url"),
+            (["https://example.com/a.pdf", ""], r"attachments\[1\] is ''"),
+            ([None], r"attachments\[0\] is None"),
+        ],
+    )
+    def test_a_bad_attachment(self, account: Account, attachments: Any, says: str) -> None:
+        assert re.search(says, str(refuses(account, attachments=attachments)))
+
+    def test_a_file_that_is_not_there(self, account: Account, tmp_path: Path) -> None:
+        error = refuses(account, attachments=[f"file://{tmp_path}/missing.csv"])
+
+        assert isinstance(error, FileNotFoundError)
+        assert "missing.csv does not exist" in str(error)
+
+    def test_a_folder_and_an_empty_file(self, account: Account, tmp_path: Path) -> None:
+        (tmp_path / "empty.csv").touch()
+
+        assert "is a folder" in str(refuses(account, attachments=[f"file://{tmp_path}"]))
+        assert "is empty" in str(refuses(account, attachments=[f"file://{tmp_path}/empty.csv"]))
+
+    @pytest.mark.parametrize(
+        ("argument", "value"),
+        [
+            ("on_waiting", "guess"),
+            ("on_waiting", ""),
+            ("on_waiting", None),
+            ("max_credits", 0),
+            ("max_credits", "None"),
+            ("max_credits", 1.5),
+            ("agent_profile", "two\nlines"),
+            ("project_id", "None"),
+            ("connectors", ["a", ""]),
+            ("locale", " en"),
+            ("share_visibility", "everybody"),
+        ],
+    )
+    def test_a_word_or_number_that_makes_no_sense(self, account: Account, argument: str, value: Any) -> None:
+        assert argument in str(refuses(account, **{argument: value}))
+
+    def test_auto_confirm_beside_waiting(self, account: Account) -> None:
+        assert "on_waiting='wait' says nothing" in str(
+            refuses(account, auto_confirm={"deployAction": {"accept": True}})
+        )
+
+    def test_people_where_airflow_has_none(self, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(task, "SUPPORTS_HITL", False)
+
+        assert "3.1.3" in str(refuses(account, on_waiting="human"))
+
+    def test_a_connection_that_cannot_be_used(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_BROKEN", '{"conn_type": "manus", "password": ""}')
+
+        error = refuses(account, manus_conn_id="broken")
+
+        assert isinstance(error, AirflowFailException)
+        assert "'broken', field password" in str(error)
+
+
+class TestWithV2:
+    @pytest.mark.parametrize(
+        ("schema", "says"),
+        [
+            ({"type": "array", "items": {"type": "string"}}, "the root must have type 'object'"),
+            (SCHEMA | {"required": []}, "required must name every property"),
+            ({**SCHEMA, "additionalProperties": True}, "additionalProperties: false"),
+            (
+                SCHEMA | {"properties": {"n": {"type": "integer", "minimum": 1}}},
+                ".n: unsupported keyword 'minimum'",
+            ),
+            ('{"type": "object"}', "is a str"),
+            ({}, "the root"),
+        ],
+    )
+    def test_a_schema_that_manus_would_refuse(self, account: Account, schema: Any, says: str) -> None:
+        assert says in str(refuses(account, structured_output_schema=schema))
+
+    def test_too_many_references(self, account: Account) -> None:
+        error = refuses(account, task_references=[f"t{number}" for number in range(21)])
+
+        assert "task_references has 21 ids; Manus takes at most 20" in str(error)
+
+    def test_twenty_are_taken(self, account: Account) -> None:
+        references = [account.manus.add_task() for _ in range(20)]
+        task = account.task()
+        task.attempt(lambda: ManusTaskOperator(task_id="ask", prompt="Do it.", task_references=references))
+
+        assert account.manus.created[0].body["message"]["task_references"] == references
+
+    @pytest.mark.parametrize("value", [{"deployAction": True}, {"deployAction": None}, ["deployAction"]])
+    def test_an_allow_list_that_is_none(self, account: Account, value: Any) -> None:
+        assert "auto_confirm" in str(refuses(account, auto_confirm=value, on_waiting="fail"))
+
+
+class TestWhatV1DoesNotKnow:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"max_credits": 100},
+            {"auto_confirm": {"deployAction": {"accept": True}}, "on_waiting": "fail"},
+            {"structured_output_schema": SCHEMA},
+            {"task_references": ["t1"]},
+            {"title": "The news"},
+            {"share_visibility": "team"},
+        ],
+        ids=lambda arguments: next(iter(arguments)),
+    )
+    def test_it_is_refused_and_the_fix_is_named(self, account: Account, arguments: dict[str, Any]) -> None:
+        account.connect("v1")
+
+        error = str(refuses(account, **arguments))
+
+        assert next(iter(arguments)) in error
+        assert "v2" in error
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "timeout", "response_timeout"])
+@pytest.mark.parametrize("value", [0, -1, "soon", True])
+def test_a_time_that_makes_no_sense_is_refused_with_the_dag(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        ManusTaskOperator(task_id="ask", prompt="Do it.", **{name: value})

@@ -1,0 +1,451 @@
+"""What becomes of the questions of the agent: waited for, returned, failed, confirmed or answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+
+from remote_tasks_provider.bases.compat import AWAITS_INPUT
+from remote_tasks_provider.core.errors import TaskCancelledError, TaskNeedsInputError, TransportError
+from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.operators import ManusTaskOperator
+from remote_tasks_sandbox.manus.task import ManusTask, Received
+from tests.manus.airflow_task import MODES, Account, AirflowTask, Make
+
+pytestmark = pytest.mark.skipif(not AWAITS_INPUT, reason="people answer as Airflow 3.3 lets them")
+
+ASKS = [("running", 20), ("pending", None), ("running", 20), ("completed", None)]
+MAIL = {"type": "gmailSendAction", "description": "Send the mail to Ada?"}
+COSTLY = "apiHighCreditNotice"
+ACCEPT = {"action": "accept"}
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["v1", "v2"])
+def version(request: pytest.FixtureRequest, account: Account) -> str:
+    account.connect(request.param)
+    return str(request.param)
+
+
+def asks(mode: str = "on a worker", **arguments: Any) -> Make:
+    given = {"task_id": "ask", "prompt": "Do it.", "poll_interval": 10, "timeout": 3600, **arguments}
+    return lambda: ManusTaskOperator(deferrable=mode == "deferred", **given)
+
+
+def answers(account: Account) -> list[Received]:
+    return account.manus.answers(account.created[0])
+
+
+class TestWithoutPeople:
+    @pytest.fixture(autouse=True)
+    def _question(self, account: Account) -> None:
+        account.manus.plan(script=ASKS, question="Which day?")
+
+    def test_wait_waits_until_it_gives_up(self, account: Account, mode: str, version: str) -> None:
+        with pytest.raises(AirflowSensorTimeout, match="waiting"):
+            account.task().attempt(asks(mode))
+
+        assert answers(account) == []
+
+    def test_wait_goes_on_when_it_is_answered_in_the_app(self, account: Account, mode: str) -> None:
+        sandbox = account.sandbox
+        advance = sandbox.clock.advance
+
+        def somebody_answers_after_a_while(seconds: float) -> None:
+            advance(seconds)
+            if account.created and answers(account) == [] and self.waits(account):
+                task = account.manus.get(account.created[0])
+                assert task is not None
+                now = sandbox.clock.now()
+                place = task.timeline.index(now)
+                task.take(Received("message", "app", now, place, {}, text="Friday"), now)
+
+        account.patch.setattr(sandbox.clock, "advance", somebody_answers_after_a_while)
+
+        assert account.task().attempt(asks(mode))["state"] == "completed"
+
+    def waits(self, account: Account) -> bool:
+        return account.word(account.created[0]) == "pending"
+
+    def test_return_succeeds_with_the_question(self, account: Account, mode: str, version: str) -> None:
+        result = account.task().attempt(asks(mode, on_waiting="return"))
+
+        assert (result["state"], result["text"]) == ("waiting", "Which day?")
+        assert answers(account) == []
+
+    def test_fail_is_final_and_says_how_to_go_on(self, account: Account, mode: str, version: str) -> None:
+        with pytest.raises(AirflowFailException) as failed:
+            account.task(retries=3).attempt(asks(mode, on_waiting="fail"))
+
+        text = str(failed.value)
+        assert isinstance(failed.value.__cause__, TaskNeedsInputError)
+        assert all(
+            word in text for word in ("Which day?", account.created[0], "/app/", "then clear this task")
+        )
+        assert answers(account) == []
+
+    def test_and_a_clear_goes_on_with_the_same_task(self, account: Account, mode: str) -> None:
+        task = account.task()
+        with pytest.raises(AirflowFailException):
+            task.attempt(asks(mode, on_waiting="fail"))
+        account.manus.set_script(account.created[0], [("running", 20), ("completed", None)])
+        task.clear()
+
+        assert [task.attempt(asks(mode, on_waiting="fail"))["id"]] == account.created
+
+
+class TestTheAllowList:
+    def plan(self, account: Account, *waiting: Any, **facts: Any) -> None:
+        steps: list[Any] = [("running", 20)]
+        for _ in waiting:
+            steps += [("pending", None), ("running", 20)]
+        account.manus.plan(script=[*steps, ("completed", None)], waiting=list(waiting), **facts)
+
+    def test_what_is_on_it_is_confirmed_with_just_that(self, account: Account, mode: str) -> None:
+        self.plan(account, COSTLY, COSTLY)
+
+        result = account.task().attempt(asks(mode, on_waiting="fail", auto_confirm={COSTLY: ACCEPT}))
+
+        assert result["state"] == "completed"
+        assert [one.input for one in answers(account)] == [ACCEPT, ACCEPT]
+
+    @pytest.mark.parametrize(
+        "waiting",
+        ["gmailSendAction", "deployAction", "messageAskUser", "somethingNew", "apihighcreditnotice"],
+    )
+    @pytest.mark.parametrize("on_waiting", ["fail", "return"])
+    def test_nothing_else_is(self, account: Account, mode: str, waiting: str, on_waiting: str) -> None:
+        self.plan(account, waiting)
+        make = asks(mode, on_waiting=on_waiting, auto_confirm={COSTLY: ACCEPT})
+
+        if on_waiting == "fail":
+            with pytest.raises(AirflowFailException):
+                account.task().attempt(make)
+        else:
+            assert account.task().attempt(make)["state"] == "waiting"
+        assert answers(account) == []
+
+    def test_without_one_nothing_is(self, account: Account, mode: str) -> None:
+        self.plan(account, COSTLY)
+
+        with pytest.raises(AirflowFailException):
+            account.task().attempt(asks(mode, on_waiting="fail"))
+
+        assert answers(account) == []
+
+    def test_an_input_that_is_not_used_up_is_given_once(self, account: Account, mode: str) -> None:
+        self.plan(account, {"type": "deployAction", "unconfirmed": 99})
+
+        with pytest.raises(AirflowFailException, match="did not take what auto_confirm has for deployAction"):
+            account.task().attempt(
+                asks(mode, on_waiting="fail", auto_confirm={"deployAction": {"accept": True}})
+            )
+
+        assert len(answers(account)) == 1
+
+    def test_one_that_manus_refuses_is_given_once(self, account: Account, mode: str) -> None:
+        self.plan(account, COSTLY)
+
+        with pytest.raises(AirflowFailException, match=f"did not take what auto_confirm has for {COSTLY}"):
+            account.task().attempt(
+                asks(mode, on_waiting="fail", auto_confirm={COSTLY: {"action": "perhaps"}})
+            )
+
+    @pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
+    def test_an_answer_that_got_lost_is_given_once(self, account: Account, mode: str, fault: str) -> None:
+        self.plan(account, COSTLY)
+        account.faults.add(fault, path="*/task.confirmAction", times=1)
+        task = account.task(retries=1)
+
+        result = task.attempts(asks(mode, on_waiting="fail", auto_confirm={COSTLY: ACCEPT}))
+
+        assert result["state"] == "completed"
+        assert len(answers(account)) == 1
+        assert len(account.created) == 1
+        assert task.try_number == (1 if fault == "drop_after" else 2)
+
+
+class TestPeople:
+    def plan(self, account: Account, *waiting: Any, **facts: Any) -> None:
+        steps: list[Any] = [("running", 20)]
+        for _ in waiting:
+            steps += [("pending", None), ("running", 20)]
+        account.manus.plan(script=[*steps, ("completed", None)], waiting=list(waiting), **facts)
+
+    def test_their_words_are_sent_to_the_agent(self, account: Account, mode: str, version: str) -> None:
+        account.manus.plan(script=ASKS, question="Which day?", answer="Done.")
+        task = account.task((SEND, {"answer": "Friday"}))
+
+        result = task.attempt(asks(mode, on_waiting="human"))
+
+        assert result["text"] == "Done."
+        assert [one.text for one in answers(account)] == ["Friday"]
+        assert len(account.created) == 1
+        (form,) = task.desk.asked
+        assert r"Which day\?" in form["body"]
+        assert f"/app/{account.created[0]}" in form["body"]
+
+    def test_several_rounds_in_one_attempt(self, account: Account, mode: str) -> None:
+        self.plan(account, {"description": "Which day?"}, MAIL, {"description": "Which colour?"})
+        task = account.task(
+            (SEND, {"answer": "Friday"}), (SEND, {"answer": '{"accept": true}'}), (SEND, {"answer": "Blue"})
+        )
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text or one.input for one in answers(account)] == ["Friday", {"accept": True}, "Blue"]
+
+    def test_an_option_of_the_agents_is_a_button(self, account: Account, mode: str) -> None:
+        self.plan(account, {"options": ["Red", "Blue"], "description": "Which colour?"})
+        task = account.task("Blue")
+
+        task.attempt(asks(mode, on_waiting="human"))
+
+        assert task.desk.asked[0]["options"] == ["Red", "Blue", SEND, ANSWERED_THERE, STOP]
+        assert [one.text for one in answers(account)] == ["Blue"]
+
+    def test_an_action_is_confirmed_with_what_they_entered(self, account: Account, mode: str) -> None:
+        self.plan(account, {"type": "deployAction", "description": "Deploy?"})
+        task = account.task((SEND, {"answer": None, "accept": True, "global_allow": None}))
+
+        task.attempt(asks(mode, on_waiting="human"))
+
+        assert [one.input for one in answers(account)] == [{"accept": True}]
+
+    def test_no_action_is_confirmed_by_sending_an_empty_form(self, account: Account, mode: str) -> None:
+        self.plan(account, {"type": "deployAction", "description": "Deploy?"})
+        empty = (SEND, {"answer": None, "accept": None, "global_allow": None})
+        task = account.task(empty, empty, (SEND, {"answer": '{"accept": true}', "accept": None}))
+
+        task.attempt(asks(mode, on_waiting="human"))
+
+        assert len(task.desk.asked) == 3
+        assert [one.input for one in answers(account)] == [{"accept": True}]
+
+    def test_an_empty_answer_is_asked_for_again(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=ASKS)
+        task = account.task((SEND, {"answer": "  "}), (SEND, {"answer": "Friday"}))
+
+        task.attempt(asks(mode, on_waiting="human"))
+
+        assert [one.text for one in answers(account)] == ["Friday"]
+
+    def test_what_manus_does_not_use_up_is_asked_for_again(self, account: Account, mode: str) -> None:
+        self.plan(account, MAIL)
+        task = account.task((SEND, {"answer": '{"accept": false}'}), (SEND, {"answer": '{"accept": true}'}))
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.confirmed for one in answers(account)] == [False, True]
+
+    def test_what_manus_refuses_is_asked_for_again(self, account: Account, mode: str) -> None:
+        self.plan(account, MAIL)
+        task = account.task((SEND, {"answer": '{"accept": 7}'}), (SEND, {"answer": '{"accept": true}'}))
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.input for one in answers(account)] == [{"accept": True}]
+
+    def test_a_question_that_was_answered_elsewhere_is_not_answered_again(
+        self, account: Account, mode: str
+    ) -> None:
+        account.manus.plan(script=ASKS)
+        task = account.task((SEND, {"answer": "Friday"}))
+        reply = task.desk.reply
+
+        def meanwhile() -> Any:
+            account.manus.set_script(account.created[0], [("running", 20), ("completed", None)])
+            return reply()
+
+        account.patch.setattr(task.desk, "reply", meanwhile)
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert answers(account) == []
+
+    def test_who_answered_in_the_app_says_so(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=ASKS)
+        task = account.task(ANSWERED_THERE, (SEND, {"answer": "Friday"}))
+
+        task.attempt(asks(mode, on_waiting="human"))
+
+        assert len(task.desk.asked) == 2
+        assert [one.text for one in answers(account)] == ["Friday"]
+
+    def test_stop_stops_the_task_and_is_final(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=ASKS)
+        task = account.task(STOP, retries=3)
+
+        with pytest.raises(AirflowFailException, match="was stopped by Ada") as failed:
+            task.attempt(asks(mode, on_waiting="human"))
+
+        assert isinstance(failed.value.__cause__, TaskCancelledError)
+        assert account.word(account.created[0]) == "stopped"
+
+    def test_with_v1_it_says_that_it_could_not(self, account: Account, mode: str) -> None:
+        account.connect("v1")
+        account.manus.plan(script=ASKS)
+
+        with pytest.raises(AirflowFailException, match="could not be stopped"):
+            account.task(STOP).attempt(asks(mode, on_waiting="human"))
+
+    def test_nobody_in_time_is_final_and_costs_nothing(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=ASKS, question="Which day?")
+        task = account.task(None, retries=3)
+
+        with pytest.raises(
+            AirflowFailException, match=r"Nobody answered in Airflow within 120 s.*then clear"
+        ):
+            task.attempt(asks(mode, on_waiting="human", response_timeout=120))
+
+        assert account.word(account.created[0]) == "pending"
+
+    def test_the_time_a_person_takes_does_not_count(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=[("running", 20), ("pending", None), ("running", 500), "completed"])
+        task = account.task((SEND, {"answer": "Friday"}))
+        reply = task.desk.reply
+
+        def late() -> Any:
+            account.sandbox.clock.advance(86_400)
+            return reply()
+
+        account.patch.setattr(task.desk, "reply", late)
+
+        assert task.attempt(asks(mode, on_waiting="human", timeout=600))["state"] == "completed"
+
+    def test_secrets_are_not_asked_for(self, account: Account, mode: str) -> None:
+        self.plan(account, "webdevRequestSecrets")
+        task = account.task(STOP)
+        with pytest.raises(AirflowFailException):
+            task.attempt(asks(mode, on_waiting="human"))
+
+        (form,) = task.desk.asked
+        assert form["options"] == [ANSWERED_THERE, STOP]
+        assert set(form["params"]) == {"question_code"}
+
+    def test_the_assigned_are_asked(self, account: Account) -> None:
+        account.manus.plan(script=ASKS)
+        task = account.task((SEND, {"answer": "Friday"}))
+
+        task.attempt(asks(on_waiting="human", assigned_users=["7", "8"]))
+
+        assert [user["id"] for user in task.desk.asked[0]["assigned_users"]] == ["7", "8"]
+
+    @pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
+    def test_an_answer_that_got_lost_is_sent_once(
+        self, account: Account, mode: str, version: str, fault: str
+    ) -> None:
+        account.manus.plan(script=ASKS)
+        path = "*/v1/tasks" if version == "v1" else "*/task.sendMessage"
+        account.faults.add(fault, path=path, method="POST", times=1, after=1 if version == "v1" else 0)
+        task = account.task((SEND, {"answer": "Friday"}), (SEND, {"answer": "Friday"}), retries=1)
+
+        assert task.attempts(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["Friday"]
+        assert len(account.created) == 1
+
+    def test_one_that_was_refused_for_now_is_asked_for_again_by_a_retry(
+        self, account: Account, mode: str
+    ) -> None:
+        account.connect("v2", max_attempts=1)
+        account.manus.plan(script=ASKS)
+        account.faults.add("status", path="*/task.sendMessage", status=429, times=1)
+        task = account.task((SEND, {"answer": "Friday"}), (SEND, {"answer": "Friday"}), retries=1)
+
+        assert task.attempts(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["Friday"]
+        assert task.try_number == 2
+
+    def test_an_answer_that_did_not_arrive_is_asked_for_again_by_a_retry(self, account: Account) -> None:
+        account.manus.plan(script=ASKS)
+        account.faults.add("drop_before", path="*/task.sendMessage", times=1)
+        task = account.task((SEND, {"answer": "Friday"}))
+
+        with pytest.raises(TransportError):
+            task.attempt(asks(on_waiting="human"))
+
+
+class TestAFormThatShowsAnEarlierQuestion:
+    """Airflow below 3.4 shows the first form of a task for ever; what it lacks cannot be answered there."""
+
+    def second_question(self, account: Account, *answers: Any, **second: Any) -> AirflowTask:
+        """Let a first attempt fail with a question, which is then answered in the app; another follows."""
+        account.manus.plan(
+            script=[
+                ("running", 20),
+                ("pending", None),
+                ("pending", None),
+                ("running", 20),
+                ("completed", None),
+            ],
+            waiting=[{"description": "Which day?"}, second],
+        )
+        task = account.task(None, *answers)
+        with pytest.raises(AirflowFailException):
+            task.attempt(asks(on_waiting="human", response_timeout=60))
+        ManusHook().send_message(account.created[0], "Friday")
+        task.clear()
+        return task
+
+    def test_options_it_lacks_are_written(self, account: Account, mode: str) -> None:
+        task = self.second_question(
+            account, None, (SEND, {"answer": "Blue"}), description="Which colour?", options=["Red", "Blue"]
+        )
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["Friday", "Blue"]
+        assert [form["options"][0] for form in task.desk.asked] == [SEND, "Red", SEND]
+
+    def test_other_people_cannot_be_asked(self, account: Account, mode: str) -> None:
+        task = self.second_question(account, None, None, description="Which colour?")
+
+        with pytest.raises(AirflowFailException, match=r"for other users.*then clear this task"):
+            task.attempt(asks(mode, on_waiting="human", assigned_users=["7"]))
+
+
+class TestAStatusThatLagsBehindTheAnswer:
+    """Manus takes an answer, and goes on saying for a while that it waits."""
+
+    @pytest.fixture(autouse=True)
+    def _lag(self, account: Account) -> None:
+        account.manus.plan(script=[("running", 20), ("pending", None), ("running", 200), ("completed", None)])
+        clock, advance, take = account.sandbox.clock, account.sandbox.clock.advance, ManusTask.take
+
+        def take_in_secret(task: ManusTask, received: Received, now: float) -> None:
+            take(task, received, now)
+            task.extra = {"status": "waiting"}
+
+        def let_it_show(seconds: float) -> None:
+            advance(seconds)
+            task = account.manus.get(account.created[0]) if account.created else None
+            if task and task.received and clock.now() >= task.received[0].at + 40:
+                task.extra = {}
+
+        account.patch.setattr(ManusTask, "take", take_in_secret)
+        account.patch.setattr(clock, "advance", let_it_show)
+
+    def test_it_is_answered_once_and_looked_at_now_and_then(self, account: Account, mode: str) -> None:
+        task = account.task((SEND, {"answer": "Friday"}))
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["Friday"]
+        assert len(task.desk.asked) == 1
+        assert len(account.sandbox.requests) < 150
+
+
+class TestAFormThatIsStillOpen:
+    def test_an_answer_nobody_waits_for_is_not_used(self, account: Account) -> None:
+        account.manus.plan(script=[("running", 600), ("completed", None)])
+        task = account.task()
+        deferral = task.defer(asks("deferred", on_waiting="human"))
+        stray = {"chosen_options": [SEND], "params_input": {"answer": "Friday"}, "timedout": False}
+
+        result = task.resume(
+            asks("deferred", on_waiting="human"), deferral.method_name, {**deferral.kwargs, "event": stray}
+        )
+
+        assert result["state"] == "completed"
+        assert answers(account) == []

@@ -1,0 +1,199 @@
+"""A question of the agent's as a form, and a form's answer as what Manus takes: no action by default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.bases.hitl import Question, Reply
+from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP, Answer, form_for, read_response
+from remote_tasks_provider.manus.results import ManusQuestion
+
+BUTTONS = (SEND, ANSWERED_THERE, STOP)
+MAIL_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "accept": {"type": "boolean", "description": "Send it"},
+        "save_draft": {"type": "boolean"},
+        "choice": {"type": "string", "enum": ["now", "later"]},
+        "copies": {"type": "integer"},
+    },
+}
+
+
+def asked(text: str = "Which day?", **facts: Any) -> ManusQuestion:
+    return ManusQuestion(text, event_id="evt_1", **facts)
+
+
+def an_action(schema: Any = MAIL_SCHEMA, kind: str = "gmailSendAction", **facts: Any) -> ManusQuestion:
+    return asked("Send the mail?", kind=kind, schema=schema, **facts)
+
+
+def form(question: ManusQuestion, *, rich: bool = True, title: str | None = "Report") -> Question:
+    return form_for(question, title, "https://manus.im/app/t1", rich=rich)
+
+
+def replied(chosen: str = SEND, **fields: Any) -> Reply:
+    return Reply((chosen,), fields, "Ada")
+
+
+class TestTheForm:
+    def test_a_question_in_words_has_a_field_and_buttons(self) -> None:
+        made = form(asked())
+
+        assert made.subject == "“Report” asks"
+        assert made.text == "Which day?"
+        assert made.options == BUTTONS
+        assert set(made.fields) == {"answer"}
+        assert made.url == "https://manus.im/app/t1"
+
+    def test_a_task_without_a_title_and_a_question_without_words_are_told_as_such(self) -> None:
+        made = form(asked(""), title=None)
+
+        assert made.subject == "A Manus task asks"
+        assert "did not say" in made.text
+
+    def test_options_are_buttons_and_listed(self) -> None:
+        made = form(asked(options=("Red", "Blue")))
+
+        assert made.options == ("Red", "Blue", *BUTTONS)
+        assert "- Red\n- Blue" in made.text
+
+    def test_options_of_which_several_may_be_chosen_are_listed_only(self) -> None:
+        made = form(asked(options=("Red", "Blue"), multiple=True))
+
+        assert made.options == BUTTONS
+        assert "several are possible" in made.text
+
+    def test_many_options_are_listed_and_some_are_buttons(self) -> None:
+        options = tuple(f"Option {number}" for number in range(50))
+        made = form(asked(options=options))
+
+        assert made.options == (*options[:10], *BUTTONS)
+        assert "- Option 49" in made.text
+
+    def test_an_option_that_is_called_like_a_button_is_no_second_one(self) -> None:
+        made = form(asked(options=(STOP, "Blue", SEND)))
+
+        assert sorted(made.options) == sorted(["Blue", *BUTTONS])
+
+    def test_the_plain_form_has_neither_options_nor_an_actions_fields(self) -> None:
+        assert form(asked(options=("Red",)), rich=False).options == BUTTONS
+        assert set(form(an_action(), rich=False).fields) == {"answer"}
+
+    def test_an_action_has_a_field_for_each_input_and_none_is_filled_in(self) -> None:
+        made = form(an_action())
+
+        assert made.subject == "“Report” wants to do something: gmailSendAction"
+        assert set(made.fields) == {"answer", "accept", "save_draft", "choice", "copies"}
+        assert all(field["default"] is None for field in made.fields.values())
+        assert made.fields["accept"]["type"] == ["boolean", "null"]
+        assert made.fields["accept"]["description"] == "Send it"
+        assert made.fields["choice"]["enum"] == ["now", "later", None]
+        assert '"save_draft"' in made.text
+
+    @pytest.mark.parametrize(
+        "properties",
+        [
+            {"secrets": {"type": "array", "items": {"type": "object"}}, "accept": {"type": "boolean"}},
+            {"accept": {"type": ["boolean", "null"]}},
+            {"accept": {}},
+            {"accept": "boolean"},
+            {"not a name": {"type": "string"}},
+            {"answer": {"type": "string"}},
+            {"question_code": {"type": "string"}},
+            {"chosen_options": {"type": "string"}},
+            {"naïve": {"type": "string"}},
+            {"x" * 80: {"type": "string"}},
+            ["accept"],
+            None,
+        ],
+    )
+    def test_inputs_that_no_form_can_have_are_entered_as_json(self, properties: Any) -> None:
+        made = form(an_action({"type": "object", "properties": properties}))
+
+        assert set(made.fields) == {"answer"}
+        assert made.options == BUTTONS
+
+    @pytest.mark.parametrize("rich", [True, False])
+    def test_secrets_are_never_entered_in_airflow(self, rich: bool) -> None:
+        made = form(an_action(kind="webdevRequestSecrets"), rich=rich)
+
+        assert made.fields == {}
+        assert made.options == (ANSWERED_THERE, STOP)
+        assert "in the Manus app only" in made.text
+
+    def test_every_form_fits_into_airflow(self) -> None:
+        for question in (asked(), asked(options=("a",) * 3), an_action(), an_action({})):
+            assert Question(**form(question).to_json()).code == form(question).code
+
+
+class TestTheAnswerInWords:
+    @pytest.mark.parametrize(
+        ("reply", "message"),
+        [
+            (replied(answer=" Friday "), "Friday"),
+            (replied("Blue"), "Blue"),
+            (replied("Blue", answer="or green"), "Blue\n\nor green"),
+            (replied(answer='{"accept": true}'), '{"accept": true}'),
+            (replied(answer=7), "7"),
+        ],
+    )
+    def test_it_is_what_was_written_or_chosen(self, reply: Reply, message: str) -> None:
+        assert read_response(asked(options=("Blue",)), reply) == Answer(message=message)
+
+    @pytest.mark.parametrize("answer", ["", "  \n", None])
+    def test_an_empty_one_is_none(self, answer: Any) -> None:
+        assert read_response(asked(), replied(answer=answer)) == "the answer was empty"
+
+    def test_the_kind_that_cascades_is_answered_in_words_too(self) -> None:
+        assert read_response(asked(kind="cascadeAskUser"), replied(answer="Friday")) == Answer(
+            message="Friday"
+        )
+
+
+class TestTheAnswerToAnAction:
+    def test_it_is_what_was_entered_and_nothing_else(self) -> None:
+        reply = replied(answer=None, accept=True, save_draft=None, choice="", copies=0)
+
+        assert read_response(an_action(), reply) == Answer(input={"accept": True, "copies": 0})
+
+    def test_a_no_is_passed_on_as_one(self) -> None:
+        assert read_response(an_action(), replied(accept=False)) == Answer(input={"accept": False})
+
+    def test_json_beside_the_fields_has_the_last_word(self) -> None:
+        reply = replied(answer='{"accept": false, "indices": [1]}', accept=True)
+
+        assert read_response(an_action(), reply) == Answer(input={"accept": False, "indices": [1]})
+
+    def test_an_empty_object_must_be_written(self) -> None:
+        assert read_response(an_action(), replied(answer="{}")) == Answer(input={})
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            replied(),
+            replied(answer="  ", accept=None),
+            replied(answer="yes"),
+            replied(answer="true"),
+            replied(answer="[1]"),
+            replied(answer='"accept"'),
+            replied("Accept all"),
+        ],
+    )
+    def test_anything_less_confirms_nothing(self, reply: Reply) -> None:
+        assert isinstance(read_response(an_action(options=("Accept all",)), reply), str)
+
+
+class TestTheOtherButtons:
+    @pytest.mark.parametrize("question", [asked(), an_action(), an_action(kind="webdevRequestSecrets")])
+    def test_they_answer_nothing_whatever_was_entered(self, question: ManusQuestion) -> None:
+        fields = {"answer": '{"accept": true}', "accept": True}
+
+        assert read_response(question, replied(STOP, **fields)) == Answer(stop=True)
+        assert read_response(question, replied(ANSWERED_THERE, **fields)) == Answer(elsewhere=True)
+
+    def test_nothing_chosen_confirms_nothing(self) -> None:
+        assert isinstance(read_response(an_action(), Reply()), str)
+        assert isinstance(read_response(asked(), Reply()), str)

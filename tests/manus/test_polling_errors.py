@@ -1,0 +1,368 @@
+"""The plans of a look at Manus tasks when the list is broken, odd or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.http.operation import Page
+from remote_tasks_provider.core.polling.tracker import PollTracker
+from remote_tasks_provider.manus.models import ManusTaskSummary
+from remote_tasks_provider.manus.polling import V1, ManusPollStrategy
+from remote_tasks_sandbox import Sandbox
+from tests.core.build import START, a_policy, an_api_error
+from tests.manus.account import LIST, add, is_census, many
+from tests.poll_driver import Looker, word
+
+
+class TestBadLists:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "status", "status": 500},
+            {"kind": "status", "status": 403},
+            {"kind": "garbage", "form": "html"},
+            {"kind": "garbage", "form": "truncated"},
+            {"kind": "garbage", "form": "list"},
+            {"kind": "drop_before"},
+            {"kind": "hang"},
+        ],
+        ids=str,
+    )
+    def test_a_few_are_asked_for_singly_and_the_others_wait_on(
+        self, make_looker: Callable[..., Looker], sandbox: Sandbox, fault: dict[str, Any]
+    ) -> None:
+        looker = make_looker(read_timeout=0.2)
+        ids = many(sandbox, 50)
+        looker(ids)
+        bad = sandbox.faults.add(**fault, path=LIST)
+
+        assert set(looker.words(ids).values()) == {"running"}
+        assert len(looker.asked) == 21
+        assert set(looker.words(ids)) >= set(ids[20:40])
+        sandbox.faults.remove(bad)
+        sandbox.manus.set_status("t49", "completed")
+        assert looker.words(ids)["t49"] == "completed"
+        assert looker.asked == ["tasks"]
+
+    def test_no_wait_fails_because_of_the_list_alone(self, looker: Looker, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 50)
+        sandbox.faults.add("status", path=LIST, status=500)
+        wait = PollTracker(ids, a_policy(max_failures=1))
+        for _ in range(5):
+            wait.take(looker(wait.open_ids), START)
+
+        assert not wait.take_notes()
+        assert len(wait.open_ids) == 50
+
+    def test_a_count_that_failed_is_made_up_for_at_the_next_look(
+        self, looker: Looker, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 10)
+        sandbox.faults.add("status", path=LIST, status=500, times=1)
+        looker(ids)
+
+        assert looker.words(ids) == dict.fromkeys(ids, "running")
+        assert looker.asked == ["tasks"]
+        assert is_census(looker)
+        looker(ids)
+        assert not is_census(looker)
+
+    def test_so_is_the_tenth_one(self, looker: Looker, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 10)
+        for _ in range(9):
+            looker(ids)
+        sandbox.faults.add("status", path=LIST, status=500, times=1)
+        looker(ids)
+        assert len(looker.asked) == 11
+
+        for counts in (True, False):
+            looker(ids)
+            assert is_census(looker) is counts
+
+    def test_changes_on_a_page_before_one_that_failed_are_read_again(
+        self, looker: Looker, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 200)
+        looker(ids)
+        sandbox.clock.advance(1000)
+        for task_id in ids[:100]:
+            sandbox.manus.set_status(task_id, "completed")
+        sandbox.clock.advance(1000)
+        for task_id in ids[100:150]:
+            sandbox.manus.set_status(task_id, "completed")
+        sandbox.faults.add("status", path=LIST, status=500, after=1, times=1)
+        assert len(looker(ids)) == 20
+        found = looker.words(ids)
+
+        assert {found[task_id] for task_id in ids[:150]} == {"completed"}
+        assert not is_census(looker)
+
+    @pytest.mark.parametrize(("status", "kind"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
+    def test_trouble_that_all_would_meet_is_told_to_all_by_one_call(
+        self, looker: Looker, sandbox: Sandbox, status: int, kind: str
+    ) -> None:
+        ids = many(sandbox, 50)
+        sandbox.faults.add("status", status=status)
+
+        assert looker.words(ids[:30], ids[30:]) == dict.fromkeys(ids, kind)
+        assert looker.asked == ["tasks"]
+
+    def test_a_wrong_key_is_told_to_all_by_one_call(
+        self, make_looker: Callable[..., Looker], sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 50)
+        looker = make_looker(key="wrong")
+
+        assert looker.words(ids) == dict.fromkeys(ids, "AuthenticationError")
+        assert len(looker.calls) == 1
+
+    def test_a_list_that_leads_in_circles_ends(self, looker: Looker, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 5)
+        looker(ids)
+        sandbox.faults.add("repeat_cursor")
+        for _ in range(11):
+            looker(ids)
+            assert len(looker.calls) <= 30
+
+
+class TestTrust:
+    def test_an_end_in_the_very_second_of_the_last_look_is_seen(
+        self, looker: Looker, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 5)
+        looker(ids)
+        looker(ids)
+        sandbox.manus.set_status("t1", "completed")
+
+        assert looker.words(ids)["t1"] == "completed"
+
+    def test_an_end_long_after_the_last_look_is_seen(self, looker: Looker, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 5)
+        looker(ids)
+        sandbox.clock.advance(5000)
+        sandbox.manus.set_status("t1", "completed")
+        sandbox.clock.advance(5000)
+
+        assert looker.words(ids)["t1"] == "completed"
+
+    @pytest.mark.parametrize("moment", [1000, 0, None])
+    def test_an_end_that_moves_no_time_is_seen_within_ten_looks_and_then_at_once(
+        self, moment: int | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        account, strategy = _Account("a", "b", "c", "stale", "stale2"), ManusPollStrategy(V1)
+        # So many that the page of changes does not reach back to a time that stood still.
+        for _ in range(60):
+            account.somebody_elses_task_ends()
+        account.plan(strategy)
+        for _ in range(7):
+            account.somebody_elses_task_ends()
+            account.plan(strategy)
+        account.set("stale", "completed", moment)
+        found = []
+        while "completed" not in found and len(found) < 12:
+            found.append(account.plan(strategy)["stale"])
+            account.somebody_elses_task_ends()
+        assert 1 < len(found) <= 10
+
+        account.set("stale", "gone", None)
+        for _ in range(15):
+            account.somebody_elses_task_ends()
+            account.plan(strategy)
+            assert account.calls == ["census"]
+        account.set("stale2", "completed", moment)
+        assert account.plan(strategy)["stale2"] == "completed"
+        assert len([line for line in caplog.messages if "does not list the latest" in line]) == 1
+
+    def test_ends_that_move_their_time_cost_no_trust(self) -> None:
+        ids = [f"t{number}" for number in range(40)]
+        account, strategy = _Account(*ids), ManusPollStrategy(V1)
+        censuses = 0
+        for task_id in ids[:-2]:
+            account.plan(strategy)
+            censuses += account.calls == ["census"]
+            account.somebody_elses_task_ends()
+            account.set(task_id, "completed", account.now)
+            assert account.plan(strategy)[task_id] == "completed"
+            censuses += account.calls == ["census"]
+            account.set(task_id, "gone", None)
+
+        assert censuses == 1 + 2 * len(ids[:-2]) // 10
+
+    def test_a_task_that_had_ended_before_its_wait_joined_costs_no_trust(
+        self, looker: Looker, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 5)
+        add(sandbox, "done")
+        sandbox.manus.set_status("done", "completed")
+        looker(ids)
+        sandbox.clock.advance(5000)
+        sandbox.manus.set_status("t4", "completed")
+        looker(ids[:4])
+        looker(ids[:4])
+
+        assert looker.words([*ids[:4], "done"])["done"] == "completed"
+        looker(ids[:4])
+        assert not is_census(looker)
+
+    def test_a_service_that_tells_no_times_is_counted_each_time(
+        self, looker: Looker, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 5, extra={"updated_at": None})
+        for _ in range(4):
+            looker(ids)
+            assert looker.asked == ["tasks"]
+            assert is_census(looker)
+        sandbox.manus.set_status("t1", "completed")
+        assert looker.words(ids)["t1"] == "completed"
+
+    def test_one_time_far_in_the_future_hides_no_end_for_more_than_ten_looks(
+        self, looker: Looker, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 60)
+        add(sandbox, "odd", extra={"updated_at": "4000000000"})
+        sandbox.manus.set_status("odd", "completed")
+        looker(ids)
+        for task_id in ids:
+            sandbox.manus.set_status(task_id, "completed")
+        found: dict[str, str] = {}
+        for _ in range(10):
+            found |= {one: state for one, state in looker.words(ids).items() if state != "no news"}
+
+        assert found == dict.fromkeys(ids, "completed")
+
+
+class _Account:
+    """An account whose tasks' times of change are what a test says, and not when they changed."""
+
+    def __init__(self, *ids: str) -> None:
+        self.now = 1000
+        self.tasks: dict[str, tuple[str, int | None]] = dict.fromkeys(ids, ("running", 1000))
+        self.others: dict[str, tuple[str, int | None]] = {}
+        self.calls: list[str] = []
+
+    def set(self, task_id: str, status: str, updated_at: int | None) -> None:
+        if status == "gone":
+            del self.tasks[task_id]
+        else:
+            self.tasks[task_id] = (status, updated_at)
+
+    def somebody_elses_task_ends(self) -> None:
+        self.now += 300
+        self.others[f"other{self.now}"] = ("completed", self.now)
+
+    def plan(self, strategy: ManusPollStrategy) -> dict[str, str]:
+        self.calls = []
+        plan = strategy.plan(list(self.tasks))
+        try:
+            batch = next(plan)
+            while True:
+                batch = plan.send([self._answer(operation) for operation in batch])
+        except StopIteration as done:
+            return {task_id: word(result) for task_id, result in done.value.items()}
+
+    def _answer(self, operation: Any) -> Page[Any]:
+        asked = dict(operation.request.query)
+        self.calls.append("changes" if "status" in asked else "census")
+        every = [
+            ManusTaskSummary.model_validate(
+                {"id": task_id, "status": status, "created_at": 1000, "updated_at": moment}
+            )
+            for task_id, (status, moment) in {**self.tasks, **self.others}.items()
+            if "status" not in asked or status != "running"
+        ]
+        every.sort(key=lambda task: task.updated_at.timestamp() if task.updated_at else 0, reverse=True)
+        size = int(asked["limit"]) if "status" in asked else len(every)
+        return Page(every[:size], "more" if len(every) > size else None, None)
+
+
+class TestFailuresHeal:
+    def test_no_news_end_a_row_of_failures(self, looker: Looker, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 3)
+        wait = PollTracker(ids, a_policy(max_failures=3))
+        for _ in range(4):
+            wait.take(looker(ids), START)
+            bad = sandbox.faults.add("status", status=500)
+            wait.take(looker(ids), START)
+            wait.take(looker(ids), START)
+            sandbox.faults.remove(bad)
+
+        assert wait.open_ids == ids
+
+
+class TestPages:
+    """What the sandbox would not answer, with pages made by hand."""
+
+    def _task(self, task_id: str, status: str = "running", updated_at: int | None = 1000) -> Any:
+        return ManusTaskSummary.model_validate(
+            {"id": task_id, "status": status, "created_at": 1000, "updated_at": updated_at}
+        )
+
+    def _answer(self, strategy: ManusPollStrategy, *pages: Any) -> tuple[dict[str, str], list[Any]]:
+        """Answer a look's calls with pages, the last one again and again."""
+        left, calls = list(pages), []
+        plan = strategy.plan(["a", "b", "c"])
+        try:
+            batch = next(plan)
+            while True:
+                calls += batch
+                assert len(calls) < 50
+                page = left.pop(0) if len(left) > 1 else left[0]
+                batch = plan.send([page] * len(batch))
+        except StopIteration as done:
+            return {task_id: word(result) for task_id, result in done.value.items()}, calls
+
+    def _page(self, *tasks: Any, more: bool = False) -> Page[Any]:
+        following = next(iter(next(ManusPollStrategy(V1).plan(["x", "y"])))) if more else None
+        return Page(tasks, tasks[-1].id if more else None, following)
+
+    def test_more_changes_than_can_be_read_are_counted_at_the_next_look(self) -> None:
+        strategy = ManusPollStrategy(V1)
+        running = [self._task(task_id) for task_id in "abc"]
+        self._answer(strategy, self._page(*running))
+        flood = self._page(self._task("x", "completed", 5000), more=True)
+
+        found, calls = self._answer(strategy, flood)
+        assert (set(found.values()), len(calls)) == ({"no news"}, 10)
+        found, calls = self._answer(strategy, self._page(*running[:2], self._task("c", "completed", 1001)))
+        assert (found["c"], len(calls)) == ("completed", 1)
+        assert "status" not in dict(calls[0].request.query)
+
+    @pytest.mark.parametrize(("newest", "oldest", "pages"), [(5000, 1100, 1), (5000, 4900, 2)])
+    def test_changes_are_read_down_to_somewhat_before_the_newest_known(
+        self, newest: int, oldest: int, pages: int
+    ) -> None:
+        strategy = ManusPollStrategy(V1)
+        self._answer(strategy, self._page(*[self._task(task_id, updated_at=newest) for task_id in "abc"]))
+        page = self._page(self._task("x", "completed", 6000), self._task("y", "failed", oldest), more=True)
+
+        found, calls = self._answer(strategy, page, self._page(self._task("b", "failed", 4890)))
+        assert len(calls) == pages
+        assert found["b"] == ("failed" if pages == 2 else "no news")
+
+    def test_an_empty_page_of_changes_is_no_news(self) -> None:
+        strategy = ManusPollStrategy(V1)
+        self._answer(strategy, self._page(*[self._task(task_id) for task_id in "abc"]))
+
+        assert self._answer(strategy, self._page())[0] == dict.fromkeys("abc", "no news")
+
+    def test_a_change_without_a_time_does_not_end_the_reading(self) -> None:
+        strategy = ManusPollStrategy(V1)
+        self._answer(strategy, self._page(*[self._task(task_id) for task_id in "abc"]))
+        odd = self._page(self._task("x", "completed", None), more=True)
+
+        found, calls = self._answer(strategy, odd, self._page(self._task("b", "failed")))
+        assert (found["b"], len(calls)) == ("failed", 2)
+
+    def test_a_count_whose_second_page_fails_is_made_again(self) -> None:
+        strategy = ManusPollStrategy(V1)
+        first = self._page(self._task("a", updated_at=9000), more=True)
+        found, calls = self._answer(strategy, first, an_api_error())
+        assert len(calls) == 2 + 3
+        assert set(found.values()) == {"InvalidRequestError"}
+
+        _, calls = self._answer(strategy, self._page(*[self._task(task_id) for task_id in "abc"]))
+        assert "status" not in dict(calls[0].request.query)

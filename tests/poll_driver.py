@@ -1,0 +1,86 @@
+"""Carries out a vendor's looks against the sandbox over real sockets, and tells which calls each took."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+from types import TracebackType
+from typing import Any, Literal
+
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.http.client import AsyncClient, Client
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.transport import HttpxTransport, RequestsTransport
+from remote_tasks_provider.core.polling.drivers import arun_plan, run_plan
+from remote_tasks_provider.core.polling.strategy import PollResult, PollResults
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_sandbox import RequestRecord, Sandbox
+
+__all__ = ["Looker", "word"]
+
+
+class Looker:
+    """One watch and one client.
+
+    :param driver: ``look`` as a worker does, or ``alook`` as a triggerer does.
+    :param extras: the connection's.
+    """
+
+    def __init__(
+        self,
+        driver: Literal["look", "alook"],
+        service: Service,
+        url: str,
+        key: str,
+        sandbox: Sandbox,
+        **extras: Any,
+    ) -> None:
+        extras = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 1} | extras
+        endpoint = service.endpoint(ConnectionFields("my_conn", host=url, password=key, extra=extras))
+        self.strategy: Any = service.strategy(endpoint.extras)
+        self.sandbox = sandbox
+        self.calls: list[RequestRecord] = []
+        self._runner = asyncio.Runner() if driver == "alook" else None
+        if self._runner:
+            self._aclient = AsyncClient(endpoint, HttpxTransport(endpoint), service.explain)
+        else:
+            self._client = Client(endpoint, RequestsTransport(endpoint), service.explain)
+
+    def __call__(self, due: Iterable[str], free: Collection[str] = ()) -> PollResults:
+        """Look once; :attr:`calls` are what that took."""
+        before = self.sandbox.journal.total
+        plan = self.strategy.plan(list(due), free)
+        results = (
+            self._runner.run(arun_plan(plan, self._aclient)) if self._runner else run_plan(plan, self._client)
+        )
+        self.calls = self.sandbox.journal.last(self.sandbox.journal.total - before)[::-1]
+        return results
+
+    def words(self, due: Iterable[str], free: Collection[str] = ()) -> dict[str, str]:
+        """Look once; return the findings as words."""
+        return {task_id: word(result) for task_id, result in self(due, free).items()}
+
+    @property
+    def asked(self) -> list[str]:
+        """The paths of the last look's calls, without the vendor."""
+        return [record.path.partition("/v1/")[2] for record in self.calls]
+
+    def __enter__(self) -> Looker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner:
+            self._runner.run(self._aclient.aclose())
+            self._runner.close()
+        else:
+            self._client.close()
+
+
+def word(result: PollResult) -> str:
+    """Return a state, the name of an error, or ``no news``."""
+    if isinstance(result, TaskSnapshot):
+        return result.state.value
+    return type(result).__name__ if isinstance(result, RemoteTaskError) else result.value

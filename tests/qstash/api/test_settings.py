@@ -1,0 +1,268 @@
+"""Schedules, queues and URL groups: what is sent, what is read, and their operators against the sandbox."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from remote_tasks_provider.core.errors import InvalidRequestError, InvalidResponseError, NotFoundError
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Response
+from remote_tasks_provider.core.http.response import read_response
+from remote_tasks_provider.qstash.api import settings as settings
+from remote_tasks_provider.qstash.api.options import publish_options
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import (
+    QStashQueueOperator,
+    QStashScheduleOperator,
+    QStashUrlGroupOperator,
+)
+from remote_tasks_provider.qstash.service import QSTASH
+from tests.qstash.account import HOOK, QStash
+
+ENDPOINT = QSTASH.endpoint(ConnectionFields("my_conn", password="token"))
+
+
+def order(**options: Any) -> Any:
+    return publish_options(HOOK, "text", plan="free", **options)
+
+
+def read(operation: Operation[Any], body: Any) -> Any:
+    return read_response(operation, Response(200, {}, json.dumps(body).encode()), ENDPOINT, QSTASH.explain)
+
+
+def run(operator: Any) -> Any:
+    return operator.execute({})
+
+
+class TestCalls:
+    @pytest.mark.parametrize(
+        "cron", ["0 4 * * *", " */5 1,2 * jan MON-FRI ", "CRON_TZ=Europe/Zurich 0 4 * * *", "0  4 * * *"]
+    )
+    def test_a_schedule_has_five_fields_and_perhaps_a_zone(self, cron: str) -> None:
+        operation = settings.create_schedule(order(), cron)
+
+        assert ("Upstash-Cron", cron.strip()) in operation.request.headers
+        assert operation.request.path == f"/v2/schedules/{HOOK}"
+
+    @pytest.mark.parametrize(
+        "cron", ["", "0 4 * *", "0 4 * * * *", "@daily", None, 5, "0 4 * * *\nX: y", "é 4 * * *"]
+    )
+    def test_what_cannot_be_one_is_refused_with_an_example(self, cron: Any) -> None:
+        with pytest.raises(ValueError, match=r"cron is .*such as '0 4 \* \* \*'"):
+            settings.create_schedule(order(), cron)
+
+    def test_only_one_with_a_name_can_be_made_again(self) -> None:
+        assert settings.create_schedule(order(), "0 4 * * *").idempotency is Idempotency.NOT_IDEMPOTENT
+        assert settings.create_schedule(order(), "0 4 * * *", "nightly").idempotency is Idempotency.KEYED
+
+    def test_it_can_go_through_a_queue(self) -> None:
+        operation = settings.create_schedule(order(queue="q"), "0 4 * * *", "nightly")
+
+        assert {("Upstash-Queue-Name", "q"), ("Upstash-Schedule-Id", "nightly")} <= set(
+            operation.request.headers
+        )
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            settings.get_schedule,
+            settings.delete_schedule,
+            settings.pause_schedule,
+            settings.resume_schedule,
+            settings.get_queue,
+            settings.delete_queue,
+            settings.pause_queue,
+            settings.resume_queue,
+            settings.upsert_queue,
+            settings.get_url_group,
+            settings.delete_url_group,
+            lambda name: settings.upsert_endpoints(name, [HOOK]),
+            lambda name: settings.remove_endpoints(name, [HOOK]),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["", " ", "None", None, 5, ".."])
+    def test_a_name_that_is_none_is_refused(self, make: Any, name: Any) -> None:
+        with pytest.raises(ValueError, match=r"schedule_id|queue|url_group"):
+            make(name)
+
+    def test_a_name_reaches_no_other_endpoint(self) -> None:
+        assert settings.delete_queue("a/b").request.path == "/v2/queues/a%2Fb"
+        assert settings.pause_schedule("a/b").request.path == "/v2/schedules/a%2Fb/pause"
+
+    @pytest.mark.parametrize("parallelism", [0, -1, 1.5, "many", None, True])
+    def test_a_queue_delivers_at_least_one_at_a_time(self, parallelism: Any) -> None:
+        with pytest.raises(ValueError, match="parallelism is"):
+            settings.upsert_queue("q", parallelism)
+
+    @pytest.mark.parametrize(
+        ("endpoints", "why"),
+        [
+            ([], "endpoints is empty"),
+            (["example.com"], r"endpoints\[0\] is 'example.com', without a scheme"),
+            ([HOOK, {"url": ""}], r"endpoints\[1\] is ''"),
+            ([{}], r"endpoints\[0\] has neither url nor name"),
+            ([{"name": ""}], r"endpoints\[0\] has neither url nor name"),
+        ],
+    )
+    @pytest.mark.parametrize("make", [settings.upsert_endpoints, settings.remove_endpoints])
+    def test_a_group_has_urls(self, make: Any, endpoints: Any, why: str) -> None:
+        with pytest.raises(ValueError, match=why):
+            make("g", endpoints)
+
+    @pytest.mark.parametrize("what", ["schedules", "queues", "url_groups"])
+    @pytest.mark.parametrize("body", [None, []])
+    def test_a_list_may_be_empty_in_two_ways(self, what: str, body: Any) -> None:
+        assert read(getattr(settings, f"list_{what}")(), body) == []
+
+    @pytest.mark.parametrize("body", [{}, {"scheduleId": ""}, "OK"])
+    def test_a_schedule_without_an_id_is_no_answer(self, body: Any) -> None:
+        with pytest.raises(InvalidResponseError, match="POST /v2/schedules: expected a schedule's id"):
+            read(settings.create_schedule(order(), "0 4 * * *"), body)
+
+
+class TestModels:
+    def test_a_schedule_shows_no_header_no_body_and_no_query(self) -> None:
+        body = {
+            "scheduleId": "s",
+            "cron": "* * * * *",
+            "destination": f"{HOOK}?key=hush",
+            "header": {"Authorization": ["hush"]},
+            "body": "hush",
+            "isPaused": True,
+            "lastScheduleTime": 1755095280020,
+            "lastScheduleStates": {"msg_1": "SUCCESS"},
+        }
+        found = read(settings.get_schedule("s"), body)
+
+        assert "hush" not in repr(found)
+        assert "hush" not in json.dumps(found.to_json())
+        assert found.to_json()["last_states"] == {"msg_1": "SUCCESS"}
+        assert (found.is_paused, found.to_json()["destination"]) == (True, HOOK)
+        assert found.to_json()["last_run_at"] == "2025-08-13T14:28:00.020000Z"
+
+    def test_a_group_shows_no_query(self) -> None:
+        found = read(
+            settings.get_url_group("g"),
+            {"name": "g", "endpoints": [{"name": "a", "url": f"{HOOK}?key=hush"}, {"url": HOOK}]},
+        )
+
+        assert "hush" not in repr(found)
+        assert found.to_json()["endpoints"] == [{"name": "a", "url": HOOK}, {"name": None, "url": HOOK}]
+
+    @pytest.mark.parametrize("odd", [None, "x", [5], {}])
+    def test_odd_fields_cost_nothing_but_themselves(self, odd: Any) -> None:
+        assert read(
+            settings.get_schedule("s"), {"scheduleId": "s", "retries": odd, "lastScheduleStates": odd}
+        )
+        assert read(settings.get_queue("q"), {"name": "q", "lag": odd, "paused": odd})
+
+
+class TestSchedules:
+    def test_its_life(self, account: QStash) -> None:
+        made = run(
+            QStashScheduleOperator(
+                task_id="t",
+                action="create",
+                schedule_id="nightly",
+                cron="0 4 * * *",
+                destination=HOOK,
+                body={"a": 1},
+                options={"retries": 0, "labels": "n"},
+            )
+        )
+        assert made == "nightly"
+        assert [one["schedule_id"] for one in run(QStashScheduleOperator(task_id="t", action="list"))] == [
+            "nightly"
+        ]
+        for action, paused in (("pause", True), ("resume", False)):
+            run(QStashScheduleOperator(task_id="t", action=action, schedule_id="nightly"))
+            found = run(QStashScheduleOperator(task_id="t", action="get", schedule_id="nightly"))
+            assert (found["cron"], bool(found["is_paused"])) == ("0 4 * * *", paused)
+        for _ in range(2):
+            run(QStashScheduleOperator(task_id="t", action="delete", schedule_id="nightly"))
+        assert run(QStashScheduleOperator(task_id="t", action="list")) == []
+
+    def test_with_a_name_a_lost_answer_makes_one(self, account: QStash) -> None:
+        account.faults.add("drop_after", times=1)
+        run(
+            QStashScheduleOperator(
+                task_id="t", action="create", schedule_id="n", cron="0 4 * * *", destination=HOOK
+            )
+        )
+
+        assert len(QStashHook().list_schedules()) == 1
+
+    def test_without_one_a_lost_answer_is_for_a_person_to_judge(self, account: QStash) -> None:
+        account.faults.add("drop_after", times=1)
+        with pytest.raises(AirflowFailException, match="a retry would make another"):
+            run(QStashScheduleOperator(task_id="t", action="create", cron="0 4 * * *", destination=HOOK))
+
+        assert len(QStashHook().list_schedules()) == 1
+
+    @pytest.mark.parametrize("action", ["get", "pause", "resume", "delete"])
+    def test_without_a_name_nothing_is_asked(self, account: QStash, action: str) -> None:
+        with pytest.raises(ValueError, match="schedule_id"):
+            run(QStashScheduleOperator(task_id="t", action=action))
+        assert account.sandbox.requests == []
+
+    def test_one_that_is_not_there_is_told(self, account: QStash) -> None:
+        with pytest.raises(NotFoundError):
+            run(QStashScheduleOperator(task_id="t", action="get", schedule_id="other"))
+
+    def test_an_unknown_action_is_refused(self, account: QStash) -> None:
+        with pytest.raises(ValueError, match="action is 'stop'; it must be one of create, get"):
+            run(QStashScheduleOperator(task_id="t", action="stop"))
+
+
+class TestQueues:
+    def test_its_life(self, account: QStash) -> None:
+        def do(action: str, **facts: Any) -> Any:
+            return run(QStashQueueOperator(task_id="t", action=action, **facts))
+
+        do("upsert", qstash_queue="q", parallelism=3)
+        assert [(one["name"], one["parallelism"]) for one in do("list")] == [("q", 3)]
+        for action, paused in (("pause", True), ("resume", False)):
+            do(action, qstash_queue="q")
+            assert do("get", qstash_queue="q")["paused"] is paused
+        do("delete", qstash_queue="q")
+        assert do("list") == []
+
+    def test_a_paused_one_keeps_its_messages(self, account: QStash) -> None:
+        hook = QStashHook()
+        hook.upsert_queue("q")
+        hook.pause_queue("q")
+        one = hook.publish(HOOK, "text", queue="q")
+        account.clock.advance(60)
+        assert hook.get_outcomes([one.message_id])[one.message_id].state == "pending"  # type: ignore[union-attr]
+        hook.resume_queue("q")
+        account.clock.advance(60)
+
+        assert hook.get_outcomes([one.message_id])[one.message_id].state == "completed"  # type: ignore[union-attr]
+
+
+class TestUrlGroups:
+    def test_its_life(self, account: QStash) -> None:
+        def do(action: str, **facts: Any) -> Any:
+            return run(QStashUrlGroupOperator(task_id="t", action=action, **facts))
+
+        do("add", url_group="g", endpoints=[HOOK, {"url": "https://example.com/b", "name": "b"}])
+        assert [one["name"] for one in do("list")] == ["g"]
+        do("remove", url_group="g", endpoints=[{"name": "b"}])
+        assert [one["url"] for one in do("get", url_group="g")["endpoints"]] == [HOOK]
+        do("delete", url_group="g")
+        assert do("list") == []
+
+    def test_one_url_may_stand_alone(self, account: QStash) -> None:
+        run(QStashUrlGroupOperator(task_id="t", action="add", url_group="g", endpoints=HOOK))
+
+        assert [one.url for one in QStashHook().get_url_group("g").endpoints] == [HOOK]
+
+    def test_what_qstash_refuses_is_told_and_not_retried(self, account: QStash) -> None:
+        account.faults.add("status", status=412)
+        with pytest.raises(AirflowFailException) as caught:
+            run(QStashUrlGroupOperator(task_id="t", action="list"))
+        assert isinstance(caught.value.__cause__, InvalidRequestError)

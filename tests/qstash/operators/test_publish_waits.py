@@ -1,0 +1,347 @@
+"""A publish that waits for the outcome, on a worker and deferred; and what a kill does to its messages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+
+from remote_tasks_provider.bases import cancellation
+from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
+from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
+from tests.manus.airflow_task import MODES, AirflowTask, over_json
+from tests.qstash.account import HOOK, QStash
+
+
+@pytest.fixture(params=MODES)
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "deferred")
+
+
+def publish(**options: Any) -> Any:
+    given = {"task_id": "ask", "destination": HOOK, "body": "text", "wait_for_completion": True}
+    return QStashPublishOperator(**(given | options))
+
+
+class TestEnds:
+    def test_a_delivery_is_a_success(self, account: QStash, deferrable: bool) -> None:
+        account.sandbox.settings.update({"qstash_log_lag": 40})
+        result = account.task().attempt(lambda: publish(deferrable=deferrable))
+
+        assert (result["id"], result["state"], result["status"]) == (
+            account.sent[0],
+            "completed",
+            "DELIVERED",
+        )
+        assert (result["url"], result["dlq_id"], result["error"]) == (HOOK, None, None)
+        assert set(result) == {
+            *("id", "state", "status", "url", "title", "error", "created_at", "updated_at", "credit_usage"),
+            *("message_id", "dlq_id", "response_status"),
+        }
+
+    def test_attempts_that_failed_before_do_not_matter(self, account: QStash, deferrable: bool) -> None:
+        account.sandbox.settings.update({"qstash_retry_seconds": None})
+        account.qstash.plan_delivery(HOOK, [500, 503, 200])
+        result = account.task().attempt(lambda: publish(deferrable=deferrable))
+
+        assert (result["state"], result["error"]) == ("completed", None)
+
+    def test_a_failure_fails_for_good_with_letter_and_answer(self, account: QStash, deferrable: bool) -> None:
+        account.fail(status=503, body="no room, token=hush")
+        with pytest.raises(AirflowFailException) as caught:
+            account.task().attempt(lambda: publish(deferrable=deferrable))
+
+        assert f"QStash message {account.sent[0]} failed: HTTP status 503: no room, token=***" in str(
+            caught.value
+        )
+
+    def test_or_is_told_in_the_result(self, account: QStash, deferrable: bool) -> None:
+        account.fail(status=503)
+        result = account.task().attempt(lambda: publish(deferrable=deferrable, raise_on_failure=False))
+        (dlq_message,) = account.qstash.dlq_messages
+
+        assert (result["state"], result["dlq_id"], result["response_status"]) == (
+            "failed",
+            dlq_message.id,
+            503,
+        )
+
+    def test_a_cancellation_fails_too(self, account: QStash, deferrable: bool) -> None:
+        account.sandbox.settings.update({"qstash_cancelled_word": "CANCELED"})
+        task = account.task()
+
+        def make() -> Any:
+            operator = publish(deferrable=deferrable, delay="1h")
+            if account.sent:
+                QStashHook().cancel_message(account.sent[0])
+            else:
+                operator.remember = lambda _, messages: QStashHook().cancel_message(messages[0].message_id)
+            return operator
+
+        with pytest.raises(AirflowFailException, match="was cancelled"):
+            task.attempt(make)
+
+    def test_a_wait_has_its_deadline(self, account: QStash, deferrable: bool) -> None:
+        began = account.clock.now()
+        with pytest.raises(AirflowSensorTimeout, match="Gave up after"):
+            account.task().attempt(lambda: publish(deferrable=deferrable, delay="1h", timeout=600))
+
+        assert 600 <= account.clock.now() - began < 700
+        assert account.states_of(account.sent) == ["CREATED"]
+
+    def test_a_message_that_no_entry_ever_tells_of_is_given_up_after_the_grace(
+        self, account: QStash, deferrable: bool
+    ) -> None:
+        account.sandbox.settings.update({"qstash_log_lag": 10**6})
+        began = account.clock.now()
+        with pytest.raises(AirflowFailException, match="no log entry tells of message"):
+            account.task().attempt(lambda: publish(deferrable=deferrable, not_found_grace=120))
+
+        assert 120 <= account.clock.now() - began < 200
+
+
+class TestGroups:
+    def test_all_messages_are_one_set_in_their_order(self, account: QStash, deferrable: bool) -> None:
+        urls = [f"https://example.com/{number}" for number in range(5)]
+        QStashHook().upsert_endpoints("group", urls)
+        result = account.task().attempt(lambda: publish(deferrable=deferrable, destination="group"))
+
+        assert [one["url"] for one in result] == urls
+        assert {one["state"] for one in result} == {"completed"}
+
+    def test_one_that_fails_fails_the_task_when_all_have_ended(
+        self, account: QStash, deferrable: bool
+    ) -> None:
+        QStashHook().upsert_endpoints("group", [HOOK, "https://example.com/b"])
+        account.fail("https://example.com/b")
+        with pytest.raises(AirflowFailException, match=r"1 of 2: QStash message \w+ failed"):
+            account.task().attempt(lambda: publish(deferrable=deferrable, destination="group"))
+        assert sorted(account.states_of(account.sent)) == ["DELIVERED", "FAILED"]
+
+    def test_more_than_an_event_holds_keep_their_order(self, account: QStash, deferrable: bool) -> None:
+        urls = [f"https://example.com/{number}" for number in range(130)]
+        QStashHook().upsert_endpoints("group", urls)
+        account.fail("https://example.com/7", status=418)
+        result = account.task().attempt(
+            lambda: publish(deferrable=deferrable, destination="group", raise_on_failure=False)
+        )
+
+        assert [one["url"] for one in result] == urls
+        assert [one["state"] for one in result].count("failed") == 1
+        assert (result[7]["state"], result[7]["response_status"]) == ("failed", 418)
+
+
+class TestDeferral:
+    def test_what_crosses_to_the_triggerer_is_json_without_a_key_or_what_was_sent(
+        self, account: QStash
+    ) -> None:
+        task = account.task()
+        deferral = task.defer(
+            lambda: publish(deferrable=True, delay="1h", body="hush", headers={"Authorization": "hush"})
+        )
+        stored = json.dumps([deferral.trigger.serialize(), deferral.kwargs])
+
+        assert "hush" not in stored
+        assert "sandbox-token" not in stored
+        path, kwargs = deferral.trigger.serialize()
+        assert path == "remote_tasks_provider.qstash.triggers.QStashMessageTrigger"
+        assert kwargs["message_ids"] == account.sent
+        assert "remote_task_ids" not in kwargs
+        assert over_json(QStashMessageTrigger(**over_json(kwargs)).serialize()[1]) == over_json(kwargs)
+
+    def test_a_retry_goes_on_with_the_same_message(self, account: QStash) -> None:
+        task = account.task(retries=1)
+        task.defer(lambda: publish(deferrable=True, delay="5m"))
+        task.retry()
+        result = task.attempt(lambda: publish(deferrable=True, delay="5m"))
+
+        assert account.sent == [result["id"]]
+
+
+class TestKills:
+    """A user marks the task failed or successful while it waits."""
+
+    def _waiting(self, account: QStash, **options: Any) -> tuple[AirflowTask, Any]:
+        """Return a task whose operator waits on a worker, and the operator."""
+        operator = publish(delay="1h", **options)
+
+        def killed(*_: Any, **__: Any) -> Any:
+            raise SystemExit
+
+        operator.wait_for_tasks = killed
+        task = account.task()
+        with pytest.raises(SystemExit):
+            operator.execute(task.context)
+        return task, operator
+
+    @pytest.mark.parametrize("state", ["failed", "success"])
+    def test_on_a_worker_its_own_message_is_cancelled_and_no_other(self, account: QStash, state: str) -> None:
+        (other,) = account.qstash.publish(HOOK, headers={"Upstash-Delay": "1h"})
+        task, operator = self._waiting(account)
+        account.ended_as(task, state)
+        operator.on_kill()
+
+        assert account.states_of(account.sent) == ["CREATED", "CANCELLED"]
+        assert account.sent[0] == other
+        assert account.qstash.bulk_cancels == []
+
+    @pytest.mark.parametrize("state", ["running", "up_for_retry", "restarting", "deferred", "queued"])
+    def test_what_the_next_attempt_goes_on_with_stays(self, account: QStash, state: str) -> None:
+        task, operator = self._waiting(account)
+        account.ended_as(task, state)
+        operator.on_kill()
+
+        assert account.states_of(account.sent) == ["CREATED"]
+
+    def test_it_stays_where_airflow_does_not_answer(
+        self, account: QStash, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Any) -> str:
+            raise RuntimeError
+
+        _, operator = self._waiting(account)
+        monkeypatch.setattr(cancellation, "task_state", fail)
+        operator.on_kill()
+
+        assert account.states_of(account.sent) == ["CREATED"]
+
+    def test_it_stays_if_that_is_wanted(self, account: QStash) -> None:
+        task, operator = self._waiting(account, cancel_on_kill=False)
+        account.ended_as(task, "failed")
+        operator.on_kill()
+
+        assert account.states_of(account.sent) == ["CREATED"]
+        assert account.requests("DELETE", "") == []
+
+    def test_before_anything_was_sent_nothing_is_asked(self, account: QStash) -> None:
+        publish().on_kill()
+        assert account.sandbox.requests == []
+
+    def test_one_that_has_ended_does_not_keep_the_others(self, account: QStash) -> None:
+        QStashHook().upsert_endpoints("group", [HOOK, "https://example.com/b", "https://example.com/c"])
+        task, operator = self._waiting(account, destination="group")
+        account.qstash.set_message_state(account.sent[0], "DELIVERED")
+        account.faults.add("status", status=500, method="DELETE", task_id=account.sent[1])
+        account.ended_as(task, "failed")
+        operator.on_kill()
+
+        assert account.states_of(account.sent) == ["DELIVERED", "CREATED", "CANCELLED"]
+
+    def test_somebody_elses_message_under_an_id_of_the_users_own_stays(self, account: QStash) -> None:
+        account.qstash.publish(HOOK, headers={"Upstash-Delay": "1h", "Upstash-Deduplication-Id": "ours"})
+        task, operator = self._waiting(account, deduplication_id="ours")
+        account.ended_as(task, "failed")
+        operator.on_kill()
+
+        assert not operator.stop_on_kill
+        assert account.states_of(account.sent) == ["CREATED"]
+
+    def test_the_message_of_an_earlier_attempt_is_its_own(self, account: QStash) -> None:
+        task, _ = self._waiting(account)
+        task.retry()
+        operator = publish(delay="1h")
+        operator.wait_for_tasks = lambda *_: None
+        operator.execute(task.context)
+        account.ended_as(task, "failed")
+        operator.on_kill()
+
+        assert account.states_of(account.sent) == ["CANCELLED"]
+
+
+class TestKillsOfTheTrigger:
+    def _trigger(self, account: QStash, *ids: str, stop_on_kill: bool = True) -> Any:
+        trigger = QStashMessageTrigger("qstash_default", list(ids), 15.0, stop_on_kill=stop_on_kill)
+        trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]
+            dag_id=AirflowTask.dag_id, run_id=AirflowTask.run_id, task_id=AirflowTask.task_id, map_index=-1
+        )
+        return trigger
+
+    def _published(self, account: QStash, count: int) -> list[str]:
+        return [account.qstash.publish(HOOK, headers={"Upstash-Delay": "1h"})[0] for _ in range(count)]
+
+    @pytest.mark.parametrize(("state", "ends"), [("failed", True), ("success", True), ("queued", False)])
+    def test_it_cancels_what_it_waits_for_if_the_task_has_ended(
+        self, account: QStash, state: str, ends: bool
+    ) -> None:
+        mine, other = self._published(account, 2)
+        account.states(ask=state)
+        asyncio.run(self._trigger(account, mine).on_kill())
+
+        assert account.states_of([mine, other]) == ["CANCELLED" if ends else "CREATED", "CREATED"]
+
+    def test_a_sensors_never_does(self, account: QStash) -> None:
+        (message_id,) = self._published(account, 1)
+        account.states(ask="failed")
+        asyncio.run(self._trigger(account, message_id, stop_on_kill=False).on_kill())
+
+        assert account.states_of([message_id]) == ["CREATED"]
+
+    def test_one_that_has_ended_does_not_keep_the_others(self, account: QStash) -> None:
+        first, second, third = self._published(account, 3)
+        account.qstash.set_message_state(first, "DELIVERED")
+        account.states(ask="failed")
+        asyncio.run(self._trigger(account, first, second, third).on_kill())
+
+        assert account.states_of([first, second, third]) == ["DELIVERED", "CANCELLED", "CANCELLED"]
+
+    def test_the_operator_says_whether_it_may(self, account: QStash) -> None:
+        for options, may in (
+            ({}, True),
+            ({"cancel_on_kill": False}, False),
+            ({"deduplication_id": "mine"}, True),
+        ):
+            deferral = account.task().defer(
+                lambda given=options: publish(deferrable=True, delay="1h", **given)  # type: ignore[misc]
+            )
+            assert deferral.trigger.stop_on_kill is may
+        again = account.task(map_index=5).defer(
+            lambda: publish(deferrable=True, delay="1h", deduplication_id="mine")
+        )
+        assert again.trigger.stop_on_kill is False
+
+
+class TestDeadLetters:
+    """Messages that are sent again can be waited for likewise."""
+
+    def _letters(self, account: QStash, count: int) -> list[str]:
+        account.fail()
+        for _ in range(count):
+            account.qstash.publish(HOOK, headers={"Upstash-Retries": "0", "Upstash-Label": "nightly"})
+        account.clock.advance(60)
+        return [dlq_message.id for dlq_message in account.qstash.dlq_messages]
+
+    def test_the_new_messages_are_waited_for(self, account: QStash, deferrable: bool) -> None:
+        self._letters(account, 3)
+        account.qstash.plan_delivery(HOOK, [200])
+        task = account.task()
+        result = task.attempt(
+            lambda: QStashRetryDlqOperator(
+                task_id="ask", labels="nightly", wait_for_completion=True, deferrable=deferrable
+            )
+        )
+
+        assert [one["id"] for one in result] == account.sent[3:] == task.xcoms["message_ids"]
+        assert {one["state"] for one in result} == {"completed"}
+        assert account.qstash.dlq_messages == []
+
+    def test_what_fails_again_fails_the_task(self, account: QStash, deferrable: bool) -> None:
+        (dlq_message,) = self._letters(account, 1)
+        with pytest.raises(AirflowFailException, match=r"QStash message \w+ failed"):
+            account.task().attempt(
+                lambda: QStashRetryDlqOperator(
+                    task_id="ask", dlq_id=dlq_message, wait_for_completion=True, deferrable=deferrable
+                )
+            )
+
+    def test_nothing_to_send_is_nothing_to_wait_for(self, account: QStash, deferrable: bool) -> None:
+        result = account.task().attempt(
+            lambda: QStashRetryDlqOperator(
+                task_id="ask", labels="other", wait_for_completion=True, deferrable=deferrable
+            )
+        )
+        assert result == []

@@ -1,0 +1,178 @@
+"""Looks at messages where QStash does not take what is asked, or orders its entries in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from remote_tasks_provider.core.errors import InvalidRequestError, RemoteTaskError
+from remote_tasks_provider.core.http.operation import Operation, Page
+from remote_tasks_provider.core.polling.strategy import PollResult
+from remote_tasks_provider.qstash.api.v2_models import LogEntry
+from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
+from tests.core.build import an_api_error
+from tests.poll_driver import word
+
+REFUSED = an_api_error(InvalidRequestError, 400)
+AT = 1_700_000_000_000
+
+Answer = Callable[[Mapping[str, list[str]]], Any]
+
+
+class Logs:
+    """Logs whose answers a test makes up.
+
+    :param refuses: whether a query, name to values, is answered with 400.
+    :param states: message → its steps, oldest first.
+    """
+
+    def __init__(self, states: Mapping[str, list[str]], refuses: Answer = lambda query: False) -> None:
+        self.strategy = QStashMessagePollStrategy()
+        self.refuses = refuses
+        self.states = dict(states)
+        self.queries: list[dict[str, list[str]]] = []
+
+    def plan(self, ids: list[str]) -> dict[str, str]:
+        """Look once; :attr:`queries` are what that took."""
+        self.queries = []
+        plan = self.strategy.plan(ids)
+        try:
+            calls = next(plan)
+            while True:
+                calls = plan.send([self._answer(operation) for operation in calls])
+        except StopIteration as done:
+            results: Mapping[str, PollResult] = done.value
+            return {one: word(result) for one, result in results.items()}
+
+    def _answer(self, operation: Operation[Any]) -> Page[Any] | RemoteTaskError:
+        query: dict[str, list[str]] = {}
+        for name, value in operation.request.query:
+            query.setdefault(name, []).append(value)
+        self.queries.append(query)
+        if self.refuses(query):
+            return REFUSED
+        if operation.endpoint == "GET /v2/dlq":
+            return Page([])
+        return self._page(operation, query)
+
+    def _page(self, operation: Operation[Any], query: Mapping[str, list[str]]) -> Page[LogEntry]:
+        found = [
+            LogEntry(message_id=one, status=state, time=AT)
+            for one in query["messageIds"]
+            for state in reversed(self.states.get(one, []))
+            if state in query.get("state", [state])
+        ]
+        start, size = int(query.get("cursor", ["0"])[0]), int(query["count"][0])
+        after = start + size
+        if after >= len(found):
+            return Page(found[start:])
+        from remote_tasks_provider.qstash.api.v2 import list_logs
+
+        filters = [pair for pair in operation.request.query if pair[0] not in ("count", "cursor")]
+        return Page(found[start:after], str(after), list_logs(filters, cursor=str(after)))
+
+
+def many(count: int, steps: list[str]) -> dict[str, list[str]]:
+    return {f"m{number}": list(steps) for number in range(count)}
+
+
+class TestStatesThatCannotBeFiltered:
+    def test_all_steps_are_read_instead_and_that_is_remembered(self) -> None:
+        logs = Logs(
+            many(100, ["CREATED", "ACTIVE"]) | {"m7": ["CREATED", "DELIVERED"]},
+            lambda query: "state" in query,
+        )
+        ids = list(logs.states)
+
+        expected = dict.fromkeys(ids, "running") | {"m7": "completed"}
+        assert logs.plan(ids) == expected
+        assert len(logs.queries) == 6
+        assert logs.plan(ids) == expected
+        assert len(logs.queries) == 5
+        assert not any("state" in query for query in logs.queries)
+
+    def test_that_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        logs = Logs(many(100, ["CREATED"]), lambda query: "state" in query)
+        with caplog.at_level("INFO"):
+            for _ in range(3):
+                logs.plan(list(logs.states))
+
+        assert len([line for line in caplog.messages if "refuses to filter" in line]) == 1
+
+    def test_a_list_of_so_many_ids_may_be_what_is_refused(self) -> None:
+        logs = Logs(many(250, ["CREATED"]), lambda query: len(query["messageIds"]) > 50)
+        ids = list(logs.states)
+
+        assert logs.plan(ids) == dict.fromkeys(ids, "pending")
+        assert logs.plan(ids) == dict.fromkeys(ids, "pending")
+
+    def test_what_is_not_there_is_not_found_all_the_same(self) -> None:
+        logs = Logs(many(40, ["CREATED"]), lambda query: "state" in query)
+        ids = [*logs.states, "unseen"]
+
+        assert logs.plan(ids)["unseen"] == "NotFoundError"
+
+
+class TestOddId:
+    def test_one_that_qstash_does_not_like_concerns_nobody_else(self) -> None:
+        logs = Logs(many(100, ["CREATED", "DELIVERED"]), lambda query: "m13" in query.get("messageIds", []))
+        ids = list(logs.states)
+
+        assert logs.plan(ids) == dict.fromkeys(ids, "completed") | {"m13": "InvalidRequestError"}
+
+    def test_afterwards_many_are_asked_for_at_once_again(self) -> None:
+        logs = Logs(many(100, ["CREATED"]), lambda query: "m13" in query.get("messageIds", []))
+        ids = list(logs.states)
+        logs.plan(ids)
+
+        assert set(logs.plan([one for one in ids if one != "m13"]).values()) == {"pending"}
+        assert len(logs.queries) == 1
+
+    def test_all_are_told_where_nothing_is_taken(self) -> None:
+        logs = Logs(many(25, ["CREATED"]), lambda query: True)
+        ids = list(logs.states)
+
+        assert logs.plan(ids) == dict.fromkeys(ids, "InvalidRequestError")
+
+
+class TestPages:
+    def test_a_refused_cursor_leaves_what_the_first_page_told(self) -> None:
+        steps = ["CREATED", *["ACTIVE", "ERROR", "RETRY"] * 20]
+        logs = Logs(many(3, steps), lambda query: "cursor" in query)
+
+        assert logs.plan(["m0", "m1", "m2"]) == {"m0": "running", "m1": "running"}
+
+    def test_an_end_of_the_same_millisecond_on_the_next_page_is_found(self) -> None:
+        logs = Logs({"m0": ["CREATED", *["ACTIVE"] * 97], "m1": ["FAILED", "ACTIVE", "ERROR"]})
+
+        assert logs.plan(["m0", "m1"])["m1"] == "failed"
+
+    def test_entries_that_were_logged_twice_hide_nobody(self) -> None:
+        logs = Logs(many(100, ["CREATED", "CREATED", "CREATED"]))
+        ids = list(logs.states)
+
+        assert logs.plan(ids) == dict.fromkeys(ids, "pending")
+
+    def test_both_spellings_of_an_end_are_asked_for(self) -> None:
+        for spelled in ("CANCELED", "CANCELLED"):
+            logs = Logs(many(30, ["CREATED", spelled]))
+            assert set(logs.plan(list(logs.states)).values()) == {"cancelled"}
+
+
+class TestMemory:
+    def test_one_that_nobody_waits_for_is_forgotten(self) -> None:
+        logs = Logs({"m0": ["DELIVERED"]})
+        logs.plan(["m0"])
+        assert logs.strategy.outcome("m0").state == "completed"
+        logs.plan(["m1"])
+
+        assert logs.strategy.outcome("m0").state == "unknown"
+
+    def test_one_that_has_ended_is_not_asked_for_again(self) -> None:
+        logs = Logs({"m0": ["DELIVERED"], "m1": ["CREATED"]})
+        logs.plan(["m0", "m1"])
+
+        assert logs.plan(["m0", "m1"]) == {"m0": "completed", "m1": "pending"}
+        assert [query["messageIds"] for query in logs.queries] == [["m1"]]
