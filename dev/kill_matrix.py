@@ -1,7 +1,8 @@
-"""What becomes of the remote task in every kind of end: the one table that is run, documented and tested.
+"""What happens to the remote task in each way an Airflow task can end: one table to run, document and test.
 
-``kills.py`` runs every row on every version and compares; ``docs/kills.md`` shows the table, and a test holds
-the two together. Imports nothing, so that a test of the docs needs no Airflow.
+``kills.py`` runs every row on every version and compares the results.
+``docs/killing-and-clearing.md`` shows the table, and a test compares the page with it.
+This module imports nothing, so that the test needs no Airflow.
 """
 
 from __future__ import annotations
@@ -11,24 +12,24 @@ from enum import StrEnum
 
 
 class Fate(StrEnum):
-    """What becomes of the remote task; in the words of the docs."""
+    """What happens to the remote task, in the words of the docs."""
 
     STOPPED = "stopped"
-    NEXT = "goes on; the next attempt takes it over"
-    AGAIN = "goes on; the next attempt takes it over, once the task is cleared again"
-    SAME = "goes on; the same attempt waits on"
-    LEFT = "goes on; nobody waits"
+    NEXT = "keeps running; the next attempt re-attaches"
+    AGAIN = "keeps running; an attempt re-attaches once you clear the task again"
+    SAME = "keeps running; the same attempt keeps waiting"
+    LEFT = "keeps running; no attempt waits for it"
     TWICE = "paid twice"
     """Never right: a second remote task was started."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of end.
+    """One way an Airflow task can end.
 
     :param event: what happens, in the words of the docs.
-    :param fate: what becomes of the remote task.
-    :param unlike: versions where it is otherwise; a string is the reason why it is not possible there.
+    :param fate: what happens to the remote task.
+    :param unlike: versions that differ; a string says why the result is not certain there.
     """
 
     event: str
@@ -43,14 +44,14 @@ class Row:
 #: By the name of the scenario in ``kills.py``, which is that of the Airflow task it acts on.
 ON_A_WORKER = {
     "killed": Row("the worker is killed (`SIGKILL`, out of memory, a lost machine)", Fate.NEXT),
-    "killed_starting": Row("the worker is killed between the request and the answer to it", Fate.NEXT),
+    "killed_starting": Row("the worker is killed between the request and its response", Fate.NEXT),
     "shut_down": Row("the worker is shut down (`SIGTERM`, then `SIGKILL`)", Fate.NEXT),
     "failed": Row("a user marks the task failed", Fate.STOPPED),
-    # Airflow 2.11 ends the process at once; Airflow 3 lets it go on for 5 s, in which the answer comes.
+    # Airflow 2.11 ends the process at once; Airflow 3 gives it 5 s, in which the response arrives.
     "failed_starting": Row(
-        "a user marks the task failed between the request and the answer to it",
+        "a user marks the task failed between the request and its response",
         Fate.STOPPED,
-        {"2.11.2": "not certain: Airflow ends the process at once, before the answer or after it"},
+        {"2.11.2": "not certain: Airflow ends the process at once, before or after the response"},
     ),
     "succeeded": Row("a user marks the task successful", Fate.STOPPED),
     "mapped": Row("a user marks one of several mapped tasks failed", Fate.STOPPED),
@@ -59,10 +60,10 @@ ON_A_WORKER = {
     "kept": Row("a user marks the task failed, and `cancel_on_kill=False`", Fate.LEFT),
     # Airflow 3.0 leaves a task that was cleared while it ran in the state "restarting".
     "cleared": Row("a user clears the task", Fate.NEXT, {"3.0.6": Fate.AGAIN}),
-    "timeout": Row("`timeout` is over", Fate.STOPPED),
-    "timeout_kept": Row("`timeout` is over, and `cancel_on_timeout=False`", Fate.LEFT),
-    "attempt_timeout": Row("`execution_timeout` is over, and retries are left", Fate.NEXT),
-    "last_attempt_timeout": Row("`execution_timeout` is over in the last attempt", Fate.STOPPED),
+    "timeout": Row("`timeout` passes", Fate.STOPPED),
+    "timeout_kept": Row("`timeout` passes, and `cancel_on_timeout=False`", Fate.LEFT),
+    "attempt_timeout": Row("`execution_timeout` passes, and retries are left", Fate.NEXT),
+    "last_attempt_timeout": Row("`execution_timeout` passes in the last attempt", Fate.STOPPED),
 }
 DEFERRED = {
     "deferred_failed": Row("a user marks the task failed", Fate.STOPPED),
@@ -72,13 +73,13 @@ DEFERRED = {
     "deferred_run_succeeded": Row("a user marks the DAG run successful", Fate.STOPPED),
     "deferred_kept": Row("a user marks the task failed, and `cancel_on_kill=False`", Fate.LEFT),
     "deferred_cleared": Row("a user clears the task", Fate.NEXT),
-    "deferred_timeout": Row("`timeout` is over", Fate.STOPPED),
-    "deferred_attempt_timeout": Row("`execution_timeout` is over, and retries are left", Fate.NEXT),
-    # Airflow 2.11 fails a task that goes on too late before it lets the operator do anything.
+    "deferred_timeout": Row("`timeout` passes", Fate.STOPPED),
+    "deferred_attempt_timeout": Row("`execution_timeout` passes, and retries are left", Fate.NEXT),
+    # Airflow 2.11 fails a task that resumes too late before the operator runs.
     "deferred_last_attempt_timeout": Row(
-        "`execution_timeout` is over in the last attempt", Fate.STOPPED, {"2.11.2": Fate.LEFT}
+        "`execution_timeout` passes in the last attempt", Fate.STOPPED, {"2.11.2": Fate.LEFT}
     ),
-    "no_triggerer": Row("`timeout` is over, and no triggerer has ended the wait", Fate.STOPPED),
+    "no_triggerer": Row("`timeout` passes, and no triggerer ends the wait", Fate.STOPPED),
     "crashed": Row("the trigger crashes, and retries are left", Fate.NEXT),
     "crashed_for_good": Row("the trigger crashes in the last attempt", Fate.LEFT),
     "triggerer_shut_down": Row("the triggerer is shut down (`SIGTERM`) and another one starts", Fate.SAME),

@@ -1,31 +1,32 @@
-"""``docs/kills.md`` shows what ``dev/kills.py`` brings about, cell by cell."""
+"""``docs/killing-and-clearing.md`` shows the table that ``dev/kills.py`` runs, row by row."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from dev.compat import VERSIONS
 from dev.kill_matrix import DEFERRED, ON_A_WORKER, Row
+from tests.docs import pages
 
-PAGE = (Path(__file__).parents[2] / "docs" / "kills.md").read_text(encoding="utf-8")
-
-
-def _rows(heading: str) -> list[list[str]]:
-    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+PAGE = "docs/killing-and-clearing.md"
 
 
 @pytest.mark.parametrize(
     ("heading", "expected"),
-    [("While a worker waits", ON_A_WORKER), ("While it is deferred", DEFERRED)],
+    [("## While a worker waits", ON_A_WORKER), ("## While the task is deferred", DEFERRED)],
 )
-def test_the_table_is_the_one_that_is_run(heading: str, expected: dict[str, Row]) -> None:
-    head, _, *rows = _rows(heading)
+def test_kill_table_shows_the_rows_that_are_run(heading: str, expected: dict[str, Row]) -> None:
+    rows = pages.table(pages.section(PAGE, heading), "what happens")
 
-    assert head[1:] == list(VERSIONS)
-    assert rows == [
-        [row.event, *(str(row.cell(version)) for version in VERSIONS)] for row in expected.values()
+    assert [list(row.values()) for row in rows] == [
+        [
+            row.event,
+            str(row.fate),
+            "; ".join(f"{version}: {result}" for version, result in row.unlike.items()),
+        ]
+        for row in expected.values()
     ]
+
+
+def test_kill_page_names_every_version_that_is_run() -> None:
+    assert ", ".join(list(VERSIONS)[:-1]) + f" and {list(VERSIONS)[-1]}" in pages.read(PAGE)

@@ -397,7 +397,7 @@ class TestStarting:
         ("policy", "values"), [("on_stale_state", OnStaleState), ("on_orphaned_intent", OnOrphanedIntent)]
     )
     def test_every_value_of_a_policy_is_listed_and_the_default_first(self, policy: str, values: Any) -> None:
-        rows = pages.table(pages.section("docs/starting.md", "## Policies"), "parameter")
+        rows = pages.table(pages.section("docs/submitting.md", "## Policies"), "parameter")
         begin = next(i for i, row in enumerate(rows) if row["parameter"].startswith(f"`{policy}`"))
         end = next((i for i, row in enumerate(rows) if i > begin and row["parameter"]), len(rows))
         listed = [row["value"] for row in rows[begin:end]]
@@ -406,7 +406,7 @@ class TestStarting:
         assert {bare(value) for value in listed[1:]} == set(get_args(values)) - {default}
 
     def test_the_mark_that_is_shown_is_one(self) -> None:
-        shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/starting.md") + pages.read(OPERATORS))
+        shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/submitting.md") + pages.read(OPERATORS))
         key = hashlib.sha256(b"any").hexdigest()[:10]
         form = re.sub(r"\w", "x", str(CorrelationTag(key, 1)))
         assert {re.sub(r"\w", "x", tag) for tag in shown} == {form}
@@ -414,11 +414,11 @@ class TestStarting:
 
 class TestQuestions:
     def test_every_way_to_deal_with_a_question_is_listed(self) -> None:
-        rows = pages.table(pages.read("docs/questions.md"), "`on_waiting`")
+        rows = pages.table(pages.read("docs/human-in-the-loop.md"), "`on_waiting`")
         assert [re.findall(r"`(\w+)`", row["`on_waiting`"])[0] for row in rows] == list(ON_WAITING_FOR_INPUT)
 
     def test_every_button_and_field_is_listed(self) -> None:
-        text = pages.section("docs/questions.md", "## A person answers in Airflow")
+        text = pages.section("docs/human-in-the-loop.md", "## A person answers in Airflow")
         asked = ManusQuestion("Which day?", options=("Tuesday", "Thursday"))
         form = form_of(form_for(asked, None, None, rich=True), None, defaults=None)
         buttons = [row["button"] for row in pages.table(text, "button")]
@@ -432,7 +432,7 @@ class TestQuestions:
 
 class TestAgents:
     def test_the_table_has_every_parameter_and_default(self) -> None:
-        rows = pages.table(pages.read("docs/agents.md"), "parameter of `ManusAgentHook`")
+        rows = pages.table(pages.read("docs/manus-as-a-tool.md"), "parameter of `ManusAgentHook`")
         listed = {bare(row["parameter of `ManusAgentHook`"]): bare(row["default"]) for row in rows}
         assert listed == {name: str(default) for name, default in own_parameters(ManusAgentHook).items()}
 

@@ -52,7 +52,7 @@ class ManusTaskOperator(ManusHITL):
     """Asks the Manus agent for something, and waits for what comes of it.
 
     A task costs credits and is started once, whatever happens to the attempt that started it: see
-    ``docs/starting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
+    ``docs/submitting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
     wait begins, and ``credit_usage`` when it ends, well or badly. Returns::
 
         {"id": …, "state": "completed", "url": …, "title": …, "text": <the agent's last word>,
