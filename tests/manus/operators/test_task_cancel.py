@@ -55,8 +55,8 @@ def airflow_times_out(account: Account, monkeypatch: pytest.MonkeyPatch, after: 
     monkeypatch.setattr(waiting, "time", fake)
 
 
-class TestTheTimeout:
-    def test_it_stops_the_task_and_is_final(self, account: Account, mode: str) -> None:
+class TestTimeout:
+    def test_timeout_stops_the_task_and_is_final(self, account: Account, mode: str) -> None:
         task = account.task(retries=3)
         began = account.sandbox.clock.now()
 
@@ -69,7 +69,7 @@ class TestTheTimeout:
         assert f"{task_id} {STOPPED}" in str(ended.value)
         assert "left as it is" not in str(ended.value)
 
-    def test_unless_it_must_not(self, account: Account, mode: str) -> None:
+    def test_cancel_on_timeout_off_leaves_the_task(self, account: Account, mode: str) -> None:
         with pytest.raises(AirflowSensorTimeout) as ended:
             account.task().attempt(asks(mode, cancel_on_timeout=False))
 
@@ -77,7 +77,7 @@ class TestTheTimeout:
         assert f"{GOES_ON}: cancel_on_timeout is off" in str(ended.value)
         assert "left as it is" not in str(ended.value)
 
-    def test_v1_cannot_and_says_so(self, account: Account, mode: str) -> None:
+    def test_timeout_with_v1_says_that_the_task_continues(self, account: Account, mode: str) -> None:
         account.connect("v1")
 
         with pytest.raises(AirflowSensorTimeout) as ended:
@@ -86,7 +86,7 @@ class TestTheTimeout:
         assert "could not be stopped and may go on costing credits" in str(ended.value)
         assert account.word(account.created[0]) == "running"
 
-    def test_after_a_clear_another_is_started(self, account: Account, mode: str) -> None:
+    def test_clear_after_a_stopped_task_submits_another(self, account: Account, mode: str) -> None:
         task = account.task()
         with pytest.raises(AirflowSensorTimeout):
             task.attempt(asks(mode))
@@ -95,7 +95,7 @@ class TestTheTimeout:
 
         assert task.attempt(asks(mode))["id"] == account.created[1]
 
-    def test_the_one_that_goes_on_is_gone_on_with(self, account: Account, mode: str) -> None:
+    def test_clear_resumes_the_task_that_was_left_running(self, account: Account, mode: str) -> None:
         task = account.task()
         with pytest.raises(AirflowSensorTimeout):
             task.attempt(asks(mode, cancel_on_timeout=False))
@@ -104,7 +104,7 @@ class TestTheTimeout:
 
         assert [task.attempt(asks(mode))["id"]] == account.created
 
-    def test_it_counts_from_the_first_attempt(self, account: Account, mode: str) -> None:
+    def test_deadline_counts_from_the_first_attempt(self, account: Account, mode: str) -> None:
         task = account.task(retries=3)
         with pytest.raises(SystemExit):
             task.attempt(lambda: _dying_in_the_wait(asks(mode, timeout=1000)()))
@@ -129,7 +129,7 @@ def _dying_in_the_wait(operator: Any) -> Any:
     return operator
 
 
-class TestADeferralThatNobodyEnded:
+class TestDeferralTimeout:
     """Airflow's own timeout of a deferral; it comes when no triggerer was there to keep the deadline."""
 
     def ended(self, account: Account, task: AirflowTask, **arguments: Any) -> str:
@@ -139,7 +139,7 @@ class TestADeferralThatNobodyEnded:
         assert deferral.timeout is not None
         return f"{type(ended.value).__name__}: {ended.value}"
 
-    def test_it_stops_the_task(self, account: Account) -> None:
+    def test_deferral_timeout_stops_the_task(self, account: Account) -> None:
         text = self.ended(account, account.task(retries=3))
 
         assert account.word(account.created[0]) == "stopped"
@@ -148,12 +148,12 @@ class TestADeferralThatNobodyEnded:
         assert STOPPED in text
         assert "left as it is" not in text
 
-    def test_also_for_a_mapped_task(self, account: Account) -> None:
+    def test_deferral_timeout_stops_the_task_of_a_mapped_operator(self, account: Account) -> None:
         self.ended(account, account.task(map_index=4))
 
         assert account.word(account.created[0]) == "stopped"
 
-    def test_unless_a_retry_goes_on_with_it(self, account: Account) -> None:
+    def test_deferral_timeout_leaves_the_task_to_a_retry(self, account: Account) -> None:
         task = account.task(retries=1)
         text = self.ended(account, task, execution_timeout=timedelta(seconds=100))
 
@@ -164,7 +164,7 @@ class TestADeferralThatNobodyEnded:
         account.manus.set_script(account.created[0], ["completed"])
         assert [task.attempt(asks("deferred"))["id"]] == account.created
 
-    def test_a_crashed_trigger_leaves_it_to_a_retry(self, account: Account) -> None:
+    def test_crashed_trigger_leaves_the_task_to_a_retry(self, account: Account) -> None:
         task = account.task(retries=1)
         task.defer(asks("deferred"))
         with pytest.raises(Exception, match="Trigger failure"):
@@ -175,7 +175,7 @@ class TestADeferralThatNobodyEnded:
         assert [task.attempt(asks("deferred"))["id"]] == account.created
 
 
-class TestAirflowsExecutionTimeout:
+class TestExecutionTimeout:
     @pytest.fixture
     def attempt(
         self, account: Account, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +191,9 @@ class TestAirflowsExecutionTimeout:
 
         return run
 
-    def test_with_retries_left_the_task_goes_on(self, account: Account, mode: str, attempt: Any) -> None:
+    def test_execution_timeout_with_retries_left_leaves_the_task(
+        self, account: Account, mode: str, attempt: Any
+    ) -> None:
         task = account.task(retries=1)
 
         text = attempt(task)
@@ -199,19 +201,21 @@ class TestAirflowsExecutionTimeout:
         assert f"{account.created[0]} {GOES_ON}; the retry goes on waiting for it" in text
         assert account.word(account.created[0]) == "running"
 
-    def test_without_it_is_stopped(self, account: Account, mode: str, attempt: Any) -> None:
+    def test_execution_timeout_on_the_last_attempt_stops_the_task(
+        self, account: Account, mode: str, attempt: Any
+    ) -> None:
         task = account.task(retries=1)
         task.try_number = 2
 
         assert STOPPED in attempt(task)
         assert account.word(account.created[0]) == "stopped"
 
-    def test_unless_it_must_not(self, account: Account, mode: str, attempt: Any) -> None:
+    def test_cancel_on_timeout_off_leaves_the_task(self, account: Account, mode: str, attempt: Any) -> None:
         assert "cancel_on_timeout is off" in attempt(account.task(), cancel_on_timeout=False)
         assert account.word(account.created[0]) == "running"
 
 
-class TestAKillOnAWorker:
+class TestKillOnAWorker:
     def killed(self, account: Account, state: str | None, *, map_index: int = -1, **arguments: Any) -> Any:
         """Start a task, and kill the operator while Airflow says that its task is in ``state``."""
         task = account.task(map_index=map_index)
@@ -229,7 +233,7 @@ class TestAKillOnAWorker:
         return asked
 
     @pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed", "upstream_failed"])
-    def test_a_user_who_ended_the_task_stops_the_remote_one(self, account: Account, state: str) -> None:
+    def test_finished_airflow_task_stops_the_remote_task(self, account: Account, state: str) -> None:
         asked = self.killed(account, state)
 
         assert account.word(account.created[0]) == "stopped"
@@ -238,17 +242,19 @@ class TestAKillOnAWorker:
         ]
 
     @pytest.mark.parametrize("state", ["restarting", "running", "up_for_retry", "queued", "scheduled", None])
-    def test_one_that_will_run_again_leaves_it(self, account: Account, state: str | None) -> None:
+    def test_airflow_task_that_will_run_again_leaves_the_remote_task(
+        self, account: Account, state: str | None
+    ) -> None:
         self.killed(account, state)
 
         assert account.word(account.created[0]) == "running"
 
-    def test_a_mapped_task_is_known_by_its_index(self, account: Account) -> None:
+    def test_mapped_task_is_found_by_its_index(self, account: Account) -> None:
         self.killed(account, "failed", map_index=2)
 
         assert account.word(account.created[0]) == "stopped"
 
-    def test_anothers_state_says_nothing(self, account: Account) -> None:
+    def test_state_of_another_map_index_is_ignored(self, account: Account) -> None:
         task = account.task(map_index=2)
         operator = dying(asks())()
         with pytest.raises(SystemExit):
@@ -259,11 +265,11 @@ class TestAKillOnAWorker:
 
         assert account.word(account.created[0]) == "running"
 
-    def test_unless_it_must_not(self, account: Account) -> None:
+    def test_cancel_on_kill_off_leaves_the_task(self, account: Account) -> None:
         assert self.killed(account, "failed", cancel_on_kill=False) == []
         assert account.word(account.created[0]) == "running"
 
-    def test_before_there_is_a_task_nothing_is_asked(self, account: Account) -> None:
+    def test_kill_before_the_submission_sends_nothing(self, account: Account) -> None:
         asked = account.states(ask="failed")
 
         asks()().on_kill()
@@ -271,7 +277,7 @@ class TestAKillOnAWorker:
         assert asked == []
         assert account.sandbox.requests == []
 
-    def test_where_airflow_cannot_say_the_task_is_left_alone(
+    def test_unknown_airflow_state_leaves_the_task(
         self, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = account.task()
@@ -284,7 +290,7 @@ class TestAKillOnAWorker:
 
         assert account.word(account.created[0]) == "running"
 
-    def test_v1_cannot_stop_it_and_says_where_it_goes_on(
+    def test_kill_with_v1_says_that_the_task_continues(
         self, account: Account, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
     ) -> None:
         account.connect("v1")
@@ -293,7 +299,7 @@ class TestAKillOnAWorker:
         assert account.word(account.created[0]) == "running"
         assert "could not be stopped and may go on" in caplog.text + capsys.readouterr().out
 
-    def test_after_a_timeout_there_is_nothing_left_to_stop(
+    def test_kill_after_a_timeout_sends_nothing_more(
         self, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         operators: list[Any] = []
@@ -312,7 +318,7 @@ class TestAKillOnAWorker:
         assert account.calls("/task.stop") == 1
 
 
-class TestAKillWhileDeferred:
+class TestKillWhileDeferred:
     def killed(self, account: Account, state: str, *, map_index: int = -1, **arguments: Any) -> None:
         task = account.task(map_index=map_index)
         deferral = task.defer(asks("deferred", **arguments))
@@ -323,7 +329,7 @@ class TestAKillWhileDeferred:
 
     @pytest.mark.parametrize("state", ["failed", "success"])
     @pytest.mark.parametrize("map_index", [-1, 0, 3])
-    def test_a_user_who_ended_the_task_stops_the_remote_one(
+    def test_finished_airflow_task_stops_the_remote_task(
         self, account: Account, state: str, map_index: int
     ) -> None:
         self.killed(account, state, map_index=map_index)
@@ -331,17 +337,21 @@ class TestAKillWhileDeferred:
         assert account.word(account.created[0]) == "stopped"
 
     @pytest.mark.parametrize("state", ["deferred", "running", "scheduled", "queued", "up_for_retry"])
-    def test_a_clear_leaves_it_to_the_next_attempt(self, account: Account, state: str) -> None:
+    def test_airflow_task_that_will_run_again_leaves_the_remote_task(
+        self, account: Account, state: str
+    ) -> None:
         self.killed(account, state)
 
         assert account.word(account.created[0]) == "running"
 
-    def test_unless_it_must_not(self, account: Account) -> None:
+    def test_cancel_on_kill_off_leaves_the_task(self, account: Account) -> None:
         self.killed(account, "failed", cancel_on_kill=False)
 
         assert account.word(account.created[0]) == "running"
 
-    def test_v1_cannot_stop_it_and_says_so(self, account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    def test_kill_with_v1_says_that_the_task_continues(
+        self, account: Account, caplog: pytest.LogCaptureFixture
+    ) -> None:
         account.connect("v1")
 
         self.killed(account, "failed")
@@ -349,14 +359,14 @@ class TestAKillWhileDeferred:
         assert account.word(account.created[0]) == "running"
         assert f"Manus cannot stop task {account.created[0]}; it goes on" in caplog.text
 
-    def test_a_stop_that_fails_is_told(self, account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    def test_failed_stop_is_logged(self, account: Account, caplog: pytest.LogCaptureFixture) -> None:
         account.faults.add("status", path="*/task.stop", status=500)
 
         self.killed(account, "failed")
 
         assert "may still be running" in caplog.text
 
-    def test_a_trigger_of_no_task_stops_nothing(self, account: Account) -> None:
+    def test_trigger_without_a_task_instance_stops_nothing(self, account: Account) -> None:
         deferral = account.task().defer(asks("deferred"))
 
         asyncio.run(deferral.trigger.on_kill())
@@ -364,7 +374,7 @@ class TestAKillWhileDeferred:
         assert account.calls("/task.stop") == 0
 
     @pytest.mark.parametrize(("told", "word"), [(True, "running"), (False, "stopped")])
-    def test_below_33_a_cancelled_trigger_asks_by_itself(
+    def test_trigger_below_airflow_33_reads_the_state_when_cancelled(
         self, account: Account, monkeypatch: pytest.MonkeyPatch, told: bool, word: str
     ) -> None:
         monkeypatch.setattr(trigger_module, "TRIGGERS_GET_ON_KILL", told)
@@ -384,7 +394,7 @@ class TestAKillWhileDeferred:
 
         assert account.word(account.created[0]) == word
 
-    def test_below_33_one_that_cannot_ask_is_cancelled_all_the_same(
+    def test_trigger_below_airflow_33_is_cancelled_even_without_a_state(
         self, account: Account, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(trigger_module, "TRIGGERS_GET_ON_KILL", False)
@@ -403,7 +413,7 @@ class TestAKillWhileDeferred:
         (end,) = asyncio.run(cancelled())
         assert isinstance(end, asyncio.CancelledError)
 
-    def test_the_next_attempt_of_a_cleared_task_is_not_robbed(self, account: Account) -> None:
+    def test_clear_leaves_the_task_to_the_next_attempt(self, account: Account) -> None:
         task = account.task()
         old = task.defer(asks("deferred")).trigger
         old.task_instance = task
@@ -416,10 +426,10 @@ class TestAKillWhileDeferred:
         assert account.word(account.created[0]) == "running"
 
 
-class TestTroubleSaysWhatBecameOfTheTask:
+class TestErrorText:
     """Whoever reads the error must learn whether the remote task goes on and costs."""
 
-    def test_when_it_cannot_be_followed_any_more(self, account: Account, mode: str) -> None:
+    def test_error_names_the_task_that_continues(self, account: Account, mode: str) -> None:
         account.connect("v2", max_attempts=1)
         account.faults.add("status", path="*/task.detail", status=403)
 
@@ -429,7 +439,7 @@ class TestTroubleSaysWhatBecameOfTheTask:
         assert account.created[0] in str(failed.value)
         assert "goes on" in str(failed.value)
 
-    def test_when_the_trigger_crashed_and_no_retry_is_left(self, account: Account) -> None:
+    def test_trigger_failure_without_retries_names_the_task(self, account: Account) -> None:
         task = account.task()
         task.defer(asks("deferred"))
 

@@ -20,8 +20,8 @@ def asks(**arguments: Any) -> Make:
     return lambda: ManusTaskOperator(deferrable=False, **given)
 
 
-class TestTheMark:
-    def test_it_stands_behind_the_title(self, account: Account) -> None:
+class TestCorrelationTag:
+    def test_tag_ends_the_title(self, account: Account) -> None:
         account.task().attempt(asks(title="The news"))
         account.task(map_index=3).attempt(asks())
 
@@ -30,14 +30,14 @@ class TestTheMark:
         assert titles[1].startswith("brief.ask[3] scheduled__2026-01-01 [af-")
         assert all(title.endswith("-1]") for title in titles)
 
-    def test_it_is_kept_when_the_title_is_long(self, account: Account) -> None:
+    def test_tag_is_kept_in_a_long_title(self, account: Account) -> None:
         account.task().attempt(asks(title="x" * 5000))
 
         (title,) = [one.body["title"] for one in account.manus.created]
         assert len(title) < 250
         assert title.endswith("-1]")
 
-    def test_mapped_tasks_with_the_same_prompt_keep_to_their_own(self, account: Account) -> None:
+    def test_mapped_tasks_with_the_same_prompt_find_their_own(self, account: Account) -> None:
         account.manus.plan(default=True, script=HOURS)
         tasks = [account.task(map_index=index, retries=1) for index in range(3)]
         for task in tasks:
@@ -47,7 +47,7 @@ class TestTheMark:
         assert [task.attempt(asks())["id"] for task in tasks] == account.created
         assert len(account.created) == 3
 
-    def test_below_33_as_well(self, account: Account) -> None:
+    def test_mapped_tasks_find_their_own_below_airflow_33(self, account: Account) -> None:
         account.manus.plan(default=True, script=HOURS)
         tasks = [account.task(map_index=index, retries=1, remembers=False) for index in range(2)]
         for task in tasks:
@@ -58,9 +58,7 @@ class TestTheMark:
         assert len(account.created) == 2
 
     @pytest.mark.parametrize("version", ["v1", "v2"])
-    def test_a_mapped_task_that_was_refused_does_not_take_anothers(
-        self, account: Account, version: str
-    ) -> None:
+    def test_refused_mapped_task_does_not_adopt_another(self, account: Account, version: str) -> None:
         account.connect(version, max_attempts=1)
         account.manus.plan(default=True, script=HOURS)
         first, second = account.task(map_index=0), account.task(map_index=1, retries=1)
@@ -71,7 +69,7 @@ class TestTheMark:
         assert second.attempts(asks())["id"] == account.created[1]
         assert len(account.created) == 2
 
-    def test_a_tenth_attempt_is_not_taken_for_the_first(self, account: Account) -> None:
+    def test_tenth_attempt_is_not_taken_for_the_first(self, account: Account) -> None:
         account.manus.plan(default=True, script=HOURS)
         task = account.task(retries=20, remembers=False)
         task.try_number = 11
@@ -81,9 +79,9 @@ class TestTheMark:
         assert [task.attempt(asks())["id"]] == account.created
 
 
-class TestTheRecordedTaskIsGone:
+class TestRecordedTaskIsGone:
     @pytest.mark.parametrize("version", ["v1", "v2"])
-    def test_another_is_started(self, account: Account, version: str) -> None:
+    def test_deleted_task_is_submitted_again(self, account: Account, version: str) -> None:
         account.connect(version)
         task = account.task(retries=1)
         with pytest.raises(SystemExit):
@@ -94,7 +92,7 @@ class TestTheRecordedTaskIsGone:
 
         assert task.attempt(asks())["id"] == account.created[1]
 
-    def test_not_while_it_may_merely_be_too_fresh(self, account: Account) -> None:
+    def test_fresh_task_is_not_submitted_again(self, account: Account) -> None:
         account.manus.plan(hidden_for=60)
         task = account.task(retries=2)
         with pytest.raises(SystemExit):
@@ -107,7 +105,7 @@ class TestTheRecordedTaskIsGone:
 
         assert [task.attempt(asks())["id"]] == account.created
 
-    def test_nor_while_the_service_cannot_say(self, account: Account) -> None:
+    def test_server_error_does_not_submit_again(self, account: Account) -> None:
         task = account.task(retries=2)
         with pytest.raises(SystemExit):
             task.attempt(dying(asks()))
@@ -121,7 +119,7 @@ class TestTheRecordedTaskIsGone:
 
 
 class TestTwoCandidates:
-    def test_a_person_must_choose(self, account: Account) -> None:
+    def test_candidates_are_left_to_a_person(self, account: Account) -> None:
         account.connect("v1")
         account.manus.plan(default=True, script=HOURS)
         task = account.task(retries=1)
@@ -136,7 +134,7 @@ class TestTwoCandidates:
         assert all(word in str(failed.value) for word in (other, account.created[0], "then clear this task"))
         assert len(account.created) == 1
 
-    def test_and_by_clearing_says_that_it_has(self, account: Account) -> None:
+    def test_clear_decides_between_candidates(self, account: Account) -> None:
         account.connect("v1")
         account.manus.plan(default=True, script=HOURS)
         task = account.task(retries=1)
@@ -151,7 +149,7 @@ class TestTwoCandidates:
         assert [task.attempt(asks())["id"]] == account.created
 
 
-class TestATaskThatNoListShows:
+class TestHiddenTask:
     def hidden(self, **arguments: Any) -> Make:
         return asks(hide_in_task_list=True, **arguments)
 
@@ -160,7 +158,7 @@ class TestATaskThatNoListShows:
         account.faults.add("omit")
 
     @pytest.mark.parametrize("remembers", [True, False])
-    def test_whether_it_exists_is_for_a_person_to_say(self, account: Account, remembers: bool) -> None:
+    def test_retry_cannot_tell_and_fails(self, account: Account, remembers: bool) -> None:
         task = account.task(retries=1, remembers=remembers)
         die_in_the_request(task, self.hidden())
         task.retry()
@@ -171,7 +169,7 @@ class TestATaskThatNoListShows:
         assert len(account.created) == 1
 
     @pytest.mark.parametrize("remembers", [True, False])
-    def test_who_clears_the_task_has_said_it(self, account: Account, remembers: bool) -> None:
+    def test_clear_submits_another_task(self, account: Account, remembers: bool) -> None:
         task = account.task(retries=2, remembers=remembers)
         die_in_the_request(task, self.hidden())
         task.retry()
@@ -182,7 +180,7 @@ class TestATaskThatNoListShows:
 
         assert task.attempt(self.hidden())["id"] == account.created[1]
 
-    def test_a_lost_answer_is_not_asked_for_twice(self, account: Account) -> None:
+    def test_lost_answer_is_not_submitted_twice(self, account: Account) -> None:
         account.faults.add("drop_after", path="*/task.create", times=1)
         task = account.task(retries=1)
 
@@ -191,14 +189,14 @@ class TestATaskThatNoListShows:
 
         assert len(account.created) == 1
 
-    def test_start_starts_one_all_the_same(self, account: Account) -> None:
+    def test_policy_start_submits_another_task(self, account: Account) -> None:
         task = account.task(retries=1)
         die_in_the_request(task, self.hidden())
         task.retry()
 
         assert task.attempt(self.hidden(on_orphaned_intent="start"))["id"] == account.created[1]
 
-    def test_the_recorded_one_is_known_by_its_id(self, account: Account) -> None:
+    def test_recorded_task_is_found_by_its_id(self, account: Account) -> None:
         task = account.task(retries=1)
         with pytest.raises(SystemExit):
             task.attempt(dying(self.hidden()))
@@ -207,7 +205,7 @@ class TestATaskThatNoListShows:
         assert [task.attempt(self.hidden())["id"]] == account.created
 
 
-class TestNothingIsFound:
+class TestNoCandidate:
     def lost(self, account: Account, **facts: Any) -> Any:
         """An attempt that was killed before Manus read its request."""
         task = account.task(retries=1, **facts)
@@ -216,19 +214,19 @@ class TestNothingIsFound:
         task.retry()
         return task
 
-    def test_search_starts_one_when_it_has_seen_all(self, account: Account) -> None:
+    def test_policy_search_submits_after_a_full_listing(self, account: Account) -> None:
         assert self.lost(account).attempt(asks())["id"] == account.created[1]
 
-    def test_fail_never_does(self, account: Account) -> None:
+    def test_policy_fail_submits_nothing(self, account: Account) -> None:
         with pytest.raises(AirflowFailException, match="on_orphaned_intent='start'"):
             self.lost(account).attempt(asks(on_orphaned_intent="fail"))
 
         assert len(account.created) == 1
 
-    def test_but_a_first_attempt_is_no_orphan(self, account: Account) -> None:
+    def test_policy_fail_lets_a_first_attempt_submit(self, account: Account) -> None:
         assert account.task().attempt(asks(on_orphaned_intent="fail"))["id"] == account.created[0]
 
-    def test_one_that_was_refused_leaves_nothing_behind(self, account: Account) -> None:
+    def test_policy_fail_lets_a_refused_submission_be_repeated(self, account: Account) -> None:
         account.connect("v2", max_attempts=1)
         account.faults.add("status", path="*/task.create", times=1, status=429)
         task = account.task(retries=1)
@@ -239,7 +237,7 @@ class TestNothingIsFound:
         "record",
         [{"fingerprint": "of another version", "colour": "blue"}, "garbage", ["list"], {"task_id": None}],
     )
-    def test_a_record_that_cannot_be_read_counts_as_none(self, account: Account, record: Any) -> None:
+    def test_unreadable_record_counts_as_no_record(self, account: Account, record: Any) -> None:
         task = account.task(retries=1)
         assert task.store is not None
         task.store.set("remote_task_start", record)
@@ -248,6 +246,6 @@ class TestNothingIsFound:
 
 
 @pytest.mark.parametrize("name", ["on_stale_state", "on_orphaned_intent"])
-def test_a_policy_nobody_knows_is_refused_with_the_dag(name: str) -> None:
+def test_unknown_policy_is_refused_at_parse_time(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         asks(**{name: "guess"})()

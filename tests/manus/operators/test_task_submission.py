@@ -36,7 +36,7 @@ def asks(mode: str = "on a worker", **arguments: Any) -> Make:
     return lambda: ManusTaskOperator(deferrable=mode == "deferred", **given)
 
 
-class TestARequestIsLost:
+class TestLostRequest:
     @pytest.mark.parametrize(
         "fault",
         [
@@ -50,32 +50,34 @@ class TestARequestIsLost:
         ],
         ids=lambda fault: "-".join(str(part) for part in fault.values() if not isinstance(part, dict)),
     )
-    def test_there_is_one_task_after_all_retries(
-        self, account: Account, mode: str, version: str, remembers: bool, fault: dict[str, Any]
+    def test_retries_lead_to_one_task(
+        self, account: Account, version: str, remembers: bool, fault: dict[str, Any]
     ) -> None:
         account.faults.add(path=CREATE[version], method="POST", times=1, **fault)
         task = account.task(remembers=remembers, retries=2)
 
-        result = task.attempts(asks(mode))
+        result = task.attempts(asks())
 
         assert account.created == [result["id"]]
         assert result["state"] == "completed"
 
-    def test_a_lost_answer_costs_no_attempt(self, account: Account, version: str, remembers: bool) -> None:
+    def test_lost_answer_costs_no_attempt(self, account: Account, version: str, remembers: bool) -> None:
         account.faults.add("drop_after", path=CREATE[version], method="POST", times=1)
         task = account.task(remembers=remembers)
 
         assert task.attempt(asks())["id"] == account.created[0]
         assert len(account.created) == 1
 
-    def test_a_task_that_is_listed_late_is_waited_for(self, account: Account, version: str) -> None:
+    def test_task_that_is_listed_late_is_waited_for(self, account: Account, version: str) -> None:
         account.manus.plan(hidden_for=60)
         account.faults.add("drop_after", path=CREATE[version], method="POST", times=1)
 
         assert account.task().attempt(asks())["id"] == account.created[0]
         assert len(account.created) == 1
 
-    def test_each_of_many_drops_makes_one_task_still(self, account: Account, mode: str, version: str) -> None:
+    def test_repeated_connection_errors_lead_to_one_task(
+        self, account: Account, mode: str, version: str
+    ) -> None:
         account.faults.add("drop_after", path=CREATE[version], method="POST")
         account.faults.add("status", path="*/v1/tasks" if version == "v1" else "*/task.list", method="GET")
         account.faults.add("hide", seconds=1)
@@ -88,15 +90,19 @@ class TestARequestIsLost:
         assert [task.attempt(asks(mode))["id"]] == account.created
 
 
-class TestAWorkerIsKilled:
-    def test_between_intent_and_answer(self, account: Account, mode: str, version: str) -> None:
+class TestKilledWorker:
+    def test_kill_between_intent_and_answer_leads_to_one_task(
+        self, account: Account, mode: str, version: str
+    ) -> None:
         task = account.task(retries=1)
         die_in_the_request(task, asks(mode))
         task.retry()
 
         assert [task.attempt(asks(mode))["id"]] == account.created
 
-    def test_between_answer_and_record(self, account: Account, mode: str, version: str) -> None:
+    def test_kill_between_answer_and_record_leads_to_one_task(
+        self, account: Account, mode: str, version: str
+    ) -> None:
         task = account.task(retries=1)
         assert task.store is not None
         keep = task.store.set
@@ -114,7 +120,9 @@ class TestAWorkerIsKilled:
 
         assert [task.attempt(asks(mode))["id"]] == account.created
 
-    def test_while_it_waits(self, account: Account, mode: str, version: str, remembers: bool) -> None:
+    def test_kill_during_the_wait_leads_to_one_task(
+        self, account: Account, mode: str, version: str, remembers: bool
+    ) -> None:
         account.manus.plan(script=[("running", 3600), ("completed", None)])
         task = account.task(remembers=remembers, retries=1)
         if mode == "deferred":
@@ -126,7 +134,7 @@ class TestAWorkerIsKilled:
 
         assert [task.attempt(asks(mode))["id"]] == account.created
 
-    def test_a_task_that_ended_meanwhile_is_adopted_with_its_result(
+    def test_finished_task_is_adopted_with_its_result(
         self, account: Account, mode: str, version: str, remembers: bool
     ) -> None:
         account.manus.plan(answer="The news.")
@@ -142,12 +150,14 @@ class TestAWorkerIsKilled:
         assert len(account.created) == 1
 
 
-class TestAUserClears:
+class TestClear:
     @pytest.fixture(autouse=True)
     def _slow(self, account: Account) -> None:
         account.manus.plan(default=True, script=[("running", 3600), ("completed", None)])
 
-    def test_one_on_a_worker_goes_on(self, account: Account, version: str, remembers: bool) -> None:
+    def test_clear_on_a_worker_resumes_the_task(
+        self, account: Account, version: str, remembers: bool
+    ) -> None:
         task = account.task(remembers=remembers)
         with pytest.raises(SystemExit):
             task.attempt(dying(asks()))
@@ -155,14 +165,16 @@ class TestAUserClears:
 
         assert [task.attempt(asks())["id"]] == account.created
 
-    def test_a_deferred_one_goes_on(self, account: Account, version: str, remembers: bool) -> None:
+    def test_clear_while_deferred_resumes_the_task(
+        self, account: Account, version: str, remembers: bool
+    ) -> None:
         task = account.task(remembers=remembers, retries=2)
         task.defer(asks("deferred"))
         task.clear()
 
         assert [task.attempt(asks("deferred"))["id"]] == account.created
 
-    def test_what_it_went_on_with_stays_its_own_on_a_retry(self, account: Account, version: str) -> None:
+    def test_resumed_task_is_kept_on_a_retry(self, account: Account, version: str) -> None:
         task = account.task(retries=2)
         task.defer(asks("deferred"))
         task.clear()
@@ -172,7 +184,7 @@ class TestAUserClears:
 
         assert [task.attempt(asks("deferred"))["id"]] == account.created
 
-    def test_after_success_a_new_task_is_started(
+    def test_clear_after_success_submits_another_task(
         self, account: Account, mode: str, version: str, remembers: bool
     ) -> None:
         task = account.task(remembers=remembers, retries=2)
@@ -182,7 +194,7 @@ class TestAUserClears:
 
         assert account.created == [first["id"], second["id"]]
 
-    def test_after_success_a_lost_request_is_not_taken_for_the_earlier_task(self, account: Account) -> None:
+    def test_clear_after_success_does_not_adopt_the_earlier_task(self, account: Account) -> None:
         account.manus.plan(script=[("running", 1), ("completed", None)])
         task = account.task(retries=2)
         first = task.attempt(asks())
@@ -193,7 +205,7 @@ class TestAUserClears:
 
         assert account.created == [first["id"], second["id"]]
 
-    def test_after_success_a_request_that_never_arrived_is_sent_again(self, account: Account) -> None:
+    def test_clear_after_success_resends_a_lost_request(self, account: Account) -> None:
         account.manus.plan(script=[("running", 1), ("completed", None)])
         task = account.task(retries=2)
         first = task.attempt(asks())
@@ -205,7 +217,7 @@ class TestAUserClears:
         assert account.created == [first["id"], second["id"]]
 
 
-class TestInputsHaveChanged:
+class TestChangedInputs:
     def started(self, account: Account, **facts: Any) -> AirflowTask:
         account.manus.plan(script=[("running", 3600), ("completed", None)])
         task = account.task(retries=2, **facts)
@@ -214,7 +226,7 @@ class TestInputsHaveChanged:
         task.retry()
         return task
 
-    def test_by_default_the_attempt_fails_and_says_what_to_do(
+    def test_changed_inputs_fail_and_name_the_choices(
         self, account: Account, mode: str, version: str
     ) -> None:
         task = self.started(account)
@@ -228,14 +240,16 @@ class TestInputsHaveChanged:
         assert len(account.created) == 1
         assert account.word(account.created[0]) == "running"
 
-    def test_reattach_takes_the_earlier_result(self, account: Account, mode: str, version: str) -> None:
+    def test_policy_reattach_takes_the_earlier_result(
+        self, account: Account, mode: str, version: str
+    ) -> None:
         task = self.started(account)
 
         result = task.attempt(asks(mode, prompt="Something else.", on_stale_state="reattach"))
 
         assert account.created == [result["id"]]
 
-    def test_restart_stops_the_earlier_one(self, account: Account, mode: str) -> None:
+    def test_policy_restart_stops_the_earlier_task(self, account: Account, mode: str) -> None:
         task = self.started(account)
 
         result = task.attempt(asks(mode, prompt="Something else.", on_stale_state="restart"))
@@ -244,7 +258,7 @@ class TestInputsHaveChanged:
         assert account.word(account.created[0]) == "stopped"
         assert account.manus.created[1].body["message"]["content"] == "Something else."
 
-    def test_what_was_restarted_is_gone_on_with(self, account: Account) -> None:
+    def test_restarted_task_is_resumed_by_a_retry(self, account: Account) -> None:
         task = self.started(account)
         account.manus.plan(script=[("running", 3600), ("completed", None)])
         changed = asks(prompt="Something else.", on_stale_state="restart")
@@ -255,7 +269,7 @@ class TestInputsHaveChanged:
         assert task.attempt(changed)["id"] == account.created[1]
         assert len(account.created) == 2
 
-    def test_v1_cannot_stop_and_so_does_not_restart(self, account: Account) -> None:
+    def test_policy_restart_needs_v2(self, account: Account) -> None:
         account.connect("v1")
         task = self.started(account)
 
@@ -264,7 +278,7 @@ class TestInputsHaveChanged:
 
         assert len(account.created) == 1
 
-    def test_a_lost_request_counts_as_well(self, account: Account) -> None:
+    def test_lost_request_with_other_inputs_fails(self, account: Account) -> None:
         task = account.task(retries=2)
         die_in_the_request(task, asks())
         task.retry()
@@ -274,7 +288,7 @@ class TestInputsHaveChanged:
 
         assert len(account.created) == 1
 
-    def test_with_v1_another_prompt_hides_what_a_lost_request_started(self, account: Account) -> None:
+    def test_changed_prompt_hides_a_lost_request_with_v1(self, account: Account) -> None:
         account.connect("v1")
         task = account.task(retries=2)
         die_in_the_request(task, asks())
@@ -285,7 +299,7 @@ class TestInputsHaveChanged:
 
         assert len(account.created) == 1
 
-    def test_the_same_inputs_in_another_process_are_the_same(self, account: Account, tmp_path: Any) -> None:
+    def test_equal_inputs_in_another_process_are_unchanged(self, account: Account, tmp_path: Any) -> None:
         (tmp_path / "data.csv").write_text("1,2")
         validation = {
             "attachments": [f"file://{tmp_path}/data.csv", "https://example.com/a.pdf"],

@@ -24,14 +24,14 @@ def arrived(account: QStash) -> list[tuple[str, bytes]]:
 
 
 class TestBatch:
-    def test_all_go_with_one_call_in_their_order(self, account: QStash) -> None:
+    def test_messages_go_in_one_call_in_order(self, account: QStash) -> None:
         result = account.task().attempt(batch)
 
         assert arrived(account) == [(f"https://example.com/{n}", b'{"n":%d}' % n) for n in range(3)]
         assert [one["message_id"] for one in result] == account.sent
         assert len(account.requests("POST", "/v2/batch")) == 1
 
-    def test_equal_messages_of_one_batch_are_all_sent(self, account: QStash) -> None:
+    def test_equal_messages_are_all_sent(self, account: QStash) -> None:
         account.task().attempt(lambda: batch([THREE[0]] * 3))
 
         assert len(account.sent) == 3
@@ -46,15 +46,13 @@ class TestBatch:
         ],
         ids=str,
     )
-    def test_trouble_on_the_way_leads_to_one_message_each(
-        self, account: QStash, trouble: dict[str, Any]
-    ) -> None:
+    def test_trouble_leads_to_one_message_each(self, account: QStash, trouble: dict[str, Any]) -> None:
         account.faults.add(**trouble, times=2)
         account.task(retries=3).attempts(batch)
 
         assert len(account.sent) == 3
 
-    def test_a_retry_of_the_task_sends_nothing_twice(self, account: QStash) -> None:
+    def test_retry_sends_no_message_twice(self, account: QStash) -> None:
         task = account.task(retries=1)
         first = task.attempt(batch)
         task.retry()
@@ -64,9 +62,7 @@ class TestBatch:
         assert {one["deduplicated"] for one in again} == {True}
 
     @pytest.mark.parametrize("key", [{"deduplication_id": None}, {"deduplication_id": ""}], ids=str)
-    def test_one_without_an_id_lets_a_lost_answer_be_judged_by_a_person(
-        self, account: QStash, key: dict[str, Any]
-    ) -> None:
+    def test_lost_answer_without_a_deduplication_id_fails(self, account: QStash, key: dict[str, Any]) -> None:
         account.faults.add("drop_after", times=1)
         with pytest.raises(AirflowFailException, match="a retry would send it again") as caught:
             account.task(retries=3).attempts(lambda: batch([THREE[0], THREE[1] | key]))
@@ -74,7 +70,7 @@ class TestBatch:
         assert isinstance(caught.value.__cause__, TransportError)
         assert len(account.sent) == 2
 
-    def test_ids_of_the_users_own_and_of_the_content_are_taken(self, account: QStash) -> None:
+    def test_own_and_content_based_deduplication_ids_are_used(self, account: QStash) -> None:
         messages = [
             THREE[0] | {"deduplication_id": "mine"},
             THREE[1] | {"content_based_deduplication": True},
@@ -102,7 +98,7 @@ class TestBatch:
 class TestRefusedByQStash:
     MESSAGES: ClassVar = [THREE[0], {"destination": "no-such-group"}, THREE[2]]
 
-    def test_the_others_are_sent_and_all_results_are_kept(self, account: QStash) -> None:
+    def test_refused_message_fails_and_keeps_the_other_results(self, account: QStash) -> None:
         task = account.task(retries=3)
         with pytest.raises(AirflowFailException, match=r"1 of 3 refused: messages\[1\]: invalid") as caught:
             task.attempts(lambda: batch(self.MESSAGES))
@@ -113,7 +109,7 @@ class TestRefusedByQStash:
         assert [first["message_id"], third["message_id"]] == account.sent
         assert refused["error"].startswith("invalid destination")
 
-    def test_or_are_the_result(self, account: QStash) -> None:
+    def test_refused_message_is_returned_without_raise_on_failure(self, account: QStash) -> None:
         result = account.task().attempt(lambda: batch(self.MESSAGES, raise_on_failure=False))
 
         assert [bool(one["error"]) for one in result] == [False, True, False]
@@ -133,18 +129,18 @@ class TestRefusedBefore:
         ],
         ids=str,
     )
-    def test_by_its_place(self, account: QStash, messages: Any, why: str) -> None:
+    def test_invalid_message_is_refused_by_its_place(self, account: QStash, messages: Any, why: str) -> None:
         with pytest.raises(ValueError, match=why):
             account.task().attempt(lambda: batch(messages))
         assert account.sandbox.requests == []
 
-    def test_bodies_over_what_one_call_takes(self, account: QStash) -> None:
+    def test_bodies_over_the_size_limit_are_refused(self, account: QStash) -> None:
         big = [{"destination": HOOK, "body": "x" * 1024**2}] * 101
         with pytest.raises(ValueError, match=r"the batch's bodies have .* bytes; QStash takes"):
             account.task().attempt(lambda: batch(big))
         assert account.sandbox.requests == []
 
-    def test_a_connection_that_cannot_be_used_is_told(self, account: QStash) -> None:
+    def test_invalid_connection_is_refused(self, account: QStash) -> None:
         account.connect(plan="gold")
         with pytest.raises(AirflowFailException, match="plan"):
             account.task().attempt(batch)

@@ -28,8 +28,8 @@ def publish(**options: Any) -> Any:
     return QStashPublishOperator(**(given | options))
 
 
-class TestEnds:
-    def test_a_delivery_is_a_success(self, account: QStash, deferrable: bool) -> None:
+class TestOutcome:
+    def test_delivered_message_succeeds(self, account: QStash, deferrable: bool) -> None:
         account.sandbox.settings.update({"qstash_log_lag": 40})
         result = account.task().attempt(lambda: publish(deferrable=deferrable))
 
@@ -44,14 +44,14 @@ class TestEnds:
             *("message_id", "dlq_id", "response_status"),
         }
 
-    def test_attempts_that_failed_before_do_not_matter(self, account: QStash, deferrable: bool) -> None:
+    def test_earlier_failed_attempts_do_not_matter(self, account: QStash, deferrable: bool) -> None:
         account.sandbox.settings.update({"qstash_retry_seconds": None})
         account.qstash.plan_delivery(HOOK, [500, 503, 200])
         result = account.task().attempt(lambda: publish(deferrable=deferrable))
 
         assert (result["state"], result["error"]) == ("completed", None)
 
-    def test_a_failure_fails_for_good_with_letter_and_answer(self, account: QStash, deferrable: bool) -> None:
+    def test_failed_message_fails_with_status_and_answer(self, account: QStash, deferrable: bool) -> None:
         account.fail(status=503, body="no room, token=hush")
         with pytest.raises(AirflowFailException) as caught:
             account.task().attempt(lambda: publish(deferrable=deferrable))
@@ -60,7 +60,9 @@ class TestEnds:
             caught.value
         )
 
-    def test_or_is_told_in_the_result(self, account: QStash, deferrable: bool) -> None:
+    def test_failed_message_is_returned_without_raise_on_failure(
+        self, account: QStash, deferrable: bool
+    ) -> None:
         account.fail(status=503)
         result = account.task().attempt(lambda: publish(deferrable=deferrable, raise_on_failure=False))
         (dlq_message,) = account.qstash.dlq_messages
@@ -71,7 +73,7 @@ class TestEnds:
             503,
         )
 
-    def test_a_cancellation_fails_too(self, account: QStash, deferrable: bool) -> None:
+    def test_cancelled_message_fails(self, account: QStash, deferrable: bool) -> None:
         account.sandbox.settings.update({"qstash_cancelled_word": "CANCELED"})
         task = account.task()
 
@@ -86,7 +88,7 @@ class TestEnds:
         with pytest.raises(AirflowFailException, match="was cancelled"):
             task.attempt(make)
 
-    def test_a_wait_has_its_deadline(self, account: QStash, deferrable: bool) -> None:
+    def test_timeout_ends_the_wait(self, account: QStash, deferrable: bool) -> None:
         began = account.clock.now()
         with pytest.raises(AirflowSensorTimeout, match="Gave up after"):
             account.task().attempt(lambda: publish(deferrable=deferrable, delay="1h", timeout=600))
@@ -94,7 +96,7 @@ class TestEnds:
         assert 600 <= account.clock.now() - began < 700
         assert account.states_of(account.sent) == ["CREATED"]
 
-    def test_a_message_that_no_entry_ever_tells_of_is_given_up_after_the_grace(
+    def test_message_without_a_log_entry_fails_after_the_grace(
         self, account: QStash, deferrable: bool
     ) -> None:
         account.sandbox.settings.update({"qstash_log_lag": 10**6})
@@ -106,7 +108,7 @@ class TestEnds:
 
 
 class TestGroups:
-    def test_all_messages_are_one_set_in_their_order(self, account: QStash, deferrable: bool) -> None:
+    def test_group_is_waited_for_in_order(self, account: QStash, deferrable: bool) -> None:
         urls = [f"https://example.com/{number}" for number in range(5)]
         QStashHook().upsert_endpoints("group", urls)
         result = account.task().attempt(lambda: publish(deferrable=deferrable, destination="group"))
@@ -114,7 +116,7 @@ class TestGroups:
         assert [one["url"] for one in result] == urls
         assert {one["state"] for one in result} == {"completed"}
 
-    def test_one_that_fails_fails_the_task_when_all_have_ended(
+    def test_failed_message_fails_the_task_once_all_are_finished(
         self, account: QStash, deferrable: bool
     ) -> None:
         QStashHook().upsert_endpoints("group", [HOOK, "https://example.com/b"])
@@ -123,7 +125,7 @@ class TestGroups:
             account.task().attempt(lambda: publish(deferrable=deferrable, destination="group"))
         assert sorted(account.states_of(account.sent)) == ["DELIVERED", "FAILED"]
 
-    def test_more_than_an_event_holds_keep_their_order(self, account: QStash, deferrable: bool) -> None:
+    def test_group_larger_than_an_event_keeps_its_order(self, account: QStash, deferrable: bool) -> None:
         urls = [f"https://example.com/{number}" for number in range(130)]
         QStashHook().upsert_endpoints("group", urls)
         account.fail("https://example.com/7", status=418)
@@ -137,9 +139,7 @@ class TestGroups:
 
 
 class TestDeferral:
-    def test_what_crosses_to_the_triggerer_is_json_without_a_key_or_what_was_sent(
-        self, account: QStash
-    ) -> None:
+    def test_trigger_carries_neither_key_nor_body(self, account: QStash) -> None:
         task = account.task()
         deferral = task.defer(
             lambda: publish(deferrable=True, delay="1h", body="hush", headers={"Authorization": "hush"})
@@ -154,7 +154,7 @@ class TestDeferral:
         assert "remote_task_ids" not in kwargs
         assert over_json(QStashMessageTrigger(**over_json(kwargs)).serialize()[1]) == over_json(kwargs)
 
-    def test_a_retry_goes_on_with_the_same_message(self, account: QStash) -> None:
+    def test_retry_resumes_the_same_message(self, account: QStash) -> None:
         task = account.task(retries=1)
         task.defer(lambda: publish(deferrable=True, delay="5m"))
         task.retry()
@@ -163,7 +163,7 @@ class TestDeferral:
         assert account.sent == [result["id"]]
 
 
-class TestKills:
+class TestKillOnAWorker:
     """A user marks the task failed or successful while it waits."""
 
     def _waiting(self, account: QStash, **options: Any) -> tuple[AirflowTask, Any]:
@@ -180,7 +180,7 @@ class TestKills:
         return task, operator
 
     @pytest.mark.parametrize("state", ["failed", "success"])
-    def test_on_a_worker_its_own_message_is_cancelled_and_no_other(self, account: QStash, state: str) -> None:
+    def test_finished_airflow_task_cancels_only_its_own_message(self, account: QStash, state: str) -> None:
         (other,) = account.qstash.publish(HOOK, headers={"Upstash-Delay": "1h"})
         task, operator = self._waiting(account)
         account.ended_as(task, state)
@@ -191,14 +191,14 @@ class TestKills:
         assert account.qstash.bulk_cancels == []
 
     @pytest.mark.parametrize("state", ["running", "up_for_retry", "restarting", "deferred", "queued"])
-    def test_what_the_next_attempt_goes_on_with_stays(self, account: QStash, state: str) -> None:
+    def test_airflow_task_that_will_run_again_leaves_the_message(self, account: QStash, state: str) -> None:
         task, operator = self._waiting(account)
         account.ended_as(task, state)
         operator.on_kill()
 
         assert account.states_of(account.sent) == ["CREATED"]
 
-    def test_it_stays_where_airflow_does_not_answer(
+    def test_unknown_airflow_state_leaves_the_message(
         self, account: QStash, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(_: Any) -> str:
@@ -210,7 +210,7 @@ class TestKills:
 
         assert account.states_of(account.sent) == ["CREATED"]
 
-    def test_it_stays_if_that_is_wanted(self, account: QStash) -> None:
+    def test_cancel_on_kill_off_leaves_the_message(self, account: QStash) -> None:
         task, operator = self._waiting(account, cancel_on_kill=False)
         account.ended_as(task, "failed")
         operator.on_kill()
@@ -218,11 +218,11 @@ class TestKills:
         assert account.states_of(account.sent) == ["CREATED"]
         assert account.requests("DELETE", "") == []
 
-    def test_before_anything_was_sent_nothing_is_asked(self, account: QStash) -> None:
+    def test_kill_before_the_submission_sends_nothing(self, account: QStash) -> None:
         publish().on_kill()
         assert account.sandbox.requests == []
 
-    def test_one_that_has_ended_does_not_keep_the_others(self, account: QStash) -> None:
+    def test_failed_cancel_does_not_keep_the_others(self, account: QStash) -> None:
         QStashHook().upsert_endpoints("group", [HOOK, "https://example.com/b", "https://example.com/c"])
         task, operator = self._waiting(account, destination="group")
         account.qstash.set_message_state(account.sent[0], "DELIVERED")
@@ -232,7 +232,7 @@ class TestKills:
 
         assert account.states_of(account.sent) == ["DELIVERED", "CREATED", "CANCELLED"]
 
-    def test_somebody_elses_message_under_an_id_of_the_users_own_stays(self, account: QStash) -> None:
+    def test_message_of_another_publisher_is_left(self, account: QStash) -> None:
         account.qstash.publish(HOOK, headers={"Upstash-Delay": "1h", "Upstash-Deduplication-Id": "ours"})
         task, operator = self._waiting(account, deduplication_id="ours")
         account.ended_as(task, "failed")
@@ -241,7 +241,7 @@ class TestKills:
         assert not operator.stop_on_kill
         assert account.states_of(account.sent) == ["CREATED"]
 
-    def test_the_message_of_an_earlier_attempt_is_its_own(self, account: QStash) -> None:
+    def test_message_of_an_earlier_attempt_is_cancelled(self, account: QStash) -> None:
         task, _ = self._waiting(account)
         task.retry()
         operator = publish(delay="1h")
@@ -253,7 +253,7 @@ class TestKills:
         assert account.states_of(account.sent) == ["CANCELLED"]
 
 
-class TestKillsOfTheTrigger:
+class TestKillWhileDeferred:
     def _trigger(self, account: QStash, *ids: str, stop_on_kill: bool = True) -> Any:
         trigger = QStashMessageTrigger("qstash_default", list(ids), 15.0, stop_on_kill=stop_on_kill)
         trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]
@@ -265,7 +265,7 @@ class TestKillsOfTheTrigger:
         return [account.qstash.publish(HOOK, headers={"Upstash-Delay": "1h"})[0] for _ in range(count)]
 
     @pytest.mark.parametrize(("state", "ends"), [("failed", True), ("success", True), ("queued", False)])
-    def test_it_cancels_what_it_waits_for_if_the_task_has_ended(
+    def test_trigger_cancels_its_messages_once_the_airflow_task_is_finished(
         self, account: QStash, state: str, ends: bool
     ) -> None:
         mine, other = self._published(account, 2)
@@ -274,14 +274,14 @@ class TestKillsOfTheTrigger:
 
         assert account.states_of([mine, other]) == ["CANCELLED" if ends else "CREATED", "CREATED"]
 
-    def test_a_sensors_never_does(self, account: QStash) -> None:
+    def test_trigger_of_a_sensor_cancels_nothing(self, account: QStash) -> None:
         (message_id,) = self._published(account, 1)
         account.states(ask="failed")
         asyncio.run(self._trigger(account, message_id, stop_on_kill=False).on_kill())
 
         assert account.states_of([message_id]) == ["CREATED"]
 
-    def test_one_that_has_ended_does_not_keep_the_others(self, account: QStash) -> None:
+    def test_failed_cancel_does_not_keep_the_others(self, account: QStash) -> None:
         first, second, third = self._published(account, 3)
         account.qstash.set_message_state(first, "DELIVERED")
         account.states(ask="failed")
@@ -289,7 +289,7 @@ class TestKillsOfTheTrigger:
 
         assert account.states_of([first, second, third]) == ["DELIVERED", "CANCELLED", "CANCELLED"]
 
-    def test_the_operator_says_whether_it_may(self, account: QStash) -> None:
+    def test_operator_decides_whether_its_trigger_cancels(self, account: QStash) -> None:
         for options, may in (
             ({}, True),
             ({"cancel_on_kill": False}, False),
@@ -305,18 +305,18 @@ class TestKillsOfTheTrigger:
         assert again.trigger.stop_on_kill is False
 
 
-class TestDeadLetters:
+class TestDlqRetry:
     """Messages that are sent again can be waited for likewise."""
 
-    def _letters(self, account: QStash, count: int) -> list[str]:
+    def _dlq_messages(self, account: QStash, count: int) -> list[str]:
         account.fail()
         for _ in range(count):
             account.qstash.publish(HOOK, headers={"Upstash-Retries": "0", "Upstash-Label": "nightly"})
         account.clock.advance(60)
         return [dlq_message.id for dlq_message in account.qstash.dlq_messages]
 
-    def test_the_new_messages_are_waited_for(self, account: QStash, deferrable: bool) -> None:
-        self._letters(account, 3)
+    def test_resent_messages_are_waited_for(self, account: QStash, deferrable: bool) -> None:
+        self._dlq_messages(account, 3)
         account.qstash.plan_delivery(HOOK, [200])
         task = account.task()
         result = task.attempt(
@@ -329,8 +329,8 @@ class TestDeadLetters:
         assert {one["state"] for one in result} == {"completed"}
         assert account.qstash.dlq_messages == []
 
-    def test_what_fails_again_fails_the_task(self, account: QStash, deferrable: bool) -> None:
-        (dlq_message,) = self._letters(account, 1)
+    def test_resent_message_that_fails_fails_the_task(self, account: QStash, deferrable: bool) -> None:
+        (dlq_message,) = self._dlq_messages(account, 1)
         with pytest.raises(AirflowFailException, match=r"QStash message \w+ failed"):
             account.task().attempt(
                 lambda: QStashRetryDlqOperator(
@@ -338,7 +338,7 @@ class TestDeadLetters:
                 )
             )
 
-    def test_nothing_to_send_is_nothing_to_wait_for(self, account: QStash, deferrable: bool) -> None:
+    def test_empty_selection_has_nothing_to_wait_for(self, account: QStash, deferrable: bool) -> None:
         result = account.task().attempt(
             lambda: QStashRetryDlqOperator(
                 task_id="ask", labels="other", wait_for_completion=True, deferrable=deferrable
