@@ -281,14 +281,14 @@ class TestStates:
         listed = {bare(row["status"]): bare(row["state"]) for row in rows}
         assert listed == {word: state.value for word, state in states._words.items()}
         for row in rows:
-            assert TaskState(bare(row["state"])).is_terminal == row[""].startswith("end")
+            assert TaskState(bare(row["state"])).is_terminal == row[""].startswith("terminal")
 
 
 class TestRateLimits:
-    def test_the_table_has_every_limit_and_what_a_triggerer_takes_of_it(self) -> None:
-        rows = pages.table(pages.section("docs/waiting.md", "### Rate limits"), "service")
+    def test_rate_limit_table_has_every_limit_and_the_share_of_a_triggerer(self) -> None:
+        rows = pages.table(pages.section("docs/shared-poller.md", "## Rate limits"), "service")
         assert {
-            (row["service"], bare(row["endpoint"])): (row["limit"], row["taken by one triggerer"])
+            (row["service"], bare(row["endpoint"])): (row["limit"], row["used by one triggerer"])
             for row in rows
         } == {
             (service.name, endpoint): (
