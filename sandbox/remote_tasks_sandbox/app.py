@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
 
+from remote_tasks_sandbox.calls import Answer, Call, is_loopback, json_answer
 from remote_tasks_sandbox.control import control_app
 from remote_tasks_sandbox.manus.api import ManusApi, manus_error
-from remote_tasks_sandbox.messages import Answer, Call, is_loopback, json_answer
 from remote_tasks_sandbox.qstash.api import QStashApi, qstash_error
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from remote_tasks_sandbox.demo import DEFAULT_SEED_SECONDS, seed_demo
 from remote_tasks_sandbox.journal import RequestRecord
 from remote_tasks_sandbox.page import overview_page, task_page
 from remote_tasks_sandbox.qstash.tasks import QStashTask, QStashTasks
-from remote_tasks_sandbox.qstash.wire import letter_wire
+from remote_tasks_sandbox.qstash.wire import dlq_message_wire
 
 if TYPE_CHECKING:
     from remote_tasks_sandbox.manus.tasks import ManusTask, ManusTasks
@@ -96,7 +96,9 @@ class _Control:
                         _describe(sandbox, task) for task in sandbox.qstash.newest(len(sandbox.qstash))
                     ],
                     "qstash_messages": [_describe_message(one) for one in sandbox.qstash.messages],
-                    "dead_letters": [letter_wire(dlq_message) for dlq_message in sandbox.qstash.dlq_messages],
+                    "dead_letters": [
+                        dlq_message_wire(dlq_message) for dlq_message in sandbox.qstash.dlq_messages
+                    ],
                     "faults": [fault.describe() for fault in sandbox.faults.all()],
                     "requests": sandbox.journal.total,
                 }

@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.calls import Call
 
 __all__ = ["KINDS", "Fault", "Faults", "Plan"]
 

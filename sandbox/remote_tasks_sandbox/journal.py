@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.calls import Call
 
 __all__ = ["AUTH_HEADERS", "Journal", "RequestRecord"]
 

@@ -118,17 +118,19 @@ def _asked(task: ManusTask, now: float) -> str:
     asked = task.waits_for(now)
     if asked is None:
         return ""
-    event_id, ask = asked
-    if ask.in_words:
+    event_id, question = asked
+    if question.in_words:
         how, body = "task.sendMessage", {"task_id": task.id, "message": {"content": "..."}}
     else:
         how, body = (
             "task.confirmAction",
             {"task_id": task.id, "event_id": event_id, "input": {"accept": True}},
         )
-    schema = "" if ask.input_schema is None else f"<code>{escape(json.dumps(ask.input_schema))}</code>"
+    schema = (
+        "" if question.input_schema is None else f"<code>{escape(json.dumps(question.input_schema))}</code>"
+    )
     return (
-        f'<section class="connect"><h2>Waits for {escape(ask.type)}</h2>{schema}'
+        f'<section class="connect"><h2>Waits for {escape(question.type)}</h2>{schema}'
         f"<code>POST /manus/v2/{how} {escape(json.dumps(body), quote=False)}</code></section>"
     )
 
@@ -210,11 +212,11 @@ def _qstash_table(tasks: list[QStashTask], now: float) -> str:
 
 def _message_table(messages: list[Message], dlq_messages: Mapping[str, DlqMessage], now: float) -> str:
     rows = [
-        f"<tr><td>{_chip(message.state)}</td><td>{escape(message.order.method)} {escape(message.url)}<br>"
+        f"<tr><td>{_chip(message.state)}</td><td>{escape(message.options.method)} {escape(message.url)}<br>"
         f"<code>{escape(message.id)}</code>{_message_origin(message, dlq_messages.get(message.id))}</td>"
         f"<td>{_span(now - message.created_at)}</td>"
         f"<td>{'-' if message.next_at is None else 'in ' + _span(message.next_at - now)}</td>"
-        f"<td>{message.retried} of {message.order.max_retries}</td></tr>"
+        f"<td>{message.retried} of {message.options.max_retries}</td></tr>"
         for message in messages
     ]
     hint = "None yet. <code>POST /qstash/v2/publish/https://…</code> sends one."
@@ -222,14 +224,14 @@ def _message_table(messages: list[Message], dlq_messages: Mapping[str, DlqMessag
 
 
 def _message_origin(message: Message, dlq_message: DlqMessage | None) -> str:
-    order = message.order
+    options = message.options
     facts = {
-        "in queue": order.queue,
-        "of group": order.topic,
-        "of schedule": order.schedule_id,
+        "in queue": options.queue,
+        "of group": options.topic,
+        "of schedule": options.schedule_id,
         "calls back for": message.cause.id if message.cause else None,
         "dead letter": dlq_message.id if dlq_message else None,
-        "labels": ", ".join(order.labels) or None,
+        "labels": ", ".join(options.labels) or None,
     }
     told = " · ".join(f"{name} {escape(value)}" for name, value in facts.items() if value is not None)
     return f' <span class="origin">{told}</span>' if told else ""

@@ -65,7 +65,7 @@ class TestPublish:
             redact={"body": True, "header": ["X-Key"]},
         )
         assert not answer.deduplicated
-        order = sandbox.qstash.get_message(answer.message_id).order
+        order = sandbox.qstash.get_message(answer.message_id).options
         assert (order.url, order.body, order.method) == (f"{HOOK}?a=1&b=2", b"hi", "PUT")
         assert order.headers == {"content-type": "text/plain", "x-key": "k"}
         assert (order.max_retries, order.retry_delay, order.delay, order.timeout) == (
@@ -132,8 +132,8 @@ class TestPublish:
                 {"url_group": "team", "body": {"n": 3}},
             ]
         )
-        assert sandbox.qstash.get_message(plain.message_id).order.body == b'{"n": 1}'
-        assert sandbox.qstash.get_message(queued.message_id).order.queue == "q"
+        assert sandbox.qstash.get_message(plain.message_id).options.body == b'{"n": 1}'
+        assert sandbox.qstash.get_message(queued.message_id).options.queue == "q"
         assert [one.url for one in group] == ["https://a.example", "https://b.example"]
 
     @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import re
 
 from remote_tasks_sandbox import Settings
 from remote_tasks_sandbox.faults import KINDS
-from remote_tasks_sandbox.manus.asks import Ask
-from remote_tasks_sandbox.manus.steering import steer
+from remote_tasks_sandbox.manus.prompt import read_directives
+from remote_tasks_sandbox.manus.questions import Question
 from remote_tasks_sandbox.manus.v2_account import AccountOperations
 from remote_tasks_sandbox.manus.v2_tasks import TaskOperations
 from remote_tasks_sandbox.qstash.v2_api import QStashV2Api
@@ -91,13 +91,13 @@ class TestTables:
 
     def test_every_part_of_a_question_is_listed(self):
         text = pages.section(PAGE, "### Manus tasks")
-        assert all(f'"{name}"' in text for name in Ask.__dataclass_fields__)
+        assert all(f'"{name}"' in text for name in Question.__dataclass_fields__)
 
     def test_every_order_is_listed_and_understood(self):
         rows = pages.table(pages.section(PAGE, "### Steering by the prompt"), "order")
         orders = first_column(rows)
         for order in orders:
-            error = steer(f"sandbox: {order.replace('N', '1')}").get("error") or ""
+            error = read_directives(f"sandbox: {order.replace('N', '1')}").get("error") or ""
             assert "no such order" not in error
         assert {order.split()[0] for order in orders} == {
             *("seconds", "ask", "action", "fail", "stop", "answer", "files"),

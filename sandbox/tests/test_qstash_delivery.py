@@ -210,7 +210,7 @@ class TestCallbacks:
         source, callback = sandbox.qstash.messages
         assert (source.id, source.state, callback.state) == (message_id, "DELIVERED", "FAILED")
         assert callback.cause is source
-        assert (callback.order.method, callback.order.headers["key"]) == ("PUT", "k")
+        assert (callback.options.method, callback.options.headers["key"]) == ("PUT", "k")
         assert sandbox.qstash.dlq_messages[0].message is callback
 
 

@@ -331,7 +331,7 @@ class TestDeadLetters:
         assert answer.status_code == 201
         message = sandbox.qstash.get_message(answer.json()["messageId"])
         assert message.id != "c"
-        assert (message.order.body, message.order.headers) == (b"in", {"x-key": "k"})
+        assert (message.options.body, message.options.headers) == (b"in", {"x-key": "k"})
         assert sandbox.qstash.get_message("c").states == ["FAILED"]
         assert self.ids(qstash) == "ab"
         assert qstash.call("POST", f"/v2/dlq/retry/{dlq_id}").status_code == 404
@@ -351,7 +351,7 @@ class TestDeadLetters:
         overrides = {"Upstash-Retries": "2", "Upstash-Forward-B": "2", "Upstash-Delay": "1m"}
         path = f"/v2/dlq/retry/{self.dlq_id(qstash, old)}"
         answer = qstash.call("POST", path, headers=overrides)
-        order = sandbox.qstash.get_message(answer.json()["messageId"]).order
+        order = sandbox.qstash.get_message(answer.json()["messageId"]).options
         assert (order.max_retries, order.delay, order.labels, order.body) == (2, 60, ("z",), b"in")
         assert (order.headers, order.deduplication_id) == ({"a": "1", "b": "2"}, None)
 
@@ -365,7 +365,7 @@ class TestDeadLetters:
         assert answer.status_code == 201
         assert answer.json()["cursor"] == ""
         new = [sandbox.qstash.get_message(one["messageId"]) for one in answer.json()["responses"]]
-        assert [message.order.labels for message in new] == [("one",), ("two",)]
+        assert [message.options.labels for message in new] == [("one",), ("two",)]
         assert self.ids(qstash) == "c"
 
     def test_more_than_a_hundred_take_several_calls(self, sandbox, qstash):

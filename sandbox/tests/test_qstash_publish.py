@@ -43,7 +43,7 @@ class TestDestination:
         query = "a=1&qstash_token=sandbox-token&upstash-retries=1&b=2"
         assert anyone.call("POST", f"/qstash/v2/publish/{HOOK}?{query}").status_code == 200
         message = sandbox.qstash.messages[0]
-        assert (message.url, message.order.max_retries) == (f"{HOOK}?a=1&b=2", 1)
+        assert (message.url, message.options.max_retries) == (f"{HOOK}?a=1&b=2", 1)
         assert "qstash_token" not in sandbox.qstash.published[0].headers
 
     @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ class TestDestination:
         body = publish(qstash, "team").json()
         assert [one["url"] for one in body] == ["https://a.example/x", "https://b.example/"]
         assert [one["messageId"] for one in body] == [one.id for one in sandbox.qstash.messages]
-        orders = [message.order for message in sandbox.qstash.messages]
+        orders = [message.options for message in sandbox.qstash.messages]
         assert [(one.topic, one.endpoint) for one in orders] == [("team", "first"), ("team", None)]
 
     def test_a_url_group_can_be_answered_as_the_schema_says(self, sandbox, qstash):
@@ -154,7 +154,7 @@ class TestHeaders:
     )
     def test_a_right_one_is_understood(self, sandbox, qstash, name, value, field, found):
         assert publish(qstash, **{f"Upstash-{name}": value}).status_code == 200
-        assert getattr(sandbox.qstash.messages[0].order, field) == found
+        assert getattr(sandbox.qstash.messages[0].options, field) == found
 
     def test_more_is_allowed_with_another_plan(self, sandbox, qstash):
         sandbox.settings.update({"qstash_plan": "payg"})
@@ -173,7 +173,7 @@ class TestHeaders:
         headers = {"Content-Type": "text/plain", "Upstash-Forward-X-Key": "k", "X-Own": "o"}
         publish(qstash, **headers)
         publish(qstash, **headers, **{"Upstash-Header-Forward": "true"})
-        plain, all_of_them = (message.order.headers for message in sandbox.qstash.messages)
+        plain, all_of_them = (message.options.headers for message in sandbox.qstash.messages)
         assert plain == {"content-type": "text/plain", "x-key": "k"}
         assert all_of_them["x-own"] == "o"
         assert not {"authorization", "host", "upstash-header-forward"} & all_of_them.keys()
@@ -181,7 +181,7 @@ class TestHeaders:
     def test_a_forwarded_key_is_kept_out_of_the_journal(self, sandbox, qstash):
         publish(qstash, Upstash_Forward_Authorization="Bearer deep secret")
         assert sandbox.requests[-1].headers["upstash-forward-authorization"] == "Bearer ***"
-        assert sandbox.qstash.messages[0].order.headers["authorization"] == "Bearer deep secret"
+        assert sandbox.qstash.messages[0].options.headers["authorization"] == "Bearer deep secret"
 
 
 class TestDeduplication:
@@ -241,8 +241,8 @@ class TestBatch:
         assert answer.status_code == 200
         first, second = sandbox.qstash.messages
         assert answer.json() == [{"messageId": first.id}, {"messageId": second.id}]
-        assert (first.order.method, first.order.body, first.order.queue) == ("PUT", b"one", None)
-        assert (second.order.body, second.order.queue) == (b"", "q")
+        assert (first.options.method, first.options.body, first.options.queue) == ("PUT", b"one", None)
+        assert (second.options.body, second.options.queue) == (b"", "q")
         assert [one.via for one in sandbox.qstash.published] == ["batch", "batch"]
 
     def test_a_refused_element_does_not_hinder_the_others(self, sandbox, qstash):
@@ -347,7 +347,7 @@ class TestAsATest:
     def test_publishes_like_a_client_and_says_what_came_of_it(self, sandbox):
         ids = sandbox.qstash.publish(HOOK, "hi", {"Upstash-Label": "a"})
         message = sandbox.qstash.get_message(ids[0])
-        assert (message.order.body, message.order.labels) == (b"hi", ("a",))
+        assert (message.options.body, message.options.labels) == (b"hi", ("a",))
         record = sandbox.qstash.published[0]
         assert (record.destination, record.body, record.message_ids, record.via) == (
             HOOK,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from remote_tasks_sandbox.qstash.checks import Refused
 from remote_tasks_sandbox.qstash.cron import Cron
+from remote_tasks_sandbox.qstash.parsing import Refused
 
 START = 1_763_501_439  # 2025-11-18 21:30:39 UTC, a Tuesday
 HOOK = "https://example.com/hook"
@@ -85,7 +85,7 @@ class TestSchedules:
         sandbox.clock.advance(1200)
         messages = sandbox.qstash.messages
         assert [one.created_at for one in messages] == [at("2025-11-18 21:40"), at("2025-11-18 21:50")]
-        assert {(one.order.method, one.order.body, one.order.schedule_id) for one in messages} == {
+        assert {(one.options.method, one.options.body, one.options.schedule_id) for one in messages} == {
             ("PUT", b"hi", schedule_id)
         }
         assert messages[0].state == "DELIVERED"
@@ -148,7 +148,7 @@ class TestSchedules:
         qstash.call("POST", "/v2/topics/team/endpoints", json=members)
         self.create(qstash, "team", Upstash_Queue_Name="q")
         sandbox.clock.advance(600)
-        orders = [message.order for message in sandbox.qstash.messages]
+        orders = [message.options for message in sandbox.qstash.messages]
         assert [(one.url, one.topic, one.queue) for one in orders] == [
             ("https://a.example", "team", "q"),
             ("https://b.example", "team", "q"),

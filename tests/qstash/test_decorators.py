@@ -27,7 +27,7 @@ def rows(count: int) -> dict[str, int]:
 
 
 def bodies(account: QStash) -> list[bytes]:
-    return [message.order.body for message in account.qstash.messages]
+    return [message.options.body for message in account.qstash.messages]
 
 
 class TestOneCall:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.manus.files import signature_holds
 from remote_tasks_sandbox.manus.v1_api import ManusV1Api, v1_error
 from remote_tasks_sandbox.manus.v2_api import ManusV2Api, v2_error
-from remote_tasks_sandbox.messages import Answer, Call
 
 if TYPE_CHECKING:
     from remote_tasks_sandbox.faults import Plan

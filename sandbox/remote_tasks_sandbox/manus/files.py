@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from remote_tasks_sandbox.messages import Answer, Call, dump_json
+from remote_tasks_sandbox.calls import Answer, Call, dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

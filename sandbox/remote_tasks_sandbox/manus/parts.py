@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.manus.checks import Refused, Shape, check_fields
+from remote_tasks_sandbox.manus.parsing import Refused, Shape, check_fields
 from remote_tasks_sandbox.manus.schemas import schema_problem
 from remote_tasks_sandbox.manus.task import Attachment
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from remote_tasks_sandbox.manus.asks import Ask
 from remote_tasks_sandbox.manus.files import OutputFile
+from remote_tasks_sandbox.manus.questions import Question
 from remote_tasks_sandbox.manus.schemas import fitting_value, zero_value
 from remote_tasks_sandbox.progression import Script, Timeline
 
@@ -100,7 +100,7 @@ class Entry:
     at: float
     text: str = ""
     word: str = ""
-    ask: Ask | None = None
+    question: Question | None = None
     event_id: str = ""
     is_progress: bool = False
     files: tuple[OutputFile, ...] = ()
@@ -133,7 +133,7 @@ class ManusTask:
     extra: Mapping[str, Any]
     extra_events: tuple[Mapping[str, Any], ...]
     timeline: Timeline
-    asks: tuple[Ask, ...] = ()
+    questions: tuple[Question, ...] = ()
     progress: tuple[str, ...] = ()
     structured: dict[str, Any] | None = None
     stopped_by_user: bool = False
@@ -194,7 +194,7 @@ class ManusTask:
         self.last_read_at = now
         self.timeline.note_read(now)
 
-    def waits_for(self, now: float) -> tuple[str, Ask] | None:
+    def waits_for(self, now: float) -> tuple[str, Question] | None:
         """Return the event that waits for an answer and what it asks, or ``None``."""
         index = self.timeline.index(now)
         words = [word for _, word in self.timeline.visited(index)]
@@ -275,15 +275,17 @@ class ManusTask:
                     yield Entry("user", key, one.at, one.text, attachments=one.attachments)
             previous = word
 
-    def _asked(self, position: int, number: int) -> tuple[str, Ask]:
-        ask = self.asks[min(number, len(self.asks)) - 1] if self.asks else Ask()
-        return ask.event_id or f"evt_{self.number}_{position}", ask
+    def _asked(self, position: int, number: int) -> tuple[str, Question]:
+        question = self.questions[min(number, len(self.questions)) - 1] if self.questions else Question()
+        return question.event_id or f"evt_{self.number}_{position}", question
 
     def _waiting(self, position: int, start: float, raw: str, number: int) -> Iterator[Entry]:
-        event_id, ask = self._asked(position, number)
-        text = ask.description or (self.question if ask.in_words else f"May I go on with {ask.type}?")
-        yield Entry("agent", f"ask-{position}", start, text, ask=ask)
-        yield Entry("status", f"status-{position}", start, text, raw, ask=ask, event_id=event_id)
+        event_id, question = self._asked(position, number)
+        text = question.description or (
+            self.question if question.in_words else f"May I go on with {question.type}?"
+        )
+        yield Entry("agent", f"ask-{position}", start, text, question=question)
+        yield Entry("status", f"status-{position}", start, text, raw, question=question, event_id=event_id)
 
     def _stopped(
         self, position: int, start: float, raw: str, schema: Mapping[str, Any] | None

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.manus.asks import parse_asks
 from remote_tasks_sandbox.manus.files import OutputFile, Uploads, random_id
-from remote_tasks_sandbox.manus.list import Key, ListQuery, in_order
-from remote_tasks_sandbox.manus.steering import bare_prompt, steer
+from remote_tasks_sandbox.manus.listing import Key, ListQuery, in_order
+from remote_tasks_sandbox.manus.prompt import bare_prompt, read_directives
+from remote_tasks_sandbox.manus.questions import parse_questions
 from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received
 from remote_tasks_sandbox.progression import Script, Timeline, parse_script
 
@@ -154,7 +154,7 @@ class ManusTasks:
         :returns: the task's id
         :raises ValueError: for an id in use, a bad script, or something else that makes no sense
         """
-        asks = parse_asks(waiting)
+        questions = parse_questions(waiting)
         for name, number in (("output_lag", output_lag), ("hidden_for", hidden_for)):
             _check_seconds(name, number)
         _check_seconds("background_jobs", background_jobs or 0.0)
@@ -166,7 +166,7 @@ class ManusTasks:
                 raise ValueError(f"the id {chosen!r} is empty or in use")
             created = now if created_at is None else float(created_at)
             timeline = Timeline(
-                script if script is not None else (ASKING_SCRIPT if asks else DEFAULT_SCRIPT),
+                script if script is not None else (ASKING_SCRIPT if questions else DEFAULT_SCRIPT),
                 now=now,
                 began_at=created,
                 advance_after_reads=advance_after_reads,
@@ -191,7 +191,7 @@ class ManusTasks:
                 extra=dict(extra or {}),
                 extra_events=tuple(extra_events),
                 timeline=timeline,
-                asks=asks,
+                questions=questions,
                 progress=tuple(progress),
                 structured=None if structured is None else dict(structured),
                 stopped_by_user=stopped_by_user,
@@ -232,7 +232,7 @@ class ManusTasks:
         What it does is what the next plan says, changed by the orders in its prompt.
         """
         planned = self._plans[0] if self._plans else self._default_plan
-        options = planned | steer(new.prompt)
+        options = planned | read_directives(new.prompt)
         title = new.title or options.pop("title", None) or _title(new.prompt)
         options = {"model": f"{new.profile}-agent", "project_id": new.project_id} | options
         task = self._tasks[self.add_task(**options | {"prompt": new.prompt, "title": title})]

@@ -10,7 +10,10 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.manus.checks import (
+from remote_tasks_sandbox.calls import Answer, Call, dump_json, json_answer
+from remote_tasks_sandbox.manus.files import Upload
+from remote_tasks_sandbox.manus.listing import ListQuery
+from remote_tasks_sandbox.manus.parsing import (
     Refused,
     Shape,
     check_fields,
@@ -21,14 +24,11 @@ from remote_tasks_sandbox.manus.checks import (
     limit,
     single,
 )
-from remote_tasks_sandbox.manus.files import Upload
-from remote_tasks_sandbox.manus.list import ListQuery
 from remote_tasks_sandbox.manus.parts import check_connectors, check_project, v1_attachments
 from remote_tasks_sandbox.manus.task import Attachment, ManusTask, Received
 from remote_tasks_sandbox.manus.tasks import NewTask, Project
 from remote_tasks_sandbox.manus.v1_wire import rendered, task_url
 from remote_tasks_sandbox.manus.v2_wire import share_url
-from remote_tasks_sandbox.messages import Answer, Call, dump_json, json_answer
 
 if TYPE_CHECKING:
     from remote_tasks_sandbox.faults import Plan

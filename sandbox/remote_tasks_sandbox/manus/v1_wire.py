@@ -6,9 +6,9 @@ import hashlib
 from typing import Any
 from urllib.parse import quote
 
+from remote_tasks_sandbox.calls import dump_json
 from remote_tasks_sandbox.manus.files import OutputFile, signed_address, signed_until
 from remote_tasks_sandbox.manus.task import ManusTask, v1_word
-from remote_tasks_sandbox.messages import dump_json
 
 __all__ = ["conversation", "made_up_id", "rendered", "task_url"]
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.manus.checks import Refused, check_fields, json_body, limit, single
+from remote_tasks_sandbox.manus.parsing import Refused, check_fields, json_body, limit, single
 from remote_tasks_sandbox.manus.v2_tasks import Operations, cursor_of, read_cursor
 
 if TYPE_CHECKING:
+    from remote_tasks_sandbox.calls import Call
     from remote_tasks_sandbox.faults import Plan
     from remote_tasks_sandbox.manus.files import Upload
     from remote_tasks_sandbox.manus.tasks import Project
-    from remote_tasks_sandbox.messages import Call
     from remote_tasks_sandbox.state import Sandbox
 
 __all__ = ["AccountOperations"]

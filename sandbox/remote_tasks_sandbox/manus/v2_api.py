@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.manus.checks import Refused
+from remote_tasks_sandbox.calls import Answer, Call, json_answer
+from remote_tasks_sandbox.manus.parsing import Refused
 from remote_tasks_sandbox.manus.v2_account import AccountOperations
 from remote_tasks_sandbox.manus.v2_tasks import TaskOperations
 from remote_tasks_sandbox.manus.v2_wire import as_proto3
-from remote_tasks_sandbox.messages import Answer, Call, json_answer
 
 if TYPE_CHECKING:
     from remote_tasks_sandbox.faults import Plan

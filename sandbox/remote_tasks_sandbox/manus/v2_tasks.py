@@ -11,7 +11,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.manus.checks import (
+from remote_tasks_sandbox.manus.listing import Key, ListQuery
+from remote_tasks_sandbox.manus.parsing import (
     Refused,
     Shape,
     check_fields,
@@ -21,7 +22,6 @@ from remote_tasks_sandbox.manus.checks import (
     limit,
     single,
 )
-from remote_tasks_sandbox.manus.list import Key, ListQuery
 from remote_tasks_sandbox.manus.parts import check_project, check_schema, read_message
 from remote_tasks_sandbox.manus.task import ManusTask, Received, v2_word
 from remote_tasks_sandbox.manus.tasks import NewTask
@@ -29,8 +29,8 @@ from remote_tasks_sandbox.manus.v1_wire import task_url
 from remote_tasks_sandbox.manus.v2_wire import events, share_url, wire_task
 
 if TYPE_CHECKING:
+    from remote_tasks_sandbox.calls import Call
     from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.messages import Call
     from remote_tasks_sandbox.state import Sandbox
 
 __all__ = ["Operations", "TaskOperations", "cursor_of", "read_cursor"]
@@ -213,16 +213,16 @@ class TaskOperations:
         asked = task.waits_for(now)
         if asked is None or asked[0] != body["event_id"]:
             raise Refused(400, "the event does not wait for a confirmation")
-        event_id, ask = asked
-        if ask.in_words:
-            raise Refused(400, f"{ask.type} is answered with task.sendMessage")
+        event_id, question = asked
+        if question.in_words:
+            raise Refused(400, f"{question.type} is answered with task.sendMessage")
         given = body.get("input", {})
         try:
-            decision = ask.decide(given)
+            decision = question.decide(given)
         except ValueError as error:
             raise Refused(400, str(error)) from None
         before = sum(one.event_id == event_id for one in task.received)
-        confirmed = decision.confirmed and before >= ask.unconfirmed
+        confirmed = decision.confirmed and before >= question.unconfirmed
         task.take(
             Received(
                 kind="confirmation",

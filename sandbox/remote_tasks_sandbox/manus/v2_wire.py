@@ -97,7 +97,7 @@ def _payloads(task: ManusTask, entry: Entry, base_url: str, expires: int) -> lis
     """Return the events of one entry as (type, fields) pairs."""
     if entry.kind == "agent":
         # An action is described in its status update alone.
-        if entry.ask is not None and not entry.ask.in_words:
+        if entry.question is not None and not entry.question.in_words:
             return []
         return [("assistant_message", {"assistant_message": _said(task, entry, base_url, expires)})]
     tell: dict[str, Callable[[Entry], list[tuple[str, dict[str, Any]]]]] = {
@@ -127,11 +127,11 @@ def _said(task: ManusTask, entry: Entry, base_url: str, expires: int) -> dict[st
     # The two fields that newer servers add; only where a test sets them up.
     if task.progress:
         said["delivery_kind"] = "progress" if entry.is_progress else "result"
-    if entry.ask is not None and entry.ask.options:
+    if entry.question is not None and entry.question.options:
         said["question_expectation"] = {
             "response_method": "send_message",
-            "selection_mode": "multiple" if entry.ask.multiple else "single",
-            "options": list(entry.ask.options),
+            "selection_mode": "multiple" if entry.question.multiple else "single",
+            "options": list(entry.question.options),
         }
     return said
 
@@ -150,14 +150,14 @@ def _sent_file(one: Attachment) -> dict[str, Any]:
 def _status(entry: Entry) -> list[tuple[str, dict[str, Any]]]:
     word = v2_word(entry.word)
     update: dict[str, Any] = {"agent_status": word, "brief": f"Task is {word}", "description": entry.text}
-    if entry.ask is not None:
+    if entry.question is not None:
         update["status_detail"] = {
             "waiting_for_event_id": entry.event_id,
-            "waiting_for_event_type": entry.ask.type,
+            "waiting_for_event_type": entry.question.type,
             "waiting_description": entry.text,
         }
-        if entry.ask.input_schema is not None:
-            update["status_detail"]["confirm_input_schema"] = dict(entry.ask.input_schema)
+        if entry.question.input_schema is not None:
+            update["status_detail"]["confirm_input_schema"] = dict(entry.question.input_schema)
     return [("status_update", {"status_update": update})]
 
 

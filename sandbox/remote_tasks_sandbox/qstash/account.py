@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_sandbox.progression import parse_script
-from remote_tasks_sandbox.qstash.checks import Refused, check_url
 from remote_tasks_sandbox.qstash.engine import QStashEngine
 from remote_tasks_sandbox.qstash.message import (
     Delivery,
@@ -21,7 +20,8 @@ from remote_tasks_sandbox.qstash.message import (
     milliseconds,
     random_id,
 )
-from remote_tasks_sandbox.qstash.orders import PLANS, Order, read_order
+from remote_tasks_sandbox.qstash.options import PLANS, PublishOptions, read_options
+from remote_tasks_sandbox.qstash.parsing import Refused, check_url
 from remote_tasks_sandbox.qstash.schedules import Schedules
 from remote_tasks_sandbox.qstash.tasks import QStashTasks
 
@@ -177,7 +177,7 @@ class QStashAccount(QStashTasks):
             chosen = random_id("msg_", 63) if message_id is None else message_id
             if not chosen or chosen in self.engine.messages:
                 raise ValueError(f"the message id {chosen!r} is empty or in use")
-            order = Order(
+            options = PublishOptions(
                 url,
                 method=method,
                 body=_raw(body),
@@ -188,7 +188,7 @@ class QStashAccount(QStashTasks):
                 topic=topic,
                 schedule_id=schedule_id,
             )
-            message = Message(chosen, order, now, now)
+            message = Message(chosen, options, now, now)
             message.scripted_response = Response(response_status, _raw(response_body), error=error or "")
             self.engine.add_scripted(message, steps, now)
             self.engine.settle()
@@ -238,9 +238,9 @@ class QStashAccount(QStashTasks):
             now = self._clock.now()
             targets = self.targets(destination)
             limits = PLANS[self._settings.qstash_plan]
-            order = read_order(targets[0].url, headers, body, limits, now, queue=queue)
+            options = read_options(targets[0].url, headers, body, limits, now, queue=queue)
             self._count_today(now, len(targets))
-            accepted = [self._accept_once(_to(order, target), now) for target in targets]
+            accepted = [self._accept_once(_to(options, target), now) for target in targets]
             self.published.append(
                 Published(
                     *(destination, body, dict(headers), tuple(one[0] for one in accepted)),
@@ -250,15 +250,15 @@ class QStashAccount(QStashTasks):
             self.engine.settle()
             return accepted
 
-    def targets(self, destination: str) -> list[Order]:
+    def targets(self, destination: str) -> list[PublishOptions]:
         """Return where a destination leads: itself, or the members of a URL group.
 
         :raises Refused: when it is neither
         """
         topic = self.topics.get(destination)
         if topic is None:
-            return [Order(check_url("destination", destination))]
-        return [Order(url, topic=topic.name, endpoint=name) for url, name in topic.endpoints.items()]
+            return [PublishOptions(check_url("destination", destination))]
+        return [PublishOptions(url, topic=topic.name, endpoint=name) for url, name in topic.endpoints.items()]
 
     def retry(self, dlq_message: DlqMessage, overrides: dict[str, str]) -> Message:
         """Send a dead letter's message again, as a new one; the letter leaves the queue.
@@ -266,17 +266,17 @@ class QStashAccount(QStashTasks):
         :param overrides: ``Upstash-*`` headers that stand above those it was published with
         """
         now = self._clock.now()
-        old = dlq_message.message.order
+        old = dlq_message.message.options
         # Neither its delay nor its deduplication id is meant for a second life.
-        order = replace(old, deduplication_id=None, delay=0, not_before=None)
+        options = replace(old, deduplication_id=None, delay=0, not_before=None)
         if overrides:
             kept = {name: value for name, value in old.asked.items() if name not in _FIRST_LIFE}
             kept |= {f"upstash-forward-{name}": value for name, value in old.headers.items()}
             limits = PLANS[self._settings.qstash_plan]
-            changed = read_order(old.url, kept | overrides, old.body, limits, now, queue=old.queue)
-            order = replace(_to(changed, old), schedule_id=old.schedule_id)
+            changed = read_options(old.url, kept | overrides, old.body, limits, now, queue=old.queue)
+            options = replace(_to(changed, old), schedule_id=old.schedule_id)
         del self.engine.dlq_messages[dlq_message.id]
-        return self.engine.accept(order, now)
+        return self.engine.accept(options, now)
 
     def clear(self) -> None:
         """Remove everything."""
@@ -288,24 +288,24 @@ class QStashAccount(QStashTasks):
                 kept.clear()
             self._today = (0, 0)
 
-    def _accept_once(self, order: Order, now: float) -> Accepted:
-        key = order.deduplication_key()
+    def _accept_once(self, options: PublishOptions, now: float) -> Accepted:
+        key = options.deduplication_key()
         if key is not None and key in self._known:
             message_id, since = self._known[key]
             if now < since + _WINDOW_SECONDS:
-                return message_id, order.url, True
-        message = self.engine.accept(order, now)
+                return message_id, options.url, True
+        message = self.engine.accept(options, now)
         if key is not None:
             self._known[key] = (message.id, now)
-        return message.id, order.url, False
+        return message.id, options.url, False
 
-    def _send(self, destination: str, order: Order, at: float) -> list[Message]:
-        """Send an order of a schedule."""
+    def _send(self, destination: str, options: PublishOptions, at: float) -> list[Message]:
+        """Send the message of a schedule."""
         try:
             targets = self.targets(destination)
         except Refused:
             return []  # Its URL group is gone.
-        return [self.engine.accept(_to(order, target), at) for target in targets]
+        return [self.engine.accept(_to(options, target), at) for target in targets]
 
     def _count_today(self, now: float, messages: int) -> None:
         limit = self._settings.qstash_daily_limit
@@ -321,8 +321,8 @@ class QStashAccount(QStashTasks):
         self._today = (day, sent + messages)
 
 
-def _to(order: Order, target: Order) -> Order:
-    return replace(order, url=target.url, topic=target.topic, endpoint=target.endpoint)
+def _to(options: PublishOptions, target: PublishOptions) -> PublishOptions:
+    return replace(options, url=target.url, topic=target.topic, endpoint=target.endpoint)
 
 
 def _raw(text: str | bytes) -> bytes:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.messages import Answer, Call, json_answer
-from remote_tasks_sandbox.qstash.checks import Refused
+from remote_tasks_sandbox.calls import Answer, Call, json_answer
+from remote_tasks_sandbox.qstash.parsing import Refused
 from remote_tasks_sandbox.qstash.v2_api import QStashV2Api
 
 if TYPE_CHECKING:

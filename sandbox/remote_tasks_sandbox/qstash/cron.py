@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from remote_tasks_sandbox.qstash.checks import Refused
+from remote_tasks_sandbox.qstash.parsing import Refused
 
 __all__ = ["Cron"]
 

@@ -14,8 +14,6 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
-from remote_tasks_sandbox.qstash.checks import Refused, retry_delay_seconds
-from remote_tasks_sandbox.qstash.courier import Courier, Pump, can_reach, send, sign
 from remote_tasks_sandbox.qstash.gates import Gate
 from remote_tasks_sandbox.qstash.log import Log
 from remote_tasks_sandbox.qstash.message import (
@@ -26,8 +24,10 @@ from remote_tasks_sandbox.qstash.message import (
     milliseconds,
     random_id,
 )
-from remote_tasks_sandbox.qstash.orders import PLANS
+from remote_tasks_sandbox.qstash.options import PLANS
+from remote_tasks_sandbox.qstash.parsing import Refused, retry_delay_seconds
 from remote_tasks_sandbox.qstash.plans import DEFAULT_LATENCY, DeliveryPlans
+from remote_tasks_sandbox.qstash.sending import Courier, Pump, can_reach, send, sign
 from remote_tasks_sandbox.qstash.wire import callback_body, delivered_headers
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from remote_tasks_sandbox.clock import Clock
-    from remote_tasks_sandbox.qstash.orders import FlowControl, Order
+    from remote_tasks_sandbox.qstash.options import FlowControl, PublishOptions
     from remote_tasks_sandbox.settings import Settings
 
 __all__ = ["QStashEngine"]
@@ -96,20 +96,20 @@ class QStashEngine:
 
     # ------------------------------------------------------------------------------------- messages begin
 
-    def accept(self, order: Order, at: float, *, cause: Message | None = None) -> Message:
+    def accept(self, options: PublishOptions, at: float, *, cause: Message | None = None) -> Message:
         """Take a message in.
 
         :param cause: the message it calls back for
         """
-        first_at = float(order.not_before) if order.not_before is not None else at + order.delay
-        message = Message(random_id("msg_", 63), order, at, first_at, cause=cause)
+        first_at = float(options.not_before) if options.not_before is not None else at + options.delay
+        message = Message(random_id("msg_", 63), options, at, first_at, cause=cause)
         self.messages[message.id] = message
         self.log.add(message, "CREATED", at)
-        if order.queue:
-            self.queue(order.queue, at)
-        if order.flow:
-            self._flow(order.flow, at)
-        if self.leads_out(order):
+        if options.queue:
+            self.queue(options.queue, at)
+        if options.flow:
+            self._flow(options.flow, at)
+        if self.leads_out(options):
             self.watch(message.id)
         self._when(message, max(at, first_at), self._begin)
         return message
@@ -123,11 +123,11 @@ class QStashEngine:
         self._leave(message, at, finished=True)
         self._take_step(message, at)
 
-    def leads_out(self, order: Order) -> bool:
+    def leads_out(self, options: PublishOptions) -> bool:
         """Whether a message or one of its callbacks goes to a real destination."""
         return any(
             one is not None and self._is_real(one.url)
-            for one in (order, order.callback, order.failure_callback)
+            for one in (options, options.callback, options.failure_callback)
         )
 
     def watch(self, name: str) -> None:
@@ -181,18 +181,18 @@ class QStashEngine:
         self._attempt(message, at)
 
     def _attempt(self, message: Message, at: float) -> None:
-        order = message.order
+        options = message.options
         self.log.add(message, "ACTIVE", at)
         message.attempting = True
-        limit = float(order.timeout or PLANS[self._settings.qstash_plan].timeout)
+        limit = float(options.timeout or PLANS[self._settings.qstash_plan].timeout)
         headers = delivered_headers(message, self._settings.region)
-        if self._is_real(order.url):
+        if self._is_real(options.url):
             key = self._settings.qstash_current_signing_key
-            headers["Upstash-Signature"] = sign(order.body, order.url, key)
+            headers["Upstash-Signature"] = sign(options.body, options.url, key)
             version = message.version
             self._courier.submit(lambda: self._deliver(message, version, headers, limit))
             return
-        plan = self.plans.find(order.url)
+        plan = self.plans.find(options.url)
         response, latency = plan.attempt(message.retried) if plan else (Response(200), DEFAULT_LATENCY)
         if latency > limit:
             response, latency = Response(0, error="timeout"), limit
@@ -202,7 +202,7 @@ class QStashEngine:
 
     def _deliver(self, message: Message, version: int, headers: dict[str, str], limit: float) -> None:
         """Make a real attempt; runs in a thread of the courier's."""
-        response = send(message.order.method, message.url, headers, message.order.body, limit)
+        response = send(message.options.method, message.url, headers, message.options.body, limit)
         with self._lock:
             self.settle()
             if self.messages.get(message.id) is message and message.version == version:
@@ -211,28 +211,28 @@ class QStashEngine:
     def _answered(
         self, message: Message, response: Response, at: float, headers: dict[str, str], *, real: bool
     ) -> None:
-        order = message.order
+        options = message.options
         message.attempting = False
         message.response = response
         self.deliveries.append(
             Delivery(
-                *(message.id, order.url, order.method, order.body, headers),
+                *(message.id, options.url, options.method, options.body, headers),
                 *(message.retried, response.status, real, at),
             )
         )
         if response.ok:
             self.log.add(message, "DELIVERED", at)
-            self._call_back(message, response, at, order.callback)
+            self._call_back(message, response, at, options.callback)
             self._end(message, at)
         else:
             self._attempt_failed(message, response, at)
 
     def _attempt_failed(self, message: Message, response: Response, at: float) -> None:
-        exhausted = response.final or message.retried >= message.order.max_retries
+        exhausted = response.final or message.retried >= message.options.max_retries
         going_on = not exhausted and not message.cancel_requested
         again = at + self._retry_delay(message, response) if going_on else None
         self.log.add(message, "ERROR", at, error=response.reason, next_at=again, response=response)
-        self._call_back(message, response, at, message.order.callback)
+        self._call_back(message, response, at, message.options.callback)
         if exhausted:
             self._fail(message, response, at)
         elif again is None:
@@ -248,9 +248,9 @@ class QStashEngine:
         for name in _WAIT_HEADERS:
             if told.get(name, "").isdecimal():
                 return min(float(told[name]), _MOST_DELAY)
-        if message.order.retry_delay is not None:
+        if message.options.retry_delay is not None:
             try:
-                return min(retry_delay_seconds(message.order.retry_delay, message.retried), _MOST_DELAY)
+                return min(retry_delay_seconds(message.options.retry_delay, message.retried), _MOST_DELAY)
             except Refused:
                 pass  # It came to something for the first retry, so QStash took it, but not for this one.
         if self._settings.qstash_retry_seconds is not None:
@@ -262,7 +262,7 @@ class QStashEngine:
         message: Message,
         response: Response,
         at: float,
-        to: Order | None,
+        to: PublishOptions | None,
         dlq_message: DlqMessage | None = None,
     ) -> None:
         if to is None:
@@ -277,16 +277,14 @@ class QStashEngine:
     def _fail(self, message: Message, response: Response, at: float) -> None:
         self.log.add(message, "FAILED", at)
         dlq_message = self._bury(message, response, at)
-        self._call_back(message, response, at, message.order.failure_callback, dlq_message)
+        self._call_back(message, response, at, message.options.failure_callback, dlq_message)
         self._end(message, at)
 
     def _bury(self, message: Message, response: Response, at: float) -> DlqMessage:
         number = 0
-        while (letter_id := f"{milliseconds(at)}-{number}") in self.dlq_messages:
+        while (dlq_id := f"{milliseconds(at)}-{number}") in self.dlq_messages:
             number += 1
-        dlq_message = self.dlq_messages[letter_id] = DlqMessage(
-            letter_id, message, milliseconds(at), response
-        )
+        dlq_message = self.dlq_messages[dlq_id] = DlqMessage(dlq_id, message, milliseconds(at), response)
         return dlq_message
 
     def cancel(self, message: Message, at: float) -> bool:
@@ -341,8 +339,11 @@ class QStashEngine:
                 return
 
     def _gates(self, message: Message) -> list[Gate]:
-        order = message.order
-        found = [self.queues.get(order.queue or ""), self.flows.get(order.flow.key if order.flow else "")]
+        options = message.options
+        found = [
+            self.queues.get(options.queue or ""),
+            self.flows.get(options.flow.key if options.flow else ""),
+        ]
         return [gate for gate in found if gate is not None]
 
     def _leave(self, message: Message, at: float, *, finished: bool) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.qstash.checks import Refused, whole
+from remote_tasks_sandbox.qstash.parsing import Refused, whole
 from remote_tasks_sandbox.qstash.wire import CALLER_IP
 
 if TYPE_CHECKING:
-    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.calls import Call
     from remote_tasks_sandbox.qstash.message import Message
 
 __all__ = ["Filters", "Page", "from_body", "from_query"]
@@ -121,24 +121,24 @@ def _cursor(cursor: str) -> tuple[int, int]:
 
 
 def _facts(message: Message, name: str) -> set[str | None]:
-    order = message.order
+    options = message.options
     match name:
         case "messageId":
             return {message.id}
         case "url":
-            return {order.url}
+            return {options.url}
         case "host":
-            return {urlsplit(order.url).netloc, urlsplit(order.url).hostname}
+            return {urlsplit(options.url).netloc, urlsplit(options.url).hostname}
         case "path":
-            return {urlsplit(order.url).path}
+            return {urlsplit(options.url).path}
         case "topicName":
-            return {order.topic}
+            return {options.topic}
         case "scheduleId":
-            return {order.schedule_id}
+            return {options.schedule_id}
         case "queueName":
-            return {order.queue}
+            return {options.queue}
         case "label":
-            return set(order.labels)
+            return set(options.labels)
         case "flowControlKey":
-            return {order.flow.key if order.flow else None}
+            return {options.flow.key if options.flow else None}
     return {CALLER_IP}

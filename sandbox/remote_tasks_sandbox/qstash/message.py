@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Mapping
 
-    from remote_tasks_sandbox.qstash.orders import Order
+    from remote_tasks_sandbox.qstash.options import PublishOptions
 
 __all__ = [
     "ENDS",
@@ -110,7 +110,7 @@ class Message:
     """
 
     id: str
-    order: Order
+    options: PublishOptions
     created_at: float
     not_before: float
     entries: list[Entry] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Message:
     @property
     def url(self) -> str:
         """Return its destination."""
-        return self.order.url
+        return self.options.url
 
     @property
     def states(self) -> list[str]:

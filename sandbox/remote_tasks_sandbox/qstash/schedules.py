@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_sandbox.qstash.message import milliseconds
-from remote_tasks_sandbox.qstash.wire import CALLER_IP, body_fields, order_fields, present
+from remote_tasks_sandbox.qstash.wire import CALLER_IP, body_fields, option_fields, present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from remote_tasks_sandbox.qstash.cron import Cron
     from remote_tasks_sandbox.qstash.engine import QStashEngine
     from remote_tasks_sandbox.qstash.message import Message
-    from remote_tasks_sandbox.qstash.orders import Order
+    from remote_tasks_sandbox.qstash.options import PublishOptions
 
 __all__ = ["Schedule", "Schedules"]
 
@@ -39,7 +39,7 @@ class Schedule:
     destination: str
     expression: str
     cron: Cron
-    order: Order
+    options: PublishOptions
     created_at: float
     paused: bool = False
     last_at: float | None = None
@@ -51,11 +51,11 @@ class Schedule:
 
     def wire(self) -> dict[str, Any]:
         """Return the schedule with its facts."""
-        order = self.order
+        options = self.options
         states = {message_id: _run_state(run) for message_id, run in self.runs.items()}
-        shown = order_fields(order) | {
-            "delay": order.delay,
-            "timeout": order.timeout,
+        shown = option_fields(options) | {
+            "delay": options.delay,
+            "timeout": options.timeout,
             "lastScheduleTime": None if self.last_at is None else milliseconds(self.last_at),
             "nextScheduleTime": None if self.next_at is None else milliseconds(self.next_at),
             "lastScheduleStates": states,
@@ -66,34 +66,42 @@ class Schedule:
             "cron": self.expression,
             "destination": self.destination,
             "createdAt": milliseconds(self.created_at),
-            "method": order.method,
-            "retries": order.max_retries,
+            "method": options.method,
+            "retries": options.max_retries,
             "isPaused": self.paused,
             "callerIP": CALLER_IP,
             **present({name: value for name, value in shown.items() if name not in hidden}),
-            **body_fields(order.body),
+            **body_fields(options.body),
         }
 
 
 class Schedules:
     """All schedules; the caller holds the lock.
 
-    :param dispatch: sends an order to a destination, at a time in unix seconds
+    :param dispatch: sends a message with these options to a destination, at a time in unix seconds
     """
 
-    def __init__(self, engine: QStashEngine, dispatch: Callable[[str, Order, float], list[Message]]) -> None:
+    def __init__(
+        self, engine: QStashEngine, dispatch: Callable[[str, PublishOptions, float], list[Message]]
+    ) -> None:
         self._engine = engine
         self._dispatch = dispatch
         self.all: dict[str, Schedule] = {}
 
     def put(
-        self, schedule_id: str, destination: str, expression: str, cron: Cron, order: Order, now: float
+        self,
+        schedule_id: str,
+        destination: str,
+        expression: str,
+        cron: Cron,
+        options: PublishOptions,
+        now: float,
     ) -> None:
         """Create a schedule, or change the one with that id."""
         before = self.all.get(schedule_id)
         created_at = before.created_at if before else now
-        order = replace(order, schedule_id=schedule_id)
-        schedule = Schedule(schedule_id, destination, expression, cron, order, created_at)
+        options = replace(options, schedule_id=schedule_id)
+        schedule = Schedule(schedule_id, destination, expression, cron, options, created_at)
         self.all[schedule_id] = schedule
         self._plan(schedule, now)
 
@@ -120,7 +128,7 @@ class Schedules:
             return
         version = schedule.version
         self._engine.later(schedule.next_at, lambda at: self._run(schedule, version, at))
-        if self._engine.leads_out(schedule.order):
+        if self._engine.leads_out(schedule.options):
             self._engine.watch(schedule.id)
 
     def _run(self, schedule: Schedule, version: int, at: float) -> None:
@@ -131,7 +139,7 @@ class Schedules:
             self._plan(schedule, at + late - _MOST_ARREARS)
             return
         schedule.last_at = at
-        for message in self._dispatch(schedule.destination, schedule.order, at):
+        for message in self._dispatch(schedule.destination, schedule.options, at):
             schedule.runs[message.id] = message
         for message_id in list(schedule.runs)[:-_STATES_KEPT]:
             del schedule.runs[message_id]

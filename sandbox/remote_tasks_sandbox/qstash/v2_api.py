@@ -13,7 +13,7 @@ from remote_tasks_sandbox.qstash.v2_messages import MessageOperations
 from remote_tasks_sandbox.qstash.v2_setup import SetupOperations
 
 if TYPE_CHECKING:
-    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.calls import Call
     from remote_tasks_sandbox.qstash.v2_messages import Handler
     from remote_tasks_sandbox.state import Sandbox
 

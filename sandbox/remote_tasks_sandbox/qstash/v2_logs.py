@@ -8,11 +8,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.messages import Answer, Call, json_answer
-from remote_tasks_sandbox.qstash.checks import Refused, json_body
+from remote_tasks_sandbox.calls import Answer, Call, json_answer
 from remote_tasks_sandbox.qstash.filters import Filters, Page, from_body, from_query
 from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, milliseconds
-from remote_tasks_sandbox.qstash.wire import entry_wire, letter_wire
+from remote_tasks_sandbox.qstash.parsing import Refused, json_body
+from remote_tasks_sandbox.qstash.wire import dlq_message_wire, entry_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ __all__ = ["LogOperations"]
 _IN_PROGRESS = frozenset({"ACTIVE", "RETRY", "ERROR"})
 _STATES = _IN_PROGRESS | {"CREATED", "DELIVERED", "FAILED", "CANCEL_REQUESTED", "CANCELLED", "CANCELED"}
 _CANCELLED = frozenset({"CANCELLED", "CANCELED"})
-_LETTER_FILTERS = ("dlqIds", "responseStatus")
+_DLQ_FILTERS = ("dlqIds", "responseStatus")
 _PAGE = 100
 
 
@@ -95,7 +95,7 @@ class LogOperations:
 
     def _dlq(self, call: Call, plan: Plan) -> Answer:
         page = Page(call)
-        dlq_messages = list(self._dlq_messages(from_query(call, *_LETTER_FILTERS)))
+        dlq_messages = list(self._dlq_messages(from_query(call, *_DLQ_FILTERS)))
         latest_first = page.order(call, "earliestFirst") == "latestFirst"
         if latest_first:
             dlq_messages.reverse()
@@ -112,7 +112,7 @@ class LogOperations:
         more, dlq_messages = len(dlq_messages) > page.count, dlq_messages[: page.count]
         last = _key(dlq_messages[-1]) if dlq_messages else None
         body = self._cursor(last, more=more, repeat=plan.repeats_cursor)
-        return json_answer(body | {"messages": [letter_wire(dlq_message) for dlq_message in dlq_messages]})
+        return json_answer(body | {"messages": [dlq_message_wire(one) for one in dlq_messages]})
 
     def _dlq_messages(self, filters: Filters) -> Iterator[DlqMessage]:
         """Yield the letters that fit, oldest first."""
@@ -126,17 +126,17 @@ class LogOperations:
             ):
                 yield dlq_message
 
-    def _letter(self, letter_id: str) -> DlqMessage:
-        found = next((one for one in self._account.dlq_messages if one.id == letter_id), None)
+    def _dlq_message(self, dlq_id: str) -> DlqMessage:
+        found = next((one for one in self._account.dlq_messages if one.id == dlq_id), None)
         if found is None:
-            raise Refused(404, f"message {letter_id} not found in the DLQ")
+            raise Refused(404, f"message {dlq_id} not found in the DLQ")
         return found
 
     def _get(self, call: Call, plan: Plan) -> Answer:
-        return json_answer(letter_wire(self._letter(call.segments[2])))
+        return json_answer(dlq_message_wire(self._dlq_message(call.segments[2])))
 
     def _delete(self, call: Call, plan: Plan) -> Answer:
-        del self._account.engine.dlq_messages[self._letter(call.segments[2]).id]
+        del self._account.engine.dlq_messages[self._dlq_message(call.segments[2]).id]
         return Answer(200, b"")
 
     def _delete_many(self, call: Call, plan: Plan) -> Answer:
@@ -147,7 +147,7 @@ class LogOperations:
         return json_answer({"deleted": len(found)} | cursor)
 
     def _retry(self, call: Call, plan: Plan) -> Answer:
-        message = self._account.retry(self._letter(call.segments[3]), _overrides(call))
+        message = self._account.retry(self._dlq_message(call.segments[3]), _overrides(call))
         return json_answer({"messageId": message.id}, 201)
 
     def _retry_many(self, call: Call, plan: Plan) -> Answer:
@@ -163,9 +163,7 @@ class LogOperations:
     def _chosen(self, call: Call, count: int) -> tuple[list[DlqMessage], bool]:
         """Return the letters a bulk operation is for, and whether more remain."""
         body = json_body(call, optional=True)
-        found = list(
-            self._dlq_messages(from_query(call, *_LETTER_FILTERS) or from_body(body, *_LETTER_FILTERS))
-        )
+        found = list(self._dlq_messages(from_query(call, *_DLQ_FILTERS) or from_body(body, *_DLQ_FILTERS)))
         return found[:count], len(found) > count
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
-from remote_tasks_sandbox.messages import Answer, Call, json_answer
-from remote_tasks_sandbox.qstash.checks import Refused, json_body, whole
+from remote_tasks_sandbox.calls import Answer, Call, json_answer
 from remote_tasks_sandbox.qstash.filters import Filters, from_body, from_query
+from remote_tasks_sandbox.qstash.parsing import Refused, json_body, whole
 from remote_tasks_sandbox.qstash.wire import message_wire
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from remote_tasks_sandbox.qstash.message import Message
     from remote_tasks_sandbox.state import Sandbox
 
-__all__ = ["Handler", "MessageOperations", "destination_of", "order_headers"]
+__all__ = ["Handler", "MessageOperations", "destination_of", "publish_headers"]
 
 Handler = Callable[[Call, "Plan"], Answer]
 
@@ -52,7 +52,7 @@ class MessageOperations:
         return self._submitted(call, destination_of(call, 3), call.segments[2], "enqueue")
 
     def _submitted(self, call: Call, destination: str, queue: str | None, via: str) -> Answer:
-        accepted = self._account.submit(destination, call.body, order_headers(call), queue=queue, via=via)
+        accepted = self._account.submit(destination, call.body, publish_headers(call), queue=queue, via=via)
         status = 202 if all(known for _, _, known in accepted) else 200
         return json_answer(self._accepted_wire(destination, accepted), status)
 
@@ -117,8 +117,8 @@ def destination_of(call: Call, start: int) -> str:
     return path + (f"?{'&'.join(own)}" if own else "")
 
 
-def order_headers(call: Call) -> dict[str, str]:
-    """Return the headers of an order: those sent, and those given as parameters, without the token."""
+def publish_headers(call: Call) -> dict[str, str]:
+    """Return the headers to publish with: those sent and those given as parameters, without the token."""
     given = {name.lower(): value for name, value in parse_qsl(call.raw_query) if _is_option(name)}
     headers = {**given, **call.headers}
     return {name: value for name, value in headers.items() if name not in ("authorization", "qstash_token")}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.messages import Answer, Call, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, json_answer
 from remote_tasks_sandbox.qstash.account import Topic
-from remote_tasks_sandbox.qstash.checks import Refused, check_url, flag, json_body, whole
 from remote_tasks_sandbox.qstash.cron import Cron
 from remote_tasks_sandbox.qstash.message import milliseconds, random_id
-from remote_tasks_sandbox.qstash.orders import PLANS, read_order
-from remote_tasks_sandbox.qstash.v2_messages import destination_of, order_headers
+from remote_tasks_sandbox.qstash.options import PLANS, read_options
+from remote_tasks_sandbox.qstash.parsing import Refused, check_url, flag, json_body, whole
+from remote_tasks_sandbox.qstash.v2_messages import destination_of, publish_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,18 +94,18 @@ class SetupOperations:
     # ------------------------------------------------------------------------------------------ schedules
 
     def _put_schedule(self, call: Call, plan: Plan) -> Answer:
-        destination, headers = destination_of(call, 2), order_headers(call)
+        destination, headers = destination_of(call, 2), publish_headers(call)
         expression = headers.get("upstash-cron")
         if not expression:
             raise Refused(400, "invalid cron: the header Upstash-Cron is required")
         cron = Cron.parse(expression)
         url = self._account.targets(destination)[0].url
         limits = PLANS[self._sandbox.settings.qstash_plan]
-        order = read_order(
+        options = read_options(
             url, headers, call.body, limits, self._now, queue=headers.get("upstash-queue-name")
         )
         schedule_id = headers.get("upstash-schedule-id") or random_id("scd_", 28)
-        self._account.schedules.put(schedule_id, destination, expression, cron, order, self._now)
+        self._account.schedules.put(schedule_id, destination, expression, cron, options, self._now)
         return json_answer({"scheduleId": schedule_id})
 
     def _schedule(self, call: Call) -> Schedule:
@@ -162,7 +162,7 @@ class SetupOperations:
     def _delete_queue(self, call: Call, plan: Plan) -> Answer:
         name = call.segments[2]
         for message in list(self._engine.messages.values()):
-            if message.order.queue == name and not message.finished:
+            if message.options.queue == name and not message.finished:
                 self._engine.cancel(message, self._now)
         self._engine.queues.pop(name, None)
         return _DONE
@@ -181,7 +181,7 @@ class SetupOperations:
 
     def _queue_wire(self, queue: Gate) -> dict[str, Any]:
         messages = self._engine.messages.values()
-        lag = sum(one.order.queue == queue.name and not one.finished for one in messages)
+        lag = sum(one.options.queue == queue.name and not one.finished for one in messages)
         return {
             "name": queue.name,
             "createdAt": milliseconds(queue.created_at),

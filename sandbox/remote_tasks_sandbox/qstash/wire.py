@@ -9,14 +9,14 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_sandbox.messages import dump_json
+from remote_tasks_sandbox.calls import dump_json
 from remote_tasks_sandbox.qstash.message import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, Message, Response
-    from remote_tasks_sandbox.qstash.orders import Order
+    from remote_tasks_sandbox.qstash.options import PublishOptions
     from remote_tasks_sandbox.settings import Settings
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "body_fields",
     "callback_body",
     "delivered_headers",
+    "dlq_message_wire",
     "entry_wire",
     "header_lists",
-    "letter_wire",
     "message_wire",
-    "order_fields",
+    "option_fields",
     "present",
 ]
 
@@ -65,20 +65,20 @@ def body_fields(body: bytes, name: str = "body") -> dict[str, str]:
 
 def message_wire(message: Message) -> dict[str, Any]:
     """Return a message as ``GET /v2/messages/{messageId}`` shows it: without a state."""
-    order = message.order
+    options = message.options
     times = {"createdAt": milliseconds(message.created_at), "notBefore": milliseconds(message.not_before)}
     return {
         "messageId": message.id,
-        "method": order.method,
-        "maxRetries": order.max_retries,
-        **present(order_fields(order)),
-        **body_fields(_redacted_body(order)),
+        "method": options.method,
+        "maxRetries": options.max_retries,
+        **present(option_fields(options)),
+        **body_fields(_redacted_body(options)),
         **times,
         "callerIP": CALLER_IP,
     }
 
 
-def letter_wire(dlq_message: DlqMessage) -> dict[str, Any]:
+def dlq_message_wire(dlq_message: DlqMessage) -> dict[str, Any]:
     """Return a dead letter."""
     response = dlq_message.response
     return {
@@ -93,14 +93,14 @@ def letter_wire(dlq_message: DlqMessage) -> dict[str, Any]:
 def entry_wire(entry: Entry, settings: Settings) -> dict[str, Any]:
     """Return a log entry; only that of a failed attempt tells what was answered."""
     message, response = entry.message, entry.response
-    order = message.order
+    options = message.options
     fields = {
-        **{_ENTRY_NAMES.get(name, name): value for name, value in order_fields(order).items()},
+        **{_ENTRY_NAMES.get(name, name): value for name, value in option_fields(options).items()},
         "error": entry.error,
         "nextDeliveryTime": entry.next_ms,
-        "body": _base64(_redacted_body(order)),
-        "method": order.method,
-        "timeout": None if order.timeout is None else order.timeout * 1000,
+        "body": _base64(_redacted_body(options)),
+        "method": options.method,
+        "timeout": None if options.timeout is None else options.timeout * 1000,
         "responseStatus": response.status if response else None,
         "responseBody": _base64(response.body) if response else None,
         "responseHeaders": header_lists(response.headers) if response else None,
@@ -109,30 +109,30 @@ def entry_wire(entry: Entry, settings: Settings) -> dict[str, Any]:
         "time": str(entry.time_ms) if settings.qstash_times_as_strings else entry.time_ms,
         "messageId": message.id,
         "state": entry.state.lower() if settings.qstash_lower_case_states else entry.state,
-        "maxRetries": order.max_retries,
+        "maxRetries": options.max_retries,
         **present(fields),
     }
 
 
-def order_fields(order: Order) -> dict[str, Any]:
-    """Return what messages, log entries and schedules show of an order alike."""
-    flow = order.flow
+def option_fields(options: PublishOptions) -> dict[str, Any]:
+    """Return what messages, log entries and schedules show of the publish options alike."""
+    flow = options.flow
     return {
-        "url": order.url,
-        "topicName": order.topic,
-        "endpointName": order.endpoint,
-        "queueName": order.queue,
-        "scheduleId": order.schedule_id,
-        "header": header_lists(_redacted_headers(order)),
-        "callback": order.callback.url if order.callback else None,
-        "callbackHeader": header_lists(order.callback.headers) if order.callback else None,
-        "failureCallback": order.failure_callback.url if order.failure_callback else None,
-        "failureCallbackHeader": header_lists(order.failure_callback.headers)
-        if order.failure_callback
+        "url": options.url,
+        "topicName": options.topic,
+        "endpointName": options.endpoint,
+        "queueName": options.queue,
+        "scheduleId": options.schedule_id,
+        "header": header_lists(_redacted_headers(options)),
+        "callback": options.callback.url if options.callback else None,
+        "callbackHeader": header_lists(options.callback.headers) if options.callback else None,
+        "failureCallback": options.failure_callback.url if options.failure_callback else None,
+        "failureCallbackHeader": header_lists(options.failure_callback.headers)
+        if options.failure_callback
         else None,
-        "retryDelayExpression": order.retry_delay,
-        "label": order.labels[0] if order.labels else None,
-        "labels": list(order.labels),
+        "retryDelayExpression": options.retry_delay,
+        "label": options.labels[0] if options.labels else None,
+        "labels": list(options.labels),
         "flowControlKey": flow.key if flow else None,
         "parallelism": flow.parallelism if flow else None,
         "rate": flow.rate if flow else None,
@@ -142,17 +142,17 @@ def order_fields(order: Order) -> dict[str, Any]:
 
 def delivered_headers(message: Message, region: str) -> dict[str, str]:
     """Return what the destination gets, but for the signature."""
-    order = message.order
+    options = message.options
     own = {
         "User-Agent": "Upstash-QStash",
         "Upstash-Message-Id": message.id,
         "Upstash-Retried": str(message.retried),
         "Upstash-Region": region.upper(),
         "Upstash-Caller-Ip": CALLER_IP,
-        "Upstash-Schedule-Id": order.schedule_id,
-        "Upstash-Topic-Name": order.topic,
+        "Upstash-Schedule-Id": options.schedule_id,
+        "Upstash-Topic-Name": options.topic,
     }
-    passed = {name: value[0] for name, value in header_lists(order.headers).items()}
+    passed = {name: value[0] for name, value in header_lists(options.headers).items()}
     return passed | {name: value for name, value in own.items() if value}
 
 
@@ -161,37 +161,37 @@ def callback_body(message: Message, response: Response, dlq_message: DlqMessage 
 
     https://upstash.com/docs/qstash/features/callbacks
     """
-    order = message.order
+    options = message.options
     told = {
         "header": header_lists(response.headers),
         "body": _base64(response.body),
         "sourceMessageId": message.id,
-        "topicName": order.topic,
-        "endpointName": order.endpoint,
-        "url": order.url,
-        "method": order.method,
-        "sourceHeader": header_lists(order.headers),
-        "sourceBody": _base64(order.body),
+        "topicName": options.topic,
+        "endpointName": options.endpoint,
+        "url": options.url,
+        "method": options.method,
+        "sourceHeader": header_lists(options.headers),
+        "sourceBody": _base64(options.body),
         "notBefore": str(milliseconds(message.not_before)),
         "createdAt": str(milliseconds(message.created_at)),
-        "scheduleId": order.schedule_id,
+        "scheduleId": options.schedule_id,
         "callerIP": CALLER_IP,
         "dlqId": dlq_message.id if dlq_message else None,
     }
-    counts = {"status": response.status, "retried": message.retried, "maxRetries": order.max_retries}
+    counts = {"status": response.status, "retried": message.retried, "maxRetries": options.max_retries}
     return dump_json(counts | present(told))
 
 
-def _redacted_body(order: Order) -> bytes:
-    return _redacted(order.body) if "body" in order.redact and order.body else order.body
+def _redacted_body(options: PublishOptions) -> bytes:
+    return _redacted(options.body) if "body" in options.redact and options.body else options.body
 
 
-def _redacted_headers(order: Order) -> dict[str, str]:
+def _redacted_headers(options: PublishOptions) -> dict[str, str]:
     return {
         name: _redacted(value.encode()).decode()
-        if "header" in order.redact or f"header[{name.lower()}]" in order.redact
+        if "header" in options.redact or f"header[{name.lower()}]" in options.redact
         else value
-        for name, value in order.headers.items()
+        for name, value in options.headers.items()
     }
 
 

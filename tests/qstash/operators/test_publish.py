@@ -41,7 +41,7 @@ class TestRequest:
             )
         )
         (message,) = account.qstash.messages
-        order = message.order
+        order = message.options
 
         assert (order.url, order.method, order.body) == (HOOK, "PUT", b'{"a":1}')
         assert (order.headers["authorization"], order.headers["content-type"]) == (
@@ -76,7 +76,7 @@ class TestRequest:
     def test_message_goes_through_its_queue(self, account: QStash) -> None:
         account.task().attempt(lambda: publish(qstash_queue="q"))
 
-        assert account.qstash.messages[0].order.queue == "q"
+        assert account.qstash.messages[0].options.queue == "q"
 
     def test_template_fields_hold_the_request_options(self) -> None:
         assert set(QStashPublishOperator.template_fields) >= {

@@ -20,7 +20,7 @@ def batch(messages: Any = THREE, **options: Any) -> Any:
 
 
 def arrived(account: QStash) -> list[tuple[str, bytes]]:
-    return [(message.order.url, message.order.body) for message in account.qstash.messages]
+    return [(message.options.url, message.options.body) for message in account.qstash.messages]
 
 
 class TestBatch:
@@ -92,7 +92,7 @@ class TestBatch:
         assert [one["url"] for one in result[0]] == [HOOK, "https://example.com/b"]
         assert result[1]["message_id"]
         assert [one["url"] for one in result[2]] == [HOOK]
-        assert account.qstash.messages[2].order.queue == "q"
+        assert account.qstash.messages[2].options.queue == "q"
 
 
 class TestRefusedByQStash:

@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.messages import is_loopback
+from remote_tasks_sandbox.calls import is_loopback
 from remote_tasks_sandbox.qstash.message import Response
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.calls import Call
 
 __all__ = ["Refused", "check_url", "duration", "flag", "json_body", "retry_delay_seconds", "whole"]
 

@@ -1,7 +1,6 @@
 """What a publisher asks of QStash: destination, body and all ``Upstash-*`` headers, checked.
 
-https://upstash.com/docs/qstash/api/publish. HTTP is left to ``qstash_v2_messages``, what becomes of an order
-to ``qstash_engine``.
+https://upstash.com/docs/qstash/api/publish. HTTP is left to ``v2_messages``, the delivery to ``engine``.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from remote_tasks_sandbox.qstash.checks import (
+from remote_tasks_sandbox.qstash.parsing import (
     Refused,
     check_url,
     duration,
@@ -27,10 +26,10 @@ __all__ = [
     "METHODS",
     "PLANS",
     "FlowControl",
-    "Order",
     "PlanLimits",
+    "PublishOptions",
     "forwarded",
-    "read_order",
+    "read_options",
 ]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -69,7 +68,7 @@ class FlowControl:
 
 
 @dataclass(frozen=True)
-class Order:
+class PublishOptions:
     """A message as its publisher wants it, to one destination.
 
     :param headers: what the destination shall get, names as they were sent
@@ -91,8 +90,8 @@ class Order:
     not_before: int | None = None
     labels: tuple[str, ...] = ()
     flow: FlowControl | None = None
-    callback: Order | None = None
-    failure_callback: Order | None = None
+    callback: PublishOptions | None = None
+    failure_callback: PublishOptions | None = None
     redact: frozenset[str] = frozenset()
     deduplication_id: str | None = None
     queue: str | None = None
@@ -107,7 +106,7 @@ class Order:
         return self.deduplication_id, self.url if self.topic else ""
 
 
-def read_order(
+def read_options(
     url: str,
     headers: Mapping[str, str],
     body: bytes,
@@ -115,8 +114,8 @@ def read_order(
     now: float,
     *,
     queue: str | None = None,
-) -> Order:
-    """Check what was sent and return it as an order; the destination itself is checked elsewhere.
+) -> PublishOptions:
+    """Check what was sent and return it as options; the destination itself is checked elsewhere.
 
     :param headers: lower-case names
     :param now: unix seconds, from which ``Upstash-Not-Before`` may be so far as the plan allows
@@ -128,9 +127,9 @@ def read_order(
     asked = {name: value for name, value in headers.items() if name.startswith("upstash-")}
     if queue and {"upstash-delay", "upstash-not-before"} & asked.keys():
         raise Refused(400, "invalid delay: a message in a queue can't be delayed")
-    order = _common(Order(url, body=body, asked=asked), "upstash-", asked, plan)
-    order = replace(
-        order,
+    options = _common(PublishOptions(url, body=body, asked=asked), "upstash-", asked, plan)
+    options = replace(
+        options,
         headers=_destination_headers(headers, asked),
         not_before=_not_before(asked, now + plan.delay),
         labels=_words(asked.get("upstash-label", "")),
@@ -140,7 +139,7 @@ def read_order(
         redact=_redacted(asked),
         queue=queue,
     )
-    return replace(order, deduplication_id=_deduplication_id(order))
+    return replace(options, deduplication_id=_deduplication_id(options))
 
 
 def forwarded(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:
@@ -149,7 +148,9 @@ def forwarded(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(start): value for name, value in headers.items() if name.startswith(start)}
 
 
-def _common(order: Order, prefix: str, asked: Mapping[str, str], plan: PlanLimits) -> Order:
+def _common(
+    options: PublishOptions, prefix: str, asked: Mapping[str, str], plan: PlanLimits
+) -> PublishOptions:
     """Read what a message and its callbacks have alike."""
     method = asked.get(f"{prefix}method", "POST").upper()
     if method not in METHODS:
@@ -166,7 +167,7 @@ def _common(order: Order, prefix: str, asked: Mapping[str, str], plan: PlanLimit
     if expression is not None:
         retry_delay_seconds(expression, 0)
     return replace(
-        order,
+        options,
         method=method,
         delay=delay,
         timeout=seconds,
@@ -177,13 +178,13 @@ def _common(order: Order, prefix: str, asked: Mapping[str, str], plan: PlanLimit
     )
 
 
-def _callback(name: str, asked: Mapping[str, str], plan: PlanLimits) -> Order | None:
+def _callback(name: str, asked: Mapping[str, str], plan: PlanLimits) -> PublishOptions | None:
     url = asked.get(name)
     if url is None:
         return None
     check_url(name.removeprefix("upstash-").replace("-", " "), url)
-    order = _common(Order(url), f"{name}-", asked, plan)
-    return replace(order, headers=forwarded(f"{name}-", asked))
+    options = _common(PublishOptions(url), f"{name}-", asked, plan)
+    return replace(options, headers=forwarded(f"{name}-", asked))
 
 
 def _destination_headers(headers: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
@@ -237,10 +238,10 @@ def _redacted(asked: Mapping[str, str]) -> frozenset[str]:
     return fields
 
 
-def _deduplication_id(order: Order) -> str | None:
-    given = order.asked.get("upstash-deduplication-id")
+def _deduplication_id(options: PublishOptions) -> str | None:
+    given = options.asked.get("upstash-deduplication-id")
     by_content = flag(
-        "content based deduplication", order.asked.get("upstash-content-based-deduplication", "false")
+        "content based deduplication", options.asked.get("upstash-content-based-deduplication", "false")
     )
     if given is not None:
         if not given or ":" in given:
@@ -249,8 +250,8 @@ def _deduplication_id(order: Order) -> str | None:
     if not by_content:
         return None
     parts = [
-        order.url,
-        order.headers.get("content-type", ""),
-        *(f"{k}={v}" for k, v in sorted(order.headers.items())),
+        options.url,
+        options.headers.get("content-type", ""),
+        *(f"{k}={v}" for k, v in sorted(options.headers.items())),
     ]
-    return "content-" + hashlib.sha256("\n".join(parts).encode() + b"\n" + order.body).hexdigest()
+    return "content-" + hashlib.sha256("\n".join(parts).encode() + b"\n" + options.body).hexdigest()

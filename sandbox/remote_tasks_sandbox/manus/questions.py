@@ -12,7 +12,7 @@ from typing import Any
 
 from remote_tasks_sandbox.manus.schemas import input_problem
 
-__all__ = ["Ask", "Decision", "parse_asks"]
+__all__ = ["Decision", "Question", "parse_questions"]
 
 _YES_OR_NO: dict[str, Any] = {"type": "boolean"}
 
@@ -61,7 +61,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Question:
     """One thing to wait for.
 
     :param type: ``messageAskUser``, an action of the guide, or any other word
@@ -111,29 +111,29 @@ class Ask:
         return Decision(confirmed=bool(given) and not refused)
 
 
-def parse_asks(raw: Any) -> tuple[Ask, ...]:
+def parse_questions(raw: Any) -> tuple[Question, ...]:
     """Accept a type, ``{"type": ..., "description": ..., ...}``, or a list of these, asked one after another.
 
     :raises ValueError: for anything else
     """
     if raw is None:
         return ()
-    items: Any = [raw] if isinstance(raw, Ask | str | Mapping) else raw
+    items: Any = [raw] if isinstance(raw, Question | str | Mapping) else raw
     if not isinstance(items, list | tuple):
         raise ValueError(f"not something to wait for: {raw!r}")  # noqa: TRY004 - a wrong value in JSON, answered with 400
-    return tuple(_parse_ask(item) for item in items)
+    return tuple(_parse_question(item) for item in items)
 
 
-def _parse_ask(raw: Any) -> Ask:
-    if isinstance(raw, Ask):
+def _parse_question(raw: Any) -> Question:
+    if isinstance(raw, Question):
         return raw
     if not isinstance(raw, str | Mapping):
         raise ValueError(f"not something to wait for: {raw!r}")  # noqa: TRY004 - likewise
     given: dict[str, Any] = {"type": raw} if isinstance(raw, str) else dict(raw)
-    if unknown := sorted(set(given) - set(Ask.__dataclass_fields__)):
-        raise ValueError(f"waiting has no {unknown}; it has {sorted(Ask.__dataclass_fields__)}")
+    if unknown := sorted(set(given) - set(Question.__dataclass_fields__)):
+        raise ValueError(f"waiting has no {unknown}; it has {sorted(Question.__dataclass_fields__)}")
     if "options" in given:
         given["options"] = tuple(str(option) for option in given["options"])
     if not isinstance(given.get("type", "messageAskUser"), str) or given.get("type") == "":
         raise ValueError("the type of what is waited for is a word")
-    return Ask(**given)
+    return Question(**given)

@@ -11,7 +11,7 @@ from typing import Any
 
 from remote_tasks_sandbox.progression import Step
 
-__all__ = ["bare_prompt", "steer"]
+__all__ = ["bare_prompt", "read_directives"]
 
 _LINE = re.compile(r"^[ \t]*sandbox:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _SECONDS = 5.0
@@ -31,7 +31,7 @@ def bare_prompt(prompt: str) -> str:
     return _LINE.sub("", prompt).strip()
 
 
-def steer(prompt: str) -> dict[str, Any]:
+def read_directives(prompt: str) -> dict[str, Any]:
     """Return the options of ``add_task`` that a prompt asks for; none when it has no order.
 
     An order that is not understood makes the task fail with an error that names it: a slip must not pass for

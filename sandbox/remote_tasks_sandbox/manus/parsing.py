@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from remote_tasks_sandbox.messages import Call
+    from remote_tasks_sandbox.calls import Call
 
 __all__ = ["Refused", "check_fields", "choice", "flag", "integer", "json_body", "limit", "single"]
 
