@@ -1,4 +1,4 @@
-"""Carries out a vendor's looks against the sandbox over real sockets, and tells which calls each took."""
+"""Runs a vendor's poll plans against the sandbox over real sockets, and records the calls of each."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_sandbox import RequestRecord, Sandbox
 
-__all__ = ["Looker", "word"]
+__all__ = ["PollDriver", "word"]
 
 
-class Looker:
-    """One watch and one client.
+class PollDriver:
+    """One poll strategy and one client.
 
-    :param driver: ``look`` as a worker does, or ``alook`` as a triggerer does.
+    :param driver: ``run_plan`` as a worker does, or ``arun_plan`` as a triggerer does.
     :param extras: the connection's.
     """
 
     def __init__(
         self,
-        driver: Literal["look", "alook"],
+        driver: Literal["run_plan", "arun_plan"],
         service: Service,
         url: str,
         key: str,
@@ -41,14 +41,14 @@ class Looker:
         self.strategy: Any = service.strategy(endpoint.extras)
         self.sandbox = sandbox
         self.calls: list[RequestRecord] = []
-        self._runner = asyncio.Runner() if driver == "alook" else None
+        self._runner = asyncio.Runner() if driver == "arun_plan" else None
         if self._runner:
             self._aclient = AsyncClient(endpoint, HttpxTransport(endpoint), service.explain)
         else:
             self._client = Client(endpoint, RequestsTransport(endpoint), service.explain)
 
     def __call__(self, due: Iterable[str], free: Collection[str] = ()) -> PollResults:
-        """Look once; :attr:`calls` are what that took."""
+        """Poll once; :attr:`calls` are the calls that took."""
         before = self.sandbox.journal.total
         plan = self.strategy.plan(list(due), free)
         results = (
@@ -58,15 +58,15 @@ class Looker:
         return results
 
     def words(self, due: Iterable[str], free: Collection[str] = ()) -> dict[str, str]:
-        """Look once; return the findings as words."""
+        """Poll once; return the results as words."""
         return {task_id: word(result) for task_id, result in self(due, free).items()}
 
     @property
     def asked(self) -> list[str]:
-        """The paths of the last look's calls, without the vendor."""
+        """The paths of the last poll's calls, without the vendor."""
         return [record.path.partition("/v1/")[2] for record in self.calls]
 
-    def __enter__(self) -> Looker:
+    def __enter__(self) -> PollDriver:
         return self
 
     def __exit__(

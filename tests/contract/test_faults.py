@@ -43,50 +43,47 @@ def _error(
     return caught.value
 
 
-class TestWhatPasses:
+class TestTransientFaults:
     @pytest.mark.parametrize(
         "fault",
         [
             {"kind": "status", "status": 503},
-            {"kind": "status", "status": 500},
-            {"kind": "status", "status": 408},
-            {"kind": "status", "status": 425},
             {"kind": "status", "status": 429},
             {"kind": "drop_before"},
             {"kind": "drop_after"},
         ],
         ids=str,
     )
-    def test_two_bad_answers_are_followed_by_a_good_one(
+    def test_bad_answers_are_retried_until_a_good_one(
         self, fault: dict[str, Any], over: Over, vendor: Vendor
     ) -> None:
         vendor.sandbox.faults.add(**fault, times=2)
 
         assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
         assert _asked(vendor) == 3
-        # After a 429 the triggerer's pacer rests, too.
+        # After a 429 the triggerer's rate limiter backs off, too.
         assert len(over.pauses) >= 2
 
-    def test_silence_is_ended_by_the_read_timeout(self, over: Over, vendor: Vendor) -> None:
+    def test_silence_ends_with_the_read_timeout(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("hang", times=1)
 
         assert vendor.tells(over.operation(vendor.get, vendor.endpoint(read_timeout=0.3)))
         assert _asked(vendor) == 2
 
-    def test_the_pause_is_what_the_service_asked_for(self, over: Over, vendor: Vendor) -> None:
+    def test_retry_after_sets_the_pause(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("status", status=429, headers={"Retry-After": "7"}, times=1)
 
         assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
         assert 7 <= over.pauses[0] <= 7.5
 
-    def test_the_rate_limits_reset_is_as_good_as_a_retry_after(self, over: Over, vendor: Vendor) -> None:
+    def test_rate_limit_reset_sets_the_pause(self, over: Over, vendor: Vendor) -> None:
         reset_at = {"Burst-RateLimit-Reset": str(int(time.time()) + 10)}
         vendor.sandbox.faults.add("status", status=429, headers=reset_at, times=1)
 
         assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
         assert 5 <= over.pauses[0] <= 10.5
 
-    def test_trouble_on_the_second_page_repeats_that_page_alone(self, over: Over, vendor: Vendor) -> None:
+    def test_fault_on_the_second_page_repeats_only_that_page(self, over: Over, vendor: Vendor) -> None:
         for number in range(2, 104):
             vendor.add_task(f"t{number}")
         vendor.sandbox.faults.add("status", status=503, times=1, after=1)
@@ -96,16 +93,14 @@ class TestWhatPasses:
         assert _asked(vendor) == 3
 
 
-class TestWhatStays:
-    def test_attempts_are_counted(self, over: Over, vendor: Vendor) -> None:
+class TestLastingFaults:
+    def test_max_attempts_limits_the_requests(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("status", status=503)
 
         assert isinstance(_error(over, vendor, max_attempts=4), ServerError)
         assert _asked(vendor) == 4
 
-    def test_a_service_that_asks_for_too_long_a_pause_is_not_waited_for(
-        self, over: Over, vendor: Vendor
-    ) -> None:
+    def test_long_retry_after_is_not_waited_for(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("status", status=429, headers={"Retry-After": "120"})
         error = _error(over, vendor)
 
@@ -114,23 +109,21 @@ class TestWhatStays:
         assert _asked(vendor) == 1
 
     @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
-    def test_a_connection_that_always_breaks_is_a_transport_error(
-        self, kind: str, over: Over, vendor: Vendor
-    ) -> None:
+    def test_broken_connection_is_a_transport_error(self, kind: str, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add(kind)
 
         assert isinstance(_error(over, vendor), TransportError)
         assert _asked(vendor) == 3
 
-    def test_silence_that_stays_is_a_transport_error_too(self, over: Over, vendor: Vendor) -> None:
+    def test_silence_is_a_transport_error(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("hang")
         error = _error(over, vendor, read_timeout=0.2, max_attempts=2)
 
         assert isinstance(error, TransportError)
         assert "silent for 0.2 s" in str(error)
 
-    @pytest.mark.parametrize("status", [400, 402, 403, 404, 405, 409, 410, 422])
-    def test_a_refusal_is_not_repeated(self, status: int, over: Over, vendor: Vendor) -> None:
+    @pytest.mark.parametrize("status", [400, 404])
+    def test_refusal_is_not_repeated(self, status: int, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("status", status=status)
         error = _error(over, vendor)
 
@@ -141,7 +134,7 @@ class TestWhatStays:
 
 class TestUnreadableAnswers:
     @pytest.mark.parametrize("form", ["html", "truncated", "list", "string", "null", "empty"])
-    def test_garbage_is_named_with_endpoint_expectation_and_host(
+    def test_garbage_is_reported_with_operation_expectation_and_host(
         self, form: str, over: Over, vendor: Vendor
     ) -> None:
         vendor.sandbox.faults.add("garbage", form=form)
@@ -152,13 +145,12 @@ class TestUnreadableAnswers:
         assert vendor.url in str(error)
         assert _asked(vendor) == 1
 
-    @pytest.mark.parametrize("form", ["html", "truncated", "list", "string", "null", "empty"])
-    def test_so_it_is_in_a_list(self, form: str, over: Over, vendor: Vendor) -> None:
-        vendor.sandbox.faults.add("garbage", form=form)
+    def test_garbage_in_a_list_is_reported(self, over: Over, vendor: Vendor) -> None:
+        vendor.sandbox.faults.add("garbage", form="truncated")
 
         assert isinstance(_error(over, vendor, vendor.list), InvalidResponseError)
 
-    def test_a_huge_answer_is_dropped(
+    def test_answer_over_the_size_cap_is_dropped(
         self, over: Over, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
@@ -166,14 +158,14 @@ class TestUnreadableAnswers:
 
         assert "exceeds 1 MiB" in str(_error(over, vendor))
 
-    def test_a_huge_answer_below_the_cap_is_read(self, over: Over, vendor: Vendor) -> None:
+    def test_answer_below_the_size_cap_is_read(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("huge", size=2 << 20)
 
         assert "field required" in str(_error(over, vendor))
 
 
 class TestRedirect:
-    def test_the_key_is_not_sent_to_the_other_host(self, over: Over, vendor: Vendor) -> None:
+    def test_key_is_not_sent_to_the_other_host(self, over: Over, vendor: Vendor) -> None:
         with RawServer(answer()) as elsewhere:
             vendor.sandbox.faults.add("redirect", location=f"{elsewhere.url}/v1/tasks/t1?token=x")
             error = _error(over, vendor)
@@ -184,8 +176,8 @@ class TestRedirect:
         assert _asked(vendor) == 1
 
 
-class TestCircle:
-    def test_a_cursor_that_repeats_ends_the_walk(self, over: Over, vendor: Vendor) -> None:
+class TestPagination:
+    def test_repeated_cursor_ends_the_listing(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("repeat_cursor")
         with pytest.raises(PaginationError, match="already read"):
             over.items(vendor.list, vendor.endpoint())
@@ -194,7 +186,7 @@ class TestCircle:
 
 
 class TestConnection:
-    def test_exactly_one_header_carries_the_key(self, over: Over, vendor: Vendor) -> None:
+    def test_key_is_carried_by_exactly_one_header(self, over: Over, vendor: Vendor) -> None:
         with RawServer(answer()) as server:
             _error(over, vendor, url=server.url)
 
@@ -206,7 +198,7 @@ class TestConnection:
         sent = vendor.sandbox.requests[0].auth
         assert [name for name, was_sent in sent.items() if was_sent] == [vendor.auth_header]
 
-    def test_a_wrong_key_names_the_field(self, over: Over, vendor: Vendor) -> None:
+    def test_wrong_key_names_the_field(self, over: Over, vendor: Vendor) -> None:
         error = _error(over, vendor, key="not-the-key-1")
 
         assert isinstance(error, AuthenticationError)
@@ -214,14 +206,14 @@ class TestConnection:
         assert "'my_conn'" in str(error)
         assert _asked(vendor) == 1
 
-    def test_a_wrong_path_prefix_is_no_success(self, over: Over, vendor: Vendor) -> None:
+    def test_wrong_path_prefix_is_an_error(self, over: Over, vendor: Vendor) -> None:
         error = _error(over, vendor, url=f"{vendor.url}/prefix")
 
         assert isinstance(error, ApiError)
         assert error.status_code in (404, 405)
         assert vendor.sandbox.requests[0].path == f"/{vendor.name}/prefix/v1/tasks/t1"
 
-    def test_a_host_where_nobody_listens_is_named(self, over: Over, vendor: Vendor) -> None:
+    def test_unreachable_host_is_named(self, over: Over, vendor: Vendor) -> None:
         error = _error(over, vendor, url=f"http://127.0.0.1:{free_port()}")
 
         assert isinstance(error, TransportError)
@@ -229,14 +221,14 @@ class TestConnection:
         assert len(over.pauses) == 2
 
     @pytest.mark.parametrize("vendor", ["qstash"], indirect=True)
-    def test_a_token_of_another_region_is_told_from_a_missing_task(self, over: Over, vendor: Vendor) -> None:
+    def test_token_of_another_region_is_not_a_missing_task(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.settings.update({"wrong_region": True})
         error = _error(over, vendor)
 
         assert isinstance(error, AuthenticationError)
         assert "https://qstash-us-east-1.upstash.io" in str(error)
 
-    def test_a_missing_task_is_not_found(self, over: Over, vendor: Vendor) -> None:
+    def test_missing_task_is_not_found(self, over: Over, vendor: Vendor) -> None:
         assert type(_error(over, vendor, vendor.get_task("t9"))) is NotFoundError
 
 
@@ -246,9 +238,9 @@ def _start(path: str = "/v1/tasks", idempotency: Idempotency = Idempotency.NOT_I
     return Operation("POST /v1/tasks", request, "a task", lambda response: response.status, idempotency)
 
 
-class TestUnsafeCalls:
+class TestIdempotency:
     @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
-    def test_one_that_may_have_arrived_is_sent_exactly_once(
+    def test_operation_that_may_have_arrived_is_sent_once(
         self, kind: str, over: Over, vendor: Vendor
     ) -> None:
         vendor.sandbox.faults.add(kind, method="POST")
@@ -257,19 +249,21 @@ class TestUnsafeCalls:
         assert [record.method for record in vendor.sandbox.requests] == ["POST"]
 
     @pytest.mark.parametrize("handler", [hang_up, reset, answer(200, b"{", content_length="99"), answer(503)])
-    def test_so_is_one_whose_answer_got_lost(self, handler: Any, over: Over, vendor: Vendor) -> None:
+    def test_operation_with_a_lost_answer_is_sent_once(
+        self, handler: Any, over: Over, vendor: Vendor
+    ) -> None:
         with RawServer(handler) as server:
             _error(over, vendor, _start(), url=server.url)
 
         assert len(server.requests) == 1
 
-    def test_so_is_one_that_met_silence(self, over: Over, vendor: Vendor) -> None:
+    def test_operation_with_a_silent_answer_is_sent_once(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("hang", method="POST")
         _error(over, vendor, _start(), read_timeout=0.2)
 
         assert _asked(vendor) == 1
 
-    def test_one_that_was_refused_is_sent_again(self, over: Over, vendor: Vendor) -> None:
+    def test_operation_on_a_refused_connection_is_sent_again(self, over: Over, vendor: Vendor) -> None:
         port = free_port()
         late: list[RawServer] = []
 
@@ -288,14 +282,14 @@ class TestUnsafeCalls:
             b'{"prompt":"spend credits"}'
         )
 
-    def test_one_that_was_too_many_is_sent_again(self, over: Over, vendor: Vendor) -> None:
+    def test_operation_refused_with_429_is_sent_again(self, over: Over, vendor: Vendor) -> None:
         with RawServer(answer(429), answer(201)) as server:
             assert over.operation(_start(), vendor.endpoint(url=server.url)) == 201
 
         assert len(server.requests) == 2
 
     @pytest.mark.parametrize("handler", [hang_up, reset, answer(503)])
-    def test_one_with_a_deduplication_id_may_be_repeated(
+    def test_operation_with_a_deduplication_id_is_repeated(
         self, handler: Any, over: Over, vendor: Vendor
     ) -> None:
         with RawServer(handler, answer(201)) as server:
@@ -307,9 +301,7 @@ class TestUnsafeCalls:
 
 
 class TestKeptConnection:
-    def test_a_pooled_connection_that_was_closed_meanwhile_costs_no_unsafe_call(
-        self, over: Over, vendor: Vendor
-    ) -> None:
+    def test_closed_pooled_connection_does_not_lose_a_submission(self, over: Over, vendor: Vendor) -> None:
         """The server closes after each answer without saying so: a call must find out before it is sent."""
 
         def answer_then_close(connection: socket.socket) -> None:

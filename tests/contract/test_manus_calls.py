@@ -24,7 +24,7 @@ def endpoint(server: SandboxServer) -> ConnectionConfig:
 
 
 class TestGet:
-    def test_a_task_comes_with_all_it_has(
+    def test_task_is_read_with_all_its_fields(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task(
@@ -50,7 +50,7 @@ class TestGet:
         assert task.output[-1].content[-1].file_name == "answer.md"
 
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "%2e", "a b", "a?b=c#d", "a%2Fb", "..a", "{x}", "🙂"])
-    def test_an_id_reaches_the_service_unharmed(
+    def test_id_is_percent_encoded(
         self, task_id: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task(task_id)
@@ -58,7 +58,7 @@ class TestGet:
         assert on_both(lambda over: over.operation(get_task(task_id), endpoint)).id == task_id
 
     @pytest.mark.parametrize("word", ["running", "pending", "completed", "failed", "error", "dreaming"])
-    def test_each_status_arrives(
+    def test_statuses_map_to_states(
         self, word: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task("t1", [(word, None)])
@@ -99,7 +99,7 @@ class TestList:
         ],
         ids=str,
     )
-    def test_each_filter_and_page_size_works(
+    def test_filters_and_page_size_narrow_the_list(
         self, filters: dict[str, Any], ids: str, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         tasks = on_both(lambda over: over.items(list_tasks(task_filter(**filters)), endpoint))
@@ -116,7 +116,7 @@ class TestList:
         assert len(tasks) == 5
         assert ("orderBy", "updated_at") in sandbox.requests[-1].query
 
-    def test_a_limit_ends_the_walk_without_another_page(
+    def test_limit_ends_the_listing_without_another_page(
         self, endpoint: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
     ) -> None:
         operation = list_tasks(task_filter(page_size=2))
@@ -125,7 +125,7 @@ class TestList:
         assert [task.id for task in tasks] == ["t4", "t3", "t2", "t1"]
         assert len(sandbox.requests) == 2 * 2
 
-    def test_an_empty_account_has_no_tasks(
+    def test_empty_account_has_no_tasks(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.clear()
@@ -134,7 +134,7 @@ class TestList:
 
 
 class TestProbe:
-    def test_it_is_one_light_read(
+    def test_probe_is_one_light_read(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         on_both(lambda over: over.operation(MANUS.probe(endpoint.extras), endpoint))

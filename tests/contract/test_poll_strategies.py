@@ -1,4 +1,4 @@
-"""A worker's look and a triggerer's find the same by the same calls."""
+"""A worker and a triggerer get the same poll results by the same calls."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ import pytest
 
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.contract.conftest import Vendor
-from tests.poll_driver import Looker
+from tests.poll_driver import PollDriver
 
 IDS = [f"t{number}" for number in range(2, 32)]
 
 
 @pytest.fixture
-def pair(vendor: Vendor, server: SandboxServer, sandbox: Sandbox) -> Iterator[tuple[Looker, Looker]]:
+def pair(vendor: Vendor, server: SandboxServer, sandbox: Sandbox) -> Iterator[tuple[PollDriver, PollDriver]]:
     with (
-        Looker("look", vendor.service, vendor.url, vendor.key, sandbox) as worker,
-        Looker("alook", vendor.service, vendor.url, vendor.key, sandbox) as triggerer,
+        PollDriver("run_plan", vendor.service, vendor.url, vendor.key, sandbox) as worker,
+        PollDriver("arun_plan", vendor.service, vendor.url, vendor.key, sandbox) as triggerer,
     ):
         yield worker, triggerer
 
 
-def same(pair: tuple[Looker, Looker], ids: list[str], free: list[str]) -> None:
+def same(pair: tuple[PollDriver, PollDriver], ids: list[str], free: list[str]) -> None:
     results = [
         {
             task_id: str(result) if isinstance(result, Exception) else result
-            for task_id, result in run_plan(ids, free).items()
+            for task_id, result in driver(ids, free).items()
         }
-        for run_plan in pair
+        for driver in pair
     ]
     assert results[0] == results[1]
-    calls = [sorted((record.path, record.query) for record in run_plan.calls) for run_plan in pair]
+    calls = [sorted((record.path, record.query) for record in driver.calls) for driver in pair]
     assert calls[0] == calls[1]
 
 
-def test_a_whole_history_looks_the_same(pair: tuple[Looker, Looker], vendor: Vendor) -> None:
+def test_worker_and_triggerer_agree_over_a_history(
+    pair: tuple[PollDriver, PollDriver], vendor: Vendor
+) -> None:
     tasks = getattr(vendor.sandbox, vendor.name)
     for task_id in IDS:
         vendor.add_task(task_id)
@@ -60,13 +62,13 @@ def test_a_whole_history_looks_the_same(pair: tuple[Looker, Looker], vendor: Ven
 
 
 @pytest.mark.parametrize("status", [401, 429])
-def test_trouble_that_all_would_meet_looks_the_same(
-    pair: tuple[Looker, Looker], vendor: Vendor, status: int
+def test_worker_and_triggerer_agree_on_an_error_for_all(
+    pair: tuple[PollDriver, PollDriver], vendor: Vendor, status: int
 ) -> None:
     for task_id in IDS:
         vendor.add_task(task_id)
-    for run_plan in pair:
-        run_plan(IDS)
+    for driver in pair:
+        driver(IDS)
     vendor.sandbox.faults.add("status", status=status)
 
     assert pair[0].words(IDS) == pair[1].words(IDS)

@@ -39,7 +39,7 @@ class TestGet:
         assert task.last_error_at is not None
 
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "%2e", "a?b=c", "..a", "🙂"])
-    def test_an_id_reaches_the_service_unharmed(
+    def test_id_is_percent_encoded(
         self, task_id: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.qstash.add_task(task_id)
@@ -49,7 +49,7 @@ class TestGet:
     @pytest.mark.parametrize(
         "word", ["created", "active", "error", "delivered", "failed", "canceled", "dreaming"]
     )
-    def test_each_state_arrives(
+    def test_words_map_to_states(
         self, word: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.qstash.add_task("t1", script=[word])
@@ -63,7 +63,7 @@ class TestMessageTasks:
         return [task.task_id for task in tasks]
 
     @pytest.mark.parametrize("end", ["absent", None, 0, "0", ""])
-    def test_every_spelling_of_the_end_ends_the_list(
+    def test_last_page_is_recognised_in_every_spelling(
         self, end: Any, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.settings.update({"cursor_end": end})
@@ -73,7 +73,7 @@ class TestMessageTasks:
         assert self._list(on_both, endpoint, "m1") == [f"t{number}" for number in reversed(range(250))]
         assert len(sandbox.requests) == 2 * 3
 
-    def test_a_walk_can_start_at_a_cursor(
+    def test_listing_can_start_at_a_cursor(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         for number in range(3):
@@ -81,23 +81,21 @@ class TestMessageTasks:
 
         assert self._list(on_both, endpoint, "m1", "1700000000002") == ["t1", "t0"]
 
-    def test_a_limit_counts_tasks(
-        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
-    ) -> None:
+    def test_limit_counts_tasks(self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth) -> None:
         for number in range(101):
             sandbox.qstash.add_task(f"t{number}", "m1")
 
         assert len(self._list(on_both, endpoint, "m1", limit=100)) == 100
         assert len(sandbox.requests) == 2
 
-    def test_a_message_without_tasks_gives_none(
+    def test_message_without_tasks_gives_an_empty_list(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.qstash.delete_task(sandbox.qstash.add_task(message_id="a/b"))
 
         assert self._list(on_both, endpoint, "a/b") == []
 
-    def test_an_unknown_message_is_not_found(
+    def test_unknown_message_is_not_found(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         kind, _ = on_both(lambda over: over.items(list_message_tasks("m1"), endpoint))
@@ -106,7 +104,7 @@ class TestMessageTasks:
 
 
 class TestProbe:
-    def test_it_is_one_light_read(
+    def test_probe_is_one_light_read(
         self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
     ) -> None:
         on_both(lambda over: over.operation(QSTASH.probe(endpoint.extras), endpoint))

@@ -277,13 +277,13 @@ CALLS = [
 
 class TestEveryRequest:
     @pytest.mark.parametrize("operation", CALLS)
-    def test_is_as_published_or_known_to_differ(self, operation: Operation[Any]) -> None:
+    def test_request_is_as_published_or_known_to_differ(self, operation: Operation[Any]) -> None:
         known = {what for endpoint, what in BEYOND if endpoint == operation.endpoint}
 
         assert differences(operation.request) <= known
 
     @pytest.mark.parametrize("module", MODULES)
-    def test_is_tried_here(self, module: str) -> None:
+    def test_operations_are_all_tried_here(self, module: str) -> None:
         source, built = MODULES[module]
         public = {
             name
@@ -294,12 +294,12 @@ class TestEveryRequest:
         assert set(built) == public - HELPERS
 
     @pytest.mark.parametrize("operation", CALLS)
-    def test_names_in_its_errors_what_it_called(self, operation: Operation[Any]) -> None:
+    def test_operation_is_named_in_its_errors(self, operation: Operation[Any]) -> None:
         name, _ = published_operation(operation.request.method, operation.request.path)
 
         assert name.startswith(operation.endpoint)
 
-    def test_nothing_is_listed_that_is_not_sent(self) -> None:
+    def test_known_differences_are_all_sent(self) -> None:
         calls = [
             operation for _, built in MODULES.values() for found in built.values() for operation in found
         ]
@@ -309,7 +309,7 @@ class TestEveryRequest:
         } == set(BEYOND)
 
     @pytest.mark.parametrize("one", ["a/b", "ü", "a b", "a?b=c#d", "..a", "messages", "🙂"])
-    def test_keeps_to_its_operation_whatever_the_id(self, one: str) -> None:
+    def test_request_keeps_to_its_operation_with_any_id(self, one: str) -> None:
         for operation in (
             v2.cancel_message(one),
             v2.delete_dlq_message(one),
@@ -319,14 +319,14 @@ class TestEveryRequest:
                 published_operation(operation.request.method, operation.request.path)[0] == operation.endpoint
             )
 
-    def test_elements_of_a_batch_carry_the_headers_of_a_publish(self) -> None:
+    def test_batch_elements_carry_the_headers_of_a_publish(self) -> None:
         _, described = published_operation("POST", "/v2/publish/x")
         elements = json.loads(v2.publish_batch([order("x", delay=5, **FULL)]).request.content or b"")
 
         assert not set(_in_headers(described, list(elements[0]["headers"].items())))
 
 
-class TestTheCheck:
+class TestDifferences:
     """It can fail."""
 
     @pytest.mark.parametrize(
@@ -348,16 +348,16 @@ class TestTheCheck:
         ],
         ids=str,
     )
-    def test_names_what_differs(self, request_: Request, difference: str) -> None:
+    def test_differences_are_named(self, request_: Request, difference: str) -> None:
         assert difference in differences(request_)
 
     @pytest.mark.parametrize(
         "body", [[{"url": HOOK}], {"destination": HOOK}, [{"destination": HOOK, "que": "q"}]], ids=str
     )
-    def test_looks_into_bodies(self, body: Any) -> None:
+    def test_differences_in_bodies_are_found(self, body: Any) -> None:
         assert any(one.startswith("body: ") for one in differences(Request("POST", "/v2/batch", json=body)))
 
     @pytest.mark.parametrize(("method", "path"), [("GET", "/v2/publish/x"), ("DELETE", "/v2/messages/")])
-    def test_knows_what_there_is(self, method: str, path: str) -> None:
+    def test_unpublished_operation_is_reported(self, method: str, path: str) -> None:
         with pytest.raises(AssertionError, match="there is no"):
             published_operation(method, path)

@@ -127,7 +127,7 @@ def _read(operation: Operation[Any], body: Any) -> Any:
 
 
 @pytest.mark.parametrize(("version", "name"), NAMES)
-def test_what_the_schema_allows_is_read(version: str, name: str) -> None:
+def test_valid_answers_are_read(version: str, name: str) -> None:
     reading, operation = OPERATIONS.get((version, name), Reading()), _call(version, name)
 
     @BOUNDED
@@ -139,7 +139,7 @@ def test_what_the_schema_allows_is_read(version: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("version", "name"), NAMES)
-def test_so_is_what_bends_it_as_services_do(version: str, name: str) -> None:
+def test_sloppy_answers_are_read(version: str, name: str) -> None:
     """Integers as strings, ``null`` for what is not there, and fields that nobody knows yet."""
     reading, operation = OPERATIONS.get((version, name), Reading()), _call(version, name)
     kept = frozenset(one.rpartition(".")[2] for one in reading.needs) | {"ok"}
@@ -153,7 +153,7 @@ def test_so_is_what_bends_it_as_services_do(version: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("version", "name"), NAMES)
-def test_nothing_that_the_schema_allows_ends_in_anything_but_a_refusal(version: str, name: str) -> None:
+def test_valid_answers_are_read_or_refused_as_invalid(version: str, name: str) -> None:
     operation = _call(version, name)
     request = operation.request
     schema = published(SPECS[version][1]).answer_schema(request.method, request.path)
@@ -216,10 +216,10 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
         ("v2", "stop_task", "stopped"),
     ],
 )
-def test_what_lacks_an_id_is_refused(version: str, name: str, body: Any) -> None:
+def test_answer_without_an_id_is_refused(version: str, name: str, body: Any) -> None:
     with pytest.raises(ValueError, match=r"[a-z]"):
         _read(_call(version, name), body)
 
 
-def test_every_operation_that_is_named_here_exists() -> None:
+def test_listed_operations_exist() -> None:
     assert set(OPERATIONS) <= set(NAMES)

@@ -88,7 +88,7 @@ def account(server: SandboxServer) -> Iterator[Account]:
 @pytest.mark.parametrize(
     ("version", "name"), [(version, name) for version in SPECS for name, _ in calls(version)]
 )
-def test_an_answer_is_as_published_but_for_what_was_observed(
+def test_answer_is_as_published_except_for_observed_differences(
     version: str, name: str, account: Account, ids: Ids
 ) -> None:
     operation = dict(calls(version, ids))[name]
@@ -99,7 +99,7 @@ def test_an_answer_is_as_published_but_for_what_was_observed(
     assert account.send(version, v1.get_task("t3") if version == "v1" else v2.get_task("t3"))
 
 
-def test_each_observed_difference_is_shown_by_the_sandbox(account: Account, ids: Ids) -> None:
+def test_observed_differences_are_shown_by_the_sandbox(account: Account, ids: Ids) -> None:
     seen: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for _, operation in calls("v1", ids):
         method, path = operation.endpoint.split(" ")
@@ -121,7 +121,7 @@ def test_each_observed_difference_is_shown_by_the_sandbox(account: Account, ids:
     ],
     ids=str,
 )
-def test_so_is_each_state_of_a_task(
+def test_task_states_are_as_published(
     facts: dict[str, Any], account: Account, ids: Ids, sandbox: Sandbox
 ) -> None:
     sandbox.manus.add_task("t9", **facts)
@@ -147,16 +147,16 @@ def test_so_is_each_state_of_a_task(
     ],
     ids=str,
 )
-def test_a_refusal_is_as_published(request_: Request, status: int, account: Account, ids: Ids) -> None:
+def test_refusal_is_as_published(request_: Request, status: int, account: Account, ids: Ids) -> None:
     assert account.faults("v2", request_, status) == set()
 
 
-def test_a_refusal_of_a_file_is_as_published_in_v1(account: Account, ids: Ids) -> None:
+def test_refusal_of_a_file_is_as_published_with_v1(account: Account, ids: Ids) -> None:
     assert account.faults("v1", v1.get_file("missing").request, 404) == set()
 
 
 @pytest.mark.parametrize("name", [name for name, _ in calls("v2")])
-def test_answers_without_anything_empty_are_read_too(
+def test_answers_without_empty_fields_are_read(
     name: str, account: Account, ids: Ids, sandbox: Sandbox
 ) -> None:
     """As v1 writes them: integers as strings, and nothing that is empty, zero or false."""
@@ -165,7 +165,7 @@ def test_answers_without_anything_empty_are_read_too(
     account.send("v2", dict(calls("v2", ids))[name])
 
 
-def test_an_empty_account_without_anything_empty_is_read(account: Account, sandbox: Sandbox) -> None:
+def test_empty_account_without_empty_fields_is_read(account: Account, sandbox: Sandbox) -> None:
     sandbox.settings.update({"manus_v2_as_proto3": True, "manus_credits": 0})
 
     assert account.send("v2", v2.list_tasks(task_filter())).items == []

@@ -47,26 +47,26 @@ CALLS = [
 
 class TestEveryRequest:
     @pytest.mark.parametrize(("version", "operation"), CALLS)
-    def test_is_as_published(self, version: str, operation: Operation[Any]) -> None:
+    def test_request_is_as_published(self, version: str, operation: Operation[Any]) -> None:
         _check(version, operation.request)
 
     @pytest.mark.parametrize("version", SPECS)
-    def test_is_tried_here(self, version: str) -> None:
+    def test_operations_are_all_tried_here(self, version: str) -> None:
         assert set(built_by(version)) == _public_functions(SPECS[version][0])
 
     @pytest.mark.parametrize(("version", "operation"), CALLS)
-    def test_names_in_its_errors_what_it_called(self, version: str, operation: Operation[Any]) -> None:
+    def test_operation_is_named_in_its_errors(self, version: str, operation: Operation[Any]) -> None:
         method, path = operation.endpoint.split(" ")[:2]
 
         assert method == operation.request.method
         assert published(SPECS[version][1]).operation(method, path)
 
-    def test_may_carry_an_oauth_token_instead_of_a_key_with_v2(self) -> None:
+    def test_oauth_token_replaces_the_key_with_v2(self) -> None:
         _check("v2", v2.get_task("t1").request, OAUTH)
 
     @pytest.mark.parametrize("version", SPECS)
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "a b", "a?b=c#d", "..a", "🙂"])
-    def test_keeps_to_its_operation_whatever_the_id(self, version: str, task_id: str) -> None:
+    def test_request_keeps_to_its_operation_with_any_id(self, version: str, task_id: str) -> None:
         _check(version, SPECS[version][0].get_task(task_id).request)
 
 
@@ -78,7 +78,7 @@ def _with(request: Request, **fields: Any) -> Request:
     return replace(request, json=request.json | fields)
 
 
-class TestTheValidator:
+class TestValidator:
     @pytest.mark.parametrize(
         ("version", "request_"),
         [
@@ -110,14 +110,14 @@ class TestTheValidator:
         ],
         ids=str,
     )
-    def test_refuses_what_is_not_published(self, version: str, request_: Request) -> None:
+    def test_validator_refuses_unpublished_requests(self, version: str, request_: Request) -> None:
         with pytest.raises(Refusal):
             _check(version, request_)
 
     @pytest.mark.parametrize(("version", "request_"), [("v1", CREATE_V1), ("v2", CREATE_V2)])
-    def test_takes_what_those_were_made_of(self, version: str, request_: Request) -> None:
+    def test_validator_accepts_published_requests(self, version: str, request_: Request) -> None:
         _check(version, request_)
 
-    def test_refuses_v1_without_its_key(self) -> None:
+    def test_validator_refuses_v1_without_its_key(self) -> None:
         with pytest.raises(Refusal):
             _check("v1", v1.get_task("t1").request, OAUTH)

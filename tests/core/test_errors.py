@@ -52,26 +52,26 @@ def _full(kind: type[RemoteTaskError]) -> RemoteTaskError:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-class TestEveryKind:
-    def test_survives_pickling(self, kind: type[RemoteTaskError]) -> None:
+class TestEveryClass:
+    def test_error_survives_pickling(self, kind: type[RemoteTaskError]) -> None:
         error = _full(kind)
         again = pickle.loads(pickle.dumps(error))
 
         assert type(again) is kind
         assert (str(again), vars(again)) == (str(error), vars(error))
 
-    def test_survives_json(self, kind: type[RemoteTaskError]) -> None:
+    def test_error_survives_json(self, kind: type[RemoteTaskError]) -> None:
         error = _full(kind)
         again = error_from_json(json.loads(json.dumps(error.to_json())))
 
         assert type(again) is kind
         assert (str(again), vars(again)) == (str(error), vars(error))
 
-    def test_is_exported(self, kind: type[RemoteTaskError]) -> None:
+    def test_error_is_exported(self, kind: type[RemoteTaskError]) -> None:
         assert kind.__name__ in errors.__all__
         assert getattr(errors, kind.__name__) is kind
 
-    def test_says_whether_a_retry_helps(self, kind: type[RemoteTaskError]) -> None:
+    def test_retry_helps_is_set_for_transient_errors(self, kind: type[RemoteTaskError]) -> None:
         helps = {
             "InvalidResponseError",
             "LinkExpiredError",
@@ -86,26 +86,26 @@ class TestEveryKind:
 
 class TestUnknownJson:
     @pytest.mark.parametrize("name", ["FutureError", "Any", "error_from_json", "", None])
-    def test_an_unknown_type_becomes_the_base_class(self, name: str | None) -> None:
+    def test_unknown_type_becomes_the_base_class(self, name: str | None) -> None:
         error = error_from_json({"type": name, "message": "from tomorrow", "more": 1})
 
         assert type(error) is RemoteTaskError
         assert str(error) == "from tomorrow"
 
-    def test_an_error_without_a_message_says_so(self) -> None:
+    def test_missing_message_is_reported(self) -> None:
         assert str(error_from_json({})) == "an error without a message"
 
 
 class TestText:
-    def test_an_api_error_tells_everything_it_knows(self) -> None:
+    def test_api_error_shows_all_its_facts(self) -> None:
         assert str(_full(NotFoundError)) == (
             "Example GET /v1/things: HTTP 418 teapot: it went wrong (request req_1). Use coffee."
         )
 
-    def test_an_api_error_without_facts_is_still_a_sentence(self) -> None:
+    def test_api_error_without_facts_is_still_a_sentence(self) -> None:
         assert str(ApiError("", status_code=500)) == "HTTP 500: no message."
 
-    def test_a_wrong_connection_is_a_value_error_too(self) -> None:
+    def test_connection_config_error_is_a_value_error(self) -> None:
         assert issubclass(ConnectionConfigError, ValueError)
 
 
@@ -124,7 +124,9 @@ class TestConcernsService:
         ],
         ids=repr,
     )
-    def test_only_what_every_other_call_would_meet(self, error: RemoteTaskError, concerns: bool) -> None:
+    def test_error_concerns_the_service_if_other_calls_would_meet_it(
+        self, error: RemoteTaskError, concerns: bool
+    ) -> None:
         assert error.concerns_service is concerns
 
 

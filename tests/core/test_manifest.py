@@ -20,11 +20,11 @@ MANIFEST = Manifest(
 class TestConnectionType:
     entry = MANIFEST.connection_type()
 
-    def test_the_hook_is_named_by_its_place(self) -> None:
+    def test_hook_is_named_by_its_module(self) -> None:
         assert self.entry["connection-type"] == "example"
         assert self.entry["hook-class-name"] == "remote_tasks_provider.example.hooks.ExampleHook"
 
-    def test_a_vendors_fields_come_before_those_of_all(self) -> None:
+    def test_vendor_fields_come_before_common_fields(self) -> None:
         assert list(self.entry["conn-fields"]) == ["region", *ConnectionExtras.model_fields]
         assert self.entry["conn-fields"]["region"] == {
             "label": "Region",
@@ -32,7 +32,7 @@ class TestConnectionType:
             "schema": {"type": "string"},
         }
 
-    def test_fields_of_airflows_own_say_what_they_are_here(self) -> None:
+    def test_airflow_fields_are_described(self) -> None:
         behaviour = self.entry["ui-field-behaviour"]
 
         assert behaviour["relabeling"]["password"] == "API key"
@@ -41,10 +41,10 @@ class TestConnectionType:
 
 
 class TestOtherEntries:
-    def test_the_integration_links_to_the_vendors_pages(self) -> None:
+    def test_integration_links_to_the_vendor_pages(self) -> None:
         assert MANIFEST.integration()["external-doc-url"] == "https://example.com/docs"
 
-    def test_modules_and_links_are_named_by_their_place(self) -> None:
+    def test_modules_and_links_are_named_by_their_module(self) -> None:
         assert MANIFEST.modules()["sensors"] == {
             "integration-name": "Example",
             "python-modules": ["remote_tasks_provider.example.sensors"],

@@ -15,7 +15,7 @@ class TestTaskState:
         assert TaskState.COMPLETED == "completed"
 
     @pytest.mark.parametrize("state", list(TaskState))
-    def test_only_three_states_are_an_end(self, state: TaskState) -> None:
+    def test_terminal_states_are_completed_failed_and_cancelled(self, state: TaskState) -> None:
         assert state.is_terminal == (state in {"completed", "failed", "cancelled"})
 
 
@@ -27,7 +27,7 @@ class TestStateTable:
         assert self.table.read(word) is TaskState.COMPLETED
 
     @pytest.mark.parametrize("word", ["", None, "finished", "do ne"])
-    def test_a_word_nobody_knows_is_unknown(self, word: str | None) -> None:
+    def test_unlisted_word_is_unknown(self, word: str | None) -> None:
         assert self.table.read(word) is TaskState.UNKNOWN
 
 
@@ -58,10 +58,10 @@ class TestRecord:
         assert record["created_at"] == "2025-11-18T21:30:39Z"
         assert record["updated_at"] == "2025-11-18T21:31:00Z"
 
-    def test_a_vendors_own_facts_stand_beside_the_common_ones(self) -> None:
+    def test_vendor_details_stand_beside_the_common_fields(self) -> None:
         record = TaskSnapshot("t1", TaskState.RUNNING, "busy", details={"retried": 2}).to_record()
 
         assert record["retried"] == 2
 
-    def test_the_state_is_a_plain_string(self) -> None:
+    def test_state_is_a_plain_string(self) -> None:
         assert type(TaskSnapshot("t1", TaskState.RUNNING, "busy").to_record()["state"]) is str

@@ -46,8 +46,8 @@ def a_task(
     return Candidate(task_id, None, state, attempt)
 
 
-class TestTheRecord:
-    def test_it_survives_json(self) -> None:
+class TestRecord:
+    def test_record_survives_json(self) -> None:
         record = SubmissionRecord("f", START, 3, replaces="t0").started("t1", None)
 
         assert SubmissionRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
@@ -55,31 +55,31 @@ class TestTheRecord:
     @pytest.mark.parametrize(
         "data", [None, "text", [], {}, {"fingerprint": "f"}, RECORD.to_json() | {"x": 1}]
     )
-    def test_what_is_none_counts_as_none(self, data: Any) -> None:
+    def test_unreadable_record_is_none(self, data: Any) -> None:
         assert SubmissionRecord.from_json(data) is None
 
-    def test_it_can_be_read_before_replaces_existed(self) -> None:
+    def test_record_without_replaces_is_read(self) -> None:
         data = RECORD.to_json()
         del data["replaces"]
 
         assert SubmissionRecord.from_json(data) == RECORD
 
-    def test_an_attempt_that_goes_on_makes_the_task_its_own(self) -> None:
+    def test_record_kept_by_an_attempt_names_its_task(self) -> None:
         kept = LOST.kept_by(a_task(task_id="t7"), RETRY)
 
         assert (kept.task_id, kept.attempt, kept.fingerprint) == ("t7", 2, "same")
 
 
-class TestWhichAttemptItIs:
+class TestAttempt:
     @pytest.mark.parametrize(
         ("attempt", "is_first"),
         [(FIRST, True), (RETRY, False), (CLEARED, True), (CLEARED_AND_RETRIED, False)],
     )
-    def test_the_first_is_the_first_since_the_last_clear(self, attempt: Attempt, is_first: bool) -> None:
+    def test_attempt_is_first_after_a_clear(self, attempt: Attempt, is_first: bool) -> None:
         assert attempt.is_first is is_first
 
 
-class TestALostAnswer:
+class TestLostAnswer:
     @pytest.mark.parametrize(
         ("error", "expected"),
         [
@@ -96,11 +96,13 @@ class TestALostAnswer:
             (ConnectionConfigError("no host"), False),
         ],
     )
-    def test_only_an_error_that_leaves_it_open_does_so(self, error: RemoteTaskError, expected: bool) -> None:
+    def test_error_that_leaves_the_submission_open_is_recognised(
+        self, error: RemoteTaskError, expected: bool
+    ) -> None:
         assert may_have_submitted(error) is expected
 
 
-class TestFromARecord:
+class TestFromRecord:
     def decide(
         self,
         standing: Candidate | None,
@@ -111,28 +113,28 @@ class TestFromARecord:
         return decide_from_record(RECORD, standing, fingerprint, attempt, SubmissionPolicy(**policy))
 
     @pytest.mark.parametrize("state", [*GOING, *ENDS])
-    def test_a_retry_goes_on_with_the_task_ended_or_not(self, state: TaskState) -> None:
+    def test_retry_resumes_the_task_finished_or_not(self, state: TaskState) -> None:
         assert self.decide(a_task(state)).reattach_to == a_task(state)
 
     @pytest.mark.parametrize("state", GOING)
     @pytest.mark.parametrize("attempt", [CLEARED, CLEARED_AND_RETRIED])
-    def test_a_cleared_task_goes_on_with_what_still_goes(self, state: TaskState, attempt: Attempt) -> None:
+    def test_cleared_task_resumes_an_unfinished_task(self, state: TaskState, attempt: Attempt) -> None:
         assert self.decide(a_task(state), attempt).reattach_to == a_task(state)
 
     @pytest.mark.parametrize("state", ENDS)
     @pytest.mark.parametrize("attempt", [CLEARED, CLEARED_AND_RETRIED])
-    def test_but_not_with_what_has_ended(self, state: TaskState, attempt: Attempt) -> None:
+    def test_cleared_task_does_not_resume_a_finished_task(self, state: TaskState, attempt: Attempt) -> None:
         decision = self.decide(a_task(state), attempt, "other")
 
         assert (decision.reattach_to, decision.stop) == (None, None)
 
-    def test_a_task_that_is_gone_is_started_anew(self) -> None:
+    def test_missing_task_is_submitted_again(self) -> None:
         decision = self.decide(None)
 
         assert decision.reattach_to is None
         assert "no longer knows task t1" in decision.why
 
-    def test_other_inputs_fail_and_name_every_way_out(self) -> None:
+    def test_changed_inputs_fail_and_name_the_choices(self) -> None:
         with pytest.raises(StaleStartError) as failed:
             self.decide(Candidate("t1", "https://example.com/t1", TaskState.RUNNING), fingerprint="other")
 
@@ -150,34 +152,34 @@ class TestFromARecord:
         )
         assert not failed.value.retry_helps
 
-    def test_a_task_without_a_page_is_named_all_the_same(self) -> None:
+    def test_task_without_a_url_is_named(self) -> None:
         with pytest.raises(StaleStartError, match=r"other inputs\. It was left"):
             self.decide(a_task(), fingerprint="other")
 
     @pytest.mark.parametrize("state", [*GOING, *ENDS])
-    def test_reattach_takes_it_all_the_same(self, state: TaskState) -> None:
+    def test_policy_reattach_resumes_the_task(self, state: TaskState) -> None:
         assert self.decide(a_task(state), fingerprint="other", on_stale_state="reattach").reattach_to
 
     @pytest.mark.parametrize(
         ("state", "stopped"), [(state, "t1") for state in GOING] + [(state, None) for state in ENDS]
     )
-    def test_restart_stops_what_still_goes(self, state: TaskState, stopped: str | None) -> None:
+    def test_policy_restart_stops_an_unfinished_task(self, state: TaskState, stopped: str | None) -> None:
         decision = self.decide(a_task(state), fingerprint="other", on_stale_state="restart")
 
         assert (decision.reattach_to, decision.stop) == (None, stopped)
 
 
-class TestFromASearch:
+class TestFromSearch:
     def decide(self, *found: Candidate, attempt: Attempt = RETRY, **facts: Any) -> Any:
         policy = SubmissionPolicy(on_orphaned_intent=facts.pop("policy", "search"))
         return decide_from_search(found, attempt, policy, **{"lost": None, "sees_all": True, **facts})
 
     @pytest.mark.parametrize("state", [*GOING, *ENDS])
     @pytest.mark.parametrize("lost", [LOST, None])
-    def test_the_one_that_is_found_is_it(self, state: TaskState, lost: SubmissionRecord | None) -> None:
+    def test_single_candidate_is_resumed(self, state: TaskState, lost: SubmissionRecord | None) -> None:
         assert self.decide(a_task(state), lost=lost).reattach_to == a_task(state)
 
-    def test_of_two_a_person_must_choose(self) -> None:
+    def test_several_candidates_are_left_to_a_person(self) -> None:
         with pytest.raises(OrphanedStartError, match=r"2 tasks .* t1, t2\.") as failed:
             self.decide(a_task(), a_task(task_id="t2"), lost=LOST)
 
@@ -185,7 +187,7 @@ class TestFromASearch:
 
     @pytest.mark.parametrize("lost", [LOST, None])
     @pytest.mark.parametrize("number", [None, 1])
-    def test_what_had_ended_before_a_clear_is_history(
+    def test_finished_candidate_from_before_a_clear_is_ignored(
         self, lost: SubmissionRecord | None, number: int | None
     ) -> None:
         ended = a_task(TaskState.COMPLETED, "t0", number)
@@ -193,12 +195,12 @@ class TestFromASearch:
         assert self.decide(ended, attempt=CLEARED, lost=lost).reattach_to is None
         assert self.decide(ended, a_task(), attempt=CLEARED, lost=lost).reattach_to == a_task()
 
-    def test_a_mark_tells_it_on_later_retries_too(self) -> None:
+    def test_attempt_number_excludes_earlier_candidates_on_retries(self) -> None:
         before, since = a_task(TaskState.COMPLETED, "t0", 1), a_task(TaskState.COMPLETED, "t1", 2)
 
         assert self.decide(before, since, attempt=CLEARED_AND_RETRIED).reattach_to == since
 
-    def test_the_task_of_the_start_before_is_another(self) -> None:
+    def test_replaced_task_is_ignored(self) -> None:
         lost = SubmissionRecord("same", START, 2, replaces="t0")
         before = a_task(TaskState.COMPLETED, "t0")
 
@@ -216,7 +218,7 @@ class TestFromASearch:
             ("fail", False, False),
         ],
     )
-    def test_for_none_the_policy_decides(self, policy: str, sees_all: bool, starts: bool) -> None:
+    def test_policy_decides_without_a_candidate(self, policy: str, sees_all: bool, starts: bool) -> None:
         facts = {"policy": policy, "sees_all": sees_all, "lost": LOST}
         if starts:
             assert self.decide(**facts).reattach_to is None
@@ -225,10 +227,10 @@ class TestFromASearch:
                 self.decide(**facts)
 
     @pytest.mark.parametrize("policy", ["search", "fail"])
-    def test_a_user_who_clears_the_task_has_judged(self, policy: str) -> None:
+    def test_clear_allows_a_submission(self, policy: str) -> None:
         assert self.decide(policy=policy, sees_all=False, lost=LOST, attempt=CLEARED).reattach_to is None
 
-    def test_without_a_memory_a_retry_that_cannot_see_all_asks_a_person(self) -> None:
+    def test_retry_without_a_record_needs_a_full_listing(self) -> None:
         with pytest.raises(OrphanedStartError):
             self.decide(sees_all=False, remembers=False)
 

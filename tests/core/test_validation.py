@@ -15,7 +15,7 @@ class TestObjectId:
         "value",
         ["2bWswULe9aopi4Y26TwHju", "tsk_123", "a/b", "ü", "%2e", "/", "...", "🙂", "a b", "x" * 512, "none1"],
     )
-    def test_what_can_be_an_id_is_returned_unchanged(self, value: str) -> None:
+    def test_valid_id_is_returned_unchanged(self, value: str) -> None:
         assert validation.object_id(value, "remote_task_id") == value
 
     @pytest.mark.parametrize(
@@ -46,42 +46,42 @@ class TestObjectId:
         ],
         ids=lambda value: repr(value)[:20],
     )
-    def test_what_cannot_be_an_id_is_refused_by_name(self, value: Any) -> None:
+    def test_invalid_id_is_refused_by_name(self, value: Any) -> None:
         with pytest.raises(ValueError, match="remote_task_id") as caught:
             validation.object_id(value, "remote_task_id")
 
         assert len(str(caught.value)) < 300
 
     @pytest.mark.parametrize("value", ["", "None"])
-    def test_an_empty_template_is_named_as_the_likely_cause(self, value: str) -> None:
+    def test_empty_template_is_named_as_the_likely_cause(self, value: str) -> None:
         with pytest.raises(ValueError, match="did a template or an XCom come out empty"):
             validation.object_id(value, "remote_task_id")
 
 
 class TestObjectIds:
-    def test_one_id_is_a_list_of_one(self) -> None:
+    def test_single_id_is_a_list_of_one(self) -> None:
         assert validation.object_ids("a", "ids") == ["a"]
 
     @pytest.mark.parametrize("value", [["b", "a", "b"], ("b", "a", "b"), iter(["b", "a", "b"])])
     def test_order_and_repeats_are_kept(self, value: Any) -> None:
         assert validation.object_ids(value, "ids") == ["b", "a", "b"]
 
-    def test_the_bad_one_is_named_by_its_place(self) -> None:
+    def test_invalid_id_is_named_by_its_place(self) -> None:
         with pytest.raises(ValueError, match=r"ids\[1\]"):
             validation.object_ids(["a", ""], "ids")
 
     @pytest.mark.parametrize("value", [None, 5, b"ab", {"a": 1}])
-    def test_neither_an_id_nor_a_list_of_ids_is_refused(self, value: Any) -> None:
+    def test_value_that_is_no_list_of_ids_is_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match="ids must be a string"):
             validation.object_ids(value, "ids")
 
 
 class TestChoice:
-    def test_an_allowed_word_passes(self) -> None:
+    def test_allowed_word_passes(self) -> None:
         assert validation.choice("asc", "order", ("asc", "desc")) == "asc"
 
     @pytest.mark.parametrize("value", ["ASC", "", None, 5, ["asc"]])
-    def test_another_is_refused_and_the_allowed_words_are_named(self, value: Any) -> None:
+    def test_unlisted_word_is_refused_with_the_allowed_words(self, value: Any) -> None:
         with pytest.raises(ValueError, match=r"order is .*must be one of asc, desc"):
             validation.choice(value, "order", ("asc", "desc"))
 
@@ -89,11 +89,11 @@ class TestChoice:
         ("value", "words"),
         [(None, []), ("a", ["a"]), (["b", "a"], ["b", "a"]), ((), []), (iter("ab"), ["a", "b"])],
     )
-    def test_several_words_are_read_from_one_or_many(self, value: Any, words: list[str]) -> None:
+    def test_choices_are_read_from_one_word_or_many(self, value: Any, words: list[str]) -> None:
         assert validation.choices(value, "status", ("a", "b")) == words
 
     @pytest.mark.parametrize("value", ["c", ["a", "c"], [None], 5, ""])
-    def test_one_bad_word_of_several_is_refused(self, value: Any) -> None:
+    def test_choices_with_another_word_are_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match=r"status is .*one of a, b"):
             validation.choices(value, "status", ("a", "b"))
 
@@ -104,11 +104,11 @@ class TestWholeNumber:
         assert validation.whole_number(value, "page_size", least=1, most=1000) == number
 
     @pytest.mark.parametrize("value", [0, -1, 1001, "0", "", "x", "2.5", 2.5, 2.0, None, True, [1]])
-    def test_all_else_is_refused_with_the_bounds(self, value: Any) -> None:
+    def test_invalid_values_are_refused_with_the_bounds(self, value: Any) -> None:
         with pytest.raises(ValueError, match=r"page_size is .*whole number from 1 to 1000"):
             validation.whole_number(value, "page_size", least=1, most=1000)
 
-    def test_without_an_upper_bound_only_the_lower_one_is_named(self) -> None:
+    def test_lower_bound_alone_is_named(self) -> None:
         assert validation.whole_number(10**9, "limit", least=1) == 10**9
         with pytest.raises(ValueError, match="limit is 0; it must be a whole number of at least 1"):
             validation.whole_number(0, "limit", least=1)
@@ -125,7 +125,7 @@ class TestPositive:
     @pytest.mark.parametrize(
         "value", [0, -1, float("nan"), float("inf"), True, None, "5", timedelta(0), timedelta(seconds=-1)]
     )
-    def test_all_else_is_refused(self, value: Any) -> None:
+    def test_invalid_values_are_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match=r"poll_interval is .*positive number of seconds"):
             validation.positive(value, "poll_interval")
 
@@ -143,10 +143,10 @@ class TestUnixSeconds:
             "2025-11-18T22:30:39+01:00",
         ],
     )
-    def test_every_way_to_say_a_moment_gives_the_same_second(self, value: Any) -> None:
+    def test_forms_of_a_moment_give_the_same_second(self, value: Any) -> None:
         assert validation.unix_seconds(value, "created_after") == 1763501439
 
-    def test_none_is_no_moment(self) -> None:
+    def test_absent_moment_is_none(self) -> None:
         assert validation.unix_seconds(None, "created_after") is None
 
     @pytest.mark.parametrize(
@@ -164,6 +164,6 @@ class TestUnixSeconds:
             [1],
         ],
     )
-    def test_a_moment_that_is_none_or_not_clear_is_refused(self, value: Any) -> None:
+    def test_unclear_moment_is_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match=r"created_after is .*aware datetime"):
             validation.unix_seconds(value, "created_after")

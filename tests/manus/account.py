@@ -1,13 +1,13 @@
-"""Tasks of a sandboxed Manus account, and what a look asked it."""
+"""Tasks of a sandboxed Manus account, and the calls of a poll."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from remote_tasks_sandbox import Sandbox
-from tests.poll_driver import Looker
+from tests.poll_driver import PollDriver
 
-__all__ = ["FOREVER", "LIST", "add", "is_census", "many", "query"]
+__all__ = ["FOREVER", "LIST", "add", "is_full_listing", "many", "query"]
 
 FOREVER = [("running", None)]
 LIST = "/manus/v1/tasks"
@@ -24,13 +24,13 @@ def many(sandbox: Sandbox, count: int, prefix: str = "t", **facts: Any) -> list[
     return add(sandbox, *[f"{prefix}{number}" for number in range(count)], **facts)
 
 
-def query(looker: Looker, operation: int = 0) -> dict[str, Any]:
-    """The parameters of one of the last look's calls; what repeats is a list."""
+def query(driver: PollDriver, operation: int = 0) -> dict[str, Any]:
+    """The parameters of one of the last poll's calls; a repeated one is a list."""
     found: dict[str, Any] = {}
-    for name, value in looker.calls[operation].query:
+    for name, value in driver.calls[operation].query:
         found.setdefault(name, []).append(value)
     return {name: value if len(value) > 1 else value[0] for name, value in found.items()}
 
 
-def is_census(looker: Looker) -> bool:
-    return looker.asked[:1] == ["tasks"] and "status" not in query(looker)
+def is_full_listing(driver: PollDriver) -> bool:
+    return driver.asked[:1] == ["tasks"] and "status" not in query(driver)

@@ -11,27 +11,27 @@ from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
 from tests.manus.airflow_task import Account
-from tests.poll_driver import Looker
+from tests.poll_driver import PollDriver
 
 
-@pytest.fixture(params=["look", "alook"])
-def make_looker(
+@pytest.fixture(params=["run_plan", "arun_plan"])
+def make_driver(
     request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox
-) -> Iterator[Callable[..., Looker]]:
-    lookers: list[Looker] = []
+) -> Iterator[Callable[..., PollDriver]]:
+    drivers: list[PollDriver] = []
 
-    def make(key: str = MANUS_KEY, **extras: Any) -> Looker:
-        lookers.append(Looker(request.param, MANUS, server.manus_url, key, sandbox, **extras))
-        return lookers[-1]
+    def make(key: str = MANUS_KEY, **extras: Any) -> PollDriver:
+        drivers.append(PollDriver(request.param, MANUS, server.manus_url, key, sandbox, **extras))
+        return drivers[-1]
 
     yield make
-    for looker in lookers:
-        looker.__exit__(None, None, None)
+    for driver in drivers:
+        driver.__exit__(None, None, None)
 
 
 @pytest.fixture
-def looker(make_looker: Callable[..., Looker]) -> Looker:
-    return make_looker()
+def driver(make_driver: Callable[..., PollDriver]) -> PollDriver:
+    return make_driver()
 
 
 @pytest.fixture

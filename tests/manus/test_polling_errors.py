@@ -13,8 +13,8 @@ from remote_tasks_provider.manus.models import ManusTaskSummary
 from remote_tasks_provider.manus.polling import V1, ManusPollStrategy
 from remote_tasks_sandbox import Sandbox
 from tests.core.build import START, a_policy, an_api_error
-from tests.manus.account import LIST, add, is_census, many
-from tests.poll_driver import Looker, word
+from tests.manus.account import LIST, add, is_full_listing, many
+from tests.poll_driver import PollDriver, word
 
 
 class TestBadLists:
@@ -32,61 +32,61 @@ class TestBadLists:
         ids=str,
     )
     def test_a_few_are_asked_for_singly_and_the_others_wait_on(
-        self, make_looker: Callable[..., Looker], sandbox: Sandbox, fault: dict[str, Any]
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox, fault: dict[str, Any]
     ) -> None:
-        looker = make_looker(read_timeout=0.2)
+        driver = make_driver(read_timeout=0.2)
         ids = many(sandbox, 50)
-        looker(ids)
+        driver(ids)
         bad = sandbox.faults.add(**fault, path=LIST)
 
-        assert set(looker.words(ids).values()) == {"running"}
-        assert len(looker.asked) == 21
-        assert set(looker.words(ids)) >= set(ids[20:40])
+        assert set(driver.words(ids).values()) == {"running"}
+        assert len(driver.asked) == 21
+        assert set(driver.words(ids)) >= set(ids[20:40])
         sandbox.faults.remove(bad)
         sandbox.manus.set_status("t49", "completed")
-        assert looker.words(ids)["t49"] == "completed"
-        assert looker.asked == ["tasks"]
+        assert driver.words(ids)["t49"] == "completed"
+        assert driver.asked == ["tasks"]
 
-    def test_no_wait_fails_because_of_the_list_alone(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_no_wait_fails_because_of_the_list_alone(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         sandbox.faults.add("status", path=LIST, status=500)
         wait = PollTracker(ids, a_policy(max_failures=1))
         for _ in range(5):
-            wait.take(looker(wait.open_ids), START)
+            wait.take(driver(wait.open_ids), START)
 
         assert not wait.take_notes()
         assert len(wait.open_ids) == 50
 
     def test_a_count_that_failed_is_made_up_for_at_the_next_look(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 10)
         sandbox.faults.add("status", path=LIST, status=500, times=1)
-        looker(ids)
+        driver(ids)
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running")
-        assert looker.asked == ["tasks"]
-        assert is_census(looker)
-        looker(ids)
-        assert not is_census(looker)
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert driver.asked == ["tasks"]
+        assert is_full_listing(driver)
+        driver(ids)
+        assert not is_full_listing(driver)
 
-    def test_so_is_the_tenth_one(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_so_is_the_tenth_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 10)
         for _ in range(9):
-            looker(ids)
+            driver(ids)
         sandbox.faults.add("status", path=LIST, status=500, times=1)
-        looker(ids)
-        assert len(looker.asked) == 11
+        driver(ids)
+        assert len(driver.asked) == 11
 
         for counts in (True, False):
-            looker(ids)
-            assert is_census(looker) is counts
+            driver(ids)
+            assert is_full_listing(driver) is counts
 
     def test_changes_on_a_page_before_one_that_failed_are_read_again(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 200)
-        looker(ids)
+        driver(ids)
         sandbox.clock.advance(1000)
         for task_id in ids[:100]:
             sandbox.manus.set_status(task_id, "completed")
@@ -94,59 +94,59 @@ class TestBadLists:
         for task_id in ids[100:150]:
             sandbox.manus.set_status(task_id, "completed")
         sandbox.faults.add("status", path=LIST, status=500, after=1, times=1)
-        assert len(looker(ids)) == 20
-        found = looker.words(ids)
+        assert len(driver(ids)) == 20
+        found = driver.words(ids)
 
         assert {found[task_id] for task_id in ids[:150]} == {"completed"}
-        assert not is_census(looker)
+        assert not is_full_listing(driver)
 
     @pytest.mark.parametrize(("status", "kind"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
     def test_trouble_that_all_would_meet_is_told_to_all_by_one_call(
-        self, looker: Looker, sandbox: Sandbox, status: int, kind: str
+        self, driver: PollDriver, sandbox: Sandbox, status: int, kind: str
     ) -> None:
         ids = many(sandbox, 50)
         sandbox.faults.add("status", status=status)
 
-        assert looker.words(ids[:30], ids[30:]) == dict.fromkeys(ids, kind)
-        assert looker.asked == ["tasks"]
+        assert driver.words(ids[:30], ids[30:]) == dict.fromkeys(ids, kind)
+        assert driver.asked == ["tasks"]
 
     def test_a_wrong_key_is_told_to_all_by_one_call(
-        self, make_looker: Callable[..., Looker], sandbox: Sandbox
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 50)
-        looker = make_looker(key="wrong")
+        driver = make_driver(key="wrong")
 
-        assert looker.words(ids) == dict.fromkeys(ids, "AuthenticationError")
-        assert len(looker.calls) == 1
+        assert driver.words(ids) == dict.fromkeys(ids, "AuthenticationError")
+        assert len(driver.calls) == 1
 
-    def test_a_list_that_leads_in_circles_ends(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_list_that_leads_in_circles_ends(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
-        looker(ids)
+        driver(ids)
         sandbox.faults.add("repeat_cursor")
         for _ in range(11):
-            looker(ids)
-            assert len(looker.calls) <= 30
+            driver(ids)
+            assert len(driver.calls) <= 30
 
 
 class TestTrust:
     def test_an_end_in_the_very_second_of_the_last_look_is_seen(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
-        looker(ids)
-        looker(ids)
+        driver(ids)
+        driver(ids)
         sandbox.manus.set_status("t1", "completed")
 
-        assert looker.words(ids)["t1"] == "completed"
+        assert driver.words(ids)["t1"] == "completed"
 
-    def test_an_end_long_after_the_last_look_is_seen(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_an_end_long_after_the_last_look_is_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
-        looker(ids)
+        driver(ids)
         sandbox.clock.advance(5000)
         sandbox.manus.set_status("t1", "completed")
         sandbox.clock.advance(5000)
 
-        assert looker.words(ids)["t1"] == "completed"
+        assert driver.words(ids)["t1"] == "completed"
 
     @pytest.mark.parametrize("moment", [1000, 0, None])
     def test_an_end_that_moves_no_time_is_seen_within_ten_looks_and_then_at_once(
@@ -193,44 +193,44 @@ class TestTrust:
         assert censuses == 1 + 2 * len(ids[:-2]) // 10
 
     def test_a_task_that_had_ended_before_its_wait_joined_costs_no_trust(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
         add(sandbox, "done")
         sandbox.manus.set_status("done", "completed")
-        looker(ids)
+        driver(ids)
         sandbox.clock.advance(5000)
         sandbox.manus.set_status("t4", "completed")
-        looker(ids[:4])
-        looker(ids[:4])
+        driver(ids[:4])
+        driver(ids[:4])
 
-        assert looker.words([*ids[:4], "done"])["done"] == "completed"
-        looker(ids[:4])
-        assert not is_census(looker)
+        assert driver.words([*ids[:4], "done"])["done"] == "completed"
+        driver(ids[:4])
+        assert not is_full_listing(driver)
 
     def test_a_service_that_tells_no_times_is_counted_each_time(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5, extra={"updated_at": None})
         for _ in range(4):
-            looker(ids)
-            assert looker.asked == ["tasks"]
-            assert is_census(looker)
+            driver(ids)
+            assert driver.asked == ["tasks"]
+            assert is_full_listing(driver)
         sandbox.manus.set_status("t1", "completed")
-        assert looker.words(ids)["t1"] == "completed"
+        assert driver.words(ids)["t1"] == "completed"
 
     def test_one_time_far_in_the_future_hides_no_end_for_more_than_ten_looks(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 60)
         add(sandbox, "odd", extra={"updated_at": "4000000000"})
         sandbox.manus.set_status("odd", "completed")
-        looker(ids)
+        driver(ids)
         for task_id in ids:
             sandbox.manus.set_status(task_id, "completed")
         found: dict[str, str] = {}
         for _ in range(10):
-            found |= {one: state for one, state in looker.words(ids).items() if state != "no news"}
+            found |= {one: state for one, state in driver.words(ids).items() if state != "no news"}
 
         assert found == dict.fromkeys(ids, "completed")
 
@@ -280,14 +280,14 @@ class _Account:
 
 
 class TestFailuresHeal:
-    def test_no_news_end_a_row_of_failures(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_no_news_end_a_row_of_failures(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 3)
         wait = PollTracker(ids, a_policy(max_failures=3))
         for _ in range(4):
-            wait.take(looker(ids), START)
+            wait.take(driver(ids), START)
             bad = sandbox.faults.add("status", status=500)
-            wait.take(looker(ids), START)
-            wait.take(looker(ids), START)
+            wait.take(driver(ids), START)
+            wait.take(driver(ids), START)
             sandbox.faults.remove(bad)
 
         assert wait.open_ids == ids

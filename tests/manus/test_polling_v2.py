@@ -10,24 +10,24 @@ import pytest
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_sandbox import Sandbox
 from tests.manus.account import FOREVER, add, many
-from tests.poll_driver import Looker
+from tests.poll_driver import PollDriver
 
 DETAIL, LIST, EVENTS = "task.detail", "task.list", "task.listMessages"
 
 
 @pytest.fixture
-def looker(make_looker: Callable[..., Looker]) -> Looker:
-    return make_looker(api_version="v2")
+def driver(make_driver: Callable[..., PollDriver]) -> PollDriver:
+    return make_driver(api_version="v2")
 
 
-def asked(looker: Looker) -> list[str]:
+def asked(driver: PollDriver) -> list[str]:
     """The operations of the last look's calls."""
-    return [record.path.rpartition("/v2/")[2] for record in looker.calls]
+    return [record.path.rpartition("/v2/")[2] for record in driver.calls]
 
 
-def asked_for(looker: Looker, operation: str) -> set[str]:
+def asked_for(driver: PollDriver, operation: str) -> set[str]:
     """The tasks that the last look asked for by themselves."""
-    return {dict(record.query)["task_id"] for record in looker.calls if record.path.endswith(operation)}
+    return {dict(record.query)["task_id"] for record in driver.calls if record.path.endswith(operation)}
 
 
 def end(sandbox: Sandbox, task_ids: Iterable[str], status: str = "stopped") -> None:
@@ -35,141 +35,141 @@ def end(sandbox: Sandbox, task_ids: Iterable[str], status: str = "stopped") -> N
         sandbox.manus.set_status(task_id, status)
 
 
-def found(looker: Looker, task_id: str, *others: str) -> TaskSnapshot:
-    result = looker([task_id, *others])[task_id]
+def found(driver: PollDriver, task_id: str, *others: str) -> TaskSnapshot:
+    result = driver([task_id, *others])[task_id]
     assert isinstance(result, TaskSnapshot)
     return result
 
 
 class TestOneTask:
-    def test_it_is_one_call_while_it_runs(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_it_is_one_call_while_it_runs(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a", "another")
 
         for status in ("running", "waiting"):
             sandbox.manus.set_status("a", status)
-            assert looker.words(["a"]) == {"a": status}
-            assert asked(looker) == [DETAIL]
+            assert driver.words(["a"]) == {"a": status}
+            assert asked(driver) == [DETAIL]
 
-    def test_its_end_is_looked_into(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_its_end_is_looked_into(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a")
         end(sandbox, ["a"])
 
-        assert looker.words(["a"]) == {"a": "completed"}
-        assert asked(looker) == [DETAIL, EVENTS]
+        assert driver.words(["a"]) == {"a": "completed"}
+        assert asked(driver) == [DETAIL, EVENTS]
 
-    def test_an_unknown_one_is_not_found(self, looker: Looker) -> None:
-        assert looker.words(["missing"]) == {"missing": "NotFoundError"}
-        assert asked(looker) == [DETAIL]
+    def test_an_unknown_one_is_not_found(self, driver: PollDriver) -> None:
+        assert driver.words(["missing"]) == {"missing": "NotFoundError"}
+        assert asked(driver) == [DETAIL]
 
 
 class TestManyTasks:
-    def test_a_look_is_one_list_while_all_go_on(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_look_is_one_list_while_all_go_on(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         sandbox.manus.set_status("t7", "waiting")
 
         for _ in range(12):
-            assert looker.words(ids) == dict.fromkeys(ids, "running") | {"t7": "waiting"}
-            assert asked(looker) == [LIST]
-            assert dict(looker.calls[0].query) == {"limit": "100", "order": "desc"}
+            assert driver.words(ids) == dict.fromkeys(ids, "running") | {"t7": "waiting"}
+            assert asked(driver) == [LIST]
+            assert dict(driver.calls[0].query) == {"limit": "100", "order": "desc"}
 
-    def test_no_page_is_larger_than_v2_allows(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_no_page_is_larger_than_v2_allows(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 250)
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running")
-        assert asked(looker) == [LIST] * 3
-        assert {dict(record.query)["limit"] for record in looker.calls} == {"100"}
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert asked(driver) == [LIST] * 3
+        assert {dict(record.query)["limit"] for record in driver.calls} == {"100"}
 
-    def test_a_thousand_waits_cost_ten_calls(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_thousand_waits_cost_ten_calls(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 1000)
 
         for _ in range(2):
-            assert looker.words(ids) == dict.fromkeys(ids, "running")
-            assert asked(looker) == [LIST] * 10
+            assert driver.words(ids) == dict.fromkeys(ids, "running")
+            assert asked(driver) == [LIST] * 10
 
-    def test_paging_ends_where_all_were_seen(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_paging_ends_where_all_were_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
         many(sandbox, 500, "old", created_ago=9000)
         ids = many(sandbox, 30)
-        looker(ids)
+        driver(ids)
 
-        assert asked(looker) == [LIST]
+        assert asked(driver) == [LIST]
 
-    def test_other_peoples_newer_tasks_are_paged_over(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_other_peoples_newer_tasks_are_paged_over(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 30, created_ago=500)
         many(sandbox, 250, "other")
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running")
-        assert asked(looker) == [LIST] * 3
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert asked(driver) == [LIST] * 3
 
     def test_one_that_is_gone_is_not_paged_for_beyond_the_oldest(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         many(sandbox, 900, "old", created_ago=9000)
         ids = many(sandbox, 30)
-        looker(ids)
+        driver(ids)
         sandbox.manus.delete_task("t3")
         sandbox.manus.delete_task("t4")
 
-        assert looker.words(ids)["t3"] == "NotFoundError"
-        assert asked(looker).count(LIST) <= 2
-        assert asked_for(looker, DETAIL) == {"t3", "t4"}
+        assert driver.words(ids)["t3"] == "NotFoundError"
+        assert asked(driver).count(LIST) <= 2
+        assert asked_for(driver, DETAIL) == {"t3", "t4"}
 
-    def test_paging_ends_somewhere(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_paging_ends_somewhere(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [f"gone{number}" for number in range(30)]
         many(sandbox, 4500, "other")
-        looker(ids)
+        driver(ids)
 
-        assert asked(looker).count(LIST) == 40
+        assert asked(driver).count(LIST) == 40
 
 
 class TestEnds:
-    def test_only_those_that_ended_are_looked_into(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_only_those_that_ended_are_looked_into(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 20)
         end(sandbox, ["t3", "t4"])
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running") | dict.fromkeys(["t3", "t4"], "completed")
-        assert asked(looker) == [LIST, EVENTS, EVENTS]
-        assert asked_for(looker, EVENTS) == {"t3", "t4"}
+        assert driver.words(ids) == dict.fromkeys(ids, "running") | dict.fromkeys(["t3", "t4"], "completed")
+        assert asked(driver) == [LIST, EVENTS, EVENTS]
+        assert asked_for(driver, EVENTS) == {"t3", "t4"}
 
-    def test_each_is_looked_into_once(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_each_is_looked_into_once(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 20)
         end(sandbox, ["t3"])
-        looker(ids)
+        driver(ids)
         left = [task_id for task_id in ids if task_id != "t3"]
         end(sandbox, ["t4"])
-        looker(left)
+        driver(left)
 
-        assert asked_for(looker, EVENTS) == {"t4"}
+        assert asked_for(driver, EVENTS) == {"t4"}
 
     def test_more_at_once_than_a_look_has_time_for_are_left_to_the_next(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 100)
         end(sandbox, ids)
         left, looks = list(ids), []
         while left:
-            told = looker.words(left)
+            told = driver.words(left)
             assert set(told.values()) == {"completed"}
-            assert asked(looker).count(EVENTS) == len(told)
+            assert asked(driver).count(EVENTS) == len(told)
             looks.append(len(told))
             left = [task_id for task_id in left if task_id not in told]
 
         assert looks == [40, 40, 20]
 
-    def test_what_runs_is_told_of_beside_many_that_ended(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_what_runs_is_told_of_beside_many_that_ended(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 90)
         end(sandbox, ids[:60])
 
-        assert list(looker.words(ids).values()).count("running") == 30
+        assert list(driver.words(ids).values()).count("running") == 30
 
-    def test_one_that_a_user_stopped_is_cancelled(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_one_that_a_user_stopped_is_cancelled(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.manus.stop_as_user("t2")
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running") | {"t2": "cancelled"}
-        assert looker.words(["t2"]) == {"t2": "cancelled"}
+        assert driver.words(ids) == dict.fromkeys(ids, "running") | {"t2": "cancelled"}
+        assert driver.words(["t2"]) == {"t2": "cancelled"}
 
     def test_one_that_goes_on_after_such_a_stop_is_judged_by_its_last_turn(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         add(sandbox, "a", "b")
         sandbox.manus.stop_as_user("a")
@@ -178,120 +178,126 @@ class TestEnds:
         sandbox.clock.advance(1)
         end(sandbox, ["a"])
 
-        assert looker.words(["a", "b"])["a"] == "completed"
+        assert driver.words(["a", "b"])["a"] == "completed"
 
-    def test_a_failure_has_the_text_of_its_event(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_failure_has_the_text_of_its_event(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a", "b", error="no\ncredits " + "x" * 2000)
         end(sandbox, ["a"], "error")
 
-        assert (found(looker, "a").state, found(looker, "a", "b").state) == ("failed", "failed")
-        for result in (found(looker, "a"), found(looker, "a", "b")):
+        assert (found(driver, "a").state, found(driver, "a", "b").state) == ("failed", "failed")
+        for result in (found(driver, "a"), found(driver, "a", "b")):
             assert result.error is not None
             assert result.error.startswith("no credits xxx")
             assert len(result.error) == 1000
 
-    def test_background_jobs_keep_it_running(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_background_jobs_keep_it_running(self, driver: PollDriver, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("a", ["stopped"], background_jobs=60.0)
         add(sandbox, "b")
 
-        assert looker.words(["a", "b"])["a"] == "running"
-        assert asked(looker) == [LIST]
+        assert driver.words(["a", "b"])["a"] == "running"
+        assert asked(driver) == [LIST]
         sandbox.clock.advance(61)
-        assert looker.words(["a", "b"])["a"] == "completed"
-        assert asked(looker) == [LIST, EVENTS]
+        assert driver.words(["a", "b"])["a"] == "completed"
+        assert asked(driver) == [LIST, EVENTS]
 
     def test_one_whose_events_cannot_be_read_is_asked_for_again(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
         end(sandbox, ["t1", "t2"])
         sandbox.faults.add("status", path=f"*/{EVENTS}", task_id="t2", status=500, times=1)
 
-        told = looker.words(ids)
+        told = driver.words(ids)
         assert (told["t1"], told["t2"], told["t3"]) == ("completed", "ServerError", "running")
-        assert looker.words(["t2", "t3"])["t2"] == "completed"
+        assert driver.words(["t2", "t3"])["t2"] == "completed"
 
-    def test_a_few_events_of_the_end_are_enough(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_few_events_of_the_end_are_enough(self, driver: PollDriver, sandbox: Sandbox) -> None:
         progress = [f"Step {number}" for number in range(300)]
         sandbox.manus.add_task("a", FOREVER, progress=progress)
         sandbox.clock.advance(1)
         sandbox.manus.stop_as_user("a")
 
-        assert looker.words(["a"]) == {"a": "cancelled"}
-        assert asked(looker) == [DETAIL, EVENTS]
-        assert ("order", "desc") in looker.calls[-1].query
+        assert driver.words(["a"]) == {"a": "cancelled"}
+        assert asked(driver) == [DETAIL, EVENTS]
+        assert ("order", "desc") in driver.calls[-1].query
 
-    def test_those_that_are_not_due_are_looked_into_as_well(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_those_that_are_not_due_are_looked_into_as_well(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = many(sandbox, 5)
         end(sandbox, ["t4"])
 
-        assert looker.words(["t0"], ids[1:])["t4"] == "completed"
+        assert driver.words(["t0"], ids[1:])["t4"] == "completed"
 
 
 class TestUnlisted:
     def test_a_task_that_the_list_omits_is_asked_for_by_itself(
-        self, looker: Looker, sandbox: Sandbox
+        self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("omit", task_id="t2")
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running")
-        assert asked(looker) == [LIST, DETAIL]
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert asked(driver) == [LIST, DETAIL]
         end(sandbox, ["t2"])
-        assert looker.words(ids)["t2"] == "completed"
-        assert asked(looker) == [LIST, DETAIL, EVENTS]
+        assert driver.words(ids)["t2"] == "completed"
+        assert asked(driver) == [LIST, DETAIL, EVENTS]
 
-    def test_many_of_them_take_turns(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_many_of_them_take_turns(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 60)
         sandbox.faults.add("omit")
         seen: list[str] = []
         for _ in range(6):
-            told = looker.words(ids)
+            told = driver.words(ids)
             assert len(told) == 20
             seen += told
 
         assert {seen.count(task_id) for task_id in ids} == {2}
 
-    def test_a_fresh_one_that_nobody_knows_yet_is_found_later(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_fresh_one_that_nobody_knows_yet_is_found_later(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = [*many(sandbox, 3), *add(sandbox, "fresh", hidden_for=10.0)]
 
-        assert looker.words(ids)["fresh"] == "NotFoundError"
+        assert driver.words(ids)["fresh"] == "NotFoundError"
         sandbox.clock.advance(11)
-        assert looker.words(ids)["fresh"] == "running"
+        assert driver.words(ids)["fresh"] == "running"
 
 
 class TestTrouble:
-    def test_a_list_that_cannot_be_read_leaves_single_tasks(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_list_that_cannot_be_read_leaves_single_tasks(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("status", path=f"*/{LIST}", status=500)
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running")
-        assert asked_for(looker, DETAIL) == set(ids)
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert asked_for(driver, DETAIL) == set(ids)
 
-    def test_a_cursor_that_leads_nowhere_ends_somewhere(self, looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_cursor_that_leads_nowhere_ends_somewhere(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*many(sandbox, 5), "gone1", "gone2"]
         sandbox.faults.add("repeat_cursor")
 
-        assert looker.words(ids)["t0"] == "running"
-        assert asked(looker).count(LIST) <= 2
+        assert driver.words(ids)["t0"] == "running"
+        assert asked(driver).count(LIST) <= 2
 
     @pytest.mark.parametrize(("status", "name"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
     def test_what_all_would_meet_is_told_of_all(
-        self, looker: Looker, sandbox: Sandbox, status: int, name: str
+        self, driver: PollDriver, sandbox: Sandbox, status: int, name: str
     ) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("status", status=status)
 
-        assert looker.words(ids) == dict.fromkeys(ids, name)
-        assert asked(looker) == [LIST]
+        assert driver.words(ids) == dict.fromkeys(ids, name)
+        assert asked(driver) == [LIST]
 
     @pytest.mark.parametrize("settings", [{"manus_v2_as_proto3": True}, {}], ids=str)
     def test_numbers_as_strings_are_read(
-        self, looker: Looker, sandbox: Sandbox, settings: dict[str, Any]
+        self, driver: PollDriver, sandbox: Sandbox, settings: dict[str, Any]
     ) -> None:
         sandbox.settings.update(settings)
         ids = many(sandbox, 150, credit_usage=7)
         end(sandbox, ["t3"])
 
-        assert looker.words(ids) == dict.fromkeys(ids, "running") | {"t3": "completed"}
-        assert found(looker, "t3").credit_usage == 7
+        assert driver.words(ids) == dict.fromkeys(ids, "running") | {"t3": "completed"}
+        assert found(driver, "t3").credit_usage == 7

@@ -10,28 +10,28 @@ import pytest
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
-from tests.poll_driver import Looker
+from tests.poll_driver import PollDriver
 from tests.qstash.account import QStash
 
 
-@pytest.fixture(params=["look", "alook"])
-def make_message_looker(
+@pytest.fixture(params=["run_plan", "arun_plan"])
+def make_message_driver(
     request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox
-) -> Iterator[Callable[..., Looker]]:
-    lookers: list[Looker] = []
+) -> Iterator[Callable[..., PollDriver]]:
+    drivers: list[PollDriver] = []
 
-    def make(key: str = QSTASH_TOKEN, **extras: Any) -> Looker:
-        lookers.append(Looker(request.param, QSTASH_MESSAGES, server.qstash_url, key, sandbox, **extras))
-        return lookers[-1]
+    def make(key: str = QSTASH_TOKEN, **extras: Any) -> PollDriver:
+        drivers.append(PollDriver(request.param, QSTASH_MESSAGES, server.qstash_url, key, sandbox, **extras))
+        return drivers[-1]
 
     yield make
-    for looker in lookers:
-        looker.__exit__(None, None, None)
+    for driver in drivers:
+        driver.__exit__(None, None, None)
 
 
 @pytest.fixture
-def message_looker(make_message_looker: Callable[..., Looker]) -> Looker:
-    return make_message_looker()
+def message_driver(make_message_driver: Callable[..., PollDriver]) -> PollDriver:
+    return make_message_driver()
 
 
 @pytest.fixture

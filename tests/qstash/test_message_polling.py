@@ -13,7 +13,7 @@ from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 from tests.core.build import a_policy
-from tests.poll_driver import Looker
+from tests.poll_driver import PollDriver
 
 WAITING = [("CREATED", 0.0), ("ACTIVE", None)]
 LOGS, DLQ = "/qstash/v2/logs", "/qstash/v2/dlq"
@@ -23,12 +23,12 @@ def add(sandbox: Sandbox, count: int, prefix: str = "m", script: Any = WAITING, 
     return [sandbox.qstash.add_message(f"{prefix}{number}", script, **facts) for number in range(count)]
 
 
-def asked(looker: Looker, path: str = LOGS) -> int:
-    return sum(record.path == path for record in looker.calls)
+def asked(driver: PollDriver, path: str = LOGS) -> int:
+    return sum(record.path == path for record in driver.calls)
 
 
-def record(looker: Looker, message_id: str) -> dict[str, Any]:
-    found = looker([message_id])[message_id]
+def record(driver: PollDriver, message_id: str) -> dict[str, Any]:
+    found = driver([message_id])[message_id]
     assert isinstance(found, TaskSnapshot)
     return found.to_record()
 
@@ -62,7 +62,7 @@ class TestOneMessage:
     )
     def test_its_state_is_that_of_its_log_however_that_is_written(
         self,
-        message_looker: Looker,
+        message_driver: PollDriver,
         sandbox: Sandbox,
         settings: dict[str, Any],
         script: Any,
@@ -71,42 +71,46 @@ class TestOneMessage:
         sandbox.settings.update(settings)
         sandbox.qstash.add_message("m", script)
 
-        assert message_looker.words(["m"]) == {"m": state}
-        assert asked(message_looker) == 1
+        assert message_driver.words(["m"]) == {"m": state}
+        assert asked(message_driver) == 1
 
     def test_an_end_counts_whatever_was_logged_behind_it(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         sandbox.qstash.add_message("m", [("DELIVERED", 0.0), ("ACTIVE", None)])
 
-        assert message_looker.words(["m"]) == {"m": "completed"}
+        assert message_driver.words(["m"]) == {"m": "completed"}
 
-    def test_a_failure_tells_letter_status_and_answer(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_failure_tells_letter_status_and_answer(
+        self, message_driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         script = [("CREATED", 0.0), ("ERROR", 0.0), ("FAILED", None)]
         sandbox.qstash.add_message("m", script, response_status=503, response_body='{"token": "hush"}\nbusy')
         (dlq_message,) = sandbox.qstash.dlq_messages
-        found = record(message_looker, "m")
+        found = record(message_driver, "m")
 
         assert (found["state"], found["dlq_id"], found["response_status"]) == ("failed", dlq_message.id, 503)
         assert found["error"] == 'HTTP status 503: {"token": ***} busy'
-        assert [one.path for one in message_looker.calls] == [LOGS, DLQ]
+        assert [one.path for one in message_driver.calls] == [LOGS, DLQ]
 
     @pytest.mark.parametrize(
         "trouble", [{"kind": "status", "status": 500}, {"kind": "garbage"}, {"kind": "omit"}]
     )
     def test_without_its_letter_a_failure_is_one_all_the_same(
-        self, message_looker: Looker, sandbox: Sandbox, trouble: dict[str, Any]
+        self, message_driver: PollDriver, sandbox: Sandbox, trouble: dict[str, Any]
     ) -> None:
         sandbox.qstash.add_message("m", ["FAILED"])
         sandbox.faults.add(**trouble, path=DLQ)
-        found = record(message_looker, "m")
+        found = record(message_driver, "m")
 
         assert (found["state"], found["dlq_id"]) == ("failed", None)
 
-    def test_one_that_is_retried_tells_when_and_why(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_one_that_is_retried_tells_when_and_why(
+        self, message_driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         sandbox.qstash.add_message("m", [("CREATED", 0.0), ("ERROR", 0.0), ("RETRY", 60.0), "DELIVERED"])
-        message_looker(["m"])
-        outcome = message_looker.strategy.outcome("m")
+        message_driver(["m"])
+        outcome = message_driver.strategy.outcome("m")
 
         assert (outcome.status, outcome.error, outcome.state) == ("RETRY", "HTTP status 500", "running")
         assert outcome.next_delivery_at is not None
@@ -114,26 +118,26 @@ class TestOneMessage:
 
 class TestNotSeen:
     def test_one_that_no_entry_tells_of_is_not_found_until_one_does(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         sandbox.settings.update({"qstash_log_lag": 60})
         add(sandbox, 1)
-        assert [message_looker.words(["m0"]) for _ in range(3)] == [{"m0": "NotFoundError"}] * 3
+        assert [message_driver.words(["m0"]) for _ in range(3)] == [{"m0": "NotFoundError"}] * 3
         sandbox.clock.advance(61)
 
-        assert message_looker.words(["m0"]) == {"m0": "running"}
+        assert message_driver.words(["m0"]) == {"m0": "running"}
 
     @pytest.mark.parametrize("others", [0, 30])
     def test_it_is_believed_after_the_grace_and_not_before(
-        self, message_looker: Looker, sandbox: Sandbox, others: int
+        self, message_driver: PollDriver, sandbox: Sandbox, others: int
     ) -> None:
         ids = [*add(sandbox, others), "never-sent"]
         start = sandbox.clock.now()
         wait = PollTracker(ids, a_policy(started_at=start, not_found_grace=300.0))
         for after in (0, 100, 299):
-            wait.take(message_looker(wait.open_ids), start + after)
+            wait.take(message_driver(wait.open_ids), start + after)
             assert "never-sent" in wait.open_ids
-        wait.take(message_looker(wait.open_ids), start + 300)
+        wait.take(message_driver(wait.open_ids), start + 300)
 
         assert wait.open_ids == ids[:-1]
         error = wait.report(start + 300).errors["never-sent"]
@@ -143,29 +147,29 @@ class TestNotSeen:
 
     @pytest.mark.parametrize("others", [0, 30])
     def test_one_whose_entries_have_expired_is_still_known(
-        self, message_looker: Looker, sandbox: Sandbox, others: int
+        self, message_driver: PollDriver, sandbox: Sandbox, others: int
     ) -> None:
         ids = add(sandbox, others + 1)
-        first = message_looker.words(ids)
+        first = message_driver.words(ids)
         sandbox.clock.advance(4 * 86400)
 
-        assert message_looker.words(ids) == first
+        assert message_driver.words(ids) == first
 
     def test_a_list_that_was_not_read_to_its_end_proves_nothing(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = [*add(sandbox, 2), "never-sent"]
         sandbox.qstash.set_message_script("m0", [("RETRY", 1.0)] * 600)
         sandbox.clock.advance(600)
 
-        assert "never-sent" not in message_looker(ids)
+        assert "never-sent" not in message_driver(ids)
 
 
 class TestCost:
     """One call for a hundred messages and look."""
 
     def test_a_thousand_messages_cost_ten_calls_whatever_happens(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 950)
         left = [*ids, *[f"unseen{number}" for number in range(50)]]
@@ -176,47 +180,51 @@ class TestCost:
             for one in ending:
                 sandbox.qstash.set_message_state(one, "DELIVERED" if cycle % 2 else "CANCELLED")
             before = len(left)
-            found = message_looker.words(left)
+            found = message_driver.words(left)
 
-            assert len(message_looker.calls) <= -(-before // 100)
+            assert len(message_driver.calls) <= -(-before // 100)
             missing |= {one for one in left if found.get(one) == "NotFoundError"}
             left = [one for one in left if found.get(one) not in ("completed", "cancelled")]
 
         sandbox.clock.advance(15)
-        found = message_looker.words(left)
+        found = message_driver.words(left)
         left = [one for one in left if found.get(one) not in ("completed", "cancelled")]
-        assert len(message_looker.calls) <= 10
+        assert len(message_driver.calls) <= 10
         # Every end was seen, one look later at most, and what was never sent was missed.
         assert left == [*ids[320:], *[f"unseen{number}" for number in range(50)]]
         assert missing == {f"unseen{number}" for number in range(50)}
 
     @pytest.mark.parametrize("count", [1, 20, 21, 100])
-    def test_up_to_a_hundred_are_one_call(self, message_looker: Looker, sandbox: Sandbox, count: int) -> None:
+    def test_up_to_a_hundred_are_one_call(
+        self, message_driver: PollDriver, sandbox: Sandbox, count: int
+    ) -> None:
         ids = add(sandbox, count)
         for _ in range(3):
-            found = message_looker.words(ids)
-            assert (set(found), len(message_looker.calls)) == (set(ids), 1)
+            found = message_driver.words(ids)
+            assert (set(found), len(message_driver.calls)) == (set(ids), 1)
 
-    def test_few_with_many_attempts_are_one_call_too(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_few_with_many_attempts_are_one_call_too(
+        self, message_driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         attempt = [("ACTIVE", 1.0), ("ERROR", 1.0), ("RETRY", 10.0)]
         ids = add(sandbox, 20, script=[("CREATED", 1.0), *attempt * 6, ("ACTIVE", None)])
         sandbox.clock.advance(40)
         for _ in range(3):
-            assert message_looker.words(ids) == dict.fromkeys(ids, "running")
-            assert len(message_looker.calls) == 1
+            assert message_driver.words(ids) == dict.fromkeys(ids, "running")
+            assert len(message_driver.calls) == 1
 
-    def test_an_end_that_stands_far_down_is_found(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_an_end_that_stands_far_down_is_found(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         done = sandbox.qstash.add_message("done", ["DELIVERED"])
         sandbox.clock.advance(60)
         attempt = [("ACTIVE", 1.0), ("ERROR", 1.0), ("RETRY", 10.0)]
         ids = add(sandbox, 10, script=[("CREATED", 1.0), *attempt * 5, ("ACTIVE", None)])
         sandbox.clock.advance(200)
 
-        assert message_looker.words([done, *ids])[done] == "completed"
-        assert len(message_looker.calls) == 2
+        assert message_driver.words([done, *ids])[done] == "completed"
+        assert len(message_driver.calls) == 2
 
     def test_an_end_that_many_newer_ones_hide_is_found_when_those_have_ended(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         done = sandbox.qstash.add_message("done", ["DELIVERED"])
         sandbox.clock.advance(60)
@@ -225,42 +233,42 @@ class TestCost:
         found: dict[str, str] = {}
         left = [done, *ids]
         for _ in range(3):
-            told = message_looker.words(left)
-            assert len(message_looker.calls) <= 1
+            told = message_driver.words(left)
+            assert len(message_driver.calls) <= 1
             found |= told
             left = [one for one in left if one not in found]
 
         assert found == dict.fromkeys([done, *ids], "completed")
 
-    def test_a_hundred_failures_are_two_calls(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_hundred_failures_are_two_calls(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, 100, script=["FAILED"])
-        found = message_looker(ids)
+        found = message_driver(ids)
 
-        assert (asked(message_looker), asked(message_looker, DLQ)) == (1, 1)
+        assert (asked(message_driver), asked(message_driver, DLQ)) == (1, 1)
         dlq_messages = {dlq_message.message.id: dlq_message.id for dlq_message in sandbox.qstash.dlq_messages}
         assert {one: found[one].to_record()["dlq_id"] for one in ids} == dlq_messages  # type: ignore[union-attr]
 
     def test_letters_that_are_gone_are_asked_for_a_few_at_a_time(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         left = add(sandbox, 100, script=["FAILED"])
         sandbox.settings.update({"qstash_dlq_retention": 0})
         sandbox.clock.advance(60)
         for told in (40, 40, 20):
-            found = message_looker.words(left)
+            found = message_driver.words(left)
             assert list(found.values()) == ["failed"] * told
-            assert len(message_looker.calls) <= 43
+            assert len(message_driver.calls) <= 43
             left = [one for one in left if one not in found]
         assert left == []
 
-    def test_others_come_along_for_nothing(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_others_come_along_for_nothing(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, 150)
-        found = message_looker(ids[:30], ids[30:])
+        found = message_driver(ids[:30], ids[30:])
 
-        assert (len(found), len(message_looker.calls)) == (100, 1)
+        assert (len(found), len(message_driver.calls)) == (100, 1)
         assert set(ids[:30]) <= set(found)
-        assert message_looker([], ids) == {}
-        assert message_looker.calls == []
+        assert message_driver([], ids) == {}
+        assert message_driver.calls == []
 
 
 class TestPacing:
@@ -269,66 +277,68 @@ class TestPacing:
     ) -> None:
         sandbox.settings.update({"qstash_burst_limit": 4})
         ids = add(sandbox, 500)
-        with Looker("alook", QSTASH_MESSAGES, server.qstash_url, QSTASH_TOKEN, sandbox) as looker:
-            assert set(looker.words(ids).values()) == {"pending"}
+        with PollDriver("arun_plan", QSTASH_MESSAGES, server.qstash_url, QSTASH_TOKEN, sandbox) as driver:
+            assert set(driver.words(ids).values()) == {"pending"}
 
         assert [record.status for record in sandbox.requests] == [200] * 5
 
 
 class TestTrouble:
     def test_it_stays_with_those_it_met_and_no_outcome_is_anothers(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 300)
         sandbox.qstash.set_message_state(ids[0], "DELIVERED")
         sandbox.faults.add("status", status=429, after=1)
-        found = message_looker.words(ids)
+        found = message_driver.words(ids)
 
         assert found[ids[0]] == "completed"
         assert set(found.values()) == {"completed", "pending", "RateLimitedError"}
         assert [one for one, word in found.items() if word == "completed"] == [ids[0]]
         assert sum(word == "RateLimitedError" for word in found.values()) == 200
-        assert len(message_looker.calls) == 2
+        assert len(message_driver.calls) == 2
 
     def test_a_failure_that_was_seen_before_it_gets_its_letter_later(
-        self, message_looker: Looker, sandbox: Sandbox
+        self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 150)
         sandbox.qstash.set_message_state(ids[0], "FAILED")
         sandbox.faults.add("status", status=429, after=1, times=1)
 
-        assert ids[0] not in message_looker.words(ids)
-        found = message_looker(ids)[ids[0]]
+        assert ids[0] not in message_driver.words(ids)
+        found = message_driver(ids)[ids[0]]
         assert found.to_record()["dlq_id"]  # type: ignore[union-attr]
 
     @pytest.mark.parametrize(("status", "kind"), [(401, "AuthenticationError"), (500, "ServerError")])
     def test_all_are_told_of_it(
-        self, message_looker: Looker, sandbox: Sandbox, status: int, kind: str
+        self, message_driver: PollDriver, sandbox: Sandbox, status: int, kind: str
     ) -> None:
         ids = add(sandbox, 250)
         sandbox.faults.add("status", status=status)
 
-        assert message_looker.words(ids) == dict.fromkeys(ids, kind)
+        assert message_driver.words(ids) == dict.fromkeys(ids, kind)
 
-    def test_a_token_of_another_region_ends_the_wait(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_a_token_of_another_region_ends_the_wait(
+        self, message_driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = add(sandbox, 3)
         sandbox.settings.update({"wrong_region": True})
 
-        assert message_looker.words(ids) == dict.fromkeys(ids, "AuthenticationError")
+        assert message_driver.words(ids) == dict.fromkeys(ids, "AuthenticationError")
 
     def test_a_read_only_token_is_enough(
-        self, make_message_looker: Callable[..., Looker], sandbox: Sandbox
+        self, make_message_driver: Callable[..., PollDriver], sandbox: Sandbox
     ) -> None:
-        looker = make_message_looker(key=sandbox.settings.qstash_read_only_token)
+        driver = make_message_driver(key=sandbox.settings.qstash_read_only_token)
         ids = [*add(sandbox, 30), *add(sandbox, 1, "f", ["FAILED"])]
 
-        assert looker.words(ids)["f0"] == "failed"
-        assert record(looker, "f0")["dlq_id"]
+        assert driver.words(ids)["f0"] == "failed"
+        assert record(driver, "f0")["dlq_id"]
 
-    def test_pages_that_lead_in_circles_end(self, message_looker: Looker, sandbox: Sandbox) -> None:
+    def test_pages_that_lead_in_circles_end(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, 30)
         sandbox.faults.add("repeat_cursor", path=LOGS)
 
         for chosen in (ids, ids[:5]):
-            assert set(message_looker.words(chosen).values()) <= {"pending", "running"}
-            assert len(message_looker.calls) <= 5
+            assert set(message_driver.words(chosen).values()) <= {"pending", "running"}
+            assert len(message_driver.calls) <= 5
