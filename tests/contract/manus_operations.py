@@ -10,7 +10,7 @@ from typing import Any
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import task_options
+from remote_tasks_provider.manus.api.options import TaskOptions
 
 __all__ = ["SPECS", "Ids", "built_by", "calls"]
 
@@ -54,7 +54,7 @@ def _shared(api: Any, ids: Ids) -> dict[str, list[Operation[Any]]]:
     everything: dict[str, Any] = {"status": ["failed", "waiting"], "query": "north"}
     everything |= {"created_after": 1_700_000_000, "created_before": 1_900_000_000}
     everything |= {"project_id": ids.project, "order": "asc", "page_size": 1000, "after": ids.last}
-    full = task_options(
+    full = TaskOptions(
         "Add the numbers.",
         files=ids.files,
         agent_profile="manus-1.6-max",
@@ -69,7 +69,7 @@ def _shared(api: Any, ids: Ids) -> dict[str, list[Operation[Any]]]:
         "get_task": [api.get_task(ids.task)],
         "list_tasks": [api.list_tasks(task_filter()), api.list_tasks(task_filter(**everything))],
         "list_summaries": [api.list_summaries(task_filter(page_size=2))],
-        "create_task": [api.create_task(task_options("Hello")), api.create_task(full)],
+        "create_task": [api.create_task(TaskOptions("Hello")), api.create_task(full)],
         "update_task": [
             api.update_task(ids.task, title=None, share_visibility=None, visible=None),
             api.update_task(ids.task, title="New", share_visibility="public", visible=False),
@@ -88,14 +88,14 @@ def _shared(api: Any, ids: Ids) -> dict[str, list[Operation[Any]]]:
 def _only_v1(ids: Ids) -> dict[str, list[Operation[Any]]]:
     return {
         "continue_task": [
-            v1.continue_task(ids.task, task_options("Go on")),
-            v1.continue_task(ids.task, task_options("Go on", files=ids.files)),
+            v1.continue_task(ids.task, TaskOptions("Go on")),
+            v1.continue_task(ids.task, TaskOptions("Go on", files=ids.files)),
         ]
     }
 
 
 def _only_v2(ids: Ids) -> dict[str, list[Operation[Any]]]:
-    full = task_options(
+    full = TaskOptions(
         "Add the numbers.",
         files=ids.files,
         enable_skills=["skill_slides"],

@@ -19,7 +19,7 @@ from openapi_schema_validator import OAS31Validator
 
 from remote_tasks_provider.core.http.operation import Operation, Request
 from remote_tasks_provider.qstash.api import settings, v2
-from remote_tasks_provider.qstash.api.options import PublishOptions, publish_options
+from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
 from tests.specs import published
 
@@ -158,7 +158,7 @@ def differences(request: Request) -> set[str]:
 
 
 def order(body: Any = None, **options: Any) -> PublishOptions:
-    return publish_options(HOOK, body, plan="payg", **options)
+    return PublishOptions(HOOK, body, plan="payg", **options)
 
 
 FULL: dict[str, Any] = {
@@ -224,7 +224,7 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
             v2.publish(order({"a": 1}, delay=60, flow_control=FLOW, **keyed, **FULL)),
             v2.publish(order("text", not_before=1, content_based_deduplication=True)),
             v2.publish(order(b"\xff")),
-            v2.publish(publish_options("group", plan="free")),
+            v2.publish(PublishOptions("group", plan="free")),
             v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
         ],
         "publish_batch": [v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],

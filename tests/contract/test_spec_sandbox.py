@@ -17,7 +17,7 @@ from remote_tasks_provider.core.http.operation import Request
 from remote_tasks_provider.core.http.transport import RequestsTransport
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import task_options
+from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
@@ -140,7 +140,7 @@ def test_task_states_are_as_published(
         (v2.list_messages("missing").request, 404),
         (v2.stop_task("missing").request, 404),
         (v2.get_file("missing").request, 404),
-        (v2.create_task(task_options("x", project_id="missing")).request, 404),
+        (v2.create_task(TaskOptions("x", project_id="missing")).request, 404),
         (v2.confirm_action("t1", "evt_9", {}).request, 400),
         (Request("GET", "/v2/task.list", query=(("limit", "0"),)), 400),
         (Request("POST", "/v2/task.create", json={}), 400),

@@ -170,8 +170,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         # the other's connections.
         with closing(ManusHook(self.conn_id)) as hook:
             with _sorted():
-                if self.max_credits and not hook.api.can_stop:
-                    raise hook.api.needs_v2("max_credits")
+                hook.api.require(max_credits=self.max_credits)
             if request.session_id is None:
                 options["project_id"] = project_id
                 turn = _Turn.start(hook, prompt, agent_profile=profile, **options)

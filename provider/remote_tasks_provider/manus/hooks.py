@@ -13,7 +13,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import check_prompt, task_options
+from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
 from remote_tasks_provider.manus.api.versions import ManusApi, manus_api
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
@@ -143,7 +143,7 @@ class ManusHook(RemoteTaskHook):
             with API v2 also ``title``, ``structured_output_schema``, ``enable_skills``, ``force_skills``,
             ``task_references``.
         """
-        return self.api.create_task(task_options(prompt, **options))
+        return self.api.create_task(TaskOptions(prompt, **options))
 
     def get_result(
         self, remote_task_id: str, *, structured: bool = False, output_grace: float = 30.0
@@ -206,7 +206,7 @@ class ManusHook(RemoteTaskHook):
 
         :raises NotFoundError: also when an earlier attempt deleted it and its answer was lost.
         """
-        self.client.send(self.api.calls.delete_task(remote_task_id))
+        self.client.send(self.api.operations.delete_task(remote_task_id))
 
     def update_task(
         self,
@@ -223,9 +223,10 @@ class ManusHook(RemoteTaskHook):
         if title is None and share_visibility is None and visible_in_task_list is None:
             raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
         if share_visibility is not None:
-            validation.choice(share_visibility, "share_visibility", ("private", "team", "public"))
+            validation.choice(share_visibility, "share_visibility", VISIBILITIES)
+            self.api.require(share_visibility=share_visibility)
         ref: ManusTaskRef = self.client.send(
-            self.api.calls.update_task(
+            self.api.operations.update_task(
                 remote_task_id, title=title, share_visibility=share_visibility, visible=visible_in_task_list
             )
         )
@@ -240,7 +241,7 @@ class ManusHook(RemoteTaskHook):
         :param source: a path or URL that ``ObjectStoragePath`` knows; at most 512 MB.
         """
         found = source if isinstance(source, FileSource) else open_source(source)
-        file_id, address = self.client.send(self.api.calls.create_upload(found.name))
+        file_id, address = self.client.send(self.api.operations.create_upload(found.name))
         found.upload_to(address)
         self._check_upload(file_id, found.name)
         return {"file_id": file_id, "filename": found.name}
@@ -260,24 +261,24 @@ class ManusHook(RemoteTaskHook):
 
     def get_file(self, file_id: str) -> dict[str, Any]:
         """Return what Manus knows of an uploaded file: ``id``, ``filename``, ``status`` and more."""
-        found: dict[str, Any] = self.client.send(self.api.calls.get_file(file_id))
+        found: dict[str, Any] = self.client.send(self.api.operations.get_file(file_id))
         return found
 
     def delete_file(self, file_id: str) -> None:
         """Delete an uploaded file."""
-        self.client.send(self.api.calls.delete_file(file_id))
+        self.client.send(self.api.operations.delete_file(file_id))
 
     def create_project(self, name: str, instruction: str | None = None) -> dict[str, Any]:
         """Create a project, and return its ``id`` and more.
 
         :param instruction: what the agent is told in each of the project's tasks.
         """
-        made: dict[str, Any] = self.client.send(self.api.calls.create_project(name, instruction))
+        made: dict[str, Any] = self.client.send(self.api.operations.create_project(name, instruction))
         return made
 
     def list_projects(self) -> list[dict[str, Any]]:
         """Return the account's projects."""
-        found: list[dict[str, Any]] = self.client.send(self.api.calls.list_projects())
+        found: list[dict[str, Any]] = self.client.send(self.api.operations.list_projects())
         return found
 
     def available_credits(self) -> int | None:

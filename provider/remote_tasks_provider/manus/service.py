@@ -12,7 +12,7 @@ from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.api.versions import api_version
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 
 __all__ = ["MANUS", "ManusExtras"]
@@ -33,11 +33,13 @@ class ManusExtras(ConnectionExtras):
         return self
 
 
+_LISTINGS = {"v1": V1, "v2": V2}
+
+
 def _auth(key: str, extras: ManusExtras) -> tuple[str, str]:
     if extras.auth == "oauth":
         return "Authorization", f"Bearer {key}"
-    # https://open.manus.ai/docs/v1/get-tasks and https://open.manus.ai/docs/v2/authentication
-    return ("API_KEY" if extras.api_version == "v1" else "x-manus-api-key"), key
+    return api_version(extras).auth_header, key
 
 
 def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
@@ -62,10 +64,10 @@ MANUS = Service(
     default_base_url="https://api.manus.ai",
     auth=_auth,
     extras=ManusExtras,
-    probe=lambda extras: v1.probe() if extras.api_version == "v1" else v2.probe(),
+    probe=lambda extras: api_version(extras).operations.probe(),
     explain=_explain,
-    strategy=lambda extras: ManusPollStrategy(V1 if extras.api_version == "v1" else V2),
-    stop=lambda extras, task_id: v2.stop_task(task_id) if extras.api_version == "v2" else None,
+    strategy=lambda extras: ManusPollStrategy(_LISTINGS[api_version(extras).version]),
+    stop=lambda extras, task_id: api_version(extras).cancel(task_id),
     # Documented for API v2, per account: https://open.manus.ai/docs/v2/rate-limits. Taken to hold for v1 too.
     limits={
         "GET /v1/tasks": RateLimit(100),

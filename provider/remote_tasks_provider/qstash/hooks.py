@@ -11,7 +11,7 @@ from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.polling.drivers import run_plan
 from remote_tasks_provider.qstash.api import settings, v1, v2
-from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions, publish_options
+from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
 from remote_tasks_provider.qstash.api.settings import QStashQueue, QStashSchedule, QStashUrlGroup
 from remote_tasks_provider.qstash.api.v2_models import (
     DlqMessage,
@@ -82,7 +82,7 @@ class QStashHook(RemoteTaskHook):
     def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOptions:
         """Return a checked message, not yet sent; see :meth:`publish` for the parameters."""
         extras: Any = self.client.endpoint.extras
-        return publish_options(destination, body, plan=extras.plan, **options)
+        return PublishOptions(destination, body, extras.plan, **options)
 
     def publish(
         self,
@@ -108,16 +108,13 @@ class QStashHook(RemoteTaskHook):
             ``content_based_deduplication``, ``callback``, ``failure_callback``, ``flow_control``, ``labels``,
             ``redact``: see :class:`~remote_tasks_provider.qstash.operators.QStashPublishOperator`.
         """
-        order = self.order(
-            destination,
-            body,
-            headers=headers,
-            method=method,
-            delay=delay,
-            deduplication_id=deduplication_id,
-            **options,
-        )
-        messages = self.client.send(v2.publish(order))
+        options |= {
+            "headers": headers,
+            "method": method,
+            "delay": delay,
+            "deduplication_id": deduplication_id,
+        }
+        messages = self.client.send(v2.publish(self.order(destination, body, **options)))
         return messages if len(messages) != 1 or messages[0].url else messages[0]
 
     def publish_batch(self, orders: Sequence[PublishOptions]) -> list[list[PublishedMessage]]:
@@ -128,7 +125,7 @@ class QStashHook(RemoteTaskHook):
         if not orders:
             raise ValueError("the batch is empty; give at least one message")
         extras: Any = self.client.endpoint.extras
-        size, most = sum(len(order.body) for order in orders), PLANS[extras.plan].requests
+        size, most = sum(len(order.content) for order in orders), PLANS[extras.plan].requests
         if size > most:
             raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} with one call")
         return self.client.send(v2.publish_batch(orders))

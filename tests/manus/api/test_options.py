@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.manus.api.options import TaskOptions, check_files, check_prompt, task_options
+from remote_tasks_provider.manus.api.options import TaskOptions, check_files, check_prompt
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
@@ -15,12 +15,12 @@ class TestPrompt:
     @pytest.mark.parametrize("prompt", ["", " ", "\n\t"])
     def test_an_empty_one_is_refused(self, prompt: str) -> None:
         with pytest.raises(ValueError, match="prompt is empty: did a template or an XCom come out empty"):
-            task_options(prompt)
+            TaskOptions(prompt)
 
     @pytest.mark.parametrize("prompt", [None, 5, b"Hello", ["Hello"]])
     def test_so_is_one_that_is_no_text(self, prompt: Any) -> None:
         with pytest.raises(ValueError, match=r"prompt is a .*; it must be a text"):
-            task_options(prompt)
+            TaskOptions(prompt)
 
     @pytest.mark.parametrize(
         "long",
@@ -29,7 +29,7 @@ class TestPrompt:
     )
     def test_one_of_five_thousand_tokens_is_refused(self, long: str) -> None:
         with pytest.raises(ValueError, match=r"prompt has about 5000 tokens.*Put the long part into a file"):
-            task_options(long)
+            TaskOptions(long)
 
     @pytest.mark.parametrize(
         "fits",
@@ -37,7 +37,7 @@ class TestPrompt:
         ids=["words", "letters", "ideographs", "one"],
     )
     def test_a_shorter_one_is_sent_as_it_is(self, fits: str) -> None:
-        assert task_options(fits).prompt == fits
+        assert TaskOptions(fits).prompt == fits
 
     def test_the_name_of_another_parameter_can_be_told(self) -> None:
         with pytest.raises(ValueError, match="content is empty"):
@@ -46,10 +46,10 @@ class TestPrompt:
 
 class TestTaskOrder:
     def test_the_least_is_a_prompt(self) -> None:
-        assert task_options("Hello") == TaskOptions("Hello", agent_profile="manus-1.6")
+        assert TaskOptions("Hello") == TaskOptions("Hello", agent_profile="manus-1.6")
 
     def test_iterables_are_read_once(self) -> None:
-        order = task_options(
+        order = TaskOptions(
             "Hello",
             files=iter([{"file_id": "f1"}]),
             connectors=iter(["c1"]),
@@ -62,9 +62,9 @@ class TestTaskOrder:
         assert (order.enable_skills, order.force_skills, order.task_references) == (("s1",), ("s2",), ("t1",))
 
     def test_twenty_references_are_taken_and_no_more(self) -> None:
-        assert len(task_options("Hello", task_references=["t"] * 20).task_references) == 20
+        assert len(TaskOptions("Hello", task_references=["t"] * 20).task_references) == 20
         with pytest.raises(ValueError, match="task_references has 21 ids; Manus takes at most 20"):
-            task_options("Hello", task_references=["t"] * 21)
+            TaskOptions("Hello", task_references=["t"] * 21)
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -84,14 +84,14 @@ class TestTaskOrder:
     )
     def test_what_cannot_be_right_is_refused_by_name(self, name: str, value: Any) -> None:
         with pytest.raises(ValueError, match=name):
-            task_options("Hello", **{name: value})
+            TaskOptions("Hello", **{name: value})
 
     def test_what_is_empty_counts_as_not_given(self) -> None:
-        order = task_options(
+        order = TaskOptions(
             "Hello", agent_profile="", project_id="", locale="", title="", share_visibility="", connectors=[]
         )
 
-        assert order == task_options("Hello")
+        assert order == TaskOptions("Hello")
 
 
 class TestFiles:
@@ -133,15 +133,15 @@ class TestFiles:
 
 class TestFingerprint:
     def test_the_same_question_has_the_same_one(self) -> None:
-        first = task_options("Hello", structured_output_schema=SCHEMA, connectors=["c1"])
-        again = task_options(
+        first = TaskOptions("Hello", structured_output_schema=SCHEMA, connectors=["c1"])
+        again = TaskOptions(
             "Hello", structured_output_schema=dict(reversed(SCHEMA.items())), connectors=["c1"]
         )
 
         assert first.fingerprint("b", "a") == again.fingerprint("a", "b")
 
     def test_its_title_is_no_part_of_the_question(self) -> None:
-        assert task_options("Hello", title="a").fingerprint() == task_options("Hello").fingerprint()
+        assert TaskOptions("Hello", title="a").fingerprint() == TaskOptions("Hello").fingerprint()
 
     @pytest.mark.parametrize(
         "other",
@@ -162,14 +162,14 @@ class TestFingerprint:
     )
     def test_another_question_has_another(self, other: dict[str, Any]) -> None:
         assert (
-            task_options(**({"prompt": "Hello"} | other)).fingerprint() != task_options("Hello").fingerprint()
+            TaskOptions(**({"prompt": "Hello"} | other)).fingerprint() != TaskOptions("Hello").fingerprint()
         )
 
     def test_other_files_make_another_question(self) -> None:
-        assert task_options("Hello").fingerprint("a.csv") != task_options("Hello").fingerprint("b.csv")
-        assert task_options("Hello").fingerprint("a.csv") != task_options("Hello").fingerprint()
+        assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint("b.csv")
+        assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint()
 
     def test_files_come_behind_those_that_are_there(self) -> None:
-        order = task_options("Hello", files=[{"file_id": "f1"}]).with_files([{"file_id": "f2"}])
+        order = TaskOptions("Hello", files=[{"file_id": "f1"}]).with_files([{"file_id": "f2"}])
 
         assert [file["file_id"] for file in order.files] == ["f1", "f2"]

@@ -23,7 +23,7 @@ from remote_tasks_provider.core.http.operation import Idempotency, Operation, Pa
 from remote_tasks_provider.core.http.response import read_response
 from remote_tasks_provider.manus.api import v2
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import task_options
+from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.service import MANUS
 
 START = 1_764_000_000
@@ -66,7 +66,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("operation", "idempotency"),
         [
-            (v2.create_task(task_options("x")), Idempotency.NOT_IDEMPOTENT),
+            (v2.create_task(TaskOptions("x")), Idempotency.NOT_IDEMPOTENT),
             (v2.send_message("t1", "x"), Idempotency.NOT_IDEMPOTENT),
             (v2.confirm_action("t1", "e1", {}), Idempotency.NOT_IDEMPOTENT),
             (v2.stop_task("t1"), Idempotency.IDEMPOTENT),
@@ -112,7 +112,7 @@ class TestRequests:
             make()
 
     def test_a_text_alone_is_sent_as_a_text(self) -> None:
-        assert v2.create_task(task_options("Hello")).request.json["message"] == {"content": "Hello"}
+        assert v2.create_task(TaskOptions("Hello")).request.json["message"] == {"content": "Hello"}
 
     def test_files_come_behind_the_text(self) -> None:
         message = v2.send_message("t1", "Hello", files=[{"file_id": "f1"}]).request.json["message"]
@@ -123,7 +123,7 @@ class TestRequests:
         ]
 
     def test_what_was_not_given_is_not_sent(self) -> None:
-        assert set(v2.create_task(task_options("Hello")).request.json) == {
+        assert set(v2.create_task(TaskOptions("Hello")).request.json) == {
             *("message", "agent_profile", "interactive_mode", "hide_in_task_list")
         }
         assert set(v2.send_message("t1", "Hello").request.json) == {"task_id", "message"}
@@ -326,7 +326,7 @@ def failure(code: str | None, message: str = "no") -> dict[str, Any]:
 CALLS: list[Operation[Any]] = [
     v2.get_task("t1"),
     v2.list_tasks(task_filter()),
-    v2.create_task(task_options("x")),
+    v2.create_task(TaskOptions("x")),
     v2.stop_task("t1"),
     v2.available_credits(),
 ]

@@ -8,7 +8,7 @@ import pytest
 
 from remote_tasks_provider.core.errors import ConnectionConfigError, NotFoundError
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import task_options
+from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.api.versions import ManusApi
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_sandbox import Sandbox, SandboxServer
@@ -89,7 +89,7 @@ class TestBoth:
         assert texts[-1] == "End"
 
     def test_a_task_is_created_and_told_of(self, api: ManusApi, sandbox: Sandbox) -> None:
-        ref = api.create_task(task_options("Add the numbers."))
+        ref = api.create_task(TaskOptions("Add the numbers."))
 
         (created,) = sandbox.manus.created
         assert ref.id == created.id
@@ -157,7 +157,7 @@ class TestOnlyV2:
         api = make_api("v1")
 
         with pytest.raises(ValueError, match=f"{next(iter(option))} needs API v2"):
-            api.create_task(task_options("x", **option))  # type: ignore[arg-type]
+            api.create_task(TaskOptions("x", **option))  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=f"{next(iter(option))} needs API v2"):
             api.send_message("t1", "x", (), option)
         assert sandbox.requests == []
@@ -167,21 +167,21 @@ class TestOnlyV2:
         self, file: dict[str, str], make_api: MakeApi, sandbox: Sandbox
     ) -> None:
         with pytest.raises(ValueError, match="a file needs its filename with API v1"):
-            make_api("v1").create_task(task_options("x", files=[file]))
+            make_api("v1").create_task(TaskOptions("x", files=[file]))
         assert sandbox.requests == []
 
     def test_an_uploaded_file_has_no_type_in_v1(self, make_api: MakeApi, sandbox: Sandbox) -> None:
         upload = sandbox.manus.uploads.open("a.csv")
         upload.content = b"1,2"
         file = {"file_id": upload.id, "filename": "a.csv", "mime_type": "text/csv"}
-        make_api("v1").create_task(task_options("x", files=[file]))
+        make_api("v1").create_task(TaskOptions("x", files=[file]))
 
         (created,) = sandbox.manus.created
         assert created.body["attachments"] == [{"file_id": upload.id, "filename": "a.csv"}]
 
     def test_a_team_is_unknown_to_v1(self, make_api: MakeApi) -> None:
         with pytest.raises(ValueError, match="share_visibility 'team' needs API v2"):
-            make_api("v1").create_task(task_options("x", share_visibility="team"))
+            make_api("v1").create_task(TaskOptions("x", share_visibility="team"))
 
     def test_a_task_is_stopped(self, v2: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("running", None)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.qstash.api.options import PublishOptions, destination_url, publish_options
+from remote_tasks_provider.qstash.api.options import PublishOptions, destination_url
 
 URL = "https://example.com/hook"
 NOW = 1_780_000_000
@@ -16,11 +16,11 @@ DAY = 86400
 
 
 def order(destination: str | None = URL, body: Any = None, **options: Any) -> PublishOptions:
-    return publish_options(destination, body, **({"plan": "free"} | options))
+    return PublishOptions(destination, body, **({"plan": "free"} | options))
 
 
 def headers(**options: Any) -> dict[str, str]:
-    return dict(order(**options).headers)
+    return dict(order(**options).sent_headers)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ class TestDestination:
         ],
     )
     def test_a_url_travels_as_it_is(self, url: str) -> None:
-        assert order(url).destination == url
+        assert order(url).target == url
 
     def test_what_no_url_may_hold_is_encoded_and_what_is_encoded_stays(self) -> None:
         assert destination_url("https://example.com/é a%C3%A9/[1]/100%?q=ü", "x") == (
@@ -50,11 +50,11 @@ class TestDestination:
 
     @pytest.mark.parametrize("name", ["my-group", "group_1", "G"])
     def test_a_word_is_the_name_of_a_url_group(self, name: str) -> None:
-        assert order(name).destination == name
-        assert order(None, url_group=name).destination == name
+        assert order(name).target == name
+        assert order(None, url_group=name).target == name
 
     def test_a_group_that_could_be_a_host_has_its_own_parameter(self) -> None:
-        assert order(None, url_group="api.v2").destination == "api.v2"
+        assert order(None, url_group="api.v2").target == "api.v2"
 
     @pytest.mark.parametrize(
         ("destination", "why"),
@@ -128,10 +128,10 @@ class TestBody:
     def test_it_travels_with_its_type(self, body: Any, sent: bytes, kind: str) -> None:
         made = order(body=body)
 
-        assert (made.body, dict(made.headers)["Content-Type"]) == (sent, kind)
+        assert (made.content, dict(made.sent_headers)["Content-Type"]) == (sent, kind)
 
     def test_none_has_no_type(self) -> None:
-        assert (order().body, "Content-Type" in headers()) == (b"", False)
+        assert (order().content, "Content-Type" in headers()) == (b"", False)
 
     def test_the_users_type_is_taken_in_any_case(self) -> None:
         made = headers(body="<a/>", headers={"content-TYPE": "text/xml"})
@@ -149,7 +149,7 @@ class TestBody:
         ("plan", "most"), [("free", 1024**2), ("payg", 10 * 1024**2), ("fixed", 50 * 1024**2)]
     )
     def test_one_over_the_plans_size_is_refused_with_the_fix(self, plan: str, most: int) -> None:
-        assert len(order(body=b"x" * most, plan=plan).body) == most
+        assert len(order(body=b"x" * most, plan=plan).content) == most
         with pytest.raises(ValueError, match=rf"body has {most + 1} bytes.*{plan!r} allows.*set plan in the"):
             order(body=b"x" * (most + 1), plan=plan)
 

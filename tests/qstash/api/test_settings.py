@@ -13,7 +13,7 @@ from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Response
 from remote_tasks_provider.core.http.response import read_response
 from remote_tasks_provider.qstash.api import settings as settings
-from remote_tasks_provider.qstash.api.options import publish_options
+from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import (
     QStashQueueOperator,
@@ -27,7 +27,7 @@ ENDPOINT = QSTASH.endpoint(ConnectionFields("my_conn", password="token"))
 
 
 def order(**options: Any) -> Any:
-    return publish_options(HOOK, "text", plan="free", **options)
+    return PublishOptions(HOOK, "text", plan="free", **options)
 
 
 def read(operation: Operation[Any], body: Any) -> Any:

@@ -20,7 +20,7 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Response
 from remote_tasks_provider.core.http.response import read_response
 from remote_tasks_provider.qstash.api import v2
-from remote_tasks_provider.qstash.api.options import publish_options
+from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.service import QSTASH
 from tests.core.connections import Over
@@ -32,7 +32,7 @@ EVERY = v2.LOG_FILTERS
 
 
 def order(destination: str = URL, body: Any = None, **options: Any) -> Any:
-    return publish_options(destination, body, **({"plan": "free"} | options))
+    return PublishOptions(destination, body, **({"plan": "free"} | options))
 
 
 def endpoint(**fields: Any) -> ConnectionConfig:
@@ -107,7 +107,7 @@ class TestPublish:
             Over(library).operation(v2.publish(made), endpoint(host=server.url))
 
         line = server.requests[0].split(b"\r\n")[0].decode()
-        assert line == f"POST /v2/publish/{made.destination} HTTP/1.1"
+        assert line == f"POST /v2/publish/{made.target} HTTP/1.1"
 
     def test_without_an_id_it_is_not_repeated(self) -> None:
         assert v2.publish(order()).idempotency is Idempotency.NOT_IDEMPOTENT

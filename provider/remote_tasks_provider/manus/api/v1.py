@@ -131,51 +131,38 @@ def _pairs(wanted: TaskFilter) -> tuple[tuple[str, str], ...]:
     return (*(("status", word) for word in words), *given)
 
 
-def create_task(order: TaskOptions) -> Operation[ManusTaskRef]:
+def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
     """``POST /v1/tasks``. It costs credits, and a repeat would cost them again.
 
-    :raises ValueError: for what API v1 does not know.
+    https://open.manus.ai/docs/v1/create-task. What this version does not support is left out;
+    :meth:`~remote_tasks_provider.manus.api.versions.ManusApi.check_options` refuses it.
     """
-    body = _order(order) | {
-        "hideInTaskList": order.hide_in_task_list,
-        "createShareableLink": _is_shared(order.share_visibility),
+    body = _task_body(options) | {
+        "hideInTaskList": options.hide_in_task_list,
+        "createShareableLink": _is_public(options.share_visibility),
     }
     return _post_task(body)
 
 
-def continue_task(remote_task_id: str, order: TaskOptions) -> Operation[ManusTaskRef]:
-    """``POST /v1/tasks`` with the id of a task: says something more to it.
-
-    :raises ValueError: for what API v1 does not know.
-    """
-    return _post_task(_order(order) | {"taskId": validation.object_id(remote_task_id, "remote_task_id")})
+def continue_task(remote_task_id: str, options: TaskOptions) -> Operation[ManusTaskRef]:
+    """``POST /v1/tasks`` with the id of a task: sends it another message."""
+    task_id = validation.object_id(remote_task_id, "remote_task_id")
+    return _post_task(_task_body(options) | {"taskId": task_id})
 
 
-def _order(order: TaskOptions) -> dict[str, Any]:
-    unknown = {
-        "title": order.title,
-        "structured_output_schema": order.structured_output_schema,
-        "enable_skills": order.enable_skills,
-        "force_skills": order.force_skills,
-        "task_references": order.task_references,
-    }
-    for name, value in unknown.items():
-        if value:
-            raise ValueError(f"{name} needs API v2: set the connection's api_version to v2, or leave it away")
+def _task_body(options: TaskOptions) -> dict[str, Any]:
     return {
-        "prompt": order.prompt,
-        "agentProfile": order.agent_profile,
-        "attachments": [_attachment(file) for file in order.files],
-        "connectors": list(order.connectors),
-        "projectId": order.project_id,
-        "locale": order.locale,
-        "interactiveMode": order.interactive_mode,
+        "prompt": options.prompt,
+        "agentProfile": options.agent_profile,
+        "attachments": [_attachment(file) for file in options.files],
+        "connectors": list(options.connectors),
+        "projectId": options.project_id,
+        "locale": options.locale,
+        "interactiveMode": options.interactive_mode,
     }
 
 
 def _attachment(file: Mapping[str, str]) -> dict[str, str]:
-    if "filename" not in file:
-        raise ValueError("a file needs its filename with API v1: {'file_id': …, 'filename': …}")
     names = {"file_id": "file_id", "file_url": "url", "file_data": "fileData", "filename": "filename"}
     # Only a link may have a type there; Manus knows that of an uploaded file.
     names |= {"mime_type": "mimeType"} if "file_url" in file else {}
@@ -200,9 +187,7 @@ def _given(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value not in (None, (), [])}
 
 
-def _is_shared(share_visibility: str | None) -> bool | None:
-    if share_visibility == "team":
-        raise ValueError("share_visibility 'team' needs API v2; API v1 knows private and public")
+def _is_public(share_visibility: str | None) -> bool | None:
     return None if share_visibility is None else share_visibility == "public"
 
 
@@ -217,7 +202,7 @@ def update_task(
 
     body = {
         "title": title,
-        "enableShared": _is_shared(share_visibility),
+        "enableShared": _is_public(share_visibility),
         "enableVisibleInTaskList": visible,
     }
     return _on_task("PUT", remote_task_id, "an updated task", read, _given(body))

@@ -7,7 +7,7 @@ repeat would be recognised, so they are not repeated unless the first provably h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -305,26 +305,26 @@ def list_messages(
     return _get("task.listMessages", [*query, *([("cursor", cursor)] if cursor else [])], "events", read)
 
 
-def create_task(order: TaskOptions) -> Operation[ManusTaskRef]:
+def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
     """``POST /v2/task.create``. It costs credits, and a repeat would cost them again."""
     body = {
         "message": _given(
             {
-                "content": _content(order.prompt, order.files),
-                "connectors": list(order.connectors),
-                "enable_skills": list(order.enable_skills),
-                "force_skills": list(order.force_skills),
-                "task_references": list(order.task_references),
+                "content": _content(options.prompt, options.files),
+                "connectors": list(options.connectors),
+                "enable_skills": list(options.enable_skills),
+                "force_skills": list(options.force_skills),
+                "task_references": list(options.task_references),
             }
         ),
-        "agent_profile": order.agent_profile,
-        "project_id": order.project_id,
-        "locale": order.locale,
-        "title": order.title,
-        "structured_output_schema": order.structured_output_schema,
-        "interactive_mode": order.interactive_mode,
-        "hide_in_task_list": order.hide_in_task_list,
-        "share_visibility": order.share_visibility,
+        "agent_profile": options.agent_profile,
+        "project_id": options.project_id,
+        "locale": options.locale,
+        "title": options.title,
+        "structured_output_schema": options.structured_output_schema,
+        "interactive_mode": options.interactive_mode,
+        "hide_in_task_list": options.hide_in_task_list,
+        "share_visibility": options.share_visibility,
     }
     return _post("task.create", body, "a created task", _created, Idempotency.NOT_IDEMPOTENT)
 
@@ -334,10 +334,9 @@ def _created(response: Response) -> ManusTaskRef:
     return ManusTaskRef(made.task_id, made.task_url, made.task_title)
 
 
-def _content(text: str, files: Sequence[Mapping[str, str]]) -> Any:
-    if not files:
-        return text
-    return [{"type": "text", "text": text}, *({"type": "file", **file} for file in files)]
+def _content(text: str, files: Iterable[Mapping[str, str]]) -> Any:
+    parts = [{"type": "file", **file} for file in files]
+    return [{"type": "text", "text": text}, *parts] if parts else text
 
 
 def send_message(

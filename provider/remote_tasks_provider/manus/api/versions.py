@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -17,12 +17,12 @@ from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.options import TaskOptions, task_options
+from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions
 from remote_tasks_provider.manus.api.v2_models import ManusTaskV2, as_message
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
 
-__all__ = ["ManusApi", "manus_api"]
+__all__ = ["ManusApi", "api_version", "manus_api"]
 
 Files = Sequence[Mapping[str, str]]
 
@@ -30,11 +30,20 @@ Files = Sequence[Mapping[str, str]]
 class ManusApi(ABC):
     """What can be done with an account, whichever version of the API its connection names.
 
-    :param client: sends the calls.
+    :param client: sends the operations.
     """
 
-    calls: ClassVar[ModuleType]
+    version: ClassVar[str]
+    operations: ClassVar[ModuleType]
     """The functions that both versions have under the same names."""
+    auth_header: ClassVar[str]
+    """The header that carries an API key."""
+    unsupported: ClassVar[frozenset[str]] = frozenset()
+    """Options of a task, or of the operator that waits for it, that only the other version can honour."""
+    visibilities: ClassVar[tuple[str, ...]] = VISIBILITIES
+    """The values of ``share_visibility``."""
+    needs_filenames: ClassVar[bool] = False
+    """Whether an attached file must have a name."""
     can_stop: ClassVar[bool]
     """Whether a task can be stopped, and not only deleted."""
     finds_titles: ClassVar[bool]
@@ -42,6 +51,11 @@ class ManusApi(ABC):
 
     def __init__(self, client: Client) -> None:
         self.client = client
+
+    @classmethod
+    def cancel(cls, remote_task_id: str) -> Operation[None] | None:
+        """Return the operation that stops a task; ``None`` where a task cannot be stopped."""
+        return v2.stop_task(remote_task_id) if cls.can_stop else None
 
     @abstractmethod
     def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
@@ -77,21 +91,64 @@ class ManusApi(ABC):
     def available_credits(self) -> int | None:
         """Return the credits that can be spent."""
 
-    def create_task(self, order: TaskOptions) -> ManusTaskRef:
-        """Create a task."""
-        ref: ManusTaskRef = self.client.send(self.calls.create_task(order))
+    def create_task(self, options: TaskOptions) -> ManusTaskRef:
+        """Create a task.
+
+        :raises ConnectionConfigError: when this version does not support one of ``options``.
+        """
+        self.check_options(options)
+        ref: ManusTaskRef = self.client.send(self.operations.create_task(options))
         return ref
 
-    def needs_v2(self, what: str) -> ConnectionConfigError:
+    def check_options(self, options: TaskOptions) -> None:
+        """Refuse request options that this version does not support; sends nothing.
+
+        :raises ConnectionConfigError: naming the option.
+        :raises ValueError: when a file lacks the name that it needs.
+        """
+        self.require(**{field.name: getattr(options, field.name) for field in fields(options)})
+        if self.needs_filenames and not all("filename" in file for file in options.files):
+            raise ValueError(
+                f"a file needs its filename with API {self.version}: {{'file_id': …, 'filename': …}}"
+            )
+
+    def require(self, *, share_visibility: str | None = None, **options: Any) -> None:
+        """Refuse the options that are set and that this version does not support.
+
+        :raises ConnectionConfigError: naming the option.
+        """
+        for name in sorted(self.unsupported & options.keys()):
+            if options[name]:
+                raise self.needs_v2(name)
+        if share_visibility not in (None, *self.visibilities):
+            raise self.needs_v2(f"share_visibility {share_visibility!r}")
+
+    def needs_v2(self, subject: str) -> ConnectionConfigError:
         """Return the error for something that only API v2 can do."""
         return ConnectionConfigError(
-            f"{what} needs API v2: set api_version to v2 in the extra of connection "
+            f"{subject} needs API v2: set api_version to v2 in the extra of connection "
             f"{self.client.endpoint.conn_id!r} (the same key works there)"
         )
 
 
 class _V1(ManusApi):
-    calls: ClassVar[ModuleType] = v1
+    version = "v1"
+    operations: ClassVar[ModuleType] = v1
+    # https://open.manus.ai/docs/v1/get-tasks
+    auth_header = "API_KEY"
+    unsupported = frozenset(
+        {
+            "title",
+            "structured_output_schema",
+            "enable_skills",
+            "force_skills",
+            "task_references",
+            "auto_confirm",
+            "max_credits",
+        }
+    )
+    visibilities = ("private", "public")
+    needs_filenames = True
     can_stop = False
     finds_titles = False
 
@@ -111,13 +168,14 @@ class _V1(ManusApi):
     def send_message(
         self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
     ) -> None:
-        order = task_options(content, files=files, **options)
-        operation = v1.continue_task(remote_task_id, order)
+        message = TaskOptions(content, files=files, **options)
+        self.check_options(message)
+        operation = v1.continue_task(remote_task_id, message)
         if not options.get("agent_profile"):
-            # v1 must be told one; another than the task has would change what it costs.
+            # v1 needs one in each message; another than the task has would change what it costs.
             model = self.get_task(remote_task_id).model or ""
-            profile = model.removesuffix("-agent") or order.agent_profile
-            operation = v1.continue_task(remote_task_id, replace(order, agent_profile=profile))
+            profile = model.removesuffix("-agent") or message.agent_profile
+            operation = v1.continue_task(remote_task_id, replace(message, agent_profile=profile))
         self.client.send(operation)
 
     def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
@@ -131,7 +189,10 @@ class _V1(ManusApi):
 
 
 class _V2(ManusApi):
-    calls: ClassVar[ModuleType] = v2
+    version = "v2"
+    operations: ClassVar[ModuleType] = v2
+    # https://open.manus.ai/docs/v2/authentication
+    auth_header = "x-manus-api-key"
     can_stop = True
     finds_titles = True
 
@@ -170,7 +231,14 @@ class _V2(ManusApi):
         return self.client.send(v2.available_credits())
 
 
+def api_version(extras: Any) -> type[ManusApi]:
+    """Return the version of the API that a connection's extras name. Nothing else decides on it.
+
+    :param extras: a :class:`~remote_tasks_provider.manus.service.ManusExtras`.
+    """
+    return _V1 if extras.api_version == "v1" else _V2
+
+
 def manus_api(client: Client) -> ManusApi:
     """Return the API that the connection of ``client`` names."""
-    extras: Any = client.endpoint.extras
-    return _V1(client) if extras.api_version == "v1" else _V2(client)
+    return api_version(client.endpoint.extras)(client)

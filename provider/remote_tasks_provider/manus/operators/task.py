@@ -30,7 +30,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, OnOrphanedIntent, OnStaleState, SubmissionPolicy
-from remote_tasks_provider.manus.api.options import TaskOptions, task_options
+from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.attachments import sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, ManusHITL, OnWaitingForInput
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -233,19 +233,8 @@ class ManusTaskOperator(ManusHITL):
         :raises ValueError: naming the parameter; nothing was sent.
         """
         links, sources = sort_attachments(self.attachments or ())
-        order = task_options(
-            self.prompt,
-            files=links,
-            agent_profile=self.agent_profile,
-            project_id=self.project_id,
-            connectors=self.connectors,
-            task_references=self.task_references,
-            locale=self.locale,
-            structured_output_schema=self.structured_output_schema,
-            interactive_mode=self.interactive_mode,
-            hide_in_task_list=self.hide_in_task_list,
-            share_visibility=self.share_visibility,
-        )
+        # The title is given to the request itself, with the tag of the attempt.
+        order = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
         return order, sources
 
     def _check_what_is_asked(self, order: TaskOptions) -> None:
@@ -268,11 +257,8 @@ class ManusTaskOperator(ManusHITL):
             self.max_credits = validation.whole_number(self.max_credits, "max_credits", least=1)
         try:
             api = self.hook.api
-            for name in ("auto_confirm", "max_credits", "title"):
-                if getattr(self, name) and not api.can_stop:
-                    raise api.needs_v2(name)
-            # Made once without sending it: what this version does not know is refused here.
-            api.calls.create_task(order)
+            api.require(auto_confirm=self.auto_confirm, max_credits=self.max_credits, title=self.title)
+            api.check_options(order)
         except RemoteTaskError as error:
             raise request_exception(error) from error
 

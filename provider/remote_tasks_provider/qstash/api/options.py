@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.request_options import RequestOptions
 
 __all__ = [
     "PLANS",
@@ -24,7 +25,6 @@ __all__ = [
     "check_headers",
     "check_name",
     "destination_url",
-    "publish_options",
 ]
 
 PlanName = Literal["free", "payg", "fixed"]
@@ -58,86 +58,98 @@ PLANS: Mapping[PlanName, Plan] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PublishOptions:
-    """A message to be sent; made by :func:`publish_options`.
+class PublishOptions(RequestOptions):
+    """A message to publish or to schedule; hook, operators and decorator share this definition.
 
-    :param destination: a URL, or the name of a URL group.
-    :param headers: QStash's own and those to forward, as they travel.
+    It checks itself. ``QStashPublishOperator`` describes the parameters; ``plan`` is the connection's.
+
+    :raises ValueError: naming the parameter and the fix, before anything is sent.
     """
 
-    destination: str = field(repr=False)
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
+    parameter_names: ClassVar[Mapping[str, str]] = {
+        "queue": "qstash_queue",
+        "retries": "delivery_retries",
+        "retry_delay": "delivery_retry_delay",
+        "timeout": "delivery_timeout",
+    }
+
+    destination: str | None = field(default=None, repr=False)
+    body: Any = field(default=None, repr=False)
+    plan: PlanName = "free"
+    url_group: str | None = None
     queue: str | None = None
+    method: str = "POST"
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    delay: float | str | timedelta | None = None
+    not_before: datetime | int | str | None = None
+    retries: int | None = None
+    retry_delay: str | None = None
+    timeout: float | str | timedelta | None = None
+    deduplication_id: str | None = None
+    content_based_deduplication: bool = False
+    callback: str | None = field(default=None, repr=False)
+    failure_callback: str | None = field(default=None, repr=False)
+    flow_control: Mapping[str, Any] | None = None
+    labels: str | Iterable[str] | None = None
+    redact: str | None = None
+
+    target: str = field(init=False, repr=False)
+    """The destination as it stands in a path."""
+    content: bytes = field(init=False, repr=False)
+    """The body as it is sent."""
+    sent_headers: tuple[tuple[str, str], ...] = field(init=False, repr=False)
+    """QStash's own headers and those that it forwards."""
+
+    def __post_init__(self) -> None:
+        content, content_type = encode_body(self.body)
+        if len(content) > (limit := PLANS[self.plan].body):
+            raise ValueError(_over(f"body has {len(content)} bytes", limit, "bytes", self.plan))
+        if self.queue is not None:
+            check_name(self.queue, "queue")
+        self._check_combinations()
+        for name, value in (
+            ("target", _target(self.destination, self.url_group)),
+            ("content", content),
+            ("sent_headers", (*check_headers(self.headers or {}, content_type), *self._own_headers())),
+        ):
+            object.__setattr__(self, name, value)
+
+    def _check_combinations(self) -> None:
+        is_delayed = self.delay is not None or self.not_before is not None
+        if self.delay is not None and self.not_before is not None:
+            raise ValueError("delay and not_before are both given; choose one")
+        if self.queue is not None and is_delayed:
+            raise ValueError(
+                "delay or not_before is given with a queue, which delivers in order; leave one of them away"
+            )
+        if self.deduplication_id and self.content_based_deduplication:
+            raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
+
+    def _own_headers(self) -> Iterator[tuple[str, str]]:
+        retries = self.retries
+        own = {
+            "Upstash-Method": validation.choice(str(self.method).upper(), "method", METHODS),
+            "Upstash-Delay": _delay(self.delay, self.plan),
+            "Upstash-Not-Before": _not_before(self.not_before, self.plan),
+            "Upstash-Retries": None
+            if retries is None
+            else validation.whole_number(retries, "retries", least=0),
+            "Upstash-Retry-Delay": _one_line(self.retry_delay, "retry_delay"),
+            "Upstash-Timeout": _timeout(self.timeout, self.plan),
+            "Upstash-Deduplication-Id": _deduplication_id(self.deduplication_id),
+            "Upstash-Content-Based-Deduplication": "true" if self.content_based_deduplication else None,
+            "Upstash-Callback": _callback(self.callback, "callback"),
+            "Upstash-Failure-Callback": _callback(self.failure_callback, "failure_callback"),
+            "Upstash-Label": _labels(self.labels),
+            "Upstash-Redact-Fields": _one_line(self.redact, "redact"),
+            **_flow_control(self.flow_control or {}),
+        }
+        return ((name, str(value)) for name, value in own.items() if value is not None)
 
     @property
     def has_key(self) -> bool:
         """Whether QStash would recognise a repeat of it."""
-        names = {name.casefold() for name, _ in self.headers}
-        return bool(names & {"upstash-deduplication-id", "upstash-content-based-deduplication"})
-
-
-def publish_options(
-    destination: str | None,
-    body: Any = None,
-    *,
-    plan: PlanName,
-    url_group: str | None = None,
-    queue: str | None = None,
-    method: str = "POST",
-    headers: Mapping[str, str] | None = None,
-    delay: float | str | timedelta | None = None,
-    not_before: datetime | int | str | None = None,
-    retries: int | None = None,
-    retry_delay: str | None = None,
-    timeout: float | str | timedelta | None = None,
-    deduplication_id: str | None = None,
-    content_based_deduplication: bool = False,
-    callback: str | None = None,
-    failure_callback: str | None = None,
-    flow_control: Mapping[str, Any] | None = None,
-    labels: str | Iterable[str] | None = None,
-    redact: str | None = None,
-) -> PublishOptions:
-    """Return checked :class:`PublishOptions`; the operator ``QStashPublishOperator`` has the parameters.
-
-    :raises ValueError: naming the parameter and the fix, before anything is sent.
-    """
-    limits = PLANS[plan]
-    target = _target(destination, url_group)
-    content, content_type = encode_body(body)
-    if len(content) > limits.body:
-        raise ValueError(_over(f"body has {len(content)} bytes", limits.body, "bytes", plan))
-    if delay is not None and not_before is not None:
-        raise ValueError("delay and not_before are both given; choose one")
-    if queue is not None and (delay is not None or not_before is not None):
-        raise ValueError(
-            "delay or not_before is given with a queue, which delivers in order; leave one of them away"
-        )
-    own = {
-        "Upstash-Method": validation.choice(str(method).upper(), "method", METHODS),
-        "Upstash-Delay": _delay(delay, plan),
-        "Upstash-Not-Before": _not_before(not_before, plan),
-        "Upstash-Retries": None if retries is None else validation.whole_number(retries, "retries", least=0),
-        "Upstash-Retry-Delay": _one_line(retry_delay, "retry_delay"),
-        "Upstash-Timeout": _timeout(timeout, plan),
-        "Upstash-Deduplication-Id": _deduplication_id(deduplication_id),
-        "Upstash-Content-Based-Deduplication": "true" if content_based_deduplication else None,
-        "Upstash-Callback": None if callback is None else destination_url(callback, "callback"),
-        "Upstash-Failure-Callback": (
-            None if failure_callback is None else destination_url(failure_callback, "failure_callback")
-        ),
-        "Upstash-Label": _labels(labels),
-        "Upstash-Redact-Fields": _one_line(redact, "redact"),
-        **_flow_control(flow_control or {}),
-    }
-    if deduplication_id and content_based_deduplication:
-        raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
-    given = [(name, str(value)) for name, value in own.items() if value is not None]
-    forwarded = check_headers(headers or {}, content_type)
-    return PublishOptions(
-        target, (*forwarded, *given), content, None if queue is None else check_name(queue, "queue")
-    )
+        return bool(self.deduplication_id or self.content_based_deduplication)
 
 
 def _over(what: str, most: float, unit: str, plan: str) -> str:
@@ -275,6 +287,10 @@ def _timeout(value: Any, plan: PlanName) -> str | None:
     if seconds is not None and seconds > most:
         raise ValueError(_over(f"timeout is {seconds} s", most, "s", plan))
     return None if seconds is None else f"{seconds}s"
+
+
+def _callback(url: str | None, name: str) -> str | None:
+    return None if url is None else destination_url(url, name)
 
 
 def _deduplication_id(value: str | None) -> str | None:

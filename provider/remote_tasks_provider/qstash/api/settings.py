@@ -134,7 +134,7 @@ _read_group = Reader(QStashUrlGroup)
 _read_groups = Reader(list[QStashUrlGroup] | None)
 
 
-def create_schedule(order: PublishOptions, cron: Any, schedule_id: str | None = None) -> Operation[str]:
+def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None = None) -> Operation[str]:
     """``POST /v2/schedules/{destination}``; gives the schedule's id.
 
     With a ``schedule_id`` a repeat sets the same schedule again.
@@ -149,15 +149,15 @@ def create_schedule(order: PublishOptions, cron: Any, schedule_id: str | None = 
     own = [("Upstash-Cron", cron.strip())]
     if schedule_id:
         own.append(("Upstash-Schedule-Id", check_name(schedule_id, "schedule_id")))
-    if order.queue:
-        own.append(("Upstash-Queue-Name", order.queue))
+    if options.queue:
+        own.append(("Upstash-Queue-Name", options.queue))
     return Operation(
         "POST /v2/schedules",
         Request(
             "POST",
-            f"/v2/schedules/{order.destination}",
-            content=order.body,
-            headers=(*order.headers, *own),
+            f"/v2/schedules/{options.target}",
+            content=options.content,
+            headers=(*options.sent_headers, *own),
         ),
         "a schedule's id",
         lambda response: str(_read_schedule_id(response).schedule_id),

@@ -177,37 +177,39 @@ def _cursor(value: Any) -> str | None:
     return None if value in (None, "", 0, "0") or isinstance(value, bool) else str(value)
 
 
-def publish(order: PublishOptions) -> Operation[list[PublishedMessage]]:
+def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
     """``POST /v2/publish`` or, into a queue, ``/v2/enqueue``: one message for each destination.
 
     The destination stands in the path as it is: QStash takes no percent-encoded one.
     """
-    if order.queue is None:
+    if options.queue is None:
         endpoint, prefix = "POST /v2/publish", "/v2/publish/"
     else:
-        endpoint, prefix = "POST /v2/enqueue", path("/v2/enqueue/{queue}/", queue=order.queue)
+        endpoint, prefix = "POST /v2/enqueue", path("/v2/enqueue/{queue}/", queue=options.queue)
     return Operation(
         endpoint=endpoint,
-        request=Request("POST", f"{prefix}{order.destination}", content=order.body, headers=order.headers),
+        request=Request(
+            "POST", f"{prefix}{options.target}", content=options.content, headers=options.sent_headers
+        ),
         expects="a published message",
         parse=lambda response: _taken(_messages(_read_published(response))),
-        idempotency=Idempotency.KEYED if order.has_key else Idempotency.NOT_IDEMPOTENT,
+        idempotency=Idempotency.KEYED if options.has_key else Idempotency.NOT_IDEMPOTENT,
     )
 
 
-def publish_batch(orders: Sequence[PublishOptions]) -> Operation[list[list[PublishedMessage]]]:
-    """``POST /v2/batch``: many messages with one call; gives a list for each order.
+def publish_batch(batch: Sequence[PublishOptions]) -> Operation[list[list[PublishedMessage]]]:
+    """``POST /v2/batch``: many messages with one call; gives a list for each options.
 
     An element that was refused has an ``error`` instead of a ``message_id``; the others are sent.
     """
     elements = [
         {
-            "destination": order.destination,
-            **({"queue": order.queue} if order.queue else {}),
-            "headers": dict(order.headers),
-            **({"body": _as_text(order.body)} if order.body else {}),
+            "destination": options.target,
+            **({"queue": options.queue} if options.queue else {}),
+            "headers": dict(options.sent_headers),
+            **({"body": _as_text(options.content)} if options.content else {}),
         }
-        for order in orders
+        for options in batch
     ]
     return Operation(
         endpoint="POST /v2/batch",
@@ -215,7 +217,7 @@ def publish_batch(orders: Sequence[PublishOptions]) -> Operation[list[list[Publi
         expects="published messages",
         parse=lambda response: [_messages(one) for one in _read_batch(response)],
         idempotency=Idempotency.KEYED
-        if all(order.has_key for order in orders)
+        if all(options.has_key for options in batch)
         else Idempotency.NOT_IDEMPOTENT,
     )
 

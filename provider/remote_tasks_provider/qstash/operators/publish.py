@@ -172,25 +172,8 @@ class QStashPublishOperator(MessageOperator):
 
     def _publish(self, context: Context) -> list[PublishedMessage]:
         try:
-            found = self.hook.publish(
-                self.destination,
-                self.body,
-                url_group=self.url_group,
-                queue=self.qstash_queue,
-                method=self.method,
-                headers=self.headers,
-                delay=self.delay,
-                not_before=self.not_before,
-                retries=self.delivery_retries,
-                retry_delay=self.delivery_retry_delay,
-                timeout=self.delivery_timeout,
-                deduplication_id=self._key(context),
-                callback=self.callback,
-                failure_callback=self.failure_callback,
-                flow_control=self.flow_control,
-                labels=self.labels,
-                redact=self.redact,
-            )
+            options = PublishOptions.values_of(self) | {"deduplication_id": self._key(context)}
+            found = self.hook.publish(**options)
         except RemoteTaskError as error:
             raise _not_published(error, has_key=self.deduplication_id != "") from error
         finally:
@@ -269,9 +252,7 @@ class QStashPublishBatchOperator(BaseOperator):
             if not options.get("content_based_deduplication"):
                 options.setdefault("deduplication_id", deduplication_id(self, context, str(index)))
             try:
-                orders.append(
-                    hook.order(options.pop("destination", None), options.pop("body", None), **options)
-                )
+                orders.append(hook.order(**({"destination": None} | options)))
             except RemoteTaskError:
                 # A connection that cannot be used, which is a ValueError too, concerns them all.
                 raise

@@ -1,0 +1,33 @@
+"""Request options as one dataclass a vendor, which hook, operator and decorator share.
+
+Imports no client: options are checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar
+
+__all__ = ["RequestOptions"]
+
+
+class RequestOptions:
+    """Base of a dataclass whose fields are the options of a request, and which checks itself."""
+
+    __slots__ = ()
+
+    parameter_names: ClassVar[Mapping[str, str]] = {}
+    """Field → the operator's parameter, where Airflow's operators use the field's name for their own."""
+
+    @classmethod
+    def values_of(cls, operator: object) -> dict[str, Any]:
+        """Return the options that ``operator`` holds as attributes; an option that it lacks is left out."""
+        parameters = {
+            one.name: cls.parameter_names.get(one.name, one.name)
+            for one in fields(cls)  # type: ignore[arg-type]  # each subclass is a dataclass
+            if one.init
+        }
+        return {
+            field: getattr(operator, name) for field, name in parameters.items() if hasattr(operator, name)
+        }
