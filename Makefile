@@ -1,14 +1,14 @@
 # Every command a developer needs. `make` alone lists them.
 #
-# Nothing has to be installed first but Python 3.11 (or newer), make and access to a package index: the first
-# command that needs the environment builds it in .venv, and rebuilds it when what it was built from changes.
+# You need Python 3.11 or newer, make and access to a package index, nothing else: the first command that needs
+# the environment builds it in .venv. A change to pyproject.toml or to the constraints rebuilds it.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-# The Python that builds the environment: `make test PYTHON=/path/to/python3.12` uses another one.
+# The Python that builds the environment. Choose another one with `make test PYTHON=/path/to/python3.12`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 # Passed on to pytest: `make test ARGS="tests/core -k retry"`. A part of the suite is not held to full coverage.
 ARGS ?=
@@ -19,11 +19,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 
-# Importing Airflow writes a configuration file into its home. Keep it out of the developer's own.
+# Importing Airflow writes a configuration file into its home. Keep it out of yours.
 export AIRFLOW_HOME := $(CURDIR)/$(VENV)/airflow-home
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
-# No line of the repository may name a place that exists on one machine only, or the index packages came from.
+# No line of the repository may name a path of one machine or a package index.
 LOCAL_PATHS := (^|[^A-Za-z0-9_./-])/(home|root|Users|work|mnt)/[A-Za-z0-9_.]
 INDEX_HOSTS := --(extra-)?index-ur[l] |--find-link[s] |https?://[^ ]*/simple/?([" ]|$$)|py[p]i\.|python[h]osted
 
@@ -42,7 +42,7 @@ $(BUILT): pyproject.toml sandbox/pyproject.toml $(CONSTRAINTS)
 		exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) uv
-	$(BIN)/python dev/environments.py $(AIRFLOW_VERSION)
+	$(BIN)/python -m dev.environments $(AIRFLOW_VERSION)
 	@touch $@
 
 .PHONY: test
@@ -55,7 +55,7 @@ else
 endif
 
 .PHONY: check
-check: $(BUILT) ## Check format, lint, types, and that nothing local has slipped in
+check: $(BUILT) ## Check format, lint, types, the generated reference, and that no line names a local path
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -73,15 +73,15 @@ test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Air
 	$(BIN)/python -m dev.compat $(ARGS)
 
 .PHONY: test-system
-test-system: $(BUILT) ## Run a DAG of waits in a real Airflow whose triggerer is killed in its midst
+test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix
 	$(BIN)/pytest tests/system $(ARGS)
 
 .PHONY: kills
-kills: $(BUILT) ## Kill, clear and time out tasks in every supported Airflow, and look what becomes of the remote ones
+kills: $(BUILT) ## Kill, clear and time out tasks on every supported Airflow and check the remote tasks; ARGS="--only 3.3.2"
 	$(BIN)/python -m dev.kills $(ARGS)
 
 .PHONY: bench
-bench: $(BUILT) ## Compare with the http provider: waits, listing, imports, a real Airflow; ARGS="--only waits --quick"
+bench: $(BUILT) ## Measure waits, listing, imports and a real Airflow next to the http provider; ARGS="--only waits --quick"
 	$(BIN)/python -m dev.bench $(ARGS)
 
 .PHONY: demo
@@ -89,15 +89,15 @@ demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no 
 	$(BIN)/python -m dev.demo
 
 .PHONY: airflow
-airflow: $(BUILT) ## Start Airflow with its UI, the sandbox and the example DAGs; Ctrl-C stops all
+airflow: $(BUILT) ## Start Airflow with its UI, the sandbox and the example DAGs; Ctrl-C stops everything
 	$(BIN)/python -m dev.playground
 
 .PHONY: sandbox
 sandbox: $(BUILT) ## Start the sandbox alone, with demo tasks, on port 8099
-	$(BIN)/python -m remote_tasks_sandbox --port 8099 --seed-demo
+	$(BIN)/remote-tasks-sandbox --port 8099 --seed-demo
 
 .PHONY: constraints
-constraints: $(BUILT) ## Resolve tests/constraints anew (newest versions that pyproject.toml and the pins allow)
+constraints: $(BUILT) ## Resolve tests/constraints again (newest versions that pyproject.toml and the pins allow)
 	$(BIN)/python -m dev.compat --refresh-constraints
 
 .PHONY: clean

@@ -1,0 +1,15 @@
+"""What only developers run; the Makefile calls it and no distribution ships it.
+
+=================  ==================================================================================
+module             what it is for
+=================  ==================================================================================
+``environments``   install the project and its pinned packages into an environment
+``compat``         run the version-dependent tests on every supported Airflow
+``airflow``        start a real Airflow on this machine and talk to its REST API
+``demo``           run a branching DAG in a real Airflow against the sandbox
+``playground``     serve Airflow's UI, the sandbox and the example DAGs
+``kills``          kill, clear and time out tasks, and compare what happens with the documented table
+``bench``          measure waits, listing and imports next to Airflow's http provider
+``reference``      write ``docs/reference`` from the docstrings
+=================  ==================================================================================
+"""

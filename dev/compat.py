@@ -1,7 +1,9 @@
-"""`make test-compat`: tests/compat and tests/bases on every supported Airflow, each in its own environment.
+"""`make test-compat`: run tests/compat and tests/bases on every supported Airflow.
 
-This is the one list of supported versions. Each has a constraints file, a full set of packages that works
-together; `--refresh-constraints` (`make constraints`) makes those anew.
+Each version has an environment of its own in ``.venvs/``.
+
+This module holds the one list of supported versions. Each version has a constraints file, a full set of
+packages that work together; `--refresh-constraints` (`make constraints`) resolves those files again.
 """
 
 from __future__ import annotations
@@ -16,21 +18,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from dev.airflow.standalone import AirflowStartError, clean_environment, migrated_database
 from dev.environments import CONSTRAINTS, ROOT, constraints_file, install_project, uv
-from dev.standalone import AirflowStartError, clean_environment, migrated_database
 
-#: Supported Airflow versions, and what has to be held back for them to work at all.
+#: Supported Airflow versions, and the packages that each needs in an older version.
 VERSIONS: dict[str, list[str]] = {
     "2.11.2": [],
     # Newer FastAPI rejects the bodies of the Execution API ("model_attributes_type").
-    # ... and universal-pathlib 0.3 its ObjectStoragePath.
+    # universal-pathlib 0.3 breaks its ObjectStoragePath.
     "3.0.6": ["fastapi<0.118", "universal-pathlib<0.3"],
     "3.1.8": [],
     # Newer FastAPI breaks the Execution API's task states ("needs a discriminator"), svcs 26 its registry.
     "3.2.2": ["fastapi<0.137", "svcs<26"],
     "3.3.2": [],
 }
-#: What holds on every version: the classes as Airflow sees them, and how they wait.
+#: The tests that depend on the version: how Airflow loads the classes, and how they wait.
 TESTS = ("tests/compat", "tests/bases")
 NEWEST = "3.3.2"
 ENVIRONMENTS = ROOT / ".venvs"
@@ -40,7 +42,7 @@ PARALLEL = 2
 
 @dataclass(frozen=True)
 class Result:
-    """How the tests ended on one version."""
+    """The result of the tests on one version."""
 
     version: str
     status: int
@@ -54,10 +56,10 @@ class Result:
 
 
 def environment(version: str) -> Path:
-    """Return the Python of a version's environment, which is built unless it is there and up to date."""
+    """Return the Python of a version's environment, and build or update that environment if needed."""
     folder = ENVIRONMENTS / f"airflow-{version}"
     python, stamp = folder / "bin" / "python", folder / ".built"
-    sources = [ROOT / "pyproject.toml", constraints_file(version)]
+    sources = [ROOT / "pyproject.toml", ROOT / "sandbox" / "pyproject.toml", constraints_file(version)]
     if stamp.exists() and all(source.stat().st_mtime <= stamp.stat().st_mtime for source in sources):
         return python
     if not python.exists():
@@ -72,11 +74,11 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
     started = time.monotonic()
     try:
         python = environment(version)
-        migrated_database(python)  # now, so that it takes no test's time
+        migrated_database(python)  # now, so that no test has to wait for it
     except (subprocess.CalledProcessError, AirflowStartError) as error:
         return Result(version, 1, str(error), time.monotonic() - started)
-    # Warnings are not errors here: every Airflow deprecates its own calls in other places, and how this
-    # project uses the newest one is held by `make test`.
+    # Warnings are not errors here: each Airflow deprecates some of its own calls. `make test` fails for a
+    # deprecated call of this project, on the newest version.
     command = [python, "-m", "pytest", "-W", "default", "-p", "no:cacheprovider", *TESTS]
     answer = subprocess.run(
         [*command, *pytest_arguments],
@@ -91,15 +93,15 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
 
 
 def refresh_constraints() -> None:
-    """Resolve the packages for every version anew and write its constraints file."""
+    """Resolve the packages of every version and write its constraints file."""
     for version, pins in VERSIONS.items():
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as held_back:
-            held_back.write("\n".join([f"apache-airflow=={version}", *pins]) + "\n")
-            held_back.flush()
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
+            pinned.write("\n".join([f"apache-airflow=={version}", *pins]) + "\n")
+            pinned.flush()
             uv(
-                *("pip", "compile", "pyproject.toml", "--quiet", "--upgrade", "--python-version", "3.11"),
-                *("--extra", "sandbox", "--group", "dev" if version == NEWEST else "test"),
-                *("--constraint", held_back.name, "--output-file", constraints_file(version)),
+                *("pip", "compile", "pyproject.toml", "sandbox/pyproject.toml", "--quiet", "--upgrade"),
+                *("--python-version", "3.11", "--group", "dev" if version == NEWEST else "test"),
+                *("--constraint", pinned.name, "--output-file", constraints_file(version)),
                 *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
             )
         path = constraints_file(version)

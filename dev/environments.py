@@ -1,8 +1,7 @@
 """Install packages with uv into an environment, pinned by one of the files in tests/constraints.
 
-This is the one place that knows how an environment is filled: the Makefile calls it for `.venv`, and the
-version matrix for `.venvs/`. It runs before anything is installed, so it must import nothing but the standard
-library.
+The Makefile calls it for `.venv` and ``dev.compat`` for `.venvs/`; no other place installs packages. It runs
+before anything is installed, so it must import nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ def constraints_file(airflow_version: str) -> Path:
 
 
 def uv_environment() -> dict[str, str]:
-    """Return the variables uv runs with: it shall use the same package index as pip.
+    """Return the variables uv runs with, so that it uses the same package index as pip.
 
-    uv does not read pip's settings. Where a machine names its index or its certificates for pip only, uv
-    would look in the wrong place, so both are handed on unless uv has its own.
+    uv does not read pip's settings. Where a machine configures its index or its certificates for pip only,
+    both are passed on, unless uv has its own.
     """
     env = dict(os.environ)
     for uv_name, pip_name in {"UV_DEFAULT_INDEX": "index-url", "SSL_CERT_FILE": "cert"}.items():
@@ -57,7 +56,7 @@ def uv(*arguments: str | Path) -> None:
 
 
 def install_project(python: Path, airflow_version: str, group: str) -> None:
-    """Install this project, editable, and a dependency group into the environment of ``python``."""
+    """Install the provider and the sandbox (editable) and a dependency group for ``python``."""
     pins = constraints_file(airflow_version)
     uv(
         *("pip", "install", "--quiet", "--python", python),
@@ -68,7 +67,7 @@ def install_project(python: Path, airflow_version: str, group: str) -> None:
 
 
 def main() -> None:
-    """Fill the environment that runs this file."""
+    """Install the project into the environment of the Python that runs this module."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("airflow_version")
     parser.add_argument("--group", default="dev")

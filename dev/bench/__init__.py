@@ -1,5 +1,5 @@
-"""`make bench`: what a wait, a listing and an import cost, next to what they cost with the http provider.
+"""`make bench`: the cost of waits, listings and imports, next to that of Airflow's http provider.
 
-Every figure is taken in a process of its own, so that one variant can't warm, crowd or slow the other. The
-servers run in the process that starts them, so their work isn't counted. All is on the loopback address.
+Each figure is measured in a process of its own, so that no variant warms or slows another. The servers run in
+the parent process, so their work isn't counted. Everything is on the loopback address.
 """

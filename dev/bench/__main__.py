@@ -1,4 +1,4 @@
-"""`make bench`: measure, print the tables, and end with 1 if a target was missed."""
+"""Measure, print the tables, and exit with 1 if a target was missed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from dev.bench import airflow_run, imports, listing, machine, waits
 from dev.bench.figures import Section
-from dev.demo import leave_through_cleanup
+from dev.terminal import leave_through_cleanup, say
 
 PARTS: dict[str, Callable[..., Section]] = {
     "imports": imports.section,
@@ -20,12 +20,6 @@ PARTS: dict[str, Callable[..., Section]] = {
 }
 
 
-def say(text: str) -> None:
-    """Print a line at once, also into a pipe."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     arguments = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -33,9 +27,11 @@ def parser() -> argparse.ArgumentParser:
         "--only", nargs="+", choices=PARTS, default=list(PARTS), help="measure these parts (default: all)"
     )
     arguments.add_argument(
-        "--quick", action="store_true", help="small numbers: shows that it runs, not how fast it is"
+        "--quick", action="store_true", help="small numbers: they show that it runs, not how fast it is"
     )
-    arguments.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
+    arguments.add_argument(
+        "--write-docs", action="store_true", help="write the tables into docs/benchmarks.md"
+    )
     return arguments
 
 
@@ -66,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"Target missed: {section.title}: {row.what}: {row.ours}, wanted {row.target}")
     say(f"{machine.description()} Done after {time.monotonic() - started:.0f} s.")
     if arguments.write_docs:
-        taken = f"Taken on {datetime.now(tz=UTC):%Y-%m-%d} on {machine.description()}"
-        machine.write_page("\n\n".join([taken, *(section.markdown() for section in sections)]))
-    # Small numbers say nothing about the targets.
+        measured = f"Measured on {datetime.now(tz=UTC):%Y-%m-%d} on {machine.description()}"
+        machine.write_page("\n\n".join([measured, *(section.markdown() for section in sections)]))
+    # Small numbers prove nothing about the targets.
     return 1 if missed and not arguments.quick else 0
 
 

@@ -1,7 +1,7 @@
 """Deferred sensors in a real Airflow: worker processes, time, CPU of the triggerer and of all of Airflow.
 
-A worker process is counted when Airflow notes in its event log that a task instance runs; the scheduler
-starts one process for each. The remote tasks go on until all waits are deferred, then they end one after the
+Worker processes are counted by Airflow's event log, which notes each task instance that runs; the scheduler
+starts one process for each. The remote tasks run until all waits are deferred, then finish one after the
 other.
 """
 
@@ -18,23 +18,23 @@ from pathlib import Path
 
 import psutil
 
-from dev.airflow_client import TaskInstance
-from dev.bench.figures import Row, Section, count, in_words, seconds
+from dev.airflow.client import TaskInstance
+from dev.airflow.standalone import StandaloneAirflow
+from dev.bench.figures import Row, Section, count, seconds, show_ratio
 from dev.bench.processes import ROOT
-from dev.standalone import StandaloneAirflow
 from remote_tasks_sandbox import SandboxServer
 
 DAGS = Path(__file__).parent / "dags"
 VARIANTS = ("http", "ours", "ours_without_worker")
 INTERVAL = 5.0
-#: Over how many seconds the remote tasks end, once all are waited for.
-ENDING_SECONDS = 10.0
+#: Seconds over which the remote tasks finish, once all waits are deferred.
+FINISHING_SECONDS = 10.0
 UNWANTED = ("failed", "up_for_retry", "upstream_failed")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a DAG cost; seconds."""
+    """The cost of one run of a DAG; times in seconds."""
 
     workers: int
     calls: int
@@ -52,14 +52,17 @@ class Bench:
         self._waits = waits
 
     def warm_up(self) -> None:
-        """Let Airflow load, once, what every variant needs; or the first one would pay for the others."""
+        """Run a small DAG first: what Airflow loads once must not count for the first variant."""
         for variant in VARIANTS:
             self._server.sandbox.manus.add_task(f"{variant}-0", ["completed"])
         client = self._airflow.client
         client.wait_for_run("bench_warm_up", client.trigger("bench_warm_up"), within=90)
 
     def run(self, variant: str) -> Outcome:
-        """Run one variant's DAG; raises when a task did not succeed."""
+        """Run one variant's DAG.
+
+        :raises RuntimeError: when a task did not succeed.
+        """
         client, manus = self._airflow.client, self._server.sandbox.manus
         names = [f"{variant}-{number + 1}" for number in range(self._waits)]
         for name in names:
@@ -69,20 +72,20 @@ class Bench:
         self._server.sandbox.journal.clear()
         triggerer, all_of_it, started = self._cpu("triggerer"), self._cpu(), time.monotonic()
         run_id = client.trigger(dag_id)
-        ending = False
+        finishing = False
 
-        def watch(instances: list[TaskInstance]) -> None:
-            nonlocal ending
+        def on_poll(instances: list[TaskInstance]) -> None:
+            nonlocal finishing
             failed = next((one.task_id for one in instances if one.state in UNWANTED), None)
             if failed:
                 raise RuntimeError(f"{failed} failed\n{client.log(dag_id, run_id, failed)}")
-            if not ending and sum(instance.state == "deferred" for instance in instances) == self._waits:
-                ending = True
+            if not finishing and sum(instance.state == "deferred" for instance in instances) == self._waits:
+                finishing = True
                 for place, name in enumerate(names):
-                    after = 1 + ENDING_SECONDS * place / self._waits
+                    after = 1 + FINISHING_SECONDS * place / self._waits
                     manus.set_script(name, [("running", after), ("completed", None)])
 
-        state = client.wait_for_run(dag_id, run_id, within=240, watch=watch)
+        state = client.wait_for_run(dag_id, run_id, within=240, on_poll=on_poll)
         wall = time.monotonic() - started
         if state != "success":
             raise RuntimeError(f"{dag_id}: {state}\n{self._airflow.last_output()}")
@@ -95,7 +98,7 @@ class Bench:
         )
 
     def _workers(self, dag_id: str) -> int:
-        """Return how many processes were started for tasks of a DAG."""
+        """Return the number of processes started for the tasks of a DAG."""
         address = f"file:{self._airflow.home / 'airflow.db'}?mode=ro"
         with closing(sqlite3.connect(address, uri=True)) as database:
             rows = database.execute(
@@ -104,13 +107,13 @@ class Bench:
             return int(rows.fetchone()[0])
 
     def _cpu(self, component: str | None = None) -> float:
-        """Return the CPU seconds that a component, or all of Airflow, has used so far."""
+        """Return the CPU seconds used so far by a component, or by all of Airflow."""
         total = 0.0
         for process in self._airflow.processes():
             try:
                 command = psutil.Process(os.getsid(process.pid)).cmdline()
                 if component is None or component in command:
-                    total += sum(process.cpu_times()[:4])  # those of ended children included
+                    total += sum(process.cpu_times()[:4])  # children that have exited included
             except (psutil.Error, OSError):
                 continue
         return total
@@ -149,14 +152,15 @@ def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
     waits = 5 if quick else 50
     outcomes = run(say, waits)
     table = Section(f"{waits} deferred waits in a real Airflow")
-    for variant, name in (("ours", "deferred by workers"), ("ours_without_worker", "begun in triggerer")):
+    names = {"ours": "deferred by workers", "ours_without_worker": "started in the triggerer"}
+    for variant, name in names.items():
         mine, http, none = outcomes[variant], outcomes["http"], variant == "ours_without_worker"
         table.rows.append(
             Row(
                 f"{name}: worker processes",
                 count(mine.workers),
                 count(http.workers),
-                in_words(mine.workers / http.workers),
+                show_ratio(mine.workers / http.workers),
                 "none" if none else "",
                 mine.workers == 0 if none else None,
             )
@@ -166,10 +170,10 @@ def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
         table.compare(f"{name}: CPU of all of Airflow", mine.airflow_cpu, http.airflow_cpu, seconds)
         table.compare(f"{name}: calls", mine.calls, http.calls, count)
     table.notes += [
-        "The http provider's `HttpSensor(deferrable=True)` looks at the status code only, and with a "
-        "`response_check` it does not defer; so theirs is the shortest operator that defers to "
+        "The http provider's `HttpSensor(deferrable=True)` checks the status code only, and with a "
+        "`response_check` it does not defer. The comparison uses the shortest operator that defers to "
         "`HttpEventTrigger` (`dev/bench/dags/bench_dag.py`).",
-        f"The remote tasks begin to end, over {ENDING_SECONDS:g} s, when all waits are deferred. A worker "
+        f"The remote tasks finish over {FINISHING_SECONDS:g} s, once all waits are deferred. A worker "
         "process is one start of a task instance in Airflow's event log. CPU includes what Airflow uses when "
         "idle.",
     ]

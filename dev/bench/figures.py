@@ -1,4 +1,4 @@
-"""What was measured, as a table: ours, the other's, the ratio, and whether a target is met."""
+"""Measured figures as a table: ours, the other provider's, the ratio, and whether a target is met."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NOT_MEASURED = "-"
 class Row:
     """One figure.
 
-    :param target: what is aimed for, in words.
-    :param met: whether it was reached; ``None`` where nothing is aimed for.
+    :param target: the target, as text.
+    :param met: whether it is met; ``None`` without a target.
     """
 
     what: str
@@ -26,14 +26,14 @@ class Row:
     met: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
-        """Return the row's texts in the order of the head."""
+        """Return the cells in the order of the table's head."""
         verdict = {None: "", True: "met", False: "NOT MET"}[self.met]
         return (self.what, self.ours, self.other, self.ratio, self.target, verdict)
 
 
 @dataclass
 class Section:
-    """A part of the benchmark: its rows, and what must be known to read them."""
+    """A part of the benchmark: its rows, and notes on how to read them."""
 
     title: str
     other: str = "http provider"
@@ -51,7 +51,7 @@ class Section:
     ) -> None:
         """Add a figure of both.
 
-        :param at_most: the ratio that is aimed for.
+        :param at_most: the target of the ratio.
         """
         ratio = None if other is None or other <= 0 else ours / other
         self.rows.append(
@@ -59,8 +59,8 @@ class Section:
                 what,
                 show(ours),
                 NOT_MEASURED if other is None else show(other),
-                "" if ratio is None else in_words(ratio),
-                "" if at_most is None else f"≤ {in_words(at_most)}",
+                "" if ratio is None else show_ratio(ratio),
+                "" if at_most is None else f"≤ {show_ratio(at_most)}",
                 None if at_most is None or ratio is None else ratio <= at_most,
             )
         )
@@ -74,7 +74,7 @@ class Section:
         *,
         at_most: float | None,
     ) -> None:
-        """Add a figure of both, of which ours has a limit of its own."""
+        """Add a figure of both; the target limits our figure instead of the ratio."""
         self.compare(what, ours, other, show)
         row = self.rows.pop()
         target = "" if at_most is None else f"≤ {show(at_most)}"
@@ -87,7 +87,7 @@ class Section:
         return [row for row in self.rows if row.met is False]
 
     def markdown(self) -> str:
-        """Return the section as Markdown whose tables are aligned, so that they can be read as they are."""
+        """Return the section as Markdown, with aligned tables that read well as plain text."""
         head = tuple(self.other if cell == "http provider" else cell for cell in HEAD)
         head = tuple(cell.replace("ours / http", "ratio") for cell in head)
         table = [head, *(row.cells() for row in self.rows)]
@@ -102,8 +102,8 @@ def _line(cells: Sequence[str], widths: Iterable[int]) -> str:
     return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
 
-def in_words(ratio: float) -> str:
-    """Return a ratio as people say it: ``1/120`` or ``1.3``."""
+def show_ratio(ratio: float) -> str:
+    """Return a ratio in its usual form: ``1/120`` or ``1.3``."""
     return f"1/{1 / ratio:.0f}" if 0 < ratio < 0.5 else f"{ratio:.2f}"
 
 
@@ -129,7 +129,7 @@ def megabytes(number: float) -> str:
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 50th and the 95th."""
+    """Return the 50th and the 95th percentile."""
     if len(values) < 2:
         return (values[0], values[0]) if values else (float("nan"), float("nan"))
     cuts = quantiles(values, n=100, method="inclusive")

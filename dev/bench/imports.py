@@ -1,6 +1,6 @@
-"""What it costs to import the operators and sensors: every DAG file pays for it at each parse.
+"""The time to import the operators and sensors, which every DAG file needs at each parse.
 
-Airflow itself is imported first, since every DAG file does so anyway. Each import is that of a fresh process.
+Airflow itself is imported first, because every DAG file does so anyway. Each import runs in a fresh process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ start = time.perf_counter()
 import {modules}
 print(time.perf_counter() - start, len(sys.modules))
 """
-#: Differences below this part are noise of a shared machine.
+#: A ratio up to this one is the noise of a shared machine.
 NOISE = 1.05
 
 
@@ -46,10 +46,10 @@ def once(variant: str) -> tuple[float, float]:
 
 
 def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
-    """Measure both, in turns."""
+    """Measure both variants alternately."""
     rounds = 1 if quick else 9
     taken: dict[str, list[tuple[float, float]]] = {variant: [] for variant in MODULES}
-    once("ours")  # so that all files have been read once, and compiled
+    once("ours")  # reads and compiles all files
     once("http")
     for _ in range(rounds):
         for variant in MODULES:
@@ -59,11 +59,11 @@ def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
     for variant in MODULES:
         say(f"  {variant}: {milliseconds(alone[variant])}, process {seconds(whole[variant])}")
     table = Section("Importing operators and sensors")
-    table.compare("import, Airflow being there", alone["ours"], alone["http"], milliseconds, at_most=NOISE)
-    table.compare("whole process, Airflow included", whole["ours"], whole["http"], seconds, at_most=NOISE)
+    table.compare("import, without Airflow", alone["ours"], alone["http"], milliseconds, at_most=NOISE)
+    table.compare("whole process, with Airflow", whole["ours"], whole["http"], seconds, at_most=NOISE)
     table.notes.append(
         f"{' and '.join(f'`{name}`' for name in MODULES['ours'])} against "
-        f"{' and '.join(f'`{name}`' for name in MODULES['http'])}; medians of {rounds} fresh processes that "
-        "took turns. Up to 5 % more counts as equal: a shared machine is not more exact than that."
+        f"{' and '.join(f'`{name}`' for name in MODULES['http'])}; medians of {rounds} fresh processes, "
+        "run alternately. Up to 5 % more counts as equal, the noise of a shared machine."
     )
     return table

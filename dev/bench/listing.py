@@ -1,6 +1,6 @@
-"""Reading a long list of tasks: ours, typed, against a bare loop and the http provider's hook.
+"""Reading a long list of tasks: our typed hook next to a bare loop and the http provider's hook.
 
-The server hands out pages that were made beforehand, so that it can't be what is measured.
+The server sends pages that it made beforehand, so that its own work isn't measured.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from dev.bench.figures import Row, Section, count, in_words, megabytes, seconds
+from dev.bench.figures import Row, Section, count, megabytes, seconds, show_ratio
 from dev.bench.listing_client import VARIANTS
 from dev.bench.processes import ask
 
 MODULE = "dev.bench.listing_client"
-#: Ten times as many pages may take this much more memory and still count as flat.
+#: Ten times as many pages may need this many times the memory.
 FLAT = 1.25
-#: How many times the bare loop's time ours may take.
+#: Ours may take this many times the time of the bare loop.
 MOST = 1.5
 
 Figures = dict[str, dict[str, float]]
@@ -68,7 +68,7 @@ def page(first: int, size: int, *, more: bool) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body are two writes; the body must not wait until the head was acknowledged.
+    # Head and body are two writes; the body must not wait for the acknowledgement of the head.
     disable_nagle_algorithm = True
     pages: dict[str, bytes]
 
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class PageServer:
-    """Serves pages made beforehand, as a context manager."""
+    """Serves pages made beforehand; a context manager."""
 
     def __init__(self, pages: int, page_size: int) -> None:
         self.size = 0
@@ -115,7 +115,7 @@ class PageServer:
 
 
 def connections(url: str) -> dict[str, str]:
-    """Return the variables that tell a measured process of the server."""
+    """Return the variables with which a measured process reaches the server."""
     return {
         "AIRFLOW_CONN_BENCH_MANUS": json.dumps({"conn_type": "manus", "host": url, "password": "any"}),
         "AIRFLOW_CONN_BENCH_HTTP": json.dumps({"conn_type": "http", "host": url}),
@@ -123,7 +123,7 @@ def connections(url: str) -> dict[str, str]:
 
 
 def run(server: PageServer, variants: Sequence[str], page_size: int, rounds: int) -> Figures:
-    """Let each variant read the list, in turns; return the median of each figure."""
+    """Let the variants read the list alternately; return the median of each figure."""
     results: dict[str, list[Any]] = {variant: [] for variant in variants}
     for _ in range(rounds):
         for variant in variants:
@@ -158,10 +158,10 @@ def _table(short: Figures, long: Figures, tasks: int, each: float, pages: int) -
     table.compare("time", ours["wall"], http["wall"], seconds)
     ratio = ours["wall"] / bare["wall"]
     shown = f"{seconds(bare['wall'])} (bare loop)"
-    row = ("time, against a bare loop", seconds(ours["wall"]), shown, in_words(ratio))
+    row = ("time, against a bare loop", seconds(ours["wall"]), shown, show_ratio(ratio))
     table.rows.append(Row(*row, f"≤ {MOST}", ratio <= MOST))
     talk = long["ours_conversations"]
-    table.compare("time, every conversation made objects", talk["wall"], http["wall"], seconds)
+    table.compare("time, every conversation parsed", talk["wall"], http["wall"], seconds)
     table.compare("CPU of the reading process", ours["cpu"], http["cpu"], seconds)
     table.compare("peak memory", ours["memory"], http["memory"], megabytes)
     growth = ours["memory"] / short["ours"]["memory"]
@@ -171,15 +171,16 @@ def _table(short: Figures, long: Figures, tasks: int, each: float, pages: int) -
             f"peak memory, {count(pages)} pages",
             megabytes(ours["memory"]),
             shown,
-            in_words(growth),
+            show_ratio(growth),
             f"≤ {FLAT}",
             growth <= FLAT,
         )
     )
     table.notes += [
-        "Ours gives typed `ManusTask` objects; their conversations are read, and made objects when one asks "
-        "for `output`. The bare loop is a `requests.Session`, `json.loads` and the same cursor, all plain "
-        "dicts; `HttpHook.run(...).json()` is the http provider's way, in the same loop.",
-        "Medians of processes that took turns; memory is the growth of the process's peak while it reads.",
+        "Ours returns typed `ManusTask` objects; a conversation is parsed when `output` is read. The bare "
+        "loop is a `requests.Session`, `json.loads` and the same cursor, all plain dicts; "
+        "`HttpHook.run(...).json()` is the http provider's way, in the same loop.",
+        "Medians of processes that ran alternately; memory is the growth of the process's peak while it "
+        "reads.",
     ]
     return table

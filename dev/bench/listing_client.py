@@ -1,6 +1,6 @@
-"""A process that reads a long list to its end, in one of several ways; says what time and memory it took.
+"""The measured process of ``listing``: it reads a long list to its end, in one of several ways.
 
-All of them count the tasks that have completed, so that each looks into every task.
+All of them count the completed tasks, so that each reads every task.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import requests  # by all, and here, so that it is not timed
+import requests  # here, because all variants need it and the import must not be timed
 
-from dev.bench.processes import Memory, Voice, stopwatch
+from dev.bench.processes import Channel, Memory, stopwatch
 
 PATH = "/v1/tasks"
 
@@ -77,7 +77,7 @@ def _walk(page: Callable[[dict[str, Any]], Any], page_size: int) -> tuple[int, i
 
 
 def measure(argument: Any) -> dict[str, Any]:
-    """Read the list once and return what it cost."""
+    """Read the list once and return the cost."""
     read = VARIANTS[argument["variant"]](argument["url"], argument["page_size"])
     gc.collect()
     memory = Memory()
@@ -87,5 +87,5 @@ def measure(argument: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    voice = Voice()
-    voice.say(measure(voice.argument))
+    channel = Channel()
+    channel.send(measure(channel.argument))

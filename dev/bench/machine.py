@@ -1,4 +1,4 @@
-"""What the figures were taken on, in words that name no host and no path; and the page they are kept on."""
+"""The machine that the figures were measured on, without its name or paths; and the page that holds them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def description() -> str:
 def write_page(body: str, page: Path = PAGE) -> None:
     """Put ``body`` between the page's two marks.
 
-    :raises ValueError: when they are not there.
+    :raises ValueError: when the page lacks a mark.
     """
     text = page.read_text()
     if BEGIN not in text or END not in text:
-        raise ValueError(f"{page.name} has not both marks: {BEGIN} {END}")
+        raise ValueError(f"{page.name} lacks a mark: {BEGIN} {END}")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     page.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}")

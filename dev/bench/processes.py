@@ -1,4 +1,4 @@
-"""Measured processes: started in a session of their own, spoken to in lines of JSON, stopped by their id."""
+"""Measured processes: each in a session of its own, with lines of JSON as messages, stopped by process id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dev.standalone import clean_environment
+from dev.airflow.standalone import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ class ChildError(RuntimeError):
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a measured process: a quiet Airflow of its own, and ``variables``."""
+    """Return the variables of a measured process: an Airflow home without examples, and ``variables``."""
     home = os.environ.get("AIRFLOW_HOME", tempfile.gettempdir())
     return {
         **clean_environment(),
@@ -38,11 +38,11 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 class Child:
-    """``python -m <module> <argument>`` for as long as a `with` block lasts.
+    """``python -m <module> <argument>``, running for a `with` block.
 
-    :param argument: JSON; the module reads it with :func:`argument`.
-    :param variables: environment variables, connections above all.
-    :param within: seconds after which it is killed, whatever it does.
+    :param argument: JSON; the module reads it as :attr:`Channel.argument`.
+    :param variables: environment variables, such as connections.
+    :param within: seconds after which the process is killed.
     """
 
     def __init__(
@@ -64,24 +64,24 @@ class Child:
         self._watchdog.daemon = True
         self._watchdog.start()
 
-    def tell(self, message: Any) -> None:
-        """Send one message; the module reads it with :func:`hear`."""
+    def send(self, message: Any) -> None:
+        """Send one message; the module reads it with :meth:`Channel.receive`."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise ChildError(self._obituary()) from None
+            raise ChildError(self._exit_report()) from None
 
-    def listen(self) -> Any:
+    def receive(self) -> Any:
         """Return the next message of the process.
 
-        :raises ChildError: when it ended without one.
+        :raises ChildError: when it exited without one.
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ChildError(self._obituary())
+            raise ChildError(self._exit_report())
         return json.loads(line)
 
     def __enter__(self) -> Child:
@@ -104,52 +104,52 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(timeout=5)
 
-    def _obituary(self) -> str:
+    def _exit_report(self) -> str:
         self._process.wait(timeout=5)
         self._errors.seek(0)
         last = "\n".join(self._errors.read().decode(errors="replace").splitlines()[-20:])
-        return f"{self._what} ended with {self._process.returncode} and without a result\n{last}"
+        return f"{self._what} exited with {self._process.returncode} and no result\n{last}"
 
 
 def ask(module: str, argument: Any, variables: Mapping[str, str] | None = None, within: float = 60) -> Any:
-    """Run a module that says one thing, and return that."""
+    """Run a module that sends one message; return that message."""
     with Child(module, argument, variables, within) as child:
-        return child.listen()
+        return child.receive()
 
 
 # ------------------------------------------------------------------------------- inside a measured process
 
 
-class Voice:
-    """The measured process's side: it reads ``argument``, hears and says messages."""
+class Channel:
+    """The measured process's side: its ``argument``, and messages to and from the parent."""
 
     def __init__(self) -> None:
         self.argument = json.loads(sys.argv[1])
-        # Whatever a library prints shall not be taken for a message.
+        # Output of a library must not be taken for a message.
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
-    def say(self, message: Any) -> None:
+    def send(self, message: Any) -> None:
         """Send one message to the parent."""
         self._out.write(json.dumps(message) + "\n")
         self._out.flush()
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """Return the parent's next message."""
         return json.loads(sys.stdin.readline())
 
 
 class Memory:
-    """This process's resident memory, in bytes, since the meter was made."""
+    """Growth of this process's resident memory, in bytes."""
 
     def __init__(self) -> None:
-        # Forgets the peak so far: an import may have needed more than what is to be measured.
+        # Reset the peak: an import may have needed more memory than what is measured.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
         self.before = _status("VmRSS")
 
     def peak(self) -> int:
-        """Return by how much memory has grown at most."""
+        """Return the largest growth since the object was made."""
         return max(0, _status("VmHWM") - self.before)
 
 
@@ -157,7 +157,7 @@ def _status(name: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"this system does not tell a process's {name}")
+    raise RuntimeError(f"this system does not report a process's {name}")
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""Many waits in one event loop: calls, CPU, memory, delay, and for how long the loop was blocked.
+"""Many waits in one event loop: calls, CPU, memory, delay, and the longest block of the loop.
 
-Theirs is `HttpEventTrigger`: of the http provider's triggers it is the only one that can look into a
-response. `HttpSensorTrigger`, which a deferrable `HttpSensor` uses, knows nothing but the status code, and a
-task that is still running answers 200.
+The comparison uses `HttpEventTrigger`, the only trigger of the http provider that can read a response.
+`HttpSensorTrigger`, which a deferrable `HttpSensor` uses, checks the status code only, and a running task
+answers 200.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from remote_tasks_sandbox import SandboxServer
 
 MODULE = "dev.bench.waits_client"
 VENDOR_LIMIT = 100
-#: 10,000 waits that each ask for themselves would make some 40,000 calls; left out to keep the run short.
+#: 10,000 waits that poll separately would make some 40,000 calls; left out to keep the run short.
 MOST_FOR_HTTP = 1000
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many waits, how long their tasks run at most, and how often is looked; seconds."""
+    """The number of waits, the longest time that a task runs, and the poll interval; seconds."""
 
     waits: int
     longest: float = 30.0
@@ -43,7 +43,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one variant's waits cost."""
+    """The cost of one variant's waits."""
 
     load: Load
     calls: int
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def connections(server: SandboxServer) -> dict[str, str]:
-    """Return the variables that tell a measured process of the server."""
+    """Return the variables with which a measured process reaches the server."""
     key = server.sandbox.settings.manus_key
     manus = {"conn_type": "manus", "host": server.manus_url, "password": key}
     http = {"conn_type": "http", "host": server.url, "extra": {"API_KEY": key}}
@@ -105,19 +105,19 @@ def run(variant: str, load: Load, *, limit: int | None = None, idle: float = 3.0
         argument = {"variant": variant, "interval": load.interval, "idle": idle}
         within = 60 + 4 * load.longest + load.waits / 50
         with Child(MODULE, argument, connections(server), within) as child:
-            child.listen()
+            child.receive()
             ends = add_tasks(server, load)
             server.sandbox.journal.clear()
-            child.tell(list(ends))
-            result = child.listen()
+            child.send(list(ends))
+            result = child.receive()
         refused = sum(record.status == 429 for record in server.sandbox.requests)
         return outcome(load, ends, result, server.sandbox.journal.total, refused)
 
 
 def outcome(load: Load, ends: dict[str, float], result: Any, calls: int, refused: int) -> Outcome:
-    """Return what a measured process said, in our words.
+    """Return the result of a measured process.
 
-    :raises RuntimeError: when a wait ended wrongly or not at all.
+    :raises RuntimeError: when a wait gave a wrong result or none.
     """
     if result["bad"] or set(result["found"]) != set(ends):
         raise RuntimeError(f"{len(result['found'])} of {len(ends)} were found; wrong were {result['bad']}")
@@ -138,42 +138,41 @@ def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
     """Measure all."""
     longest, interval = (3.0, 1.0) if quick else (30.0, 5.0)
     table = Section(
-        f"Waits of 0 to {longest:g} s on Manus v1, looked at every {interval:g} s, in one event loop"
+        f"Waits of 0 to {longest:g} s on Manus v1, polled every {interval:g} s, in one event loop"
     )
     largest = 0
     for waits in (20, 200) if quick else (100, 1_000, 10_000):
         load = Load(waits, longest, interval)
-        mine = _told(say, "ours", load)
-        theirs = _told(say, "http", load) if waits <= MOST_FOR_HTTP else None
+        mine = _run_and_say(say, "ours", load)
+        theirs = _run_and_say(say, "http", load) if waits <= MOST_FOR_HTTP else None
         _add(table, mine, theirs, headline=waits == MOST_FOR_HTTP, biggest=waits == 10_000)
         largest = waits
-    floor = _told(say, "asleep", Load(largest, longest, interval))
-    limited = _told(say, "ours", Load(min(1_000, largest), longest, interval), limit=VENDOR_LIMIT)
+    floor = _run_and_say(say, "asleep", Load(largest, longest, interval))
+    limited = _run_and_say(say, "ours", Load(min(1_000, largest), longest, interval), limit=VENDOR_LIMIT)
     _add_limited(table, limited)
     table.notes += [
         *NOTES,
         f"{floor.load.waits:,} triggers that only sleep, in the same harness: longest block "
         f"{milliseconds(floor.block)}, longest garbage collection {milliseconds(floor.collecting)}, "
-        f"{milliseconds(floor.cpu_each)} of CPU and {kilobytes(floor.memory_each)} each. That is what Python "
-        "and Airflow take.",
+        f"{milliseconds(floor.cpu_each)} of CPU and {kilobytes(floor.memory_each)} each. This is the cost "
+        "of Python and Airflow alone.",
     ]
     return table
 
 
 NOTES = [
-    "Theirs is one `HttpEventTrigger` per wait, which looks into the response by a function of the user's. "
-    "`HttpSensorTrigger` knows only the status code, and a task that still runs answers 200.",
-    "CPU is the waiting process's own, less what the same process uses when nobody waits. Memory is the "
-    "growth of its peak, once one wait had been through. Block is the longest time for which a 10 ms tick "
-    "was late; what of it was not computing went to other processes. Python's garbage collector goes "
-    "through all that a process holds, Airflow's modules included. Delay is from the end of a task to the "
-    "trigger's event.",
-    "10,000 waits are not run with the http provider, to keep the run short: going by its 1,000, it would "
-    "make some 40,000 calls, from a server that shares the machine.",
+    "The http provider's wait is an `HttpEventTrigger`, which checks the response by a function of the user. "
+    "`HttpSensorTrigger` checks the status code only, and a running task answers 200.",
+    "CPU is that of the waiting process, less what it uses when nothing waits. Memory is the growth of its "
+    "peak after one finished wait. Block is the longest delay of a 10 ms tick; the part that was not "
+    "computing went to other processes. Python's garbage collector scans everything that a process holds, "
+    "Airflow's modules included. Delay is the time from the end of a task to the trigger's event.",
+    "10,000 waits are not run with the http provider, to keep the run short: by its figure for 1,000, it "
+    "would make some 40,000 calls to a server on the same machine.",
 ]
 
 
-def _told(say: Callable[[str], None], variant: str, load: Load, limit: int | None = None) -> Outcome:
+def _run_and_say(say: Callable[[str], None], variant: str, load: Load, limit: int | None = None) -> Outcome:
     result = run(variant, load, limit=limit)
     delays = percentiles(result.delays)
     say(
@@ -234,7 +233,7 @@ def _add_limited(table: Section, limited: Outcome) -> None:
         Row(f"{name}: answers 429", count(limited.refused), target="none", met=limited.refused == 0)
     )
     table.rows.append(Row(f"{name}: calls", count(limited.calls)))
-    # That all were detected is checked where the outcome is read.
+    # outcome() has checked that all were detected.
     table.limit(
         f"{name}: delay p95",
         percentiles(limited.delays)[1],

@@ -1,7 +1,7 @@
-"""A process that waits: one event loop, one trigger per task, as in a triggerer. Says what that cost.
+"""The measured process of ``waits``: one event loop and one trigger per task, as in a triggerer.
 
-The triggers are started in small batches, as a triggerer does. Nothing is patched: connections come from the
-environment and calls go over a real socket.
+Triggers start in small batches, as in a triggerer. Nothing is patched: connections come from the environment
+and calls go over a real socket.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from dev.bench.processes import Memory, Voice, stopwatch
+from dev.bench.processes import Channel, Memory, stopwatch
 
 WARM_UP = "warm-up"
 TICK = 0.01
-# What a triggerer starts at a time, [triggerer] max_trigger_to_select_per_loop.
+# The number of triggers that a triggerer starts at a time, [triggerer] max_trigger_to_select_per_loop.
 BATCH = 50
 
 MakeTrigger = Callable[[str], Any]
@@ -36,25 +36,25 @@ def http(interval: float) -> MakeTrigger:
     return lambda task_id: HttpEventTrigger(
         http_conn_id="bench_http",
         endpoint=f"manus/v1/tasks/{task_id}",
-        response_check_path="dev.bench.checks.has_ended",
+        response_check_path="dev.bench.checks.is_finished",
         poll_interval=interval,
     )
 
 
 def asleep(interval: float) -> MakeTrigger:
-    """Make triggers that do nothing: what so many of them cost Python alone."""
+    """Make triggers that only sleep: the cost of the event loop itself."""
     from airflow.triggers.base import BaseTrigger, TriggerEvent
 
     class Asleep(BaseTrigger):
         def __init__(self, task_id: str) -> None:
             super().__init__()
-            self.looks = 1 + sum(task_id.encode()) % 6
+            self.sleeps = 1 + sum(task_id.encode()) % 6
 
         def serialize(self) -> tuple[str, dict[str, Any]]:
             raise NotImplementedError
 
         async def run(self) -> AsyncIterator[Any]:
-            for _ in range(self.looks):
+            for _ in range(self.sleeps):
                 await asyncio.sleep(interval)
             yield TriggerEvent({"status": "success"})
 
@@ -65,7 +65,7 @@ VARIANTS = {"ours": ours, "http": http, "asleep": asleep}
 
 
 def completed(task_id: str, payload: Any) -> bool:
-    """Whether the event of either trigger says that the task has completed."""
+    """Whether the event of either trigger reports a completed task."""
     if "records" in payload:
         record = payload["records"][task_id]
         return record is not None and record["state"] == "completed"
@@ -73,10 +73,10 @@ def completed(task_id: str, payload: Any) -> bool:
 
 
 class Ticker:
-    """Notices for how long the event loop let nobody else run.
+    """Measures the longest time for which the event loop was blocked.
 
-    ``computing`` is without the time that the machine gave to other processes, and ``collecting`` is the
-    longest pass of Python's garbage collector alone, which looks at all that the process holds.
+    ``computing`` excludes the time that the machine gave to other processes; ``collecting`` is the longest
+    pass of Python's garbage collector, which scans everything that the process holds.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Ticker:
 
 
 async def idle(seconds: float) -> float:
-    """Return the CPU seconds that each second costs in which nobody waits."""
+    """Return the CPU seconds used per second while nothing waits."""
     ticker = Ticker()
     with stopwatch() as spent:
         await asyncio.sleep(seconds)
@@ -114,7 +114,7 @@ async def idle(seconds: float) -> float:
 
 
 async def wait_for(make: MakeTrigger, task_ids: Sequence[str]) -> dict[str, Any]:
-    """Wait for all tasks; return when each was detected, and what it cost."""
+    """Wait for all tasks; return the time at which each was detected, and the cost."""
     found: dict[str, float] = {}
     bad: list[str] = []
 
@@ -130,7 +130,7 @@ async def wait_for(make: MakeTrigger, task_ids: Sequence[str]) -> dict[str, Any]
         for start in range(0, len(task_ids), BATCH):
             waits += [asyncio.create_task(wait(task_id)) for task_id in task_ids[start : start + BATCH]]
             await asyncio.sleep(0)
-        # Not gathered: that would hang a callback with a context on each, which a triggerer does not.
+        # Not gathered: a triggerer does not attach a callback with a context to each either.
         for one in waits:
             await one
     ticker.stop()
@@ -145,16 +145,16 @@ async def wait_for(make: MakeTrigger, task_ids: Sequence[str]) -> dict[str, Any]
     }
 
 
-async def measure(voice: Voice) -> None:
-    make = VARIANTS[voice.argument["variant"]](voice.argument["interval"])
-    # Once, so that what is imported or set up only once is not counted for each wait.
+async def measure(channel: Channel) -> None:
+    make = VARIANTS[channel.argument["variant"]](channel.argument["interval"])
+    # Once, so that imports and one-time set-up do not count for each wait.
     await wait_for(make, [WARM_UP])
-    rate = await idle(voice.argument["idle"])
+    rate = await idle(channel.argument["idle"])
     gc.collect()
-    voice.say("ready")
-    task_ids = voice.hear()
-    voice.say({**await wait_for(make, task_ids), "idle": rate})
+    channel.send("ready")
+    task_ids = channel.receive()
+    channel.send({**await wait_for(make, task_ids), "idle": rate})
 
 
 if __name__ == "__main__":
-    asyncio.run(measure(Voice()))
+    asyncio.run(measure(Channel()))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dev.demo import connections
+from dev.airflow.connections import sandbox_connections
 from remote_tasks_sandbox import SandboxServer
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def server() -> Iterator[SandboxServer]:
 
 @pytest.fixture(autouse=True)
 def airflow_connections(server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    found = connections(server)
+    found = sandbox_connections(server)
     for name, value in found.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", value)
     return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dev.standalone import clean_environment, migrated_database
+from dev.airflow.standalone import clean_environment, migrated_database
 
 if TYPE_CHECKING:
     from remote_tasks_sandbox import SandboxServer

@@ -11,7 +11,7 @@ import pytest
 
 from dev.bench import airflow_run, imports, listing, listing_client, machine, waits, waits_client
 from dev.bench.__main__ import main
-from dev.bench.figures import Section, count, in_words, milliseconds, percentiles, seconds
+from dev.bench.figures import Section, count, milliseconds, percentiles, seconds, show_ratio
 from dev.bench.processes import Child, ChildError, ask
 from remote_tasks_sandbox import SandboxServer
 
@@ -105,7 +105,7 @@ class TestProcesses:
 
     def test_a_process_that_takes_too_long_is_killed(self) -> None:
         with Child(waits.MODULE, {}, within=0.1) as child, pytest.raises(ChildError, match="-9"):
-            child.listen()
+            child.receive()
 
 
 class TestTable:
@@ -123,7 +123,7 @@ class TestTable:
         ("ratio", "words"), [(0.01, "1/100"), (0.5, "0.50"), (1.25, "1.25"), (0.0, "0.00")]
     )
     def test_ratios_are_told_as_people_do(self, ratio: float, words: str) -> None:
-        assert in_words(ratio) == words
+        assert show_ratio(ratio) == words
 
     def test_percentiles_of_few_values(self) -> None:
         assert percentiles([2.0]) == (2.0, 2.0)

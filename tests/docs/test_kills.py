@@ -1,11 +1,11 @@
-"""``docs/killing-and-clearing.md`` shows the table that ``dev/kills.py`` runs, row by row."""
+"""``docs/killing-and-clearing.md`` shows the table that ``dev/kills`` runs, row by row."""
 
 from __future__ import annotations
 
 import pytest
 
 from dev.compat import VERSIONS
-from dev.kill_matrix import DEFERRED, ON_A_WORKER, Row
+from dev.kills.matrix import DEFERRED, ON_A_WORKER, Row
 from tests.docs import pages
 
 PAGE = "docs/killing-and-clearing.md"
@@ -21,8 +21,8 @@ def test_kill_table_shows_the_rows_that_are_run(heading: str, expected: dict[str
     assert [list(row.values()) for row in rows] == [
         [
             row.event,
-            str(row.fate),
-            "; ".join(f"{version}: {result}" for version, result in row.unlike.items()),
+            str(row.outcome),
+            "; ".join(f"{version}: {result}" for version, result in row.other.items()),
         ]
         for row in expected.values()
     ]

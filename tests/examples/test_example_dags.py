@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dev.demo import connections
-from dev.standalone import clean_environment, migrated_database
+from dev.airflow.connections import sandbox_connections
+from dev.airflow.standalone import clean_environment, migrated_database
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from remote_tasks_sandbox.clock import WallClock
 from remote_tasks_sandbox.demo import seed_demo
@@ -63,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 response_status=status,
                 labels=["nightly"],
             )
-        found = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections(server).items()}
+        found = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in sandbox_connections(server).items()}
         answer = subprocess.run(
             [sys.executable, "-m", "tests.examples.run_dags"]
             + [

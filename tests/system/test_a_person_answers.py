@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dev import demo
-from dev.airflow_client import AirflowClient, eventually
+from dev.airflow.client import AirflowClient, eventually
+from dev.airflow.connections import sandbox_connections
+from dev.airflow.standalone import StandaloneAirflow
 from dev.environments import ROOT
-from dev.standalone import StandaloneAirflow
 from remote_tasks_sandbox import SandboxServer
 
 DAG_ID = "example_a_person_answers"
@@ -77,7 +77,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
                 },
             ],
         )
-        with StandaloneAirflow(dags, connections=demo.connections(server)) as airflow:
+        with StandaloneAirflow(dags, connections=sandbox_connections(server)) as airflow:
             client = airflow.client
             run_id = client.trigger(DAG_ID)
             person = Person(client, run_id)

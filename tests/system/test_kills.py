@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from dev.compat import NEWEST
-from dev.kill_matrix import ROWS
-from dev.kills import Column, run_column
+from dev.kills.matrix import ROWS
+from dev.kills.run import VersionResult, run_version
 
 
 @pytest.fixture(scope="module")
-def column() -> Column:
-    return run_column(NEWEST, sys.executable)
+def column() -> VersionResult:
+    return run_version(NEWEST, sys.executable)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_becomes_of_the_remote_task(column: Column, name: str) -> None:
-    assert column.fates[name] == ROWS[name].cell(NEWEST), column.logs[name]
+def test_what_becomes_of_the_remote_task(column: VersionResult, name: str) -> None:
+    assert column.outcomes[name] == ROWS[name].cell(NEWEST), column.logs[name]

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from dev import demo
-from dev.standalone import StandaloneAirflow
+from dev.airflow.connections import sandbox_connections
+from dev.airflow.standalone import StandaloneAirflow
 from remote_tasks_sandbox import SandboxServer
 
+DAGS = Path(__file__).parent / "dags"
 DAG_ID = "waits"
 WRONG_KEY = "sk-not-the-right-one"
 REMOTE_SECONDS = 30.0
@@ -26,11 +27,9 @@ REMOTE_SECONDS = 30.0
 def run() -> Iterator[dict[str, Any]]:
     with SandboxServer() as server:
         manus = server.sandbox.manus
-        found = demo.connections(server)
+        found = sandbox_connections(server)
         wrong = {**json.loads(found["manus_default"]), "password": WRONG_KEY}
-        with StandaloneAirflow(
-            demo.DAGS, connections={**found, "manus_wrong_key": json.dumps(wrong)}
-        ) as airflow:
+        with StandaloneAirflow(DAGS, connections={**found, "manus_wrong_key": json.dumps(wrong)}) as airflow:
             client = airflow.client
             client.wait_for_dag(DAG_ID)
             manus.add_task("ends", [("running", REMOTE_SECONDS), ("completed", None)], "A report")

@@ -1,8 +1,8 @@
 """The same waits in three ways, for `make bench`: ours, ours without any worker, and the http provider's.
 
-The http provider has no sensor that defers and looks into the response: `HttpSensor(deferrable=True)` knows
-the status code only, and with a `response_check` it stays on the worker. So a user writes an operator around
-`HttpEventTrigger`; this is the shortest one. It defers at once, without a first look on the worker.
+The http provider has no sensor that defers and reads the response: `HttpSensor(deferrable=True)` checks the
+status code only, and with a `response_check` it stays on the worker. So a user writes an operator around
+`HttpEventTrigger`; this is the shortest one. It defers at once, without a first poll on the worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INTERVAL = float(os.environ["BENCH_INTERVAL"])
 
 
 class WaitByHttp(BaseOperator):
-    """Waits for a Manus task with what the http provider has."""
+    """Waits for a Manus task by means of the http provider."""
 
     def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -31,7 +31,7 @@ class WaitByHttp(BaseOperator):
             trigger=HttpEventTrigger(
                 http_conn_id="bench_http",
                 endpoint=f"manus/v1/tasks/{self.remote_task_id}",
-                response_check_path="dev.bench.checks.has_ended",
+                response_check_path="dev.bench.checks.is_finished",
                 poll_interval=INTERVAL,
             ),
             method_name="execute_complete",
@@ -43,7 +43,7 @@ class WaitByHttp(BaseOperator):
 
 
 def add_wait(variant: str, number: int) -> None:
-    """Add one wait to the DAG in whose block this is called."""
+    """Add one wait to the current DAG."""
     names = {"task_id": f"wait_{variant}_{number + 1}", "remote_task_id": f"{variant}-{number + 1}"}
     if variant == "http":
         WaitByHttp(**names)

@@ -1,12 +1,12 @@
 """A real Airflow on this machine, for as long as a `with` block lasts.
 
-`airflow standalone` is one command, but its parent leaves every component behind when it is stopped by
-anything else than SIGINT, and one component can't be replaced. So the components are started one by one here,
-each in a session of its own. The session is what makes the end certain: whatever a component starts stays in
-it, so all of it can be found and stopped by process id, and the exit can prove that nothing is left.
+`airflow standalone` leaves its components behind when anything but SIGINT stops it, and it can't replace one
+of them. So this module starts the components one by one, each in a session of its own. Whatever a component
+starts stays in that session: it can be found and stopped by process id, and the exit proves that nothing is
+left.
 
-Airflow 2.11 has other components, an API that asks nobody who he is, and it must be talked into running
-several tasks on SQLite. Everything listens on the loopback address.
+Airflow 2.11 has other components and an API without a login, and needs a setting to run several tasks at a
+time on SQLite. Everything listens on the loopback address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dev.airflow_client import AirflowClient, eventually
+from dev.airflow.client import AirflowClient, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,24 +48,24 @@ COMPONENTS_2 = {
     "scheduler": COMPONENTS["scheduler"],
     "triggerer": COMPONENTS["triggerer"],
 }
-#: Whoever asks Airflow 2's server is its administrator; it listens on the loopback address only.
+#: Every user of Airflow 2's server is its administrator; it listens on the loopback address only.
 WEBSERVER_CONFIG_2 = """WTF_CSRF_ENABLED = False
 AUTH_ROLE_PUBLIC = "Admin"
 """
 
-#: Seconds the components get to end by themselves before they are killed. Short, since the database and all
-#: else they could tidy up is thrown away, and a scheduler or triggerer may wait far longer for its children.
+#: Seconds the components get to exit before they are killed. Short, because a scheduler or triggerer may wait
+#: far longer for its children, and the database that they would tidy up is deleted anyway.
 GRACE_SECONDS = 3.0
-#: Seconds a triggerer gets to hand over when it alone is asked to end; Airflow waits 10 s for its triggers.
-HAND_OVER_SECONDS = 20.0
+#: Seconds a triggerer gets to hand over its triggers when it alone is stopped; Airflow waits 10 s for them.
+HANDOVER_SECONDS = 20.0
 
 
 class AirflowStartError(RuntimeError):
-    """Airflow did not come up; the message ends with what its components printed last."""
+    """Airflow did not start; the message ends with what its components printed last."""
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return a loopback port nobody listens on: the preferred one, else the next free one above it.
+    """Return a free loopback port: the preferred one, else the next one above it.
 
     :param preferred: 0 for any port.
     """
@@ -88,7 +88,7 @@ class Component:
     output: Path
 
     def members(self) -> list[psutil.Process]:
-        """Return every process of the component's session that still runs."""
+        """Return every running process of the component's session."""
         return [process for process in psutil.process_iter() if _session_of(process) == self.process.pid]
 
     def signal(self, number: signal.Signals) -> None:
@@ -97,7 +97,7 @@ class Component:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End the whole session at once."""
+        """Kill every process of the session."""
         for _ in range(20):  # a process may start another one while it is being killed
             members = self.members()
             if not members:
@@ -132,7 +132,7 @@ class StandaloneAirflow:
     :param environment: further variables of every component, for example for DAG files to read.
     :param port: the port to prefer for the UI and API; 0 for any.
     :param python: the Python whose Airflow is started; its provider has to be installed there.
-    :param start_timeout: seconds until a start that isn't healthy is given up.
+    :param start_timeout: seconds until every component must be healthy.
     """
 
     username = "admin"
@@ -205,7 +205,7 @@ class StandaloneAirflow:
                 component.signal(signal.SIGINT if is_server else signal.SIGTERM)
             deadline = time.monotonic() + GRACE_SECONDS
             while any(component.members() for component in components) and time.monotonic() < deadline:
-                # Reap what has ended, or it would stay a zombie.
+                # Reap those that have exited, or they would stay zombies.
                 for component in components:
                     component.process.poll()
                 time.sleep(0.2)
@@ -229,7 +229,7 @@ class StandaloneAirflow:
         if not kill:
             component.signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                component.process.wait(HAND_OVER_SECONDS)
+                component.process.wait(HANDOVER_SECONDS)
         component.kill()
 
     def start_triggerer(self) -> None:
@@ -250,7 +250,7 @@ class StandaloneAirflow:
     # ---------------------------------------------------------------------------------------- commands
 
     def command(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start an ``airflow`` command; :meth:`stop` ends it, if it has not ended by itself."""
+        """Start an ``airflow`` command; :meth:`stop` stops it if it still runs."""
         name = " ".join(arguments[:2])
         self._start_component(name, list(arguments))
         return self._components[name].process
@@ -261,8 +261,8 @@ class StandaloneAirflow:
         """Return the end of what each component printed."""
         return "\n".join(component.last_output(lines) for component in self._components.values())
 
-    def ended_components(self) -> list[str]:
-        """Return the names of the components that have ended by themselves."""
+    def exited_components(self) -> list[str]:
+        """Return the names of the components that have exited without being stopped."""
         return [name for name in self._commands if self._components[name].process.poll() is not None]
 
     def pid(self, name: str) -> int:
@@ -283,7 +283,7 @@ class StandaloneAirflow:
         self._starts += 1
         output = self.home / f"{name}.{self._starts}.out"
         arguments = arguments or self._commands[name]
-        # An interrupt between the start and the note of it would leave a process that nobody knows.
+        # An interrupt between the start of a process and the record of it would leave that process behind.
         with output.open("wb") as stream, _uninterrupted() as interrupts:
             process = subprocess.Popen(
                 [self.python, "-m", "airflow", *arguments],
@@ -299,17 +299,17 @@ class StandaloneAirflow:
             signal.raise_signal(number)
 
     def _database_url(self, name: str) -> str:
-        """Return how a component reaches the database, and how long it waits while another one writes to it.
+        """Return the database address of a component, with the time it waits for another one's write lock.
 
-        Not 5 s, as by default: a scheduler or triggerer that may not write then ends. But the API server of
-        Airflow 3 waits on its event loop, perhaps for a request of its own, which that loop has to finish:
-        it had better give up soon, and is asked again.
+        The default of 5 s is too short: a scheduler or triggerer that can't write by then exits. The API
+        server of Airflow 3 gets 1 s: it waits on its event loop, perhaps for one of its own requests that
+        needs that loop. It gives up soon, and the client repeats the request.
         """
         seconds = 1 if name == "api-server" else 60
         return f"sqlite:///{self.home}/airflow.db?timeout={seconds}"
 
     def _settings(self) -> dict[str, str]:
-        """Make up the variables of all components: once per start, as its secrets must be the same."""
+        """Return the variables of all components, made once per start since all share the secrets."""
         env = clean_environment()
         env.update(
             {
@@ -319,7 +319,7 @@ class StandaloneAirflow:
                 "AIRFLOW__CORE__PARALLELISM": "4",
                 "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
                 "AIRFLOW__CORE__FERNET_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-                # Workers ask the API server for everything; without this they would look on port 8080.
+                # Workers ask the API server for everything; without this they would use port 8080.
                 "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
                 "AIRFLOW__API__HOST": "127.0.0.1",
                 "AIRFLOW__API__PORT": str(self.port),
@@ -330,7 +330,7 @@ class StandaloneAirflow:
                 "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(48),
                 # Airflow 3.0 signs no token without it, if PyJWT is new.
                 "AIRFLOW__API_AUTH__JWT_ISSUER": "airflow",
-                # Look for changed DAG files and timed-out triggers often: a person or a test is waiting.
+                # Check for changed DAG files and timed-out triggers often: a developer or a test is waiting.
                 "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
                 "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
                 "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
@@ -365,26 +365,28 @@ class StandaloneAirflow:
         return (self.client.health().get(name) or {}).get(f"latest_{name}_heartbeat")
 
     def _wait_until(self, condition: Any, what: str) -> None:
-        def died() -> None:
+        def fail_on_exit() -> None:
             for component in self._components.values():
                 if component.name in self._commands and component.process.poll() is not None:
-                    raise AirflowStartError(f"{component.name} ended by itself\n{component.last_output()}")
+                    raise AirflowStartError(
+                        f"{component.name} exited unexpectedly\n{component.last_output()}"
+                    )
 
         try:
             eventually(
                 lambda: condition() or None,
                 within=self._start_timeout,
                 what=f"Airflow is {what}",
-                give_up=died,
+                give_up=fail_on_exit,
             )
         except TimeoutError as error:
             raise AirflowStartError(f"{error}\n{self.last_output()}") from error
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's variables without Airflow settings, which belong to another Airflow."""
+    """Return the variables of this process without its Airflow settings, which belong to another Airflow."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    # Components talk to each other over the loopback address; a proxy has no part in that.
+    # Components talk to each other over the loopback address, never through a proxy.
     for name in ("NO_PROXY", "no_proxy"):
         env[name] = ",".join(filter(None, [env.get(name), "127.0.0.1", "localhost"]))
     return env
@@ -393,8 +395,8 @@ def clean_environment() -> dict[str, str]:
 def migrated_database(python: Path | str = sys.executable) -> Path:
     """Return an SQLite file with an empty, migrated Airflow database; to be copied, not used.
 
-    The migration takes longer than everything else a short run does, so it is made once per environment and
-    kept inside it, under the name of the Airflow version.
+    A migration takes longer than a short run, so it is done once per environment and kept inside it, under
+    the name of the Airflow version.
     """
     code = "import importlib.metadata as m, sys; print(sys.prefix, m.version('apache-airflow'), sep='\\n')"
     answer = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
@@ -417,18 +419,20 @@ def migrated_database(python: Path | str = sys.executable) -> Path:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[list[int]]:
-    """Hold SIGINT, SIGTERM and SIGHUP back for a moment; yields the list of those that came.
+    """Hold SIGINT, SIGTERM and SIGHUP back for the block; yield the list of those received.
 
-    A handler of our own, not `SIG_IGN`, as processes that are started meanwhile would ignore them for good.
+    This is a handler and not `SIG_IGN`, which processes started meanwhile would inherit.
     """
-    came: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield came
+        yield received
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in numbers}
+    before = {
+        number: signal.signal(number, lambda number, _frame: received.append(number)) for number in numbers
+    }
     try:
-        yield came
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

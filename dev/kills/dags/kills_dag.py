@@ -1,4 +1,4 @@
-"""One task for each kind of end that a wait can meet; see dev/kills.py, which brings them about."""
+"""One task for each row of the kill matrix; ``dev/kills`` acts on them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from airflow.providers.common.compat.sdk import DAG
 
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 
-#: Seconds. Long enough for a slow machine to start the task in or, in a retry, to find it.
+#: Seconds. Long enough for a slow machine to submit the task or, in a retry, to find it.
 SHORT = 15
 
 
 class WithoutTriggerer(ManusTaskOperator):
-    """Airflow ends its deferral before the trigger does, as it would where no triggerer runs."""
+    """Airflow times its deferral out before the trigger does, as it would where no triggerer runs."""
 
     def defer(self, **how: Any) -> Any:
         super().defer(**{**how, "timeout": timedelta(seconds=SHORT)})
@@ -46,8 +46,8 @@ attempt = timedelta(seconds=25)
 
 with DAG("kills", schedule=None, catchup=False, default_args=every):
     ask("killed")
-    ask("killed_starting", manus_conn_id="manus_lossy")
-    ask("failed_starting", manus_conn_id="manus_slow")
+    ask("killed_submitting", manus_conn_id="manus_lossy")
+    ask("failed_submitting", manus_conn_id="manus_slow")
     ask("shut_down")
     ask("cleared")
     ask("failed")

@@ -1,7 +1,7 @@
-"""A small client for Airflow's REST API: what a test needs to watch a run and to interfere.
+"""A small client for Airflow's REST API: start a run, follow it, mark and clear its tasks.
 
-Speaks v2 (Airflow 3.x) and, for what the kill matrix needs, v1 (2.11), which differs in little of it. It
-knows HTTP only, nothing about the processes behind it; `standalone.py` starts those.
+It speaks API v2 (Airflow 3.x) and, for the kill matrix, the little that it needs of v1 (2.11). It knows HTTP
+only; ``standalone.py`` starts the processes that answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AirflowApiError(RuntimeError):
 
 @dataclass(frozen=True)
 class TaskInstance:
-    """One task instance as the API shows it now."""
+    """One task instance, as the API shows it now."""
 
     task_id: str
     map_index: int
@@ -68,12 +68,12 @@ def eventually(
 
 
 class AirflowClient:
-    """Talks to one Airflow as its administrator.
+    """Client of one Airflow, with an administrator's rights.
 
     :param url: base URL of the API server, without ``/api/v2``.
     :param username: a user of the simple auth manager.
     :param password: that user's password; exchanged for a token at the first call that needs one.
-    :param version: ``v2``, or ``v1``, which is asked without a password.
+    :param version: ``v2``, or ``v1``, which needs no password here.
     """
 
     def __init__(self, url: str, username: str, password: str, version: str = "v2") -> None:
@@ -102,7 +102,10 @@ class AirflowClient:
     # --------------------------------------------------------------------------------------------- runs
 
     def wait_for_dag(self, dag_id: str, *, within: float = 60) -> None:
-        """Wait until a DAG has been parsed; raises `AirflowApiError` when its file can't be imported."""
+        """Wait until a DAG has been parsed.
+
+        :raises AirflowApiError: when a DAG file can't be imported.
+        """
 
         def known() -> bool | None:
             response = self._request("GET", f"dags/{dag_id}", accept=(200, 404))
@@ -136,20 +139,20 @@ class AirflowClient:
         run_id: str,
         *,
         within: float = 120,
-        watch: Callable[[list[TaskInstance]], None] | None = None,
+        on_poll: Callable[[list[TaskInstance]], None] | None = None,
     ) -> str:
-        """Wait until a run has ended and return its state.
+        """Wait until a run has finished and return its state.
 
-        :param watch: called with all task instances at each look.
+        :param on_poll: called with all task instances at each poll.
         """
 
-        def ended() -> str | None:
-            if watch is not None:
-                watch(self.task_instances(dag_id, run_id))
+        def finished() -> str | None:
+            if on_poll is not None:
+                on_poll(self.task_instances(dag_id, run_id))
             state = self.run_state(dag_id, run_id)
             return state if state in FINISHED else None
 
-        return eventually(ended, within=within, what=f"run {run_id} of {dag_id} ended")
+        return eventually(finished, within=within, what=f"run {run_id} of {dag_id} is finished")
 
     # -------------------------------------------------------------------------------------------- tasks
 
@@ -223,7 +226,7 @@ class AirflowClient:
         return response.json()["value"] if response.status_code == 200 else None
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, *, map_index: int = -1) -> None:
-        """Set a task instance's state by hand, as "mark as" in the UI: ``failed`` or ``success``."""
+        """Mark a task instance, as a user does in the UI: ``failed`` or ``success``."""
         index = f"/{map_index}" if map_index >= 0 else ""
         self._request(
             "PATCH",
@@ -232,7 +235,7 @@ class AirflowClient:
         )
 
     def mark_run(self, dag_id: str, run_id: str, state: str) -> None:
-        """Set a run's state by hand: ``failed`` or ``success``."""
+        """Mark a run: ``failed`` or ``success``."""
         self._request("PATCH", f"dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str]) -> None:

@@ -1,0 +1,169 @@
+"""Run every row of the kill matrix in one real Airflow, all at the same time, against the sandbox.
+
+What is compared is the remote side: how many tasks were submitted, which of them were stopped, and whether a
+later attempt re-attached.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dev.airflow.connections import sandbox_connections
+from dev.airflow.standalone import StandaloneAirflow
+from dev.kills.matrix import DEFERRED, ON_A_WORKER, ROWS, Outcome
+from dev.kills.scenarios import ACTIONS, DAG_IDS, Deployment, Scenario, do_nothing
+from remote_tasks_sandbox import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DAGS = Path(__file__).parent / "dags"
+CONFIG = {
+    "AIRFLOW__CORE__PARALLELISM": "14",
+    "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "40",
+    # With a smaller pool Airflow's API server deadlocks: it waits for a connection while it holds others.
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "60",
+    # A lost worker is noticed after this many seconds, not minutes; the first line of each pair is for 3.x.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "3",
+    # How soon a worker learns that its task was marked or cleared.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
+    # How soon a lost triggerer is noticed.
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+}
+#: Seconds the slow sandbox takes to respond: fewer than a worker gets to exit.
+SLOW_RESPONSE = 4.0
+#: Seconds for each stage of the run, also on a busy machine.
+STAGE_TIMEOUT = 240.0
+
+
+@dataclass
+class VersionResult:
+    """The outcomes on one version."""
+
+    version: str
+    outcomes: dict[str, Outcome | str] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+    handover: float = 0.0
+    """Seconds the triggerer took to exit on SIGTERM; Airflow itself may take 10 s."""
+    seconds: float = 0.0
+
+    @property
+    def wrong(self) -> list[str]:
+        """The rows whose outcome differs from the table."""
+        return [name for name, row in ROWS.items() if self.outcomes.get(name) != row.cell(self.version)]
+
+
+class MatrixRun:
+    """Runs all rows in one Airflow."""
+
+    def __init__(self, deployment: Deployment, result: VersionResult) -> None:
+        self.deployment = deployment
+        self.result = result
+        possible = [name for name, row in ROWS.items() if isinstance(row.cell(result.version), Outcome)]
+        self.scenarios = {
+            name: Scenario(name, ACTIONS.get(name, do_nothing), deployment) for name in possible
+        }
+        result.outcomes = {name: row.cell(result.version) for name, row in ROWS.items()}
+
+    def run(self) -> None:
+        """Run every scenario and record its outcome."""
+        restarts = {"triggerer_shut_down", "triggerer_killed"}
+        deferred = [one for name, one in self.scenarios.items() if name in DEFERRED]
+        self.deployment.start_runs(DEFERRED)
+        # The workers' tasks start later: two cores can't start all of them in time.
+        self._until(lambda: all(one.submitted for one in deferred), "all deferred tasks are submitted")
+        self.deployment.start_runs(ON_A_WORKER)
+        self._until(
+            lambda: all(one.is_settled for one in deferred if one.name not in restarts),
+            "all deferred tasks are settled",
+        )
+        began = time.monotonic()
+        self.deployment.airflow.stop_triggerer(kill=False)
+        self.result.handover = time.monotonic() - began
+        self._new_triggerer("triggerer_shut_down")
+        self.deployment.airflow.stop_triggerer(kill=True)
+        self._new_triggerer("triggerer_killed")
+        others = [one for one in self.scenarios.values() if one.name not in restarts]
+        self._until(lambda: all(one.is_settled for one in others), "all tasks are settled")
+        self._finish()
+
+    def _new_triggerer(self, name: str) -> None:
+        self.deployment.airflow.start_triggerer()
+        self.scenarios[name].complete()
+        self._until(lambda: self.scenarios[name].is_finished, f"{name} is finished")
+
+    def _finish(self) -> None:
+        for one in self.scenarios.values():
+            one.left_running = one.is_finished and "running" in one.remote_statuses
+        for one in self.scenarios.values():
+            one.complete()
+        with suppress(TimeoutError):
+            self._until(
+                lambda: all(one.is_finished for one in self.scenarios.values()), "all tasks are finished"
+            )
+        for name, one in self.scenarios.items():
+            self.result.outcomes[name] = one.outcome()
+        for name in set(self.result.wrong) & self.scenarios.keys():
+            self.result.logs[name] = self.scenarios[name].logs()
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + STAGE_TIMEOUT
+        while True:
+            self.deployment.refresh()
+            for one in self.scenarios.values():
+                one.advance()
+            if condition():
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not within {STAGE_TIMEOUT:g} s: {what}\n{self._unsettled()}")
+            time.sleep(1)
+
+    def _unsettled(self) -> str:
+        lines = []
+        for name, one in self.scenarios.items():
+            if not one.is_settled:
+                state = one.instance and f"{one.instance.state}, attempt {one.instance.try_number}"
+                done = "done" if one.acted_at else "not done"
+                lines.append(
+                    f"  {name}: action {done}; Airflow task {state}; remote tasks {one.remote_statuses}\n"
+                    f"{one.logs()}"
+                )
+        return "\n".join(lines)
+
+
+def run_version(version: str, python: Path | str) -> VersionResult:
+    """Run every row on one version.
+
+    :raises AirflowStartError: when Airflow does not start.
+    :raises TimeoutError: naming the rows that are not settled.
+    """
+    began = time.monotonic()
+    result = VersionResult(version)
+    with SandboxServer() as server, SandboxServer() as lossy, SandboxServer() as slow:
+        for one in (server, lossy, slow):
+            one.sandbox.manus.plan(default=True, script=[("running", None)])
+        lossy.sandbox.faults.add("drop_after", "*/task.create", times=1)
+        lossy.sandbox.faults.add("omit", "*/task.list")
+        slow.sandbox.faults.add("hang", "*/task.create", times=1, seconds=SLOW_RESPONSE)
+        connections = {
+            "manus_default": sandbox_connections(server)["manus_v2"],
+            "manus_lossy": sandbox_connections(lossy)["manus_v2"],
+            "manus_slow": sandbox_connections(slow)["manus_v2"],
+        }
+        with StandaloneAirflow(
+            DAGS, connections=connections, config=CONFIG, python=python, start_timeout=240
+        ) as airflow:
+            for dag_id in DAG_IDS:
+                airflow.client.wait_for_dag(dag_id)
+            MatrixRun(Deployment(airflow, server.sandbox, lossy.sandbox, slow.sandbox), result).run()
+    result.seconds = time.monotonic() - began
+    return result
