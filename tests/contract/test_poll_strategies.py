@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
 from remote_tasks_sandbox import Sandbox, SandboxServer
+from tests.conftest import QSTASH_TOKEN
 from tests.contract.conftest import Vendor
 from tests.poll_driver import PollDriver
 
 IDS = [f"t{number}" for number in range(2, 32)]
 
 
-@pytest.fixture
-def pair(vendor: Vendor, server: SandboxServer, sandbox: Sandbox) -> Iterator[tuple[PollDriver, PollDriver]]:
+Pair = tuple[PollDriver, PollDriver]
+
+
+@contextmanager
+def drivers(service: Service, url: str, key: str, sandbox: Sandbox, **extras: Any) -> Iterator[Pair]:
     with (
-        PollDriver("run_plan", vendor.service, vendor.url, vendor.key, sandbox) as worker,
-        PollDriver("arun_plan", vendor.service, vendor.url, vendor.key, sandbox) as triggerer,
+        PollDriver("run_plan", service, url, key, sandbox, **extras) as worker,
+        PollDriver("arun_plan", service, url, key, sandbox, **extras) as triggerer,
     ):
         yield worker, triggerer
 
 
-def same(pair: tuple[PollDriver, PollDriver], ids: list[str], free: list[str]) -> None:
+@pytest.fixture
+def extras(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(request.param)
+
+
+@pytest.fixture
+def pair(vendor: Vendor, sandbox: Sandbox, extras: dict[str, Any]) -> Iterator[Pair]:
+    with drivers(vendor.service, vendor.url, vendor.key, sandbox, **extras) as found:
+        yield found
+
+
+strategies = pytest.mark.parametrize(
+    ("vendor", "extras"),
+    [("manus", {}), ("manus", {"api_version": "v2"}), ("qstash", {})],
+    indirect=True,
+    ids=["manus v1", "manus v2", "qstash"],
+)
+
+
+def same(pair: Pair, ids: list[str], free: list[str]) -> None:
     results = [
         {
-            task_id: str(result) if isinstance(result, Exception) else result
+            task_id: re.sub(r"request \w+", "", str(result)) if isinstance(result, Exception) else result
             for task_id, result in driver(ids, free).items()
         }
         for driver in pair
@@ -35,9 +63,8 @@ def same(pair: tuple[PollDriver, PollDriver], ids: list[str], free: list[str]) -
     assert calls[0] == calls[1]
 
 
-def test_worker_and_triggerer_agree_over_a_history(
-    pair: tuple[PollDriver, PollDriver], vendor: Vendor
-) -> None:
+@strategies
+def test_worker_and_triggerer_agree_over_a_history(pair: Pair, vendor: Vendor) -> None:
     tasks = getattr(vendor.sandbox, vendor.name)
     for task_id in IDS:
         vendor.add_task(task_id)
@@ -50,9 +77,12 @@ def test_worker_and_triggerer_agree_over_a_history(
     tasks.delete_task("t7")
     same(pair, IDS, [])
     same(pair, IDS, [])
-    listing = vendor.sandbox.faults.add("status", path="*tasks", status=500)
+    listings = [
+        vendor.sandbox.faults.add("status", path=path, status=500) for path in ("*tasks", "*task.list")
+    ]
     same(pair, IDS, [])
-    vendor.sandbox.faults.remove(listing)
+    for listing in listings:
+        vendor.sandbox.faults.remove(listing)
     tasks.set_status("t8", "dreaming")
     for _ in range(11):
         same(pair, IDS, [])
@@ -61,10 +91,9 @@ def test_worker_and_triggerer_agree_over_a_history(
     same(pair, [], [])
 
 
+@strategies
 @pytest.mark.parametrize("status", [401, 429])
-def test_worker_and_triggerer_agree_on_an_error_for_all(
-    pair: tuple[PollDriver, PollDriver], vendor: Vendor, status: int
-) -> None:
+def test_worker_and_triggerer_agree_on_an_error_for_all(pair: Pair, vendor: Vendor, status: int) -> None:
     for task_id in IDS:
         vendor.add_task(task_id)
     for driver in pair:
@@ -73,3 +102,20 @@ def test_worker_and_triggerer_agree_on_an_error_for_all(
 
     assert pair[0].words(IDS) == pair[1].words(IDS)
     assert len(set(pair[0].words(IDS).values())) == 1
+
+
+def test_worker_and_triggerer_agree_about_messages(server: SandboxServer, sandbox: Sandbox) -> None:
+    ids = [sandbox.qstash.add_message(f"m{number}", [("CREATED", None)]) for number in range(250)]
+    with drivers(QSTASH_MESSAGES, server.qstash_url, QSTASH_TOKEN, sandbox) as pair:
+        same(pair, ids[:20], [])
+        sandbox.qstash.set_message_state("m5", "FAILED")
+        sandbox.qstash.set_message_state("m6", "CANCELLED")
+        same(pair, [*ids, "unseen"], [])
+        same(pair, ids[:20], ids[20:])
+        listing = sandbox.faults.add("status", path="*/v2/logs", status=500)
+        same(pair, ids, [])
+        sandbox.faults.remove(listing)
+        sandbox.faults.add("omit", path="*/v2/dlq")
+        sandbox.qstash.set_message_state("m7", "FAILED")
+        for _ in range(3):
+            same(pair, ids, [])

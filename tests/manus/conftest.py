@@ -1,4 +1,4 @@
-"""Both ways to carry out a look at the sandbox's Manus, and an account there for whole Airflow tasks."""
+"""A driver of polls against the sandbox's Manus, and an account there for whole Airflow tasks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from tests.manus.airflow_task import Account
 from tests.poll_driver import PollDriver
 
 
-@pytest.fixture(params=["run_plan", "arun_plan"])
-def make_driver(
-    request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox
-) -> Iterator[Callable[..., PollDriver]]:
+@pytest.fixture
+def make_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Callable[..., PollDriver]]:
     drivers: list[PollDriver] = []
 
     def make(key: str = MANUS_KEY, **extras: Any) -> PollDriver:
-        drivers.append(PollDriver(request.param, MANUS, server.manus_url, key, sandbox, **extras))
+        drivers.append(PollDriver("run_plan", MANUS, server.manus_url, key, sandbox, **extras))
         return drivers[-1]
 
     yield make

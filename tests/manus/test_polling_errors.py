@@ -1,4 +1,4 @@
-"""The plans of a look at Manus tasks when the list is broken, odd or wrong."""
+"""Poll plans for Manus tasks when the listing fails, is odd or wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.manus.account import LIST, add, is_full_listing, many
 from tests.poll_driver import PollDriver, word
 
 
-class TestBadLists:
+class TestFailedListing:
     @pytest.mark.parametrize(
         "fault",
         [
@@ -31,7 +31,7 @@ class TestBadLists:
         ],
         ids=str,
     )
-    def test_a_few_are_asked_for_singly_and_the_others_wait_on(
+    def test_failed_listing_falls_back_to_single_fetches(
         self, make_driver: Callable[..., PollDriver], sandbox: Sandbox, fault: dict[str, Any]
     ) -> None:
         driver = make_driver(read_timeout=0.2)
@@ -47,7 +47,7 @@ class TestBadLists:
         assert driver.words(ids)["t49"] == "completed"
         assert driver.asked == ["tasks"]
 
-    def test_no_wait_fails_because_of_the_list_alone(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_failed_listing_alone_fails_no_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         sandbox.faults.add("status", path=LIST, status=500)
         wait = PollTracker(ids, a_policy(max_failures=1))
@@ -57,7 +57,7 @@ class TestBadLists:
         assert not wait.take_notes()
         assert len(wait.open_ids) == 50
 
-    def test_a_count_that_failed_is_made_up_for_at_the_next_look(
+    def test_failed_full_listing_is_repeated_by_the_next_poll(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 10)
@@ -70,7 +70,9 @@ class TestBadLists:
         driver(ids)
         assert not is_full_listing(driver)
 
-    def test_so_is_the_tenth_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_failed_tenth_listing_is_repeated_by_the_next_poll(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = many(sandbox, 10)
         for _ in range(9):
             driver(ids)
@@ -82,9 +84,7 @@ class TestBadLists:
             driver(ids)
             assert is_full_listing(driver) is counts
 
-    def test_changes_on_a_page_before_one_that_failed_are_read_again(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_changes_before_a_failed_page_are_read_again(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 200)
         driver(ids)
         sandbox.clock.advance(1000)
@@ -101,7 +101,7 @@ class TestBadLists:
         assert not is_full_listing(driver)
 
     @pytest.mark.parametrize(("status", "kind"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
-    def test_trouble_that_all_would_meet_is_told_to_all_by_one_call(
+    def test_error_for_all_tasks_costs_one_call(
         self, driver: PollDriver, sandbox: Sandbox, status: int, kind: str
     ) -> None:
         ids = many(sandbox, 50)
@@ -110,16 +110,14 @@ class TestBadLists:
         assert driver.words(ids[:30], ids[30:]) == dict.fromkeys(ids, kind)
         assert driver.asked == ["tasks"]
 
-    def test_a_wrong_key_is_told_to_all_by_one_call(
-        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
-    ) -> None:
+    def test_wrong_key_costs_one_call(self, make_driver: Callable[..., PollDriver], sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         driver = make_driver(key="wrong")
 
         assert driver.words(ids) == dict.fromkeys(ids, "AuthenticationError")
         assert len(driver.calls) == 1
 
-    def test_a_list_that_leads_in_circles_ends(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_circular_listing_ends(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         driver(ids)
         sandbox.faults.add("repeat_cursor")
@@ -128,8 +126,8 @@ class TestBadLists:
             assert len(driver.calls) <= 30
 
 
-class TestTrust:
-    def test_an_end_in_the_very_second_of_the_last_look_is_seen(
+class TestUpdateTimes:
+    def test_change_within_the_second_of_the_last_poll_is_seen(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
@@ -139,7 +137,7 @@ class TestTrust:
 
         assert driver.words(ids)["t1"] == "completed"
 
-    def test_an_end_long_after_the_last_look_is_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_change_long_after_the_last_poll_is_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         driver(ids)
         sandbox.clock.advance(5000)
@@ -149,50 +147,50 @@ class TestTrust:
         assert driver.words(ids)["t1"] == "completed"
 
     @pytest.mark.parametrize("moment", [1000, 0, None])
-    def test_an_end_that_moves_no_time_is_seen_within_ten_looks_and_then_at_once(
+    def test_change_without_a_new_time_is_seen_within_ten_polls_and_then_at_once(
         self, moment: int | None, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
         account, strategy = _Account("a", "b", "c", "stale", "stale2"), ManusPollStrategy(V1)
         # So many that the page of changes does not reach back to a time that stood still.
         for _ in range(60):
-            account.somebody_elses_task_ends()
+            account.finish_a_foreign_task()
         account.plan(strategy)
         for _ in range(7):
-            account.somebody_elses_task_ends()
+            account.finish_a_foreign_task()
             account.plan(strategy)
         account.set("stale", "completed", moment)
         found = []
         while "completed" not in found and len(found) < 12:
             found.append(account.plan(strategy)["stale"])
-            account.somebody_elses_task_ends()
+            account.finish_a_foreign_task()
         assert 1 < len(found) <= 10
 
         account.set("stale", "gone", None)
         for _ in range(15):
-            account.somebody_elses_task_ends()
+            account.finish_a_foreign_task()
             account.plan(strategy)
-            assert account.calls == ["census"]
+            assert account.calls == ["full"]
         account.set("stale2", "completed", moment)
         assert account.plan(strategy)["stale2"] == "completed"
         assert len([line for line in caplog.messages if "does not list the latest" in line]) == 1
 
-    def test_ends_that_move_their_time_cost_no_trust(self) -> None:
+    def test_changes_with_new_times_cost_no_extra_listing(self) -> None:
         ids = [f"t{number}" for number in range(40)]
         account, strategy = _Account(*ids), ManusPollStrategy(V1)
-        censuses = 0
+        full_listings = 0
         for task_id in ids[:-2]:
             account.plan(strategy)
-            censuses += account.calls == ["census"]
-            account.somebody_elses_task_ends()
+            full_listings += account.calls == ["full"]
+            account.finish_a_foreign_task()
             account.set(task_id, "completed", account.now)
             assert account.plan(strategy)[task_id] == "completed"
-            censuses += account.calls == ["census"]
+            full_listings += account.calls == ["full"]
             account.set(task_id, "gone", None)
 
-        assert censuses == 1 + 2 * len(ids[:-2]) // 10
+        assert full_listings == 1 + 2 * len(ids[:-2]) // 10
 
-    def test_a_task_that_had_ended_before_its_wait_joined_costs_no_trust(
+    def test_task_finished_before_it_joined_costs_no_extra_listing(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5)
@@ -208,7 +206,7 @@ class TestTrust:
         driver(ids[:4])
         assert not is_full_listing(driver)
 
-    def test_a_service_that_tells_no_times_is_counted_each_time(
+    def test_tasks_without_times_are_fully_listed_by_each_poll(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 5, extra={"updated_at": None})
@@ -219,7 +217,7 @@ class TestTrust:
         sandbox.manus.set_status("t1", "completed")
         assert driver.words(ids)["t1"] == "completed"
 
-    def test_one_time_far_in_the_future_hides_no_end_for_more_than_ten_looks(
+    def test_time_far_in_the_future_hides_no_change_for_more_than_ten_polls(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 60)
@@ -250,7 +248,7 @@ class _Account:
         else:
             self.tasks[task_id] = (status, updated_at)
 
-    def somebody_elses_task_ends(self) -> None:
+    def finish_a_foreign_task(self) -> None:
         self.now += 300
         self.others[f"other{self.now}"] = ("completed", self.now)
 
@@ -266,7 +264,7 @@ class _Account:
 
     def _answer(self, operation: Any) -> Page[Any]:
         asked = dict(operation.request.query)
-        self.calls.append("changes" if "status" in asked else "census")
+        self.calls.append("incremental" if "status" in asked else "full")
         every = [
             ManusTaskSummary.model_validate(
                 {"id": task_id, "status": status, "created_at": 1000, "updated_at": moment}
@@ -279,8 +277,10 @@ class _Account:
         return Page(every[:size], "more" if len(every) > size else None, None)
 
 
-class TestFailuresHeal:
-    def test_no_news_end_a_row_of_failures(self, driver: PollDriver, sandbox: Sandbox) -> None:
+class TestConsecutiveFailures:
+    def test_unchanged_result_resets_the_consecutive_failures(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = many(sandbox, 3)
         wait = PollTracker(ids, a_policy(max_failures=3))
         for _ in range(4):
@@ -302,7 +302,7 @@ class TestPages:
         )
 
     def _answer(self, strategy: ManusPollStrategy, *pages: Any) -> tuple[dict[str, str], list[Any]]:
-        """Answer a look's calls with pages, the last one again and again."""
+        """Answer a poll's calls with pages, the last one again and again."""
         left, calls = list(pages), []
         plan = strategy.plan(["a", "b", "c"])
         try:
@@ -319,7 +319,7 @@ class TestPages:
         following = next(iter(next(ManusPollStrategy(V1).plan(["x", "y"])))) if more else None
         return Page(tasks, tasks[-1].id if more else None, following)
 
-    def test_more_changes_than_can_be_read_are_counted_at_the_next_look(self) -> None:
+    def test_too_many_changes_cause_a_full_listing(self) -> None:
         strategy = ManusPollStrategy(V1)
         running = [self._task(task_id) for task_id in "abc"]
         self._answer(strategy, self._page(*running))
@@ -332,7 +332,7 @@ class TestPages:
         assert "status" not in dict(calls[0].request.query)
 
     @pytest.mark.parametrize(("newest", "oldest", "pages"), [(5000, 1100, 1), (5000, 4900, 2)])
-    def test_changes_are_read_down_to_somewhat_before_the_newest_known(
+    def test_changes_are_read_to_somewhat_before_the_newest_known(
         self, newest: int, oldest: int, pages: int
     ) -> None:
         strategy = ManusPollStrategy(V1)
@@ -343,13 +343,13 @@ class TestPages:
         assert len(calls) == pages
         assert found["b"] == ("failed" if pages == 2 else "no news")
 
-    def test_an_empty_page_of_changes_is_no_news(self) -> None:
+    def test_empty_incremental_page_means_unchanged(self) -> None:
         strategy = ManusPollStrategy(V1)
         self._answer(strategy, self._page(*[self._task(task_id) for task_id in "abc"]))
 
         assert self._answer(strategy, self._page())[0] == dict.fromkeys("abc", "no news")
 
-    def test_a_change_without_a_time_does_not_end_the_reading(self) -> None:
+    def test_change_without_a_time_does_not_end_the_listing(self) -> None:
         strategy = ManusPollStrategy(V1)
         self._answer(strategy, self._page(*[self._task(task_id) for task_id in "abc"]))
         odd = self._page(self._task("x", "completed", None), more=True)
@@ -357,7 +357,7 @@ class TestPages:
         found, calls = self._answer(strategy, odd, self._page(self._task("b", "failed")))
         assert (found["b"], len(calls)) == ("failed", 2)
 
-    def test_a_count_whose_second_page_fails_is_made_again(self) -> None:
+    def test_full_listing_with_a_failed_second_page_is_repeated(self) -> None:
         strategy = ManusPollStrategy(V1)
         first = self._page(self._task("a", updated_at=9000), more=True)
         found, calls = self._answer(strategy, first, an_api_error())

@@ -1,4 +1,4 @@
-"""How Manus tasks are looked at through API v2: few calls for many, and events only for those that ended."""
+"""How Manus tasks are polled through API v2: few calls for many, and events only for finished tasks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def driver(make_driver: Callable[..., PollDriver]) -> PollDriver:
 
 
 def asked(driver: PollDriver) -> list[str]:
-    """The operations of the last look's calls."""
+    """The operations of the last poll's calls."""
     return [record.path.rpartition("/v2/")[2] for record in driver.calls]
 
 
 def asked_for(driver: PollDriver, operation: str) -> set[str]:
-    """The tasks that the last look asked for by themselves."""
+    """The tasks that the last poll fetched by themselves."""
     return {dict(record.query)["task_id"] for record in driver.calls if record.path.endswith(operation)}
 
 
@@ -41,8 +41,8 @@ def found(driver: PollDriver, task_id: str, *others: str) -> TaskSnapshot:
     return result
 
 
-class TestOneTask:
-    def test_it_is_one_call_while_it_runs(self, driver: PollDriver, sandbox: Sandbox) -> None:
+class TestSingleTask:
+    def test_poll_of_a_running_task_is_one_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a", "another")
 
         for status in ("running", "waiting"):
@@ -50,20 +50,20 @@ class TestOneTask:
             assert driver.words(["a"]) == {"a": status}
             assert asked(driver) == [DETAIL]
 
-    def test_its_end_is_looked_into(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_finished_task_costs_its_events_too(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a")
         end(sandbox, ["a"])
 
         assert driver.words(["a"]) == {"a": "completed"}
         assert asked(driver) == [DETAIL, EVENTS]
 
-    def test_an_unknown_one_is_not_found(self, driver: PollDriver) -> None:
+    def test_unknown_task_is_not_found(self, driver: PollDriver) -> None:
         assert driver.words(["missing"]) == {"missing": "NotFoundError"}
         assert asked(driver) == [DETAIL]
 
 
 class TestManyTasks:
-    def test_a_look_is_one_list_while_all_go_on(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_poll_of_running_tasks_is_one_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         sandbox.manus.set_status("t7", "waiting")
 
@@ -72,35 +72,35 @@ class TestManyTasks:
             assert asked(driver) == [LIST]
             assert dict(driver.calls[0].query) == {"limit": "100", "order": "desc"}
 
-    def test_no_page_is_larger_than_v2_allows(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_page_size_is_at_most_a_hundred(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 250)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert asked(driver) == [LIST] * 3
         assert {dict(record.query)["limit"] for record in driver.calls} == {"100"}
 
-    def test_a_thousand_waits_cost_ten_calls(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_thousand_waits_cost_ten_calls(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 1000)
 
         for _ in range(2):
             assert driver.words(ids) == dict.fromkeys(ids, "running")
             assert asked(driver) == [LIST] * 10
 
-    def test_paging_ends_where_all_were_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_paging_ends_once_all_tasks_were_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
         many(sandbox, 500, "old", created_ago=9000)
         ids = many(sandbox, 30)
         driver(ids)
 
         assert asked(driver) == [LIST]
 
-    def test_other_peoples_newer_tasks_are_paged_over(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_newer_foreign_tasks_are_paged_over(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 30, created_ago=500)
         many(sandbox, 250, "other")
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert asked(driver) == [LIST] * 3
 
-    def test_one_that_is_gone_is_not_paged_for_beyond_the_oldest(
+    def test_missing_task_is_not_paged_for_beyond_the_oldest(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         many(sandbox, 900, "old", created_ago=9000)
@@ -113,7 +113,7 @@ class TestManyTasks:
         assert asked(driver).count(LIST) <= 2
         assert asked_for(driver, DETAIL) == {"t3", "t4"}
 
-    def test_paging_ends_somewhere(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_paging_is_limited(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [f"gone{number}" for number in range(30)]
         many(sandbox, 4500, "other")
         driver(ids)
@@ -121,8 +121,8 @@ class TestManyTasks:
         assert asked(driver).count(LIST) == 40
 
 
-class TestEnds:
-    def test_only_those_that_ended_are_looked_into(self, driver: PollDriver, sandbox: Sandbox) -> None:
+class TestFinishedTasks:
+    def test_events_are_fetched_only_for_finished_tasks(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 20)
         end(sandbox, ["t3", "t4"])
 
@@ -130,7 +130,7 @@ class TestEnds:
         assert asked(driver) == [LIST, EVENTS, EVENTS]
         assert asked_for(driver, EVENTS) == {"t3", "t4"}
 
-    def test_each_is_looked_into_once(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_events_are_fetched_once(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 20)
         end(sandbox, ["t3"])
         driver(ids)
@@ -140,35 +140,37 @@ class TestEnds:
 
         assert asked_for(driver, EVENTS) == {"t4"}
 
-    def test_more_at_once_than_a_look_has_time_for_are_left_to_the_next(
+    def test_excess_finished_tasks_are_left_to_the_next_poll(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 100)
         end(sandbox, ids)
-        left, looks = list(ids), []
+        left, counts = list(ids), []
         while left:
             told = driver.words(left)
             assert set(told.values()) == {"completed"}
             assert asked(driver).count(EVENTS) == len(told)
-            looks.append(len(told))
+            counts.append(len(told))
             left = [task_id for task_id in left if task_id not in told]
 
-        assert looks == [40, 40, 20]
+        assert counts == [40, 40, 20]
 
-    def test_what_runs_is_told_of_beside_many_that_ended(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_running_tasks_are_reported_beside_many_finished_tasks(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = many(sandbox, 90)
         end(sandbox, ids[:60])
 
         assert list(driver.words(ids).values()).count("running") == 30
 
-    def test_one_that_a_user_stopped_is_cancelled(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_task_stopped_by_a_user_is_cancelled(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.manus.stop_as_user("t2")
 
         assert driver.words(ids) == dict.fromkeys(ids, "running") | {"t2": "cancelled"}
         assert driver.words(["t2"]) == {"t2": "cancelled"}
 
-    def test_one_that_goes_on_after_such_a_stop_is_judged_by_its_last_turn(
+    def test_task_resumed_after_a_stop_is_judged_by_its_last_turn(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         add(sandbox, "a", "b")
@@ -180,7 +182,7 @@ class TestEnds:
 
         assert driver.words(["a", "b"])["a"] == "completed"
 
-    def test_a_failure_has_the_text_of_its_event(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_failed_task_has_the_text_of_its_event(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a", "b", error="no\ncredits " + "x" * 2000)
         end(sandbox, ["a"], "error")
 
@@ -190,7 +192,7 @@ class TestEnds:
             assert result.error.startswith("no credits xxx")
             assert len(result.error) == 1000
 
-    def test_background_jobs_keep_it_running(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_background_jobs_keep_the_task_running(self, driver: PollDriver, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("a", ["stopped"], background_jobs=60.0)
         add(sandbox, "b")
 
@@ -200,9 +202,7 @@ class TestEnds:
         assert driver.words(["a", "b"])["a"] == "completed"
         assert asked(driver) == [LIST, EVENTS]
 
-    def test_one_whose_events_cannot_be_read_is_asked_for_again(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_failed_events_are_fetched_again(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         end(sandbox, ["t1", "t2"])
         sandbox.faults.add("status", path=f"*/{EVENTS}", task_id="t2", status=500, times=1)
@@ -211,7 +211,7 @@ class TestEnds:
         assert (told["t1"], told["t2"], told["t3"]) == ("completed", "ServerError", "running")
         assert driver.words(["t2", "t3"])["t2"] == "completed"
 
-    def test_a_few_events_of_the_end_are_enough(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_events_are_fetched_newest_first(self, driver: PollDriver, sandbox: Sandbox) -> None:
         progress = [f"Step {number}" for number in range(300)]
         sandbox.manus.add_task("a", FOREVER, progress=progress)
         sandbox.clock.advance(1)
@@ -221,9 +221,7 @@ class TestEnds:
         assert asked(driver) == [DETAIL, EVENTS]
         assert ("order", "desc") in driver.calls[-1].query
 
-    def test_those_that_are_not_due_are_looked_into_as_well(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_finished_task_that_is_not_due_is_reported(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         end(sandbox, ["t4"])
 
@@ -231,9 +229,7 @@ class TestEnds:
 
 
 class TestUnlisted:
-    def test_a_task_that_the_list_omits_is_asked_for_by_itself(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_omitted_task_is_fetched_by_itself(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("omit", task_id="t2")
 
@@ -243,7 +239,7 @@ class TestUnlisted:
         assert driver.words(ids)["t2"] == "completed"
         assert asked(driver) == [LIST, DETAIL, EVENTS]
 
-    def test_many_of_them_take_turns(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_omitted_tasks_take_turns(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 60)
         sandbox.faults.add("omit")
         seen: list[str] = []
@@ -254,9 +250,7 @@ class TestUnlisted:
 
         assert {seen.count(task_id) for task_id in ids} == {2}
 
-    def test_a_fresh_one_that_nobody_knows_yet_is_found_later(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_fresh_hidden_task_is_found_later(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*many(sandbox, 3), *add(sandbox, "fresh", hidden_for=10.0)]
 
         assert driver.words(ids)["fresh"] == "NotFoundError"
@@ -264,17 +258,15 @@ class TestUnlisted:
         assert driver.words(ids)["fresh"] == "running"
 
 
-class TestTrouble:
-    def test_a_list_that_cannot_be_read_leaves_single_tasks(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+class TestErrors:
+    def test_failed_listing_falls_back_to_single_fetches(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
         sandbox.faults.add("status", path=f"*/{LIST}", status=500)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert asked_for(driver, DETAIL) == set(ids)
 
-    def test_a_cursor_that_leads_nowhere_ends_somewhere(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_circular_listing_ends(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*many(sandbox, 5), "gone1", "gone2"]
         sandbox.faults.add("repeat_cursor")
 
@@ -282,7 +274,7 @@ class TestTrouble:
         assert asked(driver).count(LIST) <= 2
 
     @pytest.mark.parametrize(("status", "name"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
-    def test_what_all_would_meet_is_told_of_all(
+    def test_error_for_all_tasks_costs_one_call(
         self, driver: PollDriver, sandbox: Sandbox, status: int, name: str
     ) -> None:
         ids = many(sandbox, 5)

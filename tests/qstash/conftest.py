@@ -14,14 +14,12 @@ from tests.poll_driver import PollDriver
 from tests.qstash.account import QStash
 
 
-@pytest.fixture(params=["run_plan", "arun_plan"])
-def make_message_driver(
-    request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox
-) -> Iterator[Callable[..., PollDriver]]:
+@pytest.fixture
+def make_message_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Callable[..., PollDriver]]:
     drivers: list[PollDriver] = []
 
     def make(key: str = QSTASH_TOKEN, **extras: Any) -> PollDriver:
-        drivers.append(PollDriver(request.param, QSTASH_MESSAGES, server.qstash_url, key, sandbox, **extras))
+        drivers.append(PollDriver("run_plan", QSTASH_MESSAGES, server.qstash_url, key, sandbox, **extras))
         return drivers[-1]
 
     yield make

@@ -30,15 +30,15 @@ def bodies(account: QStash) -> list[bytes]:
     return [message.options.body for message in account.qstash.messages]
 
 
-class TestOneCall:
-    def test_the_function_returns_the_body(self, account: QStash) -> None:
+class TestCall:
+    def test_function_returns_the_body(self, account: QStash) -> None:
         result = account.task().attempt(lambda: operator(rows, 5))
 
         assert result["message_id"] == account.sent[0]
         assert bodies(account) == [b'{"rows":5}']
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_it_may_wait(self, account: QStash, mode: str) -> None:
+    def test_function_may_be_followed_by_a_wait(self, account: QStash, mode: str) -> None:
         task = account.task()
         calls: list[int] = []
 
@@ -52,7 +52,7 @@ class TestOneCall:
 
         assert (result["state"], calls) == ("completed", [5])
 
-    def test_it_may_take_airflows_context(self, account: QStash) -> None:
+    def test_function_may_take_the_airflow_context(self, account: QStash) -> None:
         def told(ti: Any) -> str:
             return f"attempt {ti.try_number}"
 
@@ -60,7 +60,7 @@ class TestOneCall:
 
         assert bodies(account) == [b"attempt 1"]
 
-    def test_a_retry_is_a_repeat_whatever_the_function_returns(self, account: QStash) -> None:
+    def test_retry_is_deduplicated_whatever_the_function_returns(self, account: QStash) -> None:
         def told(ti: Any) -> str:
             return f"attempt {ti.try_number}"
 
@@ -71,18 +71,18 @@ class TestOneCall:
         assert task.attempt(lambda: operator(told))["deduplicated"] is True
         assert bodies(account) == [b"attempt 1"]
 
-    def test_its_arguments_are_templates_and_what_comes_of_them_is_not(self, account: QStash) -> None:
+    def test_arguments_are_templates_and_the_returned_body_is_not(self, account: QStash) -> None:
         made = operator(rows, "{{ n }}", labels="{{ word }}")
         made.render_template_fields({"n": 5, "word": "nightly"})
 
         assert (made.op_args, made.labels) == (("5",), "nightly")
         assert "body" not in made.template_fields
 
-    def test_a_body_beside_it_is_refused(self) -> None:
+    def test_body_argument_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"@task\.qstash takes no body: the function returns it"):
             operator(rows, 5, body="text")
 
-    def test_what_json_cannot_tell_is_refused(self, account: QStash) -> None:
+    def test_body_that_is_not_json_is_refused(self, account: QStash) -> None:
         def told() -> Any:
             return {1, 2}
 
@@ -91,8 +91,8 @@ class TestOneCall:
         assert account.sandbox.requests == []
 
 
-class TestMany:
-    def test_it_can_be_mapped(self, account: QStash) -> None:
+class TestMapping:
+    def test_function_can_be_mapped(self, account: QStash) -> None:
         with DAG("brief", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
             qstash_task(rows, destination=HOOK).expand(count=[1, 2])
 
@@ -100,7 +100,7 @@ class TestMany:
 
 
 class TestProvider:
-    def test_airflow_finds_it_as_task_qstash(self) -> None:
+    def test_decorator_is_registered_by_name(self) -> None:
         named = {one["name"]: one["class-name"] for one in get_provider_info()["task-decorators"]}
 
         assert named["qstash"] == "remote_tasks_provider.qstash.decorators.qstash_task"

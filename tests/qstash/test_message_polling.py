@@ -1,4 +1,4 @@
-"""How QStash messages are looked at: what a look costs, that no end is missed, and that none is made up."""
+"""How QStash messages are polled: what a poll costs, and that every terminal state is found once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def record(driver: PollDriver, message_id: str) -> dict[str, Any]:
     return found.to_record()
 
 
-class TestOneMessage:
+class TestSingleMessage:
     @pytest.mark.parametrize(
         ("script", "state"),
         [
@@ -49,10 +49,17 @@ class TestOneMessage:
             ([("CREATED", 0.0), ("IN_LIMBO", None)], "unknown"),
         ],
     )
+    def test_state_follows_the_log(
+        self, message_driver: PollDriver, sandbox: Sandbox, script: Any, state: str
+    ) -> None:
+        sandbox.qstash.add_message("m", script)
+
+        assert message_driver.words(["m"]) == {"m": state}
+        assert asked(message_driver) == 1
+
     @pytest.mark.parametrize(
         "settings",
         [
-            {},
             {"qstash_logs_key": "logs"},
             {"qstash_lower_case_states": True, "qstash_times_as_strings": True},
             {"cursor_end": None},
@@ -60,28 +67,24 @@ class TestOneMessage:
         ],
         ids=str,
     )
-    def test_its_state_is_that_of_its_log_however_that_is_written(
-        self,
-        message_driver: PollDriver,
-        sandbox: Sandbox,
-        settings: dict[str, Any],
-        script: Any,
-        state: str,
+    @pytest.mark.parametrize(("word", "state"), [("ERROR", "running"), ("CANCELED", "cancelled")])
+    def test_log_is_read_in_every_spelling(
+        self, message_driver: PollDriver, sandbox: Sandbox, settings: dict[str, Any], word: str, state: str
     ) -> None:
         sandbox.settings.update(settings)
-        sandbox.qstash.add_message("m", script)
+        sandbox.qstash.add_message("m", [("CREATED", 0.0), (word, None)])
 
         assert message_driver.words(["m"]) == {"m": state}
         assert asked(message_driver) == 1
 
-    def test_an_end_counts_whatever_was_logged_behind_it(
+    def test_terminal_state_outweighs_later_entries(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         sandbox.qstash.add_message("m", [("DELIVERED", 0.0), ("ACTIVE", None)])
 
         assert message_driver.words(["m"]) == {"m": "completed"}
 
-    def test_a_failure_tells_letter_status_and_answer(
+    def test_failed_message_has_dlq_id_status_and_answer(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         script = [("CREATED", 0.0), ("ERROR", 0.0), ("FAILED", None)]
@@ -96,7 +99,7 @@ class TestOneMessage:
     @pytest.mark.parametrize(
         "trouble", [{"kind": "status", "status": 500}, {"kind": "garbage"}, {"kind": "omit"}]
     )
-    def test_without_its_letter_a_failure_is_one_all_the_same(
+    def test_failed_message_without_its_dlq_message_is_failed(
         self, message_driver: PollDriver, sandbox: Sandbox, trouble: dict[str, Any]
     ) -> None:
         sandbox.qstash.add_message("m", ["FAILED"])
@@ -105,7 +108,7 @@ class TestOneMessage:
 
         assert (found["state"], found["dlq_id"]) == ("failed", None)
 
-    def test_one_that_is_retried_tells_when_and_why(
+    def test_retried_message_has_next_delivery_and_error(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         sandbox.qstash.add_message("m", [("CREATED", 0.0), ("ERROR", 0.0), ("RETRY", 60.0), "DELIVERED"])
@@ -117,7 +120,7 @@ class TestOneMessage:
 
 
 class TestNotSeen:
-    def test_one_that_no_entry_tells_of_is_not_found_until_one_does(
+    def test_message_without_an_entry_is_not_found_until_one_appears(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         sandbox.settings.update({"qstash_log_lag": 60})
@@ -128,7 +131,7 @@ class TestNotSeen:
         assert message_driver.words(["m0"]) == {"m0": "running"}
 
     @pytest.mark.parametrize("others", [0, 30])
-    def test_it_is_believed_after_the_grace_and_not_before(
+    def test_missing_message_fails_after_the_grace(
         self, message_driver: PollDriver, sandbox: Sandbox, others: int
     ) -> None:
         ids = [*add(sandbox, others), "never-sent"]
@@ -146,7 +149,7 @@ class TestNotSeen:
         assert "region of the connection's host" in error["hint"]
 
     @pytest.mark.parametrize("others", [0, 30])
-    def test_one_whose_entries_have_expired_is_still_known(
+    def test_message_with_expired_entries_is_still_known(
         self, message_driver: PollDriver, sandbox: Sandbox, others: int
     ) -> None:
         ids = add(sandbox, others + 1)
@@ -155,7 +158,7 @@ class TestNotSeen:
 
         assert message_driver.words(ids) == first
 
-    def test_a_list_that_was_not_read_to_its_end_proves_nothing(
+    def test_partially_read_listing_does_not_report_missing_messages(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = [*add(sandbox, 2), "never-sent"]
@@ -166,11 +169,9 @@ class TestNotSeen:
 
 
 class TestCost:
-    """One call for a hundred messages and look."""
+    """One call for a hundred messages and poll."""
 
-    def test_a_thousand_messages_cost_ten_calls_whatever_happens(
-        self, message_driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_thousand_messages_cost_ten_calls(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, 950)
         left = [*ids, *[f"unseen{number}" for number in range(50)]]
         missing: set[str] = set()
@@ -190,12 +191,12 @@ class TestCost:
         found = message_driver.words(left)
         left = [one for one in left if found.get(one) not in ("completed", "cancelled")]
         assert len(message_driver.calls) <= 10
-        # Every end was seen, one look later at most, and what was never sent was missed.
+        # Every terminal state was seen, one poll later at most, and unsent messages were reported missing.
         assert left == [*ids[320:], *[f"unseen{number}" for number in range(50)]]
         assert missing == {f"unseen{number}" for number in range(50)}
 
     @pytest.mark.parametrize("count", [1, 20, 21, 100])
-    def test_up_to_a_hundred_are_one_call(
+    def test_hundred_messages_cost_one_call(
         self, message_driver: PollDriver, sandbox: Sandbox, count: int
     ) -> None:
         ids = add(sandbox, count)
@@ -203,7 +204,7 @@ class TestCost:
             found = message_driver.words(ids)
             assert (set(found), len(message_driver.calls)) == (set(ids), 1)
 
-    def test_few_with_many_attempts_are_one_call_too(
+    def test_messages_with_many_attempts_cost_one_call(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         attempt = [("ACTIVE", 1.0), ("ERROR", 1.0), ("RETRY", 10.0)]
@@ -213,7 +214,7 @@ class TestCost:
             assert message_driver.words(ids) == dict.fromkeys(ids, "running")
             assert len(message_driver.calls) == 1
 
-    def test_an_end_that_stands_far_down_is_found(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_terminal_entry_far_down_is_found(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         done = sandbox.qstash.add_message("done", ["DELIVERED"])
         sandbox.clock.advance(60)
         attempt = [("ACTIVE", 1.0), ("ERROR", 1.0), ("RETRY", 10.0)]
@@ -223,7 +224,7 @@ class TestCost:
         assert message_driver.words([done, *ids])[done] == "completed"
         assert len(message_driver.calls) == 2
 
-    def test_an_end_that_many_newer_ones_hide_is_found_when_those_have_ended(
+    def test_terminal_entry_hidden_by_newer_ones_is_found_later(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         done = sandbox.qstash.add_message("done", ["DELIVERED"])
@@ -240,7 +241,9 @@ class TestCost:
 
         assert found == dict.fromkeys([done, *ids], "completed")
 
-    def test_a_hundred_failures_are_two_calls(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_hundred_failed_messages_cost_two_calls(
+        self, message_driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = add(sandbox, 100, script=["FAILED"])
         found = message_driver(ids)
 
@@ -248,7 +251,7 @@ class TestCost:
         dlq_messages = {dlq_message.message.id: dlq_message.id for dlq_message in sandbox.qstash.dlq_messages}
         assert {one: found[one].to_record()["dlq_id"] for one in ids} == dlq_messages  # type: ignore[union-attr]
 
-    def test_letters_that_are_gone_are_asked_for_a_few_at_a_time(
+    def test_deleted_dlq_messages_are_fetched_a_few_at_a_time(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         left = add(sandbox, 100, script=["FAILED"])
@@ -261,7 +264,9 @@ class TestCost:
             left = [one for one in left if one not in found]
         assert left == []
 
-    def test_others_come_along_for_nothing(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_messages_that_are_not_due_come_along_for_free(
+        self, message_driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = add(sandbox, 150)
         found = message_driver(ids[:30], ids[30:])
 
@@ -271,10 +276,8 @@ class TestCost:
         assert message_driver.calls == []
 
 
-class TestPacing:
-    def test_a_triggerer_rests_when_the_second_is_used_up_and_is_never_refused(
-        self, server: SandboxServer, sandbox: Sandbox
-    ) -> None:
+class TestRateLimit:
+    def test_rate_limiter_keeps_within_the_burst_limit(self, server: SandboxServer, sandbox: Sandbox) -> None:
         sandbox.settings.update({"qstash_burst_limit": 4})
         ids = add(sandbox, 500)
         with PollDriver("arun_plan", QSTASH_MESSAGES, server.qstash_url, QSTASH_TOKEN, sandbox) as driver:
@@ -283,8 +286,8 @@ class TestPacing:
         assert [record.status for record in sandbox.requests] == [200] * 5
 
 
-class TestTrouble:
-    def test_it_stays_with_those_it_met_and_no_outcome_is_anothers(
+class TestErrors:
+    def test_error_affects_only_the_messages_of_its_call(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 300)
@@ -298,9 +301,7 @@ class TestTrouble:
         assert sum(word == "RateLimitedError" for word in found.values()) == 200
         assert len(message_driver.calls) == 2
 
-    def test_a_failure_that_was_seen_before_it_gets_its_letter_later(
-        self, message_driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_failed_message_gets_its_dlq_id_later(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, 150)
         sandbox.qstash.set_message_state(ids[0], "FAILED")
         sandbox.faults.add("status", status=429, after=1, times=1)
@@ -310,7 +311,7 @@ class TestTrouble:
         assert found.to_record()["dlq_id"]  # type: ignore[union-attr]
 
     @pytest.mark.parametrize(("status", "kind"), [(401, "AuthenticationError"), (500, "ServerError")])
-    def test_all_are_told_of_it(
+    def test_error_for_all_is_reported_to_all(
         self, message_driver: PollDriver, sandbox: Sandbox, status: int, kind: str
     ) -> None:
         ids = add(sandbox, 250)
@@ -318,7 +319,7 @@ class TestTrouble:
 
         assert message_driver.words(ids) == dict.fromkeys(ids, kind)
 
-    def test_a_token_of_another_region_ends_the_wait(
+    def test_token_of_another_region_is_an_authentication_error(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 3)
@@ -326,7 +327,7 @@ class TestTrouble:
 
         assert message_driver.words(ids) == dict.fromkeys(ids, "AuthenticationError")
 
-    def test_a_read_only_token_is_enough(
+    def test_read_only_token_is_enough(
         self, make_message_driver: Callable[..., PollDriver], sandbox: Sandbox
     ) -> None:
         driver = make_message_driver(key=sandbox.settings.qstash_read_only_token)
@@ -335,7 +336,7 @@ class TestTrouble:
         assert driver.words(ids)["f0"] == "failed"
         assert record(driver, "f0")["dlq_id"]
 
-    def test_pages_that_lead_in_circles_end(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_circular_pages_end(self, message_driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, 30)
         sandbox.faults.add("repeat_cursor", path=LOGS)
 

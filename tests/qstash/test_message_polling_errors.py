@@ -1,4 +1,4 @@
-"""Looks at messages where QStash does not take what is asked, or orders its entries in its own way."""
+"""Polls of messages where QStash refuses a request, or orders its entries in its own way."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Logs:
         self.queries: list[dict[str, list[str]]] = []
 
     def plan(self, ids: list[str]) -> dict[str, str]:
-        """Look once; :attr:`queries` are what that took."""
+        """Poll once; :attr:`queries` are the queries that took."""
         self.queries = []
         plan = self.strategy.plan(ids)
         try:
@@ -78,8 +78,8 @@ def many(count: int, steps: list[str]) -> dict[str, list[str]]:
     return {f"m{number}": list(steps) for number in range(count)}
 
 
-class TestStatesThatCannotBeFiltered:
-    def test_all_steps_are_read_instead_and_that_is_remembered(self) -> None:
+class TestRefusedStateFilter:
+    def test_refused_state_filter_is_replaced_by_reading_all_entries(self) -> None:
         logs = Logs(
             many(100, ["CREATED", "ACTIVE"]) | {"m7": ["CREATED", "DELIVERED"]},
             lambda query: "state" in query,
@@ -93,7 +93,7 @@ class TestStatesThatCannotBeFiltered:
         assert len(logs.queries) == 5
         assert not any("state" in query for query in logs.queries)
 
-    def test_that_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_refused_state_filter_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
         logs = Logs(many(100, ["CREATED"]), lambda query: "state" in query)
         with caplog.at_level("INFO"):
             for _ in range(3):
@@ -101,28 +101,28 @@ class TestStatesThatCannotBeFiltered:
 
         assert len([line for line in caplog.messages if "refuses to filter" in line]) == 1
 
-    def test_a_list_of_so_many_ids_may_be_what_is_refused(self) -> None:
+    def test_refused_number_of_ids_is_reduced(self) -> None:
         logs = Logs(many(250, ["CREATED"]), lambda query: len(query["messageIds"]) > 50)
         ids = list(logs.states)
 
         assert logs.plan(ids) == dict.fromkeys(ids, "pending")
         assert logs.plan(ids) == dict.fromkeys(ids, "pending")
 
-    def test_what_is_not_there_is_not_found_all_the_same(self) -> None:
+    def test_missing_message_is_not_found_without_a_state_filter(self) -> None:
         logs = Logs(many(40, ["CREATED"]), lambda query: "state" in query)
         ids = [*logs.states, "unseen"]
 
         assert logs.plan(ids)["unseen"] == "NotFoundError"
 
 
-class TestOddId:
-    def test_one_that_qstash_does_not_like_concerns_nobody_else(self) -> None:
+class TestRefusedId:
+    def test_refused_id_affects_only_its_own_message(self) -> None:
         logs = Logs(many(100, ["CREATED", "DELIVERED"]), lambda query: "m13" in query.get("messageIds", []))
         ids = list(logs.states)
 
         assert logs.plan(ids) == dict.fromkeys(ids, "completed") | {"m13": "InvalidRequestError"}
 
-    def test_afterwards_many_are_asked_for_at_once_again(self) -> None:
+    def test_messages_are_listed_together_again_after_a_refused_id(self) -> None:
         logs = Logs(many(100, ["CREATED"]), lambda query: "m13" in query.get("messageIds", []))
         ids = list(logs.states)
         logs.plan(ids)
@@ -130,7 +130,7 @@ class TestOddId:
         assert set(logs.plan([one for one in ids if one != "m13"]).values()) == {"pending"}
         assert len(logs.queries) == 1
 
-    def test_all_are_told_where_nothing_is_taken(self) -> None:
+    def test_refusal_of_all_requests_is_reported_to_all(self) -> None:
         logs = Logs(many(25, ["CREATED"]), lambda query: True)
         ids = list(logs.states)
 
@@ -138,31 +138,31 @@ class TestOddId:
 
 
 class TestPages:
-    def test_a_refused_cursor_leaves_what_the_first_page_told(self) -> None:
+    def test_refused_cursor_keeps_the_results_of_the_first_page(self) -> None:
         steps = ["CREATED", *["ACTIVE", "ERROR", "RETRY"] * 20]
         logs = Logs(many(3, steps), lambda query: "cursor" in query)
 
         assert logs.plan(["m0", "m1", "m2"]) == {"m0": "running", "m1": "running"}
 
-    def test_an_end_of_the_same_millisecond_on_the_next_page_is_found(self) -> None:
+    def test_terminal_entry_of_the_same_millisecond_on_the_next_page_is_found(self) -> None:
         logs = Logs({"m0": ["CREATED", *["ACTIVE"] * 97], "m1": ["FAILED", "ACTIVE", "ERROR"]})
 
         assert logs.plan(["m0", "m1"])["m1"] == "failed"
 
-    def test_entries_that_were_logged_twice_hide_nobody(self) -> None:
+    def test_duplicate_entries_hide_no_message(self) -> None:
         logs = Logs(many(100, ["CREATED", "CREATED", "CREATED"]))
         ids = list(logs.states)
 
         assert logs.plan(ids) == dict.fromkeys(ids, "pending")
 
-    def test_both_spellings_of_an_end_are_asked_for(self) -> None:
+    def test_cancelled_is_asked_for_in_both_spellings(self) -> None:
         for spelled in ("CANCELED", "CANCELLED"):
             logs = Logs(many(30, ["CREATED", spelled]))
             assert set(logs.plan(list(logs.states)).values()) == {"cancelled"}
 
 
 class TestMemory:
-    def test_one_that_nobody_waits_for_is_forgotten(self) -> None:
+    def test_finished_wait_is_forgotten(self) -> None:
         logs = Logs({"m0": ["DELIVERED"]})
         logs.plan(["m0"])
         assert logs.strategy.outcome("m0").state == "completed"
@@ -170,7 +170,7 @@ class TestMemory:
 
         assert logs.strategy.outcome("m0").state == "unknown"
 
-    def test_one_that_has_ended_is_not_asked_for_again(self) -> None:
+    def test_finished_message_is_not_fetched_again(self) -> None:
         logs = Logs({"m0": ["DELIVERED"], "m1": ["CREATED"]})
         logs.plan(["m0", "m1"])
 

@@ -78,7 +78,9 @@ def assert_clean(text: str) -> None:
 
 class TestOutcomes:
     @pytest.mark.parametrize("raises", [True, False])
-    def test_of_a_sensor(self, account: QStash, watcher: Watcher, deferrable: bool, raises: bool) -> None:
+    def test_sensor_shows_no_secret(
+        self, account: QStash, watcher: Watcher, deferrable: bool, raises: bool
+    ) -> None:
         message_id = account.secret_failure()
         text = watcher.all_of(
             lambda: QStashMessageSensor(
@@ -89,7 +91,7 @@ class TestOutcomes:
         assert "no room" in text
         assert_clean(text)
 
-    def test_of_a_branch(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+    def test_branch_shows_no_secret(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
         message_id = account.secret_failure()
         assert_clean(
             watcher.all_of(
@@ -99,7 +101,9 @@ class TestOutcomes:
             )
         )
 
-    def test_of_a_publish_that_waits(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+    def test_waiting_publish_shows_no_secret(
+        self, account: QStash, watcher: Watcher, deferrable: bool
+    ) -> None:
         account.secret_failure()
         text = watcher.all_of(
             lambda: QStashPublishOperator(
@@ -114,9 +118,7 @@ class TestOutcomes:
         assert "no room" in text
         assert_clean(text)
 
-    def test_of_letters_that_are_sent_again(
-        self, account: QStash, watcher: Watcher, deferrable: bool
-    ) -> None:
+    def test_dlq_retry_shows_no_secret(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
         account.secret_failure()
         assert_clean(
             watcher.all_of(
@@ -126,7 +128,7 @@ class TestOutcomes:
             )
         )
 
-    def test_of_a_wait_whose_looks_fail(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+    def test_failed_polls_show_no_secret(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
         message_id = account.secret_failure()
         account.faults.add("status", status=500, times=4)
         assert_clean(
@@ -138,14 +140,14 @@ class TestOutcomes:
 
 class TestLists:
     @pytest.mark.parametrize("make", [QStashListLogsOperator, QStashListDlqOperator])
-    def test_of_entries_and_letters(self, account: QStash, watcher: Watcher, make: Any) -> None:
+    def test_log_and_dlq_lists_show_no_secret(self, account: QStash, watcher: Watcher, make: Any) -> None:
         message_id = account.secret_failure()
         text = watcher.all_of(lambda: make(task_id="ask"))
 
         assert message_id in text
         assert_clean(text)
 
-    def test_what_a_hook_returns_can_be_printed(self, account: QStash) -> None:
+    def test_hook_results_can_be_printed(self, account: QStash) -> None:
         message_id = account.secret_failure()
         hook = QStashHook()
         found = [
@@ -159,7 +161,7 @@ class TestLists:
         assert_clean("\n".join(f"{one!r} {one}" for one in found))
 
 
-class TestTrouble:
+class TestErrors:
     """Errors tell what was called and never what was sent with it."""
 
     @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ class TestTrouble:
         ids=str,
     )
     @pytest.mark.parametrize("batch", [False, True])
-    def test_of_a_publish(
+    def test_failed_publish_shows_no_secret(
         self, account: QStash, watcher: Watcher, fault: dict[str, Any], batch: bool
     ) -> None:
         account.connect(read_timeout=0.2, max_attempts=2)
@@ -190,7 +192,7 @@ class TestTrouble:
         assert "QStash POST /v2/" in text
         assert_clean(text)
 
-    def test_of_a_body_that_cannot_be_sent(self, account: QStash, watcher: Watcher) -> None:
+    def test_oversized_body_is_not_shown(self, account: QStash, watcher: Watcher) -> None:
         with pytest.raises(ValueError, match="body") as caught:
             account.task().attempt(
                 lambda: QStashPublishOperator(task_id="ask", **(PUBLISH | {"body": SECRETS["body"] * 10**5}))  # type: ignore[arg-type]
@@ -198,7 +200,7 @@ class TestTrouble:
         assert_clean(str(caught.value))
 
     @pytest.mark.parametrize("path", ["/v2/logs", "/v2/dlq"])
-    def test_of_entries_that_cannot_be_read(
+    def test_unreadable_entries_are_not_shown(
         self, account: QStash, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Neither is the start of an answer shown, where others would help to find a proxy's page."""
@@ -214,7 +216,7 @@ class TestTrouble:
         assert_clean(str(caught.value))
         assert_clean(repr(caught.value.to_json()))
 
-    def test_of_a_killed_wait(self, account: QStash, watcher: Watcher) -> None:
+    def test_killed_wait_shows_no_secret(self, account: QStash, watcher: Watcher) -> None:
         operator = QStashPublishOperator(task_id="ask", wait_for_completion=True, **PUBLISH)  # type: ignore[arg-type]
 
         def killed(*_: Any, **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How QStash tasks are looked at: which calls a look takes, and that no end is missed."""
+"""How QStash tasks are polled: which calls a poll takes, and that no change is missed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from tests.poll_driver import PollDriver
 FOREVER = [("active", None)]
 
 
-@pytest.fixture(params=["run_plan", "arun_plan"])
-def make_driver(
-    request: pytest.FixtureRequest, server: SandboxServer, sandbox: Sandbox
-) -> Iterator[Callable[..., PollDriver]]:
+@pytest.fixture
+def make_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Callable[..., PollDriver]]:
     drivers: list[PollDriver] = []
 
     def make(key: str = QSTASH_TOKEN, **extras: Any) -> PollDriver:
-        drivers.append(PollDriver(request.param, QSTASH, server.qstash_url, key, sandbox, **extras))
+        drivers.append(PollDriver("run_plan", QSTASH, server.qstash_url, key, sandbox, **extras))
         return drivers[-1]
 
     yield make
@@ -46,13 +44,13 @@ def add(sandbox: Sandbox, message_id: str, count: int, prefix: str = "t") -> lis
 
 
 class TestOneByOne:
-    def test_the_first_look_asks_for_each(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_first_poll_fetches_the_tasks_one_by_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 3)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert sorted(driver.asked) == [f"tasks/{task_id}" for task_id in ids]
 
-    def test_tasks_that_share_no_message_are_always_asked_for_singly(
+    def test_tasks_without_a_shared_message_are_fetched_one_by_one(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = [*add(sandbox, "m1", 1, "a"), *add(sandbox, "m2", 1, "b")]
@@ -60,20 +58,20 @@ class TestOneByOne:
             assert driver.words(ids) == dict.fromkeys(ids, "running")
             assert sorted(driver.asked) == ["tasks/a0", "tasks/b0"]
 
-    def test_what_is_not_due_costs_nothing(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_task_that_is_not_due_costs_no_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "m", 3)
 
         assert driver.words(["t0"], ["t1", "t2"]) == {"t0": "running"}
         assert driver.words([], ["t1", "t2"]) == {}
         assert driver.asked == []
 
-    def test_one_poisoned_id_concerns_nobody_else(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_invalid_id_affects_only_its_own_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*add(sandbox, "m", 2), "poison"]
         for _ in range(3):
             found = driver.words(ids)
             assert found == {"t0": "running", "t1": "running", "poison": "NotFoundError"}
 
-    def test_a_wrong_key_is_told_to_all_at_once(
+    def test_wrong_key_is_reported_to_all_at_once(
         self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, "m", 30)
@@ -84,9 +82,7 @@ class TestOneByOne:
 
 
 class TestSharedMessages:
-    def test_from_the_second_look_on_a_message_is_one_call(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_second_poll_of_a_message_is_one_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 30)
         driver(ids)
         sandbox.qstash.set_status("t7", "delivered")
@@ -106,7 +102,7 @@ class TestSharedMessages:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert sorted(driver.asked) == ["messages/m1/tasks", "messages/m2/tasks", "tasks/c0"]
 
-    def test_messages_are_asked_for_in_one_batch(self) -> None:
+    def test_messages_are_listed_in_one_batch(self) -> None:
         strategy = QStashTaskPollStrategy()
         strategy._message_of = {"a0": "m1", "a1": "m1", "b0": "m2", "b1": "m2"}
 
@@ -116,7 +112,7 @@ class TestSharedMessages:
             "/v1/messages/m2/tasks",
         ]
 
-    def test_tasks_of_the_message_that_are_not_due_are_told_of_too(
+    def test_tasks_of_the_message_that_are_not_due_are_reported_too(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, "m", 4)
@@ -125,22 +121,20 @@ class TestSharedMessages:
         assert driver.words(ids[:1], ids[1:]) == dict.fromkeys(ids, "running")
         assert driver.asked == ["messages/m/tasks"]
 
-    def test_a_message_that_nothing_is_due_of_is_left_alone(
-        self, driver: PollDriver, sandbox: Sandbox
-    ) -> None:
+    def test_message_without_a_due_task_is_not_listed(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids, others = add(sandbox, "m", 2), add(sandbox, "m2", 3, "b")
         driver([*ids, *others])
 
         assert driver.words(ids, others) == dict.fromkeys(ids, "running")
         assert driver.asked == ["messages/m/tasks"]
 
-    def test_tasks_that_nobody_waits_for_are_not_told_of(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_tasks_that_are_not_awaited_are_not_reported(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "m", 10)
         driver(["t1", "t2"])
 
         assert set(driver(["t1", "t2"])) == {"t1", "t2"}
 
-    def test_when_one_is_left_it_is_asked_for_singly(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_last_task_of_a_message_is_fetched_by_itself(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 3)
         driver(ids)
         driver(ids)
@@ -157,14 +151,14 @@ class TestPages:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["messages/m/tasks"] * 3
 
-    def test_a_page_is_not_read_when_all_were_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_paging_ends_once_all_tasks_were_seen(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 250)[-20:]
         driver(ids)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["messages/m/tasks"]
 
-    def test_a_few_far_down_are_asked_for_singly(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_few_tasks_far_down_are_fetched_one_by_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 900)[:3]
         driver(ids)
         driver(ids)
@@ -172,21 +166,21 @@ class TestPages:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert sorted(driver.asked) == ["tasks/t0", "tasks/t1", "tasks/t2"]
 
-    def test_many_far_down_are_paged_to(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_many_tasks_far_down_are_paged_to(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 500)[:100]
         driver(ids)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["messages/m/tasks"] * 5
 
-    def test_the_last_one_is_not_paged_for(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_single_remaining_task_is_not_paged_for(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 150)[49:51]
         driver(ids)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["messages/m/tasks", "tasks/t49"]
 
-    def test_paging_ends_somewhere_and_is_not_tried_again(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_paging_is_limited_and_not_tried_again(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 1100)[:20]
         driver(ids)
         assert driver.words(ids) == dict.fromkeys(ids, "running")
@@ -195,7 +189,7 @@ class TestPages:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert len(driver.asked) == 20
 
-    def test_a_list_that_leads_in_circles_ends(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_circular_listing_ends(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*add(sandbox, "m", 30), "gone"]
         driver(ids)
         sandbox.faults.add("repeat_cursor")
@@ -205,7 +199,7 @@ class TestPages:
         assert len(driver.calls) <= 11
 
 
-class TestBadLists:
+class TestFailedListing:
     @pytest.mark.parametrize(
         "fault",
         [
@@ -217,7 +211,7 @@ class TestBadLists:
         ],
         ids=str,
     )
-    def test_its_tasks_are_asked_for_singly_until_it_answers_again(
+    def test_failed_listing_falls_back_to_single_fetches_until_it_recovers(
         self, make_driver: Callable[..., PollDriver], sandbox: Sandbox, fault: dict[str, Any]
     ) -> None:
         driver = make_driver(read_timeout=0.2)
@@ -236,7 +230,7 @@ class TestBadLists:
         assert driver.asked == ["messages/m/tasks"]
 
     @pytest.mark.parametrize(("status", "kind"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
-    def test_trouble_that_all_would_meet_is_told_by_the_list(
+    def test_error_for_all_tasks_costs_one_call(
         self, driver: PollDriver, sandbox: Sandbox, status: int, kind: str
     ) -> None:
         ids = add(sandbox, "m", 5)
@@ -246,7 +240,7 @@ class TestBadLists:
         assert driver.words(ids) == dict.fromkeys(ids, kind)
         assert driver.asked == ["messages/m/tasks"]
 
-    def test_a_task_that_the_list_omits_is_asked_for_singly_from_then_on(
+    def test_omitted_task_is_fetched_by_itself_from_then_on(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, "m", 5)
@@ -259,7 +253,7 @@ class TestBadLists:
         driver(["t2"], ["t1", "t3"])
         assert driver.asked == ["tasks/t2"]
 
-    def test_one_that_comes_again_is_looked_for_in_the_list_again(
+    def test_rejoined_task_is_searched_in_the_listing_again(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, "m", 5)
@@ -273,14 +267,14 @@ class TestBadLists:
 
         assert driver.asked == ["messages/m/tasks"]
 
-    def test_a_task_that_vanishes_is_not_found(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_deleted_task_is_not_found(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 5)
         driver(ids)
         sandbox.qstash.delete_task("t2")
 
         assert driver.words(ids)["t2"] == "NotFoundError"
 
-    def test_no_wait_fails_because_of_the_list_alone(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_failed_listing_alone_fails_no_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 5)
         sandbox.faults.add("status", path="/qstash/v1/messages/*", status=500)
         wait = PollTracker(ids, a_policy(max_failures=1))
@@ -290,7 +284,7 @@ class TestBadLists:
         assert not wait.take_notes()
         assert len(wait.open_ids) == 5
 
-    def test_a_task_without_a_message_is_asked_for_singly(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_task_without_a_message_is_fetched_by_itself(self, driver: PollDriver, sandbox: Sandbox) -> None:
         for task_id in "ab":
             sandbox.qstash.add_task(task_id, "m", script=FOREVER, extra={"messageId": ""})
         for _ in range(2):

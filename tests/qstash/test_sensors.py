@@ -159,10 +159,10 @@ ENDINGS: dict[str, tuple[Callable[[QStash], Any], dict[str, Any], str, str]] = {
 }
 
 
-class TestEveryModeEndsAlike:
+class TestModes:
     @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("name", ENDINGS)
-    def test_the_same_story_ends_alike(self, account: QStash, name: str, mode: str) -> None:
+    def test_outcome_is_the_same_in_all_modes(self, account: QStash, name: str, mode: str) -> None:
         story, options, how, part = ENDINGS[name]
         ids = story(account)
         ended, text = live(account, mode, lambda: sensor(mode, ids, **options))
@@ -171,7 +171,7 @@ class TestEveryModeEndsAlike:
         assert part in text
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_one_id_gives_one_record_and_a_list_gives_a_list_in_its_order(
+    def test_result_is_a_record_for_one_id_and_an_ordered_list_for_many(
         self, account: QStash, mode: str
     ) -> None:
         for message_id in "abc":
@@ -184,18 +184,18 @@ class TestEveryModeEndsAlike:
 
     @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("ids", ["", "None", ["a", ""], [None]], ids=str)
-    def test_an_empty_id_is_refused(self, account: QStash, mode: str, ids: Any) -> None:
+    def test_empty_id_is_refused(self, account: QStash, mode: str, ids: Any) -> None:
         with pytest.raises(ValueError, match="message_id"):
             live(account, mode, lambda: sensor(mode, ids))
         assert account.sandbox.requests == []
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_an_empty_list_has_nothing_to_wait_for(self, account: QStash, mode: str) -> None:
+    def test_empty_list_has_nothing_to_wait_for(self, account: QStash, mode: str) -> None:
         assert live(account, mode, lambda: sensor(mode, [])) == ("success", "[]")
 
 
 class TestTrigger:
-    def test_it_survives_json(self) -> None:
+    def test_trigger_survives_json(self) -> None:
         trigger = QStashMessageTrigger("my_conn", ["a", "b"], 20.0, not_found_grace=300.0, deadline=5.0)
         path, kwargs = trigger.serialize()
 
@@ -209,7 +209,7 @@ class TestTrigger:
         assert over_json(again.serialize()[1]) == over_json(kwargs)
         assert again.message_ids == ["a", "b"]
 
-    def test_what_the_worker_had_learnt_goes_along(self, account: QStash) -> None:
+    def test_trigger_takes_the_checkpoint_of_the_worker(self, account: QStash) -> None:
         deferral = account.task().defer(lambda: sensor("deferrable", "never-sent"))
         _, kwargs = deferral.trigger.serialize()
 
@@ -217,11 +217,11 @@ class TestTrigger:
         assert kwargs["not_found_grace"] == 300.0
         assert kwargs["stop_on_kill"] is False
 
-    def test_an_odd_id_ends_the_trigger_and_no_other(self, account: QStash) -> None:
+    def test_empty_id_fails_the_trigger(self, account: QStash) -> None:
         with pytest.raises(ValueError, match="is ''"):
             run_trigger(QStashMessageTrigger("qstash_default", [""]))
 
-    def test_its_event_is_small_and_shows_no_secret(self, account: QStash) -> None:
+    def test_event_is_small_and_shows_no_secret(self, account: QStash) -> None:
         event = run_trigger(QStashMessageTrigger("qstash_default", [account.secret_failure()]))
 
         assert "hush" not in json.dumps(event)
@@ -254,8 +254,10 @@ def fire(account: QStash, trigger: Any) -> Any:
     return event
 
 
-class TestWithoutAWorker:
-    def test_it_begins_in_the_triggerer_with_its_ids(self, account: QStash, xcoms: dict[str, Any]) -> None:
+class TestFromTrigger:
+    def test_sensor_starts_in_the_triggerer_with_its_ids(
+        self, account: QStash, xcoms: dict[str, Any]
+    ) -> None:
         made = sensor("deferrable", ["{{ first }}", "b"], start_from_trigger=True)
         arguments = made.start_trigger_args
         assert made.start_from_trigger
@@ -268,7 +270,7 @@ class TestWithoutAWorker:
         assert QStashMessageTrigger(**kwargs).remote_task_ids == ["{{ first }}", "b"]
 
     @pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="this Airflow's triggers render no templates")
-    def test_its_templates_are_rendered_there(self, account: QStash, xcoms: dict[str, Any]) -> None:
+    def test_templates_are_rendered_in_the_triggerer(self, account: QStash, xcoms: dict[str, Any]) -> None:
         arguments = sensor("deferrable", ["{{ first }}"], start_from_trigger=True).start_trigger_args
         assert arguments is not None
         trigger = QStashMessageTrigger(**over_json(arguments.trigger_kwargs))
@@ -278,7 +280,7 @@ class TestWithoutAWorker:
 
         assert trigger.message_ids == ["a"]
 
-    def test_it_ends_there_as_on_a_worker(self, account: QStash, xcoms: dict[str, Any]) -> None:
+    def test_completed_message_ends_in_the_triggerer(self, account: QStash, xcoms: dict[str, Any]) -> None:
         account.qstash.add_message("m", [("CREATED", 40.0), ("DELIVERED", None)])
         deferral = account.task().defer(lambda: sensor("deferrable", end_from_trigger=True))
         event = fire(account, deferral.trigger)
@@ -286,7 +288,7 @@ class TestWithoutAWorker:
         assert isinstance(event, TaskSuccessEvent)
         assert (xcoms["return_value"]["id"], xcoms["return_value"]["state"]) == ("m", "completed")
 
-    def test_so_does_a_failure(self, account: QStash, xcoms: dict[str, Any]) -> None:
+    def test_failed_message_ends_in_the_triggerer(self, account: QStash, xcoms: dict[str, Any]) -> None:
         message_id = account.secret_failure()
         made = sensor("deferrable", message_id, end_from_trigger=True)
         with pytest.raises(TaskDeferred) as deferred:
@@ -297,9 +299,7 @@ class TestWithoutAWorker:
         assert xcoms["remote_task_error"].startswith(f"QStash message {message_id} failed: HTTP status 500")
         assert "hush" not in json.dumps(xcoms)
 
-    def test_an_output_of_another_task_begins_on_a_worker(
-        self, account: QStash, xcoms: dict[str, Any]
-    ) -> None:
+    def test_xcom_of_another_task_starts_on_a_worker(self, account: QStash, xcoms: dict[str, Any]) -> None:
         made = sensor("deferrable", "{{ ti.xcom_pull('publish')['message_id'] }}", start_from_trigger=True)
 
         assert not made.start_from_trigger

@@ -46,28 +46,28 @@ def refusal(signature: Any, body: bytes | str = BODY, **facts: Any) -> str:
     return str(caught.value)
 
 
-class TestTaken:
+class TestAccepted:
     @pytest.mark.parametrize("key", [CURRENT, NEXT])
-    def test_what_either_key_has_signed(self, key: str) -> None:
+    def test_signature_by_either_key_is_accepted(self, key: str) -> None:
         assert check(signed(key))["sub"] == URL
 
-    def test_what_the_only_key_has_signed(self) -> None:
+    def test_signature_by_the_only_key_is_accepted(self) -> None:
         assert check(signed(), next_key=None)
 
     @pytest.mark.parametrize("padded", [True, False])
-    def test_a_hash_with_and_without_padding(self, padded: bool) -> None:
+    def test_body_hash_is_accepted_with_and_without_padding(self, padded: bool) -> None:
         hashed = base64.urlsafe_b64encode(hashlib.sha256(BODY).digest()).decode()
         assert check(signed(**{"body": BODY}) if padded else _with_hash(hashed.rstrip("=")))
 
     @pytest.mark.parametrize("body", ["Grüezi", "Grüezi".encode(), "", b""])
-    def test_text_bytes_and_nothing(self, body: str | bytes) -> None:
+    def test_body_is_accepted_as_text_bytes_or_empty(self, body: str | bytes) -> None:
         raw = body.encode() if isinstance(body, str) else body
         assert check(signed(body=raw), body)
 
-    def test_any_url_if_none_is_wanted(self) -> None:
+    def test_url_is_not_checked_if_absent(self) -> None:
         assert check(signed(sub="https://other.example.com"), url=None)
 
-    def test_what_expired_just_now_as_clocks_differ(self) -> None:
+    def test_signature_expired_within_the_leeway_is_accepted(self) -> None:
         assert check(signed(exp=time.time() - 10))
 
 
@@ -79,55 +79,55 @@ def _with_hash(hashed: str) -> str:
 
 class TestRefused:
     @pytest.mark.parametrize("signature", [None, ""])
-    def test_a_request_without_one(self, signature: Any) -> None:
+    def test_missing_signature_is_refused(self, signature: Any) -> None:
         assert "no Upstash-Signature header" in refusal(signature)
 
-    def test_what_another_key_has_signed(self) -> None:
+    def test_signature_by_another_key_is_refused(self) -> None:
         assert "another key" in refusal(signed("sig_other_22222222222222222222222222222222"))
 
-    def test_what_has_expired_under_either_key(self) -> None:
+    def test_expired_signature_is_refused_under_either_key(self) -> None:
         for key in (CURRENT, NEXT):
             assert "expired" in refusal(signed(key, exp=time.time() - 60))
 
-    def test_what_expired_a_moment_ago_without_leeway(self) -> None:
+    def test_expired_signature_without_leeway_is_refused(self) -> None:
         assert "expired" in refusal(signed(exp=time.time() - 10), leeway=0)
 
-    def test_what_is_not_valid_yet(self) -> None:
+    def test_signature_not_yet_valid_is_refused(self) -> None:
         assert "not yet valid" in refusal(signed(nbf=time.time() + 600))
 
-    def test_what_was_signed_for_another_url(self) -> None:
+    def test_signature_for_another_url_is_refused(self) -> None:
         assert "'https://other.example.com', not for 'https://example.com/hook'" in refusal(
             signed(sub="https://other.example.com")
         )
 
     @pytest.mark.parametrize("body", [b'{"a": 2}', b"", b'{"a": 1} ', '{"a":1}'])
-    def test_another_body(self, body: Any) -> None:
+    def test_signature_for_another_body_is_refused(self, body: Any) -> None:
         assert "the body is not the one that was signed" in refusal(signed(), body)
 
-    def test_another_issuer(self) -> None:
+    def test_signature_by_another_issuer_is_refused(self) -> None:
         assert "issuer" in refusal(signed(iss="Somebody"))
 
     @pytest.mark.parametrize("claim", ["iss", "sub", "exp", "body"])
-    def test_one_without_what_it_must_tell(self, claim: str) -> None:
+    def test_missing_claim_is_refused(self, claim: str) -> None:
         facts: dict[str, Any] = {claim: None}
         token = signed(**facts) if claim != "body" else _without_body()
         assert f'missing the "{claim}" claim' in refusal(token)
 
-    def test_one_that_nobody_has_signed(self) -> None:
+    def test_unsigned_token_is_refused(self) -> None:
         claims = {"iss": "Upstash", "sub": URL, "exp": time.time() + 300, "body": "x"}
         assert "not valid" in refusal(jwt.encode(claims, None, "none"))
 
-    def test_one_of_another_algorithm(self) -> None:
+    def test_signature_by_another_algorithm_is_refused(self) -> None:
         assert "not valid" in refusal(signed("x" * 64, algorithm="HS512"))
 
     @pytest.mark.parametrize("garbage", ["x", "a.b.c", "é.é.é", "....", "Bearer x", "\x00"])
-    def test_garbage(self, garbage: str) -> None:
+    def test_garbage_is_refused(self, garbage: str) -> None:
         assert "not valid" in refusal(garbage)
 
-    def test_everything_where_no_key_is_set(self) -> None:
+    def test_absent_keys_refuse_all_signatures(self) -> None:
         assert "no signing key is given" in refusal(signed(), current_key="", next_key=None)
 
-    def test_everything_where_the_key_is_of_another_kind(self) -> None:
+    def test_key_of_another_kind_refuses_all_signatures(self) -> None:
         pem = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"
         with pytest.raises(SignatureError, match="not valid"):
             verify(signed(), BODY, current_key=pem)
