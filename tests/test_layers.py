@@ -64,7 +64,7 @@ def _parts_used(part: str) -> set[str]:
 class TestReader:
     """The rules below are worth what the reader of imports is worth."""
 
-    def test_it_finds_every_kind_of_import(self, tmp_path: Path) -> None:
+    def test_reader_finds_all_kinds_of_import(self, tmp_path: Path) -> None:
         module = tmp_path / "module.py"
         module.write_text(
             "import a.b\nfrom c.d import e as x\nif TYPE_CHECKING:\n    import never\nelse:\n    import f\n"
@@ -73,13 +73,13 @@ class TestReader:
 
         assert _imports(module) == {"a.b", "c.d.e", "f", "h.i", "j"}
 
-    def test_there_are_parts_to_look_at(self) -> None:
+    def test_parts_exist(self) -> None:
         assert {"manus", "qstash"} <= set(VENDORS)
         assert all(_files(part) for part in PARTS)
 
 
 class TestArrows:
-    def test_core_imports_neither_airflow_nor_any_other_part(self) -> None:
+    def test_core_imports_neither_airflow_nor_another_part(self) -> None:
         assert _parts_used("core") == {"core"}
         assert "airflow" not in _tops("core")
 
@@ -87,31 +87,31 @@ class TestArrows:
         assert _parts_used("bases") == {"bases", "core"}
 
     @pytest.mark.parametrize("vendor", VENDORS)
-    def test_a_vendor_imports_no_other_vendor_and_no_sandbox(self, vendor: str) -> None:
+    def test_vendor_imports_neither_another_vendor_nor_the_sandbox(self, vendor: str) -> None:
         assert _parts_used(vendor) == {vendor, "bases", "core"}
 
     @pytest.mark.parametrize("vendor", VENDORS)
-    def test_a_vendors_models_calls_and_service_know_no_airflow(self, vendor: str) -> None:
+    def test_models_api_and_service_of_a_vendor_import_no_airflow(self, vendor: str) -> None:
         for path in _files(vendor):
-            if path.stem in ("models", "service", "manifest") or path.stem.startswith("api_"):
+            if path.stem in ("models", "service", "manifest") or path.parent.name == "api":
                 names = _imports(path)
                 assert not {name for name in names if name.split(".")[0] == "airflow"}, path
                 assert not {name for name in names if name.startswith(f"{PACKAGE}.bases")}, path
 
-    def test_nothing_imports_the_sandbox_and_it_imports_nothing_of_the_rest(self) -> None:
+    def test_sandbox_and_provider_do_not_import_each_other(self) -> None:
         sandbox = {name for path in SANDBOX.rglob("*.py") for name in _imports(path)}
 
         assert not {part for part in PARTS if "remote_tasks_sandbox" in _tops(part)}
         assert not {name.split(".")[0] for name in sandbox} & {"airflow", PACKAGE}
 
-    def test_modules_beside_the_parts_use_core_manifests_alone(self) -> None:
+    def test_modules_beside_the_parts_import_only_core_manifest(self) -> None:
         for path in ROOT.glob("*.py"):
             own = {name for name in _imports(path) if name.startswith(f"{PACKAGE}.")}
             assert own <= {f"{PACKAGE}.core.manifest.Manifest"}, path
 
 
 class TestSockets:
-    def test_only_the_transports_know_an_http_library(self) -> None:
+    def test_http_libraries_are_imported_only_by_the_transports(self) -> None:
         users = {
             path.relative_to(ROOT).as_posix()
             for part in PARTS
@@ -130,13 +130,13 @@ class TestMetadata:
         + [ROOT / "core" / "__init__.py"],
         ids=lambda path: path.relative_to(ROOT).as_posix(),
     )
-    def test_it_needs_nothing_but_the_standard_library_and_manifests(self, path: Path) -> None:
+    def test_metadata_modules_import_only_the_standard_library_and_manifests(self, path: Path) -> None:
         own = {PACKAGE, f"{PACKAGE}.core.manifest.Manifest", f"{PACKAGE}.core.manifest.FormField"}
         others = _imports(path) - own
 
         assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names
 
-    def test_reading_it_loads_no_airflow_no_http_library_and_no_hook(self) -> None:
+    def test_provider_info_loads_no_airflow_no_http_library_and_no_hook(self) -> None:
         code = (
             "import sys\n"
             f"from {PACKAGE}.get_provider_info import get_provider_info\n"

@@ -48,46 +48,46 @@ def wheel_metadata(wheel: zipfile.ZipFile) -> Message:
 
 
 class TestWheel:
-    def test_it_holds_exactly_one_import_package(self, wheel: zipfile.ZipFile) -> None:
+    def test_wheel_holds_exactly_one_import_package(self, wheel: zipfile.ZipFile) -> None:
         tops = {name.split("/")[0] for name in wheel.namelist()}
 
         assert {top for top in tops if not top.endswith(".dist-info")} == {PACKAGE}
 
-    def test_it_holds_every_source_file(self, wheel: zipfile.ZipFile) -> None:
+    def test_wheel_holds_every_source_file(self, wheel: zipfile.ZipFile) -> None:
         source = ROOT / "provider"
         files = {path.relative_to(source).as_posix() for path in (source / PACKAGE).rglob("*.py")}
 
         assert files
         assert files <= set(wheel.namelist())
 
-    def test_it_says_that_it_is_typed(self, wheel: zipfile.ZipFile) -> None:
+    def test_wheel_is_marked_as_typed(self, wheel: zipfile.ZipFile) -> None:
         assert f"{PACKAGE}/py.typed" in wheel.namelist()
 
-    def test_it_holds_the_licence(self, wheel: zipfile.ZipFile) -> None:
+    def test_wheel_holds_the_licence(self, wheel: zipfile.ZipFile) -> None:
         (name,) = [name for name in wheel.namelist() if name.endswith("/LICENSE")]
 
         assert b"Apache License" in wheel.read(name)
 
-    def test_it_works_with_any_python_3_on_any_machine(self, wheel: zipfile.ZipFile) -> None:
+    def test_wheel_is_for_any_python_3_and_any_platform(self, wheel: zipfile.ZipFile) -> None:
         assert str(wheel.filename).endswith("-py3-none-any.whl")
 
-    def test_it_holds_nothing_that_only_tests_need(self, wheel: zipfile.ZipFile) -> None:
+    def test_wheel_holds_no_test_code(self, wheel: zipfile.ZipFile) -> None:
         assert not [name for name in wheel.namelist() if re.search(r"(^|/)(tests?|conftest)[/.]", name)]
 
 
 class TestMetadata:
-    def test_the_description_is_the_readme(self, wheel_metadata: Message) -> None:
+    def test_description_is_the_readme(self, wheel_metadata: Message) -> None:
         assert wheel_metadata["Description-Content-Type"].startswith("text/markdown")
         description = wheel_metadata.get_payload(decode=True).decode()
         assert description.strip() == (ROOT / "README.md").read_text().strip()
 
-    def test_airflow_users_can_find_it(self, wheel_metadata: Message) -> None:
+    def test_classifiers_name_airflow(self, wheel_metadata: Message) -> None:
         classifiers = wheel_metadata.get_all("Classifier")
 
         assert "Framework :: Apache Airflow :: Provider" in classifiers
         assert "Typing :: Typed" in classifiers
 
-    def test_every_classified_python_is_allowed(self, wheel_metadata: Message) -> None:
+    def test_classified_pythons_are_allowed(self, wheel_metadata: Message) -> None:
         assert wheel_metadata["Requires-Python"] == ">=3.11"
         minors = [
             int(classifier.rpartition(".")[2])
@@ -96,7 +96,7 @@ class TestMetadata:
         ]
         assert min(minors) == 11
 
-    def test_the_version_of_the_package_is_the_one_shipped(self, project: dict[str, Any]) -> None:
+    def test_version_is_the_shipped_one(self, project: dict[str, Any]) -> None:
         version = project["project"]["version"]
 
         assert metadata.version(DISTRIBUTION) == version
@@ -104,7 +104,7 @@ class TestMetadata:
 
 
 class TestEntryPoint:
-    def test_airflow_finds_the_provider_info(self) -> None:
+    def test_provider_info_is_found_by_airflow(self) -> None:
         points = metadata.distribution(DISTRIBUTION).entry_points.select(group="apache_airflow_provider")
         (point,) = points
 
@@ -113,11 +113,11 @@ class TestEntryPoint:
 
 
 class TestConstraints:
-    def test_there_is_one_file_for_each_supported_airflow(self) -> None:
+    def test_constraints_exist_for_every_supported_airflow(self) -> None:
         assert {path.name for path in CONSTRAINTS.iterdir()} == {constraints_file(v).name for v in VERSIONS}
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_every_line_is_one_exact_version_and_nothing_else(self, version: str) -> None:
+    def test_constraints_are_exact_versions(self, version: str) -> None:
         lines = constraints_file(version).read_text().splitlines()
         pins = [line for line in lines if not line.startswith("#")]
 
@@ -125,10 +125,10 @@ class TestConstraints:
         # No extras, index, URL or path: any of those would tie the file to one machine.
         assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.+!]+( ; .+)?", pin)] == []
 
-    def test_the_makefile_builds_its_environment_for_the_newest(self) -> None:
+    def test_makefile_builds_for_the_newest_airflow(self) -> None:
         assert f"AIRFLOW_VERSION := {NEWEST}\n" in (ROOT / "Makefile").read_text()
 
-    def test_the_newest_is_the_last_supported(self) -> None:
+    def test_newest_airflow_is_the_last_supported(self) -> None:
         def number(version: str) -> list[int]:
             return [int(part) for part in version.split(".")]
 

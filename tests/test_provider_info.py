@@ -52,15 +52,15 @@ def _classes(dotted: Any) -> Iterator[str]:
 
 
 class TestSchema:
-    def test_the_installed_airflow_accepts_it(self) -> None:
+    def test_info_is_accepted_by_the_installed_airflow(self) -> None:
         path = Path(next(iter(airflow.__path__))) / "provider_info.schema.json"
 
         jsonschema.validate(INFO, json.loads(path.read_text()))
 
-    def test_it_is_plain_json(self) -> None:
+    def test_info_is_plain_json(self) -> None:
         assert json.loads(json.dumps(INFO)) == INFO
 
-    def test_the_version_is_the_installed_distributions(self) -> None:
+    def test_version_is_that_of_the_installed_distribution(self) -> None:
         assert INFO["versions"] == [remote_tasks_provider.__version__]
         with pytest.raises(AttributeError, match="no attribute 'nothing'"):
             _ = remote_tasks_provider.nothing
@@ -68,21 +68,21 @@ class TestSchema:
 
 class TestNames:
     @pytest.mark.parametrize("name", sorted(set(_classes(INFO))))
-    def test_each_can_be_imported(self, name: str) -> None:
+    def test_dotted_names_can_be_imported(self, name: str) -> None:
         last = name.rpartition(".")[2]
 
         assert _load(name) if last[0].isupper() or ".decorators." in name else importlib.import_module(name)
 
     @pytest.mark.parametrize("folder", MANIFESTS)
     @pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
-    def test_each_module_of_a_vendor_is_listed(self, folder: str, kind: str) -> None:
+    def test_modules_of_a_vendor_are_listed(self, folder: str, kind: str) -> None:
         listed = [name for entry in INFO[kind] for name in entry["python-modules"]]
 
         assert importlib.util.find_spec(f"remote_tasks_provider.{folder}.{kind}") is not None
         assert f"remote_tasks_provider.{folder}.{kind}" in listed
 
     @pytest.mark.parametrize("folder", MANIFESTS)
-    def test_each_link_of_a_vendor_is_listed(self, folder: str) -> None:
+    def test_links_of_a_vendor_are_listed(self, folder: str) -> None:
         path = PACKAGE / folder / "links.py"
         if not path.is_file():
             assert MANIFESTS[folder].links == ()
@@ -95,12 +95,12 @@ class TestNames:
 
 @pytest.mark.parametrize("folder", MANIFESTS)
 class TestForm:
-    def test_its_fields_are_those_the_connection_accepts(self, folder: str) -> None:
+    def test_form_fields_are_those_the_connection_accepts(self, folder: str) -> None:
         accepted = _service(folder).extras.model_fields
 
         assert set(MANIFESTS[folder].all_fields) == set(accepted)
 
-    def test_its_bounds_and_choices_are_those_the_connection_accepts(self, folder: str) -> None:
+    def test_form_bounds_and_choices_are_those_the_connection_accepts(self, folder: str) -> None:
         properties = _service(folder).extras.model_json_schema()["properties"]
         for name, item in MANIFESTS[folder].all_fields.items():
             accepted = properties[name]
@@ -112,14 +112,14 @@ class TestForm:
             if "minimum" in accepted:
                 assert item.schema["minimum"] == accepted["minimum"]
 
-    def test_its_descriptions_name_the_defaults(self, folder: str) -> None:
+    def test_form_descriptions_name_the_defaults(self, folder: str) -> None:
         for name, model_field in _service(folder).extras.model_fields.items():
             default = model_field.default
             shown = f"{default:g}" if isinstance(default, float) else str(default)
 
             assert f"Default {shown}." in MANIFESTS[folder].all_fields[name].description
 
-    def test_the_hook_knows_its_connection_type(self, folder: str) -> None:
+    def test_hook_knows_its_connection_type(self, folder: str) -> None:
         hook = _hook_class(folder)
 
         assert hook.conn_type == folder
@@ -127,14 +127,14 @@ class TestForm:
         assert hook.default_conn_name == f"{folder}_default"
         assert hook.conn_name_attr == f"{folder}_conn_id"
 
-    def test_the_hook_gives_the_same_labels(self, folder: str) -> None:
+    def test_hook_gives_the_same_labels(self, folder: str) -> None:
         behaviour = MANIFESTS[folder].connection_type()["ui-field-behaviour"]
 
         assert _hook_class(folder).get_ui_field_behaviour() == {
             key.replace("-", "_"): value for key, value in behaviour.items()
         }
 
-    def test_the_default_host_is_the_services(self, folder: str) -> None:
+    def test_default_host_is_that_of_the_service(self, folder: str) -> None:
         service = _service(folder)
         default = service.default_base_url
 
@@ -143,6 +143,6 @@ class TestForm:
         )
 
 
-def test_there_is_one_manifest_per_vendor() -> None:
+def test_manifests_exist_for_every_vendor() -> None:
     assert set(MANIFESTS) >= {"manus", "qstash"}
     assert all(isinstance(manifest, Manifest) for manifest in MANIFESTS.values())

@@ -45,29 +45,29 @@ def context() -> dict[str, Any]:
 
 
 class TestHooks:
-    def test_one_task_can_be_fetched(self) -> None:
+    def test_hook_fetches_a_task(self) -> None:
         assert ManusHook().get_task("done").state is TaskState.COMPLETED
         assert QStashHook().get_task("tsk_broken").state is TaskState.FAILED
 
-    def test_tasks_can_be_listed(self) -> None:
+    def test_hook_lists_tasks(self) -> None:
         assert {task.id for task in ManusHook().iter_tasks()} >= {"done", "broken", "endless"}
         assert len(list(QStashHook().iter_message_tasks("msg_1"))) == 2
 
     @pytest.mark.parametrize("hook", [ManusHook, QStashHook])
-    def test_a_connection_can_be_tested(self, hook: Callable[[], Any]) -> None:
+    def test_hook_tests_its_connection(self, hook: Callable[[], Any]) -> None:
         worked, message = hook().test_connection()
 
         assert worked, message
 
 
 class TestOperators:
-    def test_get_returns_the_task(self, context: dict[str, Any]) -> None:
+    def test_get_operator_returns_the_task(self, context: dict[str, Any]) -> None:
         manus = ManusGetTaskOperator(task_id="get", remote_task_id="done").execute(context)
         qstash = QStashGetTaskOperator(task_id="get", remote_task_id="tsk_done").execute(context)
 
         assert (manus["state"], qstash["state"]) == ("completed", "completed")
 
-    def test_list_returns_the_tasks(self, context: dict[str, Any]) -> None:
+    def test_list_operator_returns_the_tasks(self, context: dict[str, Any]) -> None:
         manus = ManusListTasksOperator(task_id="list", limit=2).execute(context)
         qstash = QStashListMessageTasksOperator(task_id="list", message_id="msg_1").execute(context)
 
@@ -75,7 +75,7 @@ class TestOperators:
 
 
 class TestSensors:
-    def test_a_finished_task_ends_the_wait_at_once(self, context: dict[str, Any]) -> None:
+    def test_sensor_succeeds_at_once_on_a_finished_task(self, context: dict[str, Any]) -> None:
         manus = ManusTaskSensor(task_id="wait", remote_task_id="done", deferrable=False).execute(context)
         qstash = QStashTaskSensor(task_id="wait", remote_task_id="tsk_done", deferrable=False).execute(
             context
@@ -83,7 +83,7 @@ class TestSensors:
 
         assert (manus["state"], qstash["state"]) == ("completed", "completed")
 
-    def test_an_unfinished_task_defers(self, context: dict[str, Any]) -> None:
+    def test_sensor_defers_on_an_unfinished_task(self, context: dict[str, Any]) -> None:
         sensor = ManusTaskSensor(task_id="wait", remote_task_id="endless", deferrable=True)
 
         with pytest.raises(TaskDeferred) as deferral:
@@ -102,7 +102,7 @@ class TestTriggers:
             pytest.param(QStashTaskTrigger, "qstash_default", "tsk_broken", id="qstash"),
         ],
     )
-    def test_a_finished_task_fires_one_event(
+    def test_trigger_fires_one_event_for_a_finished_task(
         self, trigger: Callable[..., Any], conn_id: str, remote_task_id: str, server: SandboxServer
     ) -> None:
         async def events() -> list[Any]:

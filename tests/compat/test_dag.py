@@ -30,7 +30,7 @@ def soon(server: SandboxServer) -> None:
 
 @pytest.mark.airflow_db
 @pytest.mark.usefixtures("soon")
-def test_a_deferred_wait_resumes_and_the_right_branch_runs(
+def test_deferred_wait_resumes_and_the_right_branch_runs(
     airflow_connections: dict[str, str], tmp_path: Path
 ) -> None:
     shutil.copy(migrated_database(), tmp_path / "airflow.db")

@@ -42,28 +42,28 @@ def load(path: str) -> Any:
         return getattr(importlib.import_module(module), name)
 
 
-class TestThisRun:
-    def test_it_uses_the_airflow_it_was_meant_to(self) -> None:
+class TestEnvironment:
+    def test_airflow_version_is_the_expected_one(self) -> None:
         assert metadata.version("apache-airflow") == os.environ.get("EXPECTED_AIRFLOW", airflow.__version__)
 
 
 class TestProviderInfo:
-    def test_it_follows_the_schema_of_this_airflow(self) -> None:
+    def test_info_follows_the_schema_of_this_airflow(self) -> None:
         schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
 
         jsonschema.validate(get_provider_info(), schema)
 
     @pytest.mark.parametrize("path", sorted(set(dotted_paths(get_provider_info()))))
-    def test_every_path_in_it_can_be_imported(self, path: str) -> None:
+    def test_dotted_paths_can_be_imported(self, path: str) -> None:
         assert load(path) is not None
 
-    def test_airflow_lists_the_provider(self) -> None:
+    def test_provider_is_listed_by_airflow(self) -> None:
         assert "airflow-provider-remote-tasks" in ProvidersManager().providers
 
 
 @pytest.mark.parametrize("connection_type", CONNECTION_TYPES)
 class TestConnectionType:
-    def test_airflow_knows_its_hook(self, connection_type: str) -> None:
+    def test_hook_is_known_to_airflow(self, connection_type: str) -> None:
         hook = ProvidersManager().hooks[connection_type]
 
         assert hook is not None
@@ -71,7 +71,7 @@ class TestConnectionType:
         assert load(hook.hook_class_name).conn_type == connection_type
 
     @pytest.mark.usefixtures("airflow_connections")
-    def test_airflow_makes_the_hook_of_a_connection(self, connection_type: str) -> None:
+    def test_hook_is_made_from_a_connection(self, connection_type: str) -> None:
         hook = BaseHook.get_hook(f"{connection_type}_default")
 
         assert hook.conn_type == connection_type
@@ -126,12 +126,12 @@ class TestConnectionForm:
         ]
         return entry
 
-    def test_it_has_every_declared_field(
+    def test_form_has_every_declared_field(
         self, connection_type: str, declared: dict[str, Any], forms: dict[str, Any]
     ) -> None:
         assert forms[connection_type]["fields"] == sorted(declared["conn-fields"])
 
-    def test_it_calls_the_key_what_the_vendor_calls_it(
+    def test_form_labels_the_key_as_the_vendor_does(
         self, connection_type: str, declared: dict[str, Any], forms: dict[str, Any]
     ) -> None:
         relabeling = declared["ui-field-behaviour"]["relabeling"]

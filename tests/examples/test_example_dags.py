@@ -99,7 +99,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**seen, **results}
 
 
-def test_every_example_is_run(runs: dict[str, Any]) -> None:
+def test_examples_are_all_run(runs: dict[str, Any]) -> None:
     # A person's answer takes a real Airflow: tests/system has that one.
     others = {"example_a_person_answers"}
 
@@ -115,60 +115,60 @@ def test_fetch_and_list_writes_the_long_list_to_a_file(runs: dict[str, Any]) -> 
     assert {"demo-completes", "demo-fails", "old"} <= set(ids)
 
 
-def test_wait_and_branch_publishes_what_completed(runs: dict[str, Any]) -> None:
+def test_wait_and_branch_publishes_the_completed_task(runs: dict[str, Any]) -> None:
     run = runs["example_wait_and_branch"]
     assert run["tasks"]["publish"] == ["success"], runs["log"]
     assert run["tasks"]["explain"] == ["skipped"]
 
 
-def test_the_branch_operator_explains_what_failed(runs: dict[str, Any]) -> None:
+def test_branch_operator_explains_the_failed_task(runs: dict[str, Any]) -> None:
     run = runs["example_branch_operator"]
     assert run["tasks"]["explain"] == ["success"], runs["log"]
     assert run["tasks"]["publish"] == run["tasks"]["ask_a_colleague"] == ["skipped"]
 
 
-def test_each_delivery_has_its_own_sensor(runs: dict[str, Any]) -> None:
+def test_mapped_deliveries_have_their_own_sensors(runs: dict[str, Any]) -> None:
     run = runs["example_mapped_deliveries"]
     assert run["tasks"]["wait"] == ["success"] * 3, runs["log"]
     assert run["tasks"]["report"] == ["success"]
 
 
-def test_the_agent_is_asked_and_its_answer_published(runs: dict[str, Any]) -> None:
+def test_ask_and_branch_publishes_the_answer(runs: dict[str, Any]) -> None:
     run = runs["example_ask_and_branch"]
     assert run["tasks"]["publish"] == ["success"], runs["log"]
     assert run["tasks"]["explain"] == ["skipped"]
 
 
-def test_ten_prompts_are_asked_and_ten_files_saved(runs: dict[str, Any]) -> None:
+def test_fan_out_and_collect_saves_ten_files(runs: dict[str, Any]) -> None:
     run = runs["example_fan_out_and_collect"]
     assert run["tasks"]["research"] == run["tasks"]["files"] == ["success"] * 10, runs["log"]
     assert len(list((runs["home"] / "files").rglob("museums.csv"))) == 10
 
 
-def test_a_structured_value_reaches_the_next_task(runs: dict[str, Any]) -> None:
+def test_structured_output_reaches_the_next_task(runs: dict[str, Any]) -> None:
     assert runs["example_structured_output"]["tasks"]["use"] == ["success"], runs["log"]
 
 
-def test_a_message_is_published_once_and_waited_for_until_it_is_delivered(runs: dict[str, Any]) -> None:
+def test_publish_and_wait_delivers_the_message_once(runs: dict[str, Any]) -> None:
     assert runs["example_publish_and_wait"]["tasks"]["report"] == ["success"], runs["log"]
     assert runs["delivered"].count("https://example.com/hook") == 1
 
 
-def test_a_message_that_failed_among_others_is_explained(runs: dict[str, Any]) -> None:
+def test_publish_fan_out_explains_the_failed_message(runs: dict[str, Any]) -> None:
     run = runs["example_publish_fan_out_and_branch"]
     assert run["tasks"]["explain"] == ["success"], runs["log"]
     assert run["tasks"]["done"] == ["skipped"]
     assert runs["delivered"].count("https://example.com/shops/1") == 1
 
 
-def test_only_dead_letters_of_a_destination_in_trouble_are_sent_again(runs: dict[str, Any]) -> None:
+def test_replay_dead_letters_resends_only_for_a_destination_in_trouble(runs: dict[str, Any]) -> None:
     assert runs["example_replay_dead_letters"]["tasks"]["report"] == ["success"], runs["log"]
     assert runs["delivered"].count("https://example.com/503") == 1
     assert "dead_404" in runs["letters"]
     assert "dead_503" not in runs["letters"]
 
 
-def test_no_key_is_in_any_log_or_in_the_database(runs: dict[str, Any]) -> None:
+def test_logs_and_database_hold_no_key(runs: dict[str, Any]) -> None:
     database = (runs["home"] / "airflow.db").read_bytes()
     for secret in ("sk-sandbox", "sandbox-token"):
         assert secret not in runs["log"]
