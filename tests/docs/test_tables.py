@@ -243,7 +243,7 @@ class TestConnections:
             MANUS.endpoint(ConnectionFields("mine", **{"password": "sk-key", **wrong}))
         found = re.fullmatch(r"Connection 'mine', field (.+?): (.*)", caught.value.message)
         assert found
-        rows = pages.table(pages.section("docs/connections.md", "## What an error message wants"), "field")
+        rows = pages.table(pages.section("docs/connections.md", "## Fixing errors"), "field")
         patterns = [tuple(_pattern(bare(row[name])) for name in ("field", "message")) for row in rows]
         assert any(re.fullmatch(field, found[1]) and re.fullmatch(text, found[2]) for field, text in patterns)
 
