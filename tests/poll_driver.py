@@ -37,15 +37,15 @@ class PollDriver:
         **extras: Any,
     ) -> None:
         extras = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 1} | extras
-        endpoint = service.endpoint(ConnectionFields("my_conn", host=url, password=key, extra=extras))
-        self.strategy: Any = service.strategy(endpoint.extras)
+        config = service.config(ConnectionFields("my_conn", host=url, password=key, extra=extras))
+        self.strategy: Any = service.strategy(config.extras)
         self.sandbox = sandbox
         self.calls: list[RequestRecord] = []
         self._runner = asyncio.Runner() if driver == "arun_plan" else None
         if self._runner:
-            self._aclient = AsyncClient(endpoint, HttpxTransport(endpoint), service.explain)
+            self._aclient = AsyncClient(config, HttpxTransport(config), service.explain)
         else:
-            self._client = Client(endpoint, RequestsTransport(endpoint), service.explain)
+            self._client = Client(config, RequestsTransport(config), service.explain)
 
     def __call__(self, due: Iterable[str], free: Collection[str] = ()) -> PollResults:
         """Poll once; :attr:`calls` are the calls that took."""

@@ -129,7 +129,7 @@ def install(monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer]) -> 
     service = Service(clock, histories)
 
     class Transport:
-        def __init__(self, endpoint: Any) -> None:
+        def __init__(self, config: Any) -> None:
             pass
 
         def send(self, request: Request) -> Response:

@@ -55,12 +55,12 @@ class Vendor:
             return manus_v1.list_tasks(task_filter(page_size=2))
         return qstash_v1.list_message_tasks("msg_1")
 
-    def endpoint(self, url: str | None = None, key: str | None = None, **extras: Any) -> ConnectionConfig:
+    def config(self, url: str | None = None, key: str | None = None, **extras: Any) -> ConnectionConfig:
         """Make a connection's endpoint; to the sandbox unless told otherwise."""
         fields = ConnectionFields(
             "my_conn", host=url or self.url, password=key or self.key, extra=PATIENT | extras
         )
-        return self.service.endpoint(fields)
+        return self.service.config(fields)
 
     def tells(self, task: Any) -> bool:
         """Whether this is the one task."""

@@ -33,9 +33,9 @@ def _asked(vendor: Vendor) -> int:
 
 
 def _error(
-    over: Over, vendor: Vendor, operation: Operation[Any] | None = None, **endpoint: Any
+    over: Over, vendor: Vendor, operation: Operation[Any] | None = None, **config: Any
 ) -> RemoteTaskError:
-    found = vendor.endpoint(**endpoint)
+    found = vendor.config(**config)
     with pytest.raises(RemoteTaskError) as caught:
         over.operation(operation or vendor.get, found, vendor.service.explain)
     assert vendor.key not in str(caught.value)
@@ -59,7 +59,7 @@ class TestTransientFaults:
     ) -> None:
         vendor.sandbox.faults.add(**fault, times=2)
 
-        assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
+        assert vendor.tells(over.operation(vendor.get, vendor.config()))
         assert _asked(vendor) == 3
         # After a 429 the triggerer's rate limiter backs off, too.
         assert len(over.pauses) >= 2
@@ -67,27 +67,27 @@ class TestTransientFaults:
     def test_silence_ends_with_the_read_timeout(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("hang", times=1)
 
-        assert vendor.tells(over.operation(vendor.get, vendor.endpoint(read_timeout=0.3)))
+        assert vendor.tells(over.operation(vendor.get, vendor.config(read_timeout=0.3)))
         assert _asked(vendor) == 2
 
     def test_retry_after_sets_the_pause(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("status", status=429, headers={"Retry-After": "7"}, times=1)
 
-        assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
+        assert vendor.tells(over.operation(vendor.get, vendor.config()))
         assert 7 <= over.pauses[0] <= 7.5
 
     def test_rate_limit_reset_sets_the_pause(self, over: Over, vendor: Vendor) -> None:
         reset_at = {"Burst-RateLimit-Reset": str(int(time.time()) + 10)}
         vendor.sandbox.faults.add("status", status=429, headers=reset_at, times=1)
 
-        assert vendor.tells(over.operation(vendor.get, vendor.endpoint()))
+        assert vendor.tells(over.operation(vendor.get, vendor.config()))
         assert 5 <= over.pauses[0] <= 10.5
 
     def test_fault_on_the_second_page_repeats_only_that_page(self, over: Over, vendor: Vendor) -> None:
         for number in range(2, 104):
             vendor.add_task(f"t{number}")
         vendor.sandbox.faults.add("status", status=503, times=1, after=1)
-        items = over.items(vendor.list, vendor.endpoint(), limit=101 if vendor.name == "qstash" else 3)
+        items = over.items(vendor.list, vendor.config(), limit=101 if vendor.name == "qstash" else 3)
 
         assert len({vendor.snapshot(item).id for item in items}) == len(items)
         assert _asked(vendor) == 3
@@ -180,7 +180,7 @@ class TestPagination:
     def test_repeated_cursor_ends_the_listing(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("repeat_cursor")
         with pytest.raises(PaginationError, match="already read"):
-            over.items(vendor.list, vendor.endpoint())
+            over.items(vendor.list, vendor.config())
 
         assert _asked(vendor) == 2
 
@@ -194,7 +194,7 @@ class TestConnection:
         scheme = "Bearer " if vendor.name == "qstash" else ""
         assert carrying == [(vendor.auth_header, f"{scheme}{vendor.key}")]
         assert b"sandbox" not in server.requests[0].split(b"\r\n")[0]
-        over.operation(vendor.get, vendor.endpoint())
+        over.operation(vendor.get, vendor.config())
         sent = vendor.sandbox.requests[0].auth
         assert [name for name, was_sent in sent.items() if was_sent] == [vendor.auth_header]
 
@@ -273,7 +273,7 @@ class TestIdempotency:
 
         over.meanwhile = open_up
         try:
-            assert over.operation(_start(), vendor.endpoint(url=f"http://127.0.0.1:{port}")) == 201
+            assert over.operation(_start(), vendor.config(url=f"http://127.0.0.1:{port}")) == 201
         finally:
             for server in late:
                 server.__exit__(None, None, None)
@@ -284,7 +284,7 @@ class TestIdempotency:
 
     def test_operation_refused_with_429_is_sent_again(self, over: Over, vendor: Vendor) -> None:
         with RawServer(answer(429), answer(201)) as server:
-            assert over.operation(_start(), vendor.endpoint(url=server.url)) == 201
+            assert over.operation(_start(), vendor.config(url=server.url)) == 201
 
         assert len(server.requests) == 2
 
@@ -293,9 +293,7 @@ class TestIdempotency:
         self, handler: Any, over: Over, vendor: Vendor
     ) -> None:
         with RawServer(handler, answer(201)) as server:
-            assert (
-                over.operation(_start(idempotency=Idempotency.KEYED), vendor.endpoint(url=server.url)) == 201
-            )
+            assert over.operation(_start(idempotency=Idempotency.KEYED), vendor.config(url=server.url)) == 201
 
         assert len(server.requests) == 2
 
@@ -309,8 +307,8 @@ class TestKeptConnection:
             connection.close()
 
         with RawServer(answer_then_close) as server:
-            endpoint = vendor.endpoint(url=server.url)
-            statuses = over.calls([_start()] * 3, endpoint)
+            config = vendor.config(url=server.url)
+            statuses = over.calls([_start()] * 3, config)
 
         assert statuses == [201, 201, 201]
         assert len(server.requests) == 3

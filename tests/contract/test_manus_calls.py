@@ -19,13 +19,13 @@ OnBoth = Callable[..., Any]
 
 
 @pytest.fixture
-def endpoint(server: SandboxServer) -> ConnectionConfig:
-    return MANUS.endpoint(ConnectionFields("my_conn", host=server.manus_url, password=MANUS_KEY))
+def config(server: SandboxServer) -> ConnectionConfig:
+    return MANUS.config(ConnectionFields("my_conn", host=server.manus_url, password=MANUS_KEY))
 
 
 class TestGet:
     def test_task_is_read_with_all_its_fields(
-        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+        self, sandbox: Sandbox, config: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task(
             "t1",
@@ -37,7 +37,7 @@ class TestGet:
             credit_usage=22,
             created_at=1763507071,
         )
-        task: ManusTask = on_both(lambda over: over.operation(get_task("t1"), endpoint))
+        task: ManusTask = on_both(lambda over: over.operation(get_task("t1"), config))
 
         assert (task.id, task.state, task.title, task.credit_usage) == ("t1", "completed", "Sums", 22)
         assert task.created_at is not None
@@ -51,19 +51,19 @@ class TestGet:
 
     @pytest.mark.parametrize("task_id", ["a/b", "ü", "%2e", "a b", "a?b=c#d", "a%2Fb", "..a", "{x}", "🙂"])
     def test_id_is_percent_encoded(
-        self, task_id: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+        self, task_id: str, sandbox: Sandbox, config: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task(task_id)
 
-        assert on_both(lambda over: over.operation(get_task(task_id), endpoint)).id == task_id
+        assert on_both(lambda over: over.operation(get_task(task_id), config)).id == task_id
 
     @pytest.mark.parametrize("word", ["running", "pending", "completed", "failed", "error", "dreaming"])
     def test_statuses_map_to_states(
-        self, word: str, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+        self, word: str, sandbox: Sandbox, config: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.add_task("t1", [(word, None)])
 
-        assert on_both(lambda over: over.operation(get_task("t1"), endpoint)).status == word
+        assert on_both(lambda over: over.operation(get_task("t1"), config)).status == word
 
 
 class TestList:
@@ -100,44 +100,44 @@ class TestList:
         ids=str,
     )
     def test_filters_and_page_size_narrow_the_list(
-        self, filters: dict[str, Any], ids: str, endpoint: ConnectionConfig, on_both: OnBoth
+        self, filters: dict[str, Any], ids: str, config: ConnectionConfig, on_both: OnBoth
     ) -> None:
-        tasks = on_both(lambda over: over.items(list_tasks(task_filter(**filters)), endpoint))
+        tasks = on_both(lambda over: over.items(list_tasks(task_filter(**filters)), config))
 
         assert [task.id for task in tasks] == ids.split()
 
     def test_order_by_update_is_sent(
-        self, endpoint: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
+        self, config: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
     ) -> None:
         tasks = on_both(
-            lambda over: over.items(list_tasks(task_filter(order="asc", order_by="updated_at")), endpoint)
+            lambda over: over.items(list_tasks(task_filter(order="asc", order_by="updated_at")), config)
         )
 
         assert len(tasks) == 5
         assert ("orderBy", "updated_at") in sandbox.requests[-1].query
 
     def test_limit_ends_the_listing_without_another_page(
-        self, endpoint: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
+        self, config: ConnectionConfig, on_both: OnBoth, sandbox: Sandbox
     ) -> None:
         operation = list_tasks(task_filter(page_size=2))
-        tasks = on_both(lambda over: over.items(operation, endpoint, limit=4))
+        tasks = on_both(lambda over: over.items(operation, config, limit=4))
 
         assert [task.id for task in tasks] == ["t4", "t3", "t2", "t1"]
         assert len(sandbox.requests) == 2 * 2
 
     def test_empty_account_has_no_tasks(
-        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+        self, sandbox: Sandbox, config: ConnectionConfig, on_both: OnBoth
     ) -> None:
         sandbox.manus.clear()
 
-        assert on_both(lambda over: over.items(list_tasks(task_filter()), endpoint)) == []
+        assert on_both(lambda over: over.items(list_tasks(task_filter()), config)) == []
 
 
 class TestProbe:
     def test_probe_is_one_light_read(
-        self, sandbox: Sandbox, endpoint: ConnectionConfig, on_both: OnBoth
+        self, sandbox: Sandbox, config: ConnectionConfig, on_both: OnBoth
     ) -> None:
-        on_both(lambda over: over.operation(MANUS.probe(endpoint.extras), endpoint))
+        on_both(lambda over: over.operation(MANUS.probe(config.extras), config))
 
         record = sandbox.requests[-1]
         assert (record.method, record.path, dict(record.query)["limit"]) == ("GET", "/manus/v1/tasks", "1")

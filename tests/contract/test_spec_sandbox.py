@@ -56,7 +56,7 @@ class Account:
 
     def __init__(self, server: SandboxServer) -> None:
         self._transports = {
-            version: RequestsTransport(_endpoint(server.manus_url, version)) for version in SPECS
+            version: RequestsTransport(_config(server.manus_url, version)) for version in SPECS
         }
 
     def faults(self, version: str, request: Request, status: int = 200) -> set[tuple[str, str]]:
@@ -73,9 +73,9 @@ class Account:
             transport.close()
 
 
-def _endpoint(url: str, version: str) -> ConnectionConfig:
+def _config(url: str, version: str) -> ConnectionConfig:
     extra = {"api_version": version, "read_timeout": 5}
-    return MANUS.endpoint(ConnectionFields("my_conn", host=url, password=MANUS_KEY, extra=extra))
+    return MANUS.config(ConnectionFields("my_conn", host=url, password=MANUS_KEY, extra=extra))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_answer_is_as_published_except_for_observed_differences(
     version: str, name: str, account: Account, ids: Ids
 ) -> None:
     operation = dict(calls(version, ids))[name]
-    method, path = operation.endpoint.split(" ")[:2]
+    method, path = operation.name.split(" ")[:2]
 
     faults = account.faults(version, operation.request)
     assert faults <= OBSERVED.get((method, path), set())
@@ -102,7 +102,7 @@ def test_answer_is_as_published_except_for_observed_differences(
 def test_observed_differences_are_shown_by_the_sandbox(account: Account, ids: Ids) -> None:
     seen: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for _, operation in calls("v1", ids):
-        method, path = operation.endpoint.split(" ")
+        method, path = operation.name.split(" ")
         seen.setdefault((method, path), set()).update(account.faults("v1", operation.request))
 
     assert {key: found for key, found in seen.items() if found} == OBSERVED

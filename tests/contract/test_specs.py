@@ -20,7 +20,7 @@ OAUTH = {"Authorization": "Bearer token"}
 
 
 def _headers(version: str) -> dict[str, str]:
-    name, value = MANUS.endpoint(
+    name, value = MANUS.config(
         ConnectionFields("my_conn", password="sk-key", extra={"api_version": version})
     ).auth
     return {name: value}
@@ -56,7 +56,7 @@ class TestEveryRequest:
 
     @pytest.mark.parametrize(("version", "operation"), CALLS)
     def test_operation_is_named_in_its_errors(self, version: str, operation: Operation[Any]) -> None:
-        method, path = operation.endpoint.split(" ")[:2]
+        method, path = operation.name.split(" ")[:2]
 
         assert method == operation.request.method
         assert published(SPECS[version][1]).operation(method, path)

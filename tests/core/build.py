@@ -15,7 +15,7 @@ SECRET = "sk-very-secret-key-1234567890"
 START = 1_763_501_439.0
 
 
-def an_endpoint(base_url: str = "https://api.example.com", **extras: Any) -> ConnectionConfig:
+def a_config(base_url: str = "https://api.example.com", **extras: Any) -> ConnectionConfig:
     return ConnectionConfig(
         service="Example",
         conn_id="example_default",
@@ -42,7 +42,7 @@ def a_call(
 ) -> Operation:
     made = Request(**({"method": "GET", "path": "/v1/things/7"} | request))
     return Operation(
-        endpoint="GET /v1/things/{id}", request=made, expects="a thing", parse=parse, idempotency=idempotency
+        name="GET /v1/things/{id}", request=made, expects="a thing", parse=parse, idempotency=idempotency
     )
 
 

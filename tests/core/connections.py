@@ -30,17 +30,17 @@ class Over:
     pauses: list[float] = field(default_factory=list)
     meanwhile: Callable[[], Any] = lambda: None
 
-    def send(self, request: Request, endpoint: ConnectionConfig) -> Response:
+    def send(self, request: Request, config: ConnectionConfig) -> Response:
         """Send one request once."""
         if self.library == "requests":
-            transport = RequestsTransport(endpoint)
+            transport = RequestsTransport(config)
             try:
                 return transport.send(request)
             finally:
                 transport.close()
 
         async def send() -> Response:
-            transport = HttpxTransport(endpoint)
+            transport = HttpxTransport(config)
             try:
                 return await transport.send(request)
             finally:
@@ -49,16 +49,16 @@ class Over:
         return asyncio.run(send())
 
     def operation(
-        self, operation: Operation[Any], endpoint: ConnectionConfig, explain: Explain = lambda *_: None
+        self, operation: Operation[Any], config: ConnectionConfig, explain: Explain = lambda *_: None
     ) -> Any:
         """Send a call as a client does, repeats included."""
 
         async def send(client: AsyncClient) -> Any:
             return await client.send(operation)
 
-        return self._with(endpoint, explain, lambda client: client.send(operation), send)
+        return self._with(config, explain, lambda client: client.send(operation), send)
 
-    def calls(self, calls: list[Operation[Any]], endpoint: ConnectionConfig) -> list[Any]:
+    def calls(self, calls: list[Operation[Any]], config: ConnectionConfig) -> list[Any]:
         """Send one call after another over the same pool of connections, with a moment in between."""
 
         async def send(client: AsyncClient) -> list[Any]:
@@ -75,12 +75,12 @@ class Over:
                 time.sleep(0.05)
             return found
 
-        return self._with(endpoint, lambda *_: None, each, send)
+        return self._with(config, lambda *_: None, each, send)
 
     def items(
         self,
         operation: Operation[Any],
-        endpoint: ConnectionConfig,
+        config: ConnectionConfig,
         explain: Explain = lambda *_: None,
         limit: int | None = None,
     ) -> list[Any]:
@@ -89,24 +89,24 @@ class Over:
         async def walk(client: AsyncClient) -> list[Any]:
             return [item async for item in client.items(operation, limit)]
 
-        return self._with(endpoint, explain, lambda client: list(client.items(operation, limit)), walk)
+        return self._with(config, explain, lambda client: list(client.items(operation, limit)), walk)
 
     def _with(
         self,
-        endpoint: ConnectionConfig,
+        config: ConnectionConfig,
         explain: Explain,
         do: Callable[[Client], Any],
         ado: Callable[[AsyncClient], Coroutine[Any, Any, Any]],
     ) -> Any:
         if self.library == "requests":
-            client = Client(endpoint, RequestsTransport(endpoint), explain, self._pause)
+            client = Client(config, RequestsTransport(config), explain, self._pause)
             try:
                 return do(client)
             finally:
                 client.close()
 
         async def run() -> Any:
-            aclient = AsyncClient(endpoint, HttpxTransport(endpoint), explain, clocks=self._clocks)
+            aclient = AsyncClient(config, HttpxTransport(config), explain, clocks=self._clocks)
             try:
                 return await ado(aclient)
             finally:

@@ -21,7 +21,7 @@ from remote_tasks_provider.core.polling.shared import follow
 from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import Service
-from tests.core.build import a_policy, a_response, a_snapshot, an_endpoint
+from tests.core.build import a_config, a_policy, a_response, a_snapshot
 from tests.core.fake_clock import Timekeeper, settle
 
 __all__ = ["Log", "Story", "Together", "World", "play"]
@@ -40,7 +40,7 @@ class Together:
             raise self.world.bug
         covered = sorted({*due, *(free if self.world.tells_free else ())})
         operation: Operation[Any] = Operation(
-            endpoint="GET /tasks",
+            name="GET /tasks",
             request=Request("GET", f"/{','.join(covered)}"),
             expects="words",
             parse=lambda response: json.loads(response.body),
@@ -57,8 +57,8 @@ class Together:
 class Transport:
     """Answers with the state of each task that is asked for."""
 
-    def __init__(self, world: World, endpoint: ConnectionConfig) -> None:
-        self.world, self.endpoint = world, endpoint
+    def __init__(self, world: World, config: ConnectionConfig) -> None:
+        self.world, self.config = world, config
         self.closed = 0
         self.sent_at: list[float] = []
 
@@ -67,7 +67,7 @@ class Transport:
         self.sent_at.append(self.world.time.monotonic - 1000)
         await self.world.gate.wait()
         await self.world.time.sleep(self.world.takes)
-        if self.endpoint.auth[1] != self.world.good_key:
+        if self.config.auth[1] != self.world.good_key:
             return a_response(401, {})
         if self.world.refusals:
             status, headers = self.world.refusals.pop(0)
@@ -156,14 +156,14 @@ class World:
         await asyncio.sleep(0)
         if self.no_connection is not None:
             raise self.no_connection
-        endpoint = an_endpoint(max_attempts=1)
+        config = a_config(max_attempts=1)
         keyed = ConnectionConfig(
-            endpoint.service,
-            endpoint.conn_id,
-            endpoint.base_url,
+            config.service,
+            config.conn_id,
+            config.base_url,
             ("API_KEY", self.key),
             self.key,
-            endpoint.extras.model_copy(update=self.extras),
+            config.extras.model_copy(update=self.extras),
         )
         transport = Transport(self, keyed)
         self.transports.append(transport)

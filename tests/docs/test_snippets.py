@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
-from remote_tasks_provider.bases.connection import endpoint
+from remote_tasks_provider.bases.connection import connection_config
 from remote_tasks_provider.bases.retry_policy import RemoteTaskRetryPolicy
 from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -116,7 +116,7 @@ def test_a_connection_example_can_be_used(
 ) -> None:
     monkeypatch.setenv(name, value)
     service = {"manus": MANUS, "qstash": QSTASH}[vendor]
-    found = endpoint(service, name.removeprefix("AIRFLOW_CONN_").lower())
+    found = connection_config(service, name.removeprefix("AIRFLOW_CONN_").lower())
     assert found.base_url.startswith(("https://", "http://127.0.0.1"))
     if value.startswith("{"):
         assert json.loads(value)["conn_type"] == vendor

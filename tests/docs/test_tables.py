@@ -240,7 +240,7 @@ class TestConnections:
     )
     def test_every_message_about_a_connection_is_explained(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ConnectionConfigError) as caught:
-            MANUS.endpoint(ConnectionFields("mine", **{"password": "sk-key", **wrong}))
+            MANUS.config(ConnectionFields("mine", **{"password": "sk-key", **wrong}))
         found = re.fullmatch(r"Connection 'mine', field (.+?): (.*)", caught.value.message)
         assert found
         rows = pages.table(pages.section("docs/connections.md", "## Fixing errors"), "field")

@@ -53,7 +53,7 @@ class Logs:
         self.queries.append(query)
         if self.refuses(query):
             return REFUSED
-        if operation.endpoint == "GET /v2/dlq":
+        if operation.name == "GET /v2/dlq":
             return Page([])
         return self._page(operation, query)
 

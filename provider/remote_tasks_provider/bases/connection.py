@@ -16,25 +16,25 @@ from asgiref.sync import sync_to_async
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
 from remote_tasks_provider.core.service import Service
 
-__all__ = ["async_connection_config", "endpoint"]
+__all__ = ["async_connection_config", "connection_config"]
 
 
-def endpoint(service: Service, conn_id: str) -> ConnectionConfig:
+def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     """Return where and how to call ``service`` over the connection ``conn_id``.
 
     :raises AirflowNotFoundException: when there is no such connection.
     :raises ConnectionConfigError: when it cannot be used.
     """
     connection = BaseHook.get_connection(conn_id)
-    found = service.endpoint(_fields(conn_id, connection, connection.extra_dejson))
+    found = service.config(_fields(conn_id, connection, connection.extra_dejson))
     mask_secret(found.secret)
     return found
 
 
 async def async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
-    """Like :func:`endpoint`, for an event loop."""
+    """Like :func:`connection_config`, for an event loop."""
     connection = await get_async_connection(conn_id)
-    found = service.endpoint(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
+    found = service.config(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
     if found.secret != connection.password:
         # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
         await sync_to_async(mask_secret)(found.secret)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from remote_tasks_provider.bases.connection import endpoint
+from remote_tasks_provider.bases.connection import connection_config
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.transport import RequestsTransport
@@ -44,7 +44,7 @@ class RemoteTaskHook(BaseHook):
 
         :raises ConnectionConfigError: when the connection cannot be used; the message names field and fix.
         """
-        found = endpoint(self.service, self.conn_id)
+        found = connection_config(self.service, self.conn_id)
         return Client(found, RequestsTransport(found), self.service.explain)
 
     def get_conn(self) -> Client:
@@ -63,7 +63,7 @@ class RemoteTaskHook(BaseHook):
         Behind the *Test* button of the connection form. Never repeats a request and never shows the key.
         """
         try:
-            found = endpoint(self.service, self.conn_id)
+            found = connection_config(self.service, self.conn_id)
             once = found.extras.model_copy(update={"max_attempts": 1})
             client = Client(replace(found, extras=once), RequestsTransport(found), self.service.explain)
             try:

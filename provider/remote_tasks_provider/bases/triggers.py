@@ -198,7 +198,7 @@ class RemoteTaskTrigger(BaseTrigger):
             await client.aclose()
 
     async def _stop(self, client: AsyncClient, task_id: str) -> None:
-        operation = self.service.stop(client.endpoint.extras, task_id)
+        operation = self.service.stop(client.config.extras, task_id)
         if operation is None:
             log.warning("%s cannot stop task %s; it goes on.", self.service.name, task_id)
             return

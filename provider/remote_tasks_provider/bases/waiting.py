@@ -85,7 +85,7 @@ class WaitingOperator(BaseOperator):
         wait = PollTracker(ids, policy)
         hook = self.hook
         client = self._client(hook)
-        strategy = self.trigger_class.service.strategy(client.endpoint.extras)
+        strategy = self.trigger_class.service.strategy(client.config.extras)
         try:
             while True:
                 results = run_plan(strategy.plan(wait.open_ids, ()), client)
@@ -175,7 +175,7 @@ class WaitingOperator(BaseOperator):
         """
         hook = self.hook
         client = self._client(hook)
-        strategy = self.trigger_class.service.strategy(client.endpoint.extras)
+        strategy = self.trigger_class.service.strategy(client.config.extras)
         try:
             while report.omitted:
                 results = run_plan(strategy.plan(report.omitted, ()), client)

@@ -53,7 +53,7 @@ class Service:
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
     kind: str = "tasks"
 
-    def endpoint(self, fields: ConnectionFields) -> ConnectionConfig:
+    def config(self, fields: ConnectionFields) -> ConnectionConfig:
         """Return where and how to call this service over the connection that ``fields`` describe.
 
         :raises ConnectionConfigError: naming the field and the fix.

@@ -250,7 +250,7 @@ class _Turn:
         :raises RemoteTaskError: at the deadline, or when it cannot be known any more where the task stands.
         """
         wait, client = PollTracker([self.task_id], policy), self.hook.client
-        strategy = self.hook.service.strategy(client.endpoint.extras)
+        strategy = self.hook.service.strategy(client.config.extras)
         while True:
             results = run_plan(strategy.plan(wait.open_ids, ()), client)
             now = time.time()

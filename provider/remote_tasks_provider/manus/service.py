@@ -42,18 +42,18 @@ def _auth(key: str, extras: ManusExtras) -> tuple[str, str]:
     return api_version(extras).auth_header, key
 
 
-def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
+def _explain(operation: Operation[Any], status: int, message: str, config: ConnectionConfig) -> Hint | None:
     # v2's word for a bad key is permission_denied: https://open.manus.ai/docs/v2/authentication
     if status == 403 and "api key" in message.casefold():
-        return Hint(f"Check the password (API key) of connection {endpoint.conn_id!r}.", AuthenticationError)
+        return Hint(f"Check the password (API key) of connection {config.conn_id!r}.", AuthenticationError)
     if "insufficient_scope" in message:
         return Hint(
-            f"The OAuth app behind connection {endpoint.conn_id!r} was not granted this scope: authorise it "
+            f"The OAuth app behind connection {config.conn_id!r} was not granted this scope: authorise it "
             "again with the scope, or use an API key."
         )
     if status == 404 and operation.has_id:
         return Hint(
-            f"Is the id right, and does the task belong to the account of connection {endpoint.conn_id!r}? "
+            f"Is the id right, and does the task belong to the account of connection {config.conn_id!r}? "
             "A task that was just created can take some seconds to appear."
         )
     return None

@@ -81,7 +81,7 @@ class QStashHook(RemoteTaskHook):
 
     def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOptions:
         """Return a checked message, not yet sent; see :meth:`publish` for the parameters."""
-        extras: Any = self.client.endpoint.extras
+        extras: Any = self.client.config.extras
         return PublishOptions(destination, body, extras.plan, **options)
 
     def publish(
@@ -124,7 +124,7 @@ class QStashHook(RemoteTaskHook):
         """
         if not orders:
             raise ValueError("the batch is empty; give at least one message")
-        extras: Any = self.client.endpoint.extras
+        extras: Any = self.client.config.extras
         size, most = sum(len(order.content) for order in orders), PLANS[extras.plan].requests
         if size > most:
             raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} with one call")

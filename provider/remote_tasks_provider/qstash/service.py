@@ -38,16 +38,16 @@ def _auth(token: str, _extras: QStashExtras) -> tuple[str, str]:
     return "Authorization", f"Bearer {token}"
 
 
-def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
+def _explain(operation: Operation[Any], status: int, message: str, config: ConnectionConfig) -> Hint | None:
     regions = (
-        f"QStash's regions are separate: does the token of connection {endpoint.conn_id!r} belong to the "
-        f"region of its host, {endpoint.base_url}? (EU: https://qstash.upstash.io, "
+        f"QStash's regions are separate: does the token of connection {config.conn_id!r} belong to the "
+        f"region of its host, {config.base_url}? (EU: https://qstash.upstash.io, "
         "US: https://qstash-us-east-1.upstash.io)"
     )
     if status == 404 and "region" in message.casefold():
         return Hint(regions, AuthenticationError)
     if status == 401:
-        return Hint(f"Check the password (token) of connection {endpoint.conn_id!r}. {regions}")
+        return Hint(f"Check the password (token) of connection {config.conn_id!r}. {regions}")
     if status == 404 and operation.has_id:
         return Hint("Is the id right? QStash forgets what is over after some days.")
     return None

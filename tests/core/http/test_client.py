@@ -13,7 +13,7 @@ from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import NotFoundError, ServerError, TransportError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response
-from tests.core.build import a_call, a_response, an_endpoint
+from tests.core.build import a_call, a_config, a_response
 
 
 class Scripted:
@@ -52,7 +52,7 @@ class Both:
         self.pauses: list[float] = []
 
     def play(self, *answers: Response | Exception, **extras: Any) -> Both:
-        endpoint = an_endpoint(**extras)
+        config = a_config(**extras)
         if self._async:
             transport = AsyncScripted(*answers)
 
@@ -60,10 +60,10 @@ class Both:
                 self.pauses.append(seconds)
 
             clocks = Clocks(monotonic=lambda: sum(self.pauses), sleep=sleep)
-            self.client: Any = AsyncClient(endpoint, transport, lambda *_: None, clocks=clocks)
+            self.client: Any = AsyncClient(config, transport, lambda *_: None, clocks=clocks)
         else:
             transport = Scripted(*answers)  # type: ignore[assignment]
-            self.client = Client(endpoint, transport, lambda *_: None, self.pauses.append)
+            self.client = Client(config, transport, lambda *_: None, self.pauses.append)
         self.transport = transport
         return self
 
@@ -178,7 +178,7 @@ class TestClose:
 
 class TestOutsideAnEventLoop:
     def test_a_blocking_sleep_on_a_loop_is_caught_by_these_tests(self) -> None:
-        client = Client(an_endpoint(), Scripted(a_response(500), a_response()), lambda *_: None, _sleep())
+        client = Client(a_config(), Scripted(a_response(500), a_response()), lambda *_: None, _sleep())
 
         async def wrong() -> None:
             client.send(a_call())

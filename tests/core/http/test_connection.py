@@ -13,7 +13,7 @@ from remote_tasks_provider.core.http.connection import (
     ConnectionFields,
     connect,
 )
-from tests.core.build import SECRET, an_endpoint
+from tests.core.build import SECRET, a_config
 
 
 class Extras(ConnectionExtras):
@@ -80,7 +80,7 @@ class TestSecret:
         assert SECRET not in f"{fields!r} {_connect()!r}"
 
     def test_it_is_scrubbed_from_a_text(self) -> None:
-        assert an_endpoint().scrub(f"bad key {SECRET}!") == "bad key ***!"
+        assert a_config().scrub(f"bad key {SECRET}!") == "bad key ***!"
 
 
 class TestExtras:

@@ -14,7 +14,7 @@ from remote_tasks_provider.core.http.connection import ConnectionExtras, Connect
 from remote_tasks_provider.core.http.operation import Request, Response
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
 from remote_tasks_provider.core.http.response import used_up_for
-from tests.core.build import SECRET, START, a_call, a_response, an_endpoint
+from tests.core.build import SECRET, START, a_call, a_config, a_response
 from tests.core.connections import Over
 from tests.core.fake_clock import Timekeeper, settle
 from tests.core.raw_server import RawServer, answer, hang_up
@@ -32,7 +32,7 @@ def _post(over: Over, *headers: tuple[str, str], **request: object) -> tuple[lis
     """Send a request; return the headers and the body that arrive."""
     made = Request("POST", "/publish", headers=headers, **request)  # type: ignore[arg-type]
     with RawServer(answer()) as server:
-        over.send(made, an_endpoint(server.url))
+        over.send(made, a_config(server.url))
     return server.header_lines(), server.requests[0].partition(b"\r\n\r\n")[2]
 
 
@@ -73,7 +73,7 @@ class TestHeaders:
     def test_they_stay_with_their_request(self, over: Over) -> None:
         first = a_call(method="POST", headers=(("Upstash-Delay", "5s"),), content=b"x")
         with RawServer(answer()) as server:
-            over.calls([first, a_call()], an_endpoint(server.url))
+            over.calls([first, a_call()], a_config(server.url))
 
         assert [("upstash-delay", "5s") in server.header_lines(number) for number in (0, 1)] == [True, False]
 
@@ -89,7 +89,7 @@ class TestWhatIsShown:
     def test_a_lost_answer_does_not_show_the_query_of_a_path(self, over: Over) -> None:
         request = Request("POST", "/v2/publish/https://example.com/hook?token=hush")
         with RawServer(hang_up) as server, pytest.raises(TransportError) as caught:
-            over.send(request, an_endpoint(server.url))
+            over.send(request, a_config(server.url))
 
         assert "/v2/publish/https://example.com/hook" in str(caught.value)
         assert "hush" not in str(caught.value)
@@ -103,7 +103,7 @@ class TestWhatIsShown:
             RawServer(answer(200, b"x" * 11)) as server,
             pytest.raises(InvalidResponseError, match="exceeds") as caught,
         ):
-            over.send(request, an_endpoint(server.url))
+            over.send(request, a_config(server.url))
 
         assert "hush" not in str(caught.value)
 
@@ -206,7 +206,7 @@ class TestRest:
         async def run() -> None:
             time = Timekeeper()
             transport, rate_limiter = _Metered(time), RateLimiter({})
-            client = AsyncClient(an_endpoint(), transport, lambda *_: None, rate_limiter, time.clocks)
+            client = AsyncClient(a_config(), transport, lambda *_: None, rate_limiter, time.clocks)
 
             async def one_after_the_other() -> None:
                 for _ in range(6):

@@ -11,7 +11,7 @@ from remote_tasks_provider.core.errors import RateLimitedError
 from remote_tasks_provider.core.http.client import AsyncClient
 from remote_tasks_provider.core.http.operation import Request, Response
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
-from tests.core.build import a_call, a_response, an_endpoint
+from tests.core.build import a_call, a_config, a_response
 from tests.core.fake_clock import Timekeeper, settle
 
 LIST = "GET /list"
@@ -126,8 +126,8 @@ class _Recording:
 
 class TestClient:
     def _client(self, time: Timekeeper, transport: _Recording, **limits: RateLimit) -> AsyncClient:
-        rate_limiter = RateLimiter({a_call().endpoint: limit for limit in limits.values()})
-        return AsyncClient(an_endpoint(max_attempts=1), transport, lambda *_: None, rate_limiter, time.clocks)
+        rate_limiter = RateLimiter({a_call().name: limit for limit in limits.values()})
+        return AsyncClient(a_config(max_attempts=1), transport, lambda *_: None, rate_limiter, time.clocks)
 
     @pytest.mark.parametrize(("seconds", "lines"), [(0.5, set()), (7.0, {"7 s of rest"})])
     def test_a_call_rests_until_there_is_room_and_says_so_when_it_takes_long(

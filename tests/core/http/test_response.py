@@ -24,17 +24,17 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
 from remote_tasks_provider.core.http.response import Hint, read_response, retry_after
-from tests.core.build import SECRET, START, a_call, a_response, an_endpoint
+from tests.core.build import SECRET, START, a_call, a_config, a_response
 
 
-def _no_hint(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
+def _no_hint(operation: Operation[Any], status: int, message: str, config: ConnectionConfig) -> Hint | None:
     return None
 
 
 def _error(response: Response, explain: Any = _no_hint, parse: Any = None) -> RemoteTaskError:
     operation = a_call(parse or (lambda response: response))
     with pytest.raises(RemoteTaskError) as caught:
-        read_response(operation, response, an_endpoint(), explain)
+        read_response(operation, response, a_config(), explain)
     assert SECRET not in f"{caught.value} {caught.value.to_json()}"
     return caught.value
 
@@ -48,7 +48,7 @@ def _api_error(*args: Any, **kwargs: Any) -> ApiError:
 class TestStatus:
     @pytest.mark.parametrize("status", [200, 201, 202, 299])
     def test_every_2xx_is_good(self, status: int) -> None:
-        assert read_response(a_call(), a_response(status, b"yes"), an_endpoint(), _no_hint) == b"yes"
+        assert read_response(a_call(), a_response(status, b"yes"), a_config(), _no_hint) == b"yes"
 
     @pytest.mark.parametrize(
         ("status", "kind"),
@@ -164,9 +164,9 @@ class TestHints:
         ("path", "hint"), [("GET /v1/things", "Check the host"), ("GET /v1/things/{id}", "")]
     )
     def test_a_404_where_no_id_was_asked_for_is_about_the_host(self, path: str, hint: str) -> None:
-        operation = replace(a_call(), endpoint=path)
+        operation = replace(a_call(), name=path)
         with pytest.raises(NotFoundError) as caught:
-            read_response(operation, a_response(404, {}), an_endpoint(), _no_hint)
+            read_response(operation, a_response(404, {}), a_config(), _no_hint)
 
         assert caught.value.hint.startswith(hint)
         assert bool(caught.value.hint) is bool(hint)

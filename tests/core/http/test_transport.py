@@ -13,7 +13,7 @@ from remote_tasks_provider import __version__
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.http import transport
 from remote_tasks_provider.core.http.operation import Request
-from tests.core.build import SECRET, an_endpoint
+from tests.core.build import SECRET, a_config
 from tests.core.connections import Over
 from tests.core.raw_server import RawServer, answer, free_port, hang_up, reset, say_nothing
 
@@ -27,7 +27,7 @@ def over(request: pytest.FixtureRequest) -> Over:
 
 def _lost(over: Over, url: str, **extras: float) -> TransportError:
     with pytest.raises(TransportError) as caught:
-        over.send(GET, an_endpoint(url, **extras))
+        over.send(GET, a_config(url, **extras))
     assert SECRET not in str(caught.value)
     assert f"Example GET /x: no answer from {url} (" in str(caught.value)
     assert "'example_default'" in str(caught.value)
@@ -38,7 +38,7 @@ def _lost(over: Over, url: str, **extras: float) -> TransportError:
 class TestRequest:
     def test_it_carries_key_agent_and_types_and_no_other_credentials(self, over: Over) -> None:
         with RawServer(answer()) as server:
-            over.send(GET, an_endpoint(server.url))
+            over.send(GET, a_config(server.url))
 
         headers = server.header_lines()
         named = dict(headers)
@@ -54,14 +54,14 @@ class TestRequest:
         netrc.chmod(0o600)
         monkeypatch.setenv("NETRC", str(netrc))
         with RawServer(answer()) as server:
-            over.send(GET, an_endpoint(server.url))
+            over.send(GET, a_config(server.url))
 
         assert "authorization" not in dict(server.header_lines())
 
     def test_path_query_and_body_are_sent_as_given(self, over: Over) -> None:
         request = Request("POST", "/a%2Fb/%252e/%C3%BC", query=(("s", "1"), ("s", "2")), json={"prompt": "ü"})
         with RawServer(answer()) as server:
-            over.send(request, an_endpoint(f"{server.url}/prefix"))
+            over.send(request, a_config(f"{server.url}/prefix"))
 
         head, _, body = server.requests[0].partition(b"\r\n\r\n")
         assert head.split(b"\r\n")[0] == b"POST /prefix/a%2Fb/%252e/%C3%BC?s=1&s=2 HTTP/1.1"
@@ -72,13 +72,13 @@ class TestResponse:
     def test_header_names_are_lower_case_and_the_body_is_decoded(self, over: Over) -> None:
         squeezed = gzip.compress(b'{"a": 1}')
         with RawServer(answer(201, squeezed, Content_Encoding="gzip", X_Request_Id="r1")) as server:
-            response = over.send(GET, an_endpoint(server.url))
+            response = over.send(GET, a_config(server.url))
 
         assert (response.status, response.body, response.headers["x-request-id"]) == (201, b'{"a": 1}', "r1")
 
     def test_a_redirect_is_not_followed(self, over: Over) -> None:
         with RawServer(answer()) as other, RawServer(answer(302, b"", location=other.url)) as server:
-            response = over.send(GET, an_endpoint(server.url))
+            response = over.send(GET, a_config(server.url))
 
         assert response.status == 302
         assert other.requests == []
@@ -91,12 +91,12 @@ class TestResponse:
         body = b" " * ((1 << 20) + 1)
         handler = answer(200, gzip.compress(body), content_encoding="gzip") if squeeze else answer(200, body)
         with RawServer(handler) as server, pytest.raises(InvalidResponseError, match="exceeds 1 MiB"):
-            over.send(GET, an_endpoint(server.url))
+            over.send(GET, a_config(server.url))
 
     def test_a_body_of_just_the_cap_passes(self, over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
         with RawServer(answer(200, b" " * (1 << 20))) as server:
-            assert len(over.send(GET, an_endpoint(server.url)).body) == 1 << 20
+            assert len(over.send(GET, a_config(server.url)).body) == 1 << 20
 
 
 class TestNotSent:
@@ -156,7 +156,7 @@ class TestNobodyCanTell:
         class WordlessError(Exception):
             pass
 
-        error = transport._no_answer(GET, an_endpoint(), WordlessError(), sent=None)
+        error = transport._no_answer(GET, a_config(), WordlessError(), sent=None)
 
         assert "(WordlessError)" in str(error)
 

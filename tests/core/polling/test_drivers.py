@@ -21,7 +21,7 @@ from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Request, Response
 from remote_tasks_provider.core.polling.drivers import arun_plan, run_plan
 from remote_tasks_provider.core.polling.strategy import OneByOne, PollPlan, PollResults
-from tests.core.build import a_call, a_response, a_snapshot, an_endpoint
+from tests.core.build import a_call, a_config, a_response, a_snapshot
 
 
 class Words:
@@ -66,12 +66,12 @@ class Driver:
         self.words: Words = Words({})
 
     def __call__(self, plan: PollPlan, **answers: str | int | Exception) -> PollResults:
-        endpoint = an_endpoint(max_attempts=1)
+        config = a_config(max_attempts=1)
         if not self.is_async:
             self.words = Words(answers)
-            return run_plan(plan, Client(endpoint, self.words, lambda *_: None))
+            return run_plan(plan, Client(config, self.words, lambda *_: None))
         self.words = words = AsyncWords(answers)
-        return asyncio.run(arun_plan(plan, AsyncClient(endpoint, words, lambda *_: None)))
+        return asyncio.run(arun_plan(plan, AsyncClient(config, words, lambda *_: None)))
 
 
 @pytest.fixture(params=[False, True], ids=["look", "alook"])
@@ -183,7 +183,7 @@ class TestConcurrency:
                 raise AssertionError
 
         async def run() -> None:
-            client = AsyncClient(an_endpoint(), Silent({}), lambda *_: None)
+            client = AsyncClient(a_config(), Silent({}), lambda *_: None)
             looking = asyncio.ensure_future(arun_plan(in_batches(["a", "b", "c"]), client))
             await asyncio.sleep(0.01)
             looking.cancel()

@@ -158,10 +158,10 @@ class TestService:
         assert MANUS.auth("sk-1", ManusExtras()) == ("API_KEY", "sk-1")
 
     def test_only_a_404_has_a_hint_of_its_own(self) -> None:
-        endpoint = MANUS.endpoint(ConnectionFields("my_conn", password="sk-1"))
-        hint = MANUS.explain(get_task("t1"), 404, "task not found", endpoint)
+        config = MANUS.config(ConnectionFields("my_conn", password="sk-1"))
+        hint = MANUS.explain(get_task("t1"), 404, "task not found", config)
 
         assert hint is not None
         assert "account of connection 'my_conn'" in hint.text
-        assert MANUS.explain(get_task("t1"), 500, "", endpoint) is None
-        assert MANUS.explain(MANUS.probe(endpoint.extras), 404, "no such page", endpoint) is None
+        assert MANUS.explain(get_task("t1"), 500, "", config) is None
+        assert MANUS.explain(MANUS.probe(config.extras), 404, "no such page", config) is None

@@ -30,14 +30,14 @@ START = 1_764_000_000
 KEY = "sk-very-secret-key-1234567890"
 
 
-def endpoint(**extra: Any) -> ConnectionConfig:
+def config(**extra: Any) -> ConnectionConfig:
     extra = {"api_version": "v2"} | extra
-    return MANUS.endpoint(ConnectionFields("my_conn", password=KEY, extra=extra))
+    return MANUS.config(ConnectionFields("my_conn", password=KEY, extra=extra))
 
 
 def read(operation: Operation[Any], body: Any, status: int = 200) -> Any:
     response = Response(status, {}, json.dumps(body).encode())
-    return read_response(operation, response, endpoint(), MANUS.explain)
+    return read_response(operation, response, config(), MANUS.explain)
 
 
 class TestAuthentication:
@@ -55,11 +55,11 @@ class TestAuthentication:
     def test_each_way_has_its_one_header(self, extra: dict[str, str], header: tuple[str, str]) -> None:
         fields = ConnectionFields("my_conn", password=KEY, extra=extra)
 
-        assert MANUS.endpoint(fields).auth == header
+        assert MANUS.config(fields).auth == header
 
     def test_oauth_is_refused_with_v1(self) -> None:
         with pytest.raises(ConnectionConfigError, match="auth 'oauth' needs api_version v2"):
-            endpoint(api_version="v1", auth="oauth")
+            config(api_version="v1", auth="oauth")
 
 
 class TestRequests:
@@ -73,7 +73,7 @@ class TestRequests:
             (v2.get_task("t1"), Idempotency.IDEMPOTENT),
             (v2.update_task("t1", title="x", share_visibility=None, visible=None), Idempotency.IDEMPOTENT),
         ],
-        ids=lambda value: getattr(value, "endpoint", value),
+        ids=lambda value: getattr(value, "name", value),
     )
     def test_what_would_act_twice_is_not_repeated(
         self, operation: Operation[Any], idempotency: Idempotency
@@ -333,7 +333,7 @@ CALLS: list[Operation[Any]] = [
 
 
 class TestErrors:
-    @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.endpoint)
+    @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.name)
     @pytest.mark.parametrize(
         ("code", "kind"),
         [
@@ -355,18 +355,18 @@ class TestErrors:
             read(operation, failure(code))
         assert (type(caught.value), caught.value.code) == (kind, code)
         assert caught.value.request_id == "req_abc123"
-        assert operation.endpoint in str(caught.value)
+        assert operation.name in str(caught.value)
 
     @pytest.mark.parametrize(
         "body",
         [{"ok": False}, {"ok": "false"}, {"ok": False, "error": "no"}, {"ok": False, "data": [], "task": {}}],
     )
-    @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.endpoint)
+    @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.name)
     def test_so_is_one_that_says_no_more(self, body: dict[str, Any], operation: Operation[Any]) -> None:
         with pytest.raises(InvalidRequestError):
             read(operation, body)
 
-    @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.endpoint)
+    @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.name)
     def test_so_is_one_of_oauth_without_an_envelope(self, operation: Operation[Any]) -> None:
         body = {"code": "permission_denied", "message": "insufficient_scope: required one of [create_task]"}
 

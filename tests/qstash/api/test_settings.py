@@ -23,7 +23,7 @@ from remote_tasks_provider.qstash.operators import (
 from remote_tasks_provider.qstash.service import QSTASH
 from tests.qstash.account import HOOK, QStash
 
-ENDPOINT = QSTASH.endpoint(ConnectionFields("my_conn", password="token"))
+CONFIG = QSTASH.config(ConnectionFields("my_conn", password="token"))
 
 
 def order(**options: Any) -> Any:
@@ -31,7 +31,7 @@ def order(**options: Any) -> Any:
 
 
 def read(operation: Operation[Any], body: Any) -> Any:
-    return read_response(operation, Response(200, {}, json.dumps(body).encode()), ENDPOINT, QSTASH.explain)
+    return read_response(operation, Response(200, {}, json.dumps(body).encode()), CONFIG, QSTASH.explain)
 
 
 def run(operator: Any) -> Any:

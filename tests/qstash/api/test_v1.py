@@ -80,14 +80,14 @@ class TestPages:
 
 
 class TestService:
-    endpoint = QSTASH.endpoint(ConnectionFields("my_conn", password="token"))
+    config = QSTASH.config(ConnectionFields("my_conn", password="token"))
 
     def test_the_token_is_a_bearer_token(self) -> None:
-        assert self.endpoint.auth == ("Authorization", "Bearer token")
+        assert self.config.auth == ("Authorization", "Bearer token")
 
     def test_a_404_about_the_region_is_about_the_token(self) -> None:
         hint = QSTASH.explain(
-            get_task("t1"), 404, "User not found in this Region (eu-central-1)", self.endpoint
+            get_task("t1"), 404, "User not found in this Region (eu-central-1)", self.config
         )
 
         assert hint is not None
@@ -99,12 +99,12 @@ class TestService:
         [(401, "Check the password (token) of connection 'my_conn'"), (404, "Is the id right?")],
     )
     def test_other_statuses_say_what_to_check(self, status: int, text: str) -> None:
-        hint = QSTASH.explain(get_task("t1"), status, "no", self.endpoint)
+        hint = QSTASH.explain(get_task("t1"), status, "no", self.config)
 
         assert hint is not None
         assert hint.kind is None
         assert text in hint.text
 
     def test_others_have_no_hint(self) -> None:
-        assert QSTASH.explain(get_task("t1"), 500, "no", self.endpoint) is None
-        assert QSTASH.explain(QSTASH.probe(self.endpoint.extras), 404, "no such page", self.endpoint) is None
+        assert QSTASH.explain(get_task("t1"), 500, "no", self.config) is None
+        assert QSTASH.explain(QSTASH.probe(self.config.extras), 404, "no such page", self.config) is None

@@ -35,13 +35,13 @@ def order(destination: str = URL, body: Any = None, **options: Any) -> Any:
     return PublishOptions(destination, body, **({"plan": "free"} | options))
 
 
-def endpoint(**fields: Any) -> ConnectionConfig:
-    return QSTASH.endpoint(ConnectionFields(**({"conn_id": "my_conn", "password": TOKEN} | fields)))
+def config(**fields: Any) -> ConnectionConfig:
+    return QSTASH.config(ConnectionFields(**({"conn_id": "my_conn", "password": TOKEN} | fields)))
 
 
 def read(operation: Operation[Any], body: Any, status: int = 200, **headers: str) -> Any:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_response(operation, Response(status, headers, raw), endpoint(), QSTASH.explain)
+    return read_response(operation, Response(status, headers, raw), config(), QSTASH.explain)
 
 
 class TestConnection:
@@ -57,19 +57,19 @@ class TestConnection:
         ],
     )
     def test_the_region_is_chosen_by_word_or_host(self, fields: dict[str, Any], url: str) -> None:
-        assert endpoint(**fields).base_url == url
+        assert config(**fields).base_url == url
 
     @pytest.mark.parametrize(
         "pasted",
         [TOKEN, f" {TOKEN}\n", f'"{TOKEN}"', f"'{TOKEN}'", f"Bearer {TOKEN}", f'"bearer {TOKEN}"'],
     )
     def test_a_pasted_token_is_cleaned(self, pasted: str) -> None:
-        assert endpoint(password=pasted).auth == ("Authorization", f"Bearer {TOKEN}")
+        assert config(password=pasted).auth == ("Authorization", f"Bearer {TOKEN}")
 
     @pytest.mark.parametrize("tail", ["/v2/publish", "/v2/publish/", "/v2", f"/v2/publish/{URL}"])
     def test_a_pasted_path_is_refused_with_the_fix(self, tail: str) -> None:
         with pytest.raises(ConnectionConfigError, match="leave the API's version and path away"):
-            endpoint(host=f"https://qstash.upstash.io{tail}")
+            config(host=f"https://qstash.upstash.io{tail}")
 
     @pytest.mark.parametrize(
         ("extra", "why"),
@@ -81,7 +81,7 @@ class TestConnection:
     )
     def test_what_is_not_known_is_refused(self, extra: dict[str, str], why: str) -> None:
         with pytest.raises(ConnectionConfigError, match=why):
-            endpoint(extra=extra)
+            config(extra=extra)
 
 
 class TestPublish:
@@ -104,7 +104,7 @@ class TestPublish:
     def test_it_arrives_so_over_either_transport(self, library: Any, url: str) -> None:
         made = order(url)
         with RawServer(answer(200, b'{"messageId": "m"}')) as server:
-            Over(library).operation(v2.publish(made), endpoint(host=server.url))
+            Over(library).operation(v2.publish(made), config(host=server.url))
 
         line = server.requests[0].split(b"\r\n")[0].decode()
         assert line == f"POST /v2/publish/{made.target} HTTP/1.1"

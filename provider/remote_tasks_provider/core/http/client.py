@@ -41,15 +41,15 @@ class Client:
 
     def __init__(
         self,
-        endpoint: ConnectionConfig,
+        config: ConnectionConfig,
         transport: Transport,
         explain: Explain,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.endpoint = endpoint
+        self.config = config
         self._transport = transport
         self._explain = explain
-        self._policy = RetryPolicy(max_attempts=endpoint.extras.max_attempts)
+        self._policy = RetryPolicy(max_attempts=config.extras.max_attempts)
         self._sleep = sleep
 
     def send(self, operation: Operation[T]) -> T:
@@ -58,13 +58,13 @@ class Client:
         :raises RemoteTaskError: the last attempt's error.
         """
         rules = self._policy.tenacity(
-            operation.idempotency, f"{self.endpoint.service} {operation.endpoint}", self._sleep
+            operation.idempotency, f"{self.config.service} {operation.name}", self._sleep
         )
         answer: T = tenacity.Retrying(**rules)(self._attempt, operation)
         return answer
 
     def _attempt(self, operation: Operation[T]) -> T:
-        return read_response(operation, self._transport.send(operation.request), self.endpoint, self._explain)
+        return read_response(operation, self._transport.send(operation.request), self.config, self._explain)
 
     def items(self, operation: Operation[Page[T]], limit: int | None = None) -> Iterator[T]:
         """Yield the items of a paged list; a page is read when its first item is asked for."""
@@ -85,33 +85,33 @@ class AsyncClient:
 
     def __init__(
         self,
-        endpoint: ConnectionConfig,
+        config: ConnectionConfig,
         transport: AsyncTransport,
         explain: Explain,
         rate_limiter: RateLimiter | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        self.endpoint = endpoint
+        self.config = config
         self._transport = transport
         self._explain = explain
-        self._policy = RetryPolicy(max_attempts=endpoint.extras.max_attempts, patience=_PATIENCE)
+        self._policy = RetryPolicy(max_attempts=config.extras.max_attempts, patience=_PATIENCE)
         self._rate_limiter = rate_limiter or RateLimiter({})
         self._clocks = clocks or Clocks()
 
     async def send(self, operation: Operation[T]) -> T:
         """Like :meth:`Client.send`."""
         rules = self._policy.tenacity(
-            operation.idempotency, f"{self.endpoint.service} {operation.endpoint}", self._clocks.sleep
+            operation.idempotency, f"{self.config.service} {operation.name}", self._clocks.sleep
         )
         return await tenacity.AsyncRetrying(**rules)(self._attempt, operation)
 
     async def _attempt(self, operation: Operation[T]) -> T:
-        while (pause := self._rate_limiter.reserve(operation.endpoint, self._clocks.monotonic())) > 0:
+        while (pause := self._rate_limiter.reserve(operation.name, self._clocks.monotonic())) > 0:
             if pause >= _WORTH_TELLING:
                 log.info(
                     "%s %s: %.0f s of rest to keep the rate limit.",
-                    self.endpoint.service,
-                    operation.endpoint,
+                    self.config.service,
+                    operation.name,
                     pause,
                 )
             await self._clocks.sleep(pause)
@@ -119,7 +119,7 @@ class AsyncClient:
             response = await self._transport.send(operation.request)
             if rest := used_up_for(response.headers, self._clocks.wall()):
                 self._rate_limiter.rest(rest, self._clocks.monotonic())
-            return read_response(operation, response, self.endpoint, self._explain)
+            return read_response(operation, response, self.config, self._explain)
         except RateLimitedError as error:
             self._rate_limiter.stop(error.retry_after or 1.0, self._clocks.monotonic())
             raise

@@ -83,7 +83,7 @@ def connect(
     auth: Callable[[str, ExtrasT], tuple[str, str]],
     extras: type[ExtrasT],
 ) -> ConnectionConfig:
-    """Return the endpoint that ``fields`` describe.
+    """Return the connection config that ``fields`` describe.
 
     :param auth: makes the header that carries the key, given the key and the extras.
     :param extras: the vendor's allow-list.

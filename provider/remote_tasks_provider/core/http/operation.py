@@ -70,13 +70,13 @@ class Response:
 class Operation(Generic[T]):
     """One endpoint, one time.
 
-    :param endpoint: method and path template, for messages: ``GET /v1/tasks/{task_id}``.
+    :param name: method and path template, for messages: ``GET /v1/tasks/{task_id}``.
     :param expects: what a good answer is, for messages: ``a Manus task``.
     :param parse: makes a good answer's value; raises ``ValueError`` when the answer has another shape, and
         :class:`Refused` when it is an error in disguise.
     """
 
-    endpoint: str
+    name: str
     request: Request
     expects: str
     parse: Callable[[Response], T]
@@ -87,7 +87,7 @@ class Operation(Generic[T]):
     @property
     def has_id(self) -> bool:
         """Whether the path holds an id, so that a 404 may be about that id and not about the host."""
-        return "{" in self.endpoint
+        return "{" in self.name
 
 
 class Refused(Exception):

@@ -39,16 +39,16 @@ class Pager(Generic[T]):
         if self._left is not None:
             items = items[: self._left]
             self._left -= len(items)
-        endpoint = self.next_call.endpoint if self.next_call else "a list"
+        name = self.next_call.name if self.next_call else "a list"
         self.next_call = None if self._left == 0 else page.next
         if self.next_call is not None:
-            self._remember(page.cursor, endpoint)
+            self._remember(page.cursor, name)
         return items
 
-    def _remember(self, cursor: str | None, endpoint: str) -> None:
+    def _remember(self, cursor: str | None, name: str) -> None:
         if cursor is None or cursor in self._cursors:
             raise PaginationError(
-                f"{endpoint}: the service says there is more, but its cursor {cursor!r} leads to a page "
+                f"{name}: the service says there is more, but its cursor {cursor!r} leads to a page "
                 f"already read (after {len(self._cursors) + 1} pages). Stopped, as the list would never end; "
                 "report it to the service."
             )

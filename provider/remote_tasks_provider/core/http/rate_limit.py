@@ -28,7 +28,7 @@ class RateLimit:
 class RateLimiter:
     """Gives each call its moment. Pure: the caller passes the time and does the waiting.
 
-    :param limits: by endpoint, as :attr:`~.operation.Operation.endpoint` names it; others are not limited.
+    :param limits: by endpoint, as :attr:`~.operation.Operation.name` names it; others are not limited.
     """
 
     def __init__(self, limits: Mapping[str, RateLimit]) -> None:
@@ -40,18 +40,18 @@ class RateLimiter:
         self.refused = 0
         """How many of them the service refused as too many."""
 
-    def reserve(self, endpoint: str, now: float) -> float:
+    def reserve(self, operation: str, now: float) -> float:
         """Take a place for a call and return 0, or return the seconds after which to ask again.
 
         Nobody has a place in advance, so a stop holds for all and no window fills up behind it.
         """
         pause = self._stopped_until - now
-        limit = self._limits.get(endpoint)
+        limit = self._limits.get(operation)
         if limit is None:
             sent = None
         else:
             places = max(1, int(limit.calls * _SHARE))
-            sent = self._sent.setdefault(endpoint, deque(maxlen=places))
+            sent = self._sent.setdefault(operation, deque(maxlen=places))
             if len(sent) == places:
                 pause = max(pause, sent[0] + limit.seconds - now)
         if pause > 0:

@@ -57,68 +57,68 @@ class Hint:
 
 
 Explain = Callable[[Operation[Any], int, str, ConnectionConfig], "Hint | None"]
-"""``(call, status, message, endpoint) -> Hint | None``: what a vendor knows about an error answer."""
+"""``(call, status, message, config) -> Hint | None``: what a vendor knows about an error answer."""
 
 
 def read_response(
-    operation: Operation[T], response: Response, endpoint: ConnectionConfig, explain: Explain
+    operation: Operation[T], response: Response, config: ConnectionConfig, explain: Explain
 ) -> T:
     """Return what ``call`` asked for.
 
     :raises ApiError: by the status, for anything but 2xx, and for an error told under a good status.
     :raises InvalidResponseError: when a good status comes with a body of another shape, or with a redirect.
     """
-    where = f"{endpoint.service} {operation.endpoint}"
+    where = f"{config.service} {operation.name}"
     if 300 <= response.status < 400:
-        raise RedirectError(_about_redirect(where, response, endpoint))
+        raise RedirectError(_about_redirect(where, response, config))
     if not 200 <= response.status < 300:
-        raise _api_error(operation, response, endpoint, explain)
+        raise _api_error(operation, response, config, explain)
     try:
         return operation.parse(response)
     except Refused as refused:
         answer = replace(response, status=refused.status)
-        raise _api_error(operation, answer, endpoint, explain) from None
+        raise _api_error(operation, answer, config, explain) from None
     except ValueError as error:
-        kind = one_line(endpoint.scrub(response.headers.get("content-type", "no content type")), 80)
+        kind = one_line(config.scrub(response.headers.get("content-type", "no content type")), 80)
         raise InvalidResponseError(
             f"{where}: expected {operation.expects} as JSON, but {error} "
-            f"({kind}{_quoted(operation, response, endpoint)}). "
-            f"If this stays, check the host of connection {endpoint.conn_id!r} ({endpoint.base_url})."
+            f"({kind}{_quoted(operation, response, config)}). "
+            f"If this stays, check the host of connection {config.conn_id!r} ({config.base_url})."
         ) from None
 
 
-def _quoted(operation: Operation[Any], response: Response, endpoint: ConnectionConfig) -> str:
+def _quoted(operation: Operation[Any], response: Response, config: ConnectionConfig) -> str:
     """Return the start of an answer, for a message; nothing, where that could show a secret."""
     if operation.is_private:
         return ""
-    return f": {one_line(endpoint.scrub(response.body[:2000].decode('utf-8', 'replace')), 120)!r}"
+    return f": {one_line(config.scrub(response.body[:2000].decode('utf-8', 'replace')), 120)!r}"
 
 
-def _about_redirect(where: str, response: Response, endpoint: ConnectionConfig) -> str:
-    target = one_line(endpoint.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
+def _about_redirect(where: str, response: Response, config: ConnectionConfig) -> str:
+    target = one_line(config.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
     return (
         f"{where}: HTTP {response.status}, a redirect to {target}. Redirects are not followed, because "
-        f"the key would travel along. Set the host of connection {endpoint.conn_id!r} to the final base URL."
+        f"the key would travel along. Set the host of connection {config.conn_id!r} to the final base URL."
     )
 
 
 def _api_error(
-    operation: Operation[Any], response: Response, endpoint: ConnectionConfig, explain: Explain
+    operation: Operation[Any], response: Response, config: ConnectionConfig, explain: Explain
 ) -> ApiError:
     code, message, request_id = _details(response)
-    message = one_line(endpoint.scrub(message))
+    message = one_line(config.scrub(message))
     request_id = request_id or response.headers.get("x-request-id")
-    hint = explain(operation, response.status, message, endpoint) or _general_hint(
-        operation, response.status, endpoint
+    hint = explain(operation, response.status, message, config) or _general_hint(
+        operation, response.status, config
     )
     kind = hint.kind or error_kind(response.status)
     return kind(
         message,
         status_code=response.status,
-        code=one_line(endpoint.scrub(code), 60) if code else None,
-        request_id=one_line(endpoint.scrub(request_id), 80) if request_id else None,
+        code=one_line(config.scrub(code), 60) if code else None,
+        request_id=one_line(config.scrub(request_id), 80) if request_id else None,
         retry_after=retry_after(response.headers, time.time()),
-        endpoint=f"{endpoint.service} {operation.endpoint}",
+        endpoint=f"{config.service} {operation.name}",
         hint=hint.text,
     )
 
@@ -128,16 +128,16 @@ def error_kind(status: int) -> type[ApiError]:
     return _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
 
 
-def _general_hint(operation: Operation[Any], status: int, endpoint: ConnectionConfig) -> Hint:
+def _general_hint(operation: Operation[Any], status: int, config: ConnectionConfig) -> Hint:
     if status == 401:
         return Hint(
-            f"Check the password (API key) of connection {endpoint.conn_id!r}: it was not accepted by "
-            f"{endpoint.base_url}."
+            f"Check the password (API key) of connection {config.conn_id!r}: it was not accepted by "
+            f"{config.base_url}."
         )
     if status == 403:
-        return Hint(f"The key of connection {endpoint.conn_id!r} is not allowed to do this.")
+        return Hint(f"The key of connection {config.conn_id!r} is not allowed to do this.")
     if status == 405 or (status == 404 and not operation.has_id):
-        return Hint(f"Check the host of connection {endpoint.conn_id!r} ({endpoint.base_url}).")
+        return Hint(f"Check the host of connection {config.conn_id!r} ({config.base_url}).")
     return Hint("")
 
 

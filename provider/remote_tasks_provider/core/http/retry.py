@@ -62,7 +62,7 @@ class RetryPolicy:
         return jitter
 
     def tenacity(
-        self, idempotency: Idempotency, endpoint: str, sleep: Callable[[float], Any]
+        self, idempotency: Idempotency, operation: str, sleep: Callable[[float], Any]
     ) -> dict[str, Any]:
         """Return the arguments that make ``tenacity.Retrying`` or ``AsyncRetrying`` follow this policy."""
 
@@ -74,7 +74,7 @@ class RetryPolicy:
             seconds = state.next_action.sleep if state.next_action else 0.0
             log.warning(
                 "%s: attempt %d of %d failed, next in %.1f s: %s",
-                endpoint,
+                operation,
                 state.attempt_number,
                 self.max_attempts,
                 seconds,

@@ -59,14 +59,14 @@ class AsyncTransport(Protocol):
 class RequestsTransport:
     """A :class:`Transport` over one ``requests.Session``. Not for use on an event loop."""
 
-    def __init__(self, endpoint: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig) -> None:
         import requests
 
         self._failure = requests.RequestException
-        self._endpoint = endpoint
+        self._config = config
         self._session = plain_session()
-        self._session.headers.update(_headers(endpoint, f"requests/{requests.__version__}"))
-        self._timeout = (endpoint.extras.connect_timeout, endpoint.extras.read_timeout)
+        self._session.headers.update(_headers(config, f"requests/{requests.__version__}"))
+        self._timeout = (config.extras.connect_timeout, config.extras.read_timeout)
 
     def send(self, request: Request) -> Response:
         """Send ``request``.
@@ -77,7 +77,7 @@ class RequestsTransport:
         try:
             with self._session.request(
                 request.method,
-                request.url(self._endpoint.base_url),
+                request.url(self._config.base_url),
                 json=request.json,
                 data=request.content,
                 headers=dict(request.headers),
@@ -85,13 +85,13 @@ class RequestsTransport:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                body = _Body(request, self._endpoint)
+                body = _Body(request, self._config)
                 for chunk in answer.iter_content(_CHUNK_BYTES):
                     body.add(chunk)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
         except self._failure as error:
-            raise _no_answer(request, self._endpoint, error, sent=requests_sent(error)) from None
+            raise _no_answer(request, self._config, error, sent=requests_sent(error)) from None
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -101,15 +101,15 @@ class RequestsTransport:
 class HttpxTransport:
     """An :class:`AsyncTransport` over one ``httpx.AsyncClient``; belongs to the first event loop it meets."""
 
-    def __init__(self, endpoint: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig) -> None:
         import httpx
 
         self._failures = (httpx.HTTPError, httpx.InvalidURL)
         self._never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-        self._endpoint = endpoint
+        self._config = config
         self._client = httpx.AsyncClient(
-            headers=_headers(endpoint, f"httpx/{httpx.__version__}"),
-            timeout=httpx.Timeout(endpoint.extras.read_timeout, connect=endpoint.extras.connect_timeout),
+            headers=_headers(config, f"httpx/{httpx.__version__}"),
+            timeout=httpx.Timeout(config.extras.read_timeout, connect=config.extras.connect_timeout),
             follow_redirects=False,
         )
 
@@ -118,19 +118,19 @@ class HttpxTransport:
         try:
             async with self._client.stream(
                 request.method,
-                request.url(self._endpoint.base_url),
+                request.url(self._config.base_url),
                 json=request.json,
                 content=request.content,
                 headers=dict(request.headers),
             ) as answer:
-                body = _Body(request, self._endpoint)
+                body = _Body(request, self._config)
                 async for chunk in answer.aiter_bytes():
                     body.add(chunk)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
         except self._failures as error:
             not_sent = isinstance(error, self._never_sent)
-            raise _no_answer(request, self._endpoint, error, sent=False if not_sent else None) from None
+            raise _no_answer(request, self._config, error, sent=False if not_sent else None) from None
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
@@ -140,10 +140,10 @@ class HttpxTransport:
 class _Body:
     """Collects an answer's body up to the size cap."""
 
-    def __init__(self, request: Request, endpoint: ConnectionConfig) -> None:
+    def __init__(self, request: Request, config: ConnectionConfig) -> None:
         self._parts: list[bytes] = []
         self._size = 0
-        self._where = f"{endpoint.service} {request.place}"
+        self._where = f"{config.service} {request.place}"
 
     def add(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -158,8 +158,8 @@ class _Body:
         return b"".join(self._parts)
 
 
-def _headers(endpoint: ConnectionConfig, library: str) -> dict[str, str]:
-    name, value = endpoint.auth
+def _headers(config: ConnectionConfig, library: str) -> dict[str, str]:
+    name, value = config.auth
     return {
         name: value,
         "Accept": "application/json",
@@ -201,25 +201,25 @@ def requests_sent(error: requests.RequestException) -> bool | None:
 
 
 def _no_answer(
-    request: Request, endpoint: ConnectionConfig, error: Exception, *, sent: bool | None
+    request: Request, config: ConnectionConfig, error: Exception, *, sent: bool | None
 ) -> TransportError:
-    what = endpoint.scrub(_shortly(error, endpoint))
+    what = config.scrub(_shortly(error, config))
     return TransportError(
-        f"{endpoint.service} {request.place}: no answer from {endpoint.base_url} ({what}). "
-        f"If this stays, check the host of connection {endpoint.conn_id!r} and the network.",
+        f"{config.service} {request.place}: no answer from {config.base_url} ({what}). "
+        f"If this stays, check the host of connection {config.conn_id!r} and the network.",
         sent=sent,
     )
 
 
-def _shortly(error: Exception, endpoint: ConnectionConfig) -> str:
+def _shortly(error: Exception, config: ConnectionConfig) -> str:
     kind = type(error).__name__
     if "Timeout" in kind:
-        extras = endpoint.extras
+        extras = config.extras
         if "Connect" in kind:
             return f"no connection within {extras.connect_timeout:g} s"
         return f"silent for {extras.read_timeout:g} s"
     reason = system_reason(error)
-    return reason or (f"{kind}: {one_line(endpoint.scrub(str(error)), 120)}" if str(error) else kind)
+    return reason or (f"{kind}: {one_line(config.scrub(str(error)), 120)}" if str(error) else kind)
 
 
 def system_reason(error: BaseException) -> str:

@@ -188,7 +188,7 @@ class SharedPoller:
             (due if member.due <= now else free).update(dict.fromkeys(member.wait.open_ids))
         if self._client is None:
             self._client = await self._connect(self._rate_limiter)
-            self._strategy = self._service.strategy(self._client.endpoint.extras)
+            self._strategy = self._service.strategy(self._client.config.extras)
         calls, refused = self._rate_limiter.calls, self._rate_limiter.refused
         results = await self._ask(list(due), free.keys() - due.keys())
         told, covered = await self._tell(members, results, now)
@@ -208,13 +208,13 @@ class SharedPoller:
         results = await arun_plan(self._strategy.plan(due, free), self._client)
         if any(isinstance(result, AuthenticationError) for result in results.values()):
             renewed = await self._connect(self._rate_limiter)
-            if renewed.endpoint == self._client.endpoint:
+            if renewed.config == self._client.config:
                 await renewed.aclose()
                 return results
             old, self._client = self._client, renewed
-            if renewed.endpoint.extras != old.endpoint.extras:
+            if renewed.config.extras != old.config.extras:
                 # Another version of the API, perhaps: what was learnt from this one may not hold there.
-                self._strategy = self._service.strategy(renewed.endpoint.extras)
+                self._strategy = self._service.strategy(renewed.config.extras)
             await old.aclose()
             results = await arun_plan(self._strategy.plan(due, free), renewed)
         return results

@@ -72,7 +72,7 @@ def get_task(remote_task_id: str) -> Operation[ManusTask]:
     """
     task_id = validation.object_id(remote_task_id, "remote_task_id")
     return Operation(
-        endpoint="GET /v1/tasks/{task_id}",
+        name="GET /v1/tasks/{task_id}",
         request=Request("GET", path("/v1/tasks/{task_id}", task_id=task_id)),
         expects="a Manus task",
         parse=_read_task,
@@ -107,7 +107,7 @@ def _list(wanted: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
         return Page(tasks, cursor, following)
 
     return Operation(
-        endpoint="GET /v1/tasks",
+        name="GET /v1/tasks",
         request=Request("GET", "/v1/tasks", query=_pairs(wanted)),
         expects="a list of Manus tasks",
         parse=read,
@@ -175,7 +175,7 @@ def _post_task(body: Mapping[str, Any]) -> Operation[ManusTaskRef]:
         return ManusTaskRef(made.task_id, made.task_url, made.task_title)
 
     return Operation(
-        endpoint="POST /v1/tasks",
+        name="POST /v1/tasks",
         request=Request("POST", "/v1/tasks", json=_given(body)),
         expects="a created task",
         parse=read,
@@ -216,7 +216,7 @@ def delete_task(remote_task_id: str) -> Operation[None]:
 def _on_task(method: str, remote_task_id: str, expects: str, parse: Any, body: Any = None) -> Operation[Any]:
     task_id = validation.object_id(remote_task_id, "remote_task_id")
     return Operation(
-        endpoint=f"{method} /v1/tasks/{{task_id}}",
+        name=f"{method} /v1/tasks/{{task_id}}",
         request=Request(method, path("/v1/tasks/{task_id}", task_id=task_id), json=body),
         expects=expects,
         parse=parse,

@@ -163,7 +163,7 @@ def _get(
 ) -> Operation[T]:
     named = " {task_id}" if any(name == "task_id" for name, _ in query) else ""
     return Operation(
-        endpoint=f"GET /v2/{operation}{named}",
+        name=f"GET /v2/{operation}{named}",
         request=Request("GET", f"/v2/{operation}", query=tuple(query)),
         expects=expects,
         parse=parse,
@@ -179,7 +179,7 @@ def _post(
 ) -> Operation[T]:
     named = next((f" {{{name}}}" for name in ("task_id", "file_id") if name in body), "")
     return Operation(
-        endpoint=f"POST /v2/{operation}{named}",
+        name=f"POST /v2/{operation}{named}",
         request=Request("POST", f"/v2/{operation}", json=_given(body)),
         expects=expects,
         parse=parse,

@@ -127,7 +127,7 @@ class ManusApi(ABC):
         """Return the error for something that only API v2 can do."""
         return ConnectionConfigError(
             f"{subject} needs API v2: set api_version to v2 in the extra of connection "
-            f"{self.client.endpoint.conn_id!r} (the same key works there)"
+            f"{self.client.config.conn_id!r} (the same key works there)"
         )
 
 
@@ -241,4 +241,4 @@ def api_version(extras: Any) -> type[ManusApi]:
 
 def manus_api(client: Client) -> ManusApi:
     """Return the API that the connection of ``client`` names."""
-    return api_version(client.endpoint.extras)(client)
+    return api_version(client.config.extras)(client)

@@ -32,7 +32,7 @@ def get_task(remote_task_id: str) -> Operation[QStashTask]:
     """
     task_id = validation.object_id(remote_task_id, "remote_task_id")
     return Operation(
-        endpoint="GET /v1/tasks/{taskId}",
+        name="GET /v1/tasks/{taskId}",
         request=Request("GET", path("/v1/tasks/{task_id}", task_id=task_id)),
         expects="a QStash task",
         parse=_read_task,
@@ -55,7 +55,7 @@ def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[
         )
 
     return Operation(
-        endpoint="GET /v1/messages/{messageId}/tasks",
+        name="GET /v1/messages/{messageId}/tasks",
         request=Request(
             "GET",
             path("/v1/messages/{message_id}/tasks", message_id=message),

@@ -160,7 +160,7 @@ def list_dlq_messages(
 
 
 def _page(
-    endpoint: str,
+    name: str,
     place: str,
     filters: Filters,
     page_size: int,
@@ -169,7 +169,7 @@ def _page(
     read: Callable[[Response], T],
 ) -> Operation[T]:
     query = (*filters, ("count", str(page_size)), *((("cursor", cursor),) if cursor else ()))
-    return Operation(endpoint, Request("GET", place, query=query), expects, read, is_private=True)
+    return Operation(name, Request("GET", place, query=query), expects, read, is_private=True)
 
 
 def _cursor(value: Any) -> str | None:
@@ -183,11 +183,11 @@ def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
     The destination stands in the path as it is: QStash takes no percent-encoded one.
     """
     if options.queue is None:
-        endpoint, prefix = "POST /v2/publish", "/v2/publish/"
+        name, prefix = "POST /v2/publish", "/v2/publish/"
     else:
-        endpoint, prefix = "POST /v2/enqueue", path("/v2/enqueue/{queue}/", queue=options.queue)
+        name, prefix = "POST /v2/enqueue", path("/v2/enqueue/{queue}/", queue=options.queue)
     return Operation(
-        endpoint=endpoint,
+        name=name,
         request=Request(
             "POST", f"{prefix}{options.target}", content=options.content, headers=options.sent_headers
         ),
@@ -212,7 +212,7 @@ def publish_batch(batch: Sequence[PublishOptions]) -> Operation[list[list[Publis
         for options in batch
     ]
     return Operation(
-        endpoint="POST /v2/batch",
+        name="POST /v2/batch",
         request=Request("POST", "/v2/batch", content=json.dumps(elements, ensure_ascii=False).encode()),
         expects="published messages",
         parse=lambda response: [_messages(one) for one in _read_batch(response)],

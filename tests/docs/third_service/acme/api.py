@@ -25,7 +25,7 @@ def get_job(remote_task_id: str) -> Operation[AcmeJob]:
     """``GET /jobs/{job_id}``."""
     job_id = validation.object_id(remote_task_id, "remote_task_id")
     return Operation(
-        endpoint="GET /jobs/{job_id}",
+        name="GET /jobs/{job_id}",
         request=Request("GET", path("/jobs/{job_id}", job_id=job_id)),
         expects="an Acme job",
         parse=_read_job,
@@ -40,7 +40,7 @@ def list_jobs(cursor: str | None = None) -> Operation[Page[AcmeJob]]:
         return Page(page.jobs, page.next, list_jobs(page.next) if page.next else None)
 
     return Operation(
-        endpoint="GET /jobs",
+        name="GET /jobs",
         request=Request("GET", "/jobs", query=(("cursor", cursor),) if cursor else ()),
         expects="a list of Acme jobs",
         parse=read,

@@ -35,9 +35,9 @@ def snapshot(job: AcmeJob) -> TaskSnapshot:
     )
 
 
-def _explain(operation: Operation[Any], status: int, message: str, endpoint: ConnectionConfig) -> Hint | None:
+def _explain(operation: Operation[Any], status: int, message: str, config: ConnectionConfig) -> Hint | None:
     if status == 404:
-        return Hint(f"Does the job belong to the account of connection {endpoint.conn_id!r}?")
+        return Hint(f"Does the job belong to the account of connection {config.conn_id!r}?")
     return None
 
 
