@@ -69,7 +69,7 @@ def test_the_wait_without_a_worker_begins_in_the_triggerer_and_is_to_end_there(
 
 
 def test_the_test_of_an_operator_passes(tmp_path: Path) -> None:
-    (block,) = [block for block in RUN if "def test_a_failed_task_is_left_to_the_branch" in block.text]
+    (block,) = [block for block in RUN if "def test_sensor_leaves_a_failed_task_to_the_branch" in block.text]
     (tmp_path / "test_snippet.py").write_text(block.text, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     arguments = ["-q", "-c", str(tmp_path / "pytest.ini"), "-p", "no:cacheprovider", "-p", "no:randomly"]
