@@ -1,8 +1,8 @@
-"""The agent asks, a person answers in Airflow, and the agent goes on.
+"""A person answers the agent's question in Airflow, and the agent continues.
 
-When the agent stops at a question, it appears under *Required Actions* in Airflow's UI, with the agent's text
-and options. Meanwhile neither a worker nor, on Airflow 3.3, a triggerer is used. The answer is sent to the
-agent, and the wait goes on; the agent may ask again.
+When the agent asks, the question appears under *Required Actions* in Airflow's UI, with the agent's text and
+options. While it is open, the wait uses no worker and, on Airflow 3.3, no triggerer. The operator sends the
+answer to the agent and waits on. The agent may ask again.
 
 Needs: Airflow 3.1.3 or newer; the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
 """
@@ -32,7 +32,7 @@ with DAG(
         interactive_mode=True,
         on_waiting="human",
         response_timeout=24 * 60 * 60,
-        # Without a person: this one type of action, with this input, and no other.
+        # Confirmed without asking: this type of action, with this input, and no other.
         auto_confirm={"apiHighCreditNotice": {"action": "accept"}},
         deferrable=True,
         poll_interval=5,

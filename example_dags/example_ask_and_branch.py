@@ -1,6 +1,7 @@
-"""Ask the Manus agent for something, wait without a worker, and branch on what came of it.
+"""Submit a task to the Manus agent, wait without a worker, and branch on the result.
 
-The task is started once, however often Airflow retries, and stopped when it costs more than ``max_credits``.
+The task is submitted once, however often Airflow retries. It is stopped when it costs more than
+``max_credits``.
 
 Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
 """

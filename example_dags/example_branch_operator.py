@@ -35,9 +35,9 @@ with DAG(
 
     @task
     def publish() -> None:
-        print("The agent is done.")
+        print("The agent has finished.")
 
-    # The branch operator leaves what it learnt under the XCom key remote_task.
+    # The branch operator pushes the task's record to XCom, under the key remote_task.
     @task
     def explain(record: dict[str, Any]) -> None:
         print(f"The agent failed: {record['error']}")

@@ -1,7 +1,7 @@
-"""Ten prompts for the agent at once, by dynamic task mapping, and all their files in one folder.
+"""Submit ten prompts at once by dynamic task mapping, and save all their files in one folder.
 
-The function under ``@task.manus`` returns a prompt; each mapped copy is a task of its own for the agent. All
-of them wait in one poll loop.
+The function under ``@task.manus`` returns a prompt. Each mapped task instance submits its own Manus task. All
+of them share one poll loop while they wait.
 
 Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
 """

@@ -1,6 +1,6 @@
-"""Fetch one Manus task and list others: a few to XCom, all of them to a file.
+"""Read one Manus task, and list others: a few to XCom, all of them to a file.
 
-Needs: the connection ``manus_default``, and a task to look at (the sandbox has ``demo-completes``).
+Needs: the connection ``manus_default``, and a task to read (the sandbox has ``demo-completes``).
 """
 
 from __future__ import annotations

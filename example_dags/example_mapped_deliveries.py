@@ -1,4 +1,4 @@
-"""One deferred sensor for each delivery of a QStash message, by dynamic task mapping.
+"""Wait for each delivery of a QStash message with its own deferred sensor, by dynamic task mapping.
 
 Needs: the connection ``qstash_default``, and a message (the sandbox has ``msg_demo``).
 """

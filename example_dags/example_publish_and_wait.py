@@ -1,7 +1,7 @@
 """Publish a QStash message once, and wait without a worker until it is delivered or has failed for good.
 
-The message carries a deduplication id, so that a task that is retried within ten minutes has sent it once.
-QStash repeats a failed delivery by itself, by default for about half an hour.
+The message has a deduplication id, so a task that Airflow retries within ten minutes sends it once. QStash
+retries a failed delivery by itself, by default for about half an hour.
 
 Needs: the connection ``qstash_default``, and a URL that QStash can reach.
 """

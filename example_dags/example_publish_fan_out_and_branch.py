@@ -1,6 +1,6 @@
-"""Publish many QStash messages with one call, wait for all of them together, and branch on how they ended.
+"""Publish many QStash messages with one request, wait for all of them together, and branch on the outcome.
 
-``raise_on_failure=False`` lets the sensor succeed whatever the outcome, and leaves it in XCom for the branch.
+With ``raise_on_failure=False`` the sensor succeeds whatever the outcome, and XCom has it for the branch.
 
 Needs: the connection ``qstash_default``, and URLs that QStash can reach.
 """
@@ -25,11 +25,11 @@ with DAG(
 ) as dag:
 
     @task
-    def orders(params: dict[str, Any]) -> list[dict[str, Any]]:
+    def messages(params: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"destination": url, "body": {"action": "refresh"}, "retries": 1} for url in params["urls"]]
 
     # [START fan_out_and_branch]
-    publish = QStashPublishBatchOperator(task_id="publish", messages=orders())
+    publish = QStashPublishBatchOperator(task_id="publish", messages=messages())
 
     @task
     def ids(published: list[dict[str, Any]]) -> list[str]:

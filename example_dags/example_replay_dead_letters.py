@@ -1,7 +1,7 @@
-"""Send QStash's dead letters again each night, wait for the new messages, and report which failed again.
+"""Retry QStash's DLQ messages each night, wait for the new messages, and report which failed again.
 
-Only those are sent whose destination was in trouble when it answered last: what it refused, it would refuse
-again.
+Only messages whose destination answered with a server error last are retried. A destination that refused a
+message would refuse it again.
 
 Needs: the connection ``qstash_default``, with a token that may write.
 """

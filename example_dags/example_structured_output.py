@@ -1,7 +1,7 @@
-"""A value of a known shape from the agent, straight into the next task.
+"""Get a value of a known shape from the agent, and pass it to the next task.
 
-The schema is checked before anything is paid. When no such value can be made, the task fails with the reason:
-an empty stand-in is never passed on.
+The operator checks the schema before you pay for anything. If the agent cannot make such a value, the task
+fails with the reason, and no empty value is passed on.
 
 Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
 """

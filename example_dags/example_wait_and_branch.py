@@ -1,6 +1,6 @@
-"""Wait for a Manus task and branch on its outcome with ``@task.branch``.
+"""Wait for a Manus task, and branch on its outcome with ``@task.branch``.
 
-``raise_on_failure=False`` lets the sensor succeed whatever the outcome, and leaves it in XCom for the branch.
+With ``raise_on_failure=False`` the sensor succeeds whatever the outcome, and XCom has it for the branch.
 
 Needs: the connection ``manus_default``, and a task to wait for (the sandbox has ``demo-completes``).
 """
@@ -40,7 +40,7 @@ with DAG(
 
     @task
     def publish(outcome: dict[str, Any]) -> None:
-        print(f"{outcome['title']} is done: {outcome['url']}")
+        print(f"{outcome['title']} has finished: {outcome['url']}")
 
     @task
     def explain(outcome: dict[str, Any]) -> None:
