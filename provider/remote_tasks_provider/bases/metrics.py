@@ -1,4 +1,21 @@
-"""What the poll loop counts, sent to where Airflow's metrics go; see ``docs/metrics.md``."""
+"""The shared poller's metrics, sent to where Airflow's metrics go; see ``docs/metrics.md``.
+
+* ``remote_tasks.polls`` (counter): requests sent, retries and further pages included.
+* ``remote_tasks.polls_saved`` (counter): how many more requests one request per task would have been.
+* ``remote_tasks.waits`` (gauge): waits of the poller that polled last.
+* ``remote_tasks.rate_limited`` (counter): requests answered with 429; sent only if there are any.
+* ``remote_tasks.wait_duration`` (timer, ms): how long a finished wait lasted, from its first attempt's start.
+
+Tags:
+
+* ``service``, on all: ``manus`` or ``qstash``.
+* ``outcome``, on ``wait_duration``: ``completed``, ``failed``, ``cancelled``, ``waiting`` (the task waited
+  for an answer, and the wait was set to end then), ``timeout`` (``execution_timeout`` too) or ``error`` (a
+  task could not be polled). For a wait with several ids it is the worst: ``error``, ``timeout``, ``failed``,
+  ``cancelled``, ``waiting``, ``completed``, in this order.
+
+A cancelled wait (task marked, task cleared, triggerer stopped) has not finished and is not counted.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class RemoteTaskTrigger(BaseTrigger):
     :param not_found_grace: seconds for which a 404 must stand to be believed.
     :param max_poll_interval: when set, pauses grow with the time waited, up to this many seconds.
     :param first_poll_at: when to look first, Unix seconds; default at once.
-    :param memory: what the worker's look had learnt; see
+    :param checkpoint: what the worker's poll has learnt; see
         :meth:`remote_tasks_provider.core.polling.tracker.PollTracker.memory`.
     :param max_credits: what a task may cost; one that has cost more ends the wait.
     :param stop_on_kill: stop the tasks when a user marks the deferred Airflow task as failed or successful. A

@@ -1,31 +1,8 @@
-"""Everything that can go wrong with a remote task, sorted by what the reader should do about it.
+"""Every error of a remote task, sorted by what you do about it.
 
-::
-
-    RemoteTaskError
-    ├── ConnectionConfigError      the Airflow connection is wrong             (also a ValueError)
-    ├── TransportError             no answer: refused, reset, timed out        a retry helps
-    ├── ApiError                   the service answered with an error status
-    │   ├── AuthenticationError    the key was not accepted
-    │   ├── PermissionDeniedError  the key may not do this
-    │   ├── NotFoundError          no such task, or not yet
-    │   ├── InvalidRequestError    the service refused what was sent
-    │   ├── RateLimitedError       too many calls                              a retry helps, later
-    │   └── ServerError            the service could not answer now            a retry helps
-    ├── InvalidResponseError       an answer that is not what was asked for    a retry may help
-    │   └── RedirectError          the base URL has moved
-    ├── PaginationError            a list that leads in circles
-    ├── TransferError              a file cannot be moved: too large, in the way, a bad link
-    │   └── TransferIncompleteError    files that have not arrived yet         a retry fetches the rest
-    │       └── LinkExpiredError   a file's signed link is no longer valid     a retry gets a fresh one
-    └── the end of a wait
-        ├── TaskFailedError        ├── TaskCancelledError
-        ├── TaskNeedsInputError    ├── WaitTimeoutError
-        └── BudgetExceededError
-
-``retry_helps`` on each class says whether asking again can help; Airflow retries a task only where it can.
-Errors are picklable and become JSON (:meth:`RemoteTaskError.to_json`), so that a trigger can hand one to a
-worker. They never hold a key, a response object or a whole body.
+``retry_helps`` of a class says whether the same call can succeed later; Airflow retries a task only if it
+can. Errors can be pickled and become JSON (:meth:`RemoteTaskError.to_json`), so that a trigger hands one to a
+worker. They never hold a key, a response object or a whole body. ``docs/reference/errors.md`` shows the tree.
 """
 
 from __future__ import annotations
@@ -63,7 +40,9 @@ __all__ = [
 
 
 class RemoteTaskError(Exception):
-    """Base of every error this provider raises for a remote task.
+    """Base of all errors. Raised itself if a trigger's event can't be read, for example after an upgrade.
+
+    Clear the Airflow task: it waits again.
 
     :param message: a whole sentence: what happened and what to do.
     """
@@ -77,15 +56,15 @@ class RemoteTaskError(Exception):
 
     @property
     def concerns_service(self) -> bool:
-        """Whether every other call to the service would meet the same fate right now."""
+        """Whether every other call to the service would fail in the same way now."""
         return False
 
     def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that make this error again; plain JSON values."""
+        """Return the keyword arguments that rebuild this error; plain JSON values."""
         return {"message": self.message}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error as JSON; :func:`error_from_json` is the way back."""
+        """Return the error as JSON; :func:`error_from_json` reads it."""
         return {"type": type(self).__name__, **self.facts()}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -93,13 +72,18 @@ class RemoteTaskError(Exception):
 
 
 class ConnectionConfigError(RemoteTaskError, ValueError):
-    """The Airflow connection cannot be used; the message names the field and the fix. A retry cannot help."""
+    """The Airflow connection can't be used, or its API version can't do this. Also a ``ValueError``.
+
+    The message names the field and the fix; see ``docs/connections.md``.
+    """
 
 
 class TransportError(RemoteTaskError):
-    """No answer came: the host is unknown, refused, hung up or was silent too long. A retry helps.
+    """No response: the host is unknown, refused or dropped the connection, or was silent for too long.
 
-    :param sent: ``False`` when the request provably never left, ``None`` when nobody can tell.
+    Check the network, the host and ``read_timeout``. ``sent`` is ``False`` if the request never left.
+
+    :param sent: ``False`` when the request provably never left, ``None`` when that is unknown.
     """
 
     retry_helps = True
@@ -110,24 +94,24 @@ class TransportError(RemoteTaskError):
 
     @property
     def concerns_service(self) -> bool:
-        """Nobody could connect. A request that got lost later may have met with its own trouble."""
+        """True if no connection was made. A request that was lost later may fail for a reason of its own."""
         return self.sent is False
 
     def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that make this error again."""
+        """Return the keyword arguments that rebuild this error."""
         return {"message": self.message, "sent": self.sent}
 
 
 class ApiError(RemoteTaskError):
-    """The service answered with an error status.
+    """Base of all responses with an error status.
 
     :param message: the service's own text, cut and redacted.
     :param status_code: the HTTP status.
-    :param code: the service's error code, where it has one.
+    :param code: the service's error code, if it has one.
     :param request_id: the service's id of the call, to quote to its support.
-    :param retry_after: seconds the service asked to wait, where it did.
-    :param endpoint: the call, such as ``Manus GET /v1/tasks``.
-    :param hint: what the reader can do.
+    :param retry_after: seconds that the service asks to wait, if it does.
+    :param endpoint: the operation, such as ``Manus GET /v1/tasks``.
+    :param hint: what you can do.
     """
 
     def __init__(
@@ -150,7 +134,7 @@ class ApiError(RemoteTaskError):
         self.hint = hint
 
     def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that make this error again."""
+        """Return the keyword arguments that rebuild this error."""
         names = ("message", "status_code", "code", "request_id", "retry_after", "endpoint", "hint")
         return {name: getattr(self, name) for name in names}
 
@@ -163,7 +147,7 @@ class ApiError(RemoteTaskError):
 
 
 class AuthenticationError(ApiError):
-    """401, or an account the service does not know. Mend the connection; a retry cannot help."""
+    """401, or a QStash token of another region. Check the connection's password and host."""
 
     @property
     def concerns_service(self) -> bool:
@@ -172,19 +156,25 @@ class AuthenticationError(ApiError):
 
 
 class PermissionDeniedError(ApiError):
-    """403: the key is known but may not do this. A retry cannot help."""
+    """403: the key is known but may not do this. Use another key."""
 
 
 class NotFoundError(ApiError):
-    """404: no such object, or one so new that it is not visible yet. Waits tolerate it for a grace time."""
+    """404: no such task, or one so new that it is not visible yet. Check the id and the account.
+
+    Waits tolerate a 404 for ``not_found_grace``; operators that read once let ``retries`` apply.
+    """
 
 
 class InvalidRequestError(ApiError):
-    """Any other 4xx: the service refused what was sent. A retry cannot help."""
+    """Any other 4xx: the service refused the request. The message has the service's reason."""
 
 
 class RateLimitedError(ApiError):
-    """429: too many calls. A retry helps after :attr:`~ApiError.retry_after` seconds."""
+    """429: too many calls; ``retry_after`` has the seconds to wait, if the service gave them.
+
+    Poll less often, or deferred: deferred waits share one poller, see ``docs/shared-poller.md``.
+    """
 
     retry_helps = True
 
@@ -195,22 +185,25 @@ class RateLimitedError(ApiError):
 
 
 class ServerError(ApiError):
-    """408, 425 or 5xx: the service could not answer now. A retry helps."""
+    """408, 425 or 5xx: the service can't respond now. Wait."""
 
     retry_helps = True
 
 
 class InvalidResponseError(RemoteTaskError):
-    """The answer is not JSON, or JSON of another shape; names the endpoint and what was expected.
+    """A response that is not JSON, is JSON of another shape, or has more than 128 MiB.
 
-    A retry may help when a proxy put its own page in the way; a wrong ``host`` in the connection stays wrong.
+    A proxy or a login page may have responded, the host may be wrong, or ``page_size`` too large.
     """
 
     retry_helps = True
 
 
 class RedirectError(InvalidResponseError):
-    """The service points elsewhere. Redirects are not followed, as the key would travel along."""
+    """The service redirects, which is not followed because the key would go to another host.
+
+    Put the final address into the connection's host.
+    """
 
     retry_helps = False
 
@@ -221,50 +214,65 @@ class RedirectError(InvalidResponseError):
 
 
 class PaginationError(RemoteTaskError):
-    """The service's next-page cursor leads back to a page already read. A retry will hardly help."""
+    """The next page of a list is one that was already read. Report it to the vendor."""
 
 
 class TransferError(RemoteTaskError):
-    """A file cannot be moved, now or later: it is too large, another is in its place, its link is unsafe.
+    """A file can't be moved: it is too large, another file is in its place, or its link is unsafe.
 
-    The message names the file and the fix, and never the query of a link, which is its key.
+    The message names the file and the fix, and never the query of a link, which is its key. See
+    ``docs/files.md``.
     """
 
 
 class TransferIncompleteError(TransferError):
-    """Some files have not arrived; those that have stay where they are. A retry fetches the rest."""
+    """Some files have not arrived; the others stay where they are. A retry fetches the rest."""
 
     retry_helps = True
 
 
 class LinkExpiredError(TransferIncompleteError):
-    """A file's signed link is not, or no longer, valid. A retry helps when it asks for a fresh one."""
+    """A file's signed link has expired. A retry asks for a fresh one."""
 
 
 class StaleStartError(RemoteTaskError):
-    """An earlier attempt started a task with other inputs. A retry cannot help; ``on_stale_state`` can."""
+    """An earlier attempt submitted a task with other inputs.
+
+    Make the inputs the same on every attempt, or set ``on_stale_state``; see ``docs/submitting.md``.
+    """
 
 
 class OrphanedStartError(RemoteTaskError):
-    """A request to start a task was lost, and nobody can tell what came of it. A person must look."""
+    """The response to a submission was lost, and the search can't tell whether it created a task.
+
+    Open the vendor's app, stop the tasks that you do not want, then clear the Airflow task.
+    """
 
 
 class TaskFailedError(RemoteTaskError):
-    """The remote task ended in failure. Asking again cannot help."""
+    """The remote task failed, a structured value could not be made, or elements of a batch were refused.
+
+    The message has the vendor's text and the task's page.
+    """
 
 
 class TaskCancelledError(RemoteTaskError):
-    """The remote task was cancelled. Asking again cannot help."""
+    """The remote task was cancelled, or stopped by a user."""
 
 
 class TaskNeedsInputError(RemoteTaskError):
-    """The remote task waits for a person's answer, and ``on_waiting="fail"`` was asked for."""
+    """The agent waits for an answer: with ``on_waiting="fail"``, or because no answer came in Airflow.
+
+    Answer on the task's page, then clear the Airflow task: it re-attaches.
+    """
 
 
 class WaitTimeoutError(RemoteTaskError):
-    """The deadline passed before the remote task ended.
+    """``timeout`` or ``execution_timeout`` passed before the remote task finished.
 
-    :param aftermath: what became of the remote task.
+    The message says whether the remote task was cancelled or keeps running.
+
+    :param aftermath: what happened to the remote task.
     """
 
     def __init__(
@@ -277,7 +285,7 @@ class WaitTimeoutError(RemoteTaskError):
         self.aftermath = aftermath
 
     def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that make this error again."""
+        """Return the keyword arguments that rebuild this error."""
         return {"message": self.message, "aftermath": self.aftermath}
 
     def __str__(self) -> str:
@@ -285,11 +293,11 @@ class WaitTimeoutError(RemoteTaskError):
 
 
 class BudgetExceededError(RemoteTaskError):
-    """The remote task has cost more than was allowed. A retry cannot help."""
+    """The remote task has cost more than ``max_credits`` and was stopped. Raise it, or ask for less."""
 
 
 def error_from_json(data: Mapping[str, Any]) -> RemoteTaskError:
-    """Return what :meth:`RemoteTaskError.to_json` described; an unknown type becomes the base class."""
+    """Return the error that :meth:`RemoteTaskError.to_json` wrote; an unknown type becomes the base class."""
     facts = dict(data)
     kind = globals().get(str(facts.pop("type", "")))
     if isinstance(kind, type) and issubclass(kind, RemoteTaskError):
