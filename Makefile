@@ -59,9 +59,14 @@ check: $(BUILT) ## Check format, lint, types, the generated reference, and that 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m dev.reference --check
 	@if git grep --untracked -nIE -e '$(LOCAL_PATHS)' -e '$(INDEX_HOSTS)' -- . ':!LICENSE'; then \
 		echo 'make check: the lines above name a path of one machine, or a package index' >&2; exit 1; \
 	fi
+
+.PHONY: reference
+reference: $(BUILT) ## Write docs/reference from the docstrings
+	$(BIN)/python -m dev.reference
 
 .PHONY: fix
 fix: $(BUILT) ## Format the code and apply ruff's safe fixes

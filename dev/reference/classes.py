@@ -43,8 +43,8 @@ def mro(kind: type) -> Iterator[type]:
     return (owner for owner in kind.__mro__ if owner.__module__.startswith(f"{PACKAGE}."))
 
 
-class OperatorClass:
-    """An operator, sensor or trigger.
+class PublicClass:
+    """A public class with the parameters of its constructor: an operator, sensor, trigger or agent hook.
 
     :param module: the module that users import it from.
     """
@@ -54,6 +54,29 @@ class OperatorClass:
         self.name = kind.__name__
         self.module = module
         self.doc = docstring_of(kind, self.name)
+
+    def section(self, link: FindLink) -> list[str]:
+        """Return the section in Markdown."""
+        return [
+            f"## {self.name}",
+            "",
+            f"`from {self.module} import {self.name}`",
+            "",
+            to_markdown(self.doc.text, link),
+            "",
+            *self.details(link),
+        ]
+
+    def details(self, link: FindLink) -> list[str]:
+        """Return what follows the text: the table of parameters."""
+        templated = getattr(self.kind, "template_fields", None)
+        columns = ["parameter", *(["templated"] if templated is not None else []), "default", "meaning"]
+        rows = []
+        for name, (default, meaning) in self.parameters().items():
+            meaning = inline(meaning.removesuffix(_TEMPLATED).strip(), link)
+            cells = [] if templated is None else ["yes" if name in templated else ""]
+            rows.append([f"`{name}`", *cells, default, meaning])
+        return [*table(columns, rows), ""] if rows else []
 
     @cached_property
     def _own(self) -> dict[str, Any]:
@@ -68,10 +91,12 @@ class OperatorClass:
 
     @property
     def _renamed(self) -> set[str]:
-        """The parameter of the base that this class takes under a name of its own."""
+        """The parameters of a base that this class takes under a name of its own."""
         task_type = getattr(self.kind, "remote_task_type", None)
         name = task_type.id_param if task_type else getattr(self.kind, "ids_field", "remote_task_id")
-        return {"remote_task_id", "remote_task_ids"} if not name.startswith("remote_task_id") else set()
+        names = set() if name == "remote_task_id" else {"remote_task_id", "remote_task_ids"}
+        # The base class of the hooks calls it conn_id, as triggers do.
+        return names | ({"conn_id"} if hasattr(self.kind, "conn_name_attr") else set())
 
     def parameters(self) -> dict[str, tuple[str, str]]:
         """Return the default and the meaning of each parameter, required ones first.
@@ -90,8 +115,8 @@ class OperatorClass:
                 "required" if default is inspect.Parameter.empty else f"`{default!r}`",
                 meanings[name],
             )
-        for name in meanings.keys() - found.keys():
-            if self._is_airflows(name):
+        for name in meanings:
+            if name not in found and self._is_airflows(name):
                 found[name] = ("Airflow's", meanings[name])
         return dict(sorted(found.items(), key=lambda item: item[1][0] != "required"))
 
@@ -102,38 +127,12 @@ class OperatorClass:
             if owner not in list(mro(self.kind)) and "__init__" in vars(owner)
         )
 
-    def section(self, link: FindLink) -> list[str]:
-        """Return the section in Markdown."""
-        templated = set(getattr(self.kind, "template_fields", ()))
-        rows = [
-            (
-                f"`{name}`",
-                "yes" if name in templated else "",
-                default,
-                inline(meaning.removesuffix(_TEMPLATED).strip(), link),
-            )
-            for name, (default, meaning) in self.parameters().items()
-        ]
-        return [
-            *head(self.name, self.module),
-            to_markdown(self.doc.text, link),
-            "",
-            *table(("parameter", "templated", "default", "meaning"), rows),
-            "",
-        ]
 
-
-class HookClass:
+class HookClass(PublicClass):
     """A hook: its constructor and every public method."""
 
     #: Airflow calls these; nobody else needs them.
     SKIPPED = frozenset({"get_connection_form_widgets", "get_ui_field_behaviour"})
-
-    def __init__(self, kind: type, module: str) -> None:
-        self.kind = kind
-        self.name = kind.__name__
-        self.module = module
-        self.doc = docstring_of(kind, self.name)
 
     def methods(self) -> dict[str, Any]:
         """Return the public methods, those of the class before those of its base."""
@@ -144,10 +143,9 @@ class HookClass:
                     found.setdefault(name, value)
         return found
 
-    def section(self, link: FindLink) -> list[str]:
-        """Return the section in Markdown."""
-        lines = [*head(self.name, self.module), to_markdown(self.doc.text, link), ""]
-        lines += _meanings(self.doc.params, "parameter", link)
+    def details(self, link: FindLink) -> list[str]:
+        """Return the parameters of the constructor, then a section for each method."""
+        lines = super().details(link)
         for name, method in self.methods().items():
             doc = docstring_of(method, f"{self.name}.{name}")
             lines += [f"### {self.name}.{name}", "", "```python", *_signature(name, method), "```", ""]
@@ -157,14 +155,8 @@ class HookClass:
         return lines
 
 
-class ModelClass:
+class ModelClass(PublicClass):
     """What a hook returns: its fields and properties."""
-
-    def __init__(self, kind: type, module: str) -> None:
-        self.kind = kind
-        self.name = kind.__name__
-        self.module = module
-        self.doc = docstring_of(kind, self.name)
 
     def fields(self) -> dict[str, str]:
         """Return the meaning of each field and property; empty where the name says it all."""
@@ -181,21 +173,10 @@ class ModelClass:
                     found[name] = parse(value.__doc__).summary
         return found
 
-    def section(self, link: FindLink) -> list[str]:
-        """Return the section in Markdown."""
+    def details(self, link: FindLink) -> list[str]:
+        """Return the table of fields."""
         rows = [(f"`{name}`", inline(meaning, link)) for name, meaning in self.fields().items()]
-        return [
-            *head(self.name, self.module),
-            to_markdown(self.doc.text, link),
-            "",
-            *table(("field", "meaning"), rows),
-            "",
-        ]
-
-
-def head(name: str, module: str) -> list[str]:
-    """Return a section's heading and how its class is imported."""
-    return [f"## {name}", "", f"`from {module} import {name}`", ""]
+        return [*table(("field", "meaning"), rows), ""]
 
 
 def attribute_docstrings(kind: type) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dev.reference.classes import (
     PACKAGE,
     HookClass,
     ModelClass,
-    OperatorClass,
+    PublicClass,
     attribute_docstrings,
     docstring_of,
     table,
@@ -23,6 +23,7 @@ from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.core import errors
 from remote_tasks_provider.get_provider_info import manifests
 from remote_tasks_provider.manus import decorators as manus_decorators
+from remote_tasks_provider.manus.agents import ManusAgentHook
 from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_provider.qstash import decorators as qstash_decorators
 from remote_tasks_provider.qstash.service import QSTASH
@@ -39,10 +40,8 @@ MODELS = {
 }
 DECORATORS = {"@task.manus": manus_decorators.manus_task, "@task.qstash": qstash_decorators.qstash_task}
 
-Described = OperatorClass | HookClass | ModelClass
 
-
-def _public(kind: str, describe: Callable[[type, str], Described]) -> list[Described]:
+def _public(kind: str, describe: Callable[[type, str], PublicClass]) -> list[PublicClass]:
     """Return the public classes of ``<vendor>.<kind>``, of every vendor."""
     found = []
     for vendor in VENDORS:
@@ -51,8 +50,8 @@ def _public(kind: str, describe: Callable[[type, str], Described]) -> list[Descr
     return found
 
 
-def _models() -> list[Described]:
-    found: list[Described] = []
+def _models() -> list[PublicClass]:
+    found: list[PublicClass] = []
     for name, kinds in MODELS.items():
         module = importlib.import_module(f"{PACKAGE}.{name}")
         found += [ModelClass(getattr(module, kind), module.__name__) for kind in kinds]
@@ -63,11 +62,14 @@ class Reference:
     """All pages. Making one reads every public class."""
 
     def __init__(self) -> None:
-        self.classes: dict[str, list[Described]] = {
-            "operators.md": _public("operators", OperatorClass),
-            "sensors.md": _public("sensors", OperatorClass),
-            "triggers.md": _public("triggers", OperatorClass),
-            "hooks.md": _public("hooks", HookClass),
+        self.classes: dict[str, list[PublicClass]] = {
+            "operators.md": _public("operators", PublicClass),
+            "sensors.md": _public("sensors", PublicClass),
+            "triggers.md": _public("triggers", PublicClass),
+            "hooks.md": [
+                *_public("hooks", HookClass),
+                PublicClass(ManusAgentHook, ManusAgentHook.__module__),
+            ],
             "models.md": _models(),
         }
         self._places = {one.name: page for page, ones in self.classes.items() for one in ones}
@@ -80,7 +82,7 @@ class Reference:
             title = re.search(r"^# (.+)$", (ROOT / "docs" / path[0]).read_text(encoding="utf-8"), re.M)
             return f"[{title[1] if title else path[0]}](../{''.join(path)})"
         page = self._places.get(name)
-        return f"{page}#{name.lower() if page != 'errors.md' else 'classes'}" if page else None
+        return f"{page}#{_anchor(name) if page != 'errors.md' else 'classes'}" if page else None
 
     def pages(self) -> dict[str, str]:
         """Return the text of each page by its name."""
@@ -123,11 +125,14 @@ class Reference:
 
     def _class_page(self, page: str, title: str, intro: str) -> list[str]:
         ones = self.classes[page]
-        rows = [
-            (f"[`{one.name}`](#{one.name.lower()})", inline(_first_sentence(one.doc.summary), self.link))
-            for one in ones
+        rows = [(one.name, one.doc.summary) for one in ones]
+        if page == "operators.md":
+            rows += [(name, parse(function.__doc__).summary) for name, function in DECORATORS.items()]
+        cells = [
+            (f"[`{name}`](#{_anchor(name)})", inline(_first_sentence(summary), self.link))
+            for name, summary in rows
         ]
-        lines = [f"# {title}", "", intro, "", *table(("class", "what it does"), rows), ""]
+        lines = [f"# {title}", "", intro, "", *table(("class", "what it does"), cells), ""]
         for one in ones:
             lines += one.section(self.link)
         return lines
@@ -183,6 +188,11 @@ class Reference:
             ]
             lines += [f"## {service.name}", "", *table(("extra", "default", "accepted", "meaning"), rows), ""]
         return lines
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub makes of a heading of one word."""
+    return re.sub(r"\W", "", heading.casefold())
 
 
 def _first_sentence(text: str) -> str:

@@ -21,8 +21,13 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def pages() -> list[Path]:
-    """Return the README and every page of ``docs/``."""
+    """Return the README and every hand-written page of ``docs/``."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def reference_pages() -> list[Path]:
+    """Return the generated pages of ``docs/reference/``."""
+    return sorted((ROOT / "docs" / "reference").glob("*.md"))
 
 
 def read(page: str) -> str:
@@ -53,9 +58,9 @@ class Block:
         return self.comment.removeprefix("include ") if self.comment.startswith("include ") else None
 
 
-def blocks(*languages: str) -> list[Block]:
-    """Return the blocks of all pages in one of ``languages``."""
-    return [block for page in pages() for block in _blocks_of(page) if block.language in languages]
+def blocks(*languages: str, among: list[Path] | None = None) -> list[Block]:
+    """Return the blocks in one of ``languages``, of all hand-written pages unless others are given."""
+    return [block for page in among or pages() for block in _blocks_of(page) if block.language in languages]
 
 
 def _blocks_of(page: Path) -> Iterator[Block]:

@@ -41,20 +41,18 @@ CONNECTIONS = [
 
 
 @pytest.mark.parametrize("block", QUOTED, ids=str)
-def test_a_quotation_is_what_the_file_says(block: pages.Block) -> None:
+def test_quotation_equals_its_file(block: pages.Block) -> None:
     assert block.include
     assert block.text == pages.region(block.include), "run: python -m tests.docs.pages"
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
-def test_a_block_runs(block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str) -> None:
+def test_block_runs(block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str) -> None:
     seed_demo(sandbox, seconds=0)
     exec(compile(block.text, str(block), "exec"), {"__name__": "snippet", "sandbox": sandbox})
 
 
-def test_the_wait_without_a_worker_begins_in_the_triggerer_and_is_to_end_there(
-    sandbox: Sandbox, manus_conn: str
-) -> None:
+def test_sensor_example_starts_and_ends_in_the_triggerer(sandbox: Sandbox, manus_conn: str) -> None:
     (block,) = [block for block in RUN if "start_from_trigger=True" in block.text]
     names: dict[str, Any] = {"__name__": "snippet"}
     exec(compile(block.text, str(block), "exec"), names)
@@ -68,7 +66,7 @@ def test_the_wait_without_a_worker_begins_in_the_triggerer_and_is_to_end_there(
         assert trigger.sensor["ends"] is True
 
 
-def test_the_test_of_an_operator_passes(tmp_path: Path) -> None:
+def test_example_of_an_operator_test_passes(tmp_path: Path) -> None:
     (block,) = [block for block in RUN if "def test_sensor_leaves_a_failed_task_to_the_branch" in block.text]
     (tmp_path / "test_snippet.py").write_text(block.text, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -76,7 +74,7 @@ def test_the_test_of_an_operator_passes(tmp_path: Path) -> None:
     assert pytest.main([*arguments, "--no-cov", str(tmp_path)]) == pytest.ExitCode.OK
 
 
-def test_the_receiver_of_a_callback_believes_qstash_alone() -> None:
+def test_callback_example_accepts_only_signed_requests() -> None:
     (block,) = [block for block in RUN if "def receive(" in block.text]
     names: dict[str, Any] = {"__name__": "snippet"}
     exec(compile(block.text, str(block), "exec"), names)
@@ -101,7 +99,7 @@ def test_the_receiver_of_a_callback_believes_qstash_alone() -> None:
     assert names["receive"]({}, body, keys) == 401
 
 
-def test_the_polite_dag_gives_its_policy_to_every_task() -> None:
+def test_retry_policy_example_applies_to_every_task() -> None:
     (block,) = [block for block in RUN if "polite_retries" in block.text]
     names: dict[str, Any] = {"__name__": "snippet"}
     exec(compile(block.text, str(block), "exec"), names)
@@ -111,7 +109,7 @@ def test_the_polite_dag_gives_its_policy_to_every_task() -> None:
 
 
 @pytest.mark.parametrize(("name", "vendor", "value"), CONNECTIONS)
-def test_a_connection_example_can_be_used(
+def test_connection_example_can_be_used(
     name: str, vendor: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -122,7 +120,7 @@ def test_a_connection_example_can_be_used(
         assert json.loads(value)["conn_type"] == vendor
 
 
-def test_there_are_connection_examples_of_both_forms() -> None:
+def test_connection_examples_have_both_forms() -> None:
     values = [str(parameters.values[2]) for parameters in CONNECTIONS]
     assert {value[0] for value in values} == {"{", "m", "q"}
 
@@ -165,7 +163,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("what", EXAMPLES)
-def test_an_xcom_example_is_what_comes_back(
+def test_xcom_example_equals_the_result(
     what: str, sandbox: Sandbox, manus_conn: str, qstash_conn: str
 ) -> None:
     seed_demo(sandbox, seconds=0)
@@ -178,5 +176,5 @@ def test_an_xcom_example_is_what_comes_back(
 
 
 @pytest.mark.parametrize("block", pages.blocks("json"), ids=str)
-def test_json_is_json(block: pages.Block) -> None:
+def test_json_block_can_be_parsed(block: pages.Block) -> None:
     json.loads(block.text)

@@ -103,6 +103,8 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
 
     .. code-block:: python
 
+        from airflow.providers.common.ai.toolsets import ManagedAgentToolset
+
         researcher = ManagedAgentToolset(
             ManusAgentHook(timeout=1800).agent("manus-1.6-lite"),
             tool_name="ask_researcher",
@@ -110,13 +112,14 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         )
 
     :param manus_conn_id: the Airflow connection.
-    :param poll_interval: seconds between looks at a task, or a ``timedelta``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) to wait for an answer at most; a request's own ``timeout``
         goes before it. Make it shorter than the Airflow task's ``execution_timeout``, which cannot interrupt
         a tool.
-    :param cancel_on_timeout: stop the Manus task then. API v2; with v1 it goes on, and costs.
-    :param max_credits: what one task may cost. When a look finds that it has cost more, it is stopped.
-        Between two looks it can go over. API v2.
+    :param cancel_on_timeout: stop the Manus task then. API v2; with v1 it keeps running, and costs
+        credits.
+    :param max_credits: what one task may cost. When a poll finds that it has cost more, it is stopped.
+        Between two polls it can go over. API v2.
     """
 
     agent_platform = "manus.agent"

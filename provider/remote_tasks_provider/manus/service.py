@@ -22,9 +22,9 @@ class ManusExtras(ConnectionExtras):
     """The extras of a Manus connection."""
 
     api_version: Literal["v1", "v2"] = "v1"
-    """Which API to talk to."""
+    """The Manus API to use; ``docs/connections.md#manus-v1-or-v2`` compares the two."""
     auth: Literal["api_key", "oauth"] = "api_key"
-    """What the password is: an API key, or the access token of an OAuth app."""
+    """What the password is: an API key, or the access token of an OAuth app (API v2 only)."""
 
     @model_validator(mode="after")
     def _oauth_is_v2(self) -> ManusExtras:

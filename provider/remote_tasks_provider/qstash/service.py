@@ -28,9 +28,9 @@ class QStashExtras(ConnectionExtras):
     """The extras of a QStash connection."""
 
     region: Literal["eu", "us"] = "eu"
-    """Where the account lives, when the host is empty."""
+    """The account's region; used if the host is empty."""
     plan: PlanName = "free"
-    """The account's plan, whose limits are checked before anything is sent."""
+    """The account's plan; its limits are checked before a message is sent, see ``docs/connections.md``."""
 
 
 def _auth(token: str, _extras: QStashExtras) -> tuple[str, str]:

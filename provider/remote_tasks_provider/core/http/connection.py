@@ -48,9 +48,9 @@ class ConnectionExtras(BaseModel):
     connect_timeout: float = Field(default=10.0, gt=0, le=300, allow_inf_nan=False)
     """Seconds to wait for a connection to the host."""
     read_timeout: float = Field(default=30.0, gt=0, le=600, allow_inf_nan=False)
-    """Seconds of silence after which a request counts as failed."""
+    """Seconds for which the service may be silent before a request fails."""
     max_attempts: int = Field(default=5, ge=1, le=20)
-    """How often one request is sent at most, the first time included."""
+    """How often one request is sent at most, including the first time."""
 
 
 @dataclass(frozen=True, slots=True)

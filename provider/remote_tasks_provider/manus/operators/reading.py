@@ -172,7 +172,6 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
             task_id="decide", remote_task_id="{{ params.manus_task }}", completed="publish",
             failed="tell_someone", deferrable=True,
         )
-        decide >> [publish, tell_someone]
 
     :param remote_task_id: the Manus task's id. Templated.
     :param completed: task or task group id, or several, to run on success; ``None`` skips everything
