@@ -1,4 +1,4 @@
-"""The shape of the code: no import circle, polling rules without a client, modules and classes of modest size.
+"""The shape of the code: no import circle, polling rules without a client, classes and modules not too large.
 
 ``tests/test_layers.py`` holds which part may import which.
 """
