@@ -1,4 +1,4 @@
-"""The benchmark, with numbers so small that they show nothing but that it works."""
+"""``dev/bench``, with numbers so small that they only show that it works."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Iterator[listing.PageServer]:
 
 
 class TestWaits:
-    def test_a_trigger_that_only_sleeps_is_the_floor(self) -> None:
+    def test_sleeping_trigger_is_a_variant(self) -> None:
         result = asyncio.run(waits_client.wait_for(waits_client.asleep(0.01), ["a", "b"]))
         assert set(result["found"]) == {"a", "b"}
 
     @pytest.mark.parametrize("variant", ["ours", "http"])
-    def test_every_wait_is_found_and_timed(self, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_waits_are_all_found_and_timed(self, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with SandboxServer() as server:
             for name, value in waits.connections(server).items():
                 monkeypatch.setenv(name, value)
@@ -40,17 +40,17 @@ class TestWaits:
             ends = waits.add_tasks(server, LOAD)
             result = asyncio.run(waits_client.wait_for(make, list(ends)))
             calls = server.sandbox.journal.total
-        # What the http provider leaves to the garbage collector is not ours to fail for.
+        # Warnings about objects that the http provider leaves behind must not fail another test.
         gc.collect()
         outcome = waits.outcome(LOAD, ends, {**result, "idle": 0.0}, calls, refused=0)
         assert len(outcome.delays) == 6
         assert min(outcome.delays) >= 0
-        # Airflow's first look-up of a connection imports much; how long that takes is not the matter here.
+        # Airflow's first look-up of a connection imports a lot; this test does not measure that.
         assert max(outcome.delays) < 30
         assert outcome.calls > 0
         assert outcome.cpu > 0
 
-    def test_a_wait_that_was_not_found_fails_the_benchmark(self) -> None:
+    def test_wait_that_was_not_found_fails_the_benchmark(self) -> None:
         with pytest.raises(RuntimeError, match="0 of 1"):
             waits.outcome(LOAD, {"a": 1.0}, {"bad": [], "found": {}}, 0, 0)
 
@@ -64,32 +64,32 @@ class TestWaits:
 
 class TestListing:
     @pytest.mark.parametrize("variant", listing_client.VARIANTS)
-    def test_every_variant_reads_the_same_list(self, variant: str, listed: listing.PageServer) -> None:
+    def test_variants_read_the_same_list(self, variant: str, listed: listing.PageServer) -> None:
         result = listing_client.measure({"variant": variant, "url": listed.url, "page_size": 10})
         assert (result["tasks"], result["completed"]) == (30, 18)
         assert result["wall"] > 0
 
-    def test_it_is_measured_in_a_process_of_its_own(self, listed: listing.PageServer) -> None:
+    def test_listing_is_measured_in_its_own_process(self, listed: listing.PageServer) -> None:
         figures = listing.run(listed, ["bare"], page_size=10, rounds=1)
         assert figures["bare"]["memory"] > 0
 
 
 class TestImports:
-    def test_both_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        # The modules of the real thing take seconds.
+    def test_imports_of_both_variants_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The real modules take seconds to import.
         monkeypatch.setattr(imports, "CODE", "import time, {modules}\nprint(0.001, 1)")
         monkeypatch.setattr(imports, "MODULES", {"ours": ("json",), "http": ("json",)})
         section = imports.section(lambda text: None, quick=True)
         assert [row.met is None for row in section.rows] == [False, False]
 
     @pytest.mark.parametrize("variant", imports.MODULES)
-    def test_the_modules_exist(self, variant: str) -> None:
+    def test_modules_to_import_exist(self, variant: str) -> None:
         for name in imports.MODULES[variant]:
             __import__(name)
 
 
 class TestDags:
-    def test_the_file_has_a_dag_for_each_variant(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_dag_file_has_a_dag_for_each_variant(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("BENCH_WAITS", "2")
         monkeypatch.setenv("BENCH_INTERVAL", "5")
         code = (airflow_run.DAGS / "bench_dag.py").read_text()
@@ -99,11 +99,11 @@ class TestDags:
 
 
 class TestProcesses:
-    def test_a_process_without_a_result_is_told_of_with_what_it_printed(self) -> None:
+    def test_process_without_a_result_raises_with_its_output(self) -> None:
         with pytest.raises(ChildError, match="No module named"):
             ask("dev.bench.no_such_module", {}, within=20)
 
-    def test_a_process_that_takes_too_long_is_killed(self) -> None:
+    def test_process_over_its_time_is_killed(self) -> None:
         with Child(waits.MODULE, {}, within=0.1) as child, pytest.raises(ChildError, match="-9"):
             child.receive()
 
@@ -122,7 +122,7 @@ class TestTable:
     @pytest.mark.parametrize(
         ("ratio", "words"), [(0.01, "1/100"), (0.5, "0.50"), (1.25, "1.25"), (0.0, "0.00")]
     )
-    def test_ratios_are_told_as_people_do(self, ratio: float, words: str) -> None:
+    def test_ratios_are_shown_as_fractions_or_decimals(self, ratio: float, words: str) -> None:
         assert show_ratio(ratio) == words
 
     def test_percentiles_of_few_values(self) -> None:
@@ -131,25 +131,25 @@ class TestTable:
 
 
 class TestPage:
-    def test_only_the_part_between_the_marks_is_written(self, tmp_path: Path) -> None:
+    def test_page_is_written_between_its_marks_only(self, tmp_path: Path) -> None:
         page = tmp_path / "benchmarks.md"
         page.write_text(f"# Head\n{machine.BEGIN}\nold\n{machine.END}\nTail\n")
         machine.write_page("new", page)
         machine.write_page("newer", page)
         assert page.read_text() == f"# Head\n{machine.BEGIN}\n\nnewer\n\n{machine.END}\nTail\n"
 
-    def test_the_page_in_docs_has_the_marks(self) -> None:
+    def test_page_in_docs_has_the_marks(self) -> None:
         text = machine.PAGE.read_text()
         assert text.index(machine.BEGIN) < text.index(machine.END)
 
-    def test_the_machine_is_described_without_its_name(self) -> None:
+    def test_machine_is_described_without_its_name(self) -> None:
         import socket
 
         assert "cores" in machine.description()
         assert socket.gethostname() not in machine.description()
 
 
-def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "everything"])
     assert "invalid choice" in capsys.readouterr().err
