@@ -243,7 +243,7 @@ class StandaloneAirflow:
         self._wait_until(fresh, "healthy again")
 
     def restart_triggerer(self, *, kill: bool = True) -> None:
-        """Stop the triggerer and start a new one, while everything else goes on."""
+        """Stop the triggerer and start a new one, while everything else keeps running."""
         self.stop_triggerer(kill=kill)
         self.start_triggerer()
 

@@ -131,7 +131,7 @@ class PublicClass:
 class HookClass(PublicClass):
     """A hook: its constructor and every public method."""
 
-    #: Airflow calls these; nobody else needs them.
+    #: Only Airflow calls these.
     SKIPPED = frozenset({"get_connection_form_widgets", "get_ui_field_behaviour"})
 
     def methods(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The third service of docs/add-a-service.md works, dropped into the package as the one folder it is."""
+"""The third service of ``docs/add-a-service.md`` works: one folder, copied into the package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = "acme-key-1"
 
 
 class Acme(BaseHTTPRequestHandler):
-    """Answers from ``server.jobs``: job id → the phases that the next looks find, the last for ever."""
+    """Answers from ``server.jobs``: job id → the phases that the next polls find; the last one stays."""
 
     def do_GET(self) -> None:
         if self.headers["X-Acme-Key"] != KEY:
@@ -114,7 +114,7 @@ def load(module: str, name: str) -> Any:
     return getattr(import_module(f"remote_tasks_provider.acme.{module}"), name)
 
 
-def test_the_hook_reads_one_and_lists_all(jobs: dict[str, list[str]]) -> None:
+def test_hook_reads_one_and_lists_all(jobs: dict[str, list[str]]) -> None:
     jobs |= {"a": ["done"], "b": ["broken"], "c": ["rendering"]}
     hook = load("hooks", "AcmeHook")()
     assert hook.get_job("a").state == "completed"
@@ -122,7 +122,7 @@ def test_the_hook_reads_one_and_lists_all(jobs: dict[str, list[str]]) -> None:
     hook.close()
 
 
-def test_the_connection_test_tells_a_good_key_from_a_bad_one(
+def test_connection_test_tells_a_good_key_from_a_bad_one(
     jobs: dict[str, list[str]], acme: ThreadingHTTPServer, set_connection: Callable[..., str]
 ) -> None:
     assert load("hooks", "AcmeHook")().test_connection()[0]
@@ -136,7 +136,7 @@ def test_the_connection_test_tells_a_good_key_from_a_bad_one(
         load("hooks", "AcmeHook")().get_job("a")
 
 
-def test_the_sensor_waits_on_the_worker(jobs: dict[str, list[str]]) -> None:
+def test_sensor_waits_on_the_worker(jobs: dict[str, list[str]]) -> None:
     jobs["a"] = ["rendering", "done"]
     ti = TaskInstance()
     sensor = load("sensors", "AcmeJobSensor")(
@@ -147,7 +147,7 @@ def test_the_sensor_waits_on_the_worker(jobs: dict[str, list[str]]) -> None:
     assert ti.xcoms["remote_task_url"] == "https://acme.example/a"
 
 
-def test_the_sensor_waits_in_the_triggerer(
+def test_sensor_waits_in_the_triggerer(
     jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs["a"] = ["queued", "rendering", "broken"]
@@ -169,7 +169,7 @@ def test_the_sensor_waits_in_the_triggerer(
         sensor.execute_complete({"ti": TaskInstance()}, json.loads(json.dumps(event.payload)))
 
 
-def test_the_branch_operator_follows_the_outcome(
+def test_branch_operator_follows_the_outcome(
     jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs["a"] = ["broken"]
@@ -182,7 +182,7 @@ def test_the_branch_operator_follows_the_outcome(
     assert ti.xcoms["remote_task"]["error"] == "out of paint"
 
 
-def test_the_list_operator_writes_a_file(jobs: dict[str, list[str]], tmp_path: Path) -> None:
+def test_list_operator_writes_a_file(jobs: dict[str, list[str]], tmp_path: Path) -> None:
     jobs |= {"a": ["done"], "b": ["broken"]}
     operator = load("operators", "AcmeListJobsOperator")(
         task_id="l", output_path=f"file://{tmp_path}/jobs.jsonl"
@@ -194,7 +194,7 @@ def test_the_list_operator_writes_a_file(jobs: dict[str, list[str]], tmp_path: P
     ]
 
 
-def test_airflow_finds_it_by_its_folder(tmp_path: Path) -> None:
+def test_service_is_found_by_its_folder(tmp_path: Path) -> None:
     package = tmp_path / "remote_tasks_provider"
     shutil.copytree(
         Path(remote_tasks_provider.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")

@@ -126,7 +126,7 @@ def test_connection_examples_have_both_forms() -> None:
 
 
 def record_of_a_failed_message() -> dict[str, Any]:
-    """Return what a sensor makes of a message whose log and dead letter tell what the page shows."""
+    """Return the record of a message with the log entries and the DLQ message that the page shows."""
     (block,) = [block for block in pages.blocks("json") if block.comment == "record of a failed message"]
     shown = json.loads(block.text)
     step = {"messageId": shown["id"], "url": f"{shown['url']}?key=secret", "time": 1793612792000}

@@ -12,10 +12,10 @@ from dev.kills.run import VersionResult, run_version
 
 
 @pytest.fixture(scope="module")
-def column() -> VersionResult:
+def result() -> VersionResult:
     return run_version(NEWEST, sys.executable)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_what_becomes_of_the_remote_task(column: VersionResult, name: str) -> None:
-    assert column.outcomes[name] == ROWS[name].cell(NEWEST), column.logs[name]
+def test_remote_task_has_the_expected_outcome(result: VersionResult, name: str) -> None:
+    assert result.outcomes[name] == ROWS[name].cell(NEWEST), result.logs[name]

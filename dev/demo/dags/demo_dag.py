@@ -1,7 +1,7 @@
-"""Wait for two agent tasks at Manus and branch on how each ended; run by `make demo` and `make airflow`.
+"""Wait for two Manus tasks and branch on the result of each; run by `make demo` and `make airflow`.
 
-The ids come with the run (its conf), because the demo makes up its tasks when it starts. Without any, the run
-waits for two of the tasks that the sandbox brings along.
+The ids come with the run (its conf), because the demo adds its tasks when it starts. Without ids, the run
+waits for two of the sandbox's demo tasks.
 """
 
 from __future__ import annotations

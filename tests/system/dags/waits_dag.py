@@ -1,4 +1,4 @@
-"""Waits of every kind, for the test of a real Airflow; see tests/system/test_real_airflow.py."""
+"""Waits of every kind, for the test of a real Airflow; see tests/system/test_waits.py."""
 
 from __future__ import annotations
 

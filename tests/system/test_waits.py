@@ -1,6 +1,6 @@
-"""Scheduler, workers, triggerer and API server of a real Airflow: what no unit test can show.
+"""Waits in a real Airflow, with its scheduler, workers, triggerer and API server.
 
-One run of ``dags/waits_dag.py``; the triggerer is killed in its midst.
+One run of ``dags/waits_dag.py``, during which the triggerer is killed.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def log(run: dict[str, Any], task_id: str) -> str:
     return text
 
 
-def test_a_deferred_wait_survives_a_killed_triggerer(run: dict[str, Any]) -> None:
+def test_deferred_wait_survives_a_killed_triggerer(run: dict[str, Any]) -> None:
     assert run["states"]["ends", -1] == "success", log(run, "ends")
     assert run["states"]["delivery", -1] == "success", log(run, "delivery")
 
 
-def test_its_deadline_is_unchanged(run: dict[str, Any]) -> None:
+def test_deadline_survives_a_killed_triggerer(run: dict[str, Any]) -> None:
     text = log(run, "endless")
     assert run["states"]["endless", -1] == "failed", text
     waited = re.search(r"Gave up after (\d+) s \(timeout\)", text)
@@ -76,35 +76,35 @@ def test_its_deadline_is_unchanged(run: dict[str, Any]) -> None:
     assert 45 <= int(waited.group(1)) < 50
 
 
-def test_a_timeout_under_soft_fail_skips(run: dict[str, Any]) -> None:
+def test_timeout_with_soft_fail_skips(run: dict[str, Any]) -> None:
     assert run["states"]["skipped", -1] == "skipped", log(run, "skipped")
 
 
-def test_a_rescheduled_sensor_ends_the_same_way(run: dict[str, Any]) -> None:
+def test_rescheduled_sensor_succeeds(run: dict[str, Any]) -> None:
     assert run["states"]["rescheduled", -1] == "success", log(run, "rescheduled")
 
 
-def test_mapped_sensors_and_lists_of_ids(run: dict[str, Any]) -> None:
+def test_mapped_sensors_and_lists_of_ids_succeed(run: dict[str, Any]) -> None:
     assert run["states"]["mapped", 0] == run["states"]["mapped", 1] == "success"
     records = run["client"].xcom(DAG_ID, run["run_id"], "several")
     assert [record["id"] for record in records] == ["done", "ends"]
 
 
-def test_a_wrong_key_fails_at_once_without_a_retry(run: dict[str, Any]) -> None:
+def test_wrong_key_fails_at_once_without_a_retry(run: dict[str, Any]) -> None:
     text = log(run, "wrong_key")
     assert run["states"]["wrong_key", -1] == "failed"
     assert run["tries"]["wrong_key"] == 1
     assert "Check the password (API key) of connection 'manus_wrong_key'" in text
 
 
-def test_a_wait_that_begins_and_ends_in_the_triggerer_uses_no_worker(run: dict[str, Any]) -> None:
+def test_wait_in_the_triggerer_uses_no_worker(run: dict[str, Any]) -> None:
     assert run["states"]["no_worker", -1] == "success", log(run, "no_worker")
     assert "by_itself" not in run["workers"]
     assert run["client"].xcom(DAG_ID, run["run_id"], "no_worker")["title"] == "By itself"
     assert "pid" not in log(run, "no_worker")
 
 
-def test_its_failure_is_in_the_log_and_final(run: dict[str, Any]) -> None:
+def test_failure_in_the_triggerer_is_logged_and_not_retried(run: dict[str, Any]) -> None:
     for task_id in ("no_worker_fails", "no_worker_fails_for_good"):
         text = log(run, task_id)
         assert run["states"][task_id, -1] == "failed", text
@@ -112,7 +112,7 @@ def test_its_failure_is_in_the_log_and_final(run: dict[str, Any]) -> None:
         assert "Manus task breaks failed: it broke" in text
 
 
-def test_no_key_is_in_any_log_or_in_the_database(run: dict[str, Any]) -> None:
+def test_keys_are_in_no_log_and_not_in_the_database(run: dict[str, Any]) -> None:
     files = [
         path
         for path in run["home"].rglob("*")

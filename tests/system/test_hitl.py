@@ -1,6 +1,6 @@
-"""The agent asks twice, a person answers twice in Airflow, the agent finishes: ``example_a_person_answers``.
+"""The agent asks twice, a user answers twice in Airflow, the agent finishes: ``example_a_person_answers``.
 
-A real Airflow, because ``dag.test()`` has nobody who could answer.
+This needs a real Airflow, because ``dag.test()`` has no form to answer.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dev.environments import ROOT
 from remote_tasks_sandbox import SandboxServer
 
 DAG_ID = "example_a_person_answers"
-#: Airflow can lose a task that is answered within a second or two of its question; no person is that fast.
-A_PERSONS_PACE = 6.0
+#: Seconds before an answer. Airflow can lose a task that is answered within a second or two of its question.
+ANSWER_DELAY = 6.0
 
 
-class Person:
-    """Sees the required actions of one task, and answers them as the UI does."""
+class User:
+    """Reads the required actions of one task, and answers them as the UI does."""
 
     def __init__(self, client: AirflowClient, run_id: str) -> None:
         self._client = client
@@ -32,34 +32,34 @@ class Person:
         self._seen: set[str] = set()
 
     def question(self) -> dict[str, Any]:
-        """Wait until something new is asked; return the form, and what is asked by the XCom."""
+        """Wait for a new question; return its form and its XCom."""
 
-        def asked() -> dict[str, Any] | None:
+        def new_question() -> dict[str, Any] | None:
             instance = self._client.task_instance(DAG_ID, self._run_id, "plan")
             if instance.state != "awaiting_input":
                 return None
             form = self._client._request("GET", self._path).json()
-            told = self._client.xcom(DAG_ID, self._run_id, "plan", key="remote_task_question")
-            new = not form["response_received"] and told["code"] not in self._seen
-            return {"form": form, "asked": told} if new else None
+            question = self._client.xcom(DAG_ID, self._run_id, "plan", key="remote_task_question")
+            new = not form["response_received"] and question["code"] not in self._seen
+            return {"form": form, "asked": question} if new else None
 
-        found = eventually(asked, within=90, what="the agent's question is a required action")
+        found = eventually(new_question, within=90, what="the agent's question is a required action")
         self._seen.add(found["asked"]["code"])
         return found
 
     def answer(self, code: str, option: str, **fields: Any) -> None:
-        time.sleep(A_PERSONS_PACE)
+        time.sleep(ANSWER_DELAY)
         body = {"chosen_options": [option], "params_input": {**fields, "question_code": code}}
         self._client._request("PATCH", self._path, json=body)
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     dags = tmp_path_factory.mktemp("dags")
     (dags / f"{DAG_ID}.py").symlink_to(ROOT / "example_dags" / f"{DAG_ID}.py")
     with SandboxServer() as server:
         server.sandbox.manus.plan(
-            # The agent waits for as long as nobody answers.
+            # The agent waits until its question is answered.
             script=[
                 ("running", 2),
                 ("waiting", None),
@@ -80,11 +80,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         with StandaloneAirflow(dags, connections=sandbox_connections(server)) as airflow:
             client = airflow.client
             run_id = client.trigger(DAG_ID)
-            person = Person(client, run_id)
-            first = person.question()
-            person.answer(first["asked"]["code"], "Thun", answer="and back by boat")
-            second = person.question()
-            person.answer(second["asked"]["code"], "Send", answer='{"accept": true}')
+            user = User(client, run_id)
+            first = user.question()
+            user.answer(first["asked"]["code"], "Thun", answer="and back by boat")
+            second = user.question()
+            user.answer(second["asked"]["code"], "Send", answer='{"accept": true}')
             state = client.wait_for_run(DAG_ID, run_id, within=120)
             (created,) = server.sandbox.manus.created
             yield {
@@ -96,28 +96,28 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             }
 
 
-def test_the_run_ends_well(story: dict[str, Any]) -> None:
-    assert story["state"] == "success", story["log"]
+def test_run_succeeds(run: dict[str, Any]) -> None:
+    assert run["state"] == "success", run["log"]
 
 
-def test_the_agents_text_and_options_are_shown(story: dict[str, Any]) -> None:
-    form = story["first"]["form"]
+def test_form_shows_the_agents_text_and_options(run: dict[str, Any]) -> None:
+    form = run["first"]["form"]
 
     assert "Where to" in form["body"]
     assert form["options"][:2] == ["Thun", "Spiez"]
 
 
-def test_the_answer_in_words_is_said_to_the_agent(story: dict[str, Any]) -> None:
-    assert story["answers"][0].text == "Thun\n\nand back by boat", story["log"]
+def test_answer_in_words_is_sent_to_the_agent(run: dict[str, Any]) -> None:
+    assert run["answers"][0].text == "Thun\n\nand back by boat", run["log"]
 
 
-def test_a_later_question_is_told_where_airflow_shows_the_first(story: dict[str, Any]) -> None:
-    assert "May I send the plan by mail?" in story["second"]["asked"]["text"]
-    assert "May I send the plan by mail?" in story["log"]
+def test_later_question_is_in_xcom_and_log_while_airflow_shows_the_first(run: dict[str, Any]) -> None:
+    assert "May I send the plan by mail?" in run["second"]["asked"]["text"]
+    assert "May I send the plan by mail?" in run["log"]
 
 
-def test_an_action_is_confirmed_by_what_the_person_entered(story: dict[str, Any]) -> None:
-    last = story["answers"][-1]
+def test_action_is_confirmed_with_the_users_input(run: dict[str, Any]) -> None:
+    last = run["answers"][-1]
 
-    assert (last.input, last.confirmed) == ({"accept": True}, True), story["log"]
-    assert len(story["answers"]) == 2
+    assert (last.input, last.confirmed) == ({"accept": True}, True), run["log"]
+    assert len(run["answers"]) == 2
