@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -19,17 +20,23 @@ class RawServer:
 
     :param handlers: what to do with a connection whose request was read.
     :param port: 0 takes a free one.
+    :param tls: with it, connections are encrypted and the URL is ``https://``.
+    :param reads: whether a request is read before a handler gets the connection.
     """
 
-    def __init__(self, *handlers: Handler, port: int = 0) -> None:
+    def __init__(
+        self, *handlers: Handler, port: int = 0, tls: ssl.SSLContext | None = None, reads: bool = True
+    ) -> None:
         self._handlers = handlers
+        self._tls = tls
+        self._reads = reads
         self._listener = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="raw-server", daemon=True)
         self.requests: list[bytes] = []
         """Every request as it came, head and body."""
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def _serve(self) -> None:
         while True:
@@ -43,7 +50,10 @@ class RawServer:
             self._open.append(connection)
             connection.settimeout(5)
             with suppress(OSError):
-                self.requests.append(_read_request(connection))
+                if self._tls is not None:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                    self._open[-1] = connection
+                self.requests.append(_read_request(connection) if self._reads else b"")
                 self._handlers[min(len(self.requests), len(self._handlers)) - 1](connection)
 
     def __enter__(self) -> RawServer:

@@ -246,7 +246,7 @@ class TestTestConnection:
         [
             ({"password": None}, "field password: is empty"),
             ({"host": "http://api.manus.ai"}, "use https://"),
-            ({"host": "https://api.manus.ai/v1"}, "leave the API's version and path away"),
+            ({"host": "https://api.manus.ai/v1"}, "leave out the API's version and path"),
             ({"extra": {"read_timeout": "long"}}, "extra['read_timeout']"),
             ({"extra": {"headers": {"X": KEY}}}, "'headers' is not known"),
             ({"extra": {"api_version": "v3"}}, "extra['api_version']"),

@@ -415,7 +415,7 @@ class TestBrokenDownload:
         with RawServer(_raw(b"SSH-2.0-nope")) as server:
             error = _fails(TransportError, lambda: _get(server, to))
 
-        assert "the connection broke: " in str(error)
+        assert "the connection closed before a whole HTTP answer had come" in str(error)
 
     def test_the_host_may_name_the_pause(self, to: Destination, pauses: Pauses) -> None:
         with RawServer(answer(503, b"", retry_after="7"), answer(200, FILE)) as server:
@@ -668,5 +668,5 @@ class TestDefaults:
     def test_a_transfer_outlasts_the_patience_of_a_single_call(self) -> None:
         policy = TransferPolicy()
 
-        assert policy.retries.patience > RetryPolicy().patience
+        assert policy.retries.give_up_after > RetryPolicy().give_up_after
         assert (policy.connect_timeout, policy.read_timeout) == (10.0, 60.0)

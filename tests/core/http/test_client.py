@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import NotFoundError, ServerError, TransportError
+from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, ServerError, TransportError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response
 from tests.core.build import a_call, a_config, a_response
@@ -145,6 +145,24 @@ class TestSend:
         with pytest.raises(NotFoundError):
             both.send(a_call())
         assert both.pauses == []
+
+
+class TestBackOff:
+    def test_back_off_is_what_the_service_asked_for(self, both: Both) -> None:
+        both.play(a_response(429, {}, retry_after="60"))
+        before = both.client.backs_off_for()
+
+        with pytest.raises(RateLimitedError):
+            both.send(a_call())
+        assert before == 0
+        assert both.client.backs_off_for() == pytest.approx(60, abs=1)
+
+    def test_back_off_does_not_come_from_an_error_of_one_operation(self, both: Both) -> None:
+        both.play(a_response(503, {}, retry_after="60"))
+
+        with pytest.raises(ServerError):
+            both.send(a_call())
+        assert both.client.backs_off_for() == 0
 
 
 class TestItems:

@@ -186,7 +186,7 @@ class _Metered:
 class TestRest:
     def test_nothing_goes_out_until_it_is_over_and_nothing_counts_as_refused(self) -> None:
         rate_limiter = RateLimiter({})
-        rate_limiter.rest(2.0, 100.0)
+        rate_limiter.back_off(2.0, 100.0)
 
         assert (rate_limiter.reserve("GET /any", 100.5), rate_limiter.reserve("GET /any", 102.0)) == (
             1.5,
@@ -196,8 +196,8 @@ class TestRest:
 
     def test_a_shorter_one_does_not_end_a_longer_stop(self) -> None:
         rate_limiter = RateLimiter({})
-        rate_limiter.stop(30.0, 100.0)
-        rate_limiter.rest(1.0, 100.0)
+        rate_limiter.back_off(30.0, 100.0, refused=True)
+        rate_limiter.back_off(1.0, 100.0)
 
         assert rate_limiter.reserve("GET /any", 110.0) == 20.0
         assert rate_limiter.refused == 1

@@ -18,7 +18,7 @@ def _walk(pages: Sequence[Page[Any]], limit: int | None = None) -> tuple[list[An
     walk: Pager[Any] = Pager(a_call(), limit)
     items: list[Any] = []
     asked = 0
-    while walk.next_call is not None:
+    while walk.next_operation is not None:
         items += walk.accept(pages[asked])
         asked += 1
     return items, asked

@@ -65,7 +65,7 @@ class TestLimits:
             now += chance.choice([0.0, 0.0, chance.expovariate(1.0), chance.expovariate(0.05)])
             if chance.random() < 0.02:
                 stopped_until = max(stopped_until, now + 20)
-                rate_limiter.stop(20.0, now)
+                rate_limiter.back_off(20.0, now, refused=True)
             pause = rate_limiter.reserve(LIST, now)
             if chance.random() < 0.5:
                 now += pause
@@ -85,7 +85,7 @@ class TestLimits:
 class TestStop:
     def test_nothing_goes_out_until_it_is_over(self) -> None:
         rate_limiter = RateLimiter({})
-        rate_limiter.stop(30.0, 100.0)
+        rate_limiter.back_off(30.0, 100.0, refused=True)
 
         assert (rate_limiter.reserve("GET /any", 100.0), rate_limiter.reserve("GET /any", 120.0)) == (
             30.0,
@@ -95,8 +95,8 @@ class TestStop:
 
     def test_the_longest_stop_counts(self) -> None:
         rate_limiter = RateLimiter({})
-        rate_limiter.stop(30.0, 100.0)
-        rate_limiter.stop(5.0, 110.0)
+        rate_limiter.back_off(30.0, 100.0, refused=True)
+        rate_limiter.back_off(5.0, 110.0, refused=True)
 
         assert rate_limiter.reserve("GET /any", 110.0) == 20.0
 
@@ -104,7 +104,7 @@ class TestStop:
         rate_limiter = RateLimiter({})
         rate_limiter.reserve(LIST, 0.0)
         rate_limiter.reserve(LIST, 0.0)
-        rate_limiter.stop(1.0, 0.0)
+        rate_limiter.back_off(1.0, 0.0, refused=True)
         rate_limiter.reserve(LIST, 0.5)
 
         assert (rate_limiter.calls, rate_limiter.refused) == (2, 1)
@@ -129,7 +129,7 @@ class TestClient:
         rate_limiter = RateLimiter({a_call().name: limit for limit in limits.values()})
         return AsyncClient(a_config(max_attempts=1), transport, lambda *_: None, rate_limiter, time.clocks)
 
-    @pytest.mark.parametrize(("seconds", "lines"), [(0.5, set()), (7.0, {"7 s of rest"})])
+    @pytest.mark.parametrize(("seconds", "lines"), [(0.5, set()), (7.0, {"waits 7 s"})])
     def test_a_call_rests_until_there_is_room_and_says_so_when_it_takes_long(
         self, seconds: float, lines: set[str], caplog: pytest.LogCaptureFixture
     ) -> None:

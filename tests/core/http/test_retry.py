@@ -74,7 +74,7 @@ class TestDefaults:
     def test_five_attempts_within_a_minute_or_so(self) -> None:
         policy = RetryPolicy()
 
-        assert (policy.max_attempts, policy.base, policy.cap, policy.longest_retry_after) == (5, 0.5, 20, 30)
+        assert (policy.max_attempts, policy.base, policy.cap, policy.max_retry_after) == (5, 0.5, 20, 30)
 
 
 class TestPause:
@@ -150,5 +150,5 @@ class TestWithTenacity:
             self._run([_status(429, retry_after=2)])
 
         (message,) = caplog.messages
-        assert message.startswith("Example GET /x: attempt 1 of 3 failed, next in 2.")
+        assert message.startswith("Example GET /x: attempt 1 of 3 failed, retries in 2.")
         assert "HTTP 429" in message

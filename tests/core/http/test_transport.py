@@ -1,4 +1,4 @@
-"""The two transports on real sockets: what is sent, what is refused, and whether a lost request had left."""
+"""The two transports on real sockets: what is sent, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from remote_tasks_provider import __version__
-from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
+from remote_tasks_provider.core.errors import InvalidResponseError
 from remote_tasks_provider.core.http import transport
 from remote_tasks_provider.core.http.operation import Request
 from tests.core.build import SECRET, a_config
 from tests.core.connections import Over
-from tests.core.raw_server import RawServer, answer, free_port, hang_up, reset, say_nothing
+from tests.core.raw_server import RawServer, answer
 
 GET = Request("GET", "/x")
 
@@ -23,16 +23,6 @@ GET = Request("GET", "/x")
 @pytest.fixture(params=["requests", "httpx"])
 def over(request: pytest.FixtureRequest) -> Over:
     return Over(request.param)
-
-
-def _lost(over: Over, url: str, **extras: float) -> TransportError:
-    with pytest.raises(TransportError) as caught:
-        over.send(GET, a_config(url, **extras))
-    assert SECRET not in str(caught.value)
-    assert f"Example GET /x: no answer from {url} (" in str(caught.value)
-    assert "'example_default'" in str(caught.value)
-    assert caught.value.__cause__ is None
-    return caught.value
 
 
 class TestRequest:
@@ -97,68 +87,6 @@ class TestResponse:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
         with RawServer(answer(200, b" " * (1 << 20))) as server:
             assert len(over.send(GET, a_config(server.url)).body) == 1 << 20
-
-
-class TestNotSent:
-    def test_a_refused_connection_was_not_sent(self, over: Over) -> None:
-        error = _lost(over, f"http://127.0.0.1:{free_port()}")
-
-        assert error.sent is False
-        assert "(Connection refused)" in str(error)
-
-    def test_a_host_without_an_address_was_not_sent(self, over: Over) -> None:
-        assert _lost(over, "https://nowhere.invalid").sent is False
-
-    def test_a_connection_that_took_too_long_was_not_sent(self, over: Over) -> None:
-        # A listener whose queue is full lets further connections wait.
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(0)
-            waiting = [socket.socket() for _ in range(4)]
-            try:
-                for one in waiting:
-                    one.setblocking(False)
-                    one.connect_ex(listener.getsockname())
-                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-                error = _lost(over, url, connect_timeout=0.2)
-            finally:
-                for one in waiting:
-                    one.close()
-
-        assert error.sent is False
-        assert "(no connection within 0.2 s)" in str(error)
-
-
-class TestNobodyCanTell:
-    @pytest.mark.parametrize("handler", [hang_up, reset, answer(200, b"{", content_length="99")])
-    def test_a_connection_that_broke_may_have_been_sent(self, over: Over, handler: object) -> None:
-        with RawServer(handler) as server:  # type: ignore[arg-type]
-            assert _lost(over, server.url).sent is None
-
-    def test_so_may_one_that_stayed_silent(self, over: Over) -> None:
-        with RawServer(say_nothing) as server:
-            error = _lost(over, server.url, read_timeout=0.2)
-
-        assert error.sent is None
-        assert "(silent for 0.2 s)" in str(error)
-
-    def test_what_is_not_http_is_no_answer(self, over: Over) -> None:
-        with RawServer(
-            lambda connection: connection.sendall(b"SSH-2.0-nope\r\n\r\n") or hang_up(connection)
-        ) as server:
-            assert _lost(over, server.url).sent is None
-
-    def test_a_body_that_cannot_be_decoded_is_no_answer(self, over: Over) -> None:
-        with RawServer(answer(200, b"not gzip", content_encoding="gzip")) as server:
-            assert _lost(over, server.url).sent is None
-
-    def test_an_error_without_words_is_named_by_its_kind(self) -> None:
-        class WordlessError(Exception):
-            pass
-
-        error = transport._no_answer(GET, a_config(), WordlessError(), sent=None)
-
-        assert "(WordlessError)" in str(error)
 
 
 class TestGuards:

@@ -35,10 +35,11 @@ from remote_tasks_provider.core.errors import (
     TransportError,
 )
 from remote_tasks_provider.core.http.connection import is_loopback
+from remote_tasks_provider.core.http.connection_errors import connection_failure
 from remote_tasks_provider.core.http.operation import Idempotency
 from remote_tasks_provider.core.http.response import error_kind, retry_after
 from remote_tasks_provider.core.http.retry import RetryPolicy
-from remote_tasks_provider.core.http.transport import plain_session, requests_sent, system_reason
+from remote_tasks_provider.core.http.transport import plain_session
 
 if TYPE_CHECKING:
     import requests
@@ -56,7 +57,7 @@ _EXPIRED_STATUSES = frozenset({401, 403, 410})
 _WANTS_LENGTH = frozenset({411, 501})
 
 # Half an hour, as an attempt may take many minutes before it breaks off.
-_RETRIES = RetryPolicy(patience=1800.0)
+_RETRIES = RetryPolicy(give_up_after=1800.0)
 
 
 class ByteWriter(Protocol):
@@ -411,15 +412,10 @@ def _check_size(size: int, max_bytes: int, link: _Link) -> None:
 
 
 def _lost(error: requests.RequestException, link: _Link, policy: TransferPolicy) -> TransportError:
-    kinds = {type(error).__name__, type(error.args[0] if error.args else None).__name__}
-    if "ConnectTimeout" in kinds:
-        reason = f"no connection within {policy.connect_timeout:g} s"
-    elif kinds & {"ReadTimeout", "ReadTimeoutError"}:
-        reason = f"silent for {policy.read_timeout:g} s"
-    else:
-        # Not the error's text, which shows the link.
-        reason = system_reason(error) or f"the connection broke: {type(error).__name__}"
-    return TransportError(f"{link.what}: {reason}.", sent=requests_sent(error))
+    failure = connection_failure(
+        error, connect_timeout=policy.connect_timeout, read_timeout=policy.read_timeout
+    )
+    return TransportError(f"{link.what}: {failure.reason}.", sent=failure.sent)
 
 
 def _position(reader: ByteReader) -> int | None:

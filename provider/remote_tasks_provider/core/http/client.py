@@ -1,4 +1,4 @@
-"""Sends calls: the same few lines twice, once with ``await``. Everything they decide is decided elsewhere."""
+"""Sends operations: the same few lines twice, once with ``await``. What they decide is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tenacity
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RateLimitedError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
-from remote_tasks_provider.core.http.operation import Operation, Page
+from remote_tasks_provider.core.http.operation import Operation, Page, Response
 from remote_tasks_provider.core.http.pagination import Pager
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
 from remote_tasks_provider.core.http.response import Explain, read_response, used_up_for
@@ -25,18 +25,54 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Rests shorter than this many seconds are not mentioned in the log.
-_WORTH_TELLING = 1.0
-# On an event loop other waits stand behind a request. One that hung for its whole timeout is left to the next
-# look.
-_PATIENCE = 20.0
+# Pauses shorter than this many seconds are not mentioned in the log.
+_LOGGED_PAUSE = 1.0
+# On an event loop other waits queue behind a request. One that hung for its whole timeout is left to the next
+# poll cycle.
+_GIVE_UP_AFTER = 20.0
 
 
-class Client:
-    """Sends calls and blocks meanwhile.
+class _Sender:
+    """What both clients have in common: everything but the sending itself."""
+
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        explain: Explain,
+        rate_limiter: RateLimiter | None,
+        policy: RetryPolicy,
+    ) -> None:
+        self.config = config
+        self.rate_limiter = rate_limiter or RateLimiter({})
+        self._explain = explain
+        self._policy = policy
+
+    def _label(self, operation: Operation[T]) -> str:
+        return f"{self.config.service} {operation.name}"
+
+    def _read(self, operation: Operation[T], response: Response, now: float, wall: float) -> T:
+        """Return the answer's value, and let the rate limiter know what the answer says about limits.
+
+        :param now: monotonic seconds.
+        :param wall: Unix seconds.
+        """
+        if seconds := used_up_for(response.headers, wall):
+            self.rate_limiter.back_off(seconds, now)
+        try:
+            return read_response(operation, response, self.config, self._explain)
+        except RateLimitedError as error:
+            self.rate_limiter.back_off(error.retry_after or 1.0, now, refused=True)
+            raise
+
+
+class Client(_Sender):
+    """Sends operations and blocks meanwhile.
+
+    It notes what the service says about limits, and does not pace its operations: a worker sends few.
 
     :param explain: what the vendor knows about error answers.
     :param sleep: waits between attempts.
+    :param rate_limiter: keeps what the service asked for.
     """
 
     def __init__(
@@ -45,42 +81,44 @@ class Client:
         transport: Transport,
         explain: Explain,
         sleep: Callable[[float], None] = time.sleep,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
-        self.config = config
+        super().__init__(config, explain, rate_limiter, RetryPolicy(max_attempts=config.extras.max_attempts))
         self._transport = transport
-        self._explain = explain
-        self._policy = RetryPolicy(max_attempts=config.extras.max_attempts)
         self._sleep = sleep
 
     def send(self, operation: Operation[T]) -> T:
-        """Return what ``call`` asks for, repeating it as :class:`~.retry.RetryPolicy` allows.
+        """Return what ``operation`` asks for, repeating it as :class:`~.retry.RetryPolicy` allows.
 
         :raises RemoteTaskError: the last attempt's error.
         """
-        rules = self._policy.tenacity(
-            operation.idempotency, f"{self.config.service} {operation.name}", self._sleep
-        )
+        rules = self._policy.tenacity(operation.idempotency, self._label(operation), self._sleep)
         answer: T = tenacity.Retrying(**rules)(self._attempt, operation)
         return answer
 
     def _attempt(self, operation: Operation[T]) -> T:
-        return read_response(operation, self._transport.send(operation.request), self.config, self._explain)
+        response = self._transport.send(operation.request)
+        return self._read(operation, response, time.monotonic(), time.time())
+
+    def backs_off_for(self) -> float:
+        """Return the seconds for which the service asked to be left alone; 0 when it did not."""
+        return self.rate_limiter.backs_off_for(time.monotonic())
 
     def items(self, operation: Operation[Page[T]], limit: int | None = None) -> Iterator[T]:
         """Yield the items of a paged list; a page is read when its first item is asked for."""
-        walk = Pager(operation, limit)
-        while walk.next_call is not None:
-            yield from walk.accept(self.send(walk.next_call))
+        pager = Pager(operation, limit)
+        while pager.next_operation is not None:
+            yield from pager.accept(self.send(pager.next_operation))
 
     def close(self) -> None:
         """Release the transport's connections."""
         self._transport.close()
 
 
-class AsyncClient:
-    """:class:`Client` for an event loop.
+class AsyncClient(_Sender):
+    """:class:`Client` for an event loop. It paces its operations, too.
 
-    :param pacer: gives each attempt its moment; shared by all that send on the account.
+    :param rate_limiter: gives each attempt its moment; shared by all that send on the account.
     """
 
     def __init__(
@@ -91,44 +129,33 @@ class AsyncClient:
         rate_limiter: RateLimiter | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        self.config = config
+        policy = RetryPolicy(max_attempts=config.extras.max_attempts, give_up_after=_GIVE_UP_AFTER)
+        super().__init__(config, explain, rate_limiter, policy)
         self._transport = transport
-        self._explain = explain
-        self._policy = RetryPolicy(max_attempts=config.extras.max_attempts, patience=_PATIENCE)
-        self._rate_limiter = rate_limiter or RateLimiter({})
         self._clocks = clocks or Clocks()
 
     async def send(self, operation: Operation[T]) -> T:
         """Like :meth:`Client.send`."""
-        rules = self._policy.tenacity(
-            operation.idempotency, f"{self.config.service} {operation.name}", self._clocks.sleep
-        )
+        rules = self._policy.tenacity(operation.idempotency, self._label(operation), self._clocks.sleep)
         return await tenacity.AsyncRetrying(**rules)(self._attempt, operation)
 
     async def _attempt(self, operation: Operation[T]) -> T:
-        while (pause := self._rate_limiter.reserve(operation.name, self._clocks.monotonic())) > 0:
-            if pause >= _WORTH_TELLING:
-                log.info(
-                    "%s %s: %.0f s of rest to keep the rate limit.",
-                    self.config.service,
-                    operation.name,
-                    pause,
-                )
+        while (pause := self.rate_limiter.reserve(operation.name, self._clocks.monotonic())) > 0:
+            if pause >= _LOGGED_PAUSE:
+                log.info("%s: waits %.0f s to keep the rate limit.", self._label(operation), pause)
             await self._clocks.sleep(pause)
-        try:
-            response = await self._transport.send(operation.request)
-            if rest := used_up_for(response.headers, self._clocks.wall()):
-                self._rate_limiter.rest(rest, self._clocks.monotonic())
-            return read_response(operation, response, self.config, self._explain)
-        except RateLimitedError as error:
-            self._rate_limiter.stop(error.retry_after or 1.0, self._clocks.monotonic())
-            raise
+        response = await self._transport.send(operation.request)
+        return self._read(operation, response, self._clocks.monotonic(), self._clocks.wall())
+
+    def backs_off_for(self) -> float:
+        """Like :meth:`Client.backs_off_for`."""
+        return self.rate_limiter.backs_off_for(self._clocks.monotonic())
 
     async def items(self, operation: Operation[Page[T]], limit: int | None = None) -> AsyncIterator[T]:
         """Like :meth:`Client.items`."""
-        walk = Pager(operation, limit)
-        while walk.next_call is not None:
-            for item in walk.accept(await self.send(walk.next_call)):
+        pager = Pager(operation, limit)
+        while pager.next_operation is not None:
+            for item in pager.accept(await self.send(pager.next_operation)):
                 yield item
 
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
-"""From an Airflow connection's fields to where and how to call: one pure function for every vendor.
+"""Makes a connection config from an Airflow connection's fields: one pure function for every vendor.
 
 No Airflow import: :class:`ConnectionFields` carries what the connection held.
-Extras are taken by allow-list; a field nobody knows is an error and never becomes a header.
+Extras are taken by allow-list: an unknown field is an error and never becomes a header.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def connect(
     )
 
 
-def _wrong(fields: ConnectionFields, field_name: str, what: str) -> ConnectionConfigError:
+def _config_error(fields: ConnectionFields, field_name: str, what: str) -> ConnectionConfigError:
     return ConnectionConfigError(f"Connection {fields.conn_id!r}, field {field_name}: {what}")
 
 
@@ -109,9 +109,9 @@ def _secret(fields: ConnectionFields) -> str:
     secret = (fields.password or "").strip().strip(_QUOTES).strip()
     secret = _BEARER.sub("", secret).strip(_QUOTES).strip()
     if not secret:
-        raise _wrong(fields, "password", "is empty; put the API key or token there")
+        raise _config_error(fields, "password", "is empty; put the API key or token there")
     if not _SECRET_SHAPE.fullmatch(secret):
-        raise _wrong(
+        raise _config_error(
             fields, "password", "holds a space, a line break or a non-ASCII character; paste the key alone"
         )
     return secret
@@ -122,20 +122,26 @@ def _base_url(fields: ConnectionFields, default: str) -> str:
     if "://" not in host:
         host = f"{fields.schema if fields.schema in ('http', 'https') else 'https'}://{host}"
     elif fields.schema and not host.startswith(f"{fields.schema}://"):
-        raise _wrong(fields, "schema", "is not used; put the whole base URL, path prefix included, into host")
+        raise _config_error(
+            fields, "schema", "is not used; put the whole base URL, path prefix included, into host"
+        )
     try:
         parts = urlsplit(host)
         port = parts.port
     except ValueError:
-        raise _wrong(fields, "host", f"is no URL; expected something like {default}") from None
+        raise _config_error(fields, "host", f"is no URL; expected something like {default}") from None
     _check_host(fields, parts.scheme, parts.hostname, default)
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise _wrong(fields, "host", "may hold no user, query or fragment; the key belongs into password")
+        raise _config_error(
+            fields, "host", "may hold no user, query or fragment; the key belongs into password"
+        )
     prefix = parts.path.rstrip("/")
     if pasted := _VERSION_TAIL.search(prefix):
-        raise _wrong(fields, "host", f"ends in {pasted.group()!r}; leave the API's version and path away")
+        raise _config_error(
+            fields, "host", f"ends in {pasted.group()!r}; leave out the API's version and path"
+        )
     if fields.port and port and fields.port != port:
-        raise _wrong(fields, "port", f"is {fields.port}, but host says {port}; leave one of them away")
+        raise _config_error(fields, "port", f"is {fields.port}, but host says {port}; leave out one of them")
     port = port or fields.port
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
@@ -143,9 +149,9 @@ def _base_url(fields: ConnectionFields, default: str) -> str:
 
 def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default: str) -> None:
     if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
-        raise _wrong(fields, "host", f"is no http(s) URL; expected something like {default}")
+        raise _config_error(fields, "host", f"is no http(s) URL; expected something like {default}")
     if scheme == "http" and not is_loopback(name):
-        raise _wrong(
+        raise _config_error(
             fields, "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
         )
 
@@ -168,9 +174,9 @@ def _extras(fields: ConnectionFields, kind: type[ExtrasT]) -> ExtrasT:
         fault = error.errors(include_input=False, include_url=False)[0]
         if not fault["loc"]:
             # Of several extras together; pydantic puts the kind of error before its text.
-            raise _wrong(fields, "extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
+            raise _config_error(fields, "extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
         name = str(fault["loc"][0])
         if fault["type"] == "extra_forbidden":
             known = ", ".join(kind.model_fields)
-            raise _wrong(fields, "extra", f"{name!r} is not known; the names are {known}") from None
-        raise _wrong(fields, f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None
+            raise _config_error(fields, "extra", f"{name!r} is not known; the names are {known}") from None
+        raise _config_error(fields, f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None

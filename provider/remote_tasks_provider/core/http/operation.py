@@ -1,6 +1,6 @@
-"""The words that vendors and transports exchange: a request, its answer, and the call that joins them.
+"""What vendors and transports exchange: a request, its response, and the operation that joins them.
 
-Plain frozen data; no I/O. Paging is data too: a page knows the call for its successor.
+Plain frozen data; no I/O. Paging is data too: a page knows the operation for the next one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Idempotency(Enum):
-    """What a repeated request would do."""
+    """What sending a request again would do."""
 
-    IDEMPOTENT = "safe"
-    """It only reads, or sets what a repeat would set again."""
+    IDEMPOTENT = "idempotent"
+    """The same as sending it once: it reads, or sets what is set already."""
     KEYED = "keyed"
-    """It carries a deduplication id: the service recognises the repeat."""
-    NOT_IDEMPOTENT = "unsafe"
-    """It would do the thing, and cost its price, a second time."""
+    """Nothing: it carries a deduplication id, by which the service recognises it."""
+    NOT_IDEMPOTENT = "not idempotent"
+    """It would act, and cost credits, a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: ``headers`` have lower-case names, ``body`` is decoded from any content encoding."""
+    """What the service answered.
+
+    :param headers: with lower-case names.
+    :param body: decoded from any content encoding.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -68,12 +72,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[T]):
-    """One endpoint, one time.
+    """One request to one endpoint of a service, and how to read the answer.
 
     :param name: method and path template, for messages: ``GET /v1/tasks/{task_id}``.
     :param expects: what a good answer is, for messages: ``a Manus task``.
-    :param parse: makes a good answer's value; raises ``ValueError`` when the answer has another shape, and
-        :class:`Refused` when it is an error in disguise.
+    :param parse: returns a good answer's value; raises ``ValueError`` when the answer has another shape, and
+        :class:`Refused` when it is an error under a good HTTP status.
     """
 
     name: str
@@ -82,7 +86,7 @@ class Operation(Generic[T]):
     parse: Callable[[Response], T]
     idempotency: Idempotency = Idempotency.IDEMPOTENT
     is_private: bool = False
-    """Whether the answer may hold what others have sent, so that no message may quote it."""
+    """Whether the answer may hold secrets of others, so that no message may quote it."""
 
     @property
     def has_id(self) -> bool:
@@ -91,9 +95,9 @@ class Operation(Generic[T]):
 
 
 class Refused(Exception):
-    """Raised by a call's ``parse`` when the body tells of an error under a good HTTP status.
+    """Raised by an operation's ``parse`` when the body is an error under a good HTTP status.
 
-    :param status: the HTTP status that the error deserves.
+    :param status: the HTTP status that fits the error.
     """
 
     def __init__(self, status: int) -> None:
@@ -105,8 +109,8 @@ class Refused(Exception):
 class Page(Generic[T]):
     """Some items of a list and how to get more.
 
-    :param cursor: what the service calls the next page; ``None`` at the end.
-    :param next: the call for that page; ``None`` at the end.
+    :param cursor: where the next page begins; ``None`` at the end.
+    :param next: the operation for that page; ``None`` at the end.
     """
 
     items: Sequence[T]

@@ -1,4 +1,4 @@
-"""Walking a paged list: lazy, one page in memory, and never in a circle.
+"""Reads a paged list: lazily, with one page in memory, and never in a circle.
 
 A list ends when its service gives no next page, not when a page is empty.
 """
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 class Pager(Generic[T]):
-    """The decisions of one walk, without its I/O.
+    """The decisions of reading one list, without its I/O.
 
-    Send :attr:`next_call`, hand the page to :meth:`accept`, and repeat while there is a next call.
+    Send :attr:`next_operation`, hand the page to :meth:`accept`, and repeat while there is a next operation.
 
-    :param first: the call for the first page.
+    :param first: the operation for the first page.
     :param limit: how many items to give at most; ``None`` for all.
     """
 
     def __init__(self, first: Operation[Page[T]], limit: int | None = None) -> None:
-        self.next_call: Operation[Page[T]] | None = first if limit is None or limit > 0 else None
+        self.next_operation: Operation[Page[T]] | None = first if limit is None or limit > 0 else None
         self._left = limit
         self._cursors: set[str] = set()
 
@@ -39,9 +39,9 @@ class Pager(Generic[T]):
         if self._left is not None:
             items = items[: self._left]
             self._left -= len(items)
-        name = self.next_call.name if self.next_call else "a list"
-        self.next_call = None if self._left == 0 else page.next
-        if self.next_call is not None:
+        name = self.next_operation.name if self.next_operation else "a list"
+        self.next_operation = None if self._left == 0 else page.next
+        if self.next_operation is not None:
             self._remember(page.cursor, name)
         return items
 

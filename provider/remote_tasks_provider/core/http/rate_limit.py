@@ -1,8 +1,8 @@
-"""Keeping under a service's rate limits, instead of running into 429.
+"""Keeps under a service's rate limits, and keeps what the service asked for by ``Retry-After``.
 
-A vendor's limits are data: endpoint → how many calls in how many seconds. The service counts all of an
-account's calls while a triggerer sees only its own, so a part of each limit is left to the others, and a 429
-stops everything until the moment the service named.
+A vendor's limits are data: operation → how many requests in how many seconds. The service counts all requests
+of an account while a triggerer sees only its own, so a part of each limit is left to others. A 429 holds back
+every operation until the moment that the service named.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 __all__ = ["RateLimit", "RateLimiter"]
 
-# Of a limit, the part that one triggerer takes for itself.
+# Of a limit, the part that one triggerer uses.
 _SHARE = 0.8
 
 
@@ -26,46 +26,48 @@ class RateLimit:
 
 
 class RateLimiter:
-    """Gives each call its moment. Pure: the caller passes the time and does the waiting.
+    """Says when a request may be sent. Pure: the caller passes the time and does the waiting.
 
-    :param limits: by endpoint, as :attr:`~.operation.Operation.name` names it; others are not limited.
+    :param limits: by operation, as :attr:`~.operation.Operation.name` names it; others are not limited.
     """
 
     def __init__(self, limits: Mapping[str, RateLimit]) -> None:
         self._limits = limits
         self._sent: dict[str, deque[float]] = {}
-        self._stopped_until = 0.0
+        self._backs_off_until = float("-inf")
         self.calls = 0
-        """How many calls were given a place."""
+        """How many requests were allowed."""
         self.refused = 0
-        """How many of them the service refused as too many."""
+        """How many of them the service refused with 429."""
 
     def reserve(self, operation: str, now: float) -> float:
-        """Take a place for a call and return 0, or return the seconds after which to ask again.
+        """Allow a request and return 0, or return the seconds after which to ask again.
 
-        Nobody has a place in advance, so a stop holds for all and no window fills up behind it.
+        No place is kept for later: a back-off holds for all, and no window fills up behind it.
+
+        :param now: seconds of a monotonic clock.
         """
-        pause = self._stopped_until - now
+        pause = self.backs_off_for(now)
         limit = self._limits.get(operation)
-        if limit is None:
-            sent = None
-        else:
+        if limit is not None:
             places = max(1, int(limit.calls * _SHARE))
             sent = self._sent.setdefault(operation, deque(maxlen=places))
             if len(sent) == places:
                 pause = max(pause, sent[0] + limit.seconds - now)
-        if pause > 0:
-            return pause
-        if sent is not None:
-            sent.append(now)
-        self.calls += 1
-        return 0.0
+            if pause <= 0:
+                sent.append(now)
+        if pause <= 0:
+            self.calls += 1
+        return max(0.0, pause)
 
-    def rest(self, seconds: float, now: float) -> None:
-        """Let nothing go out for ``seconds``: the service said that no more calls are left until then."""
-        self._stopped_until = max(self._stopped_until, now + seconds)
+    def back_off(self, seconds: float, now: float, *, refused: bool = False) -> None:
+        """Allow nothing for ``seconds``: the service asked for it. A longer back-off stays.
 
-    def stop(self, seconds: float, now: float) -> None:
-        """Let nothing go out for ``seconds``: the service refused a call and asked for it."""
-        self.refused += 1
-        self.rest(seconds, now)
+        :param refused: whether the service refused a request, and did not only warn.
+        """
+        self._backs_off_until = max(self._backs_off_until, now + seconds)
+        self.refused += refused
+
+    def backs_off_for(self, now: float) -> float:
+        """Return the seconds for which nothing is allowed, because the service asked for it."""
+        return max(0.0, self._backs_off_until - now)

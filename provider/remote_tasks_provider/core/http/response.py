@@ -1,4 +1,4 @@
-"""What an answer means: the value that was asked for, or which error. One parser for both transports.
+"""What a response means: the value that was asked for, or which error. One parser for both transports.
 
 Error bodies are read in every shape the vendors use: ``{"code": 5, "message": …}``, ``{"error": "…"}``,
 ``{"error": {"code": …, "message": …}, "request_id": …}``, plain text and HTML.
@@ -42,9 +42,9 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     429: RateLimitedError,
 }
 
-# Longer waits than this are taken for a mistake of the service.
-_LONGEST_RETRY_AFTER = 3600.0
-# QStash's bursts are counted by the second; a longer rest would only mean that the clocks differ.
+# The service is taken to be wrong when it asks for more.
+_MAX_RETRY_AFTER = 3600.0
+# QStash counts bursts by the second; a longer pause would only mean that the clocks differ.
 _BURST_WINDOW = 2.0
 
 
@@ -57,20 +57,20 @@ class Hint:
 
 
 Explain = Callable[[Operation[Any], int, str, ConnectionConfig], "Hint | None"]
-"""``(call, status, message, config) -> Hint | None``: what a vendor knows about an error answer."""
+"""``(operation, status, message, config) -> Hint | None``: what a vendor knows about an error."""
 
 
 def read_response(
     operation: Operation[T], response: Response, config: ConnectionConfig, explain: Explain
 ) -> T:
-    """Return what ``call`` asked for.
+    """Return what ``operation`` asked for.
 
-    :raises ApiError: by the status, for anything but 2xx, and for an error told under a good status.
+    :raises ApiError: by the status, for anything but 2xx, and for an error under a good status.
     :raises InvalidResponseError: when a good status comes with a body of another shape, or with a redirect.
     """
     where = f"{config.service} {operation.name}"
     if 300 <= response.status < 400:
-        raise RedirectError(_about_redirect(where, response, config))
+        raise RedirectError(_redirect_message(where, response, config))
     if not 200 <= response.status < 300:
         raise _api_error(operation, response, config, explain)
     try:
@@ -88,13 +88,13 @@ def read_response(
 
 
 def _quoted(operation: Operation[Any], response: Response, config: ConnectionConfig) -> str:
-    """Return the start of an answer, for a message; nothing, where that could show a secret."""
+    """Return the start of the body, for a message; nothing, where that could show a secret."""
     if operation.is_private:
         return ""
     return f": {one_line(config.scrub(response.body[:2000].decode('utf-8', 'replace')), 120)!r}"
 
 
-def _about_redirect(where: str, response: Response, config: ConnectionConfig) -> str:
+def _redirect_message(where: str, response: Response, config: ConnectionConfig) -> str:
     target = one_line(config.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
     return (
         f"{where}: HTTP {response.status}, a redirect to {target}. Redirects are not followed, because "
@@ -181,7 +181,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
             if reset is not None:
                 seconds = reset - now
                 break
-    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+    return None if seconds is None else min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 
 
 def used_up_for(headers: Mapping[str, str], now: float) -> float | None:

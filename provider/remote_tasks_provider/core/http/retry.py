@@ -1,8 +1,9 @@
-"""One retry table for every call of every vendor over both transports.
+"""One retry policy for every operation of every vendor over both transports.
 
 Three knobs that are easily mixed are kept apart: a request's timeout
 (:class:`~.connection.ConnectionExtras`), the repetition of one request that failed (here), and the schedule
-of a wait's looks (:mod:`.polling`). ``tenacity`` does the waiting; this module decides.
+of a wait's polls (:mod:`remote_tasks_provider.core.polling.policy`). ``tenacity`` does the waiting; this
+module decides.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ class RetryPolicy:
     :param max_attempts: how often a request is sent at most, the first time included.
     :param base: seconds; the n-th pause is random between 0 and ``base * 2**(n-1)`` (full jitter).
     :param cap: longest such pause in seconds.
-    :param longest_retry_after: when the service asks for a longer pause than this many seconds, the error is
+    :param max_retry_after: when the service asks for a longer pause than this many seconds, the error is
         raised with its ``retry_after`` instead of holding the caller.
-    :param patience: seconds after whose passing a failed request is not repeated.
+    :param give_up_after: seconds from the first attempt, after which a failed request is not repeated.
     """
 
     max_attempts: int = 5
     base: float = 0.5
     cap: float = 20.0
-    longest_retry_after: float = 30.0
-    patience: float = 300.0
+    max_retry_after: float = 30.0
+    give_up_after: float = 300.0
 
     def allows(self, error: BaseException, idempotency: Idempotency) -> bool:
         """Whether a request that ended in ``error`` may be sent again.
 
         A request that would act twice is repeated only when the first provably had no effect.
         """
-        if isinstance(error, ApiError) and (error.retry_after or 0) > self.longest_retry_after:
+        if isinstance(error, ApiError) and (error.retry_after or 0) > self.max_retry_after:
             return False
         if idempotency is Idempotency.NOT_IDEMPOTENT:
             return isinstance(error, RateLimitedError) or (
@@ -69,11 +70,11 @@ class RetryPolicy:
         def pause(state: tenacity.RetryCallState) -> float:
             return self.pause(state.outcome.exception() if state.outcome else None, state.attempt_number)
 
-        def tell(state: tenacity.RetryCallState) -> None:
+        def log_retry(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
             seconds = state.next_action.sleep if state.next_action else 0.0
             log.warning(
-                "%s: attempt %d of %d failed, next in %.1f s: %s",
+                "%s: attempt %d of %d failed, retries in %.1f s: %s",
                 operation,
                 state.attempt_number,
                 self.max_attempts,
@@ -85,9 +86,9 @@ class RetryPolicy:
             "retry": tenacity.retry_if_exception(lambda error: self.allows(error, idempotency)),
             "wait": pause,
             "stop": tenacity.stop_any(
-                tenacity.stop_after_attempt(self.max_attempts), tenacity.stop_after_delay(self.patience)
+                tenacity.stop_after_attempt(self.max_attempts), tenacity.stop_after_delay(self.give_up_after)
             ),
-            "before_sleep": tell,
+            "before_sleep": log_retry,
             "sleep": sleep,
             "reraise": True,
         }

@@ -1,22 +1,23 @@
-"""The module that calls the services' APIs: requests for hooks, httpx for triggers.
+"""Calls the services' APIs: requests for hooks, httpx for triggers.
 
-No other module opens a socket but :mod:`.transfer`, which moves files and must know no key.
+No other module opens a socket but :mod:`remote_tasks_provider.core.files.transfer`, which moves files and
+must know no key.
 
 Both do the same few things: send one request, follow no redirect (the key would travel to the other host),
 read no ``.netrc`` (it would replace the key), bound the time and the size, and say whether a failed request
-had been sent. Each library is imported when its transport is made: a DAG file that is parsed needs neither.
+had been sent (:mod:`.connection_errors`). Each library is imported when its transport is made: a DAG file
+that is parsed needs neither.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import remote_tasks_provider
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.connection_errors import connection_failure
 from remote_tasks_provider.core.http.operation import Request, Response
-from remote_tasks_provider.core.http.parsing import one_line
 
 if TYPE_CHECKING:
     import requests
@@ -27,8 +28,6 @@ __all__ = [
     "RequestsTransport",
     "Transport",
     "plain_session",
-    "requests_sent",
-    "system_reason",
 ]
 
 # A page of 1,000 tasks with long conversations fits; a runaway answer does not fill a worker's memory.
@@ -40,7 +39,7 @@ class Transport(Protocol):
     """Sends requests and blocks meanwhile."""
 
     def send(self, request: Request) -> Response:
-        """Return the answer to ``request``."""
+        """Return the response to ``request``."""
 
     def close(self) -> None:
         """Release connections."""
@@ -50,7 +49,7 @@ class AsyncTransport(Protocol):
     """Sends requests without blocking the event loop."""
 
     async def send(self, request: Request) -> Response:
-        """Return the answer to ``request``."""
+        """Return the response to ``request``."""
 
     async def aclose(self) -> None:
         """Release connections."""
@@ -71,7 +70,7 @@ class RequestsTransport:
     def send(self, request: Request) -> Response:
         """Send ``request``.
 
-        :raises TransportError: when no whole answer came.
+        :raises TransportError: when no whole response came.
         :raises InvalidResponseError: when the answer exceeds 128 MiB.
         """
         try:
@@ -91,7 +90,7 @@ class RequestsTransport:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
         except self._failure as error:
-            raise _no_answer(request, self._config, error, sent=requests_sent(error)) from None
+            raise _no_answer(request, self._config, error) from None
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -105,7 +104,6 @@ class HttpxTransport:
         import httpx
 
         self._failures = (httpx.HTTPError, httpx.InvalidURL)
-        self._never_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
         self._config = config
         self._client = httpx.AsyncClient(
             headers=_headers(config, f"httpx/{httpx.__version__}"),
@@ -129,8 +127,7 @@ class HttpxTransport:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, body.whole())
         except self._failures as error:
-            not_sent = isinstance(error, self._never_sent)
-            raise _no_answer(request, self._config, error, sent=False if not_sent else None) from None
+            raise _no_answer(request, self._config, error) from None
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
@@ -138,7 +135,7 @@ class HttpxTransport:
 
 
 class _Body:
-    """Collects an answer's body up to the size cap."""
+    """Collects a response's body up to the size cap."""
 
     def __init__(self, request: Request, config: ConnectionConfig) -> None:
         self._parts: list[bytes] = []
@@ -182,7 +179,7 @@ def plain_session() -> requests.Session:
 
 
 def _keep_headers(request: Any) -> Any:
-    """Do nothing, as a requests auth."""
+    """Stand in for an auth of requests, and do nothing."""
     return request
 
 
@@ -190,53 +187,16 @@ def _no_target(resp: Any) -> str | None:  # noqa: ARG001 - requests calls it so
     return None
 
 
-def requests_sent(error: requests.RequestException) -> bool | None:
-    """Return ``False`` when the request provably never left: no connection came about."""
-    if type(error).__name__ == "ConnectTimeout":
-        return False
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    # urllib3's NewConnectionError and its child; by name, as urllib3 is requests' own affair.
-    refused = {"NewConnectionError", "NameResolutionError"}
-    return False if type(reason).__name__ in refused else None
-
-
-def _no_answer(
-    request: Request, config: ConnectionConfig, error: Exception, *, sent: bool | None
-) -> TransportError:
-    what = config.scrub(_shortly(error, config))
-    return TransportError(
-        f"{config.service} {request.place}: no answer from {config.base_url} ({what}). "
-        f"If this stays, check the host of connection {config.conn_id!r} and the network.",
-        sent=sent,
+def _no_answer(request: Request, config: ConnectionConfig, error: Exception) -> TransportError:
+    failure = connection_failure(
+        error,
+        connect_timeout=config.extras.connect_timeout,
+        read_timeout=config.extras.read_timeout,
+        scrub=config.scrub,
     )
-
-
-def _shortly(error: Exception, config: ConnectionConfig) -> str:
-    kind = type(error).__name__
-    if "Timeout" in kind:
-        extras = config.extras
-        if "Connect" in kind:
-            return f"no connection within {extras.connect_timeout:g} s"
-        return f"silent for {extras.read_timeout:g} s"
-    reason = system_reason(error)
-    return reason or (f"{kind}: {one_line(config.scrub(str(error)), 120)}" if str(error) else kind)
-
-
-def system_reason(error: BaseException) -> str:
-    """Return what the operating system said, such as *Connection refused*, below the libraries' wrappings."""
-    seen: list[BaseException] = []
-    todo: list[BaseException | None] = [error]
-    while todo:
-        one = todo.pop(0)
-        if one is None or one in seen:
-            continue
-        if isinstance(one, ConnectionError) and one.errno:
-            return os.strerror(one.errno)  # asyncio puts words of its own into strerror
-        if isinstance(one, OSError) and one.strerror:
-            return one.strerror
-        seen.append(one)
-        inner = [
-            part for part in (*one.args, getattr(one, "reason", None)) if isinstance(part, BaseException)
-        ]
-        todo += [*inner, one.__cause__, one.__context__]
-    return ""
+    return TransportError(
+        f"{config.service} {request.place}: no answer from {config.base_url} "
+        f"({config.scrub(failure.reason)}). If this stays, check the host of connection {config.conn_id!r} "
+        "and the network.",
+        sent=failure.sent,
+    )
