@@ -33,6 +33,7 @@ from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
 from tests.docs import pages
 
 XCOM = "docs/xcom.md"
+PROVIDER = pages.ROOT / "provider" / "remote_tasks_provider"
 
 
 def bare(cell: str) -> str:
@@ -281,11 +282,41 @@ class TestCommands:
         names = [
             name for name in re.findall(r"`([\w./]+)`", text) if "/" in name and not name.startswith("_")
         ]
-        provider = pages.ROOT / "provider" / "remote_tasks_provider"
         assert names
         for name in names:
-            places = (pages.ROOT / name, provider / name)
+            places = (pages.ROOT / name, PROVIDER / name)
             assert any(place.exists() for place in places), name
+
+    def test_rule_table_names_existing_modules_and_the_tests_of_them(self) -> None:
+        rows = pages.table(pages.section("docs/contributing.md", "## Where each rule is"), "rule")
+        assert rows
+        for row in rows:
+            modules, tests = (re.findall(r"`([\w./]+)`", row[column]) for column in ("module", "test"))
+            assert modules, row["rule"]
+            assert tests, row["rule"]
+            missing = [name for name in modules if not (PROVIDER / name).is_file()]
+            missing += [name for name in tests if not (pages.ROOT / name).is_file()]
+            assert not missing, row["rule"]
+
+
+class TestArchitecture:
+    WALKS = (
+        "## From a sensor's id to the socket, on a worker",
+        "## From a sensor's id to the socket, in the triggerer",
+        "## From an operator's prompt to the POST",
+    )
+
+    @pytest.mark.parametrize("heading", WALKS)
+    def test_walk_names_what_the_files_define_in_at_most_nine_files(self, heading: str) -> None:
+        rows = pages.table(pages.section("docs/architecture.md", heading), "file")
+        assert rows
+        for row in rows:
+            text = (PROVIDER / bare(row["file"])).read_text(encoding="utf-8")
+            names = re.findall(r"`(\w+)`", row["there"] + row["back"])
+            assert names, row["file"]
+            undefined = [name for name in names if not re.search(rf"\b(?:def|class) {name}\b", text)]
+            assert not undefined, row["file"]
+        assert len({row["file"] for row in rows}) <= 9
 
 
 class TestVersions:
