@@ -12,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 # Passed on to pytest: `make test ARGS="tests/core -k retry"`. A part of the suite is not held to full coverage.
 ARGS ?=
+# One process a processor; a worker that has nothing left takes tests from another.
+WORKERS := -n logical --dist worksteal
 
 AIRFLOW_VERSION := 3.3.2
 CONSTRAINTS := tests/constraints/airflow-$(AIRFLOW_VERSION).txt
@@ -46,10 +48,11 @@ $(BUILT): pyproject.toml sandbox/pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 .PHONY: test
-test: $(BUILT) ## Run the tests on the newest supported Airflow; core/ must be covered to the last branch
+test: $(BUILT) ## Run the tests on the newest supported Airflow; tests/core must cover core/ to the last branch
 ifeq ($(ARGS),)
-	$(BIN)/pytest --ignore=tests/compat --ignore=tests/system --cov --cov-report=
+	$(BIN)/pytest $(WORKERS) tests/core --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --include='provider/remote_tasks_provider/core/*' --fail-under=100
+	$(BIN)/pytest $(WORKERS) --ignore=tests/core --ignore=tests/compat --ignore=tests/system
 else
 	$(BIN)/pytest $(ARGS)
 endif

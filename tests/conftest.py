@@ -34,6 +34,12 @@ QSTASH_TOKEN = "sandbox-token"
 IMPATIENT = {"connect_timeout": 2, "read_timeout": 2, "max_attempts": 2}
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the tests that wait longest first, so that the other workers run everything else meanwhile."""
+    items.sort(key=lambda item: "test_example_dags" not in item.nodeid)
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 

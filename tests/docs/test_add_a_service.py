@@ -147,9 +147,7 @@ def test_sensor_waits_on_the_worker(jobs: dict[str, list[str]]) -> None:
     assert ti.xcoms["remote_task_url"] == "https://acme.example/a"
 
 
-def test_sensor_waits_in_the_triggerer(
-    jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sensor_waits_in_the_triggerer(jobs: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     jobs["a"] = ["queued", "rendering", "broken"]
     sensor = load("sensors", "AcmeJobSensor")(task_id="w", remote_task_id="a", deferrable=True)
     with pytest.raises(TaskDeferred) as deferral:

@@ -12,6 +12,7 @@ from remote_tasks_provider.core.http.connection import (
     ConnectionExtras,
     ConnectionFields,
     connect,
+    is_loopback,
 )
 from tests.core.build import SECRET, a_config
 
@@ -148,3 +149,11 @@ class TestWhatIsWrong:
         assert str(caught.value).startswith(f"Connection 'my_conn', field {field}: ")
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("localhost", True), ("127.0.0.1", True), ("::1", True), ("10.0.0.1", False), ("example.com", False)],
+)
+def test_loopback_hosts_are_recognised(name: str, expected: bool) -> None:
+    assert is_loopback(name) is expected

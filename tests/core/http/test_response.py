@@ -222,6 +222,13 @@ class TestInvalidResponse:
 
         assert "(no content type: '')" in str(error)
 
+    def test_private_body_is_not_quoted(self) -> None:
+        operation = replace(a_call(self._fail), is_private=True)
+        with pytest.raises(InvalidResponseError) as caught:
+            read_response(operation, a_response(200, {"body": "hush"}), a_config(), _no_hint)
+
+        assert "(application/json)" in str(caught.value)
+
 
 class TestRetryAfter:
     now = START

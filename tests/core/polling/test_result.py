@@ -162,6 +162,12 @@ class TestInOrder:
 
         assert report.in_order(["t2", "t1", "t1"]) == [None, report.records["t1"], report.records["t1"]]
 
+    def test_first_url_is_that_of_the_first_task_with_one(self) -> None:
+        report = _report(None, "completed", "completed", url="https://example.com/t")
+
+        assert report.first_url == "https://example.com/t"
+        assert _report(None, "completed").first_url is None
+
 
 class TestLargeEvents:
     def test_of_many_records_those_that_can_be_asked_for_again_are_left_out(self) -> None:
