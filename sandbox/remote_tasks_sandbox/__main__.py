@@ -1,4 +1,4 @@
-"""``python -m remote_tasks_sandbox``: serve the sandbox until it is interrupted or terminated."""
+"""The command ``remote-tasks-sandbox``, also ``python -m remote_tasks_sandbox``: serve until told to stop."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import argparse
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from remote_tasks_sandbox.page import connection_strings
+from remote_tasks_sandbox.server import SandboxServer
 
 __all__ = ["main"]
-
-_EXTRA_MISSING = (
-    "The sandbox needs starlette and uvicorn ({name} is missing): "
-    "pip install 'airflow-provider-remote-tasks[sandbox]'"
-)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m remote_tasks_sandbox",
+        prog="remote-tasks-sandbox",
         description="Serve local stand-ins for the Manus and QStash APIs: no key, no credits, no network.",
     )
     parser.add_argument(
@@ -48,12 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     :returns: the exit status: 0 after a signal, 2 when it could not start
     """
     arguments = _parser().parse_args(argv)
-    try:
-        from remote_tasks_sandbox.page import connection_strings
-        from remote_tasks_sandbox.server import SandboxServer
-    except ModuleNotFoundError as error:
-        print(_EXTRA_MISSING.format(name=error.name), file=sys.stderr)
-        return 2
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

@@ -1,28 +1,22 @@
-"""The ASGI application: sends each request to the emulated API it is for, or to the control plane and pages.
+"""The ASGI application: sends each request to the emulated API it is for, or to the control plane.
 
-It is the outermost layer on purpose. Faults that hold or cut a connection need the server's own ``send`` and
-``receive``, which a framework would have wrapped.
+It uses no framework: faults that hold or cut a connection need the server's own ``send`` and ``receive``.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import PlainTextResponse
-
 from remote_tasks_sandbox.calls import Answer, Call, is_loopback, json_answer
-from remote_tasks_sandbox.control import control_app
-from remote_tasks_sandbox.manus.api import ManusApi, manus_error
-from remote_tasks_sandbox.qstash.api import QStashApi, qstash_error
+from remote_tasks_sandbox.control import Control
+from remote_tasks_sandbox.faults import Fault, Plan
+from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.vendor import Vendor
 
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.faults import Fault, Plan
-    from remote_tasks_sandbox.state import Sandbox
-
-__all__ = ["ConnectionDropped", "SandboxApp", "is_loopback"]
+__all__ = ["ConnectionDropped", "SandboxApp"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -54,27 +48,25 @@ class SandboxApp:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._apis: dict[str, ManusApi | QStashApi] = {
-            "manus": ManusApi(sandbox),
-            "qstash": QStashApi(sandbox),
-        }
-        self._local = control_app(sandbox)
+        self._control = Control(sandbox)
         self._held: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        sandbox.faults.on_clear = self.release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path = scope.get("path", "")
-        # /manus/app/... are pages for a person, not part of the API.
-        is_api = path.startswith(("/manus/", "/qstash/")) and not path.startswith("/manus/app/")
-        if scope["type"] == "http" and is_api:
-            await self._serve_api(scope, receive, send)
-        elif scope["type"] == "http" and not _may_control(scope):
-            refusal = PlainTextResponse(
-                "Only pages and clients of this machine may use the control plane.\n", 403
-            )
-            await refusal(scope, receive, send)
+        body = await _read_body(receive)
+        if body is None:
+            return
+        call = Call.from_scope(scope, body)
+        vendor = self._sandbox.vendors.get(call.vendor)
+        # /<vendor>/app/... are pages for a person, not part of the API.
+        if vendor is not None and call.segments[:1] not in ((), ("app",)):
+            await self._serve_api(call, vendor, receive, send)
+        elif _may_control(call):
+            await _send_answer(self._control.answer(call), send)
         else:
-            await self._local(scope, receive, send)
+            refusal = b"Only pages and clients of this machine may use the control plane.\n"
+            await _send_answer(Answer(403, refusal, "text/plain; charset=utf-8"), send)
 
     def release(self) -> None:
         """Drop every request that a ``hang`` holds; may be called from any thread."""
@@ -82,15 +74,10 @@ class SandboxApp:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(event.set)
 
-    async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read_body(receive)
-        if body is None:
-            return
-        call = Call.from_scope(scope, body)
-        sandbox, settings = self._sandbox, self._sandbox.settings
-        secrets = settings.secrets
-        record = sandbox.journal.open(call, at=sandbox.clock.now(), secrets=secrets)
-        plan = sandbox.faults.plan(call)
+    async def _serve_api(self, call: Call, vendor: Vendor, receive: Receive, send: Send) -> None:
+        sandbox = self._sandbox
+        record = sandbox.journal.open(call, at=sandbox.clock.now(), secrets=sandbox.settings.secrets())
+        plan = sandbox.faults.plan(call, vendor)
         record.fault = plan.label
         for fault in plan.hangs:
             if not await self._hold(fault.options["seconds"], receive):
@@ -100,7 +87,7 @@ class SandboxApp:
             record.status = 200
             await _send_huge(plan.ending.options["size"], receive, send)
             return
-        answer = self._answer(call, plan)
+        answer = self._answer(call, vendor, plan)
         if answer is None:
             await _drop(receive, send)
             return
@@ -108,15 +95,15 @@ class SandboxApp:
         record.status = answer.status
         await _send_answer(answer, send)
 
-    def _answer(self, call: Call, plan: Plan) -> Answer | None:
+    def _answer(self, call: Call, vendor: Vendor, plan: Plan) -> Answer | None:
         """Return what to send, or ``None`` to cut the connection."""
         fault = plan.ending
         if fault is not None and fault.kind == "drop_before":
             return None
         if fault is not None and fault.kind != "drop_after" and fault.options.get("form") != "truncated":
-            return _fault_answer(fault, call)
+            return _fault_answer(fault, call, vendor)
         with self._sandbox.lock:
-            answer = self._apis[call.vendor].answer(call, plan)
+            answer = vendor.answer(call, plan)
         if fault is None:
             return answer
         return None if fault.kind == "drop_after" else Answer(200, answer.body[: len(answer.body) // 2])
@@ -135,15 +122,14 @@ class SandboxApp:
                 wait.cancel()
 
 
-def _may_control(scope: Scope) -> bool:
+def _may_control(call: Call) -> bool:
     """Whether the request comes from this machine and not through a web page of elsewhere.
 
     A page whose own host name is made to point at 127.0.0.1 sends that name as ``Host``; a form on any other
     page sends that page as ``Origin``. Neither may reset the sandbox or read its journal.
     """
-    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    host = urlsplit(f"//{headers.get(b'host', '')}").hostname or ""
-    origin = headers.get(b"origin")
+    host = urlsplit(f"//{call.headers.get('host', '')}").hostname or ""
+    origin = call.headers.get("origin")
     return is_loopback(host) and (origin is None or is_loopback(urlsplit(origin).hostname or ""))
 
 
@@ -176,7 +162,7 @@ async def _drop(receive: Receive, send: Send) -> None:
     await _disconnected(receive)
 
 
-def _fault_answer(fault: Fault, call: Call) -> Answer:
+def _fault_answer(fault: Fault, call: Call, vendor: Vendor) -> Answer:
     options = fault.options
     if fault.kind == "redirect":
         return Answer(options["status"], b"", headers={"location": options["location"]})
@@ -187,10 +173,7 @@ def _fault_answer(fault: Fault, call: Call) -> Answer:
     body: Any = options["body"]
     status: int = options["status"]
     if body is None:
-        message = f"sandbox fault {fault.id}"
-        if call.vendor == "manus":
-            return manus_error(call, status, message, headers)
-        return qstash_error(status, message, headers)
+        return vendor.error(call, status, f"sandbox fault {fault.id}", headers)
     if isinstance(body, str):
         return Answer(status, body.encode(), content_type="text/plain; charset=utf-8", headers=headers)
     return json_answer(body, status, headers)

@@ -6,25 +6,22 @@ Imports nothing of the sandbox.
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import json
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
-
-__all__ = ["Answer", "Call", "dump_json", "is_loopback", "json_answer"]
-
-_MESSAGE_LISTS = (("v2", "logs"), ("v2", "events"), ("v2", "dlq"))
+__all__ = ["Answer", "Call", "Refused", "dump_json", "is_loopback", "is_same", "json_answer"]
 
 
 @dataclass(frozen=True)
 class Call:
     """A request to an emulated API.
 
-    :param vendor: ``manus`` or ``qstash``, the first part of the path
+    :param vendor: the first part of the path
     :param method: upper-case method
     :param path: decoded path, with the vendor's prefix
     :param segments: path parts after the vendor, each decoded on its own, so an id may hold a slash
@@ -63,30 +60,6 @@ class Call:
             raw_query=raw_query,
         )
 
-    @property
-    def is_list(self) -> bool:
-        """Whether the call asks for a list of tasks, or of what became of messages."""
-        if self.method == "POST":
-            return False
-        return self.segments[-1:] in (("tasks",), ("task.list",)) or self.segments in _MESSAGE_LISTS
-
-    @property
-    def target(self) -> str | None:
-        """Return the id the call is for: a task's, a message's, or the message's whose tasks are listed."""
-        if self.segments[:3] == ("v2", "dlq", "retry"):
-            return self.segments[3] if len(self.segments) > 3 else None
-        if len(self.segments) > 2:
-            return self.segments[2]
-        return next(iter(self.values("task_id")), None) or self._task_in_body()
-
-    def _task_in_body(self) -> str | None:
-        try:
-            body = json.loads(self.body or b"null")
-        except ValueError:
-            return None
-        task_id = (body.get("task_id") or body.get("taskId")) if isinstance(body, dict) else None
-        return task_id if isinstance(task_id, str) else None
-
     def values(self, *names: str) -> list[str]:
         """Return the values of all query parameters with one of ``names``."""
         return [value for name, value in self.query if name in names]
@@ -100,6 +73,26 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """Carries the refusal of a request out of the checks.
+
+    :param status: HTTP status
+    :param message: the text of the error
+    :param headers: sent along
+    """
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def is_same(secret: str, expected: str) -> bool:
+    """Whether a key, token or signature is the expected one."""
+    return hmac.compare_digest(secret.encode(), expected.encode())
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """Trouble on request: which calls go wrong, how, and how often.
 
 This module only decides; ``app`` carries a decision out on the socket and the emulated APIs shape their lists
-by it. Imports nothing but the call.
+by it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.calls import Call
+from remote_tasks_sandbox.calls import Call
 
 __all__ = ["KINDS", "Fault", "Faults", "Plan"]
 
@@ -50,6 +49,16 @@ GARBAGE_FORMS = ("html", "truncated", "list", "string", "null", "empty")
 _SHAPING = frozenset({"repeat_cursor", "hide", "omit", "lag"})
 
 
+class Subject(Protocol):
+    """Tells what a call is about; a vendor knows it."""
+
+    def target(self, call: Call) -> str | None:
+        """Return the id that a call is for."""
+
+    def is_list(self, call: Call) -> bool:
+        """Whether a call asks for a list."""
+
+
 @dataclass
 class Fault:
     """One fault in force, and how often it was met."""
@@ -66,13 +75,13 @@ class Fault:
     applied: int = 0
     _counts: dict[str, int] = field(default_factory=dict, repr=False)
 
-    def matches(self, call: Call) -> bool:
+    def matches(self, call: Call, subject: Subject) -> bool:
         """Whether ``call`` is one this fault is meant for, whatever its counts say."""
         if self.method not in ("*", call.method) or not fnmatchcase(call.path, self.path):
             return False
-        if self.task_id is None or call.target == self.task_id:
+        if self.task_id is None or subject.target(call) == self.task_id:
             return True
-        return self.kind in _SHAPING and call.is_list
+        return self.kind in _SHAPING and subject.is_list(call)
 
     def take(self) -> bool:
         """Count one matching call and say whether the fault applies to it."""
@@ -92,7 +101,7 @@ class Fault:
 
         :param key: what reads are counted under
         :param since: when the seconds began, unix seconds
-        :param counting: whether this look is one of the reads
+        :param counting: whether this is one of the reads
         """
         if self.task_id not in (None, task_id):
             return False
@@ -154,14 +163,14 @@ class Plan:
 class Faults:
     """The faults in force; thread safe.
 
-    :param on_clear: called after :meth:`clear`, so that held requests can be let go
+    :ivar on_clear: called after :meth:`clear`, so that the application can drop the requests it holds
     """
 
-    def __init__(self, on_clear: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: dict[str, Fault] = {}
         self._numbers = count(1)
-        self._on_clear = on_clear
+        self.on_clear: Callable[[], None] = lambda: None
 
     def add(
         self,
@@ -205,14 +214,14 @@ class Faults:
         """Take all faults out of force and drop the requests they hold."""
         with self._lock:
             self._faults.clear()
-        self._on_clear()
+        self.on_clear()
 
     def all(self) -> list[Fault]:
         """Return the faults, oldest first, spent ones included."""
         with self._lock:
             return list(self._faults.values())
 
-    def plan(self, call: Call) -> Plan:
+    def plan(self, call: Call, subject: Subject) -> Plan:
         """Decide what goes wrong with ``call``, and count it."""
         # Most calls meet no fault; a dict that is empty now needs no lock to be seen empty.
         if not self._faults:
@@ -222,7 +231,9 @@ class Faults:
         ending: Fault | None = None
         with self._lock:
             for fault in self._faults.values():
-                if not fault.matches(call) or (ending is not None and fault.kind not in {*_SHAPING, "hang"}):
+                if not fault.matches(call, subject) or (
+                    ending is not None and fault.kind not in {*_SHAPING, "hang"}
+                ):
                     continue
                 if not fault.take():
                     continue

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from remote_tasks_sandbox.calls import Call
 
-    from remote_tasks_sandbox.calls import Call
+__all__ = ["Journal", "RequestRecord"]
 
-__all__ = ["AUTH_HEADERS", "Journal", "RequestRecord"]
-
-AUTH_HEADERS = ("api_key", "authorization", "x-manus-api-key")
-
-_SECRET_HEADERS = frozenset({*AUTH_HEADERS, "cookie", "proxy-authorization"})
-_SECRET_PARAMETERS = frozenset({"qstash_token", "api_key", "token"})
+_SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
 _HIDDEN = "***"
 _KEPT = 50_000
 
@@ -51,9 +45,13 @@ class RequestRecord:
 
 
 class Journal:
-    """The last requests, oldest first; thread safe."""
+    """The last requests, oldest first; thread safe.
 
-    def __init__(self) -> None:
+    :param key_headers: names of the headers in which clients send keys
+    """
+
+    def __init__(self, key_headers: Iterable[str]) -> None:
+        self._key_headers = frozenset(key_headers)
         self._lock = threading.Lock()
         self._records: deque[RequestRecord] = deque(maxlen=_KEPT)
         #: All requests since the last clearing, also those that are no longer kept.
@@ -64,9 +62,9 @@ class Journal:
         record = RequestRecord(
             method=call.method,
             path=_without(call.path, secrets),
-            query=[(name, _parameter(name, value, secrets)) for name, value in call.query],
-            headers={name: _header(name, value, secrets) for name, value in call.headers.items()},
-            auth={name: name in call.headers for name in AUTH_HEADERS},
+            query=[(name, self._parameter(name, value, secrets)) for name, value in call.query],
+            headers={name: self._header(name, value, secrets) for name, value in call.headers.items()},
+            auth={name: name in call.headers for name in sorted(self._key_headers)},
             at=at,
         )
         with self._lock:
@@ -90,18 +88,17 @@ class Journal:
             self._records.clear()
             self.total = 0
 
+    def _header(self, name: str, value: str, secrets: Iterable[str]) -> str:
+        # A header may be one to pass on, as in ``...-forward-authorization``.
+        bare = name.rpartition("forward-")[2]
+        if bare not in self._key_headers and bare not in _SECRET_HEADERS:
+            return _without(value, secrets)
+        # The scheme is no secret, and "Bearer where API_KEY belongs" is the commonest mistake worth seeing.
+        scheme, blank, _ = value.partition(" ")
+        return f"{scheme} {_HIDDEN}" if blank and scheme.lower() in ("bearer", "basic") else _HIDDEN
 
-def _header(name: str, value: str, secrets: Iterable[str]) -> str:
-    # QStash passes ``Upstash-Forward-Authorization`` on as ``Authorization``, and likewise to callbacks.
-    if name.rpartition("forward-")[2] not in _SECRET_HEADERS:
-        return _without(value, secrets)
-    # The scheme is no secret, and "Bearer where API_KEY belongs" is the commonest mistake worth seeing.
-    scheme, blank, _ = value.partition(" ")
-    return f"{scheme} {_HIDDEN}" if blank and scheme.lower() in ("bearer", "basic") else _HIDDEN
-
-
-def _parameter(name: str, value: str, secrets: Iterable[str]) -> str:
-    return _HIDDEN if name.lower() in _SECRET_PARAMETERS else _without(value, secrets)
+    def _parameter(self, name: str, value: str, secrets: Iterable[str]) -> str:
+        return _HIDDEN if name.lower().endswith(("key", "token")) else _without(value, secrets)
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:

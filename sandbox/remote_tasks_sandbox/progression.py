@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Script", "Step", "Timeline", "parse_script"]
+__all__ = ["Script", "Step", "Timeline", "check_seconds", "parse_script"]
 
 Step = tuple[str, "float | None"]
 Script = Sequence[Step]
@@ -48,11 +48,17 @@ def _parse_step(step: Any) -> Step:
         raise ValueError(f"a step starts with a status word, not {word!r}")
     if seconds is None:
         return word, None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise ValueError(
-            f"the seconds of step {word!r} are a number from 0 on, or null for ever, not {seconds!r}"
-        )
-    return word, float(seconds)
+    return word, check_seconds(f"the time of step {word!r}", seconds)
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Return a number of seconds.
+
+    :raises ValueError: for anything else
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is a number of seconds from 0 on, not {value!r}")
+    return float(value)
 
 
 class Timeline:

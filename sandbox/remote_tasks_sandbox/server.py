@@ -8,18 +8,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 import uvicorn
 
-from remote_tasks_sandbox.app import is_loopback
+from remote_tasks_sandbox.app import SandboxApp
+from remote_tasks_sandbox.calls import is_loopback
 from remote_tasks_sandbox.demo import DEFAULT_SEED_SECONDS, seed_demo
 from remote_tasks_sandbox.state import Sandbox
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from remote_tasks_sandbox.app import SandboxApp
 
 __all__ = ["SandboxServer"]
 
@@ -84,10 +80,6 @@ def _listen(address: tuple[str, int]) -> socket.socket:
 class SandboxServer:
     """Serve a sandbox on 127.0.0.1, as a context manager or with :meth:`start` and :meth:`stop`.
 
-    >>> with SandboxServer() as server:
-    ...     task_id = server.sandbox.manus.add_task(script=[("running", 5.0), ("completed", None)])
-    ...     url = f"{server.manus_url}/v1/tasks/{task_id}"
-
     :param port: port to listen on; 0 takes a free one
     :param seed_demo: whether to add the demo tasks
     :param host: loopback address or ``localhost``
@@ -121,15 +113,12 @@ class SandboxServer:
         """Return ``http://host:port`` of the running server."""
         return self.sandbox.base_url
 
-    @property
-    def manus_url(self) -> str:
-        """Return the base URL for a Manus connection."""
-        return f"{self.url}/manus"
-
-    @property
-    def qstash_url(self) -> str:
-        """Return the base URL for a QStash connection."""
-        return f"{self.url}/qstash"
+    def __getattr__(self, name: str) -> str:
+        """Return the base URL of a vendor's connection: the attribute ``<vendor>_url``."""
+        vendor = name.removesuffix("_url")
+        if vendor == name or vendor not in self.sandbox.vendors:
+            raise AttributeError(f"the sandbox server has no {name!r}")
+        return f"{self.url}/{vendor}"
 
     def start(self) -> None:
         """Listen and return once requests are served."""
@@ -141,7 +130,7 @@ class SandboxServer:
         if self._seed_seconds is not None:
             seed_demo(self.sandbox, self._seed_seconds)
             self._seed_seconds = None
-        self._uvicorn = server = _Uvicorn(self.sandbox.app)
+        self._uvicorn = server = _Uvicorn(SandboxApp(self.sandbox))
         # A daemon, so that a test run which forgets to stop it still ends.
         self._thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listener])),

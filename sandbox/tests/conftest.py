@@ -26,7 +26,7 @@ class Client:
         options = {"timeout": 10, "allow_redirects": False} | options
         return self.session.request(method, self.base_url + path, **options)
 
-    def get(self, path: str, **params: Any) -> requests.Response:
+    def get(self, path: str, /, **params: Any) -> requests.Response:
         return self.call("GET", path, params=params)
 
 

@@ -73,16 +73,3 @@ class TestRefusing:
         assert result.returncode == 2
         assert "did not start" in result.stderr
         assert "Traceback" not in result.stderr
-
-    def test_names_the_extra_when_it_is_not_installed(self):
-        code = (
-            "import sys\n"
-            "sys.modules['uvicorn'] = None\n"
-            "from remote_tasks_sandbox.__main__ import main\n"
-            "sys.exit(main(['--port', '0']))\n"
-        )
-        result = subprocess.run(
-            [sys.executable, "-c", code], cwd=SOURCE_ROOT, capture_output=True, text=True, timeout=30
-        )
-        assert result.returncode == 2
-        assert "airflow-provider-remote-tasks[sandbox]" in result.stderr

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import requests
 
-from remote_tasks_sandbox import Sandbox, SandboxServer
+from remote_tasks_sandbox import Sandbox, SandboxApp, SandboxServer
 
 DROPPED = requests.exceptions.ConnectionError
 
@@ -184,7 +184,7 @@ class TestDrop:
         sandbox.faults.add("drop_before")
 
         async def ask() -> None:
-            transport = httpx.ASGITransport(app=sandbox.app)
+            transport = httpx.ASGITransport(app=SandboxApp(sandbox))
             async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:
                 await client.get("/manus/v1/tasks")
 

@@ -97,7 +97,7 @@ class TestSingleTask:
             sandbox.manus.add_task("one")
 
     def test_there_are_no_other_operations(self, manus):
-        assert manus.get("/v1/webhooks").status_code == 404
+        assert manus.get("/v1/nothing").status_code == 404
         answer = manus.call("PATCH", "/v1/tasks/one")
         assert (answer.status_code, answer.json()["code"]) == (501, 12)
 

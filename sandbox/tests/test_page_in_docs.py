@@ -5,14 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 
-from remote_tasks_sandbox import Settings
 from remote_tasks_sandbox.faults import KINDS
 from remote_tasks_sandbox.manus.prompt import read_directives
 from remote_tasks_sandbox.manus.questions import Question
-from remote_tasks_sandbox.manus.v2_account import AccountOperations
-from remote_tasks_sandbox.manus.v2_tasks import TaskOperations
-from remote_tasks_sandbox.qstash.v2_api import QStashV2Api
-from remote_tasks_sandbox.settings import RATE_LIMITED_ENDPOINTS
 from tests.docs import pages
 
 PAGE = "docs/sandbox.md"
@@ -28,7 +23,7 @@ def ticked(text: str) -> str:
 
 class TestOperations:
     def test_every_one_of_v2_is_ticked_with_its_method_and_no_other(self, sandbox):
-        operations = TaskOperations(sandbox).operations | AccountOperations(sandbox).operations
+        operations = sandbox.vendors["manus"].v2.operations
         listed = {}
         for part in re.findall(r"`(?:GET|POST) /v2/[^;\n]+", ticked(pages.read(PAGE))):
             method, names = re.match(r"`(GET|POST) /v2/(.*)", part).groups()
@@ -63,13 +58,15 @@ class TestOperations:
 
     def test_every_one_of_qstash_v2_is_ticked_and_no_other(self, sandbox):
         text = pages.section(PAGE, "### Operations").partition("QStash, under")[2].partition("- [ ]")[0]
-        assert set(re.findall(r"`([A-Z]+ /v2/[^`]+)`", text)) == set(QStashV2Api(sandbox).operations)
+        assert set(re.findall(r"`([A-Z]+ /v2/[^`]+)`", text)) == {
+            name for name in sandbox.vendors["qstash"].api.operations if "/v2/" in name
+        }
 
 
 class TestTables:
     def test_every_option_of_a_task_is_listed(self, sandbox):
         rows = pages.table(pages.section(PAGE, "### Manus tasks"), "parameter of `sandbox.manus.add_task`")
-        assert first_column(rows) == inspect.signature(sandbox.manus.add_task).parameters.keys()
+        assert first_column(rows) == set(sandbox.manus.options)
 
     def test_every_option_of_a_message_is_listed(self, sandbox):
         section = pages.section(PAGE, "### QStash messages")
@@ -104,19 +101,19 @@ class TestTables:
             *("credits", "burn", "lag", "background", "hide"),
         }
 
-    def test_every_setting_is_listed(self):
+    def test_every_setting_is_listed(self, sandbox):
         rows = pages.table(pages.section(PAGE, "## Settings"), "setting")
-        assert first_column(rows) == Settings.__dataclass_fields__.keys()
+        assert first_column(rows) == vars(sandbox.settings).keys()
 
     def test_every_endpoint_with_a_rate_is_listed(self, sandbox):
-        operations = TaskOperations(sandbox).operations | AccountOperations(sandbox).operations
+        operations = sandbox.vendors["manus"].v2.operations
         text = " ".join(pages.section(PAGE, "## Settings").split())
-        for name in RATE_LIMITED_ENDPOINTS:
+        for name in sandbox.settings.all_endpoints():
             assert name.removeprefix("manus.") in operations or re.search(rf"[` ]{re.escape(name)}[` ]", text)
 
     def test_every_operation_of_v2_has_a_rate(self, sandbox):
-        operations = TaskOperations(sandbox).operations | AccountOperations(sandbox).operations
-        assert {f"manus.{name}" for name in operations} <= set(RATE_LIMITED_ENDPOINTS)
+        operations = sandbox.vendors["manus"].v2.operations
+        assert {f"manus.{name}" for name in operations} <= set(sandbox.settings.all_endpoints())
 
     def test_every_fault_is_listed(self):
         rows = pages.table(pages.section(PAGE, "## Faults"), "kind")

@@ -104,39 +104,6 @@ class TestControl:
         assert [message.state for message in account.messages] == ["DELIVERED"]
 
 
-class TestPage:
-    def test_shows_messages_with_where_they_come_from(self, sandbox, anyone):
-        sandbox.qstash.plan_delivery("*", [500])
-        headers = {
-            "Upstash-Retries": "0",
-            "Upstash-Label": "mine",
-            "Upstash-Failure-Callback": "https://cb.example/",
-        }
-        (message_id,) = sandbox.qstash.publish(HOOK, headers=headers, queue="my-queue")
-        page = anyone.get("/").text
-        (dlq_message, *_) = sandbox.qstash.dlq_messages
-        for text in (
-            *("QStash messages", HOOK, message_id, "in queue my-queue", "labels mine"),
-            *(f"dead letter {dlq_message.id}", f"calls back for {message_id}"),
-        ):
-            assert text in page
-        assert '<span class="chip bad">FAILED</span>' in page
-
-    def test_escapes_what_was_sent(self, sandbox, anyone):
-        sandbox.qstash.add_message(EVIL, [(EVIL, None)], url=EVIL, labels=[EVIL], queue=EVIL, method=EVIL)
-        page = anyone.get("/").text
-        assert "<script" not in page.lower()
-        assert "&lt;script&gt;" in page
-
-    def test_stays_short_with_many(self, sandbox, anyone):
-        for number in range(150):
-            sandbox.qstash.add_message(f"msg-{number:03}")
-        page = anyone.get("/").text
-        assert "and 50 older" in page
-        assert "msg-149" in page
-        assert "msg-049" not in page
-
-
 class TestDemo:
     def test_each_way_to_end_has_its_message(self, sandbox, anyone):
         anyone.call("POST", "/_sandbox/reset", json={"seed_demo": True, "seed_seconds": 8})

@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import math
-import secrets
-import string
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
-from remote_tasks_sandbox.calls import Answer, Call, dump_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from remote_tasks_sandbox.clock import Clock
+from remote_tasks_sandbox.calls import Answer, Call, dump_json, is_same
+from remote_tasks_sandbox.clock import Clock
+from remote_tasks_sandbox.tasks import random_id
 
 __all__ = [
     "OutputFile",
     "Upload",
     "Uploads",
     "file_signature",
-    "random_id",
     "signature_holds",
     "signed_address",
     "signed_until",
@@ -35,7 +29,6 @@ __all__ = [
 
 UPLOAD_SECONDS = 180.0
 _LIFE_SECONDS = 48 * 3600.0
-_ALPHABET = string.ascii_letters + string.digits
 _MIME_TYPES = {
     "md": "text/markdown",
     "txt": "text/plain",
@@ -46,11 +39,6 @@ _MIME_TYPES = {
 }
 #: "executables and scripts refused": https://open.manus.ai/docs/v2/file.upload
 _REFUSED_ENDINGS = (".exe", ".sh", ".bat", ".dmg")
-
-
-def random_id() -> str:
-    """Return 22 letters and digits, as the vendor's ids are."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(22))
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,7 @@ class Uploads:
         if name.lower().endswith(_REFUSED_ENDINGS):
             raise ValueError("executables and scripts are not allowed")
         now = int(self._clock.now())
-        upload = Upload(f"file-{random_id()}", name, now, now + int(UPLOAD_SECONDS))
+        upload = Upload(random_id(22, "file-"), name, now, now + int(UPLOAD_SECONDS))
         self._uploads[upload.id] = upload
         return upload
 
@@ -194,9 +182,9 @@ def signature_holds(call: Call, now: float) -> bool:
     expires = "".join(call.values("Expires")[:1])
     return (
         expires.isdecimal()
-        and hmac.compare_digest(
-            "".join(call.values("Signature")[:1]).encode(),
-            file_signature(call.segments[1], call.segments[2], int(expires)).encode(),
+        and is_same(
+            "".join(call.values("Signature")[:1]),
+            file_signature(call.segments[1], call.segments[2], int(expires)),
         )
         and int(expires) >= now
     )

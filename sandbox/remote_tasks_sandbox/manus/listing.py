@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from remote_tasks_sandbox.manus.task import v1_word
+from remote_tasks_sandbox.manus.task import ManusTask, v1_word
+from remote_tasks_sandbox.tasks import Key
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from remote_tasks_sandbox.manus.task import ManusTask
-
-__all__ = ["Key", "ListQuery", "in_order"]
-
-Key = tuple[int, int, str]
+__all__ = ["ListQuery", "in_order"]
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,22 @@
-"""How the emulated Manus API refuses a request, and the checks of parameters and bodies both versions share.
+"""The checks of parameters and bodies that both versions of the emulated Manus API share.
 
-A refusal is neutral here; ``manus_v1_api`` and ``manus_v2_api`` each write it in their own form.
+A refusal is neutral here; ``v1_api`` and ``v2_api`` each write it in their own form.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from remote_tasks_sandbox.calls import Call, Refused
 
-    from remote_tasks_sandbox.calls import Call
-
-__all__ = ["Refused", "check_fields", "choice", "flag", "integer", "json_body", "limit", "single"]
+__all__ = ["check_fields", "choice", "flag", "integer", "json_body", "limit", "required", "single"]
 
 #: What a field may hold: a type, a list with the type of its items, or the words to choose from.
 Shape = type | list[type] | tuple[str, ...]
 
 _NAMES = {str: "string", bool: "boolean", dict: "object", list: "array"}
-
-
-class Refused(Exception):
-    """Carries a refusal out of the checks.
-
-    :param status: HTTP status
-    :param message: the text of the error
-    :param headers: sent along
-    :param wrapped: ``False`` for the errors that v2 sends without its envelope
-    """
-
-    def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None, *, wrapped: bool = True
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = dict(headers or {})
-        self.wrapped = wrapped
 
 
 def json_body(call: Call) -> dict[str, Any]:
@@ -93,6 +72,14 @@ def single(call: Call, *names: str) -> str | None:
     if len(values) > 1:
         raise Refused(400, f"too many values for field {names[0]!r}")
     return (values[0] or None) if values else None
+
+
+def required(call: Call, name: str) -> str:
+    """Return the value of a parameter that must be sent."""
+    value = single(call, name)
+    if value is None:
+        raise Refused(400, f"{name} is required")
+    return value
 
 
 def choice(call: Call, allowed: tuple[str, ...], *names: str) -> str:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.manus.parsing import Refused, Shape, check_fields
+from remote_tasks_sandbox.calls import Refused
+from remote_tasks_sandbox.manus.account import ManusAccount
+from remote_tasks_sandbox.manus.files import Upload, Uploads
+from remote_tasks_sandbox.manus.parsing import Shape, check_fields
 from remote_tasks_sandbox.manus.schemas import schema_problem
 from remote_tasks_sandbox.manus.task import Attachment
-
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.manus.files import Upload, Uploads
-    from remote_tasks_sandbox.manus.tasks import ManusTasks
 
 __all__ = ["Message", "check_connectors", "check_project", "check_schema", "read_message", "v1_attachments"]
 
@@ -167,7 +166,7 @@ def check_connectors(ids: list[str] | tuple[str, ...]) -> None:
             raise Refused(400, f"connectors: invalid id {one!r}") from None
 
 
-def check_project(project_id: str | None, account: ManusTasks) -> None:
+def check_project(project_id: str | None, account: ManusAccount) -> None:
     """Refuse a project that the account has not."""
     if project_id is not None and project_id not in account.projects:
         raise Refused(404, "project not found")

@@ -1,6 +1,6 @@
-"""One task of the emulated Manus account: what happened to it, told in words of neither API version.
+"""One task of the emulated Manus account: what happened to it, in the words of neither API version.
 
-``manus_v1_wire`` and ``manus_v2_wire`` write the same history each in their own way, so that a task made
+``v1_wire`` and ``v2_wire`` write the same history each in their own way, so that a task made
 through one version is the same task in the other.
 """
 
@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remote_tasks_sandbox.manus.files import OutputFile
-from remote_tasks_sandbox.manus.questions import Question
+from remote_tasks_sandbox.manus.questions import Question, parse_questions
 from remote_tasks_sandbox.manus.schemas import fitting_value, zero_value
-from remote_tasks_sandbox.progression import Script, Timeline
+from remote_tasks_sandbox.progression import Script, check_seconds
+from remote_tasks_sandbox.tasks import Task
 
 __all__ = [
     "AFTER_ANSWER",
@@ -108,56 +109,70 @@ class Entry:
     result: Mapping[str, Any] | None = None
 
 
-@dataclass(eq=False)
-class ManusTask:
+@dataclass(eq=False, kw_only=True)
+class ManusTask(Task):
     """One task; ``created_at`` is in whole unix seconds, ``added_at`` in exact ones.
 
-    The parameters that a test may set are those of :meth:`~.manus.ManusTasks.add_task`.
+    :param prompt: what the user asked
+    :param answer: what the agent says when it finishes
+    :param question: what the agent asks while it waits
+    :param waiting: what it waits for: a type, ``{"type", "description", "schema", "event_id", "options",
+        "multiple", "unconfirmed"}``, or a list of these; default ``messageAskUser`` with ``question``
+    :param progress: what the agent says when it begins; makes v2 tell progress and result apart
+    :param files: names, or ``{"name", "content", "mime_type", "size"}``, attached when it finishes
+    :param structured: the structured result, ``{"success", "value", "error"}``; what is left out is made up
+    :param output_lag: seconds by which answer, files and structured result come after the end
+    :param background_jobs: seconds for which background jobs run after the end; ``None`` leaves the field
+        out, as older servers do
+    :param stopped_by_user: the end is that of a user who pressed stop: an event says so, and no answer comes
+    :param hidden_for: seconds for which the API does not know the task
+    :param credits_per_second: credits used for each second of running, on top of ``credit_usage``
+    :param extra_events: v2 events at the start, as they are; ``id`` and ``timestamp`` are made up
+    :raises ValueError: for a value that makes no sense
     """
 
-    id: str
-    number: int
-    created_at: int
-    added_at: float
-    title: str
-    prompt: str
-    answer: str
-    question: str
-    error: str
-    credit_usage: int
-    credits_per_second: float
-    project_id: str | None
-    model: str
-    metadata: Mapping[str, str]
-    files: tuple[OutputFile, ...]
-    extra: Mapping[str, Any]
-    extra_events: tuple[Mapping[str, Any], ...]
-    timeline: Timeline
-    questions: tuple[Question, ...] = ()
+    title: str = ""
+    prompt: str = ""
+    answer: str = ""
+    question: str = ""
+    waiting: Any = None
     progress: tuple[str, ...] = ()
-    structured: dict[str, Any] | None = None
-    stopped_by_user: bool = False
+    files: tuple[Any, ...] = ()
+    structured: Mapping[str, Any] | None = None
     output_lag: float = 0.0
-    hidden_for: float = 0.0
     background_jobs: float | None = None
+    stopped_by_user: bool = False
+    hidden_for: float = 0.0
+    credit_usage: int = 0
+    credits_per_second: float = 0.0
+    project_id: str | None = None
+    model: str = "manus-1.6-agent"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    extra_events: tuple[Mapping[str, Any], ...] = ()
     # What a request that created it said.
-    schema: Mapping[str, Any] | None = None
-    attachments: tuple[Attachment, ...] = ()
-    share_visibility: str = "private"
-    api_key_name: str | None = None
-    locale: str = ""
+    schema: Mapping[str, Any] | None = field(default=None, init=False)
+    attachments: tuple[Attachment, ...] = field(default=(), init=False)
+    share_visibility: str = field(default="private", init=False)
+    api_key_name: str | None = field(default=None, init=False)
+    locale: str = field(default="", init=False)
     # What came later.
-    received: list[Received] = field(default_factory=list)
-    cut_short: dict[int, bool] = field(default_factory=dict)
-    reads: int = 0
-    last_read_at: float | None = None
-    #: The last form it was sent in, with what that form depended on; kept by ``manus_v1_wire``.
-    rendered: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False)
+    received: list[Received] = field(default_factory=list, init=False)
+    cut_short: dict[int, bool] = field(default_factory=dict, init=False)
+    #: The last form it was sent in, with what that form depended on; kept by ``v1_wire``.
+    rendered: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False, init=False)
 
-    @property
-    def key(self) -> tuple[int, int, str]:
-        """Return the place in the order by creation."""
-        return self.created_at, self.number, self.id
+    def __post_init__(self) -> None:
+        self.questions = parse_questions(self.waiting)
+        for name in ("output_lag", "hidden_for", "background_jobs", "credits_per_second"):
+            check_seconds(name, getattr(self, name) or 0.0)
+        self.files = tuple(OutputFile.parse(item) for item in self.files)
+        self.progress, self.extra_events = tuple(self.progress), tuple(self.extra_events)
+        title, prompt = self.title, self.prompt
+        self.title = title or prompt or f"Sandbox task {self.id}"
+        self.prompt = prompt or title or "Do the work."
+        self.answer = self.answer or "Done."
+        self.question = self.question or "How shall I go on?"
+        self.error = self.error or "The agent could not finish the task."
 
     @property
     def agent_profile(self) -> str:
@@ -188,11 +203,9 @@ class ManusTask:
         )
         return self.credit_usage + int(self.credits_per_second * seconds)
 
-    def note_read(self, now: float) -> None:
-        """Count that a client was shown this task."""
-        self.reads += 1
-        self.last_read_at = now
-        self.timeline.note_read(now)
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the task as the control plane shows it."""
+        return super().describe(now) | {"title": self.title}
 
     def waits_for(self, now: float) -> tuple[str, Question] | None:
         """Return the event that waits for an answer and what it asks, or ``None``."""
@@ -316,8 +329,8 @@ class ManusTask:
     def _result(self, schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         if schema is None:
             return None
-        given = self.structured or {}
+        given = dict(self.structured or {})
         success = given.get("success", True)
         made = fitting_value if success else zero_value
-        value = made(schema) if schema else {}
-        return {"success": success, "value": value, "error": None if success else _EXTRACTION_FAILED} | given
+        error = None if success else _EXTRACTION_FAILED
+        return {"success": success, "value": made(schema) if schema else {}, "error": error} | given

@@ -6,15 +6,15 @@ stands in ``docs/sandbox.md``.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from remote_tasks_sandbox.calls import Answer, Call, dump_json, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, Refused, dump_json, is_same, json_answer
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.manus.account import ManusAccount, NewTask, Project
 from remote_tasks_sandbox.manus.files import Upload
 from remote_tasks_sandbox.manus.listing import ListQuery
 from remote_tasks_sandbox.manus.parsing import (
-    Refused,
     Shape,
     check_fields,
     choice,
@@ -26,13 +26,9 @@ from remote_tasks_sandbox.manus.parsing import (
 )
 from remote_tasks_sandbox.manus.parts import check_connectors, check_project, v1_attachments
 from remote_tasks_sandbox.manus.task import Attachment, ManusTask, Received
-from remote_tasks_sandbox.manus.tasks import NewTask, Project
 from remote_tasks_sandbox.manus.v1_wire import rendered, task_url
 from remote_tasks_sandbox.manus.v2_wire import share_url
-
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["ManusV1Api", "v1_error"]
 
@@ -65,6 +61,9 @@ _CREATE: dict[str, Shape] = {
     "projectId": str,
     "interactiveMode": bool,
 }
+#: First part of the paths of the vendor's operations that the sandbox does not emulate.
+_NOT_EMULATED = frozenset({"responses", "webhook", "webhooks"})
+
 _UPDATE: dict[str, Shape] = {"title": str, "enableShared": bool, "enableVisibleInTaskList": bool}
 
 
@@ -76,9 +75,9 @@ def v1_error(status: int, message: str, headers: Mapping[str, str] | None = None
 class ManusV1Api:
     """Answers calls under ``/manus/v1``."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._account = sandbox.manus
+    def __init__(self, context: Context, account: ManusAccount) -> None:
+        self._context = context
+        self._account = account
 
     def answer(self, call: Call, plan: Plan) -> Answer:
         """Answer one call; the caller holds the sandbox's lock."""
@@ -100,6 +99,8 @@ class ManusV1Api:
         known = len(parts) in (2, 3) and parts[0] == "v1" and all(parts)
         methods = operations.get(parts[1] + "/" * (len(parts) - 2)) if known else None
         if methods is None:
+            if parts[:1] == ("v1",) and parts[1:2] and parts[1] in _NOT_EMULATED:
+                raise Refused(501, f"{call.method} /v1/{parts[1]} is not emulated")
             raise Refused(404, "Not Found")
         operation = methods.get("GET" if call.method == "HEAD" else call.method)
         if operation is None:
@@ -109,7 +110,7 @@ class ManusV1Api:
     def _check_key(self, call: Call) -> None:
         key = call.headers.get("api_key")
         if key is not None:
-            if hmac.compare_digest(key.encode(), self._sandbox.settings.manus_key.encode()):
+            if is_same(key, self._context.settings.manus_key):
                 return
             raise Refused(401, "invalid api key")
         if "authorization" in call.headers:
@@ -121,9 +122,9 @@ class ManusV1Api:
         raise Refused(401, "api key is required")
 
     def _check_rate(self, endpoint: str) -> None:
-        wait = self._sandbox.over_limit(endpoint)
+        wait = self._context.over_limit(endpoint)
         if wait is not None:
-            headers = {"Retry-After": str(wait)} if self._sandbox.settings.rate_limit_retry_after else {}
+            headers = {"Retry-After": str(wait)} if self._context.settings.rate_limit_retry_after else {}
             raise Refused(429, "rate limit exceeded", headers)
 
     # --------------------------------------------------------------------------------------------- tasks
@@ -131,11 +132,9 @@ class ManusV1Api:
     def _list(self, call: Call, plan: Plan) -> Answer:
         self._check_rate("manus.list")
         query = _list_query(call, repeat=plan.repeats_cursor)
-        now = self._sandbox.clock.now()
+        now = self._context.clock.now()
         try:
-            page, more = self._account.select(
-                query, now, lambda task: bool(plan.shaping) and plan.unlisted(task.id, task.added_at, now)
-            )
+            page, more = self._account.listed(query, plan)
         except KeyError:
             raise Refused(400, "after: no such task") from None
         parts = [b'{"object":"list"']
@@ -151,8 +150,8 @@ class ManusV1Api:
     def _get(self, call: Call, plan: Plan) -> Answer:
         self._check_rate("manus.get")
         flag(call, "convert")
-        task = self._task(call.segments[2], plan)
-        return Answer(200, self._render(task, self._sandbox.clock.now(), plan))
+        task = self._account.visible(call.segments[2], plan)
+        return Answer(200, self._render(task, self._context.clock.now(), plan))
 
     def _create(self, call: Call, plan: Plan) -> Answer:
         self._check_rate("manus.create")
@@ -163,7 +162,7 @@ class ManusV1Api:
         check_connectors(body.get("connectors", []))
         attachments = v1_attachments(body.get("attachments", []), self._account.uploads)
         if "taskId" in body:
-            return self._continue(self._task(body["taskId"], plan), raw, attachments)
+            return self._continue(self._account.visible(body["taskId"], plan), raw, attachments)
         check_project(body.get("projectId"), self._account)
         new = NewTask(
             version="v1",
@@ -181,7 +180,7 @@ class ManusV1Api:
     def _continue(
         self, task: ManusTask, raw: Mapping[str, Any], attachments: tuple[Attachment, ...]
     ) -> Answer:
-        now = self._sandbox.clock.now()
+        now = self._context.clock.now()
         task.take(
             Received(
                 kind="message",
@@ -198,7 +197,7 @@ class ManusV1Api:
 
     def _update(self, call: Call, plan: Plan) -> Answer:
         self._check_rate("manus.update")
-        task = self._task(call.segments[2], plan)
+        task = self._account.visible(call.segments[2], plan)
         body = check_fields(json_body(call), _UPDATE)
         task.title = body.get("title", task.title)
         if "enableShared" in body:
@@ -207,19 +206,12 @@ class ManusV1Api:
 
     def _delete(self, call: Call, plan: Plan) -> Answer:
         self._check_rate("manus.delete")
-        task = self._task(call.segments[2], plan)
+        task = self._account.visible(call.segments[2], plan)
         self._account.delete_task(task.id)
         return json_answer({"id": task.id, "object": "task.deleted", "deleted": True})
 
-    def _task(self, task_id: str, plan: Plan) -> ManusTask:
-        now = self._sandbox.clock.now()
-        task = self._account.get(task_id)
-        if task is None or task.is_hidden(now) or plan.hides(task.id, task.added_at, now):
-            raise Refused(404, "task not found")
-        return task
-
     def _named(self, task: ManusTask) -> Answer:
-        base_url = self._sandbox.base_url
+        base_url = self._context.base_url
         named = {"task_id": task.id, "task_title": task.title, "task_url": task_url(task, base_url)}
         shared = share_url(task, base_url)
         return json_answer(named if shared is None else named | {"share_url": shared})
@@ -228,7 +220,7 @@ class ManusV1Api:
         lags = bool(plan.shaping) and plan.lags(
             task.id, task.timeline.index(now), task.timeline.since(now), now
         )
-        settings, base_url = self._sandbox.settings, self._sandbox.base_url
+        settings, base_url = self._context.settings, self._context.base_url
         shown = rendered(task, now, lags=lags, base_url=base_url, expires_in=settings.file_url_seconds)
         task.note_read(now)
         return shown
@@ -248,7 +240,7 @@ class ManusV1Api:
                 "object": "file",
                 "filename": upload.name,
                 "status": upload.status,
-                "upload_url": self._account.uploads.address(upload, self._sandbox.base_url),
+                "upload_url": self._account.uploads.address(upload, self._context.base_url),
                 "upload_expires_at": str(upload.upload_expires_at),
                 "created_at": str(upload.created_at),
             }

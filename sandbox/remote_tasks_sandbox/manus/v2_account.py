@@ -5,17 +5,15 @@ https://open.manus.ai/docs/v2/file.upload and the pages beside it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from remote_tasks_sandbox.manus.parsing import Refused, check_fields, json_body, limit, single
+from remote_tasks_sandbox.calls import Call, Refused
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.manus.account import ManusAccount, Project
+from remote_tasks_sandbox.manus.files import Upload
+from remote_tasks_sandbox.manus.parsing import check_fields, json_body, limit, required, single
 from remote_tasks_sandbox.manus.v2_tasks import Operations, cursor_of, read_cursor
-
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.calls import Call
-    from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.manus.files import Upload
-    from remote_tasks_sandbox.manus.tasks import Project
-    from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["AccountOperations"]
 
@@ -58,9 +56,9 @@ class AccountOperations:
     :ivar operations: name to HTTP method and handler
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._account = sandbox.manus
+    def __init__(self, context: Context, account: ManusAccount) -> None:
+        self._context = context
+        self._account = account
         self.operations: Operations = {
             "file.upload": ("POST", self._upload_file),
             "file.detail": ("GET", self._show_file),
@@ -83,12 +81,12 @@ class AccountOperations:
             raise Refused(400, str(error)) from None
         return {
             "file": _file(upload),
-            "upload_url": self._account.uploads.address(upload, self._sandbox.base_url),
+            "upload_url": self._account.uploads.address(upload, self._context.base_url),
             "upload_expires_at": upload.upload_expires_at,
         }
 
     def _show_file(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        upload = self._upload(single(call, "file_id"))
+        upload = self._upload(required(call, "file_id"))
         detail = {
             "bytes": None if upload.content is None else len(upload.content),
             "content_type": upload.content_type or "",
@@ -111,8 +109,8 @@ class AccountOperations:
         return {"data": [_project(project) for project in reversed(self._account.projects.values())]}
 
     def _available_credits(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        left = max(self._sandbox.settings.manus_credits - sum(used for _, used in self._usage()), 0)
-        now = int(self._sandbox.clock.now())
+        left = max(self._context.settings.manus_credits - sum(used for _, used in self._usage()), 0)
+        now = int(self._context.clock.now())
         return {
             "data": {
                 "total_credits": left,
@@ -151,9 +149,7 @@ class AccountOperations:
     def _show_user(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         return {"user_id": _USER_ID}
 
-    def _upload(self, file_id: str | None) -> Upload:
-        if file_id is None:
-            raise Refused(400, "file_id is required")
+    def _upload(self, file_id: str) -> Upload:
         upload = self._account.uploads.get(file_id)
         if upload is None:
             raise Refused(404, "file not found")
@@ -161,7 +157,7 @@ class AccountOperations:
 
     def _usage(self) -> list[tuple[dict[str, Any], int]]:
         """Return the records of all tasks with the credits each used, the newest first."""
-        now = self._sandbox.clock.now()
+        now = self._context.clock.now()
         found = []
         for task in self._account.newest(len(self._account)):
             used = task.credits(now)

@@ -9,29 +9,28 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from remote_tasks_sandbox.manus.listing import Key, ListQuery
+from remote_tasks_sandbox.calls import Call, Refused
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.manus.account import ManusAccount, NewTask
+from remote_tasks_sandbox.manus.listing import ListQuery
 from remote_tasks_sandbox.manus.parsing import (
-    Refused,
     Shape,
     check_fields,
     choice,
     flag,
     json_body,
     limit,
+    required,
     single,
 )
 from remote_tasks_sandbox.manus.parts import check_project, check_schema, read_message
 from remote_tasks_sandbox.manus.task import ManusTask, Received, v2_word
-from remote_tasks_sandbox.manus.tasks import NewTask
 from remote_tasks_sandbox.manus.v1_wire import task_url
 from remote_tasks_sandbox.manus.v2_wire import events, share_url, wire_task
-
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.calls import Call
-    from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.tasks import Key
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["Operations", "TaskOperations", "cursor_of", "read_cursor"]
 
@@ -76,9 +75,9 @@ class TaskOperations:
     :ivar operations: name to HTTP method and handler
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._account = sandbox.manus
+    def __init__(self, context: Context, account: ManusAccount) -> None:
+        self._context = context
+        self._account = account
         self.operations: Operations = {
             "task.create": ("POST", self._create),
             "task.detail": ("GET", self._detail),
@@ -116,17 +115,14 @@ class TaskOperations:
         return self._named(task)
 
     def _detail(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        task = self._task(single(call, "task_id"), plan)
+        task = self._account.visible(required(call, "task_id"), plan)
         return {"task": self._shown(task)}
 
     def _list(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        now = self._sandbox.clock.now()
         query = _list_query(call, repeat=plan.repeats_cursor)
         if query is None:
             return {"data": [], "has_more": False}
-        page, more = self._account.select(
-            query, now, lambda task: bool(plan.shaping) and plan.unlisted(task.id, task.added_at, now)
-        )
+        page, more = self._account.listed(query, plan)
         shown: dict[str, Any] = {"data": [self._shown(task) for task in page]}
         if plan.repeats_cursor:
             return shown | {"has_more": True, "next_cursor": cursor_of("repeated")}
@@ -134,21 +130,21 @@ class TaskOperations:
 
     def _update(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         body = check_fields(json_body(call), _UPDATE, required=("task_id",))
-        task = self._task(body["task_id"], plan)
+        task = self._account.visible(body["task_id"], plan)
         task.title = body.get("title", task.title)
         task.share_visibility = body.get("share_visibility", task.share_visibility)
         return self._named(task)
 
     def _stop(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         body = check_fields(json_body(call), {"task_id": str}, required=("task_id",))
-        task = self._task(body["task_id"], plan)
-        task.stop(self._sandbox.clock.now(), by_user=self._sandbox.settings.manus_user_stop_on_stop)
+        task = self._account.visible(body["task_id"], plan)
+        task.stop(self._context.clock.now(), by_user=self._context.settings.manus_user_stop_on_stop)
         return {}
 
     def _delete(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         body = check_fields(json_body(call), {"task_id": str}, required=("task_id",))
-        task = self._task(body["task_id"], plan)
-        if v2_word(task.timeline.word(self._sandbox.clock.now())) == "running":
+        task = self._account.visible(body["task_id"], plan)
+        if v2_word(task.timeline.word(self._context.clock.now())) == "running":
             raise Refused(400, "the task is running; stop it first")
         self._account.delete_task(task.id)
         return {"id": task.id, "deleted": True}
@@ -161,7 +157,7 @@ class TaskOperations:
         check_schema(schema)
         if body.get("clear_connectors") and message.connectors:
             raise Refused(400, "clear_connectors conflicts with message.connectors")
-        task, now = self._task(body["task_id"], plan), self._sandbox.clock.now()
+        task, now = self._account.visible(body["task_id"], plan), self._context.clock.now()
         if "agent_profile" in body:
             task.model = f"{_NEW_PROFILES.get(body['agent_profile'], body['agent_profile'])}-agent"
         task.take(
@@ -184,11 +180,11 @@ class TaskOperations:
         ascending = choice(call, ("desc", "asc"), "order") == "asc"
         choice(call, ("html", "pptx"), "slides_format")
         verbose = flag(call, "verbose")
-        task, now = self._task(single(call, "task_id"), plan), self._sandbox.clock.now()
+        task, now = self._account.visible(required(call, "task_id"), plan), self._context.clock.now()
         index = task.timeline.index(now)
         if plan.shaping and plan.lags(task.id, index, task.timeline.since(now), now):
             index = max(index - 1, 0)
-        settings, base_url = self._sandbox.settings, self._sandbox.base_url
+        settings, base_url = self._context.settings, self._context.base_url
         found = events(
             task, index, now, verbose=verbose, base_url=base_url, expires_in=settings.file_url_seconds
         )
@@ -209,7 +205,7 @@ class TaskOperations:
     def _confirm_action(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         raw = json_body(call)
         body = check_fields(raw, _CONFIRM, required=("task_id", "event_id"))
-        task, now = self._task(body["task_id"], plan), self._sandbox.clock.now()
+        task, now = self._account.visible(body["task_id"], plan), self._context.clock.now()
         asked = task.waits_for(now)
         if asked is None or asked[0] != body["event_id"]:
             raise Refused(400, "the event does not wait for a confirmation")
@@ -240,23 +236,14 @@ class TaskOperations:
             task.stop(now, by_user=False)
         return {"task_id": task.id, "confirmed": confirmed}
 
-    def _task(self, task_id: str | None, plan: Plan) -> ManusTask:
-        if task_id is None:
-            raise Refused(400, "task_id is required")
-        now = self._sandbox.clock.now()
-        task = self._account.get(task_id)
-        if task is None or task.is_hidden(now) or plan.hides(task.id, task.added_at, now):
-            raise Refused(404, "task not found")
-        return task
-
     def _shown(self, task: ManusTask) -> dict[str, Any]:
-        now = self._sandbox.clock.now()
-        wire = wire_task(task, now, self._sandbox.base_url)
+        now = self._context.clock.now()
+        wire = wire_task(task, now, self._context.base_url)
         task.note_read(now)
         return wire
 
     def _named(self, task: ManusTask) -> dict[str, Any]:
-        base_url = self._sandbox.base_url
+        base_url = self._context.base_url
         named = {"task_id": task.id, "task_title": task.title, "task_url": task_url(task, base_url)}
         shared = share_url(task, base_url)
         if shared is not None:

@@ -1,15 +1,17 @@
 """The emulated QStash account as a test sees it: v1 tasks, messages, URL groups, schedules, what was sent.
 
-HTTP is left to ``qstash_api`` and ``qstash_v2_*``, what becomes of messages to ``qstash_engine``. All methods
-are thread safe.
+HTTP is left to ``router``, ``v1_api`` and ``v2_*``, what becomes of messages to ``engine``. All methods are
+thread safe.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
-from remote_tasks_sandbox.progression import parse_script
+from remote_tasks_sandbox.calls import Refused
+from remote_tasks_sandbox.progression import Script, parse_script
 from remote_tasks_sandbox.qstash.engine import QStashEngine
 from remote_tasks_sandbox.qstash.message import (
     Delivery,
@@ -18,20 +20,14 @@ from remote_tasks_sandbox.qstash.message import (
     Published,
     Response,
     milliseconds,
-    random_id,
 )
 from remote_tasks_sandbox.qstash.options import PLANS, PublishOptions, read_options
-from remote_tasks_sandbox.qstash.parsing import Refused, check_url
+from remote_tasks_sandbox.qstash.parsing import check_url
 from remote_tasks_sandbox.qstash.schedules import Schedules
+from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.tasks import QStashTasks
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterable, Mapping
-
-    from remote_tasks_sandbox.clock import Clock
-    from remote_tasks_sandbox.progression import Script
-    from remote_tasks_sandbox.settings import Settings
+from remote_tasks_sandbox.tasks import random_id
+from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
 
 __all__ = ["Accepted", "QStashAccount", "Topic"]
 
@@ -69,16 +65,12 @@ class Topic:
 
 
 class QStashAccount(QStashTasks):
-    """Everything of the account.
+    """Everything of the account."""
 
-    :param clock: what time it is
-    :param lock: shared with the rest of the sandbox
-    """
-
-    def __init__(self, clock: Clock, lock: threading.RLock, settings: Settings) -> None:
-        super().__init__(clock, lock)
-        self._settings = settings
-        self.engine = QStashEngine(clock, lock, settings)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._settings: QStashSettings = context.settings
+        self.engine = QStashEngine(context)
         self.schedules = Schedules(self.engine, self._send)
         self.topics: dict[str, Topic] = {}
         #: Accepted requests, oldest first, duplicates included.
@@ -174,7 +166,7 @@ class QStashAccount(QStashTasks):
         with self._lock:
             self.engine.settle()
             now = self._clock.now()
-            chosen = random_id("msg_", 63) if message_id is None else message_id
+            chosen = random_id(63, "msg_") if message_id is None else message_id
             if not chosen or chosen in self.engine.messages:
                 raise ValueError(f"the message id {chosen!r} is empty or in use")
             options = PublishOptions(
@@ -319,6 +311,44 @@ class QStashAccount(QStashTasks):
                 {"RateLimit-Limit": str(limit), "RateLimit-Remaining": "0", "RateLimit-Reset": reset},
             )
         self._today = (day, sent + messages)
+
+    def control(self) -> dict[str, Handler]:
+        """Return the routes of the control plane: tasks, messages, plans, and what was sent."""
+        return super().control() | {
+            "GET messages": lambda _: {"messages": [one.describe() for one in self.messages]},
+            "POST messages": lambda call: (201, {"ids": [self.add_message(**one) for one in call.objects()]}),
+            "GET messages/": self._show_message_by_control,
+            "POST messages/": self._change_message_by_control,
+            "POST publish": lambda call: (201, {"ids": [self.publish(**one) for one in call.objects()]}),
+            "GET plans": lambda _: {"plans": [plan.describe() for plan in self.engine.plans.all()]},
+            "POST plans": self._plan_by_control,
+            "GET published": lambda _: {"published": [_plain(one) for one in self.published]},
+            "GET deliveries": lambda _: {"deliveries": [_plain(one) for one in self.deliveries]},
+            "GET bulk-cancels": lambda _: {"bulk-cancels": self.bulk_cancels},
+        }
+
+    def _show_message_by_control(self, call: ControlCall) -> Any:
+        message = self.get_message(call.id)
+        if message is None:
+            raise KeyError(call.id)
+        return message.describe()
+
+    def _change_message_by_control(self, call: ControlCall) -> Any:
+        body = call.object()
+        if len(body) != 1 or not body.keys() <= {"state", "script"}:
+            raise ValueError('a message is changed with {"state": word} or {"script": steps}')
+        self.set_message_script(call.id, body["script"] if "script" in body else [(body["state"], None)])
+        return self._show_message_by_control(call)
+
+    def _plan_by_control(self, call: ControlCall) -> Any:
+        for item in call.objects():
+            self.plan_delivery(**item)
+        return 201, {"plans": [plan.describe() for plan in self.engine.plans.all()]}
+
+
+def _plain(record: Published | Delivery) -> dict[str, Any]:
+    """Return a record as JSON-ready data; bytes that are no text are shown as far as they are."""
+    return {**asdict(record), "body": record.body.decode(errors="replace")}
 
 
 def _to(options: PublishOptions, target: PublishOptions) -> PublishOptions:

@@ -1,19 +1,19 @@
 """What becomes of QStash messages: attempts, retries, callbacks, the dead letter queue, cancellation.
 
-Time takes its effect when somebody looks: :meth:`QStashEngine.settle` does all that is due, in its order and
-each thing at its own time. Only for messages to real destinations a thread looks by itself. Which behaviour
-is documented, observed or assumed stands in ``docs/sandbox.md``.
+Time takes its effect when somebody asks: :meth:`QStashEngine.settle` does all that is due, in its order and
+each thing at its own time. Only for messages to real destinations does a thread do so by itself.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
 
+from remote_tasks_sandbox.calls import Refused
 from remote_tasks_sandbox.qstash.gates import Gate
 from remote_tasks_sandbox.qstash.log import Log
 from remote_tasks_sandbox.qstash.message import (
@@ -22,21 +22,15 @@ from remote_tasks_sandbox.qstash.message import (
     Message,
     Response,
     milliseconds,
-    random_id,
 )
-from remote_tasks_sandbox.qstash.options import PLANS
-from remote_tasks_sandbox.qstash.parsing import Refused, retry_delay_seconds
+from remote_tasks_sandbox.qstash.options import PLANS, FlowControl, PublishOptions
+from remote_tasks_sandbox.qstash.parsing import retry_delay_seconds
 from remote_tasks_sandbox.qstash.plans import DEFAULT_LATENCY, DeliveryPlans
 from remote_tasks_sandbox.qstash.sending import Courier, Pump, can_reach, send, sign
+from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.wire import callback_body, delivered_headers
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterable
-
-    from remote_tasks_sandbox.clock import Clock
-    from remote_tasks_sandbox.qstash.options import FlowControl, PublishOptions
-    from remote_tasks_sandbox.settings import Settings
+from remote_tasks_sandbox.tasks import random_id
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["QStashEngine"]
 
@@ -50,13 +44,13 @@ _WAIT_HEADERS = (
 class QStashEngine:
     """All messages and what moves them; the caller holds the lock.
 
-    :param lock: shared with the rest of the sandbox; taken by the threads of real deliveries
+    :param context: its lock is taken by the threads of real deliveries
     """
 
-    def __init__(self, clock: Clock, lock: threading.RLock, settings: Settings) -> None:
-        self._clock = clock
-        self._lock = lock
-        self._settings = settings
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._lock = context.lock
+        self._settings: QStashSettings = context.settings
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = count()
         self._courier = Courier()
@@ -102,7 +96,7 @@ class QStashEngine:
         :param cause: the message it calls back for
         """
         first_at = float(options.not_before) if options.not_before is not None else at + options.delay
-        message = Message(random_id("msg_", 63), options, at, first_at, cause=cause)
+        message = Message(random_id(63, "msg_"), options, at, first_at, cause=cause)
         self.messages[message.id] = message
         self.log.add(message, "CREATED", at)
         if options.queue:

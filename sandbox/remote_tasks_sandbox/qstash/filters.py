@@ -7,15 +7,13 @@ Values come as repeated parameters or in a list with commas; an address may hold
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.qstash.parsing import Refused, whole
+from remote_tasks_sandbox.calls import Call, Refused
+from remote_tasks_sandbox.qstash.message import Message
+from remote_tasks_sandbox.qstash.parsing import whole
 from remote_tasks_sandbox.qstash.wire import CALLER_IP
-
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.calls import Call
-    from remote_tasks_sandbox.qstash.message import Message
 
 __all__ = ["Filters", "Page", "from_body", "from_query"]
 

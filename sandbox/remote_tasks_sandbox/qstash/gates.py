@@ -7,10 +7,8 @@ it only while an attempt runs. Times are unix seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.qstash.message import Message
+from remote_tasks_sandbox.qstash.message import Message
 
 __all__ = ["Gate"]
 

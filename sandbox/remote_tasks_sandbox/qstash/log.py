@@ -7,14 +7,11 @@ everything nor one of a hundred messages makes the sandbox look at more than it 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 from remote_tasks_sandbox.qstash.message import Entry, Message, Response, milliseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 __all__ = ["Log"]
 

@@ -1,21 +1,17 @@
-"""One emulated QStash message: its order, its log entries, where it stands, and what tests are told about it.
+"""One emulated QStash message: its options, its log entries, its state, and the records that tests read.
 
-What moves a message on is in ``qstash_engine``, the form on the wire in ``qstash_wire``.
+What moves a message on is in ``engine``, the form on the wire in ``wire``.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
-import string
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Mapping
-
-    from remote_tasks_sandbox.qstash.options import PublishOptions
+from remote_tasks_sandbox.qstash.options import PublishOptions
 
 __all__ = [
     "ENDS",
@@ -26,18 +22,10 @@ __all__ = [
     "Published",
     "Response",
     "milliseconds",
-    "random_id",
 ]
 
 #: States after which nothing follows, in every spelling.
 ENDS = frozenset({"DELIVERED", "FAILED", "CANCELLED", "CANCELED"})
-
-_ALPHABET = string.ascii_letters + string.digits
-
-
-def random_id(prefix: str, length: int) -> str:
-    """Return an id of so many letters and digits."""
-    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 def milliseconds(seconds: float) -> int:
@@ -141,6 +129,19 @@ class Message:
     def url(self) -> str:
         """Return its destination."""
         return self.options.url
+
+    def describe(self) -> dict[str, Any]:
+        """Return the message as the control plane shows it."""
+        return {
+            "id": self.id,
+            "state": self.state,
+            "url": self.url,
+            "created_at": self.created_at,
+            "changes_at": self.next_at,
+            "retried": self.retried,
+            "callback_of": self.cause.id if self.cause else None,
+            "entries": [{"time": entry.time_ms, "state": entry.state} for entry in self.entries],
+        }
 
     @property
     def states(self) -> list[str]:

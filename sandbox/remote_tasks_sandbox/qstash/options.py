@@ -6,20 +6,11 @@ https://upstash.com/docs/qstash/api/publish. HTTP is left to ``v2_messages``, th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from remote_tasks_sandbox.qstash.parsing import (
-    Refused,
-    check_url,
-    duration,
-    flag,
-    retry_delay_seconds,
-    whole,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from remote_tasks_sandbox.calls import Refused
+from remote_tasks_sandbox.qstash.parsing import check_url, duration, flag, retry_delay_seconds, whole
 
 __all__ = [
     "DEFAULT_RETRIES",

@@ -1,7 +1,4 @@
-"""How the emulated QStash refuses a request, and reads durations, numbers, flags, retry delays and JSON.
-
-Imports nothing of the sandbox but the call.
-"""
+"""How the emulated QStash reads durations, numbers, flags, retry delays, addresses and JSON."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ import json
 import math
 import operator
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from remote_tasks_sandbox.calls import Call, Refused
 
-    from remote_tasks_sandbox.calls import Call
-
-__all__ = ["Refused", "check_url", "duration", "flag", "json_body", "retry_delay_seconds", "whole"]
+__all__ = ["check_url", "duration", "flag", "json_body", "retry_delay_seconds", "whole"]
 
 _DURATION = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,21 +25,6 @@ _OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
     **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv},
     **{ast.UAdd: operator.pos, ast.USub: operator.neg},
 }
-
-
-class Refused(Exception):
-    """Carries a refusal out of the checks.
-
-    :param status: HTTP status
-    :param message: the text of the error
-    :param headers: sent along
-    """
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = dict(headers or {})
 
 
 def json_body(call: Call, *, optional: bool = False) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from remote_tasks_sandbox.progression import check_seconds
 from remote_tasks_sandbox.qstash.message import Response
 
 __all__ = ["DEFAULT_LATENCY", "DeliveryPlan", "DeliveryPlans"]
@@ -88,8 +89,5 @@ def _step(outcome: Any, latency: float) -> tuple[Response, float]:
         raise ValueError(f'an outcome is a status from 200 to 599, "error" or "timeout", not {status!r}')
     body = given.get("body", b"")
     headers = {str(name): str(value) for name, value in dict(given.get("headers", {})).items()}
-    own = given.get("latency", latency)
-    if isinstance(own, bool) or not isinstance(own, int | float) or not 0 <= own < float("inf"):
-        raise ValueError(f"a latency is a number of seconds from 0 on, not {own!r}")
     raw = body.encode() if isinstance(body, str) else bytes(body)
-    return Response(status, raw, headers, error), float(own)
+    return Response(status, raw, headers, error), check_seconds("a latency", given.get("latency", latency))

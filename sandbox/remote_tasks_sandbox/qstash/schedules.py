@@ -5,19 +5,15 @@ https://upstash.com/docs/qstash/features/schedules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from remote_tasks_sandbox.qstash.message import milliseconds
+from remote_tasks_sandbox.qstash.cron import Cron
+from remote_tasks_sandbox.qstash.engine import QStashEngine
+from remote_tasks_sandbox.qstash.message import Message, milliseconds
+from remote_tasks_sandbox.qstash.options import PublishOptions
 from remote_tasks_sandbox.qstash.wire import CALLER_IP, body_fields, option_fields, present
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from remote_tasks_sandbox.qstash.cron import Cron
-    from remote_tasks_sandbox.qstash.engine import QStashEngine
-    from remote_tasks_sandbox.qstash.message import Message
-    from remote_tasks_sandbox.qstash.options import PublishOptions
 
 __all__ = ["Schedule", "Schedules"]
 

@@ -15,14 +15,12 @@ import queue
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from remote_tasks_sandbox.calls import is_loopback
 from remote_tasks_sandbox.qstash.message import Response
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 __all__ = ["Courier", "Pump", "can_reach", "send", "sign"]
 

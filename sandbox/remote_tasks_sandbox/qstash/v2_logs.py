@@ -5,21 +5,19 @@ https://upstash.com/docs/qstash/api/events/list, https://upstash.com/docs/qstash
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from remote_tasks_sandbox.calls import Answer, Call, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.qstash.account import QStashAccount
 from remote_tasks_sandbox.qstash.filters import Filters, Page, from_body, from_query
 from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, milliseconds
-from remote_tasks_sandbox.qstash.parsing import Refused, json_body
+from remote_tasks_sandbox.qstash.parsing import json_body
+from remote_tasks_sandbox.qstash.v2_messages import Handler
 from remote_tasks_sandbox.qstash.wire import dlq_message_wire, entry_wire
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.qstash.v2_messages import Handler
-    from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["LogOperations"]
 
@@ -33,9 +31,9 @@ _PAGE = 100
 class LogOperations:
     """What can be asked about the end of messages, and done with dead letters, by method and path."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._account = sandbox.qstash
+    def __init__(self, context: Context, account: QStashAccount) -> None:
+        self._context = context
+        self._account = account
         self.operations: Mapping[str, tuple[str, Handler]] = {
             "GET /v2/logs": ("qstash.logs", self._logs),
             "GET /v2/events": ("qstash.logs", self._logs),
@@ -53,7 +51,7 @@ class LogOperations:
         page = Page(call)
         filters, states = from_query(call), _states(call)
         latest_first = page.order(call, "latestFirst") == "latestFirst"
-        settings, now = self._sandbox.settings, self._sandbox.clock.now()
+        settings, now = self._context.settings, self._context.clock.now()
         entries = self._account.engine.log.read(
             self._asked_for(filters),
             after=None if plan.repeats_cursor else page.after,
@@ -82,13 +80,13 @@ class LogOperations:
         return [known[message_id] for message_id in ids if message_id in known]
 
     def _entry(self, entry: Entry) -> dict[str, Any]:
-        return entry_wire(entry, self._sandbox.settings)
+        return entry_wire(entry, self._context.settings)
 
     def _cursor(self, last: tuple[int, int] | None, *, more: bool, repeat: bool) -> dict[str, Any]:
         if more or repeat:
             time_ms, number = last or (1, 0)
             return {"cursor": f"{time_ms}-{number}"}
-        end = self._sandbox.settings.cursor_end
+        end = self._context.settings.cursor_end
         return {} if end == "absent" else {"cursor": end}
 
     # -------------------------------------------------------------------------------------- dead letters
@@ -105,7 +103,7 @@ class LogOperations:
                 one for one in dlq_messages if (_key(one) < after if latest_first else _key(one) > after)
             ]
         if plan.shaping:
-            now = self._sandbox.clock.now()
+            now = self._context.clock.now()
             dlq_messages = [
                 one for one in dlq_messages if not plan.unlisted(one.message.id, one.at_ms / 1000, now)
             ]

@@ -6,22 +6,18 @@ query is the destination's too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from remote_tasks_sandbox.calls import Answer, Call, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.qstash.account import Accepted, QStashAccount
 from remote_tasks_sandbox.qstash.filters import Filters, from_body, from_query
-from remote_tasks_sandbox.qstash.parsing import Refused, json_body, whole
+from remote_tasks_sandbox.qstash.message import Message
+from remote_tasks_sandbox.qstash.parsing import json_body, whole
 from remote_tasks_sandbox.qstash.wire import message_wire
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.qstash.account import Accepted
-    from remote_tasks_sandbox.qstash.message import Message
-    from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["Handler", "MessageOperations", "destination_of", "publish_headers"]
 
@@ -33,9 +29,9 @@ _MOST_CANCELLED = 500
 class MessageOperations:
     """What can be done with messages, by method and path."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._account = sandbox.qstash
+    def __init__(self, context: Context, account: QStashAccount) -> None:
+        self._context = context
+        self._account = account
         self.operations: Mapping[str, tuple[str, Handler]] = {
             "POST /v2/publish/{destination}": ("qstash.publish", self._publish),
             "POST /v2/enqueue/{queueName}/{destination}": ("qstash.publish", self._enqueue),
@@ -61,7 +57,7 @@ class MessageOperations:
         if destination not in self._account.topics:
             return wires[0]
         members = [wire | {"url": url} for wire, (_, url, _) in zip(wires, accepted, strict=True)]
-        return {"messages": members} if self._sandbox.settings.qstash_groups_as_object else members
+        return {"messages": members} if self._context.settings.qstash_groups_as_object else members
 
     def _batch(self, call: Call, plan: Plan) -> Answer:
         items = json_body(call)
@@ -83,12 +79,12 @@ class MessageOperations:
 
     def _cancel(self, call: Call, plan: Plan) -> Answer:
         message = self._unfinished(call, plan)
-        self._account.engine.cancel(message, self._sandbox.clock.now())
+        self._account.engine.cancel(message, self._context.clock.now())
         return json_answer({"cancelled": 1})
 
     def _unfinished(self, call: Call, plan: Plan) -> Message:
         message = self._account.engine.messages.get(call.segments[2])
-        hidden = message is not None and plan.hides(message.id, message.created_at, self._sandbox.clock.now())
+        hidden = message is not None and plan.hides(message.id, message.created_at, self._context.clock.now())
         if message is None or message.finished or hidden:
             raise Refused(404, f"message {call.segments[2]} not found")
         return message
@@ -97,7 +93,7 @@ class MessageOperations:
         count = "".join(call.values("count")[:1])
         most = whole("count", count, least=1, most=_MOST_CANCELLED) if count else None
         filters = from_query(call) or from_body(json_body(call, optional=True))
-        now = self._sandbox.clock.now()
+        now = self._context.clock.now()
         found = [one for one in self._account.engine.messages.values() if _is_meant(one, filters)][:most]
         # In reverse, so that no member of a queue begins because the one before it is gone.
         cancelled = sum(self._account.engine.cancel(message, now) for message in reversed(found))

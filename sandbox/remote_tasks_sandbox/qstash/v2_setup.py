@@ -6,24 +6,21 @@ https://upstash.com/docs/qstash
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from remote_tasks_sandbox.calls import Answer, Call, json_answer
-from remote_tasks_sandbox.qstash.account import Topic
+from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.qstash.account import QStashAccount, Topic
 from remote_tasks_sandbox.qstash.cron import Cron
-from remote_tasks_sandbox.qstash.message import milliseconds, random_id
+from remote_tasks_sandbox.qstash.gates import Gate
+from remote_tasks_sandbox.qstash.message import milliseconds
 from remote_tasks_sandbox.qstash.options import PLANS, read_options
-from remote_tasks_sandbox.qstash.parsing import Refused, check_url, flag, json_body, whole
-from remote_tasks_sandbox.qstash.v2_messages import destination_of, publish_headers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from remote_tasks_sandbox.faults import Plan
-    from remote_tasks_sandbox.qstash.gates import Gate
-    from remote_tasks_sandbox.qstash.schedules import Schedule
-    from remote_tasks_sandbox.qstash.v2_messages import Handler
-    from remote_tasks_sandbox.state import Sandbox
+from remote_tasks_sandbox.qstash.parsing import check_url, flag, json_body, whole
+from remote_tasks_sandbox.qstash.schedules import Schedule
+from remote_tasks_sandbox.qstash.v2_messages import Handler, destination_of, publish_headers
+from remote_tasks_sandbox.tasks import random_id
+from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["SetupOperations"]
 
@@ -35,10 +32,10 @@ _GLOBAL_PARALLELISM = 100
 class SetupOperations:
     """What stands around messages, by method and path."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._account = sandbox.qstash
-        self._engine = sandbox.qstash.engine
+    def __init__(self, context: Context, account: QStashAccount) -> None:
+        self._context = context
+        self._account = account
+        self._engine = account.engine
         schedule, queue, topic = (
             "/v2/schedules/{scheduleId}",
             "/v2/queues/{queueName}",
@@ -89,7 +86,7 @@ class SetupOperations:
 
     @property
     def _now(self) -> float:
-        return self._sandbox.clock.now()
+        return self._context.clock.now()
 
     # ------------------------------------------------------------------------------------------ schedules
 
@@ -100,11 +97,11 @@ class SetupOperations:
             raise Refused(400, "invalid cron: the header Upstash-Cron is required")
         cron = Cron.parse(expression)
         url = self._account.targets(destination)[0].url
-        limits = PLANS[self._sandbox.settings.qstash_plan]
+        limits = PLANS[self._context.settings.qstash_plan]
         options = read_options(
             url, headers, call.body, limits, self._now, queue=headers.get("upstash-queue-name")
         )
-        schedule_id = headers.get("upstash-schedule-id") or random_id("scd_", 28)
+        schedule_id = headers.get("upstash-schedule-id") or random_id(28, "scd_")
         self._account.schedules.put(schedule_id, destination, expression, cron, options, self._now)
         return json_answer({"scheduleId": schedule_id})
 
@@ -292,14 +289,14 @@ class SetupOperations:
     # ----------------------------------------------------------------------------------------------- keys
 
     def _keys(self, call: Call, plan: Plan) -> Answer:
-        settings = self._sandbox.settings
+        settings = self._context.settings
         keys = {"current": settings.qstash_current_signing_key, "next": settings.qstash_next_signing_key}
         return json_answer(keys)
 
     def _rotate(self, call: Call, plan: Plan) -> Answer:
-        settings = self._sandbox.settings
+        settings = self._context.settings
         settings.qstash_current_signing_key = settings.qstash_next_signing_key
-        settings.qstash_next_signing_key = random_id("sig_", 32)
+        settings.qstash_next_signing_key = random_id(32, "sig_")
         return self._keys(call, plan)
 
 

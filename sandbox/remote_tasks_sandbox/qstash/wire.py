@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from remote_tasks_sandbox.calls import dump_json
-from remote_tasks_sandbox.qstash.message import milliseconds
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, Message, Response
-    from remote_tasks_sandbox.qstash.options import PublishOptions
-    from remote_tasks_sandbox.settings import Settings
+from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, Message, Response, milliseconds
+from remote_tasks_sandbox.qstash.options import PublishOptions
+from remote_tasks_sandbox.qstash.settings import QStashSettings
 
 __all__ = [
     "CALLER_IP",
@@ -90,7 +86,7 @@ def dlq_message_wire(dlq_message: DlqMessage) -> dict[str, Any]:
     }
 
 
-def entry_wire(entry: Entry, settings: Settings) -> dict[str, Any]:
+def entry_wire(entry: Entry, settings: QStashSettings) -> dict[str, Any]:
     """Return a log entry; only that of a failed attempt tells what was answered."""
     message, response = entry.message, entry.response
     options = message.options

@@ -1,0 +1,262 @@
+"""The emulated Manus account: its tasks, projects and files, and what the next tasks will do.
+
+HTTP is left to ``v1_api`` and ``v2_api``, the form on the wire to ``v1_wire`` and ``v2_wire``. Lists stay
+sorted by creation and rendered tasks are kept, so that ten thousand of them are no burden.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from remote_tasks_sandbox.calls import Refused
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.manus.files import Uploads
+from remote_tasks_sandbox.manus.listing import ListQuery, in_order
+from remote_tasks_sandbox.manus.prompt import bare_prompt, read_directives
+from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received
+from remote_tasks_sandbox.progression import Script, Timeline, parse_script
+from remote_tasks_sandbox.tasks import TaskStore, random_id
+from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
+
+__all__ = ["Created", "ManusAccount", "NewTask", "Project"]
+
+DEFAULT_SCRIPT: Script = (("running", 5.0), ("completed", None))
+ASKING_SCRIPT: Script = (("running", 2.0), ("pending", None), ("running", 2.0), ("completed", None))
+
+_TITLE_LENGTH = 80
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project; ``created_at`` is in unix seconds."""
+
+    id: str
+    name: str
+    instruction: str
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Created:
+    """A task that was created through the API.
+
+    :param version: ``v1`` or ``v2``
+    :param body: the request as it came
+    :param at: sandbox time, unix seconds
+    """
+
+    id: str
+    version: str
+    body: Mapping[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """What a request to create a task says, in the words of neither version."""
+
+    version: str
+    body: Mapping[str, Any]
+    prompt: str
+    title: str | None = None
+    profile: str = "manus-1.6"
+    project_id: str | None = None
+    locale: str = ""
+    share_visibility: str = "private"
+    api_key_name: str | None = None
+    schema: Mapping[str, Any] | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+class ManusAccount(TaskStore[ManusTask]):
+    """The tasks of the account, its projects and files, and what the next tasks will do."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, ManusTask)
+        self._created: list[Created] = []
+        self._plans: deque[dict[str, Any]] = deque()
+        self._default_plan: dict[str, Any] = {}
+        #: Newest last.
+        self.projects: dict[str, Project] = {}
+        self.uploads = Uploads(context.clock)
+
+    def add_task(
+        self,
+        task_id: str | None = None,
+        script: Iterable[Any] | None = None,
+        title: str = "",
+        *,
+        created_at: float | None = None,
+        advance_after_reads: int | None = None,
+        **options: Any,
+    ) -> str:
+        """Add a task to the account.
+
+        :param task_id: its id; 22 letters and digits by default
+        :param script: status words with seconds, counted from now; those of both versions mean the same
+            (``pending`` and ``waiting``, ``completed`` and ``stopped``, ``failed`` and ``error``), and any
+            other word is allowed; a waiting step may last for ever (``None``) and have steps after it
+        :param created_at: unix seconds; default now
+        :param advance_after_reads: go by reads instead of by time
+        :param options: fields of :class:`ManusTask`
+        :returns: the task's id
+        :raises ValueError: for an id in use, a bad script, or something else that makes no sense
+        """
+        default = ASKING_SCRIPT if options.get("waiting") else DEFAULT_SCRIPT
+        with self._lock:
+            now = self._clock.now()
+            created = now if created_at is None else float(created_at)
+            timeline = Timeline(
+                default if script is None else script,
+                now=now,
+                began_at=created,
+                advance_after_reads=advance_after_reads,
+                holds=WAITING_WORDS,
+            )
+            task = ManusTask(
+                id=self._check_id(random_id(22) if task_id is None else task_id),
+                number=next(self._numbers),
+                created_at=int(created),
+                added_at=now,
+                timeline=timeline,
+                title=title,
+                **options,
+            )
+            self._insert(task)
+            return task.id
+
+    def plan(self, *, default: bool = False, **options: Any) -> None:
+        """Say what a task that is created through the API will do: the next one, in a queue.
+
+        :param default: say it for every task for which nothing else is queued
+        :param options: those of :meth:`add_task`; ``prompt`` and what else a request says come from there
+        :raises ValueError: for an option that ``add_task`` has not, or a bad script
+        """
+        if "prompt" in options:
+            raise ValueError("the prompt of a task comes from the request")
+        self._check_options(options)
+        if "script" in options:
+            options["script"] = parse_script(options["script"])
+        for name in {"progress", "extra_events", "files"} & set(options):
+            options[name] = tuple(options[name])
+        # Tried out elsewhere, so that a mistake shows in the test and not as an error of the API.
+        ManusAccount(self._context).add_task(**options)
+        with self._lock:
+            if default:
+                self._default_plan = options
+            else:
+                self._plans.append(options)
+
+    def create(self, new: NewTask) -> ManusTask:
+        """Create the task that a request asks for; the caller holds the lock.
+
+        What it does is what the next plan says, changed by the orders in its prompt.
+        """
+        planned = self._plans[0] if self._plans else self._default_plan
+        options = planned | read_directives(new.prompt)
+        title = new.title or options.pop("title", None) or _title(new.prompt)
+        options = {"model": f"{new.profile}-agent", "project_id": new.project_id} | options
+        task = self._tasks[self.add_task(**options | {"prompt": new.prompt, "title": title})]
+        if self._plans:
+            self._plans.popleft()
+        task.schema = new.schema
+        task.attachments = new.attachments
+        task.locale = new.locale
+        task.share_visibility = new.share_visibility
+        task.api_key_name = new.api_key_name
+        self._created.append(Created(task.id, new.version, new.body, self._clock.now()))
+        return task
+
+    @property
+    def created(self) -> list[Created]:
+        """Return the tasks that were created through the API, oldest first, deleted ones included."""
+        with self._lock:
+            return list(self._created)
+
+    def answers(self, task_id: str) -> list[Received]:
+        """Return the messages and confirmations that a task received through the API, oldest first.
+
+        :raises KeyError: when there is no such task
+        """
+        with self._lock:
+            return list(self._tasks[task_id].received)
+
+    def visible(self, task_id: str, plan: Plan) -> ManusTask:
+        """Return the task that a request names; the caller holds the lock.
+
+        :raises Refused: when there is none, or the API must not know it yet
+        """
+        now = self._clock.now()
+        task = self._tasks.get(task_id)
+        if task is None or task.is_hidden(now) or plan.hides(task.id, task.added_at, now):
+            raise Refused(404, "task not found")
+        return task
+
+    def listed(self, query: ListQuery, plan: Plan) -> tuple[list[ManusTask], bool]:
+        """Return one page of a list and whether more follow; the caller holds the lock.
+
+        :raises KeyError: when ``query.after`` names no task
+        """
+        now = self._clock.now()
+        page: list[ManusTask] = []
+        for task in in_order(self._tasks, self._order.get("", []), query, now):
+            left_out = bool(plan.shaping) and plan.unlisted(task.id, task.added_at, now)
+            if task.is_hidden(now) or left_out or not query.admits(task, now):
+                continue
+            if len(page) == query.limit:
+                return page, True
+            page.append(task)
+        return page, False
+
+    def stop_as_user(self, task_id: str) -> None:
+        """Stop a task as its owner does in the web app; one that has ended stays as it is.
+
+        :raises KeyError: when there is no such task
+        """
+        with self._lock:
+            self._tasks[task_id].stop(self._clock.now(), by_user=True)
+
+    def add_project(self, name: str, instruction: str = "") -> str:
+        """Add a project and return its id."""
+        with self._lock:
+            project = Project(random_id(22), name, instruction, int(self._clock.now()))
+            self.projects[project.id] = project
+            return project.id
+
+    def clear(self) -> None:
+        """Remove everything: tasks, plans, projects, files."""
+        with self._lock:
+            super().clear()
+            self._created.clear()
+            self._plans.clear()
+            self._default_plan = {}
+            self.projects.clear()
+            self.uploads.clear()
+
+    def control(self) -> dict[str, Handler]:
+        """Return the routes of the control plane: tasks, plans, and what clients sent."""
+        return super().control() | {
+            "POST plans": self._plan_by_control,
+            "GET created": lambda _: {"created": [asdict(one) for one in self.created]},
+            "GET answers/": lambda call: {"answers": [asdict(one) for one in self.answers(call.id)]},
+            "POST stop/": self._stop_by_control,
+        }
+
+    def _plan_by_control(self, call: ControlCall) -> Any:
+        items = call.objects()
+        for item in items:
+            self.plan(**item)
+        return 201, {"planned": len(items)}
+
+    def _stop_by_control(self, call: ControlCall) -> Any:
+        self.stop_as_user(call.id)
+        return {"stopped": call.id}
+
+
+def _title(prompt: str) -> str:
+    """Return a title as the vendor makes one: a short form of the prompt."""
+    text = bare_prompt(prompt) or prompt
+    return text.splitlines()[0][:_TITLE_LENGTH]

@@ -1,0 +1,140 @@
+"""Manus in the sandbox: which of the emulated APIs a call under ``/manus`` is for, the demo tasks, the pages.
+
+``/manus/v1/...`` and ``/manus/v2/...`` are the two versions; ``/manus/files/...`` and ``/manus/uploads/...``
+stand for the vendor's file store, which knows signatures and no keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from remote_tasks_sandbox.calls import Answer, Call
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.manus.account import ManusAccount
+from remote_tasks_sandbox.manus.files import signature_holds
+from remote_tasks_sandbox.manus.page import overview, task_page
+from remote_tasks_sandbox.manus.settings import ManusSettings
+from remote_tasks_sandbox.manus.v1_api import ManusV1Api, v1_error
+from remote_tasks_sandbox.manus.v2_api import ManusV2Api, v2_error
+from remote_tasks_sandbox.vendor import Context, Handler, Vendor
+
+__all__ = ["VENDOR"]
+
+
+class Manus(Vendor):
+    """Both versions of the API over one account."""
+
+    name = "manus"
+    settings = ManusSettings
+    key_setting = "manus_key"
+    key_headers = ("api_key", "authorization", "x-manus-api-key")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.account: ManusAccount = ManusAccount(context)
+        self.v1 = ManusV1Api(context, self.account)
+        self.v2 = ManusV2Api(context, self.account)
+
+    def answer(self, call: Call, plan: Plan) -> Answer:
+        """Answer one call; the caller holds the lock."""
+        kind = call.segments[0] if call.segments else ""
+        if kind == "files" and len(call.segments) == 3:
+            return self._file(call)
+        if kind == "uploads" and len(call.segments) == 3:
+            return self.account.uploads.receive(call)
+        return self.v2.answer(call, plan) if kind == "v2" else self.v1.answer(call, plan)
+
+    def _file(self, call: Call) -> Answer:
+        task = self.account.get(call.segments[1])
+        found = [item for item in task.files if item.name == call.segments[2]] if task else []
+        if not found or not signature_holds(call, self._context.clock.now()):
+            return Answer(403, b"<Error><Code>AccessDenied</Code></Error>", content_type="application/xml")
+        return Answer(200, found[0].content, content_type=found[0].mime_type)
+
+    def error(self, call: Call, status: int, message: str, headers: Mapping[str, str]) -> Answer:
+        """Return an error in the form of the version that was called."""
+        error = v2_error if call.segments[:1] == ("v2",) else v1_error
+        return error(status, message, headers)
+
+    def target(self, call: Call) -> str | None:
+        """Return the task that a call is for."""
+        if len(call.segments) > 2:
+            return call.segments[2]
+        return next(iter(call.values("task_id")), None) or _task_in_body(call)
+
+    def is_list(self, call: Call) -> bool:
+        """Whether a call lists tasks."""
+        return call.method != "POST" and call.segments[-1:] in (("tasks",), ("task.list",))
+
+    def control(self) -> Mapping[str, Handler]:
+        """Return the routes of the control plane."""
+        return self.account.control()
+
+    def state(self) -> dict[str, Any]:
+        """Return all tasks."""
+        now = self._context.clock.now()
+        return {"manus": [task.describe(now) for task in self.account.newest()]}
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Return the table of tasks."""
+        return overview(self.account, self._context.clock.now())
+
+    def page(self, task_id: str) -> dict[str, Any] | None:
+        """Return the page that a task's ``task_url`` leads to."""
+        task = self.account.get(task_id)
+        return None if task is None else task_page(task, self._context)
+
+    def seed_demo(self, seconds: float) -> None:
+        """Add one task for each way a wait can end."""
+        self.account.add_task(
+            "demo-completes",
+            [("running", seconds), ("completed", None)],
+            "Summarise the quarterly numbers",
+            prompt="Summarise the quarterly numbers in a table and write a short report.",
+            answer="Revenue grew by 8 % over the quarter. The table and the report are attached.",
+            files=(
+                "report.md",
+                {"name": "numbers.csv", "content": "month,revenue\n2025-07,120\n2025-08,124\n"},
+            ),
+            credit_usage=22,
+        )
+        self.account.add_task(
+            "demo-fails",
+            [("running", seconds), ("failed", None)],
+            "Read the supplier's price list",
+            prompt="Open the supplier's price list and compare it with ours.",
+            error="The page asked for a login and the agent had none.",
+            credit_usage=7,
+        )
+        self.account.add_task(
+            "demo-asks",
+            [("running", seconds / 2), ("pending", None)],
+            "Book a meeting room",
+            prompt="Book a meeting room for twelve people next week.",
+            question="There are two free rooms, on Tuesday and on Thursday. Which day shall I book?",
+            credit_usage=11,
+        )
+        self.account.add_task(
+            "demo-long",
+            [("running", None)],
+            "Watch the news for a year",
+            prompt="Tell me every morning what happened in our market.",
+        )
+
+    def clear(self) -> None:
+        """Remove everything from the account."""
+        self.account.clear()
+
+
+VENDOR = Manus
+
+
+def _task_in_body(call: Call) -> str | None:
+    try:
+        body = json.loads(call.body or b"null")
+    except ValueError:
+        return None
+    task_id = (body.get("task_id") or body.get("taskId")) if isinstance(body, dict) else None
+    return task_id if isinstance(task_id, str) else None

@@ -1,0 +1,146 @@
+"""What a vendor of the sandbox supplies, and what it is given.
+
+A vendor is one folder of this package. Its module ``vendor`` has a subclass of :class:`Vendor` under the name
+``VENDOR``; ``registry`` finds it there. Imports neither the application nor any vendor.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from remote_tasks_sandbox.calls import Answer, Call
+from remote_tasks_sandbox.clock import Clock
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.limits import RateLimiter
+from remote_tasks_sandbox.settings import Settings
+
+__all__ = ["Context", "ControlCall", "Handler", "Vendor"]
+
+
+class Context:
+    """What all vendors of one sandbox share.
+
+    :param clock: what time it is
+    :param settings: the settings of all vendors in one object
+    :param base_url: how clients reach the sandbox; part of the addresses it hands out
+    """
+
+    def __init__(self, clock: Clock, settings: Any, base_url: str) -> None:
+        self.lock = threading.RLock()
+        self.clock = clock
+        self.settings = settings
+        self.base_url = base_url
+        self.limiter = RateLimiter()
+
+    def over_limit(self, endpoint: str) -> int | None:
+        """Count one call to an endpoint; return how long to wait if it is over its limit, in seconds."""
+        wait = self.limiter.wait_for(endpoint, self.settings.rate_limits.get(endpoint), self.clock.now())
+        return None if wait is None else max(math.ceil(wait), 1)
+
+
+@dataclass(frozen=True)
+class ControlCall:
+    """A call to the control plane.
+
+    :param id: what follows the name in the path; it may hold slashes
+    :param body: the JSON body; an empty one is ``{}``
+    """
+
+    id: str
+    body: Any
+
+    def object(self) -> dict[str, Any]:
+        """Return the body as one object.
+
+        :raises ValueError: when it is none
+        """
+        if not isinstance(self.body, dict):
+            raise ValueError("the body must be a JSON object")  # noqa: TRY004 - a wrong value in JSON, answered with 400
+        return self.body
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Return the body as a list of objects; one alone is a list of one.
+
+        :raises ValueError: when it is neither
+        """
+        items = self.body if isinstance(self.body, list) else [self.body]
+        if not all(isinstance(item, dict) for item in items):
+            raise ValueError("the body must be a JSON object or a list of them")
+        return items
+
+
+#: Returns the JSON of the answer, or a status and the JSON. A ``KeyError`` becomes a 404, a ``ValueError`` or
+#: ``TypeError`` a 400.
+Handler = Callable[[ControlCall], Any]
+
+
+class Vendor(ABC):
+    """One emulated service in one sandbox.
+
+    :cvar name: the folder, the first part of its paths and the connection type in Airflow
+    :cvar settings: its settings
+    :cvar key_setting: which of them is the key of a connection
+    :cvar key_headers: the headers in which clients send a key, in lower case
+    :ivar account: its state, which a test reaches as an attribute of the sandbox with the vendor's name
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[type[Settings]]
+    key_setting: ClassVar[str]
+    key_headers: ClassVar[tuple[str, ...]]
+    account: Any
+
+    @abstractmethod
+    def __init__(self, context: Context) -> None: ...
+
+    @abstractmethod
+    def answer(self, call: Call, plan: Plan) -> Answer:
+        """Answer one call to the emulated API; the caller holds the lock."""
+
+    @abstractmethod
+    def error(self, call: Call, status: int, message: str, headers: Mapping[str, str]) -> Answer:
+        """Return an error in the form of the API that was called."""
+
+    @abstractmethod
+    def target(self, call: Call) -> str | None:
+        """Return the id that a call is for, which a fault may name."""
+
+    @abstractmethod
+    def is_list(self, call: Call) -> bool:
+        """Whether a call asks for a list that a fault may leave a task out of."""
+
+    @abstractmethod
+    def control(self) -> Mapping[str, Handler]:
+        """Return the routes under ``/_sandbox/<name>/``.
+
+        ``"POST tasks"`` is the path ``tasks``, ``"GET tasks/"`` the path ``tasks/<id>``; a ``PATCH`` is a
+        ``POST``.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return what ``/_sandbox/state`` says about this vendor."""
+
+    @abstractmethod
+    def overview(self) -> list[dict[str, Any]]:
+        """Return the tables on the page of the sandbox."""
+
+    def page(self, task_id: str) -> dict[str, Any] | None:
+        """Return the page of one task, ``/<name>/app/<id>``, or ``None`` when there is no such task."""
+        return None
+
+    @abstractmethod
+    def seed_demo(self, seconds: float) -> None:
+        """Add a few tasks to try the sandbox with.
+
+        :param seconds: how long they take, from 0 on
+        """
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove everything from the account."""
