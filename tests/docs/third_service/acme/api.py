@@ -1,4 +1,4 @@
-"""Acme's endpoints, one function each: what is sent, and how the answer is read. No I/O."""
+"""Acme's endpoints, one function each: the request, and how to read the response. No I/O."""
 
 # [START api]
 from __future__ import annotations
@@ -33,7 +33,7 @@ def get_job(remote_task_id: str) -> Operation[AcmeJob]:
 
 
 def list_jobs(cursor: str | None = None) -> Operation[Page[AcmeJob]]:
-    """``GET /jobs``: a page knows the call for the next one."""
+    """``GET /jobs``: a page has the operation for the next one."""
 
     def read(response: Response) -> Page[AcmeJob]:
         page: _JobPage = _read_page(response)
@@ -48,7 +48,7 @@ def list_jobs(cursor: str | None = None) -> Operation[Page[AcmeJob]]:
 
 
 def whoami() -> Operation[dict[str, Any]]:
-    """``GET /me``: the cheapest call that proves host and key."""
+    """``GET /me``: the cheapest read that proves the host and the key."""
     return Operation("GET /me", Request("GET", "/me"), "an Acme account", _read_object)
 
 

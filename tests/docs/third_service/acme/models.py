@@ -24,7 +24,7 @@ ACME_STATES = StateTable(
 
 
 class AcmeJob(RemoteModel):
-    """A render job. Only what nothing can be done without is required."""
+    """A render job. Only the id is required."""
 
     id: str = Field(alias="job_id", min_length=1)
     status: Annotated[str, OrEmptyStr()] = Field(default="", alias="phase")
@@ -35,7 +35,7 @@ class AcmeJob(RemoteModel):
 
     @property
     def state(self) -> TaskState:
-        """Where the job stands."""
+        """The state of the job."""
         return ACME_STATES.read(self.status)
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ __all__ = ["AcmeJobSensor"]
 
 
 class AcmeJobSensor(RemoteTaskSensor):
-    """Waits until Acme jobs have ended; the parameters are the base's."""
+    """Waits until Acme jobs have finished; the parameters are those of the base."""
 
     template_fields: Sequence[str] = ("remote_task_id", "acme_conn_id")
     operator_extra_links = (AcmeJobLink(),)

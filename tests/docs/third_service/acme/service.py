@@ -23,7 +23,7 @@ class AcmeExtras(ConnectionExtras):
 
 
 def snapshot(job: AcmeJob) -> TaskSnapshot:
-    """Return what ``job`` tells a wait. This goes to XCom: nothing secret, nothing long."""
+    """Return what a wait needs of ``job``. This goes to XCom: nothing secret, nothing long."""
     return TaskSnapshot(
         id=job.id,
         state=job.state,
