@@ -38,7 +38,7 @@ def _use_task(task: ManusTask) -> None:
     assert isinstance(task.state, TaskState)
     json.dumps([snapshot(task).to_record(), task.to_json(include_output=True)])
     # v2 tells the rest in events, of which there are none.
-    result = result_v2(task.told_by([]), []) if isinstance(task, ManusTaskV2) else result_v1(task)
+    result = result_v2(task.with_events([]), []) if isinstance(task, ManusTaskV2) else result_v1(task)
     json.dumps(result.to_json())
     assert result.id == task.id
     assert all(isinstance(one.content, list) for one in task.output)
@@ -59,7 +59,7 @@ def _use_events(page: Any) -> None:
     events = list(page.items)
     assert all(isinstance(one, ManusEvent) for one in events)
     for status in ("running", "waiting", "stopped", "error", "dreaming"):
-        task = ManusTaskV2(id="t1", status=status).told_by(events)
+        task = ManusTaskV2(id="t1", status=status).with_events(events)
         json.dumps(result_v2(task, events).to_json())
         _use_task(task)
 

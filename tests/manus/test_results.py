@@ -14,7 +14,7 @@ from tests.manus.events import asked, ended, failed, file, said, stopped, told, 
 
 
 def v2(status: str, *events: ManusEvent, **facts: Any) -> ManusResult:
-    task = ManusTaskV2(id="t1", status=status, **facts).told_by(events)
+    task = ManusTaskV2(id="t1", status=status, **facts).with_events(events)
     return result_v2(task, events)
 
 

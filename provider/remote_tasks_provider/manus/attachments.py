@@ -1,4 +1,4 @@
-"""What a user attaches to a task: what has to be uploaded, and what Manus can fetch or has already."""
+"""Sorts the attachments of a task: what has to be uploaded, and what Manus can fetch or has already."""
 
 from __future__ import annotations
 

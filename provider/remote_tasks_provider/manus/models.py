@@ -1,7 +1,7 @@
-"""What Manus answers, typed: the whole schema of API v1, tolerant of what Manus adds or leaves out.
+"""The responses of Manus, typed: the whole schema of API v1, tolerant of what Manus adds or leaves out.
 
 Schema: https://open.manus.ai/docs/v1/get-tasks.
-Manus sends 64-bit integers as JSON strings and leaves empty fields away.
+Manus sends 64-bit integers as JSON strings and leaves out empty fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MANUS_STATES = StateTable(
         "pending": TaskState.WAITING,
         "completed": TaskState.COMPLETED,
         "failed": TaskState.FAILED,
-        # The OpenAI-compatible pages call the same end "error".
+        # The OpenAI-compatible pages call the same state "error".
         "error": TaskState.FAILED,
     }
 )
@@ -45,7 +45,7 @@ class ManusContent(RemoteModel):
 
     :param type: ``output_text`` or ``output_file``.
     :param text: for a text.
-    :param file_url: for a file: a signed link that expires and that works for anyone who has it.
+    :param file_url: for a file: a signed link, which expires and works for anyone who has it.
     """
 
     type: LenientStr = None
@@ -69,7 +69,7 @@ class ManusMessage(RemoteModel):
 
 
 def _read_messages(raw: list[Any]) -> list[ManusMessage]:
-    """Return the messages that can be read; one odd message does not cost the others."""
+    """Return the messages that can be read; one odd message does not affect the others."""
     messages = []
     for one in raw:
         with suppress(ValidationError):
@@ -78,15 +78,15 @@ def _read_messages(raw: list[Any]) -> list[ManusMessage]:
 
 
 class ManusTaskSummary(RemoteModel):
-    """A Manus task without its conversation, which is by far the largest part of one.
+    """A Manus task without its conversation, which is by far its largest part.
 
     :param id: Manus's id, 22 letters and digits today.
-    :param status: Manus's own word; :attr:`state` is what it means.
+    :param status: Manus's own word; :attr:`state` says what it means.
     :param credit_usage: credits consumed so far; ``None`` until there are any.
     :param metadata: holds ``task_title`` and ``task_url``; see :attr:`title` and :attr:`url`.
     """
 
-    # What is not named here is skipped while reading, without being made into objects.
+    # Other fields are skipped while parsing and become no objects.
     model_config = ConfigDict(extra="ignore")
 
     id: str = Field(min_length=1)
@@ -101,12 +101,12 @@ class ManusTaskSummary(RemoteModel):
 
     @property
     def state(self) -> TaskState:
-        """Where the task stands."""
+        """The task's state."""
         return MANUS_STATES.read(self.status)
 
     @property
     def title(self) -> str | None:
-        """What Manus calls the task."""
+        """The task's title in the Manus app."""
         return _text(self.metadata.get("task_title"))
 
     @property
@@ -133,15 +133,15 @@ class ManusTask(ManusTaskSummary):
     def output(self) -> list[ManusMessage]:
         """The whole conversation, oldest message first.
 
-        Made when it is asked for: of a hundred thousand listed tasks, few conversations are read.
+        Parsed on first use: of a hundred thousand listed tasks, few conversations are read.
         """
         return _read_messages(self.raw_output)
 
     def to_json(self, *, include_output: bool = False) -> dict[str, Any]:
         """Return the task as a JSON object, with :attr:`state`, :attr:`title` and :attr:`url`.
 
-        :param include_output: also give the conversation. Links to files are left out even then: they are
-            signed, so whoever reads the XCom could open them, and they expire.
+        :param include_output: also include the conversation, without links to files: they are signed, so
+            whoever reads the XCom could open them, and they expire.
         """
         data = self.model_dump(mode="json", exclude={"raw_output"})
         data |= {"state": self.state.value, "title": self.title, "url": self.url}
@@ -154,7 +154,7 @@ class ManusTask(ManusTaskSummary):
 
 
 def snapshot(task: ManusTaskSummary) -> TaskSnapshot:
-    """Return what ``task`` tells a wait: never its conversation or a link to a file."""
+    """Return the part of ``task`` that a wait needs: never its conversation or a link to a file."""
     error = task.error or task.incomplete_details
     return TaskSnapshot(
         id=task.id,

@@ -1,4 +1,4 @@
-"""Where a result goes: XCom, which lives in Airflow's database and wants little, or a file."""
+"""Puts a result into XCom, which is in Airflow's database and should stay small, or into a file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 __all__ = ["result_to_xcom"]
 
 # Characters of the agent's text that go into XCom.
-_MOST_TEXT = 32_768
+_MAX_TEXT = 32_768
 
 
-def result_to_xcom(found: dict[str, Any], result_path: Any, log: Any) -> dict[str, Any]:
-    """Return a result as small as XCom should have it; the whole of it goes to ``result_path``, if given."""
+def result_to_xcom(result: dict[str, Any], result_path: Any, log: Any) -> dict[str, Any]:
+    """Return a result that is small enough for XCom; write all of it to ``result_path``, if given."""
     if result_path:
         path = ObjectStoragePath(result_path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
-            json.dump(found, file, ensure_ascii=False, indent=2)
-        return {**found, "text": None, "structured": None, "result_path": str(path)}
-    text = found["text"] or ""
-    if len(text) <= _MOST_TEXT:
-        return found
+            json.dump(result, file, ensure_ascii=False, indent=2)
+        return {**result, "text": None, "structured": None, "result_path": str(path)}
+    text = result["text"] or ""
+    if len(text) <= _MAX_TEXT:
+        return result
     log.warning(
-        "The text has %d characters; XCom gets the first %d. Set result_path for all.", len(text), _MOST_TEXT
+        "The text has %d characters; XCom gets the first %d. Set result_path for all.", len(text), _MAX_TEXT
     )
-    return {**found, "text": text[:_MOST_TEXT]}
+    return {**result, "text": text[:_MAX_TEXT]}

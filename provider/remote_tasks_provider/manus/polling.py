@@ -35,7 +35,7 @@ from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Un
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.v2_models import ManusEvent, how_it_ended
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, how_it_finished
 from remote_tasks_provider.manus.models import ManusTaskSummary, snapshot
 
 __all__ = ["V1", "V2", "Listing", "ManusPollStrategy"]
@@ -295,7 +295,7 @@ class ManusPollStrategy:
 
 def _ended(task: Any, latest: Sequence[ManusEvent]) -> TaskSnapshot:
     """Return ``task``, which has ended, with what its events, newest first, tell of that."""
-    error, stopped_by_user = how_it_ended(reversed(latest))
+    error, stopped_by_user = how_it_finished(reversed(latest))
     ended: TaskSnapshot = task
     if ended.state is TaskState.FAILED:
         return replace(ended, error=one_line(error, 1000) if error else ended.error)

@@ -1,6 +1,6 @@
-"""What a task has brought: its final text, its files, its structured value, or the question it stopped at.
+"""The result of a task: its final text, its files, its structured value, or the question it stopped at.
 
-The same for both versions of the API, which tell it very differently: v1 in a task's conversation, v2 in its
+The same for both versions of the API, which show it very differently: v1 in a task's conversation, v2 in its
 events.
 """
 
@@ -16,7 +16,7 @@ from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 
 __all__ = ["ManusFile", "ManusQuestion", "ManusResult", "ManusTaskRef", "result_v1", "result_v2"]
 
-# Answered by a message; everything else that the agent waits for is answered by an input of its own schema.
+# Answered by a message; anything else that the agent waits for is answered by an input of its own schema.
 # https://open.manus.ai/docs/v2/task-lifecycle
 _ASKED_IN_WORDS = frozenset({"messageAskUser", "cascadeAskUser"})
 _NOT_WAITING = frozenset({TaskState.RUNNING, TaskState.COMPLETED, TaskState.FAILED})
@@ -36,10 +36,10 @@ class ManusTaskRef:
 
 @dataclass(frozen=True, slots=True)
 class ManusFile:
-    """A file that the agent made.
+    """A file that the agent created.
 
-    :param name: as the agent called it; may be empty or unfit for a path.
-    :param url: signed: it expires, and works for anyone who has it.
+    :param name: the agent's name for it; it may be empty or unfit for a path.
+    :param url: signed: it expires, and it works for anyone who has it.
     """
 
     name: str
@@ -73,14 +73,14 @@ class ManusQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ManusResult:
-    """What a task has brought.
+    """The result of a task.
 
-    :param state: where it stands. A task that completed without the structured value it was asked for has
+    :param state: the task's state. A task that completed without the structured value it was asked for has
         ``failed``, and ``error`` says why.
-    :param text: the agent's last word.
-    :param structured: the value that was asked for by a schema.
-    :param files: what the agent made since it was last spoken to.
-    :param question: what it waits for, in state ``waiting``, unless that was just answered.
+    :param text: the agent's last message.
+    :param structured: the value that a schema asked for.
+    :param files: what the agent created since the last message to it.
+    :param question: what it waits for in state ``waiting``, unless that was just answered.
     """
 
     id: str
@@ -95,13 +95,13 @@ class ManusResult:
     question: ManusQuestion | None = None
 
     def missing_value(self) -> ManusResult:
-        """Return the result as the failure it is when a structured value was asked for and never came."""
+        """Return the result as a failure: a structured value was asked for and never came."""
         return replace(
             self, state=TaskState.FAILED, error="the structured output that was asked for never came"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as a JSON object, files without their links, which are as good as keys."""
+        """Return the result as a JSON object, files without their links, which work for anyone."""
         return {
             "id": self.id,
             "state": self.state.value,
@@ -116,7 +116,7 @@ class ManusResult:
 
 
 def result_v1(task: ManusTask) -> ManusResult:
-    """Return what a v1 task's conversation tells."""
+    """Return the result in a v1 task's conversation."""
     turn: list[ManusMessage] = []
     for message in task.output:
         turn = [] if message.role == "user" else [*turn, message]
@@ -132,10 +132,13 @@ def result_v1(task: ManusTask) -> ManusResult:
 
 
 def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
-    """Return what a v2 task's events, oldest first, tell."""
+    """Return the result in a v2 task's events.
+
+    :param events: oldest first.
+    """
     turn = latest_turn(events)
     said = [event.assistant_message for event in turn if event.assistant_message]
-    # The last message may bring nothing but files.
+    # The last message may have nothing but files.
     words = [one for one in said if one.content]
     results = [one for one in words if one.delivery_kind == "result"]
     words = results or [one for one in words if one.delivery_kind != "progress"] or words
@@ -150,7 +153,7 @@ def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
     if structured and structured[-1].success:
         value = structured[-1].value
     elif structured and state is TaskState.COMPLETED:
-        # What "value" holds then is an empty stand-in that fits the schema.
+        # "value" is then an empty placeholder that fits the schema.
         state = TaskState.FAILED
         error = f"the structured output could not be made: {structured[-1].error or 'no reason was given'}"
     question = _question(turn) if state is TaskState.WAITING else None
@@ -184,14 +187,14 @@ def _result(
 
 
 def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
-    """Return what the agent waits for; nothing, if it was answered and the status is not yet changed."""
+    """Return what the agent waits for; ``None`` if it was answered and the status has not changed yet."""
     if not turn:
         return None
     updates = [event.status_update for event in turn if event.status_update]
     latest = updates[-1] if updates else StatusUpdate()
     detail = latest.status_detail
     if detail is None and MANUS_V2_STATES.read(latest.agent_status) in _NOT_WAITING:
-        # An action that was confirmed meanwhile must not be put to anybody again.
+        # Nobody must be asked again for an action that was confirmed meanwhile.
         return None
     said = [event.assistant_message for event in turn if event.assistant_message]
     last = said[-1] if said else None

@@ -48,7 +48,7 @@ class TestGathering:
 
 
 class TestOneLook:
-    def test_all_waits_are_told_by_one_look(self) -> None:
+    def test_all_waits_are_with_events_one_look(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait(f"t{number}") for number in range(50)]
             await world.time.let_pass(31)

@@ -382,7 +382,7 @@ class TestErrors:
         with pytest.raises(ServerError):
             read(v2.get_task("t1"), failure("not_found"), 500)
 
-    def test_a_bad_key_is_told_by_its_text(self) -> None:
+    def test_a_bad_key_is_with_events_its_text(self) -> None:
         with pytest.raises(AuthenticationError, match="Check the password"):
             read(v2.get_task("t1"), failure("permission_denied", "Invalid or missing API key"), 403)
 

@@ -13,7 +13,7 @@ from remote_tasks_provider.manus.api.v2_models import (
     ManusEvent,
     ManusTaskV2,
     as_message,
-    how_it_ended,
+    how_it_finished,
     latest_turn,
 )
 from remote_tasks_provider.manus.models import snapshot
@@ -135,31 +135,31 @@ class TestTurns:
         assert latest_turn([]) == []
 
     def test_what_ended_an_earlier_turn_says_nothing_of_this_one(self) -> None:
-        assert how_it_ended([asked(), stopped(), failed("no"), asked(), said("done")]) == (None, False)
+        assert how_it_finished([asked(), stopped(), failed("no"), asked(), said("done")]) == (None, False)
 
     def test_the_last_error_counts(self) -> None:
-        assert how_it_ended([asked(), failed("first"), failed("last")]) == ("last", False)
-        assert how_it_ended([asked(), failed(None)]) == (None, False)
+        assert how_it_finished([asked(), failed("first"), failed("last")]) == ("last", False)
+        assert how_it_finished([asked(), failed(None)]) == (None, False)
 
     def test_a_user_who_stopped_it_is_told_of(self) -> None:
-        assert how_it_ended(iter([asked(), stopped(), told("stopped")])) == (None, True)
+        assert how_it_finished(iter([asked(), stopped(), told("stopped")])) == (None, True)
 
 
 class TestToldByEvents:
     def test_a_failed_task_gets_the_text_of_its_error(self) -> None:
-        assert task(status="error").told_by([asked(), failed("no credits")]).error == "no credits"
+        assert task(status="error").with_events([asked(), failed("no credits")]).error == "no credits"
 
     def test_an_error_that_was_overcome_is_none(self) -> None:
-        assert task(status="stopped").told_by([asked(), failed("again"), said("done")]).error is None
+        assert task(status="stopped").with_events([asked(), failed("again"), said("done")]).error is None
 
     def test_one_that_a_user_stopped_is_cancelled(self) -> None:
-        found = task(status="stopped").told_by([asked(), stopped(), told("stopped")])
+        found = task(status="stopped").with_events([asked(), stopped(), told("stopped")])
 
         assert found.state == "cancelled"
-        assert task(status="running").told_by([asked(), stopped()]).state == "running"
+        assert task(status="running").with_events([asked(), stopped()]).state == "running"
 
     def test_its_conversation_is_that_of_a_v1_task(self) -> None:
-        found = task(status="stopped").told_by([asked("2+2?"), told("running"), said("4", file("a.txt"))])
+        found = task(status="stopped").with_events([asked("2+2?"), told("running"), said("4", file("a.txt"))])
 
         assert [(one.role, [part.text for part in one.content]) for one in found.output] == [
             ("user", ["2+2?"]),
@@ -171,11 +171,11 @@ class TestToldByEvents:
         before = task(status="stopped")
         assert before.output == []
 
-        assert len(before.told_by([asked("2+2?")]).output) == 1
+        assert len(before.with_events([asked("2+2?")]).output) == 1
 
     def test_links_are_in_no_json_and_no_repr(self) -> None:
         events = [asked(), said("4", file("a.txt", "https://x.example.com/a?Signature=secret"))]
-        found = task(status="stopped").told_by(events)
+        found = task(status="stopped").with_events(events)
 
         assert "secret" not in json.dumps(found.to_json(include_output=True))
         assert "secret" not in repr(found) + repr(events)

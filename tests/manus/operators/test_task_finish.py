@@ -120,7 +120,7 @@ class TestResultPath:
 
         result = account.task().attempt(asks(mode))
 
-        assert result["text"] == "x" * output._MOST_TEXT
+        assert result["text"] == "x" * output._MAX_TEXT
 
     def test_file_holds_the_whole_result(
         self, account: Account, mode: str, version: str, tmp_path: Path

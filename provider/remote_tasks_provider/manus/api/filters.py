@@ -18,7 +18,7 @@ STATUSES = {
     "completed": TaskState.COMPLETED,
     "failed": TaskState.FAILED,
 }
-"""The words to filter by: those of API v1, and ``waiting``, which says what v1's ``pending`` means."""
+"""The words to filter by: those of API v1, and ``waiting``, which is what v1's ``pending`` means."""
 
 MAX_PAGE_SIZE = 1000
 
@@ -39,7 +39,7 @@ class TaskFilter:
 
     @property
     def states(self) -> frozenset[TaskState]:
-        """What :attr:`status` means."""
+        """The states that :attr:`status` names."""
         return frozenset(STATUSES[word] for word in self.status)
 
 
@@ -58,7 +58,7 @@ def task_filter(
 ) -> TaskFilter:
     """Return a checked :class:`TaskFilter`.
 
-    :param limit: how many tasks the caller wants at all; pages are not made larger than that.
+    :param limit: how many tasks the caller asks for; no page is larger.
     :raises ValueError: naming the parameter that is out of range.
     """
     size = validation.whole_number(page_size, "page_size", least=1, most=MAX_PAGE_SIZE)

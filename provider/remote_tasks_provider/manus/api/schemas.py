@@ -19,7 +19,7 @@ _KEYWORDS = frozenset(
         "$ref", "$defs",
     }
 )  # fmt: skip
-_MOST_LEVELS = 5
+_MAX_LEVELS = 5
 _DEFINITIONS = "#/$defs/"
 
 
@@ -64,8 +64,8 @@ def _faults(node: Any, place: str, level: int, known: frozenset[str]) -> Iterato
     if not isinstance(node, Mapping):
         yield place, "must be a schema, that is a JSON object"
         return
-    if level > _MOST_LEVELS:
-        yield place, f"is nested more than {_MOST_LEVELS} deep"
+    if level > _MAX_LEVELS:
+        yield place, f"is nested more than {_MAX_LEVELS} deep"
         return
     for keyword in node:
         if keyword not in _KEYWORDS:

@@ -1,4 +1,4 @@
-"""Manus API v1, one function per endpoint: what is sent, and how the answer is read. No I/O.
+"""Manus API v1, one function per endpoint: what is sent, and how the response is read. No I/O.
 
 https://open.manus.ai/docs/v1/get-tasks
 """
@@ -79,20 +79,20 @@ def get_task(remote_task_id: str) -> Operation[ManusTask]:
     )
 
 
-def list_tasks(wanted: TaskFilter) -> Operation[Page[ManusTask]]:
+def list_tasks(filters: TaskFilter) -> Operation[Page[ManusTask]]:
     """``GET /v1/tasks``: tasks, each with its whole conversation, so a page can be heavy.
 
-    The account's tasks are listed whoever made them, those made in the Manus app included.
+    All of the account's tasks are listed, also those created in the Manus app.
     """
-    return _list(wanted, _read_tasks)
+    return _list(filters, _read_tasks)
 
 
-def list_summaries(wanted: TaskFilter) -> Operation[Page[ManusTaskSummary]]:
-    """``GET /v1/tasks`` again, its conversations skipped while reading."""
-    return _list(wanted, _read_summaries)
+def list_summaries(filters: TaskFilter) -> Operation[Page[ManusTaskSummary]]:
+    """``GET /v1/tasks`` again, without reading the conversations."""
+    return _list(filters, _read_summaries)
 
 
-def _list(wanted: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
+def _list(filters: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
     def read(response: Response) -> Page[TaskT]:
         page: _Page[TaskT] = read_page(response)
         if page.data is None and page.object != "list":
@@ -100,33 +100,33 @@ def _list(wanted: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
         tasks = page.data or []
         cursor = (page.last_id or (tasks[-1].id if tasks else None)) if page.has_more else None
         if page.has_more and cursor is None:
-            raise ValueError("'has_more' is true but there is no 'last_id' to go on from")
+            raise ValueError("'has_more' is true but there is no 'last_id' for the next page")
         following: Operation[Page[TaskT]] | None = (
-            _list(replace(wanted, after=cursor), read_page) if cursor else None
+            _list(replace(filters, after=cursor), read_page) if cursor else None
         )
         return Page(tasks, cursor, following)
 
     return Operation(
         name="GET /v1/tasks",
-        request=Request("GET", "/v1/tasks", query=_pairs(wanted)),
+        request=Request("GET", "/v1/tasks", query=_pairs(filters)),
         expects="a list of Manus tasks",
         parse=read,
     )
 
 
-def _pairs(wanted: TaskFilter) -> tuple[tuple[str, str], ...]:
-    """Return the query of a list; ``status`` repeats, as Manus wants it."""
+def _pairs(filters: TaskFilter) -> tuple[tuple[str, str], ...]:
+    """Return the query of a list; ``status`` repeats."""
     named = {
-        "query": wanted.query,
-        "createdAfter": wanted.created_after,
-        "createdBefore": wanted.created_before,
-        "project_id": wanted.project_id,
-        "order": wanted.order,
-        "orderBy": wanted.order_by,
-        "after": wanted.after,
-        "limit": wanted.page_size,
+        "query": filters.query,
+        "createdAfter": filters.created_after,
+        "createdBefore": filters.created_before,
+        "project_id": filters.project_id,
+        "order": filters.order,
+        "orderBy": filters.order_by,
+        "after": filters.after,
+        "limit": filters.page_size,
     }
-    words = dict.fromkeys("pending" if word == "waiting" else word for word in wanted.status)
+    words = dict.fromkeys("pending" if word == "waiting" else word for word in filters.status)
     given = [(name, str(value)) for name, value in named.items() if value is not None]
     return (*(("status", word) for word in words), *given)
 
@@ -171,8 +171,8 @@ def _attachment(file: Mapping[str, str]) -> dict[str, str]:
 
 def _post_task(body: Mapping[str, Any]) -> Operation[ManusTaskRef]:
     def read(response: Response) -> ManusTaskRef:
-        made: _Created = _read_created(response)
-        return ManusTaskRef(made.task_id, made.task_url, made.task_title)
+        created: _Created = _read_created(response)
+        return ManusTaskRef(created.task_id, created.task_url, created.task_title)
 
     return Operation(
         name="POST /v1/tasks",
@@ -197,23 +197,25 @@ def update_task(
     """``PUT /v1/tasks/{task_id}``."""
 
     def read(response: Response) -> ManusTaskRef:
-        made: _Created = _read_created(response)
-        return ManusTaskRef(made.task_id, made.task_url, made.task_title)
+        created: _Created = _read_created(response)
+        return ManusTaskRef(created.task_id, created.task_url, created.task_title)
 
     body = {
         "title": title,
         "enableShared": _is_public(share_visibility),
         "enableVisibleInTaskList": visible,
     }
-    return _on_task("PUT", remote_task_id, "an updated task", read, _given(body))
+    return _task_operation("PUT", remote_task_id, "an updated task", read, _given(body))
 
 
 def delete_task(remote_task_id: str) -> Operation[None]:
-    """``DELETE /v1/tasks/{task_id}``: for ever."""
-    return _on_task("DELETE", remote_task_id, "an acknowledgement", _nothing)
+    """``DELETE /v1/tasks/{task_id}``: permanently."""
+    return _task_operation("DELETE", remote_task_id, "an acknowledgement", _acknowledged)
 
 
-def _on_task(method: str, remote_task_id: str, expects: str, parse: Any, body: Any = None) -> Operation[Any]:
+def _task_operation(
+    method: str, remote_task_id: str, expects: str, parse: Any, body: Any = None
+) -> Operation[Any]:
     task_id = validation.object_id(remote_task_id, "remote_task_id")
     return Operation(
         name=f"{method} /v1/tasks/{{task_id}}",
@@ -232,7 +234,7 @@ def create_project(name: str, instruction: str | None) -> Operation[dict[str, An
 
 
 def list_projects() -> Operation[list[dict[str, Any]]]:
-    """``GET /v1/projects``; Manus gives at most 1,000."""
+    """``GET /v1/projects``; at most 1,000."""
 
     def read(response: Response) -> list[dict[str, Any]]:
         return list(_read_object(response).get("data") or [])
@@ -243,27 +245,27 @@ def list_projects() -> Operation[list[dict[str, Any]]]:
 
 
 def create_upload(filename: str) -> Operation[tuple[str, str]]:
-    """``POST /v1/files``: gives a file's id, and the signed address to put its bytes to."""
+    """``POST /v1/files``: returns a file's id, and the signed URL to upload its bytes to."""
 
     def read(response: Response) -> tuple[str, str]:
         upload: _Upload = _read_upload(response)
         return upload.id, upload.upload_url
 
     request = Request("POST", "/v1/files", json={"filename": filename})
-    return Operation("POST /v1/files", request, "an address to upload to", read)
+    return Operation("POST /v1/files", request, "a URL to upload to", read)
 
 
 def get_file(file_id: str) -> Operation[dict[str, Any]]:
     """``GET /v1/files/{file_id}``."""
-    return _on_file("GET", file_id, "a file", _read_object)
+    return _file_operation("GET", file_id, "a file", _read_object)
 
 
 def delete_file(file_id: str) -> Operation[None]:
     """``DELETE /v1/files/{file_id}``."""
-    return _on_file("DELETE", file_id, "an acknowledgement", _nothing)
+    return _file_operation("DELETE", file_id, "an acknowledgement", _acknowledged)
 
 
-def _on_file(method: str, file_id: str, expects: str, parse: Any) -> Operation[Any]:
+def _file_operation(method: str, file_id: str, expects: str, parse: Any) -> Operation[Any]:
     place = path("/v1/files/{file_id}", file_id=validation.object_id(file_id, "file_id"))
     return Operation(f"{method} /v1/files/{{file_id}}", Request(method, place), expects, parse)
 
@@ -273,5 +275,5 @@ def probe() -> Operation[Any]:
     return list_tasks(TaskFilter(page_size=1))
 
 
-def _nothing(response: Response) -> None:
+def _acknowledged(response: Response) -> None:
     _read_object(response)

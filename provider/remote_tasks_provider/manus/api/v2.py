@@ -1,32 +1,28 @@
-"""Manus API v2, one function per endpoint: what is sent, and how the answer is read. No I/O.
+"""Manus API v2, one function per endpoint: what is sent, and how the response is read. No I/O.
 
-https://open.manus.ai/docs/v2/introduction. Everything comes in an envelope whose ``ok`` counts beside the
-HTTP status. The endpoints that change something for money (create, send, confirm) have no key by which a
-repeat would be recognised, so they are not repeated unless the first provably had no effect.
+https://open.manus.ai/docs/v2/introduction. The operations that cost credits (create, send, confirm) carry no
+key by which Manus would recognise a repeat, so they are not idempotent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Generic, TypeVar
-
-from pydantic import ConfigDict, Field
+from typing import Any, TypeVar
 
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Refused, Request, Response
-from remote_tasks_provider.core.http.parsing import (
-    LenientBool,
-    LenientInt,
-    LenientStr,
-    OrEmptyDict,
-    OrNone,
-    Reader,
-    RemoteModel,
-)
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.options import TaskOptions, check_files
 from remote_tasks_provider.manus.api.schemas import check_schema
+from remote_tasks_provider.manus.api.v2_envelope import (
+    read_created,
+    read_credits,
+    read_events,
+    read_object,
+    read_task,
+    read_tasks,
+)
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.models import ManusTaskSummary
 from remote_tasks_provider.manus.results import ManusTaskRef
@@ -50,112 +46,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-ItemT = TypeVar("ItemT")
 
 MAX_PAGE_SIZE = 100
 _MAX_MESSAGES = 200
-
-# The words of https://open.manus.ai/docs/v2/introduction and the HTTP status that each deserves, should one
-# come with a good status. The last ones are not documented: they are what other services of this kind call
-# trouble of their own, after which a request may have been carried out all the same.
-_STATUS_OF = {
-    "invalid_argument": 400,
-    "unauthenticated": 401,
-    "permission_denied": 403,
-    "not_found": 404,
-    "rate_limited": 429,
-    "resource_exhausted": 429,
-    "internal": 500,
-    "unknown": 500,
-    "unavailable": 503,
-    "deadline_exceeded": 504,
-}
-
-
-class _Fault(RemoteModel):
-    code: LenientStr = None
-
-
-class _Answer(RemoteModel):
-    """What every answer has.
-
-    :param code: of an error that came without the envelope, as those of OAuth do.
-    """
-
-    ok: LenientBool = None
-    error: Annotated[_Fault | None, OrNone()] = None
-    code: LenientStr = None
-
-
-class _TaskAnswer(_Answer):
-    task: ManusTaskV2
-
-
-class _TaskPage(_Answer):
-    data: list[ManusTaskV2] | None = None
-    has_more: LenientBool = None
-    next_cursor: LenientStr = None
-
-
-class _EventPage(_Answer):
-    messages: list[ManusEvent] | None = None
-    has_more: LenientBool = None
-    next_cursor: LenientStr = None
-
-
-class _Created(_Answer):
-    task_id: str = Field(min_length=1)
-    task_title: LenientStr = None
-    task_url: LenientStr = None
-
-
-class _Object(_Answer):
-    model_config = ConfigDict(extra="allow")
-
-    data: Any = None
-    project: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
-    file: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
-    upload_url: LenientStr = Field(default=None, repr=False)
-    confirmed: LenientBool = None
-
-
-class _Credits(RemoteModel):
-    total_credits: LenientInt = None
-
-
-class _CreditsAnswer(_Answer):
-    data: Annotated[_Credits | None, OrNone()] = None
-
-
-class _Read(Generic[T]):
-    """Reads an answer of ``kind``, and tells an error that came with a good status."""
-
-    def __init__(self, kind: type[T]) -> None:
-        self._read = Reader(kind)
-        self._read_envelope = Reader(_Answer)
-
-    def __call__(self, response: Response) -> T:
-        try:
-            answer: T = self._read(response)
-        except ValueError:
-            # An error has none of the fields that a good answer must have.
-            self._refuse(self._read_envelope(response))
-            raise
-        self._refuse(answer)
-        return answer
-
-    def _refuse(self, answer: Any) -> None:
-        if answer.ok is False or (answer.ok is None and answer.code in _STATUS_OF):
-            code = answer.error.code if answer.error else answer.code
-            raise Refused(_STATUS_OF.get(code or "", 400))
-
-
-_read_task = _Read(_TaskAnswer)
-_read_tasks = _Read(_TaskPage)
-_read_events = _Read(_EventPage)
-_read_created = _Read(_Created)
-_read_object = _Read(_Object)
-_read_credits = _Read(_CreditsAnswer)
 
 
 def _get(
@@ -188,7 +81,7 @@ def _post(
 
 
 def _given(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``body`` without what was not given; an empty list would not mean "none" to Manus."""
+    """Return ``body`` without the fields that are not set; to Manus an empty list does not mean "none"."""
     return {name: value for name, value in body.items() if value not in (None, (), [])}
 
 
@@ -199,48 +92,48 @@ def _task_id(value: Any) -> str:
 def get_task(remote_task_id: str) -> Operation[ManusTaskV2]:
     """``GET /v2/task.detail``: one task, without its conversation and the text of its error."""
     query = [("task_id", _task_id(remote_task_id))]
-    return _get("task.detail", query, "a Manus task", lambda response: _read_task(response).task)
+    return _get("task.detail", query, "a Manus task", lambda response: read_task(response).task)
 
 
-def list_tasks(wanted: TaskFilter) -> Operation[Page[ManusTaskV2]]:
-    """``GET /v2/task.list``, the filters that v2 does not have applied to what comes.
+def list_tasks(filters: TaskFilter) -> Operation[Page[ManusTaskV2]]:
+    """``GET /v2/task.list``; filters that v2 does not have are applied to the pages that come.
 
-    Newest first, paging stops where all the rest is older than is wanted.
+    With the newest first, paging stops where all that follow are older than ``created_after``.
     """
-    if wanted.order_by != "created_at":
+    if filters.order_by != "created_at":
         raise ValueError(
-            f"order_by is {wanted.order_by!r}: API v2 lists by created_at only; set the connection's "
+            f"order_by is {filters.order_by!r}: API v2 lists by created_at only; set the connection's "
             "api_version to v1 to list by updated_at"
         )
-    return _list_tasks(wanted, None, skipping=wanted.after is not None)
+    return _list_tasks(filters, None, skipping=filters.after is not None)
 
 
-def list_summaries(wanted: TaskFilter) -> Operation[Page[ManusTaskSummary]]:
+def list_summaries(filters: TaskFilter) -> Operation[Page[ManusTaskSummary]]:
     """Return :func:`list_tasks`: a v2 task carries no conversation that could be left out."""
-    return list_tasks(wanted)  # type: ignore[return-value]  # a page of tasks is a page of summaries
+    return list_tasks(filters)  # type: ignore[return-value]  # a page of tasks is a page of summaries
 
 
-def _list_tasks(wanted: TaskFilter, cursor: str | None, *, skipping: bool) -> Operation[Page[ManusTaskV2]]:
+def _list_tasks(filters: TaskFilter, cursor: str | None, *, skipping: bool) -> Operation[Page[ManusTaskV2]]:
     def read(response: Response) -> Page[ManusTaskV2]:
-        page = _read_tasks(response)
+        page = read_tasks(response)
         if page.data is None and page.ok is None:
             raise ValueError("neither 'data' nor 'ok' is there")
-        tasks, still_skipping = _after(page.data or [], wanted.after if skipping else None)
+        tasks, still_skipping = _after(page.data or [], filters.after if skipping else None)
         following = _next_cursor(page.has_more, page.next_cursor)
-        if page.data and _is_past(wanted, page.data[-1]):
+        if page.data and _is_past(filters, page.data[-1]):
             following = None
         return Page(
-            [task for task in tasks if _is_wanted(wanted, task)],
+            [task for task in tasks if _matches(filters, task)],
             following,
-            _list_tasks(wanted, following, skipping=still_skipping) if following else None,
+            _list_tasks(filters, following, skipping=still_skipping) if following else None,
         )
 
-    # Where most of a page is filtered out, small pages would mean many calls.
-    filters = wanted.status or wanted.query or wanted.created_before is not None or skipping
-    size = MAX_PAGE_SIZE if filters else min(wanted.page_size, MAX_PAGE_SIZE)
-    query = [("limit", str(size)), ("order", wanted.order)]
-    if wanted.project_id is not None:
-        query += [("scope", "project"), ("project_id", wanted.project_id)]
+    # Where most of a page is filtered out, small pages would mean many requests.
+    is_filtered = filters.status or filters.query or filters.created_before is not None or skipping
+    size = MAX_PAGE_SIZE if is_filtered else min(filters.page_size, MAX_PAGE_SIZE)
+    query = [("limit", str(size)), ("order", filters.order)]
+    if filters.project_id is not None:
+        query += [("scope", "project"), ("project_id", filters.project_id)]
     if cursor is not None:
         query.append(("cursor", cursor))
     return _get("task.list", query, "a list of Manus tasks", read)
@@ -248,12 +141,12 @@ def _list_tasks(wanted: TaskFilter, cursor: str | None, *, skipping: bool) -> Op
 
 def _next_cursor(has_more: bool | None, cursor: str | None) -> str | None:
     if has_more and not cursor:
-        raise ValueError("'has_more' is true but there is no 'next_cursor' to go on from")
+        raise ValueError("'has_more' is true but there is no 'next_cursor' for the next page")
     return cursor if has_more else None
 
 
 def _after(tasks: Sequence[ManusTaskV2], task_id: str | None) -> tuple[Sequence[ManusTaskV2], bool]:
-    """Return the tasks behind ``task_id``, and whether it is still to come."""
+    """Return the tasks after ``task_id``, and whether ``task_id`` is on a later page."""
     if task_id is None:
         return tasks, False
     for index, task in enumerate(tasks):
@@ -262,25 +155,25 @@ def _after(tasks: Sequence[ManusTaskV2], task_id: str | None) -> tuple[Sequence[
     return [], True
 
 
-def _is_wanted(wanted: TaskFilter, task: ManusTaskV2) -> bool:
-    made = task.created_at.timestamp() if task.created_at else None
-    if wanted.status and task.state not in wanted.states:
+def _matches(filters: TaskFilter, task: ManusTaskV2) -> bool:
+    created_at = task.created_at.timestamp() if task.created_at else None
+    if filters.status and task.state not in filters.states:
         return False
-    if wanted.query and wanted.query.casefold() not in (task.title or "").casefold():
+    if filters.query and filters.query.casefold() not in (task.title or "").casefold():
         return False
-    if wanted.created_after is not None and (made is None or made <= wanted.created_after):
+    if filters.created_after is not None and (created_at is None or created_at <= filters.created_after):
         return False
-    return wanted.created_before is None or (made is not None and made < wanted.created_before)
+    return filters.created_before is None or (created_at is not None and created_at < filters.created_before)
 
 
-def _is_past(wanted: TaskFilter, last: ManusTaskV2) -> bool:
-    """Whether everything behind ``last`` lies outside the wanted times."""
+def _is_past(filters: TaskFilter, last: ManusTaskV2) -> bool:
+    """Whether all tasks after ``last`` lie outside the times of the filter."""
     if last.created_at is None:
         return False
-    made = last.created_at.timestamp()
-    if wanted.order == "desc":
-        return wanted.created_after is not None and made <= wanted.created_after
-    return wanted.created_before is not None and made >= wanted.created_before
+    created_at = last.created_at.timestamp()
+    if filters.order == "desc":
+        return filters.created_after is not None and created_at <= filters.created_after
+    return filters.created_before is not None and created_at >= filters.created_before
 
 
 def list_messages(
@@ -289,7 +182,7 @@ def list_messages(
     """``GET /v2/task.listMessages``: a task's events."""
 
     def read(response: Response) -> Page[ManusEvent]:
-        page = _read_events(response)
+        page = read_events(response)
         if page.messages is None and page.ok is None:
             raise ValueError("neither 'messages' nor 'ok' is there")
         following = _next_cursor(page.has_more, page.next_cursor)
@@ -330,8 +223,8 @@ def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
 
 
 def _created(response: Response) -> ManusTaskRef:
-    made = _read_created(response)
-    return ManusTaskRef(made.task_id, made.task_url, made.task_title)
+    created = read_created(response)
+    return ManusTaskRef(created.task_id, created.task_url, created.task_title)
 
 
 def _content(text: str, files: Iterable[Mapping[str, str]]) -> Any:
@@ -347,7 +240,7 @@ def send_message(
     agent_profile: str | None = None,
     structured_output_schema: Mapping[str, Any] | None = None,
 ) -> Operation[None]:
-    """``POST /v2/task.sendMessage``: answers a question, or goes on with a task that has ended."""
+    """``POST /v2/task.sendMessage``: answers a question, or continues a finished task."""
     schema = structured_output_schema
     body = {
         "task_id": _task_id(remote_task_id),
@@ -357,11 +250,11 @@ def send_message(
             None if schema is None else check_schema(schema, "structured_output_schema")
         ),
     }
-    return _post("task.sendMessage", body, "an acknowledgement", _nothing, Idempotency.NOT_IDEMPOTENT)
+    return _post("task.sendMessage", body, "an acknowledgement", _acknowledged, Idempotency.NOT_IDEMPOTENT)
 
 
 def confirm_action(remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> Operation[bool]:
-    """``POST /v2/task.confirmAction``; gives whether Manus took the answer.
+    """``POST /v2/task.confirmAction``; returns whether Manus accepted the answer.
 
     :param answer: the input that the waiting event's schema asks for.
     """
@@ -374,19 +267,19 @@ def confirm_action(remote_task_id: str, event_id: str, answer: Mapping[str, Any]
         "task.confirmAction",
         body,
         "a confirmation",
-        lambda response: _read_object(response).confirmed is not False,
+        lambda response: read_object(response).confirmed is not False,
         Idempotency.NOT_IDEMPOTENT,
     )
 
 
 def stop_task(remote_task_id: str) -> Operation[None]:
-    """``POST /v2/task.stop``: asks the agent to stop. Background jobs may go on for a while."""
-    return _post("task.stop", {"task_id": _task_id(remote_task_id)}, "an acknowledgement", _nothing)
+    """``POST /v2/task.stop``: asks the agent to stop. Background jobs may run for a while."""
+    return _post("task.stop", {"task_id": _task_id(remote_task_id)}, "an acknowledgement", _acknowledged)
 
 
 def delete_task(remote_task_id: str) -> Operation[None]:
-    """``POST /v2/task.delete``: for ever. A running task must be stopped first."""
-    return _post("task.delete", {"task_id": _task_id(remote_task_id)}, "an acknowledgement", _nothing)
+    """``POST /v2/task.delete``: permanently. Stop a running task first."""
+    return _post("task.delete", {"task_id": _task_id(remote_task_id)}, "an acknowledgement", _acknowledged)
 
 
 def update_task(
@@ -405,21 +298,21 @@ def update_task(
 def create_project(name: str, instruction: str | None) -> Operation[dict[str, Any]]:
     """``POST /v2/project.create``."""
     body = {"name": name, "instruction": instruction}
-    return _post("project.create", body, "a project", lambda answer: _read_object(answer).project)
+    return _post("project.create", body, "a project", lambda answer: read_object(answer).project)
 
 
 def list_projects() -> Operation[list[dict[str, Any]]]:
     """``GET /v2/project.list``: all of them, there are no pages."""
-    return _get("project.list", (), "projects", lambda answer: list(_read_object(answer).data or []))
+    return _get("project.list", (), "projects", lambda answer: list(read_object(answer).data or []))
 
 
 def create_upload(filename: str) -> Operation[tuple[str, str]]:
-    """``POST /v2/file.upload``: gives a file's id, and the signed address to put its bytes to."""
-    return _post("file.upload", {"filename": filename}, "an address to upload to", _upload)
+    """``POST /v2/file.upload``: returns a file's id, and the signed URL to upload its bytes to."""
+    return _post("file.upload", {"filename": filename}, "a URL to upload to", _upload)
 
 
 def _upload(response: Response) -> tuple[str, str]:
-    answer = _read_object(response)
+    answer = read_object(response)
     file_id = answer.file.get("id")
     if not file_id or not answer.upload_url:
         raise ValueError("'file.id' or 'upload_url' is missing")
@@ -429,24 +322,27 @@ def _upload(response: Response) -> tuple[str, str]:
 def get_file(file_id: str) -> Operation[dict[str, Any]]:
     """``GET /v2/file.detail``."""
     query = [("file_id", validation.object_id(file_id, "file_id"))]
-    return _get("file.detail", query, "a file", lambda answer: _read_object(answer).file)
+    return _get("file.detail", query, "a file", lambda answer: read_object(answer).file)
 
 
 def delete_file(file_id: str) -> Operation[None]:
     """``POST /v2/file.delete``."""
     return _post(
-        "file.delete", {"file_id": validation.object_id(file_id, "file_id")}, "an acknowledgement", _nothing
+        "file.delete",
+        {"file_id": validation.object_id(file_id, "file_id")},
+        "an acknowledgement",
+        _acknowledged,
     )
 
 
 def available_credits() -> Operation[int | None]:
-    """``GET /v2/usage.availableCredits``: the credits that can be spent."""
+    """``GET /v2/usage.availableCredits``: the credits that the account can spend."""
 
     def read(response: Response) -> int | None:
-        answer = _read_credits(response)
+        answer = read_credits(response)
         if answer.data is None and answer.ok is None:
             raise ValueError("neither 'data' nor 'ok' is there")
-        # A protobuf server leaves a zero away.
+        # A protobuf server leaves out a zero.
         return answer.data.total_credits or 0 if answer.data else None
 
     return _get("usage.availableCredits", (), "credits", read)
@@ -457,5 +353,5 @@ def probe() -> Operation[Any]:
     return list_tasks(replace(TaskFilter(), page_size=1))
 
 
-def _nothing(response: Response) -> None:
-    _read_object(response)
+def _acknowledged(response: Response) -> None:
+    read_object(response)

@@ -1,4 +1,4 @@
-"""What API v2 answers, typed: a task under the names that :class:`~.models.ManusTask` gave it; its events.
+"""The responses of API v2, typed: a task with the field names of :class:`~.models.ManusTask`; its events.
 
 Schema: https://open.manus.ai/docs/v2/task.detail and https://open.manus.ai/docs/v2/task.listMessages.
 A v2 task holds neither its conversation nor the text of its error; both are in its events.
@@ -23,7 +23,7 @@ from remote_tasks_provider.core.http.parsing import (
 from remote_tasks_provider.core.states import StateTable, TaskState
 from remote_tasks_provider.manus.models import ManusTask
 
-__all__ = ["MANUS_V2_STATES", "ManusEvent", "ManusTaskV2", "as_message", "how_it_ended", "latest_turn"]
+__all__ = ["MANUS_V2_STATES", "ManusEvent", "ManusTaskV2", "as_message", "how_it_finished", "latest_turn"]
 
 MANUS_V2_STATES = StateTable(
     {
@@ -49,7 +49,7 @@ _Attachments = Annotated[list[Attachment], OrEmptyList()]
 
 
 class UserMessage(RemoteModel):
-    """What a person, or this provider, said."""
+    """A message from a user or from this provider."""
 
     content: LenientStr = None
     attachments: _Attachments = Field(default_factory=list)
@@ -63,7 +63,7 @@ class QuestionExpectation(RemoteModel):
 
 
 class AssistantMessage(RemoteModel):
-    """What the agent said.
+    """A message from the agent.
 
     :param delivery_kind: ``result`` or ``progress``; not in the published schema.
     """
@@ -75,7 +75,7 @@ class AssistantMessage(RemoteModel):
 
 
 class ErrorMessage(RemoteModel):
-    """Why a task could not go on."""
+    """Why a task failed."""
 
     error_type: LenientStr = None
     content: LenientStr = None
@@ -100,7 +100,7 @@ class StatusUpdate(RemoteModel):
 
 
 class StructuredOutput(RemoteModel):
-    """The value that was asked for by a schema. Without ``success``, ``value`` is an empty stand-in."""
+    """The value that a schema asked for. Without ``success``, ``value`` is an empty placeholder."""
 
     success: Annotated[bool | None, OrNone()] = None
     value: Any = None
@@ -108,7 +108,7 @@ class StructuredOutput(RemoteModel):
 
 
 class ManusEvent(RemoteModel):
-    """One event of a task; its payload is in the field that is named like its type."""
+    """One event of a task; its payload is in the field named like its type."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -123,11 +123,11 @@ class ManusEvent(RemoteModel):
 
 
 class ManusTaskV2(ManusTask):
-    """A Manus task as API v2 tells it.
+    """A Manus task of API v2.
 
-    :param has_running_background_jobs: whether work goes on though the agent has stopped; not in the
+    :param has_running_background_jobs: whether jobs still run although the agent has stopped; not in the
         published schema, and absent on older servers.
-    :param stopped_by_user: whether its events tell so; a list of tasks does not know.
+    :param stopped_by_user: whether a user stopped it. Only its events say so; a list of tasks does not.
     """
 
     task_title: LenientStr = Field(default=None, alias="title")
@@ -140,7 +140,7 @@ class ManusTaskV2(ManusTask):
 
     @property
     def state(self) -> TaskState:
-        """Where the task stands."""
+        """The task's state."""
         state = MANUS_V2_STATES.read(self.status)
         if state is not TaskState.COMPLETED:
             return state
@@ -150,7 +150,7 @@ class ManusTaskV2(ManusTask):
 
     @property
     def title(self) -> str | None:
-        """What Manus calls the task."""
+        """The task's title in the Manus app."""
         return self.task_title or None
 
     @property
@@ -158,29 +158,29 @@ class ManusTaskV2(ManusTask):
         """The task's page in the Manus app."""
         return self.task_url or None
 
-    def told_by(self, events: Iterable[ManusEvent]) -> ManusTaskV2:
-        """Return the task with what its events tell of it: conversation, error text, and who stopped it.
+    def with_events(self, events: Iterable[ManusEvent]) -> ManusTaskV2:
+        """Return the task with what its events add: conversation, error text, and whether a user stopped it.
 
         :param events: oldest first.
         """
         known = list(events)
-        error, stopped_by_user = how_it_ended(known)
-        told = self.model_copy(
+        error, stopped_by_user = how_it_finished(known)
+        complete = self.model_copy(
             update={
                 "raw_output": [message for event in known if (message := as_message(event))],
                 "error": error if self.state is TaskState.FAILED else None,
                 "stopped_by_user": stopped_by_user,
             }
         )
-        # A conversation that was made before is copied too.
-        told.__dict__.pop("output", None)
-        return told
+        # The copy has the cached conversation too.
+        complete.__dict__.pop("output", None)
+        return complete
 
 
 def latest_turn(events: Iterable[ManusEvent]) -> list[ManusEvent]:
-    """Return the events since the last thing that was said to the agent, oldest first like ``events``.
+    """Return the events since the last message to the agent, oldest first like ``events``.
 
-    A task that was sent another message starts a new turn; what ended the turn before says nothing of it.
+    Each message to a task begins a new turn; how the turn before finished does not matter any more.
     """
     turn: list[ManusEvent] = []
     for event in events:
@@ -191,7 +191,7 @@ def latest_turn(events: Iterable[ManusEvent]) -> list[ManusEvent]:
     return turn
 
 
-def how_it_ended(events: Iterable[ManusEvent]) -> tuple[str | None, bool]:
+def how_it_finished(events: Iterable[ManusEvent]) -> tuple[str | None, bool]:
     """Return the text of the latest turn's error, if there is one, and whether a user stopped it.
 
     :param events: oldest first.
@@ -202,14 +202,14 @@ def how_it_ended(events: Iterable[ManusEvent]) -> tuple[str | None, bool]:
 
 
 def as_message(event: ManusEvent) -> dict[str, Any] | None:
-    """Return an event as the message that API v1 would have made of it."""
-    said = event.user_message or event.assistant_message
-    if said is None:
+    """Return an event as API v1 would show it in the conversation; ``None`` if it is no message."""
+    message = event.user_message or event.assistant_message
+    if message is None:
         return None
     files = [
         {"type": "output_file", "fileUrl": one.url, "fileName": one.filename, "mimeType": one.content_type}
-        for one in said.attachments
+        for one in message.attachments
     ]
-    text = [{"type": "output_text", "text": said.content}] if said.content else []
+    text = [{"type": "output_text", "text": message.content}] if message.content else []
     role = "user" if event.user_message else "assistant"
     return {"id": event.id, "role": role, "type": "message", "content": [*text, *files]}

@@ -1,7 +1,8 @@
-"""The two versions of the API behind one set of methods, so that nothing above needs to know which it is.
+"""The two versions of the API behind one set of methods: nothing above this module asks which one it is.
 
-What a version cannot do it refuses with a :class:`~remote_tasks_provider.core.errors.ConnectionConfigError`
-that names the connection's field, before anything is sent.
+A version refuses what it does not support with a
+:class:`~remote_tasks_provider.core.errors.ConnectionConfigError` that names the connection's field, before
+anything is sent.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Files = Sequence[Mapping[str, str]]
 
 
 class ManusApi(ABC):
-    """What can be done with an account, whichever version of the API its connection names.
+    """What you can do with an account, in either version of the API.
 
     :param client: sends the operations.
     """
@@ -59,7 +60,7 @@ class ManusApi(ABC):
 
     @abstractmethod
     def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
-        """Return the call that lists tasks."""
+        """Return the operation that lists tasks."""
 
     @abstractmethod
     def get_task(self, remote_task_id: str) -> ManusTask:
@@ -67,21 +68,21 @@ class ManusApi(ABC):
 
     @abstractmethod
     def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
-        """Return a task and what it has brought so far."""
+        """Return a task and its result so far."""
 
     @abstractmethod
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
-        """Yield what was said, oldest first."""
+        """Yield the conversation's messages, oldest first."""
 
     @abstractmethod
     def send_message(
         self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
     ) -> None:
-        """Say something to a task."""
+        """Send a message to a task."""
 
     @abstractmethod
     def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
-        """Answer an action that waits; return whether Manus took the answer."""
+        """Answer an action that waits for confirmation; return whether Manus accepted the answer."""
 
     @abstractmethod
     def stop_task(self, remote_task_id: str) -> None:
@@ -89,7 +90,7 @@ class ManusApi(ABC):
 
     @abstractmethod
     def available_credits(self) -> int | None:
-        """Return the credits that can be spent."""
+        """Return the credits that the account can spend."""
 
     def create_task(self, options: TaskOptions) -> ManusTaskRef:
         """Create a task.
@@ -209,7 +210,7 @@ class _V2(ManusApi):
     def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[Any]]:
         task = self.client.send(v2.get_task(remote_task_id))
         events = list(self.client.items(v2.list_messages(remote_task_id)))
-        return task.told_by(events), events
+        return task.with_events(events), events
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
         for event in self.client.items(v2.list_messages(remote_task_id)):

@@ -1,0 +1,128 @@
+"""The envelope of Manus API v2: every response says by ``ok`` whether it is one, beside the HTTP status.
+
+https://open.manus.ai/docs/v2/introduction
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import ConfigDict, Field
+
+from remote_tasks_provider.core.http.operation import Refused, Response
+from remote_tasks_provider.core.http.parsing import (
+    LenientBool,
+    LenientInt,
+    LenientStr,
+    OrEmptyDict,
+    OrNone,
+    Reader,
+    RemoteModel,
+)
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
+
+__all__ = ["read_created", "read_credits", "read_events", "read_object", "read_task", "read_tasks"]
+
+T = TypeVar("T")
+
+# The codes of https://open.manus.ai/docs/v2/introduction and the HTTP status that fits each, should one come
+# with a good status. The last ones are not documented: other services of this kind use them for their own
+# faults, after which a request may have been carried out all the same.
+_STATUS_OF = {
+    "invalid_argument": 400,
+    "unauthenticated": 401,
+    "permission_denied": 403,
+    "not_found": 404,
+    "rate_limited": 429,
+    "resource_exhausted": 429,
+    "internal": 500,
+    "unknown": 500,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
+}
+
+
+class _Error(RemoteModel):
+    code: LenientStr = None
+
+
+class _Answer(RemoteModel):
+    """What every response has.
+
+    :param code: of an error that came without the envelope, as those of OAuth do.
+    """
+
+    ok: LenientBool = None
+    error: Annotated[_Error | None, OrNone()] = None
+    code: LenientStr = None
+
+
+class _TaskAnswer(_Answer):
+    task: ManusTaskV2
+
+
+class _TaskPage(_Answer):
+    data: list[ManusTaskV2] | None = None
+    has_more: LenientBool = None
+    next_cursor: LenientStr = None
+
+
+class _EventPage(_Answer):
+    messages: list[ManusEvent] | None = None
+    has_more: LenientBool = None
+    next_cursor: LenientStr = None
+
+
+class _Created(_Answer):
+    task_id: str = Field(min_length=1)
+    task_title: LenientStr = None
+    task_url: LenientStr = None
+
+
+class _Object(_Answer):
+    model_config = ConfigDict(extra="allow")
+
+    data: Any = None
+    project: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    file: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    upload_url: LenientStr = Field(default=None, repr=False)
+    confirmed: LenientBool = None
+
+
+class _Credits(RemoteModel):
+    total_credits: LenientInt = None
+
+
+class _CreditsAnswer(_Answer):
+    data: Annotated[_Credits | None, OrNone()] = None
+
+
+class _Read(Generic[T]):
+    """Reads a response of ``kind``; raises :class:`Refused` for an error that came with a good status."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._read = Reader(kind)
+        self._read_envelope = Reader(_Answer)
+
+    def __call__(self, response: Response) -> T:
+        try:
+            answer: T = self._read(response)
+        except ValueError:
+            # An error has none of the fields that a good response must have.
+            self._check(self._read_envelope(response))
+            raise
+        self._check(answer)
+        return answer
+
+    def _check(self, answer: Any) -> None:
+        if answer.ok is False or (answer.ok is None and answer.code in _STATUS_OF):
+            code = answer.error.code if answer.error else answer.code
+            raise Refused(_STATUS_OF.get(code or "", 400))
+
+
+read_task = _Read(_TaskAnswer)
+read_tasks = _Read(_TaskPage)
+read_events = _Read(_EventPage)
+read_created = _Read(_Created)
+read_object = _Read(_Object)
+read_credits = _Read(_CreditsAnswer)
