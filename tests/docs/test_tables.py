@@ -239,7 +239,7 @@ class TestSubmitting:
 
 
 class TestHumanInTheLoop:
-    def test_on_waiting_table_has_every_value(self) -> None:
+    def test_waiting_table_has_every_value(self) -> None:
         rows = pages.table(pages.read("docs/human-in-the-loop.md"), "`on_waiting`")
         assert [re.findall(r"`(\w+)`", row["`on_waiting`"])[0] for row in rows] == list(ON_WAITING_FOR_INPUT)
 
