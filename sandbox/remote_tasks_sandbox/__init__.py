@@ -13,12 +13,4 @@ from remote_tasks_sandbox.journal import RequestRecord
 from remote_tasks_sandbox.server import SandboxServer
 from remote_tasks_sandbox.state import Sandbox
 
-__all__ = [
-    "Clock",
-    "ManualClock",
-    "RequestRecord",
-    "Sandbox",
-    "SandboxApp",
-    "SandboxServer",
-    "WallClock",
-]
+__all__ = ["Clock", "ManualClock", "RequestRecord", "Sandbox", "SandboxApp", "SandboxServer", "WallClock"]

@@ -6,59 +6,40 @@ socket and so last real seconds. Imports nothing of the sandbox.
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Protocol
 
 __all__ = ["Clock", "ManualClock", "WallClock"]
 
 
-class Clock(Protocol):
-    """What the sandbox asks of a clock; times are unix seconds."""
-
-    def now(self) -> float:
-        """Return the present time in unix seconds."""
-
-    def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once."""
-
-    def reset(self) -> None:
-        """Return to the time the clock would show had it never been advanced."""
-
-
-class _Advancing:
-    """Hold what was added by hand; advancing backwards is refused, since tasks do not undo their progress."""
+class Clock:
+    """A clock that can be advanced by hand; times are unix seconds."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._added = 0.0
+
+    def now(self) -> float:
+        """Return the machine's time plus all advances."""
+        return time.time() + self._added
 
     def advance(self, seconds: float) -> None:
         """Let time pass at once.
 
-        :param seconds: how many seconds, zero or more
+        :param seconds: how many; never backwards, since tasks do not undo their progress
         :raises ValueError: for a negative or not finite number
         """
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"the clock moves forward by a finite number of seconds, not by {seconds!r}")
-        with self._lock:
-            self._added += seconds
+        self._added += seconds
 
     def reset(self) -> None:
         """Forget every advance."""
-        with self._lock:
-            self._added = 0.0
+        self._added = 0.0
 
 
-class WallClock(_Advancing):
-    """The machine's clock plus whatever was advanced: the default."""
-
-    def now(self) -> float:
-        """Return the machine's time plus all advances, in unix seconds."""
-        return time.time() + self._added
+WallClock = Clock
 
 
-class ManualClock(_Advancing):
+class ManualClock(Clock):
     """A clock that stands still until it is advanced, for tests that need exact times.
 
     :param start: its first time in unix seconds; default 2025-11-18 21:30:39 UTC
@@ -69,5 +50,5 @@ class ManualClock(_Advancing):
         self._start = start
 
     def now(self) -> float:
-        """Return the start plus all advances, in unix seconds."""
+        """Return the start plus all advances."""
         return self._start + self._added

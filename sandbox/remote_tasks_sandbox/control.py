@@ -42,7 +42,7 @@ class Control:
             "POST settings": self._change_settings,
         }
         for name, vendor in sandbox.vendors.items():
-            for route, handler in vendor.control().items():
+            for route, handler in vendor.account.control().items():
                 method, _, path = route.partition(" ")
                 self._routes[f"{method} {name}/{path}"] = handler
 

@@ -45,7 +45,7 @@ class Sandbox(Context):
         """Return to an empty sandbox: no tasks, faults or requests, default settings, clock not advanced."""
         with self.lock:
             for vendor in self.vendors.values():
-                vendor.clear()
+                vendor.account.clear()
             self.journal.clear()
             self.limiter.clear()
             self.clock.reset()

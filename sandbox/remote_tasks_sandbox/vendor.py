@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,10 +17,49 @@ from typing import Any, ClassVar
 from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.clock import Clock
 from remote_tasks_sandbox.faults import Plan
-from remote_tasks_sandbox.limits import RateLimiter
 from remote_tasks_sandbox.settings import Settings
 
-__all__ = ["Context", "ControlCall", "Handler", "Vendor"]
+__all__ = ["Context", "ControlCall", "Handler", "RateLimiter", "Vendor"]
+
+WINDOW_SECONDS = 60.0
+
+
+class RateLimiter:
+    """Counts calls by endpoint; the caller holds the lock."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, deque[float]] = {}
+
+    def wait_for(
+        self, endpoint: str, limit: int | None, now: float, window: float = WINDOW_SECONDS
+    ) -> float | None:
+        """Count one call, or say how long to wait for the next one.
+
+        A refused call is not counted.
+
+        :param endpoint: the name the calls are counted under
+        :param limit: calls in a window; ``None`` for no limit
+        :param now: sandbox time, unix seconds
+        :param window: seconds
+        :returns: ``None`` when the call may go on, else the seconds until one may
+        """
+        if limit is None:
+            return None
+        calls = self._calls.setdefault(endpoint, deque())
+        while calls and calls[0] <= now - window:
+            calls.popleft()
+        if len(calls) < limit:
+            calls.append(now)
+            return None
+        return calls[0] + window - now if calls else window
+
+    def counted(self, endpoint: str) -> int:
+        """Return how many calls of the present window were let through."""
+        return len(self._calls.get(endpoint, ()))
+
+    def clear(self) -> None:
+        """Forget all counted calls."""
+        self._calls.clear()
 
 
 class Context:
@@ -75,7 +115,8 @@ class ControlCall:
 
 
 #: Returns the JSON of the answer, or a status and the JSON. A ``KeyError`` becomes a 404, a ``ValueError`` or
-#: ``TypeError`` a 400.
+#: ``TypeError`` a 400. The route ``"POST tasks"`` is for the path ``tasks``, ``"GET tasks/"`` for
+#: ``tasks/<id>``; a ``PATCH`` is a ``POST``.
 Handler = Callable[[ControlCall], Any]
 
 
@@ -86,7 +127,8 @@ class Vendor(ABC):
     :cvar settings: its settings
     :cvar key_setting: which of them is the key of a connection
     :cvar key_headers: the headers in which clients send a key, in lower case
-    :ivar account: its state, which a test reaches as an attribute of the sandbox with the vendor's name
+    :ivar account: its state, which a test reaches as an attribute of the sandbox with the vendor's name; its
+        ``control()`` returns the routes under ``/_sandbox/<name>/``, and ``clear()`` empties it
     """
 
     name: ClassVar[str]
@@ -115,14 +157,6 @@ class Vendor(ABC):
         """Whether a call asks for a list that a fault may leave a task out of."""
 
     @abstractmethod
-    def control(self) -> Mapping[str, Handler]:
-        """Return the routes under ``/_sandbox/<name>/``.
-
-        ``"POST tasks"`` is the path ``tasks``, ``"GET tasks/"`` the path ``tasks/<id>``; a ``PATCH`` is a
-        ``POST``.
-        """
-
-    @abstractmethod
     def state(self) -> dict[str, Any]:
         """Return what ``/_sandbox/state`` says about this vendor."""
 
@@ -140,7 +174,3 @@ class Vendor(ABC):
 
         :param seconds: how long they take, from 0 on
         """
-
-    @abstractmethod
-    def clear(self) -> None:
-        """Remove everything from the account."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from remote_tasks_sandbox.calls import Refused
-from remote_tasks_sandbox.qstash.cron import Cron
+from remote_tasks_sandbox.qstash.schedules import Cron
 
 START = 1_763_501_439  # 2025-11-18 21:30:39 UTC, a Tuesday
 HOOK = "https://example.com/hook"

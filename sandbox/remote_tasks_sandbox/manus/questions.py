@@ -128,7 +128,7 @@ def _parse_question(raw: Any) -> Question:
     if isinstance(raw, Question):
         return raw
     if not isinstance(raw, str | Mapping):
-        raise ValueError(f"not something to wait for: {raw!r}")  # noqa: TRY004 - likewise
+        raise ValueError(f"not something to wait for: {raw!r}")  # noqa: TRY004 - a wrong value in JSON, answered with 400
     given: dict[str, Any] = {"type": raw} if isinstance(raw, str) else dict(raw)
     if unknown := sorted(set(given) - set(Question.__dataclass_fields__)):
         raise ValueError(f"waiting has no {unknown}; it has {sorted(Question.__dataclass_fields__)}")

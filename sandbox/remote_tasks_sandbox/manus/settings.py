@@ -31,7 +31,7 @@ class ManusSettings(Settings):
     }
 
     manus_key: Secret = "sk-sandbox"
-    manus_oauth_token: Secret = "oauth-sandbox"  # noqa: S105 - the sandbox's own, published default
+    manus_oauth_token: Secret = "oauth-sandbox"  # noqa: S105 - the published default
     manus_oauth_scopes: tuple[Scope, ...] = (
         "create_task",
         "manage_all_tasks",

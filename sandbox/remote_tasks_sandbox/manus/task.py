@@ -215,12 +215,16 @@ class ManusTask(Task):
             return None
         return self._asked(index, sum(word in WAITING_WORDS for word in words))
 
-    def take(self, received: Received, now: float) -> None:
+    def take(self, kind: str, version: str, now: float, body: Mapping[str, Any], **fields: Any) -> None:
         """Keep what a client sent, and go on if it was waited for.
 
         A message answers a question in words and wakes a task that has ended; one that comes while the agent
         works, or while an action waits for its confirmation, changes nothing.
+
+        :param fields: further fields of :class:`Received`
         """
+        position = self.timeline.index(now)
+        received = Received(kind=kind, version=version, at=now, position=position, body=body, **fields)
         asked, word = self.waits_for(now), v2_word(self.timeline.word(now))
         self.received.append(received)
         self.timeline.version += 1

@@ -11,21 +11,22 @@ from typing import Any
 
 from remote_tasks_sandbox.calls import Answer, Call, Refused, dump_json, is_same, json_answer
 from remote_tasks_sandbox.faults import Plan
-from remote_tasks_sandbox.manus.account import ManusAccount, NewTask, Project
+from remote_tasks_sandbox.manus.account import ListQuery, ManusAccount, NewTask, Project
 from remote_tasks_sandbox.manus.files import Upload
-from remote_tasks_sandbox.manus.listing import ListQuery
 from remote_tasks_sandbox.manus.parsing import (
     Shape,
+    check_connectors,
     check_fields,
+    check_project,
     choice,
     flag,
     integer,
     json_body,
     limit,
     single,
+    v1_attachments,
 )
-from remote_tasks_sandbox.manus.parts import check_connectors, check_project, v1_attachments
-from remote_tasks_sandbox.manus.task import Attachment, ManusTask, Received
+from remote_tasks_sandbox.manus.task import Attachment, ManusTask
 from remote_tasks_sandbox.manus.v1_wire import rendered, task_url
 from remote_tasks_sandbox.manus.v2_wire import share_url
 from remote_tasks_sandbox.vendor import Context
@@ -181,18 +182,7 @@ class ManusV1Api:
         self, task: ManusTask, raw: Mapping[str, Any], attachments: tuple[Attachment, ...]
     ) -> Answer:
         now = self._context.clock.now()
-        task.take(
-            Received(
-                kind="message",
-                version="v1",
-                at=now,
-                position=task.timeline.index(now),
-                body=raw,
-                text=raw["prompt"],
-                attachments=attachments,
-            ),
-            now,
-        )
+        task.take("message", "v1", now, raw, text=raw["prompt"], attachments=attachments)
         return self._named(task)
 
     def _update(self, call: Call, plan: Plan) -> Answer:

@@ -13,20 +13,21 @@ from typing import Any
 
 from remote_tasks_sandbox.calls import Call, Refused
 from remote_tasks_sandbox.faults import Plan
-from remote_tasks_sandbox.manus.account import ManusAccount, NewTask
-from remote_tasks_sandbox.manus.listing import ListQuery
+from remote_tasks_sandbox.manus.account import ListQuery, ManusAccount, NewTask
 from remote_tasks_sandbox.manus.parsing import (
     Shape,
     check_fields,
+    check_project,
+    check_schema,
     choice,
     flag,
     json_body,
     limit,
+    read_message,
     required,
     single,
 )
-from remote_tasks_sandbox.manus.parts import check_project, check_schema, read_message
-from remote_tasks_sandbox.manus.task import ManusTask, Received, v2_word
+from remote_tasks_sandbox.manus.task import ManusTask, v2_word
 from remote_tasks_sandbox.manus.v1_wire import task_url
 from remote_tasks_sandbox.manus.v2_wire import events, share_url, wire_task
 from remote_tasks_sandbox.tasks import Key
@@ -160,19 +161,8 @@ class TaskOperations:
         task, now = self._account.visible(body["task_id"], plan), self._context.clock.now()
         if "agent_profile" in body:
             task.model = f"{_NEW_PROFILES.get(body['agent_profile'], body['agent_profile'])}-agent"
-        task.take(
-            Received(
-                kind="message",
-                version="v2",
-                at=now,
-                position=task.timeline.index(now),
-                body=raw,
-                text=message.text,
-                schema=schema,
-                attachments=message.attachments,
-            ),
-            now,
-        )
+        given = {"text": message.text, "schema": schema, "attachments": message.attachments}
+        task.take("message", "v2", now, raw, **given)
         return {"task_id": task.id}
 
     def _list_messages(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
@@ -219,19 +209,7 @@ class TaskOperations:
             raise Refused(400, str(error)) from None
         before = sum(one.event_id == event_id for one in task.received)
         confirmed = decision.confirmed and before >= question.unconfirmed
-        task.take(
-            Received(
-                kind="confirmation",
-                version="v2",
-                at=now,
-                position=task.timeline.index(now),
-                body=raw,
-                event_id=event_id,
-                input=given,
-                confirmed=confirmed,
-            ),
-            now,
-        )
+        task.take("confirmation", "v2", now, raw, event_id=event_id, input=given, confirmed=confirmed)
         if confirmed and decision.ends:
             task.stop(now, by_user=False)
         return {"task_id": task.id, "confirmed": confirmed}

@@ -18,7 +18,7 @@ from remote_tasks_sandbox.manus.page import overview, task_page
 from remote_tasks_sandbox.manus.settings import ManusSettings
 from remote_tasks_sandbox.manus.v1_api import ManusV1Api, v1_error
 from remote_tasks_sandbox.manus.v2_api import ManusV2Api, v2_error
-from remote_tasks_sandbox.vendor import Context, Handler, Vendor
+from remote_tasks_sandbox.vendor import Context, Vendor
 
 __all__ = ["VENDOR"]
 
@@ -67,10 +67,6 @@ class Manus(Vendor):
     def is_list(self, call: Call) -> bool:
         """Whether a call lists tasks."""
         return call.method != "POST" and call.segments[-1:] in (("tasks",), ("task.list",))
-
-    def control(self) -> Mapping[str, Handler]:
-        """Return the routes of the control plane."""
-        return self.account.control()
 
     def state(self) -> dict[str, Any]:
         """Return all tasks."""
@@ -122,10 +118,6 @@ class Manus(Vendor):
             "Watch the news for a year",
             prompt="Tell me every morning what happened in our market.",
         )
-
-    def clear(self) -> None:
-        """Remove everything from the account."""
-        self.account.clear()
 
 
 VENDOR = Manus

@@ -14,19 +14,19 @@ from heapq import heappop, heappush
 from itertools import count
 
 from remote_tasks_sandbox.calls import Refused
-from remote_tasks_sandbox.qstash.gates import Gate
-from remote_tasks_sandbox.qstash.log import Log
-from remote_tasks_sandbox.qstash.message import (
-    Delivery,
-    DlqMessage,
-    Message,
-    Response,
-    milliseconds,
+from remote_tasks_sandbox.qstash.destinations import (
+    DEFAULT_LATENCY,
+    Courier,
+    DeliveryPlans,
+    Pump,
+    can_reach,
+    send,
+    sign,
 )
+from remote_tasks_sandbox.qstash.gates import Gate
+from remote_tasks_sandbox.qstash.message import Delivery, DlqMessage, Log, Message, Response, milliseconds
 from remote_tasks_sandbox.qstash.options import PLANS, FlowControl, PublishOptions
 from remote_tasks_sandbox.qstash.parsing import retry_delay_seconds
-from remote_tasks_sandbox.qstash.plans import DEFAULT_LATENCY, DeliveryPlans
-from remote_tasks_sandbox.qstash.sending import Courier, Pump, can_reach, send, sign
 from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.wire import callback_body, delivered_headers
 from remote_tasks_sandbox.tasks import random_id

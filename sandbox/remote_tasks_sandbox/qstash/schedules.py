@@ -1,21 +1,76 @@
 """Schedules of the emulated QStash: they publish their message whenever their cron expression is due.
 
-https://upstash.com/docs/qstash/features/schedules
+https://upstash.com/docs/qstash/features/schedules. croniter reads the expressions of five fields; this
+module adds ``CRON_TZ=`` and refuses what QStash does not know.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from remote_tasks_sandbox.qstash.cron import Cron
+from croniter import CroniterBadDateError, CroniterError, croniter  # type: ignore[import-untyped]  # no types
+
+from remote_tasks_sandbox.calls import Refused
 from remote_tasks_sandbox.qstash.engine import QStashEngine
 from remote_tasks_sandbox.qstash.message import Message, milliseconds
 from remote_tasks_sandbox.qstash.options import PublishOptions
 from remote_tasks_sandbox.qstash.wire import CALLER_IP, body_fields, option_fields, present
 
-__all__ = ["Schedule", "Schedules"]
+__all__ = ["Cron", "Schedule", "Schedules"]
+
+#: croniter's own additions (seconds, ``L``, ``#``, ``H``, ``R``, ``@daily``) are not QStash's.
+_FIELDS = re.compile(r"(?:(?:[\d*,/-]|[a-z]{3})+ ){5}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A cron expression in a time zone."""
+
+    expression: str
+    zone: tzinfo
+
+    @classmethod
+    def parse(cls, expression: str) -> Cron:
+        """Read an expression.
+
+        :raises Refused: when it is none
+        """
+        words = expression.split()
+        zone: tzinfo = UTC
+        if words and words[0].startswith("CRON_TZ="):
+            name = words.pop(0).removeprefix("CRON_TZ=")
+            try:
+                zone = ZoneInfo(name)
+            except (OSError, ValueError, KeyError):
+                raise Refused(400, f"invalid cron: unknown time zone {name!r}") from None
+        bare = " ".join(words)
+        if not _FIELDS.fullmatch(f"{bare} "):
+            raise Refused(400, f"invalid cron: {expression!r} must have five fields")
+        try:
+            croniter(bare)
+        except CroniterError as error:
+            raise Refused(400, f"invalid cron: {error}") from None
+        return cls(bare, zone)
+
+    def after(self, seconds: float) -> float | None:
+        """Return the next time after ``seconds``, both unix seconds; ``None`` when there is none."""
+        start = datetime.fromtimestamp(seconds, self.zone)
+        # A day must fit both its date and its weekday as soon as one of them begins with a star.
+        runs = croniter(self.expression, start, ret_type=datetime, implement_cron_bug=True)
+        try:
+            found: datetime = runs.get_next()
+            # The hour that an autumn night repeats counts once.
+            while found.replace(tzinfo=None) <= start.replace(tzinfo=None):
+                found = runs.get_next()
+        except CroniterBadDateError:
+            return None
+        return found.timestamp()
+
 
 #: When the clock is moved by a year, runs of its last day only are made up for.
 _MOST_ARREARS = 86400.0

@@ -22,9 +22,9 @@ class QStashSettings(Settings):
         **dict.fromkeys(("qstash.topics", "qstash.flow_control", "qstash.keys")),
     }
 
-    qstash_token: Secret = "sandbox-token"  # noqa: S105 - the sandbox's own, published default
-    qstash_read_only_token: Secret = "sandbox-read-only-token"  # noqa: S105 - the sandbox's own, published default
-    qstash_foreign_token: Secret = "sandbox-us-token"  # noqa: S105 - the sandbox's own, published default
+    qstash_token: Secret = "sandbox-token"  # noqa: S105 - the published default
+    qstash_read_only_token: Secret = "sandbox-read-only-token"  # noqa: S105 - the published default
+    qstash_foreign_token: Secret = "sandbox-us-token"  # noqa: S105 - the published default
     wrong_region: bool = False
     region: str = "eu-central-1"
     cursor_end: Literal["absent", None, 0, "0", ""] = "absent"

@@ -6,23 +6,24 @@ https://upstash.com/docs/qstash
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount, Topic
-from remote_tasks_sandbox.qstash.cron import Cron
 from remote_tasks_sandbox.qstash.gates import Gate
 from remote_tasks_sandbox.qstash.message import milliseconds
 from remote_tasks_sandbox.qstash.options import PLANS, read_options
 from remote_tasks_sandbox.qstash.parsing import check_url, flag, json_body, whole
-from remote_tasks_sandbox.qstash.schedules import Schedule
+from remote_tasks_sandbox.qstash.schedules import Cron
 from remote_tasks_sandbox.qstash.v2_messages import Handler, destination_of, publish_headers
 from remote_tasks_sandbox.tasks import random_id
 from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["SetupOperations"]
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _DONE = Answer(200, b"")
@@ -36,46 +37,42 @@ class SetupOperations:
         self._context = context
         self._account = account
         self._engine = account.engine
-        schedule, queue, topic = (
-            "/v2/schedules/{scheduleId}",
-            "/v2/queues/{queueName}",
-            "/v2/topics/{urlGroupName}",
-        )
-        flow = "/v2/flowControl/{flowControlKey}"
+        schedules, topics = account.schedules, account.topics
+        queues, flows = self._engine.queues, self._engine.flows
+        schedule, topic = "/v2/schedules/{scheduleId}", "/v2/topics/{urlGroupName}"
+        queue, flow = "/v2/queues/{queueName}", "/v2/flowControl/{flowControlKey}"
         by_family: dict[str, dict[str, Handler]] = {
             "qstash.schedules": {
-                "GET /v2/schedules": self._list_schedules,
-                f"GET {schedule}": self._get_schedule,
-                f"DELETE {schedule}": self._delete_schedule,
-                f"POST {schedule}/pause": self._pause_schedule,
-                f"PATCH {schedule}/pause": self._pause_schedule,
-                f"POST {schedule}/resume": self._resume_schedule,
-                f"PATCH {schedule}/resume": self._resume_schedule,
+                "GET /v2/schedules": _all(schedules.all, lambda one: one.wire()),
+                f"GET {schedule}": _one(schedules.all, "schedule", lambda one: one.wire()),
+                f"DELETE {schedule}": _done(lambda call: schedules.remove(call.segments[2])),
+                **dict.fromkeys((f"POST {schedule}/pause", f"PATCH {schedule}/pause"), self._pause(True)),
+                **dict.fromkeys((f"POST {schedule}/resume", f"PATCH {schedule}/resume"), self._pause(False)),
                 "POST /v2/schedules/{destination}": self._put_schedule,
             },
             "qstash.queues": {
                 "POST /v2/queues": self._put_queue,
-                "GET /v2/queues": self._list_queues,
-                f"GET {queue}": self._get_queue,
-                f"DELETE {queue}": self._delete_queue,
-                f"POST {queue}/pause": self._pause_queue,
-                f"POST {queue}/resume": self._resume_queue,
+                "GET /v2/queues": _all(queues, self._queue_wire),
+                f"GET {queue}": _one(queues, "queue", self._queue_wire),
+                f"DELETE {queue}": _done(self._delete_queue),
+                f"POST {queue}/pause": self._change(queues, "queue", paused=True),
+                f"POST {queue}/resume": self._change(queues, "queue", paused=False),
             },
             "qstash.topics": {
-                "GET /v2/topics": self._list_topics,
-                f"GET {topic}": self._get_topic,
-                f"DELETE {topic}": self._delete_topic,
-                f"POST {topic}/endpoints": self._put_endpoints,
-                f"DELETE {topic}/endpoints": self._remove_endpoints,
+                "GET /v2/topics": _all(topics, Topic.wire),
+                f"GET {topic}": _one(topics, "url group", Topic.wire),
+                f"DELETE {topic}": _done(lambda call: topics.pop(call.segments[2], None)),
+                f"POST {topic}/endpoints": _done(self._put_endpoints),
+                f"DELETE {topic}/endpoints": _done(self._remove_endpoints),
             },
             "qstash.flow_control": {
                 "GET /v2/flowControl": self._list_flows,
-                f"GET {flow}": self._get_flow,
-                f"POST {flow}/pause": self._pause_flow,
-                f"POST {flow}/resume": self._resume_flow,
-                f"POST {flow}/pin": self._pin_flow,
-                f"POST {flow}/unpin": self._unpin_flow,
-                f"POST {flow}/resetRate": self._reset_rate,
+                f"GET {flow}": _one(flows, "flow control key", _flow_wire),
+                f"POST {flow}/pause": self._change(flows, "flow control key", paused=True),
+                f"POST {flow}/resume": self._change(flows, "flow control key", paused=False),
+                f"POST {flow}/pin": self._change(flows, "flow control key", _pin),
+                f"POST {flow}/unpin": self._change(flows, "flow control key", _unpin),
+                f"POST {flow}/resetRate": self._change(flows, "flow control key", self._reset_rate),
                 "GET /v2/globalParallelism": self._global_parallelism,
             },
             "qstash.keys": {"GET /v2/keys": self._keys, "POST /v2/keys/rotate": self._rotate},
@@ -88,6 +85,29 @@ class SetupOperations:
     def _now(self) -> float:
         return self._context.clock.now()
 
+    def _change(
+        self,
+        gates: Mapping[str, Gate],
+        what: str,
+        change: Callable[[Gate, Call], None] | None = None,
+        *,
+        paused: bool | None = None,
+    ) -> Handler:
+        """Return what changes a queue or a flow control and lets those go on that it held back."""
+
+        def handle(call: Call, _: Plan) -> Answer:
+            gate = _found(gates, call, what, status=400)
+            if change is not None:
+                change(gate, call)
+            self._changed(gate, paused=gate.paused if paused is None else paused)
+            return _DONE
+
+        return handle
+
+    def _changed(self, gate: Gate, *, paused: bool) -> None:
+        gate.paused, gate.updated_at = paused, self._now
+        self._engine.open(gate, self._now)
+
     # ------------------------------------------------------------------------------------------ schedules
 
     def _put_schedule(self, call: Call, plan: Plan) -> Answer:
@@ -97,37 +117,17 @@ class SetupOperations:
             raise Refused(400, "invalid cron: the header Upstash-Cron is required")
         cron = Cron.parse(expression)
         url = self._account.targets(destination)[0].url
-        limits = PLANS[self._context.settings.qstash_plan]
-        options = read_options(
-            url, headers, call.body, limits, self._now, queue=headers.get("upstash-queue-name")
-        )
+        limits, queue = PLANS[self._context.settings.qstash_plan], headers.get("upstash-queue-name")
+        options = read_options(url, headers, call.body, limits, self._now, queue=queue)
         schedule_id = headers.get("upstash-schedule-id") or random_id(28, "scd_")
         self._account.schedules.put(schedule_id, destination, expression, cron, options, self._now)
         return json_answer({"scheduleId": schedule_id})
 
-    def _schedule(self, call: Call) -> Schedule:
-        found = self._account.schedules.all.get(call.segments[2])
-        if found is None:
-            raise Refused(404, f"schedule {call.segments[2]} not found")
-        return found
-
-    def _list_schedules(self, call: Call, plan: Plan) -> Answer:
-        return json_answer([schedule.wire() for schedule in self._account.schedules.all.values()])
-
-    def _get_schedule(self, call: Call, plan: Plan) -> Answer:
-        return json_answer(self._schedule(call).wire())
-
-    def _delete_schedule(self, call: Call, plan: Plan) -> Answer:
-        self._account.schedules.remove(call.segments[2])
-        return _DONE
-
-    def _pause_schedule(self, call: Call, plan: Plan) -> Answer:
-        self._account.schedules.pause(self._schedule(call), self._now, paused=True)
-        return _DONE
-
-    def _resume_schedule(self, call: Call, plan: Plan) -> Answer:
-        self._account.schedules.pause(self._schedule(call), self._now, paused=False)
-        return _DONE
+    def _pause(self, paused: bool) -> Handler:
+        schedules = self._account.schedules
+        return _done(
+            lambda call: schedules.pause(_found(schedules.all, call, "schedule"), self._now, paused=paused)
+        )
 
     # --------------------------------------------------------------------------------------------- queues
 
@@ -141,86 +141,44 @@ class SetupOperations:
             raise Refused(400, f"invalid parallelism: {parallelism!r} is not a whole number from 1 on")
         queue = self._engine.queue(name, self._now)
         queue.parallelism = parallelism
-        self._change(queue, paused=queue.paused if paused is None else bool(paused))
+        self._changed(queue, paused=queue.paused if paused is None else bool(paused))
         return _DONE
 
-    def _queue(self, call: Call, status: int = 404) -> Gate:
-        found = self._engine.queues.get(call.segments[2])
-        if found is None:
-            raise Refused(status, f"queue {call.segments[2]} not found")
-        return found
-
-    def _list_queues(self, call: Call, plan: Plan) -> Answer:
-        return json_answer([self._queue_wire(queue) for queue in self._engine.queues.values()])
-
-    def _get_queue(self, call: Call, plan: Plan) -> Answer:
-        return json_answer(self._queue_wire(self._queue(call)))
-
-    def _delete_queue(self, call: Call, plan: Plan) -> Answer:
+    def _delete_queue(self, call: Call) -> None:
         name = call.segments[2]
-        for message in list(self._engine.messages.values()):
-            if message.options.queue == name and not message.finished:
-                self._engine.cancel(message, self._now)
+        for message in self._of_queue(name):
+            self._engine.cancel(message, self._now)
         self._engine.queues.pop(name, None)
-        return _DONE
 
-    def _pause_queue(self, call: Call, plan: Plan) -> Answer:
-        self._change(self._queue(call, 400), paused=True)
-        return _DONE
-
-    def _resume_queue(self, call: Call, plan: Plan) -> Answer:
-        self._change(self._queue(call, 400), paused=False)
-        return _DONE
-
-    def _change(self, gate: Gate, *, paused: bool) -> None:
-        gate.paused, gate.updated_at = paused, self._now
-        self._engine.open(gate, self._now)
+    def _of_queue(self, name: str) -> list[Any]:
+        messages = self._engine.messages.values()
+        return [one for one in messages if one.options.queue == name and not one.finished]
 
     def _queue_wire(self, queue: Gate) -> dict[str, Any]:
-        messages = self._engine.messages.values()
-        lag = sum(one.options.queue == queue.name and not one.finished for one in messages)
         return {
             "name": queue.name,
             "createdAt": milliseconds(queue.created_at),
             "updatedAt": milliseconds(queue.updated_at),
             "parallelism": queue.parallelism,
             "paused": queue.paused,
-            "lag": lag,
+            "lag": len(self._of_queue(queue.name)),
         }
 
     # ----------------------------------------------------------------------------------------- URL groups
 
-    def _topic(self, call: Call) -> Topic:
-        found = self._account.topics.get(call.segments[2])
-        if found is None:
-            raise Refused(404, f"url group {call.segments[2]} not found")
-        return found
-
-    def _list_topics(self, call: Call, plan: Plan) -> Answer:
-        return json_answer([topic.wire() for topic in self._account.topics.values()])
-
-    def _get_topic(self, call: Call, plan: Plan) -> Answer:
-        return json_answer(self._topic(call).wire())
-
-    def _delete_topic(self, call: Call, plan: Plan) -> Answer:
-        self._account.topics.pop(call.segments[2], None)
-        return _DONE
-
-    def _put_endpoints(self, call: Call, plan: Plan) -> Answer:
-        name = call.segments[2]
+    def _put_endpoints(self, call: Call) -> None:
+        name, topics = call.segments[2], self._account.topics
         if not _NAME.fullmatch(name):
             raise Refused(400, f"invalid url group name: {name!r}")
         endpoints = _endpoints(call)
         for one in endpoints:
             check_url("endpoint", one.get("url", ""))
-        topic = self._account.topics.setdefault(name, Topic(name, self._now))
-        for one in endpoints:
-            topic.endpoints[one["url"]] = one.get("name")
+        topic = topics.setdefault(name, Topic(name, self._now))
+        topic.endpoints |= {one["url"]: one.get("name") for one in endpoints}
         topic.updated_at = self._now
-        return _DONE
 
-    def _remove_endpoints(self, call: Call, plan: Plan) -> Answer:
-        topic = self._topic(call)
+    def _remove_endpoints(self, call: Call) -> None:
+        topic = _found(self._account.topics, call, "url group")
         for one in _endpoints(call):
             for url, name in list(topic.endpoints.items()):
                 if one.get("url") == url or (name is not None and one.get("name") == name):
@@ -228,65 +186,19 @@ class SetupOperations:
         topic.updated_at = self._now
         if not topic.endpoints:
             del self._account.topics[topic.name]
-        return _DONE
 
-    # --------------------------------------------------------------------------------------- flow control
-
-    def _flow(self, call: Call, status: int = 400) -> Gate:
-        found = self._engine.flows.get(call.segments[2])
-        if found is None:
-            raise Refused(status, f"flow control key {call.segments[2]} not found")
-        return found
+    # ------------------------------------------------------------------------------ flow control and keys
 
     def _list_flows(self, call: Call, plan: Plan) -> Answer:
         search = "".join(call.values("search")[:1])
         return json_answer([_flow_wire(one) for one in self._engine.flows.values() if search in one.name])
 
-    def _get_flow(self, call: Call, plan: Plan) -> Answer:
-        return json_answer(_flow_wire(self._flow(call, 404)))
-
-    def _pause_flow(self, call: Call, plan: Plan) -> Answer:
-        self._change(self._flow(call), paused=True)
-        return _DONE
-
-    def _resume_flow(self, call: Call, plan: Plan) -> Answer:
-        self._change(self._flow(call), paused=False)
-        return _DONE
-
-    def _pin_flow(self, call: Call, plan: Plan) -> Answer:
-        gate = self._flow(call)
-        given = {
-            name: whole(name, call.values(name)[0], least=1)
-            for name in ("parallelism", "rate", "period")
-            if call.values(name)
-        }
-        if "parallelism" in given:
-            gate.parallelism, gate.pinned_parallelism = given["parallelism"], True
-        if "rate" in given:
-            gate.rate, gate.period, gate.pinned_rate = given["rate"], given.get("period", gate.period), True
-        self._change(gate, paused=gate.paused)
-        return _DONE
-
-    def _unpin_flow(self, call: Call, plan: Plan) -> Answer:
-        gate = self._flow(call)
-        asked = {
-            name: flag(name, "".join(call.values(name)[:1]) or "false") for name in ("parallelism", "rate")
-        }
-        gate.pinned_parallelism = gate.pinned_parallelism and not asked["parallelism"]
-        gate.pinned_rate = gate.pinned_rate and not asked["rate"]
-        return _DONE
-
-    def _reset_rate(self, call: Call, plan: Plan) -> Answer:
-        gate = self._flow(call)
+    def _reset_rate(self, gate: Gate, call: Call) -> None:
         gate.reset_rate(self._now)
-        self._change(gate, paused=gate.paused)
-        return _DONE
 
     def _global_parallelism(self, call: Call, plan: Plan) -> Answer:
         active = sum(message.attempting for message in self._engine.messages.values())
         return json_answer({"parallelismMax": _GLOBAL_PARALLELISM, "parallelismCount": active})
-
-    # ----------------------------------------------------------------------------------------------- keys
 
     def _keys(self, call: Call, plan: Plan) -> Answer:
         settings = self._context.settings
@@ -300,12 +212,53 @@ class SetupOperations:
         return self._keys(call, plan)
 
 
+def _found(things: Mapping[str, T], call: Call, what: str, *, status: int = 404) -> T:
+    name = call.segments[2]
+    if name not in things:
+        raise Refused(status, f"{what} {name} not found")
+    return things[name]
+
+
+def _all(things: Mapping[str, T], wire: Callable[[T], Any]) -> Handler:
+    return lambda _call, _plan: json_answer([wire(one) for one in things.values()])
+
+
+def _one(things: Mapping[str, T], what: str, wire: Callable[[T], Any]) -> Handler:
+    return lambda call, _: json_answer(wire(_found(things, call, what)))
+
+
+def _done(change: Callable[[Call], Any]) -> Handler:
+    def handle(call: Call, _: Plan) -> Answer:
+        change(call)
+        return _DONE
+
+    return handle
+
+
 def _endpoints(call: Call) -> list[dict[str, Any]]:
     body = json_body(call)
     found = body.get("endpoints") if isinstance(body, dict) else None
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise Refused(400, "invalid endpoints: they must be an array of objects, not empty")
     return found
+
+
+def _pin(gate: Gate, call: Call) -> None:
+    given = {
+        name: whole(name, call.values(name)[0], least=1)
+        for name in ("parallelism", "rate", "period")
+        if call.values(name)
+    }
+    if "parallelism" in given:
+        gate.parallelism, gate.pinned_parallelism = given["parallelism"], True
+    if "rate" in given:
+        gate.rate, gate.period, gate.pinned_rate = given["rate"], given.get("period", gate.period), True
+
+
+def _unpin(gate: Gate, call: Call) -> None:
+    asked = {name: flag(name, "".join(call.values(name)[:1]) or "false") for name in ("parallelism", "rate")}
+    gate.pinned_parallelism = gate.pinned_parallelism and not asked["parallelism"]
+    gate.pinned_rate = gate.pinned_rate and not asked["rate"]
 
 
 def _flow_wire(gate: Gate) -> dict[str, Any]:

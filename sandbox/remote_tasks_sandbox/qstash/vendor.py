@@ -8,11 +8,11 @@ from typing import Any
 from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount
+from remote_tasks_sandbox.qstash.api import QStashApi, qstash_error
 from remote_tasks_sandbox.qstash.page import overview
-from remote_tasks_sandbox.qstash.router import QStashApi, qstash_error
 from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.wire import dlq_message_wire
-from remote_tasks_sandbox.vendor import Context, Handler, Vendor
+from remote_tasks_sandbox.vendor import Context, Vendor
 
 __all__ = ["VENDOR"]
 
@@ -48,10 +48,6 @@ class QStash(Vendor):
     def is_list(self, call: Call) -> bool:
         """Whether a call lists the tasks of a message, the log or the dead letter queue."""
         return call.method != "POST" and (call.segments[-1:] == ("tasks",) or call.segments in _LISTS)
-
-    def control(self) -> Mapping[str, Handler]:
-        """Return the routes of the control plane."""
-        return self.account.control()
 
     def state(self) -> dict[str, Any]:
         """Return all tasks, messages and DLQ messages."""
@@ -106,10 +102,6 @@ class QStash(Vendor):
             max_retries=0,
             labels=["demo"],
         )
-
-    def clear(self) -> None:
-        """Remove everything from the account."""
-        self.account.clear()
 
 
 VENDOR = QStash
