@@ -103,7 +103,7 @@ class Question:
     @property
     def code(self) -> str:
         """A short word that an answer must carry; a question that differs in anything has another one."""
-        digest = hashlib.sha256(json.dumps(asdict(self)).encode()).digest()
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()
         return f"Q{base64.b32encode(digest).decode()[:5]}"
 
     def to_json(self) -> dict[str, Any]:
