@@ -72,9 +72,10 @@ reference: $(BUILT) ## Write docs/reference from the docstrings
 	$(BIN)/python -m dev.reference
 
 .PHONY: fix
-fix: $(BUILT) ## Format the code and apply ruff's safe fixes
+fix: $(BUILT) ## Format the code, apply ruff's safe fixes, and write the reference
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m dev.reference
 
 .PHONY: test-compat
 test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
