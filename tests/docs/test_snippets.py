@@ -142,7 +142,7 @@ def record_of_a_failed_message() -> dict[str, Any]:
             "responseBody": "out of memory",
         }
     )
-    return snapshot_of(outcome_of(shown["id"], entries).with_letter(dlq_message)).to_record()
+    return snapshot_of(outcome_of(shown["id"], entries).with_dlq_message(dlq_message)).to_record()
 
 
 EXAMPLES: dict[str, Callable[[], Any]] = {

@@ -22,32 +22,31 @@ from remote_tasks_provider.manus.service import MANUS
 
 __all__ = ["ManusHook"]
 
-# Output lands up to tens of seconds after a task has ended (published graces: 10 s and 30 s). What is there
-# this many seconds after an end is all, and what is not there after a minute will not come.
-_SETTLES_IN = 10.0
-_NEVER_AFTER = 60.0
-_BETWEEN_READS = 2.5
-_LONGEST_UPLOAD_CHECK = 60.0
+# Output can arrive tens of seconds after a task has finished (published graces: 10 s and 30 s). Output that
+# is there after the first number of seconds is complete; after the second no more will come.
+_OUTPUT_SETTLES_AFTER = 10.0
+_OUTPUT_IS_OVERDUE_AFTER = 60.0
+_READ_INTERVAL = 2.5
+_UPLOAD_CHECK_TIMEOUT = 60.0
 
 
 class ManusHook(RemoteTaskHook):
-    """Everything that can be done with Manus tasks.
+    """Everything that you can do with Manus tasks.
 
-    Through `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ or
+    It uses `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ or
     `v2 <https://open.manus.ai/docs/v2/introduction>`__, as the connection's ``api_version`` says.
 
-    Requests that only read, or that set what a repeat would set again, are repeated on connection errors,
-    timeouts, 408, 425, 429 and 5xx. :meth:`create_task`, :meth:`send_message` and :meth:`confirm_action`
-    would act twice: they are repeated only after a 429 or when the request provably was not sent. Every
-    method raises
+    Idempotent requests are retried on connection errors, timeouts, 408, 425, 429 and 5xx.
+    :meth:`create_task`, :meth:`send_message` and :meth:`confirm_action` would act twice: they are retried
+    only after a 429, or when the request provably was not sent. Every method raises
 
     * :class:`~remote_tasks_provider.core.errors.ConnectionConfigError` when the connection cannot be used, or
-      its API version cannot do what is asked,
+      its API version does not support what you ask for,
     * :class:`~remote_tasks_provider.core.errors.ApiError` (by status) when Manus refuses; only
       ``RateLimitedError`` and ``ServerError`` are worth a later retry,
     * :class:`~remote_tasks_provider.core.errors.TransportError` when Manus cannot be reached; a later retry
       helps,
-    * :class:`~remote_tasks_provider.core.errors.InvalidResponseError` when the answer is not Manus's,
+    * :class:`~remote_tasks_provider.core.errors.InvalidResponseError` when the response is not Manus's,
     * ``ValueError`` for an argument that cannot be right, before anything is sent.
 
     .. code-block:: python
@@ -97,7 +96,7 @@ class ManusHook(RemoteTaskHook):
     ) -> Iterator[ManusTask]:
         """Return an iterator over the account's tasks, those made in the Manus app included.
 
-        Lazy: a page is requested when its first task is asked for, and one page is in memory at a time. In
+        Lazy: a page is requested when its first task is needed, and one page is in memory at a time. In
         API v1 each task carries its whole conversation, so a smaller ``page_size`` saves memory. In v2 it
         does not (:meth:`get_task` has it), and ``status``, ``query`` and the times are applied to what Manus
         lists, because v2 has no filters. Arguments are checked at once.
@@ -111,10 +110,10 @@ class ManusHook(RemoteTaskHook):
         :param project_id: only this project's tasks.
         :param order: ``desc`` (newest first) or ``asc``.
         :param order_by: ``created_at`` or, with API v1, ``updated_at``.
-        :param after: go on after the task with this id.
+        :param after: begin after the task with this id.
         :param page_size: tasks a request, 1 to 1000; API v2 gives at most 100.
         :param limit: tasks at most; ``None`` for all.
-        :raises PaginationError: (while iterating) when Manus's pages lead in a circle.
+        :raises PaginationError: (while iterating) when Manus's pages never end.
         """
         most = None if limit is None else validation.whole_number(limit, "limit", least=1)
         wanted = task_filter(
@@ -148,24 +147,24 @@ class ManusHook(RemoteTaskHook):
     def get_result(
         self, remote_task_id: str, *, structured: bool = False, output_grace: float = 30.0
     ) -> ManusResult:
-        """Return what a task has brought: its final text, files and structured value.
+        """Return the result of a task: its final text, files and structured value.
 
-        The output of a task that has just ended can still be on its way. Then this reads again, every few
+        The output of a task that has just finished may not be there yet. Then this reads again, every few
         seconds, until it is there or ``output_grace`` is over.
 
-        :param structured: whether a structured value was asked for, and has to be there.
+        :param structured: whether you asked for a structured value, which then has to be there.
         :param output_grace: seconds to wait for output at most; 0 reads once.
         """
-        api, give_up_at, told = self.api, time.monotonic() + output_grace, False
+        api, give_up_at, is_logged = self.api, time.monotonic() + output_grace, False
         while True:
             task, result = api.get_result(remote_task_id)
             left = give_up_at - time.monotonic()
-            if left <= 0 or _has_all(task, result, structured):
+            if left <= 0 or _is_complete(task, result, structured):
                 return _without_value(result) if structured else result
-            if not told:
-                self.log.info("Manus task %s has ended; its output may still be on its way.", task.id)
-                told = True
-            time.sleep(min(_BETWEEN_READS, left))
+            if not is_logged:
+                self.log.info("Manus task %s has finished; waiting for its output.", task.id)
+                is_logged = True
+            time.sleep(min(_READ_INTERVAL, left))
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
         """Return an iterator over a task's conversation, oldest message first; lazy with API v2."""
@@ -179,9 +178,9 @@ class ManusHook(RemoteTaskHook):
         files: Sequence[Mapping[str, str]] = (),
         **options: Any,
     ) -> None:
-        """Say something to a task: the answer to its question, or what to do next if it has ended.
+        """Send a message to a task: the answer to its question, or what to do next if it has finished.
 
-        :param files: such as :meth:`upload_file` gives.
+        :param files: from :meth:`upload_file`.
         :param options: ``agent_profile``; with API v2 also ``structured_output_schema``.
         """
         self.api.send_message(remote_task_id, check_prompt(content, "content"), files, options)
@@ -189,22 +188,22 @@ class ManusHook(RemoteTaskHook):
     def confirm_action(
         self, remote_task_id: str, event_id: str, input: Mapping[str, Any] | None = None
     ) -> bool:
-        """Answer an action that waits for confirmation; return whether Manus took the answer. API v2.
+        """Answer an action that waits for confirmation; return whether Manus accepted the answer. API v2.
 
-        :param event_id: the event that waits; :attr:`ManusResult.question` has it.
+        :param event_id: the event that waits, from :attr:`ManusResult.question`.
         :param input: what the event's schema asks for, such as ``{"accept": True}``; see the
             `table of actions <https://open.manus.ai/docs/v2/task-lifecycle>`__.
         """
         return self.api.confirm_action(remote_task_id, event_id, input)
 
     def stop_task(self, remote_task_id: str) -> None:
-        """Stop a task. It can be resumed by a message, and its background jobs may go on. API v2."""
+        """Stop a task. A message resumes it, and its background jobs may still run. API v2."""
         self.api.stop_task(remote_task_id)
 
     def delete_task(self, remote_task_id: str) -> None:
-        """Delete a task for ever. Stop a running one first.
+        """Delete a task permanently. Stop a running one first.
 
-        :raises NotFoundError: also when an earlier attempt deleted it and its answer was lost.
+        :raises NotFoundError: also when an earlier attempt deleted it and its response was lost.
         """
         self.client.send(self.api.operations.delete_task(remote_task_id))
 
@@ -235,32 +234,31 @@ class ManusHook(RemoteTaskHook):
     def upload_file(self, source: Any) -> dict[str, str]:
         """Upload a file, and return how a task refers to it: ``{"file_id": …, "filename": …}``.
 
-        The bytes go to a signed address, and the API key does not go with them. Manus keeps a file for 48
-        hours.
+        The bytes go to a signed URL, without the API key. Manus keeps a file for 48 hours.
 
         :param source: a path or URL that ``ObjectStoragePath`` knows; at most 512 MB.
         """
-        found = source if isinstance(source, FileSource) else open_source(source)
-        file_id, address = self.client.send(self.api.operations.create_upload(found.name))
-        found.upload_to(address)
-        self._check_upload(file_id, found.name)
-        return {"file_id": file_id, "filename": found.name}
+        file = source if isinstance(source, FileSource) else open_source(source)
+        file_id, url = self.client.send(self.api.operations.create_upload(file.name))
+        file.upload_to(url)
+        self._check_upload(file_id, file.name)
+        return {"file_id": file_id, "filename": file.name}
 
     def _check_upload(self, file_id: str, name: str) -> None:
-        give_up_at = time.monotonic() + _LONGEST_UPLOAD_CHECK
+        give_up_at = time.monotonic() + _UPLOAD_CHECK_TIMEOUT
         while True:
             status = str(self.get_file(file_id).get("status", "")).casefold()
             if status == "uploaded":
                 return
             if status in ("error", "deleted") or time.monotonic() >= give_up_at:
                 raise RemoteTaskError(
-                    f"Manus did not take the file {name!r}: its status is {status or 'missing'} after the "
+                    f"Manus did not accept the file {name!r}: its status is {status or 'missing'} after the "
                     "upload. Executables and scripts are refused."
                 )
-            time.sleep(_BETWEEN_READS)
+            time.sleep(_READ_INTERVAL)
 
     def get_file(self, file_id: str) -> dict[str, Any]:
-        """Return what Manus knows of an uploaded file: ``id``, ``filename``, ``status`` and more."""
+        """Return the facts of an uploaded file: ``id``, ``filename``, ``status`` and more."""
         found: dict[str, Any] = self.client.send(self.api.operations.get_file(file_id))
         return found
 
@@ -271,7 +269,7 @@ class ManusHook(RemoteTaskHook):
     def create_project(self, name: str, instruction: str | None = None) -> dict[str, Any]:
         """Create a project, and return its ``id`` and more.
 
-        :param instruction: what the agent is told in each of the project's tasks.
+        :param instruction: an instruction for the agent in each of the project's tasks.
         """
         made: dict[str, Any] = self.client.send(self.api.operations.create_project(name, instruction))
         return made
@@ -282,22 +280,22 @@ class ManusHook(RemoteTaskHook):
         return found
 
     def available_credits(self) -> int | None:
-        """Return the credits that the account can spend; ``None`` if Manus does not say. API v2."""
+        """Return the credits that the account can spend, ``None`` if unknown. API v2."""
         return self.api.available_credits()
 
 
-def _has_all(task: ManusTask, result: ManusResult, structured: bool) -> bool:
-    """Whether nothing more is to be expected of a task's output."""
+def _is_complete(task: ManusTask, result: ManusResult, structured: bool) -> bool:
+    """Whether no more output of a task is expected."""
     if result.state is not TaskState.COMPLETED:
         return True
     age = (datetime.now(UTC) - task.updated_at).total_seconds() if task.updated_at else None
     if not result.text or (structured and result.structured is None):
-        return age is not None and age >= _NEVER_AFTER
-    return age is None or age >= _SETTLES_IN
+        return age is not None and age >= _OUTPUT_IS_OVERDUE_AFTER
+    return age is None or age >= _OUTPUT_SETTLES_AFTER
 
 
 def _without_value(result: ManusResult) -> ManusResult:
-    """Return ``result``, a failure if the structured value that was asked for never came."""
+    """Return ``result``, as a failure if the structured value is missing."""
     return (
         result.missing_value()
         if result.state is TaskState.COMPLETED and result.structured is None

@@ -28,12 +28,12 @@ __all__ = ["QStashHook"]
 
 
 class QStashHook(RemoteTaskHook):
-    """Publishes messages, tells what became of them, and looks after dead letters, schedules and queues.
+    """Publishes messages, reads their outcomes, and manages DLQ messages, schedules, queues and URL groups.
 
-    `QStash <https://upstash.com/docs/qstash>`__ API v2, but for :meth:`get_task` and
-    :meth:`iter_message_tasks`, which are v1. Requests are repeated, and errors raised, as by
-    :class:`~remote_tasks_provider.manus.hooks.ManusHook`; a message is published again after a failure only
-    if it has a deduplication id. A token of another region is an ``AuthenticationError`` that names the
+    `QStash <https://upstash.com/docs/qstash>`__ API v2; only :meth:`get_task` and :meth:`iter_message_tasks`
+    are v1. Requests are retried, and errors raised, as by
+    :class:`~remote_tasks_provider.manus.hooks.ManusHook`; publishing is retried after a failure only if the
+    message has a deduplication id. A token of another region is an ``AuthenticationError`` that names the
     region.
 
     :param qstash_conn_id: the Airflow connection: password = token, host = the region's base URL, or empty
@@ -69,9 +69,9 @@ class QStashHook(RemoteTaskHook):
 
         Lazy: QStash gives 100 tasks a page, and a page is requested when its first task is asked for.
 
-        :param cursor: go on from here (Unix milliseconds).
+        :param cursor: where to begin (Unix milliseconds).
         :param limit: tasks at most; ``None`` for all.
-        :raises PaginationError: (while iterating) when QStash's pages lead in a circle.
+        :raises PaginationError: (while iterating) when QStash's pages never end.
         """
         start = None if cursor is None else str(validation.whole_number(cursor, "cursor", least=0))
         most = None if limit is None else validation.whole_number(limit, "limit", least=1)
@@ -80,7 +80,7 @@ class QStashHook(RemoteTaskHook):
     # ------------------------------------------------------------------------------------------- messages
 
     def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOptions:
-        """Return a checked message, not yet sent; see :meth:`publish` for the parameters."""
+        """Return checked options for :meth:`publish_batch`; see :meth:`publish` for the parameters."""
         extras: Any = self.client.config.extras
         return PublishOptions(destination, body, extras.plan, **options)
 
@@ -98,12 +98,12 @@ class QStashHook(RemoteTaskHook):
         """Publish a message; return it, or a list of messages for a URL group.
 
         :param destination: a URL, or the name of a URL group.
-        :param body: text, bytes, or anything that JSON can tell.
+        :param body: text, bytes, or a JSON value.
         :param headers: headers for the destination.
         :param method: the HTTP method of the delivery.
         :param delay: seconds, a ``timedelta`` or ``1d10h30m``.
-        :param deduplication_id: by which QStash recognises a repeat for ten minutes; without one, an error
-            leaves open whether the message was taken.
+        :param deduplication_id: QStash recognises a repeat by it for ten minutes. Without one, an error
+            leaves open whether the message was accepted.
         :param options: ``url_group``, ``queue``, ``not_before``, ``retries``, ``retry_delay``, ``timeout``,
             ``content_based_deduplication``, ``callback``, ``failure_callback``, ``flow_control``, ``labels``,
             ``redact``: see :class:`~remote_tasks_provider.qstash.operators.QStashPublishOperator`.
@@ -118,23 +118,23 @@ class QStashHook(RemoteTaskHook):
         return messages if len(messages) != 1 or messages[0].url else messages[0]
 
     def publish_batch(self, orders: Sequence[PublishOptions]) -> list[list[PublishedMessage]]:
-        """Publish many messages with one call; return a list for each of ``orders``.
+        """Publish many messages with one request; return a list for each of ``orders``.
 
-        :param orders: such as :meth:`order` makes.
+        :param orders: publish options, from :meth:`order`.
         """
         if not orders:
             raise ValueError("the batch is empty; give at least one message")
         extras: Any = self.client.config.extras
         size, most = sum(len(order.content) for order in orders), PLANS[extras.plan].requests
         if size > most:
-            raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} with one call")
+            raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} in one request")
         return self.client.send(v2.publish_batch(orders))
 
     def get_outcomes(self, message_ids: Iterable[str]) -> dict[str, MessageOutcome]:
-        """Return what became of messages, in the order of the ids; ``unknown`` where no log entry tells.
+        """Return the outcomes of messages, in the order of the ids; ``unknown`` where the logs have no entry.
 
-        A few calls for a hundred messages. Where more than twenty are asked for, one that has not ended is
-        told as ``pending``, however far it has come.
+        A few requests for a hundred messages. If you ask for more than twenty, each one that has not finished
+        is ``pending``.
         """
         ids = validation.object_ids(message_ids, "message_ids")
         strategy = QStashMessagePollStrategy()
@@ -158,7 +158,7 @@ class QStashHook(RemoteTaskHook):
 
         :param limit: entries at most.
         :param filters: ``message_ids``, ``state``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
-            ``labels``, ``from_date``, ``to_date`` (moments); of several values of one, any.
+            ``labels``, ``from_date``, ``to_date`` (moments); several values of one filter match any.
         """
         most = None if limit is None else validation.whole_number(limit, "limit", least=1)
         size = min(most or v2.MAX_PAGE_SIZE, v2.MAX_PAGE_SIZE)
@@ -182,15 +182,15 @@ class QStashHook(RemoteTaskHook):
         while True:
             found: int = self._send(operation)
             cancelled += found
-            if found < v2.MOST_CANCELLED:
+            if found < v2.MAX_CANCELLED:
                 return cancelled
 
-    # --------------------------------------------------------------------------------------- dead letters
+    # --------------------------------------------------------------------------------------- DLQ messages
 
     def iter_dlq(self, *, limit: int | None = None, **filters: Any) -> Iterator[DlqMessage]:
-        """Return an iterator over dead letters; lazy, 100 a page.
+        """Return an iterator over the dead letter queue; lazy, 100 messages a page.
 
-        :param limit: dead letters at most.
+        :param limit: messages at most.
         :param filters: ``message_ids``, ``dlq_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
             ``labels``, ``response_status``, ``from_date``, ``to_date``.
         """
@@ -200,9 +200,9 @@ class QStashHook(RemoteTaskHook):
         return self.client.items(operation, most)
 
     def retry_dlq(self, dlq_id: str | None = None, **filters: Any) -> list[PublishedMessage]:
-        """Send dead letters again; return the new messages.
+        """Publish DLQ messages again; return the new messages.
 
-        :param dlq_id: one dead letter; or give filters, as for :meth:`iter_dlq`.
+        :param dlq_id: one DLQ message; or give filters, as for :meth:`iter_dlq`.
         """
         if dlq_id is not None:
             return [self.client.send(v2.retry_dlq_message(dlq_id))]
@@ -210,9 +210,9 @@ class QStashHook(RemoteTaskHook):
         return list(self.client.items(operation))
 
     def delete_dlq(self, dlq_id: str | None = None, **filters: Any) -> int:
-        """Delete dead letters for ever; return how many.
+        """Delete DLQ messages permanently; return how many.
 
-        :param dlq_id: one dead letter; or give filters, as for :meth:`iter_dlq`.
+        :param dlq_id: one DLQ message; or give filters, as for :meth:`iter_dlq`.
         """
         if dlq_id is not None:
             self._send(v2.delete_dlq_message(dlq_id))
@@ -231,10 +231,10 @@ class QStashHook(RemoteTaskHook):
         schedule_id: str | None = None,
         **options: Any,
     ) -> str:
-        """Send a message again and again; return the schedule's id.
+        """Create a schedule, which publishes a message at fixed times; return its id.
 
         :param cron: five fields, before them a time zone if wanted: ``CRON_TZ=Europe/Zurich 0 4 * * *``.
-        :param schedule_id: a name; an existing schedule of that name is replaced.
+        :param schedule_id: its name; an existing schedule of that name is replaced.
         :param options: those of :meth:`publish`.
         """
         order = self.order(destination, body, **options)
@@ -249,11 +249,11 @@ class QStashHook(RemoteTaskHook):
         return self.client.send(settings.list_schedules())
 
     def pause_schedule(self, schedule_id: str) -> None:
-        """Let a schedule rest."""
+        """Pause a schedule."""
         self._send(settings.pause_schedule(schedule_id))
 
     def resume_schedule(self, schedule_id: str) -> None:
-        """Let a schedule go on."""
+        """Resume a schedule."""
         self._send(settings.resume_schedule(schedule_id))
 
     def delete_schedule(self, schedule_id: str) -> None:
@@ -261,7 +261,7 @@ class QStashHook(RemoteTaskHook):
         self._send(settings.delete_schedule(schedule_id))
 
     def upsert_queue(self, queue: str, parallelism: int = 1) -> None:
-        """Make a queue, or change how many of its messages are delivered at a time."""
+        """Create a queue, or change how many of its messages are delivered at a time."""
         self._send(settings.upsert_queue(queue, parallelism))
 
     def get_queue(self, queue: str) -> QStashQueue:
@@ -273,11 +273,11 @@ class QStashHook(RemoteTaskHook):
         return self.client.send(settings.list_queues())
 
     def pause_queue(self, queue: str) -> None:
-        """Let a queue rest: its messages stay where they are."""
+        """Pause a queue: its messages stay in it."""
         self._send(settings.pause_queue(queue))
 
     def resume_queue(self, queue: str) -> None:
-        """Let a queue go on; that can take a minute."""
+        """Resume a queue; that can take a minute."""
         self._send(settings.resume_queue(queue))
 
     def delete_queue(self, queue: str) -> None:
@@ -285,11 +285,11 @@ class QStashHook(RemoteTaskHook):
         self._send(settings.delete_queue(queue))
 
     def upsert_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
-        """Add destinations to a URL group, and make it if need be."""
+        """Add destinations to a URL group; create it if there is none."""
         self._send(settings.upsert_endpoints(url_group, endpoints))
 
     def remove_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
-        """Take destinations out of a URL group."""
+        """Remove destinations from a URL group."""
         self._send(settings.remove_endpoints(url_group, endpoints))
 
     def get_url_group(self, url_group: str) -> QStashUrlGroup:

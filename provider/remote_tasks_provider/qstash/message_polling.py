@@ -77,7 +77,7 @@ class QStashMessagePollStrategy:
                 # What was told before it came holds; failures wait for their letters until the next look.
                 kept = {one: told for one, told in results.items() if not _has_failed(told)}
                 return dict.fromkeys([one for one in asked if one not in results], trouble) | kept
-        yield from self._with_letters(results)
+        yield from self._with_dlq_messages(results)
         return results
 
     def outcome(self, message_id: str) -> MessageOutcome:
@@ -139,7 +139,7 @@ class QStashMessagePollStrategy:
                 results[one] = _not_seen(one)
         return results
 
-    def _with_letters(self, results: dict[str, PollResult]) -> Any:
+    def _with_dlq_messages(self, results: dict[str, PollResult]) -> Any:
         """Ask for the dead letters of the messages that have failed, and add what they tell."""
         failed = [one for one, found in results.items() if _has_failed(found)]
         dlq_messages: dict[str, DlqMessage] = {}
@@ -158,7 +158,7 @@ class QStashMessagePollStrategy:
         for one, dlq_message in dlq_messages.items():
             # Without its letter, which may be gone, a failure is one all the same.
             if one in self._seen:
-                self._seen[one] = self._seen[one].with_letter(dlq_message)
+                self._seen[one] = self._seen[one].with_dlq_message(dlq_message)
                 results[one] = snapshot_of(self._seen[one])
 
 

@@ -1,4 +1,4 @@
-"""What QStash answers, typed, tolerant of the places where its own pages disagree.
+"""The responses of QStash, typed, tolerant where its own pages disagree.
 
 Schema: https://upstash.com/docs/qstash (v1 pages: *Get Task* and *Get Message Tasks*). Times are Unix
 milliseconds, ``0`` means never, and counts come as numbers from one endpoint and as strings from the other.
@@ -29,7 +29,7 @@ QSTASH_STATES = StateTable(
         "pending": TaskState.PENDING,
         "active": TaskState.RUNNING,
         "processing": TaskState.RUNNING,
-        # One attempt failed, more follow: not an end.
+        # One attempt failed, more follow: not a terminal state.
         "error": TaskState.RUNNING,
         "retrying": TaskState.RUNNING,
         "retry": TaskState.RUNNING,
@@ -45,21 +45,21 @@ QSTASH_STATES = StateTable(
 )
 
 
-def _never_is_none(value: Any) -> Any:
+def _zero_is_none(value: Any) -> Any:
     return None if value in (0, "0", "") else value
 
 
-_Moment = Annotated[Moment, BeforeValidator(_never_is_none)]
+_Moment = Annotated[Moment, BeforeValidator(_zero_is_none)]
 
 
 class QStashTask(RemoteModel):
     """The delivery of one message to one destination.
 
-    :param status: QStash's own word, its field ``state``; :attr:`state` is what it means.
+    :param status: QStash's own word, its field ``state``; :attr:`state` says what it means.
     :param url: the destination.
     :param error: the last failed attempt's text. A delivered task may still carry one.
-    :param max_retry: how often a failed attempt is repeated at most.
-    :param retried: how often it has been repeated so far.
+    :param max_retry: retries after a failed attempt, at most.
+    :param retried: retries so far.
     """
 
     task_id: str = Field(alias="taskId", min_length=1)
@@ -76,7 +76,7 @@ class QStashTask(RemoteModel):
 
     @property
     def state(self) -> TaskState:
-        """Where the delivery stands."""
+        """The state of the delivery."""
         return QSTASH_STATES.read(self.status)
 
     def to_json(self) -> dict[str, Any]:
@@ -89,16 +89,16 @@ def public_url(url: str | None) -> str | None:
     """Return a destination without its user and query, which often hold a secret."""
     if not url:
         return None
-    # The query goes first: an "@" in it must not be taken for the end of a user.
-    scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    # The query goes first: an "@" in it must not count as the end of a user.
+    scheme, separator, address = url.partition("?")[0].partition("#")[0].partition("://")
     if not separator:
-        scheme, rest = "", scheme
-    host, slash, place = rest.partition("/")
+        scheme, address = "", scheme
+    host, slash, place = address.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{place}"
 
 
 def snapshot(task: QStashTask) -> TaskSnapshot:
-    """Return what ``task`` tells a wait: never a header, a body or a destination's query."""
+    """Return the part of ``task`` that a wait needs: never a header, a body or a destination's query."""
     return TaskSnapshot(
         id=task.task_id,
         state=task.state,

@@ -161,7 +161,7 @@ class TestSnapshot:
     def test_a_failure_has_letter_status_and_answer(self) -> None:
         outcome = outcome_of("m", [entry("FAILED"), entry("ERROR", error="HTTP status 500")])
         record = snapshot_of(
-            outcome.with_letter(dlq_message(responseStatus=500, responseBody='{"error":"no\nroom"}'))
+            outcome.with_dlq_message(dlq_message(responseStatus=500, responseBody='{"error":"no\nroom"}'))
         ).to_record()
 
         assert (record["dlq_id"], record["response_status"]) == ("d-0", 500)
@@ -178,14 +178,14 @@ class TestSnapshot:
         ],
     )
     def test_it_tells_what_there_is(self, facts: dict[str, Any], error: str | None) -> None:
-        outcome = outcome_of("m", [entry("FAILED")]).with_letter(dlq_message(**facts))
+        outcome = outcome_of("m", [entry("FAILED")]).with_dlq_message(dlq_message(**facts))
 
         assert snapshot_of(outcome).error == error
 
     def test_without_a_letter_a_failure_is_one_all_the_same(self) -> None:
         outcome = outcome_of("m", [entry("FAILED", error="gone")])
 
-        assert outcome.with_letter(None) == outcome
+        assert outcome.with_dlq_message(None) == outcome
         assert snapshot_of(outcome).to_record()["dlq_id"] is None
 
     def test_it_is_of_the_id_that_was_asked_for(self) -> None:

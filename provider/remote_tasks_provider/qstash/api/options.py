@@ -1,4 +1,4 @@
-"""What QStash is asked to deliver, checked before anything is sent.
+"""Publish options: what QStash is asked to deliver, checked before anything is sent.
 
 https://upstash.com/docs/qstash/api/publish has the headers. Limits depend on the account's plan
 (https://upstash.com/pricing/qstash), which the connection names.
@@ -34,8 +34,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SPAN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-# What a URL may hold as it is; the rest is percent-encoded, and what is encoded already stays. Brackets are
-# not among it: of two HTTP libraries, one would encode them in a path.
+# Characters that a URL may hold; others are percent-encoded, and what is encoded already stays. Brackets are
+# encoded, because one of the two HTTP libraries would encode them in a path.
 _URL_CHARACTERS = "%/:=&?~+!$,;'@()*"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -120,7 +120,7 @@ class PublishOptions(RequestOptions):
             raise ValueError("delay and not_before are both given; choose one")
         if self.queue is not None and is_delayed:
             raise ValueError(
-                "delay or not_before is given with a queue, which delivers in order; leave one of them away"
+                "delay or not_before is given with a queue, which delivers in order; leave out one of them"
             )
         if self.deduplication_id and self.content_based_deduplication:
             raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
@@ -171,7 +171,7 @@ def _target(destination: str | None, url_group: str | None) -> str:
 
 
 def destination_url(url: Any, name: str) -> str:
-    """Return ``url`` as it travels in a path, if something can be delivered there.
+    """Return ``url`` as it is sent in a path, if QStash can deliver there.
 
     :raises ValueError: naming the parameter and the fix.
     """
@@ -202,7 +202,7 @@ def destination_url(url: Any, name: str) -> str:
 
 
 def check_name(name: Any, parameter: str) -> str:
-    """Return ``name`` if a queue, a URL group, a schedule or a key may be called so."""
+    """Return ``name`` if a queue, a URL group, a schedule or a key may have it."""
     checked = validation.object_id(name, parameter)
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", checked):
         raise ValueError(f"{parameter} is {name!r}; a name has letters, digits, '-', '_' and '.' only")
@@ -210,7 +210,7 @@ def check_name(name: Any, parameter: str) -> str:
 
 
 def encode_body(body: Any) -> tuple[bytes, str | None]:
-    """Return a body's bytes and its content type: text, bytes, or anything that JSON can tell."""
+    """Return a body's bytes and its content type: text, bytes, or a JSON value."""
     if body is None:
         return b"", None
     if isinstance(body, bytes):
@@ -225,13 +225,13 @@ def encode_body(body: Any) -> tuple[bytes, str | None]:
 
 
 def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, str], ...]:
-    """Return the headers that the destination shall get, as they travel to QStash.
+    """Return the headers for the destination, as they are sent to QStash.
 
     :raises ValueError: for a header that no request can have, and for one of QStash's own.
     """
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers is a {type(headers).__name__}; it must be a dict of names and values")  # noqa: TRY004
-    travelling: dict[str, str] = {"Content-Type": content_type} if content_type else {}
+    sent: dict[str, str] = {"Content-Type": content_type} if content_type else {}
     seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
@@ -241,7 +241,7 @@ def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, st
                 f"headers has {name!r}, which is QStash's own: give it by its parameter (delay, retries, …)"
             )
         if value is None:
-            raise ValueError(f"the header {name!r} is None: leave it away, or give it a value")
+            raise ValueError(f"the header {name!r} is None: leave it out, or give it a value")
         text = str(value)
         if not text.isprintable() or not text.isascii() or text != text.strip():
             raise ValueError(
@@ -251,12 +251,12 @@ def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, st
             raise ValueError(f"headers has {name!r} twice, in different case")
         seen.add(name.casefold())
         is_type = name.casefold() == "content-type"
-        travelling["Content-Type" if is_type else f"Upstash-Forward-{name}"] = text
-    return tuple(travelling.items())
+        sent["Content-Type" if is_type else f"Upstash-Forward-{name}"] = text
+    return tuple(sent.items())
 
 
 def _span(value: Any, name: str) -> int | None:
-    """Return a length of time in whole seconds: a number, a ``timedelta``, or QStash's ``1d10h30m5s``."""
+    """Return a duration in whole seconds: a number, a ``timedelta``, or QStash's ``1d10h30m5s``."""
     if value is None:
         return None
     if isinstance(value, str) and not value.isdigit():

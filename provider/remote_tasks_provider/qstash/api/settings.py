@@ -1,4 +1,4 @@
-"""QStash API v2, what stays: schedules, queues and URL groups. No I/O; typed, without headers and bodies.
+"""QStash API v2: schedules, queues and URL groups. No I/O; typed, without headers and bodies.
 
 https://upstash.com/docs/qstash/features/schedules, …/queues and …/url-groups.
 """
@@ -53,13 +53,13 @@ _CRON = re.compile(r"(CRON_TZ=[!-~]+ +)?[!-~]+( +[!-~]+){4}")
 
 
 class _Setting(RemoteModel):
-    """Base of what may hold headers and bodies: only what is named is read."""
+    """Base of what may hold headers and bodies: only the named fields are read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
 
 class QStashSchedule(_Setting):
-    """A message that is sent again and again.
+    """A message that QStash publishes at fixed times.
 
     :param last_states: message id → ``SUCCESS``, ``FAIL`` or ``IN_PROGRESS`` of the last runs.
     """
@@ -135,7 +135,7 @@ _read_groups = Reader(list[QStashUrlGroup] | None)
 
 
 def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None = None) -> Operation[str]:
-    """``POST /v2/schedules/{destination}``; gives the schedule's id.
+    """``POST /v2/schedules/{destination}``; returns the schedule's id.
 
     With a ``schedule_id`` a repeat sets the same schedule again.
 
@@ -222,12 +222,12 @@ def pause_queue(name: str) -> Operation[None]:
 
 
 def resume_queue(name: str) -> Operation[None]:
-    """``POST /v2/queues/{queueName}/resume``; it can take a minute to go on."""
+    """``POST /v2/queues/{queueName}/resume``; it can take a minute to take effect."""
     return _on("POST", "queues", name, "an acknowledgement", _nothing, "/resume")
 
 
 def upsert_endpoints(name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
-    """``POST /v2/topics/{urlGroupName}/endpoints``: adds destinations, and makes the group if need be.
+    """``POST /v2/topics/{urlGroupName}/endpoints``: adds destinations; creates the group if there is none.
 
     :param endpoints: URLs, or ``{"url": …, "name": …}``.
     """
@@ -235,7 +235,7 @@ def upsert_endpoints(name: str, endpoints: Sequence[str | Mapping[str, str]]) ->
 
 
 def remove_endpoints(name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
-    """``DELETE /v2/topics/{urlGroupName}/endpoints``: the group goes with its last one."""
+    """``DELETE /v2/topics/{urlGroupName}/endpoints``: the group is deleted with its last one."""
     return _endpoints("DELETE", name, endpoints)
 
 

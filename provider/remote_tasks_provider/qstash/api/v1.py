@@ -1,7 +1,7 @@
-"""QStash's task endpoints (API v1), one function each: what is sent, and how the answer is read. No I/O.
+"""QStash's task endpoints (API v1), one function each: what is sent, and how the response is read. No I/O.
 
-Upstash has withdrawn v1 in favour of v2, which knows messages only; these calls serve accounts and proxies
-that still answer them.
+Upstash has withdrawn v1 in favour of v2, which has messages only; these operations serve accounts and proxies
+that still support them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def get_task(remote_task_id: str) -> Operation[QStashTask]:
 def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[Page[QStashTask]]:
     """``GET /v1/messages/{messageId}/tasks``: one task per destination, newest first, 100 a page.
 
-    :param cursor: where to go on; what an earlier page gave.
+    :param cursor: where the page begins; from an earlier page.
     :raises ValueError: when the id cannot be one.
     """
     message = validation.object_id(message_id, "message_id")
@@ -67,7 +67,7 @@ def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[
 
 
 def _cursor(value: Any) -> str | None:
-    """Return a page's cursor as a string. The list ends with none, ``null``, ``0``, ``"0"`` or ``""``."""
+    """Return a page's cursor as a string. The last page has none, ``null``, ``0``, ``"0"`` or ``""``."""
     if isinstance(value, bool) or not isinstance(value, (int, str)) or value in (0, "0", ""):
         return None
     return str(value)

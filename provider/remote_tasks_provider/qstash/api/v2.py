@@ -1,8 +1,8 @@
-"""QStash API v2, messages: what is sent, and how the answer is read. No I/O.
+"""QStash API v2, messages: what is sent, and how the response is read. No I/O.
 
-https://upstash.com/docs/qstash. Publishing is repeated after a failure only when the message carries a
-deduplication id (or a hash of its content), by which QStash recognises the repeat; everything else reads, or
-sets what a repeat would set again. What is not messages is in :mod:`.api_v2_settings`.
+https://upstash.com/docs/qstash. Publishing is keyed when the message carries a deduplication id (or a hash of
+its content), and not idempotent otherwise; the other operations are idempotent unless they say so. Schedules,
+queues and URL groups are in :mod:`.settings`.
 """
 
 from __future__ import annotations
@@ -49,25 +49,24 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-ItemT = TypeVar("ItemT")
 
 MAX_PAGE_SIZE = 100
-"""Entries a page of logs or dead letters, whatever older pages of the documentation say."""
+"""Entries a page of logs or DLQ messages; older pages of the documentation name other numbers."""
 
-MOST_CANCELLED = 500
-"""Messages that one call cancels at most."""
+MAX_CANCELLED = 500
+"""Messages that one request cancels at most."""
 
 Filters = Sequence[tuple[str, str]]
 
 
 class _LogPage(RemoteModel):
-    # Documented as "logs"; the service answers with "events".
+    # Documented as "logs"; the service sends "events".
     events: list[LogEntry] | None = None
     logs: list[LogEntry] | None = None
     cursor: Any = None
 
 
-class _LetterPage(RemoteModel):
+class _DlqPage(RemoteModel):
     messages: list[DlqMessage] | None = None
     cursor: Any = None
 
@@ -79,7 +78,7 @@ class _Published(RemoteModel):
     error: LenientStr = None
 
     def message(self) -> PublishedMessage:
-        """Return the message, or what was refused of a batch."""
+        """Return the message, or the refused element of a batch."""
         if not self.message_id and not self.error:
             raise ValueError("'messageId' is missing")
         return PublishedMessage(
@@ -106,7 +105,7 @@ class _Count(RemoteModel):
 
 
 _read_logs = Reader(_LogPage)
-_read_letters = Reader(_LetterPage)
+_read_dlq = Reader(_DlqPage)
 _read_published = Reader(_Group | list[_Published] | _Published)
 _read_batch = Reader(list[_Group | list[_Published] | _Published])
 _read_retried = Reader(_Retried)
@@ -114,7 +113,7 @@ _read_count = Reader(_Count)
 
 
 def probe() -> Operation[Any]:
-    """Return the cheapest read that proves host and token, and that also a read-only token may do."""
+    """Return a cheap read that proves host and token; a read-only token may do it too."""
     return list_logs((), page_size=1)
 
 
@@ -143,10 +142,10 @@ def list_logs(
 def list_dlq_messages(
     filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
 ) -> Operation[Page[DlqMessage]]:
-    """``GET /v2/dlq``: messages whose attempts have all failed."""
+    """``GET /v2/dlq``: the messages in the dead letter queue, whose attempts have all failed."""
 
     def read(response: Response) -> Page[DlqMessage]:
-        page: _LetterPage = _read_letters(response)
+        page: _DlqPage = _read_dlq(response)
         if page.messages is None:
             raise ValueError("'messages' is missing")
         following = _cursor(page.cursor)
@@ -156,7 +155,7 @@ def list_dlq_messages(
             list_dlq_messages(filters, page_size=page_size, cursor=following) if following else None,
         )
 
-    return _page("GET /v2/dlq", "/v2/dlq", filters, page_size, cursor, "QStash's dead letters", read)
+    return _page("GET /v2/dlq", "/v2/dlq", filters, page_size, cursor, "QStash's DLQ messages", read)
 
 
 def _page(
@@ -173,14 +172,14 @@ def _page(
 
 
 def _cursor(value: Any) -> str | None:
-    """Return a page's cursor; a list ends with none, ``null`` or an empty one."""
+    """Return a page's cursor; the last page has none, ``null`` or an empty one."""
     return None if value in (None, "", 0, "0") or isinstance(value, bool) else str(value)
 
 
 def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
     """``POST /v2/publish`` or, into a queue, ``/v2/enqueue``: one message for each destination.
 
-    The destination stands in the path as it is: QStash takes no percent-encoded one.
+    The destination is in the path as it is: QStash accepts no percent-encoded one.
     """
     if options.queue is None:
         name, prefix = "POST /v2/publish", "/v2/publish/"
@@ -192,13 +191,13 @@ def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
             "POST", f"{prefix}{options.target}", content=options.content, headers=options.sent_headers
         ),
         expects="a published message",
-        parse=lambda response: _taken(_messages(_read_published(response))),
+        parse=lambda response: _accepted(_messages(_read_published(response))),
         idempotency=Idempotency.KEYED if options.has_key else Idempotency.NOT_IDEMPOTENT,
     )
 
 
 def publish_batch(batch: Sequence[PublishOptions]) -> Operation[list[list[PublishedMessage]]]:
-    """``POST /v2/batch``: many messages with one call; gives a list for each options.
+    """``POST /v2/batch``: many messages with one request; returns a list for each.
 
     An element that was refused has an ``error`` instead of a ``message_id``; the others are sent.
     """
@@ -227,7 +226,7 @@ def _as_text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise ValueError(
-            "a batch travels as JSON, which holds text only: publish this body by itself, or encode it, as "
+            "a batch is sent as JSON, which holds text only: publish this body by itself, or encode it, as "
             f"with base64 ({base64.b64encode(body[:12]).decode()}…)"
         ) from None
 
@@ -237,8 +236,8 @@ def _messages(answer: Any) -> list[PublishedMessage]:
     return [one.message() for one in (found if isinstance(found, list) else [found])]
 
 
-def _taken(messages: list[PublishedMessage]) -> list[PublishedMessage]:
-    """Return messages that all have an id: whoever waits for one without would wait for any."""
+def _accepted(messages: list[PublishedMessage]) -> list[PublishedMessage]:
+    """Return messages that all have an id: a wait without an id would be one for any message."""
     if not messages:
         raise ValueError("there is no message")
     for message in messages:
@@ -248,19 +247,19 @@ def _taken(messages: list[PublishedMessage]) -> list[PublishedMessage]:
 
 
 def cancel_message(message_id: str) -> Operation[None]:
-    """``DELETE /v2/messages/{messageId}``: one message. Its id is checked: without one, all would go."""
+    """``DELETE /v2/messages/{messageId}``: one message. Without an id it would be all messages."""
     place = path("/v2/messages/{message_id}", message_id=validation.object_id(message_id, "message_id"))
     return Operation(
-        "DELETE /v2/messages/{messageId}", Request("DELETE", place), "an acknowledgement", _nothing
+        "DELETE /v2/messages/{messageId}", Request("DELETE", place), "an acknowledgement", _acknowledged
     )
 
 
 def cancel_messages(filters: Filters) -> Operation[int]:
-    """``DELETE /v2/messages``: messages that match, 500 at most; gives how many.
+    """``DELETE /v2/messages``: messages that match, 500 at most; returns how many.
 
     :raises ValueError: without a filter, as that would cancel every message of the account.
     """
-    counted = (*filters, ("count", str(MOST_CANCELLED)))
+    counted = (*filters, ("count", str(MAX_CANCELLED)))
     return _bulk(
         "DELETE", "/v2/messages", counted, "a count", lambda answer: _read_count(answer).cancelled or 0
     )
@@ -269,28 +268,28 @@ def cancel_messages(filters: Filters) -> Operation[int]:
 def delete_dlq_message(dlq_id: str) -> Operation[None]:
     """``DELETE /v2/dlq/{dlqId}``."""
     place = path("/v2/dlq/{dlq_id}", dlq_id=validation.object_id(dlq_id, "dlq_id"))
-    return Operation("DELETE /v2/dlq/{dlqId}", Request("DELETE", place), "an acknowledgement", _nothing)
+    return Operation("DELETE /v2/dlq/{dlqId}", Request("DELETE", place), "an acknowledgement", _acknowledged)
 
 
 def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
-    """``DELETE /v2/dlq``: dead letters that match, some with each call; each item counts one call's.
+    """``DELETE /v2/dlq``: DLQ messages that match, some with each request; an item counts those of one.
 
     :raises ValueError: without a filter.
     """
 
-    def again(cursor: str | None) -> Operation[Page[int]]:
+    def page(cursor: str | None) -> Operation[Page[int]]:
         def read(response: Response) -> Page[int]:
             answer: _Count = _read_count(response)
             following = _cursor(answer.cursor)
-            return Page([answer.deleted or 0], following, again(following) if following else None)
+            return Page([answer.deleted or 0], following, page(following) if following else None)
 
         return _bulk("DELETE", "/v2/dlq", _with_cursor(filters, cursor), "a count", read)
 
-    return again(None)
+    return page(None)
 
 
 def retry_dlq_message(dlq_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Operation[PublishedMessage]:
-    """``POST /v2/dlq/retry/{dlqId}``: sends a dead letter again, as a new message.
+    """``POST /v2/dlq/retry/{dlqId}``: publishes a DLQ message again, as a new message.
 
     :param headers: that replace the message's own, such as ``Upstash-Retries``.
     """
@@ -299,24 +298,24 @@ def retry_dlq_message(dlq_id: str, headers: tuple[tuple[str, str], ...] = ()) ->
         "POST /v2/dlq/retry/{dlqId}",
         Request("POST", place, headers=headers),
         "a published message",
-        lambda response: _taken(_messages(_read_published(response)))[0],
-        # A letter leaves the queue when it is retried: a repeat finds nothing, and sends nothing twice.
+        lambda response: _accepted(_messages(_read_published(response)))[0],
+        # A retried message leaves the dead letter queue: a repeat finds nothing, and publishes nothing twice.
         Idempotency.KEYED,
     )
 
 
 def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
-    """``POST /v2/dlq/retry``: sends all dead letters that match again, some with each call.
+    """``POST /v2/dlq/retry``: publishes all DLQ messages that match again, some with each request.
 
     :raises ValueError: without a filter.
     """
 
-    def again(cursor: str | None) -> Operation[Page[PublishedMessage]]:
+    def page(cursor: str | None) -> Operation[Page[PublishedMessage]]:
         def read(response: Response) -> Page[PublishedMessage]:
             answer: _Retried = _read_retried(response)
             following = _cursor(answer.cursor)
             sent = [one.message() for one in answer.responses or []]
-            return Page(_taken(sent) if sent else [], following, again(following) if following else None)
+            return Page(_accepted(sent) if sent else [], following, page(following) if following else None)
 
         return _bulk(
             "POST",
@@ -327,7 +326,7 @@ def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
             Idempotency.NOT_IDEMPOTENT,
         )
 
-    return again(None)
+    return page(None)
 
 
 def _with_cursor(filters: Filters, cursor: str | None) -> Filters:
@@ -349,8 +348,8 @@ def _bulk(
     )
 
 
-def _nothing(_response: Response) -> None:
-    """Read nothing: some of these are answered with ``OK``, some with a count, some with nothing."""
+def _acknowledged(_response: Response) -> None:
+    """Read nothing: the body is ``OK``, a count, or empty."""
 
 
 def message_filters(message_ids: Iterable[str]) -> Filters:
@@ -373,21 +372,21 @@ _SHARED: Mapping[str, str] = {
     "to_date": "toDate",
 }
 LOG_FILTERS: Mapping[str, str] = {"message_ids": "messageIds", "state": "state", **_SHARED}
-"""This provider's names of the filters of the logs → QStash's. A name that an endpoint does not know would be
-passed over by QStash, and what was to be narrowed down would be everything: each has a list of its own."""
+"""This provider's names of the filters of the logs → QStash's. QStash ignores a filter that an endpoint does
+not have, and would then act on everything, so each endpoint has its own list."""
 DLQ_FILTERS: Mapping[str, str] = {
     "dlq_ids": "dlqIds",
     "message_ids": "messageId",
     **_SHARED,
     "response_status": "responseStatus",
 }
-"""Those of the dead letter queue."""
+"""Filters of the dead letter queue."""
 MESSAGE_FILTERS: Mapping[str, str] = {
     "message_ids": "messageIds",
     **_SHARED,
     "flow_control_key": "flowControlKey",
 }
-"""Those of the messages in flight."""
+"""Filters of the messages in flight."""
 
 STATES = (
     "CREATED",
@@ -405,9 +404,8 @@ STATES = (
 def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
     """Return the filters that ``given`` names in this provider's words, as QStash names them.
 
-    :param known: the endpoint's filters; ``None`` as a value leaves one away.
-    :raises ValueError: for a name that is no filter here, and for an empty value: left away, it would widen
-        the choice.
+    :param known: the endpoint's filters; one whose value is ``None`` is left out.
+    :raises ValueError: for an unknown filter, and for an empty value: leaving it out would match more.
     """
     found: list[tuple[str, str]] = []
     for name, value in given.items():

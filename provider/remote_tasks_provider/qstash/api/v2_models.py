@@ -1,8 +1,8 @@
-"""What API v2 answers, typed: messages, what became of them, dead letters.
+"""The responses of API v2, typed: messages, their outcomes, DLQ messages.
 
 Schema: https://upstash.com/docs/qstash. There is no task object: a message's outcome is in the logs and, when
 it failed, in the dead letter queue. Entries carry the headers and bodies that were forwarded, which may hold
-secrets; they are skipped while reading, so that nothing can show them.
+secrets; they are skipped while parsing, so that nothing can show them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = [
     "snapshot_of",
 ]
 
-_MOST_RESPONSE = 300
+_MAX_RESPONSE = 300
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{20,}(\.[A-Za-z0-9+/_=-]{6,})*")
-# A name that promises a secret, and its value: quoted, also where JSON stands in JSON, or bare.
+# A name that stands for a secret, and its value: quoted, also where JSON is in JSON, or bare.
 _NAMED_SECRET = re.compile(
     r"(?i)([\w-]*(?:pass|token|secret|key|auth|cookie|session|credential)[\w-]*(?:\\*[\"'])?\s*[:=]\s*)"
     r"(\\+\".*?(?:\\+\"|$)|\"(?:\\.|[^\"\\])*(?:\"|$)|'(?:\\.|[^'\\])*(?:'|$)"
@@ -47,20 +47,20 @@ _NAMED_SECRET = re.compile(
     re.DOTALL,
 )
 _SCHEME_AND_SECRET = re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;\"'\\]+")
-# What a cut may have left of a word: too little of it to be known for a secret.
+# What a cut may have left of a word: too little to recognise a secret.
 _LAST_WORD = re.compile(r"[A-Za-z0-9+/_=.-]+\Z")
 
 
 class _Entry(RemoteModel):
-    """Base of what may hold secrets: only what is named is read."""
+    """Base of what may hold secrets: only the named fields are read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
 
 class LogEntry(_Entry):
-    """One step in the life of a message.
+    """One event of a message.
 
-    :param status: QStash's own word, its field ``state``; :attr:`state` is what it means.
+    :param status: QStash's own word, its field ``state``; :attr:`state` says what it means.
     :param error: why an attempt failed.
     :param next_delivery_at: when the next attempt is due.
     :param response_status: the destination's HTTP status.
@@ -82,7 +82,7 @@ class LogEntry(_Entry):
 
     @property
     def state(self) -> TaskState:
-        """Where the message stood after this step."""
+        """The message's state after this event."""
         return QSTASH_STATES.read(self.status)
 
     def to_json(self) -> dict[str, Any]:
@@ -93,10 +93,10 @@ class LogEntry(_Entry):
 
 
 class DlqMessage(_Entry):
-    """A message whose attempts have all failed.
+    """A message in the dead letter queue: all its attempts have failed.
 
-    :param dlq_id: by which it is retried or deleted.
-    :param response: the destination's last answer, cut and with what looks like a secret taken out.
+    :param dlq_id: the id to retry or delete it by.
+    :param response: the destination's last response, cut and redacted.
     """
 
     message_id: str = Field(alias="messageId", min_length=1)
@@ -121,7 +121,7 @@ class DlqMessage(_Entry):
 
     @property
     def response(self) -> str | None:
-        """The destination's last answer, cut and redacted."""
+        """The destination's last response, cut and redacted."""
         text = self.response_text
         if not text and self.response_base64:
             try:
@@ -131,7 +131,7 @@ class DlqMessage(_Entry):
         return redacted(text) if text else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the dead letter as a JSON object: no header, no body, the destination without its query."""
+        """Return the message as a JSON object: no header, no body, the destination without its query."""
         data = self.model_dump(mode="json")
         return data | {"url": public_url(self.url), "response": self.response}
 
@@ -157,13 +157,13 @@ class PublishedMessage:
 
 @dataclass(frozen=True, slots=True)
 class MessageOutcome:
-    """What became of a message.
+    """The outcome of a message.
 
-    :param state: ``unknown`` when no log entry tells of it: not yet, not any more, or never.
+    :param state: ``unknown`` when the logs have no entry of it: not yet, not any more, or never.
     :param status: QStash's own word.
-    :param dlq_id: the dead letter of a failed message.
+    :param dlq_id: the id of a failed message in the dead letter queue.
     :param response_status: the destination's last HTTP status.
-    :param response: its last answer, cut and redacted.
+    :param response: the destination's last response, cut and redacted.
     :param next_delivery_at: when the next attempt is due; ISO 8601.
     """
 
@@ -178,8 +178,8 @@ class MessageOutcome:
     at: Any = None
     next_delivery_at: Any = None
 
-    def with_letter(self, dlq_message: DlqMessage | None) -> MessageOutcome:
-        """Return the outcome with what the dead letter tells."""
+    def with_dlq_message(self, dlq_message: DlqMessage | None) -> MessageOutcome:
+        """Return the outcome with the facts of the DLQ message."""
         if dlq_message is None:
             return self
         return replace(
@@ -191,34 +191,34 @@ class MessageOutcome:
 
 
 def outcome_of(message_id: str, entries: Iterable[LogEntry]) -> MessageOutcome:
-    """Return what became of a message, from its log entries in any order.
+    """Return the outcome of a message, from its log entries in any order.
 
-    An end is an end wherever it stands, as entries of one millisecond have no order; ``ERROR`` is none, more
-    attempts may follow. Without an end, the newest entry tells.
+    A terminal state counts wherever it is, as entries of one millisecond have no order; ``ERROR`` is none, as
+    more attempts may follow. Without a terminal state, the newest entry counts.
     """
     own = [entry for entry in entries if entry.message_id == message_id]
     if not own:
         return MessageOutcome(message_id, TaskState.UNKNOWN)
     newest = max(own, key=lambda entry: entry.time.timestamp() if entry.time else 0.0)
-    told = next((entry for entry in own if entry.state.is_terminal), newest)
+    latest = next((entry for entry in own if entry.state.is_terminal), newest)
     errors = [entry for entry in own if entry.error]
     last = max(errors, key=lambda entry: entry.time.timestamp() if entry.time else 0.0, default=None)
-    error = last.error if last and told.state is not TaskState.COMPLETED else None
-    answered = told.response_status or (last.response_status if last else None)
+    error = last.error if last and latest.state is not TaskState.COMPLETED else None
+    response_status = latest.response_status or (last.response_status if last else None)
     return MessageOutcome(
         message_id=message_id,
-        state=told.state,
-        status=told.status,
-        url=public_url(told.url),
+        state=latest.state,
+        status=latest.status,
+        url=public_url(latest.url),
         error=redacted(error) if error else None,
-        response_status=answered,
-        at=told.time,
-        next_delivery_at=None if told.state.is_terminal else newest.next_delivery_at,
+        response_status=response_status,
+        at=latest.time,
+        next_delivery_at=None if latest.state.is_terminal else newest.next_delivery_at,
     )
 
 
 def snapshot_of(outcome: MessageOutcome) -> TaskSnapshot:
-    """Return what ``outcome`` tells a wait: never a header, a body or a destination's query."""
+    """Return the part of ``outcome`` that a wait needs: never a header, a body or a destination's query."""
     code = outcome.response_status
     is_reported = code is None or str(code) in (outcome.error or "")
     parts = [outcome.error, None if is_reported else f"HTTP {code}", outcome.response]
@@ -239,9 +239,9 @@ def snapshot_of(outcome: MessageOutcome) -> TaskSnapshot:
 
 
 def redacted(text: str) -> str:
-    """Return a text that came from a destination on one line, cut, and without what looks like a secret."""
-    start = text[: 4 * _MOST_RESPONSE]
+    """Return a destination's text on one line, cut, and without what looks like a secret."""
+    start = text[: 4 * _MAX_RESPONSE]
     if len(start) < len(text):
         start = _LAST_WORD.sub("…", start)
     named = _SCHEME_AND_SECRET.sub(r"\1 ***", _NAMED_SECRET.sub(r"\1***", start))
-    return one_line(_LONG_WORD.sub("***", named), _MOST_RESPONSE)
+    return one_line(_LONG_WORD.sub("***", named), _MAX_RESPONSE)
