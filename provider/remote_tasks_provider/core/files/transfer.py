@@ -1,11 +1,9 @@
-"""Moves files from and to signed links: whoever has such a link may use it, so it must neither leak nor roam.
+"""Moves files from and to signed links. Whoever has such a link may use it, so it must not leak.
 
-Beside :mod:`.transport` this is the only module that opens a socket. It is apart from it on purpose: here is
-no endpoint and no key, so none can be sent to the storage that a link leads to. Nor does a request carry
-cookies or what ``.netrc`` knows. The query of a link is its key: no message, log line, repr or chained
-exception shows it, which is why the exceptions of ``requests`` are dropped before ours are raised.
-
-Files pass in chunks and are never whole in memory. One that broke off is begun anew.
+Only this module and the transport open sockets. They are apart on purpose: this one knows no connection and
+no key, so it can't send a key to the storage behind a link. Requests carry no cookies and nothing from
+``.netrc``. The query of a link is its key: no message, log line, repr or chained exception shows it, so the
+exceptions of ``requests`` are dropped. Files pass in chunks; one that breaks off starts again.
 """
 
 from __future__ import annotations
