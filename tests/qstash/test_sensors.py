@@ -183,10 +183,9 @@ class TestModes:
         assert [record["id"] for record in json.loads(several)] == ["c", "a", "b", "a"]
 
     @pytest.mark.parametrize("mode", MODES)
-    @pytest.mark.parametrize("ids", ["", "None", ["a", ""], [None]], ids=str)
-    def test_empty_id_is_refused(self, account: QStash, mode: str, ids: Any) -> None:
-        with pytest.raises(ValueError, match="message_id"):
-            live(account, mode, lambda: sensor(mode, ids))
+    def test_empty_id_is_refused(self, account: QStash, mode: str) -> None:
+        with pytest.raises(ValueError, match=r"message_id\[1\]"):
+            live(account, mode, lambda: sensor(mode, ["a", ""]))
         assert account.sandbox.requests == []
 
     @pytest.mark.parametrize("mode", MODES)
