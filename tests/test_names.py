@@ -42,22 +42,7 @@ def _misnamed(tree: ast.AST) -> list[str]:
 
 
 #: Folders and files whose tests still wait for better names.
-PENDING = (
-    "sandbox/tests",
-    "tests/bases",
-    "tests/core/files",
-    "tests/core/http",
-    "tests/core/polling",
-    "tests/manus/api",
-    "tests/qstash/api",
-    "tests/manus/test_agents",
-    "tests/manus/test_hooks",
-    "tests/manus/test_models",
-    "tests/manus/test_output",
-    "tests/manus/test_results",
-    "tests/qstash/test_hooks",
-    "tests/qstash/test_models",
-)
+PENDING = ("sandbox/tests", "tests/bases", "tests/core/polling")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -100,14 +100,14 @@ def _ask(prompt: str = "What is 2 + 2?", *, agent: str = "manus-1.6", **more: An
 
 
 class TestWithoutTheExtra:
-    def test_the_module_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_module_names_the_extra_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "airflow.providers.common.ai.exceptions", None)
         monkeypatch.delitem(sys.modules, AGENTS, raising=False)
 
         with pytest.raises(ImportError, match=r"airflow-provider-remote-tasks\[ai\]"):
             importlib.import_module(AGENTS)
 
-    def test_no_other_module_needs_it(self) -> None:
+    def test_extra_is_needed_by_no_other_module(self) -> None:
         root = Path(next(iter(remote_tasks_provider.__path__)))
         users = {
             path.relative_to(root).as_posix()
@@ -123,17 +123,17 @@ class TestWithoutTheExtra:
 @needs_common_ai
 class TestIdentity:
     @pytest.mark.parametrize("name", ["manus-1.6", "lite", "manus-1.6-max/prj_1"])
-    def test_a_profile_or_a_profile_in_a_project_is_an_agent(self, name: str) -> None:
+    def test_agent_is_a_profile_or_a_profile_in_a_project(self, name: str) -> None:
         ref = ManusAgentHook().agent(name).ref
 
         assert (ref.platform, ref.name) == ("manus.agent", name)
 
     @pytest.mark.parametrize("name", ["", " ", "/", "manus-1.6/", "/prj_1", "None", "manus\n1.6"])
-    def test_anything_else_is_none(self, name: str) -> None:
+    def test_invalid_identity_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match=r"agent's pro(file|ject)"):
             ManusAgentHook().resolve_agent(name)
 
-    def test_neither_identity_nor_capabilities_need_a_connection(self) -> None:
+    def test_identity_and_capabilities_need_no_connection(self) -> None:
         bound = ManusAgentHook("no_such_connection").agent("manus-1.6")
 
         assert bound.ref.name == "manus-1.6"
@@ -142,7 +142,7 @@ class TestIdentity:
         assert bound.capabilities.usage
         assert bound.capabilities.trace
 
-    def test_the_task_is_made_for_that_profile_and_project(
+    def test_task_is_made_for_its_profile_and_project(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -154,7 +154,7 @@ class TestIdentity:
         assert (created.body["agent_profile"], created.body["project_id"]) == ("manus-1.6-max", project)
 
     @pytest.mark.parametrize("option", ["agent_profile", "project_id", "prompt"])
-    def test_an_option_cannot_make_it_another_agent(
+    def test_option_cannot_change_the_agent(
         self, option: str, sandbox: Sandbox, connect: Callable[..., str]
     ) -> None:
         connect("v2")
@@ -166,7 +166,7 @@ class TestIdentity:
 
 @needs_common_ai
 class TestAnswer:
-    def test_it_is_the_agents_last_word(
+    def test_answer_is_the_last_message_of_the_agent(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version)
@@ -182,7 +182,7 @@ class TestAnswer:
         assert response.raw.state == "completed"
         assert clock[:3] == [15, 15, 15]
 
-    def test_a_fresh_task_is_left_alone_for_an_interval(
+    def test_fresh_task_is_first_polled_after_an_interval(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version)
@@ -192,7 +192,7 @@ class TestAnswer:
         created, looked = [operation.at for operation in sandbox.requests[:2]]
         assert looked - created >= 20
 
-    def test_the_callers_own_connections_stay_open(
+    def test_connections_of_the_caller_stay_open(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -204,7 +204,7 @@ class TestAnswer:
         assert hook.client is client
         hook.close()
 
-    def test_a_typed_answer_comes_beside_it(
+    def test_typed_answer_comes_beside_the_text(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -214,7 +214,7 @@ class TestAnswer:
 
         assert (response.text, response.structured) == ("Four.", {"sum": 4})
 
-    def test_a_typed_answer_that_could_not_be_made_is_a_failure(
+    def test_typed_answer_that_could_not_be_made_is_a_failure(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -223,7 +223,7 @@ class TestAnswer:
         with pytest.raises(ManagedAgentInvocationError, match="no sum in it"):
             _ask(vendor_options={"structured_output_schema": SCHEMA})
 
-    def test_a_typed_answer_that_never_comes_is_one_too(
+    def test_typed_answer_that_never_comes_is_a_failure(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -232,7 +232,7 @@ class TestAnswer:
         with pytest.raises(ManagedAgentInvocationError, match="structured"):
             _ask(vendor_options={"structured_output_schema": SCHEMA})
 
-    def test_the_names_of_files_stand_in_for_a_missing_word_and_their_links_do_not(self) -> None:
+    def test_file_names_replace_a_missing_text_without_their_links(self) -> None:
         files = tuple(
             ManusFile(name, f"https://files.example.com/{name}?Signature=s3cr3t")
             for name in ("a.md", "b.csv")
@@ -244,7 +244,7 @@ class TestAnswer:
         assert response.text == "Without a word, but with files: a.md, b.csv"
         assert "Signature" not in repr(response)
 
-    def test_a_conversation_is_told_as_one_text(
+    def test_conversation_is_sent_as_one_text(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -258,7 +258,7 @@ class TestAnswer:
 
         assert "user: Pick a number.\n\nassistant: Seven.\n\nuser: Double it." in _prompt_of(sandbox)
 
-    def test_a_single_message_is_told_as_it_is(
+    def test_single_message_is_sent_unchanged(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -269,7 +269,7 @@ class TestAnswer:
         assert _prompt_of(sandbox) == "Pick a number."
 
     @pytest.mark.parametrize("content", [[{"type": "image"}], None, 7, ["text"]])
-    def test_a_message_that_is_no_text_is_refused(self, content: Any, connect: Callable[..., str]) -> None:
+    def test_message_that_is_no_text_is_refused(self, content: Any, connect: Callable[..., str]) -> None:
         connect("v2")
 
         with pytest.raises(ValueError, match="text only"):
@@ -285,7 +285,7 @@ def _prompt_of(sandbox: Sandbox) -> str:
 
 @needs_common_ai
 class TestSession:
-    def test_a_session_goes_on_in_the_same_task(
+    def test_session_continues_in_the_same_task(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version)
@@ -298,7 +298,7 @@ class TestSession:
         (received,) = sandbox.manus.answers(first.session_id)
         assert "And 3 + 3?" in str(received)
 
-    def test_the_former_answer_is_not_taken_for_the_new_one(
+    def test_earlier_answer_is_not_taken_for_the_new_one(
         self,
         version: str,
         sandbox: Sandbox,
@@ -315,7 +315,7 @@ class TestSession:
         with pytest.raises(ManagedAgentInvocationError, match="did not answer in time"):
             hook.invoke_agent("manus-1.6", ManagedAgentRequest(prompt="And?", session_id=first.session_id))
 
-    def test_the_message_is_for_the_agents_profile(
+    def test_message_keeps_the_profile_of_the_agent(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -327,7 +327,7 @@ class TestSession:
         assert task is not None
         assert task.agent_profile == "manus-1.6-max"
 
-    def test_a_session_that_is_unknown_is_a_failure(
+    def test_unknown_session_is_a_failure(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -335,7 +335,7 @@ class TestSession:
         with pytest.raises(ManagedAgentInvocationError, match="404"):
             _ask(session_id="nope")
 
-    def test_a_message_whose_fate_is_unknown_is_not_sent_again(
+    def test_message_with_a_lost_answer_is_not_sent_again(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -349,7 +349,7 @@ class TestSession:
 
 @needs_common_ai
 class TestRejected:
-    def test_what_manus_refuses_may_be_put_in_other_words(
+    def test_refused_prompt_may_be_reworded(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str]
     ) -> None:
         connect(version)
@@ -360,7 +360,7 @@ class TestRejected:
         assert not sandbox.manus.created
 
     @pytest.mark.parametrize("status", [402, 403, 404, 409])
-    def test_other_refusals_are_not_about_the_words(
+    def test_unrelated_refusals_are_no_reason_to_reword(
         self, status: int, sandbox: Sandbox, connect: Callable[..., str]
     ) -> None:
         connect("v2")
@@ -371,7 +371,7 @@ class TestRejected:
         assert not isinstance(caught.value, OrphanedAgentTaskError)
 
     @pytest.mark.parametrize("prompt", ["", "  \n", "word " * 6000])
-    def test_a_prompt_that_manus_would_refuse_is_not_sent(
+    def test_invalid_prompt_is_not_sent(
         self, prompt: str, sandbox: Sandbox, connect: Callable[..., str]
     ) -> None:
         connect("v2")
@@ -383,7 +383,7 @@ class TestRejected:
 
 @needs_common_ai
 class TestTerminal:
-    def test_a_wrong_key_is_the_tasks_failure(self, version: str, connect: Callable[..., str]) -> None:
+    def test_wrong_key_fails_the_task(self, version: str, connect: Callable[..., str]) -> None:
         connect(version, password="sk-another-key")
 
         with pytest.raises(ManagedAgentInvocationError, match="401") as caught:
@@ -391,7 +391,7 @@ class TestTerminal:
         assert isinstance(caught.value.__cause__, AuthenticationError)
         assert "sk-another-key" not in str(caught.value)
 
-    def test_an_unusable_connection_is_too(
+    def test_unusable_connection_fails_the_task(
         self, sandbox: Sandbox, set_connection: Callable[..., str]
     ) -> None:
         set_connection("manus_default", conn_type="manus")
@@ -400,7 +400,7 @@ class TestTerminal:
             _ask()
         assert isinstance(caught.value.__cause__, ConnectionConfigError)
 
-    def test_a_limit_that_api_v1_cannot_keep_is_refused_before_it_costs(
+    def test_limit_that_v1_cannot_keep_is_refused_before_it_costs(
         self, sandbox: Sandbox, connect: Callable[..., str]
     ) -> None:
         connect("v1")
@@ -409,16 +409,14 @@ class TestTerminal:
             _ask(hook={"max_credits": 5})
         assert not sandbox.requests
 
-    def test_a_typed_answer_that_api_v1_cannot_give_is_too(
-        self, sandbox: Sandbox, connect: Callable[..., str]
-    ) -> None:
+    def test_typed_answer_with_v1_is_refused(self, sandbox: Sandbox, connect: Callable[..., str]) -> None:
         connect("v1")
 
         with pytest.raises((ManagedAgentInvocationError, ValueError), match="api_version"):
             _ask(vendor_options={"structured_output_schema": SCHEMA})
         assert not sandbox.requests
 
-    def test_a_task_that_failed_tells_why(
+    def test_failed_task_gives_its_reason(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version)
@@ -429,7 +427,7 @@ class TestTerminal:
         assert isinstance(caught.value.__cause__, TaskFailedError)
         assert not isinstance(caught.value, AirflowFailException)
 
-    def test_a_task_that_somebody_stopped_has_no_answer(
+    def test_stopped_task_has_no_answer(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -439,7 +437,7 @@ class TestTerminal:
             _ask()
         assert isinstance(caught.value.__cause__, TaskCancelledError)
 
-    def test_a_question_is_quoted_and_can_be_answered_in_the_session(
+    def test_question_is_quoted_and_can_be_answered_in_the_session(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version)
@@ -456,7 +454,7 @@ class TestTerminal:
         assert repr(created.id) in str(caught.value)
         assert _ask("Friday", session_id=created.id).text == "Booked."
 
-    def test_an_action_that_waits_is_described_and_no_message_can_confirm_it(
+    def test_pending_action_is_described_and_cannot_be_confirmed_by_a_message(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -471,7 +469,9 @@ class TestTerminal:
 class TestTransient:
     """Nothing was started: Airflow's retry is right, so the error goes through as it is."""
 
-    def test_too_many_calls(self, version: str, sandbox: Sandbox, connect: Callable[..., str]) -> None:
+    def test_too_many_calls_are_transient(
+        self, version: str, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
         connect(version, max_attempts=1)
         sandbox.faults.add("status", method="POST", status=429, headers={"Retry-After": "40"})
 
@@ -479,7 +479,7 @@ class TestTransient:
             _ask()
         assert caught.value.retry_after == 40
 
-    def test_nobody_listens(self, set_connection: Callable[..., str]) -> None:
+    def test_unreachable_host_is_transient(self, set_connection: Callable[..., str]) -> None:
         set_connection(
             "manus_default",
             conn_type="manus",
@@ -500,7 +500,7 @@ class TestMoney:
     @pytest.mark.parametrize(
         "fault", [{"kind": "drop_after"}, {"kind": "status", "status": 503}, {"kind": "garbage"}]
     )
-    def test_a_start_whose_answer_was_lost_is_not_repeated(
+    def test_submission_with_a_lost_answer_is_not_repeated(
         self, version: str, fault: dict[str, Any], sandbox: Sandbox, connect: Callable[..., str]
     ) -> None:
         connect(version)
@@ -510,11 +510,11 @@ class TestMoney:
             _ask()
         assert len([operation for operation in sandbox.requests if operation.method == "POST"]) == 1
 
-    def test_neither_does_airflow_repeat_it(self) -> None:
+    def test_submission_with_a_lost_answer_is_not_retried_by_airflow(self) -> None:
         assert issubclass(OrphanedAgentTaskError, AirflowFailException)
         assert issubclass(OrphanedAgentTaskError, ManagedAgentInvocationError)
 
-    def test_a_few_failed_looks_are_waited_through(
+    def test_single_failed_polls_are_waited_through(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version, max_attempts=1)
@@ -523,7 +523,7 @@ class TestMoney:
 
         assert _ask().text == "Four."
 
-    def test_a_task_that_cannot_be_followed_is_not_started_again(
+    def test_unreadable_task_is_not_submitted_again(
         self, version: str, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(version, max_attempts=1)
@@ -534,7 +534,7 @@ class TestMoney:
         assert isinstance(caught.value.__cause__, ServerError)
         assert sandbox.manus.created[0].id in str(caught.value)
 
-    def test_a_timeout_stops_the_task(
+    def test_timeout_stops_the_task(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -547,7 +547,7 @@ class TestMoney:
         assert any(operation.path.endswith("task.stop") for operation in sandbox.requests)
 
     @pytest.mark.parametrize(("api", "cancel"), [("v2", False), ("v1", True)])
-    def test_a_timeout_that_leaves_it_running_says_so(
+    def test_timeout_that_leaves_the_task_running_is_reported(
         self, api: str, cancel: bool, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect(api)
@@ -557,7 +557,7 @@ class TestMoney:
             _ask(hook={"timeout": 60, "cancel_on_timeout": cancel})
         assert not any(operation.path.endswith("task.stop") for operation in sandbox.requests)
 
-    def test_a_requests_own_timeout_goes_before_the_hooks(
+    def test_request_timeout_overrides_that_of_the_hook(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -567,7 +567,7 @@ class TestMoney:
             _ask(timeout=30, hook={"timeout": 3600})
         assert sum(clock) == pytest.approx(30, abs=2)
 
-    def test_a_task_that_costs_too_much_is_stopped(
+    def test_task_over_its_credit_limit_is_stopped(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -580,7 +580,7 @@ class TestMoney:
         assert any(operation.path.endswith("task.stop") for operation in sandbox.requests)
 
     @pytest.mark.parametrize("name", ["poll_interval", "timeout", "max_credits"])
-    def test_limits_that_are_none_are_refused_in_the_dag_file(self, name: str) -> None:
+    def test_invalid_limits_are_refused_at_parse_time(self, name: str) -> None:
         with pytest.raises(ValueError, match=name):
             ManusAgentHook(**{name: -1})
 
@@ -597,7 +597,7 @@ class TestAsATool:
         # Not `run_sync`, which leaves an event loop behind.
         return asyncio.run(Agent(FunctionModel(model), toolsets=[tool]).run("Find out."))
 
-    def test_a_model_gets_the_answer(
+    def test_model_gets_the_answer(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -613,7 +613,7 @@ class TestAsATool:
         assert self._run(model).output == "Manus says: Four."
         assert _prompt_of(sandbox) == "What is 2 + 2?"
 
-    def test_a_model_may_put_a_refused_prompt_in_other_words(
+    def test_model_may_reword_a_refused_prompt(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -630,7 +630,7 @@ class TestAsATool:
         assert self._run(model).output == "Four."
         assert len(sandbox.manus.created) == 1
 
-    def test_it_cannot_do_so_for_ever(self, sandbox: Sandbox, connect: Callable[..., str]) -> None:
+    def test_model_may_reword_only_so_often(self, sandbox: Sandbox, connect: Callable[..., str]) -> None:
         connect("v2")
 
         def model(messages: list[Any], info: Any) -> Any:
@@ -640,7 +640,9 @@ class TestAsATool:
             self._run(model)
         assert not sandbox.manus.created
 
-    def test_a_lost_start_ends_the_run_for_good(self, sandbox: Sandbox, connect: Callable[..., str]) -> None:
+    def test_lost_submission_ends_the_run_for_good(
+        self, sandbox: Sandbox, connect: Callable[..., str]
+    ) -> None:
         connect("v2")
         sandbox.faults.add("drop_after", method="POST")
 
@@ -651,7 +653,7 @@ class TestAsATool:
             self._run(model)
         assert len(sandbox.manus.created) == 1
 
-    def test_two_questions_at_once_do_not_disturb_each_other(
+    def test_concurrent_questions_do_not_disturb_each_other(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
@@ -669,7 +671,7 @@ class TestAsATool:
         assert self._run(model).output == "Long. Short."
         assert len(sandbox.manus.created) == 2
 
-    def test_it_can_stand_in_for_another_agent(
+    def test_agent_can_stand_in_for_another_agent(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")

@@ -41,7 +41,7 @@ def _sent(mock: Mock, number: int = -1) -> dict[str, list[str]]:
 
 
 class TestGetTask:
-    def test_it_asks_for_the_one_task_with_the_key(self, conn: str, requests_mock: Mock) -> None:
+    def test_hook_requests_the_one_task_with_the_key(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(f"{TASKS}/t1", json={"id": "t1", "status": "completed"})
 
         assert ManusHook().get_task("t1").state == "completed"
@@ -49,7 +49,7 @@ class TestGetTask:
         assert request.headers["API_KEY"] == KEY
         assert "Authorization" not in request.headers
 
-    def test_the_connection_can_be_another(self, set_connection: Define, requests_mock: Mock) -> None:
+    def test_hook_uses_another_connection(self, set_connection: Define, requests_mock: Mock) -> None:
         set_connection(
             "my_manus", conn_type="manus", password="other", host="https://proxy.example.com/manus"
         )
@@ -58,7 +58,7 @@ class TestGetTask:
         assert ManusHook(manus_conn_id="my_manus").get_task("t1").id == "t1"
         assert requests_mock.last_request.headers["API_KEY"] == "other"
 
-    def test_an_unknown_task_is_not_found(self, conn: str, requests_mock: Mock) -> None:
+    def test_unknown_task_is_not_found(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(f"{TASKS}/t1", status_code=404, json={"code": 5, "message": "task not found"})
 
         with pytest.raises(
@@ -67,7 +67,7 @@ class TestGetTask:
             ManusHook().get_task("t1")
 
     @pytest.mark.parametrize("task_id", ["", "None", " ", ".."])
-    def test_a_bad_id_is_refused_without_a_request(
+    def test_empty_id_is_refused_without_a_request(
         self, task_id: str, conn: str, requests_mock: Mock
     ) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
@@ -76,7 +76,7 @@ class TestGetTask:
 
 
 class TestConstruction:
-    def test_making_a_hook_reads_nothing(self, requests_mock: Mock) -> None:
+    def test_constructor_reads_no_connection(self, requests_mock: Mock) -> None:
         assert ManusHook("not_there").conn_id == "not_there"
 
     def test_connections_are_pooled_until_the_hook_is_closed(self, conn: str) -> None:
@@ -89,7 +89,7 @@ class TestConstruction:
         assert hook.client is not client
         hook.close()
 
-    def test_the_key_is_masked_in_logs(self, conn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_key_is_masked_in_logs(self, conn: str, monkeypatch: pytest.MonkeyPatch) -> None:
         masked: list[str] = []
         monkeypatch.setattr("remote_tasks_provider.bases.connection.mask_secret", masked.append)
         _ = ManusHook().client
@@ -98,9 +98,7 @@ class TestConstruction:
 
 
 class TestIterTasks:
-    def test_nothing_is_requested_before_the_first_task_is_asked_for(
-        self, conn: str, requests_mock: Mock
-    ) -> None:
+    def test_iterator_requests_lazily(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(TASKS, json=_page("a"))
         tasks = ManusHook().iter_tasks()
 
@@ -127,7 +125,7 @@ class TestIterTasks:
         assert [task.id for task in tasks] == ["d", "e"]
         assert requests_mock.call_count == 3
 
-    def test_every_filter_is_sent_as_documented(self, conn: str, requests_mock: Mock) -> None:
+    def test_filters_are_sent_as_documented(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(TASKS, json=_page("a"))
         list(
             ManusHook().iter_tasks(
@@ -158,7 +156,7 @@ class TestIterTasks:
         assert "status=failed&status=pending" in requests_mock.last_request.url
         assert "createdAfter=1763501439" in requests_mock.last_request.url
 
-    def test_a_limit_counts_tasks_and_makes_the_page_no_larger(self, conn: str, requests_mock: Mock) -> None:
+    def test_limit_counts_tasks_and_bounds_the_page(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(TASKS, [{"json": _page("a", "b", more=True)}, {"json": _page("c", "d", more=True)}])
 
         assert [task.id for task in ManusHook().iter_tasks(limit=3)] == ["a", "b", "c"]
@@ -186,7 +184,7 @@ class TestIterTasks:
 
 
 class TestAgainstTheSandbox:
-    def test_the_hook_works_over_a_real_socket(self, manus_conn: str, sandbox: Any) -> None:
+    def test_hook_works_over_a_real_socket(self, manus_conn: str, sandbox: Any) -> None:
         sandbox.manus.add_task("t1", [("completed", None)])
         hook = ManusHook(manus_conn)
 
@@ -202,7 +200,7 @@ class TestTestConnection:
         assert KEY not in message
         return ok, message
 
-    def test_a_good_connection_says_where_it_leads(self, conn: str, requests_mock: Mock) -> None:
+    def test_good_connection_names_its_host(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(TASKS, json={"object": "list"})
 
         assert self._test() == (True, "Manus at https://api.manus.ai accepted the key.")
@@ -231,7 +229,7 @@ class TestTestConnection:
         ],
         ids=lambda value: str(value)[:60],
     )
-    def test_a_bad_one_says_what_to_mend_after_one_request(
+    def test_bad_connection_names_the_fix_after_one_request(
         self, answer: dict[str, Any], hint: str, conn: str, requests_mock: Mock
     ) -> None:
         requests_mock.get(TASKS, **answer)
@@ -253,7 +251,7 @@ class TestTestConnection:
         ],
         ids=str,
     )
-    def test_one_that_cannot_be_used_names_the_field_without_a_request(
+    def test_unusable_connection_names_the_field_without_a_request(
         self, fields: dict[str, Any], hint: str, set_connection: Define, requests_mock: Mock
     ) -> None:
         set_connection("manus_default", **({"conn_type": "manus", "password": KEY} | fields))
@@ -263,14 +261,14 @@ class TestTestConnection:
         assert hint in message
         assert requests_mock.call_count == 0
 
-    def test_a_host_where_nobody_listens_is_named(self, set_connection: Define) -> None:
+    def test_unreachable_host_is_named(self, set_connection: Define) -> None:
         set_connection("manus_default", conn_type="manus", password=KEY, host="http://127.0.0.1:9")
         ok, message = self._test()
 
         assert not ok
         assert "no answer from http://127.0.0.1:9" in message
 
-    def test_a_missing_connection_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_connection_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
         def nowhere(conn_id: str) -> Any:
@@ -282,13 +280,13 @@ class TestTestConnection:
 
 
 class TestErrors:
-    def test_a_connection_that_cannot_be_used_is_told_on_first_use(self, set_connection: Define) -> None:
+    def test_unusable_connection_is_reported_on_first_use(self, set_connection: Define) -> None:
         set_connection("manus_default", conn_type="manus")
 
         with pytest.raises(ConnectionConfigError, match="'manus_default', field password"):
             ManusHook().get_task("t1")
 
-    def test_the_key_is_in_no_error(self, set_connection: Define, requests_mock: Mock) -> None:
+    def test_key_is_in_no_error(self, set_connection: Define, requests_mock: Mock) -> None:
         set_connection("manus_default", conn_type="manus", password=KEY, extra={"max_attempts": 1})
         requests_mock.get(f"{TASKS}/t1", status_code=500, text=f"you sent {KEY}")
 

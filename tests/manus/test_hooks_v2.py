@@ -60,7 +60,7 @@ def hook(server: SandboxServer, set_connection: Define, clock: Clock) -> Iterato
     found.close()
 
 
-class TestResultOfATaskThatHasJustEnded:
+class TestResultOfAFreshlyFinishedTask:
     def test_late_output_is_waited_for(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4", files=["a.md"], output_lag=6.0)
         result = hook.get_result("t1")
@@ -69,7 +69,7 @@ class TestResultOfATaskThatHasJustEnded:
         # Until it is sure that nothing more will come.
         assert clock.naps == [2.5] * 4
 
-    def test_nothing_more_is_expected_of_an_older_one(
+    def test_output_of_an_older_task_is_complete(
         self, hook: ManusHook, clock: Clock, sandbox: Sandbox
     ) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4")
@@ -79,7 +79,7 @@ class TestResultOfATaskThatHasJustEnded:
         assert clock.naps == []
 
     @pytest.mark.parametrize("status", ["running", "waiting", "failed"])
-    def test_nothing_is_waited_for_before_or_after_a_failure(
+    def test_output_is_awaited_only_after_a_success(
         self, status: str, hook: ManusHook, clock: Clock, sandbox: Sandbox
     ) -> None:
         sandbox.manus.add_task("t1", [(status, None)])
@@ -87,7 +87,7 @@ class TestResultOfATaskThatHasJustEnded:
         assert hook.get_result("t1").state == status
         assert clock.naps == []
 
-    def test_output_that_never_comes_is_given_up_on(
+    def test_output_that_never_comes_is_given_up(
         self, hook: ManusHook, clock: Clock, sandbox: Sandbox
     ) -> None:
         sandbox.manus.add_task("t1", ["completed"], output_lag=1e6)
@@ -96,15 +96,13 @@ class TestResultOfATaskThatHasJustEnded:
         assert (result.state, result.text) == ("completed", None)
         assert clock.naps == [2.5, 2.5, 2.5, 2.5, 2.0]
 
-    def test_without_grace_it_is_read_once(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
+    def test_output_grace_of_zero_reads_once(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4", output_lag=6.0)
 
         assert hook.get_result("t1", output_grace=0).text is None
         assert clock.naps == []
 
-    def test_a_task_that_goes_on_meanwhile_is_not_waited_for(
-        self, hook: ManusHook, clock: Clock, sandbox: Sandbox
-    ) -> None:
+    def test_resumed_task_is_not_waited_for(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("completed", 4.0), ("running", None)])
 
         assert hook.get_result("t1").state == "running"
@@ -112,7 +110,7 @@ class TestResultOfATaskThatHasJustEnded:
 
 
 class TestStructuredResult:
-    def test_one_that_comes_late_is_waited_for(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
+    def test_late_value_is_waited_for(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         value = {"city": "Paris", "people": 2}
         sandbox.manus.add_task("t1", ["completed"], structured={"value": value}, output_lag=15.0)
         result = hook.get_result("t1", structured=True)
@@ -120,7 +118,7 @@ class TestStructuredResult:
         assert (result.state, result.structured) == ("completed", value)
         assert sum(clock.naps) == 15.0
 
-    def test_one_that_never_comes_is_a_failure(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
+    def test_missing_value_is_a_failure(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4")
         result = hook.get_result("t1", structured=True)
 
@@ -128,9 +126,7 @@ class TestStructuredResult:
         assert result.error == "the structured output that was asked for never came"
         assert sum(clock.naps) == 30.0
 
-    def test_one_that_could_not_be_made_is_a_failure_at_once(
-        self, hook: ManusHook, clock: Clock, sandbox: Sandbox
-    ) -> None:
+    def test_failed_value_is_a_failure_at_once(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], structured={"success": False, "error": "No city."})
         result = hook.get_result("t1", structured=True)
 
@@ -138,16 +134,14 @@ class TestStructuredResult:
         assert result.error == "the structured output could not be made: No city."
         assert clock.naps == []
 
-    def test_one_that_was_cancelled_is_no_failure(
-        self, hook: ManusHook, clock: Clock, sandbox: Sandbox
-    ) -> None:
+    def test_cancelled_task_is_no_failure(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("running", None)])
         sandbox.manus.stop_as_user("t1")
 
         assert hook.get_result("t1", structured=True).state == "cancelled"
         assert clock.naps == []
 
-    def test_what_was_asked_for_by_a_schema_comes_back(self, hook: ManusHook, sandbox: Sandbox) -> None:
+    def test_schema_value_comes_back(self, hook: ManusHook, sandbox: Sandbox) -> None:
         sandbox.manus.plan(script=["completed"], structured={"value": {"city": "Paris", "people": None}})
         ref = hook.create_task("Where?", structured_output_schema=SCHEMA, title="Cities")
 
@@ -163,7 +157,7 @@ def real(set_connection: Define, requests_mock: Mock) -> Mock:
     return requests_mock
 
 
-class TestWhatIsSent:
+class TestRequests:
     def test_v2_has_its_own_header(self, real: Mock) -> None:
         real.get(f"{V2}/task.detail", json={"ok": True, "task": {"id": "t1"}})
         real.get(f"{V2}/task.listMessages", json={"ok": True, "messages": []})
@@ -173,7 +167,7 @@ class TestWhatIsSent:
             assert request.headers["x-manus-api-key"] == KEY
             assert not {"API_KEY", "Authorization"} & set(request.headers)
 
-    def test_an_oauth_token_goes_as_a_bearer(self, real: Mock, set_connection: Define) -> None:
+    def test_oauth_token_is_sent_as_a_bearer_token(self, real: Mock, set_connection: Define) -> None:
         extra = {"api_version": "v2", "auth": "oauth"}
         set_connection("manus_default", conn_type="manus", password=KEY, extra=extra)
         real.get(f"{V2}/usage.availableCredits", json={"ok": True, "data": {"total_credits": 5}})
@@ -194,26 +188,26 @@ class TestWhatIsSent:
         ],
         ids=["empty", "long", "schema", "references", "file", "visibility"],
     )
-    def test_what_cannot_work_is_refused_before_anything_is_paid(
+    def test_invalid_options_are_refused_before_any_request(
         self, prompt: str, options: dict[str, Any], fault: str, real: Mock
     ) -> None:
         with pytest.raises(ValueError, match=fault):
             ManusHook().create_task(prompt, **options)
         assert real.call_count == 0
 
-    def test_so_is_an_empty_or_a_long_answer(self, real: Mock) -> None:
+    def test_empty_or_long_message_is_refused(self, real: Mock) -> None:
         for content in ("", "ab " * 5000):
             with pytest.raises(ValueError, match="content"):
                 ManusHook().send_message("t1", content)
         assert real.call_count == 0
 
-    def test_an_update_of_nothing_is_refused(self, real: Mock) -> None:
+    def test_empty_update_is_refused(self, real: Mock) -> None:
         with pytest.raises(ValueError, match="nothing to update"):
             ManusHook().update_task("t1")
         assert real.call_count == 0
 
     @pytest.mark.parametrize("limit", [1, 3])
-    def test_a_limit_counts_what_passes_the_filters(self, limit: int, real: Mock) -> None:
+    def test_limit_counts_filtered_tasks(self, limit: int, real: Mock) -> None:
         pages = [
             {"ok": True, "data": [{"id": f"{name}{n}", "status": word} for n, word in enumerate(words)]}
             | ({"has_more": True, "next_cursor": name} if name != "c" else {})

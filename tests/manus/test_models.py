@@ -34,10 +34,10 @@ def _task(**fields: Any) -> ManusTask:
 
 
 class TestSamples:
-    def test_each_says_where_it_comes_from(self) -> None:
+    def test_samples_name_their_source(self) -> None:
         assert {path.stem for path in SAMPLES.glob("*.json")} == set(SOURCES)
 
-    def test_a_completed_task_with_a_file(self) -> None:
+    def test_completed_task_with_a_file_is_read(self) -> None:
         task = _sample("completed_with_file")
 
         assert (task.state, task.status, task.credit_usage) == ("completed", "completed", 22)
@@ -50,23 +50,23 @@ class TestSamples:
         assert part.file_url is not None
         assert part.file_url.endswith("Signature=s1gned")
 
-    def test_a_task_that_asks_is_waiting_in_spite_of_its_word(self) -> None:
+    def test_asking_task_is_waiting_whatever_its_word(self) -> None:
         task = _sample("pending_asks_the_user")
 
         assert (task.status, task.state, task.title) == ("pending", "waiting", None)
 
-    def test_the_references_own_example(self) -> None:
+    def test_reference_example_is_read(self) -> None:
         task = _sample("reference_example")
 
         assert (task.max_output_tokens, task.instructions, task.locale) == (123, "<string>", "<string>")
 
-    def test_fields_that_were_left_away_are_empty(self) -> None:
+    def test_absent_fields_are_empty(self) -> None:
         task = _sample("running_without_optional_fields")
 
         assert (task.state, task.output, task.metadata, task.credit_usage) == ("running", [], {}, None)
         assert (task.title, task.url, task.error, task.updated_at) == (None, None, None, None)
 
-    def test_an_empty_list_has_no_data(self) -> None:
+    def test_empty_list_has_no_data(self) -> None:
         page = list_tasks(task_filter()).parse(Response(200, {}, (SAMPLES / "empty_list.json").read_bytes()))
 
         assert (list(page.items), page.cursor, page.next) == ([], None, None)
@@ -86,7 +86,7 @@ class TestStates:
             (None, "unknown"),
         ],
     )
-    def test_each_word_has_its_meaning_in_any_case(self, word: str | None, state: str) -> None:
+    def test_words_map_to_states_in_any_case(self, word: str | None, state: str) -> None:
         for spelled in {word, word and word.upper(), word and word.title()}:
             assert MANUS_STATES.read(spelled) is TaskState(state)
             assert _task(status=spelled).state is TaskState(state)
@@ -106,21 +106,21 @@ class TestTolerance:
         ],
         ids=str,
     )
-    def test_an_odd_field_never_costs_the_task(self, odd: dict[str, Any]) -> None:
+    def test_odd_field_never_costs_the_task(self, odd: dict[str, Any]) -> None:
         task = _task(**odd)
 
         assert task.id == "t1"
         assert (task.title, task.url) == (None, None)
         assert json.dumps(task.to_json(include_output=True))
 
-    def test_a_field_manus_adds_is_kept(self) -> None:
+    def test_added_field_is_kept(self) -> None:
         assert (
             _task(share_url="https://manus.im/share/x").to_json()["share_url"] == "https://manus.im/share/x"
         )
 
 
 class TestSnapshot:
-    def test_it_holds_what_a_branch_needs(self) -> None:
+    def test_snapshot_holds_the_facts_to_branch_on(self) -> None:
         assert snapshot(_sample("completed_with_file")).to_record() == {
             "id": "9rP8DLRXVC9fkKBKEELXkg",
             "state": "completed",
@@ -135,7 +135,7 @@ class TestSnapshot:
         }
 
     @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"empty_list"}))
-    def test_it_never_holds_the_conversation_or_a_link_to_a_file(self, name: str) -> None:
+    def test_snapshot_holds_neither_conversation_nor_file_links(self, name: str) -> None:
         text = json.dumps(snapshot(_sample(name)).to_record())
 
         for word in ("answer", "Which day", "fileUrl", "file_url", "Signature", "output"):
@@ -152,14 +152,14 @@ class TestSnapshot:
         ],
         ids=lambda value: str(value)[:30],
     )
-    def test_the_error_is_the_services_text_on_one_line(
+    def test_error_is_the_text_of_the_service_on_one_line(
         self, fields: dict[str, Any], error: str | None
     ) -> None:
         assert snapshot(_task(status="failed", **fields)).error == error
 
 
 class TestToJson:
-    def test_the_conversation_is_left_out_unless_asked_for(self) -> None:
+    def test_conversation_is_left_out_unless_requested(self) -> None:
         data = _sample("completed_with_file").to_json()
 
         assert "output" not in data
@@ -169,12 +169,12 @@ class TestToJson:
             "2025-11-18T23:04:31Z",
         )
 
-    def test_links_to_files_are_left_out_even_then(self) -> None:
+    def test_file_links_are_always_left_out(self) -> None:
         text = json.dumps(_sample("completed_with_file").to_json(include_output=True))
 
         assert "The answer is 4." in text
         assert "answer.md" in text
         assert "Signature" not in text
 
-    def test_a_repr_does_not_show_them_either(self) -> None:
+    def test_repr_shows_no_link(self) -> None:
         assert "Signature" not in repr(_sample("completed_with_file"))

@@ -53,35 +53,35 @@ class TestV1:
         assert [(one.name, one.content_type) for one in found.files] == [("new.md", "text/markdown")]
         assert (found.error, found.question, found.structured) == (None, None, None)
 
-    def test_a_last_message_of_nothing_but_files_does_not_hide_the_text(self) -> None:
+    def test_last_message_of_files_only_does_not_hide_the_text(self) -> None:
         found = v1("completed", message("assistant", text("4")), message("assistant", output_file("a.md")))
 
         assert found.text == "4"
         assert len(found.files) == 1
 
     @pytest.mark.parametrize("output", [[], [message("user", text("2+2?"))], [message("assistant")]])
-    def test_nothing_was_said_yet(self, output: list[dict[str, Any]]) -> None:
+    def test_empty_conversation_has_no_text(self, output: list[dict[str, Any]]) -> None:
         assert v1("completed", *output).text is None
 
-    def test_what_it_asks_is_its_question(self) -> None:
+    def test_last_words_of_a_waiting_task_are_its_question(self) -> None:
         question = v1("pending", message("user", text("Plan it")), message("assistant", text("Which day?")))
 
         assert question.question is not None
         assert (question.question.text, question.question.event_id) == ("Which day?", "m1")
         assert question.question.in_words
 
-    def test_one_that_was_just_answered_asks_nothing(self) -> None:
+    def test_answered_question_is_no_question(self) -> None:
         found = v1("pending", message("assistant", text("Which day?")), message("user", text("Monday")))
 
         assert found.question is None
 
     @pytest.mark.parametrize("facts", [{"error": "no credits"}, {"incomplete_details": "no credits"}])
-    def test_a_failure_has_its_text(self, facts: dict[str, Any]) -> None:
+    def test_failure_has_its_text(self, facts: dict[str, Any]) -> None:
         assert v1("failed", **facts).error == "no credits"
 
 
-class TestWordsOfV2:
-    def test_the_last_result_counts(self) -> None:
+class TestTextOfV2:
+    def test_last_result_counts(self) -> None:
         found = v2(
             "stopped",
             *ended(
@@ -94,30 +94,30 @@ class TestWordsOfV2:
 
         assert found.text == "Final"
 
-    def test_a_result_counts_more_than_what_has_no_kind(self) -> None:
+    def test_result_outranks_messages_without_a_kind(self) -> None:
         assert v2("stopped", *ended(said("Final", kind="result"), said("Bye."))).text == "Final"
 
-    def test_without_a_result_the_last_that_is_no_progress_counts(self) -> None:
+    def test_last_message_that_is_no_progress_counts(self) -> None:
         events = ended(said("One"), said("Two"), said("Tidying up.", kind="progress"))
 
         assert v2("stopped", *events).text == "Two"
 
-    def test_progress_is_better_than_nothing(self) -> None:
+    def test_progress_is_the_last_resort(self) -> None:
         assert v2("stopped", *ended(said("Tidying up.", kind="progress"))).text == "Tidying up."
 
-    def test_a_last_message_of_nothing_but_files_does_not_hide_the_text(self) -> None:
+    def test_last_message_of_files_only_does_not_hide_the_text(self) -> None:
         found = v2("stopped", *ended(said("Done", kind="result"), said("", file("a.txt"), kind="result")))
 
         assert (found.text, len(found.files)) == ("Done", 1)
 
-    def test_an_earlier_turn_is_forgotten(self) -> None:
+    def test_earlier_turn_is_forgotten(self) -> None:
         found = v2("stopped", *ended(said("Old", file("old.txt"))), *ended(said("New", file("new.txt"))))
 
         assert found.text == "New"
         assert [one.name for one in found.files] == ["new.txt"]
         assert v2("running", *ended(said("Old", file("old.txt"))), asked("More")).text is None
 
-    def test_a_file_that_comes_twice_is_one_with_the_newest_link(self) -> None:
+    def test_repeated_file_is_one_with_the_newest_link(self) -> None:
         first, again = (f"https://x.example.com/a?Signature={number}" for number in (1, 2))
         events = ended(
             said("", file("a", first), file("b")), said("", file("a", again), {"filename": "lost"})
@@ -128,59 +128,59 @@ class TestWordsOfV2:
             ("b", "https://files.example.com/b?Signature=x"),
         ]
 
-    def test_two_files_of_one_name_are_two(self) -> None:
+    def test_files_of_the_same_name_are_both_kept(self) -> None:
         events = ended(said("", file("a", "https://x.example.com/1"), file("a", "https://x.example.com/2")))
 
         assert len(v2("stopped", *events).files) == 2
 
 
-class TestEndsOfV2:
-    def test_a_failure_has_the_text_of_its_event(self) -> None:
+class TestStatesOfV2:
+    def test_failure_has_the_text_of_its_event(self) -> None:
         found = v2("error", asked(), failed("no credits"), told("error"))
 
         assert (found.state, found.error) == ("failed", "no credits")
 
-    def test_one_that_a_user_stopped_is_cancelled(self) -> None:
+    def test_task_stopped_by_a_user_is_cancelled(self) -> None:
         assert v2("stopped", *ended(stopped())).state == "cancelled"
 
-    def test_background_jobs_go_on(self) -> None:
+    def test_background_jobs_continue(self) -> None:
         assert v2("stopped", *ended(said("Done")), has_running_background_jobs=True).state == "running"
 
 
 class TestStructuredValue:
-    def test_it_is_given_where_it_could_be_made(self) -> None:
+    def test_value_is_returned(self) -> None:
         found = v2("stopped", *ended(said("Done"), value(found={"city": "Paris"})))
 
         assert (found.state, found.structured, found.error) == ("completed", {"city": "Paris"}, None)
 
     @pytest.mark.parametrize("success", [False, None])
-    def test_the_stand_in_of_one_that_could_not_is_no_value(self, success: bool | None) -> None:
+    def test_placeholder_of_a_failed_value_is_no_value(self, success: bool | None) -> None:
         found = v2("stopped", *ended(said("Done"), value(success, {"city": ""}, "Failed to extract")))
 
         assert (found.state, found.structured) == ("failed", None)
         assert found.error == "the structured output could not be made: Failed to extract"
 
-    def test_no_reason_need_be_given(self) -> None:
+    def test_reason_is_optional(self) -> None:
         assert "no reason was given" in str(v2("stopped", *ended(value(success=False))).error)
 
-    def test_the_latest_counts(self) -> None:
+    def test_latest_value_counts(self) -> None:
         events = ended(value(success=False), value(found={"city": "Paris"}))
 
         assert v2("stopped", *events).structured == {"city": "Paris"}
 
-    def test_that_of_an_earlier_turn_is_not_taken(self) -> None:
+    def test_value_of_an_earlier_turn_is_not_used(self) -> None:
         first = ended(value(found={"city": "Paris"}))
 
         assert v2("stopped", *first, *ended(said("Done"))).structured is None
         assert v2("stopped", *ended(value(success=False)), *ended(said("Done"))).state == "completed"
 
     @pytest.mark.parametrize("status", ["running", "waiting", "error"])
-    def test_it_makes_no_failure_of_what_goes_on_or_failed_before(self, status: str) -> None:
+    def test_failed_value_does_not_fail_an_unfinished_or_failed_task(self, status: str) -> None:
         events = [asked(), failed("no credits"), value(success=False, error="Failed to extract")]
 
         assert "structured output" not in str(v2(status, *events).error)
 
-    def test_one_that_never_came_is_a_failure(self) -> None:
+    def test_missing_value_is_a_failure(self) -> None:
         found = v2("stopped", *ended(said("Done"))).missing_value()
 
         assert (found.state, found.text) == ("failed", "Done")
@@ -191,7 +191,7 @@ SCHEMA = {"type": "object", "properties": {"accept": {"type": "boolean"}}}
 
 
 class TestQuestionsOfV2:
-    def test_one_in_words(self) -> None:
+    def test_question_has_its_text(self) -> None:
         detail = {"waiting_for_event_id": "evt_1", "waiting_for_event_type": "messageAskUser"}
         options = {"selection_mode": "multiple", "options": ["Mon", "Tue", 3]}
         events = [asked(), said("Which day?", question_expectation=options), told("waiting", **detail)]
@@ -202,14 +202,14 @@ class TestQuestionsOfV2:
         assert (question.options, question.multiple) == (("Mon", "Tue", "3"), True)
 
     @pytest.mark.parametrize("kind", ["messageAskUser", "cascadeAskUser"])
-    def test_its_words_may_stand_in_the_description_alone(self, kind: str) -> None:
+    def test_question_text_may_stand_in_the_description(self, kind: str) -> None:
         detail = {"waiting_for_event_type": kind, "waiting_description": "Which day?"}
         question = v2("waiting", asked(), told("waiting", **detail)).question
 
         assert question is not None
         assert (question.text, question.in_words) == ("Which day?", True)
 
-    def test_an_action_has_its_description_and_its_schema(self) -> None:
+    def test_action_has_its_description_and_schema(self) -> None:
         detail = {
             "waiting_for_event_id": "evt_2",
             "waiting_for_event_type": "gmailSendAction",
@@ -222,28 +222,28 @@ class TestQuestionsOfV2:
         assert (question.kind, question.event_id, question.in_words) == ("gmailSendAction", "evt_2", False)
         assert (question.text, question.schema) == ("Send email to user@example.com", SCHEMA)
 
-    def test_an_action_without_a_description_has_the_last_words(self) -> None:
+    def test_action_without_a_description_has_the_last_message(self) -> None:
         events = [asked(), said("I will write."), told("waiting", waiting_for_event_type="newAction")]
         question = v2("waiting", *events).question
 
         assert question is not None
         assert (question.text, question.kind) == ("I will write.", "newAction")
 
-    def test_one_without_details_is_a_question_in_words(self) -> None:
+    def test_waiting_event_without_details_is_a_question(self) -> None:
         for events in ([asked(), said("Which day?")], [asked(), said("Which day?"), told("waiting")]):
             question = v2("waiting", *events).question
 
             assert question is not None
             assert (question.text, question.event_id, question.kind) == ("Which day?", None, "messageAskUser")
 
-    def test_the_latest_counts(self) -> None:
+    def test_latest_question_counts(self) -> None:
         events = [told("waiting", waiting_for_event_id=f"evt_{number}") for number in (1, 2)]
         question = v2("waiting", asked(), *events).question
 
         assert question is not None
         assert question.event_id == "evt_2"
 
-    def test_an_action_that_was_confirmed_is_not_asked_for_again(self) -> None:
+    def test_confirmed_action_is_not_asked_again(self) -> None:
         action = told("waiting", waiting_for_event_id="evt_1", waiting_for_event_type="deployAction")
 
         assert v2("waiting", asked(), action, told("running")).question is None
@@ -253,15 +253,15 @@ class TestQuestionsOfV2:
         assert question is not None
         assert (question.kind, question.event_id) == ("messageAskUser", None)
 
-    def test_one_that_was_just_answered_asks_nothing(self) -> None:
+    def test_answered_question_is_no_question(self) -> None:
         assert v2("waiting", asked(), said("Which day?"), told("waiting"), asked("Monday")).question is None
 
     @pytest.mark.parametrize("status", ["running", "stopped", "error"])
-    def test_only_a_task_that_waits_asks(self, status: str) -> None:
+    def test_unfinished_task_that_does_not_wait_has_no_question(self, status: str) -> None:
         assert v2(status, asked(), told("waiting", waiting_for_event_id="evt_1")).question is None
 
 
-def test_no_link_is_in_json_or_repr() -> None:
+def test_links_are_in_no_json_and_no_repr() -> None:
     found = v2("stopped", *ended(said("Done", file("a.txt", "https://x.example.com/?Signature=secret"))))
 
     assert found.to_json()["files"] == [{"name": "a.txt", "content_type": "text/plain"}]

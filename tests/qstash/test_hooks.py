@@ -26,7 +26,7 @@ def conn(set_connection: Define) -> str:
 
 
 class TestGetTask:
-    def test_it_asks_for_the_one_task_with_the_token(self, conn: str, requests_mock: Mock) -> None:
+    def test_hook_requests_the_one_task_with_the_token(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(f"{HOST}/v1/tasks/t1", json={"taskId": "t1", "state": "delivered"})
 
         assert QStashHook().get_task("t1").state == "completed"
@@ -34,7 +34,7 @@ class TestGetTask:
         assert request.headers["Authorization"] == f"Bearer {TOKEN}"
         assert request.qs == {}
 
-    def test_a_token_that_was_pasted_with_its_scheme_is_sent_once(
+    def test_token_pasted_with_its_scheme_is_sent_once(
         self, set_connection: Define, requests_mock: Mock
     ) -> None:
         set_connection("qstash_default", conn_type="qstash", password=f"Bearer {TOKEN}")
@@ -43,7 +43,7 @@ class TestGetTask:
 
         assert requests_mock.last_request.headers["Authorization"] == f"Bearer {TOKEN}"
 
-    def test_a_token_of_another_region_names_the_regions(
+    def test_token_of_another_region_names_the_regions(
         self, set_connection: Define, requests_mock: Mock
     ) -> None:
         set_connection("us", conn_type="qstash", password=TOKEN, host="https://qstash-us-east-1.upstash.io")
@@ -69,7 +69,7 @@ class TestIterMessageTasks:
         ]
         mock.get(self.url, [{"json": page} for page in pages])
 
-    def test_pages_are_requested_when_they_are_needed(self, conn: str, requests_mock: Mock) -> None:
+    def test_pages_are_requested_when_needed(self, conn: str, requests_mock: Mock) -> None:
         self._pages(requests_mock)
         tasks = QStashHook().iter_message_tasks("m1")
 
@@ -78,14 +78,14 @@ class TestIterMessageTasks:
         assert [request.qs for request in requests_mock.request_history] == [{}, {"cursor": ["2"]}]
         assert [task.task_id for task in tasks] == ["d"]
 
-    def test_a_limit_counts_tasks(self, conn: str, requests_mock: Mock) -> None:
+    def test_limit_counts_tasks(self, conn: str, requests_mock: Mock) -> None:
         self._pages(requests_mock)
 
         assert len(list(QStashHook().iter_message_tasks("m1", limit=2))) == 2
         assert requests_mock.call_count == 1
 
     @pytest.mark.parametrize("cursor", [1678901234567, "1678901234567"])
-    def test_a_walk_can_start_at_a_cursor(self, cursor: Any, conn: str, requests_mock: Mock) -> None:
+    def test_iteration_can_start_at_a_cursor(self, cursor: Any, conn: str, requests_mock: Mock) -> None:
         self._pages(requests_mock)
         next(QStashHook().iter_message_tasks("m1", cursor=cursor))
 
@@ -115,7 +115,7 @@ class TestTestConnection:
         assert TOKEN not in message
         return ok, message
 
-    def test_a_good_connection_says_where_it_leads(self, conn: str, requests_mock: Mock) -> None:
+    def test_good_connection_names_its_host(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(f"{HOST}/v2/logs?count=1", json={"events": []})
 
         assert self._test() == (True, "QStash at https://qstash.upstash.io accepted the key.")
@@ -132,7 +132,7 @@ class TestTestConnection:
         ],
         ids=lambda value: str(value)[:60],
     )
-    def test_a_bad_one_says_what_to_mend(
+    def test_bad_connection_names_the_fix(
         self, answer: dict[str, Any], hint: str, conn: str, requests_mock: Mock
     ) -> None:
         requests_mock.get(f"{HOST}/v2/logs", **answer)
@@ -141,7 +141,7 @@ class TestTestConnection:
         assert not ok
         assert hint in message
 
-    def test_it_works_against_the_sandbox(self, qstash_conn: str, sandbox: Any) -> None:
+    def test_connection_test_works_against_the_sandbox(self, qstash_conn: str, sandbox: Any) -> None:
         sandbox.qstash.add_task("t1", "m1", ["delivered"])
         hook = QStashHook(qstash_conn)
 

@@ -27,7 +27,9 @@ def hook(account: QStash) -> QStashHook:
 
 
 class TestPublish:
-    def test_one_message_or_a_list_for_a_group(self, account: QStash, hook: QStashHook) -> None:
+    def test_publish_returns_one_message_or_a_list_for_a_group(
+        self, account: QStash, hook: QStashHook
+    ) -> None:
         hook.upsert_endpoints("group", [HOOK])
         one, several = hook.publish(HOOK, "text"), hook.publish("group", "text")
 
@@ -35,27 +37,27 @@ class TestPublish:
         assert isinstance(several, list)
         assert [one.message_id, several[0].message_id] == account.sent
 
-    def test_a_repeat_is_told_as_such(self, account: QStash, hook: QStashHook) -> None:
+    def test_deduplicated_message_is_reported(self, account: QStash, hook: QStashHook) -> None:
         first, again = (hook.publish(HOOK, deduplication_id="a") for _ in range(2))
 
         assert (first.deduplicated, again.deduplicated) == (False, True)  # type: ignore[union-attr]
         assert first.message_id == again.message_id  # type: ignore[union-attr]
 
-    def test_what_is_misspelt_is_refused(self, hook: QStashHook) -> None:
+    def test_misspelt_option_is_refused(self, hook: QStashHook) -> None:
         with pytest.raises(TypeError, match="dely"):
             hook.publish(HOOK, dely=5)
 
-    def test_an_empty_batch_is_refused(self, account: QStash, hook: QStashHook) -> None:
+    def test_empty_batch_is_refused(self, account: QStash, hook: QStashHook) -> None:
         with pytest.raises(ValueError, match="the batch is empty"):
             hook.publish_batch([])
 
-    def test_the_plan_of_the_connection_counts(self, account: QStash) -> None:
+    def test_plan_of_the_connection_counts(self, account: QStash) -> None:
         account.connect(plan="fixed")
         assert QStashHook().order(HOOK, delay="1000d")
 
 
 class TestOutcomes:
-    def test_they_come_in_the_order_of_the_ids(self, account: QStash, hook: QStashHook) -> None:
+    def test_outcomes_follow_the_order_of_the_ids(self, account: QStash, hook: QStashHook) -> None:
         account.qstash.add_message("a", ["DELIVERED"])
         account.qstash.add_message("b", ["FAILED"], response_body="busy")
         account.qstash.add_message("c", WAITING)
@@ -69,9 +71,7 @@ class TestOutcomes:
         assert (failed.dlq_id, failed.response_status, failed.response) == (dlq_message.id, 500, "busy")
 
     @pytest.mark.parametrize("ended", [0, 1, 49, 120, 250])
-    def test_many_take_few_calls_and_are_all_known(
-        self, account: QStash, hook: QStashHook, ended: int
-    ) -> None:
+    def test_many_outcomes_take_few_calls(self, account: QStash, hook: QStashHook, ended: int) -> None:
         ids = [account.qstash.add_message(f"m{number}", WAITING) for number in range(250)]
         account.clock.advance(60)
         for one in ids[:ended]:
@@ -85,17 +85,17 @@ class TestOutcomes:
         ]
         assert len(account.requests("GET", "/v2/logs")) <= 6
 
-    def test_one_id_may_stand_alone(self, account: QStash, hook: QStashHook) -> None:
+    def test_single_id_is_accepted(self, account: QStash, hook: QStashHook) -> None:
         account.qstash.add_message("a", ["DELIVERED"])
 
         assert hook.get_outcomes("a")["a"].state == "completed"
 
-    def test_none_is_no_call(self, account: QStash, hook: QStashHook) -> None:
+    def test_empty_list_sends_no_request(self, account: QStash, hook: QStashHook) -> None:
         assert hook.get_outcomes([]) == {}
         assert account.sandbox.requests == []
 
     @pytest.mark.parametrize("ids", [[""], ["a", None], ["None"]], ids=str)
-    def test_an_empty_id_is_refused(self, account: QStash, hook: QStashHook, ids: Any) -> None:
+    def test_empty_id_is_refused(self, account: QStash, hook: QStashHook, ids: Any) -> None:
         with pytest.raises(ValueError, match="message_ids"):
             hook.get_outcomes(ids)
         assert account.sandbox.requests == []
@@ -104,7 +104,7 @@ class TestOutcomes:
         ("status", "kind"), [(500, ServerError), (401, AuthenticationError), (429, RateLimitedError)]
     )
     @pytest.mark.parametrize("count", [1, 150])
-    def test_trouble_is_raised_and_never_taken_for_an_outcome(
+    def test_error_is_raised_and_never_taken_for_an_outcome(
         self, account: QStash, hook: QStashHook, status: int, kind: Any, count: int
     ) -> None:
         ids = [account.qstash.add_message(f"m{number}", ["DELIVERED"]) for number in range(count)]
@@ -114,7 +114,7 @@ class TestOutcomes:
 
 
 class TestLists:
-    def test_entries_are_read_as_they_are_asked_for(self, account: QStash, hook: QStashHook) -> None:
+    def test_entries_are_read_lazily(self, account: QStash, hook: QStashHook) -> None:
         for number in range(60):
             account.qstash.add_message(f"m{number}", WAITING)
         entries = hook.iter_logs()
@@ -124,9 +124,7 @@ class TestLists:
         assert len(list(entries)) == 119
         assert len(account.sandbox.requests) == 2
 
-    def test_a_limit_is_counted_in_items_and_asks_for_no_more(
-        self, account: QStash, hook: QStashHook
-    ) -> None:
+    def test_limit_counts_items_and_bounds_the_pages(self, account: QStash, hook: QStashHook) -> None:
         for number in range(60):
             account.qstash.add_message(f"m{number}", WAITING)
 
@@ -135,18 +133,18 @@ class TestLists:
         assert len(list(hook.iter_logs(limit=119))) == 119
 
     @pytest.mark.parametrize("limit", [0, -1, "many"])
-    def test_a_limit_that_is_none_is_refused(self, hook: QStashHook, limit: Any) -> None:
+    def test_invalid_limit_is_refused(self, hook: QStashHook, limit: Any) -> None:
         for method in (hook.iter_logs, hook.iter_dlq):
             with pytest.raises(ValueError, match="limit is"):
                 method(limit=limit)
 
-    def test_pages_that_lead_in_circles_are_told(self, account: QStash, hook: QStashHook) -> None:
+    def test_circular_pages_are_reported(self, account: QStash, hook: QStashHook) -> None:
         account.qstash.add_message("m", WAITING)
         account.faults.add("repeat_cursor")
         with pytest.raises(PaginationError):
             list(hook.iter_logs())
 
-    def test_dead_letters_come_page_by_page(self, account: QStash, hook: QStashHook) -> None:
+    def test_dlq_messages_are_read_page_by_page(self, account: QStash, hook: QStashHook) -> None:
         for number in range(130):
             account.qstash.add_message(f"m{number}", ["FAILED"])
 
@@ -155,19 +153,23 @@ class TestLists:
 
 
 class TestChanges:
-    def test_a_message_that_is_over_cannot_be_cancelled(self, account: QStash, hook: QStashHook) -> None:
+    def test_finished_message_cannot_be_cancelled(self, account: QStash, hook: QStashHook) -> None:
         account.qstash.add_message("m", ["DELIVERED"])
         with pytest.raises(NotFoundError):
             hook.cancel_message("m")
 
-    def test_those_of_some_ids_are_cancelled_with_one_call(self, account: QStash, hook: QStashHook) -> None:
+    def test_messages_with_given_ids_are_cancelled_with_one_call(
+        self, account: QStash, hook: QStashHook
+    ) -> None:
         for name in "abc":
             account.qstash.add_message(name, [("CREATED", 10.0), ("ACTIVE", None)])
 
         assert hook.cancel_messages(message_ids=["a", "b"]) == 2
         assert len(account.requests("DELETE", "/v2/messages")) == 1
 
-    def test_letters_are_retried_and_deleted_by_id_or_filter(self, account: QStash, hook: QStashHook) -> None:
+    def test_dlq_messages_are_retried_and_deleted_by_id_or_filter(
+        self, account: QStash, hook: QStashHook
+    ) -> None:
         for name in "abc":
             account.qstash.add_message(name, ["FAILED"], labels=["x"])
         first, *others = [dlq_message.id for dlq_message in account.qstash.dlq_messages]
@@ -179,7 +181,7 @@ class TestChanges:
 
 
 class TestConnection:
-    def test_it_can_be_tested_with_a_token_that_may_only_read(self, account: QStash) -> None:
+    def test_read_only_token_passes_the_connection_test(self, account: QStash) -> None:
         account.connect(password=account.sandbox.settings.qstash_read_only_token)
 
         assert QStashHook().test_connection()[0] is True
@@ -188,7 +190,9 @@ class TestConnection:
     @pytest.mark.parametrize(
         ("token", "why"), [("qstash_foreign_token", "regions are separate"), (None, "Check the password")]
     )
-    def test_it_says_which_field_to_mend(self, account: QStash, token: str | None, why: str) -> None:
+    def test_connection_test_names_the_field_to_fix(
+        self, account: QStash, token: str | None, why: str
+    ) -> None:
         account.connect(password=getattr(account.sandbox.settings, token) if token else "wrong-token")
         good, text = QStashHook().test_connection()
 

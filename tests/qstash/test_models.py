@@ -36,10 +36,10 @@ def _task(**fields: Any) -> QStashTask:
 
 
 class TestSamples:
-    def test_each_says_where_it_comes_from(self) -> None:
+    def test_samples_name_their_source(self) -> None:
         assert {path.stem for path in SAMPLES.glob("*.json")} == set(SOURCES)
 
-    def test_the_references_example(self) -> None:
+    def test_reference_example_is_read(self) -> None:
         task = _sample("task_reference_example")
 
         assert (task.task_id, task.message_id, task.status, task.state) == (
@@ -52,7 +52,7 @@ class TestSamples:
         assert task.next_process_at is not None
         assert task.next_process_at.isoformat() == "2023-03-15T17:41:40+00:00"
 
-    def test_numbers_that_are_documented_as_strings(self) -> None:
+    def test_numbers_documented_as_strings_are_read(self) -> None:
         task = _sample("task_typed_as_documented")
 
         assert (task.max_retry, task.retried, task.state) == (5, 4, "failed")
@@ -61,13 +61,13 @@ class TestSamples:
         assert task.deadline is not None
         assert task.deadline.timestamp() == 1678902700
 
-    def test_a_delivered_task_may_carry_an_error_time_and_no_completion(self) -> None:
+    def test_delivered_task_may_have_an_error_time_and_no_completion(self) -> None:
         task = _sample("delivered_after_an_error")
 
         assert (task.state, task.completed_at) == ("completed", None)
         assert task.last_error_at is not None
 
-    def test_a_list_page_leads_on_by_its_cursor_and_ids_need_not_agree(self) -> None:
+    def test_list_page_continues_at_its_cursor_with_any_ids(self) -> None:
         page = list_message_tasks("msg_123").parse(_body("message_tasks_reference_example"))
 
         assert [task.message_id for task in page.items] == ["abc123", "def456"]
@@ -99,7 +99,7 @@ class TestStates:
             (None, "unknown"),
         ],
     )
-    def test_each_word_has_its_meaning_in_any_case(self, word: str | None, state: str) -> None:
+    def test_words_map_to_states_in_any_case(self, word: str | None, state: str) -> None:
         for spelled in {word, word and word.upper(), word and word.title()}:
             assert QSTASH_STATES.read(spelled) is TaskState(state)
             assert _task(state=spelled).state is TaskState(state)
@@ -107,7 +107,7 @@ class TestStates:
 
 class TestTolerance:
     @pytest.mark.parametrize("never", [0, "0", "", None])
-    def test_no_time_is_spelled_in_many_ways(self, never: Any) -> None:
+    def test_absent_time_is_read_in_many_spellings(self, never: Any) -> None:
         task = _task(completedAt=never, lastErrorAt=never, nextProcessAt=never, deadline=never)
 
         assert (task.completed_at, task.last_error_at, task.next_process_at, task.deadline) == (None,) * 4
@@ -122,10 +122,10 @@ class TestTolerance:
         ],
         ids=str,
     )
-    def test_an_odd_field_never_costs_the_task(self, odd: dict[str, Any]) -> None:
+    def test_odd_field_never_costs_the_task(self, odd: dict[str, Any]) -> None:
         assert json.dumps(_task(**odd).to_json())
 
-    def test_a_field_qstash_adds_is_kept(self) -> None:
+    def test_added_field_is_kept(self) -> None:
         assert _task(callerIP="127.0.0.1").to_json()["callerIP"] == "127.0.0.1"
 
 
@@ -151,14 +151,14 @@ class TestPublicUrl:
             (None, None),
         ],
     )
-    def test_neither_user_nor_query_nor_fragment_is_shown(self, url: str | None, shown: str | None) -> None:
+    def test_user_query_and_fragment_are_not_shown(self, url: str | None, shown: str | None) -> None:
         assert public_url(url) == shown
         assert _task(url=url).to_json()["url"] == shown
         assert snapshot(_task(url=url)).url == shown
 
 
 class TestSnapshot:
-    def test_it_holds_what_a_branch_needs(self) -> None:
+    def test_snapshot_holds_the_facts_to_branch_on(self) -> None:
         assert snapshot(_sample("task_reference_example")).to_record() == {
             "id": "tsk_123",
             "state": "running",
@@ -174,19 +174,19 @@ class TestSnapshot:
             "max_retry": 5,
         }
 
-    def test_without_a_completion_the_last_error_was_the_last_change(self) -> None:
+    def test_last_error_is_the_last_change_without_a_completion(self) -> None:
         assert (
             snapshot(_sample("delivered_after_an_error")).updated_at
             == _sample("delivered_after_an_error").last_error_at
         )
 
-    def test_it_holds_no_field_it_does_not_know(self) -> None:
+    def test_unknown_facts_are_not_in_the_snapshot(self) -> None:
         record = snapshot(
             _task(state="failed", body="s3cret", header={"Authorization": ["s3cret"]})
         ).to_record()
 
         assert "s3cret" not in json.dumps(record)
 
-    def test_the_error_is_on_one_line_and_cut(self) -> None:
+    def test_error_is_on_one_line_and_cut(self) -> None:
         assert snapshot(_task(error="a\nb")).error == "a b"
         assert len(snapshot(_task(error="x" * 5000)).error or "") == 1000

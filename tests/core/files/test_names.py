@@ -58,7 +58,7 @@ def _names(*remote: str) -> list[str]:
 
 class TestSafety:
     @pytest.mark.parametrize("remote", NASTY, ids=ascii)
-    def test_every_name_is_one_plain_component(self, remote: str | None) -> None:
+    def test_name_is_one_plain_component(self, remote: str | None) -> None:
         name = _name(remote)
 
         assert name
@@ -71,7 +71,7 @@ class TestSafety:
         assert name.partition(".")[0].strip().lower() not in ("con", "nul", "com1")
 
     @pytest.mark.parametrize("remote", NASTY, ids=ascii)
-    def test_a_local_name_stays_as_it_is(self, remote: str | None) -> None:
+    def test_local_name_stays_unchanged(self, remote: str | None) -> None:
         name = _name(remote)
 
         assert _name(name) == name
@@ -104,13 +104,13 @@ class TestSafety:
         ],
         ids=ascii,
     )
-    def test_what_is_harmless_is_kept(self, remote: str, local: str) -> None:
+    def test_harmless_characters_are_kept(self, remote: str, local: str) -> None:
         assert _name(remote) == local
 
 
 class TestNamelessFiles:
     @pytest.mark.parametrize("remote", [None, "", " ", ".", "..", "./", "\0", "???", "a/.."])
-    def test_they_are_called_by_their_place_in_the_list(self, remote: str | None) -> None:
+    def test_nameless_files_are_numbered_by_their_place(self, remote: str | None) -> None:
         assert local_names([("a", None), ("b", None), (remote, None)])[2] == "file-3.bin"
 
     @pytest.mark.parametrize(
@@ -124,52 +124,52 @@ class TestNamelessFiles:
             (None, ".bin"),
         ],
     )
-    def test_the_content_type_gives_the_extension(self, content_type: str | None, extension: str) -> None:
+    def test_content_type_gives_the_extension(self, content_type: str | None, extension: str) -> None:
         assert _name("", content_type) == f"file-1{extension}"
 
-    def test_a_named_file_keeps_its_own_extension_or_none(self) -> None:
+    def test_named_file_keeps_its_own_extension_or_none(self) -> None:
         assert _name("notes", "application/pdf") == "notes"
 
 
 class TestLength:
-    def test_the_extension_survives_the_cut(self) -> None:
+    def test_extension_survives_the_cut(self) -> None:
         assert _name("x" * 500 + ".pdf") == "x" * 196 + ".pdf"
 
-    def test_a_double_extension_survives_whole(self) -> None:
+    def test_double_extension_survives_whole(self) -> None:
         assert _name("x" * 500 + ".tar.gz") == "x" * 193 + ".tar.gz"
 
-    def test_no_character_is_cut_apart(self) -> None:
+    def test_character_is_never_cut_apart(self) -> None:
         assert _name("é" * 300) == "é" * 100
         assert _name("a" + "é" * 300) == "a" + "é" * 99
 
-    def test_what_follows_the_last_dot_of_a_sentence_is_no_extension(self) -> None:
+    def test_sentence_after_the_last_dot_is_no_extension(self) -> None:
         name = _name("A title. " + "word " * 100)
 
         assert name.startswith("A title. word")
         assert len(name) <= 200
 
-    def test_no_space_is_left_before_the_extension(self) -> None:
+    def test_extension_follows_without_a_space(self) -> None:
         assert _name("x" * 195 + " " + "y" * 50 + ".pdf") == "x" * 195 + ".pdf"
 
 
 class TestDistinctness:
-    def test_the_second_of_a_name_gets_a_number(self) -> None:
+    def test_second_file_of_a_name_gets_a_number(self) -> None:
         assert _names("a.txt", "a.txt", "a.txt") == ["a.txt", "a (2).txt", "a (3).txt"]
 
-    def test_the_number_stands_before_a_double_extension(self) -> None:
+    def test_number_stands_before_a_double_extension(self) -> None:
         assert _names("a.tar.gz", "a.tar.gz") == ["a.tar.gz", "a (2).tar.gz"]
 
     @pytest.mark.parametrize(
         ("one", "other"),
         [("a.txt", "A.TXT"), ("é.txt", "e\u0301.txt"), ("straße", "STRASSE"), ("x/a.txt", "y\\a.txt")],
     )
-    def test_names_that_some_file_system_takes_for_equal_are_told_apart(self, one: str, other: str) -> None:
+    def test_similar_names_are_told_apart(self, one: str, other: str) -> None:
         assert " (2)" in _names(one, other)[1]
 
-    def test_a_number_that_is_taken_is_passed_over(self) -> None:
+    def test_taken_number_is_passed_over(self) -> None:
         assert _names("a.txt", "a (2).txt", "a.txt") == ["a.txt", "a (2).txt", "a (3).txt"]
 
-    def test_a_number_of_ours_is_not_given_again(self) -> None:
+    def test_assigned_number_is_not_given_again(self) -> None:
         assert _names("a.txt", "a.txt", "a (2).txt") == ["a.txt", "a (2).txt", "a (2) (2).txt"]
 
     def test_long_equal_names_still_fit(self) -> None:
@@ -177,10 +177,10 @@ class TestDistinctness:
 
         assert (one, other) == ("x" * 196 + ".pdf", "x" * 192 + " (2).pdf")
 
-    def test_a_nameless_file_does_not_take_anothers_name(self) -> None:
+    def test_nameless_file_does_not_take_the_name_of_another(self) -> None:
         assert _names("file-2.bin", "") == ["file-2.bin", "file-2 (2).bin"]
 
-    def test_all_the_nasty_ones_together_are_distinct_on_every_file_system(self) -> None:
+    def test_nasty_names_are_distinct_on_every_file_system(self) -> None:
         names = local_names((name, None) for name in NASTY * 3)
 
         folded = {unicodedata.normalize("NFKC", name).casefold() for name in names}
@@ -189,7 +189,7 @@ class TestDistinctness:
 
 
 class TestStability:
-    def test_the_same_list_gives_the_same_names(self) -> None:
+    def test_list_gives_the_same_names_each_time(self) -> None:
         files = [(name, "image/png") for name in NASTY * 2]
 
         assert local_names(files) == local_names(files)

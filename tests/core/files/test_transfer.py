@@ -143,7 +143,7 @@ def _endless(connection: socket.socket) -> None:
 
 
 class TestDownload:
-    def test_the_file_arrives_whole_with_size_hash_and_type(self, to: Destination) -> None:
+    def test_file_arrives_whole_with_size_hash_and_type(self, to: Destination) -> None:
         with RawServer(answer(200, FILE, content_type="application/pdf")) as server:
             done = _get(server, to)
 
@@ -151,7 +151,7 @@ class TestDownload:
         assert to.left_with == [None]
         assert done == Transferred(len(FILE), hashlib.sha256(FILE).hexdigest(), "application/pdf")
 
-    def test_a_host_that_tells_no_size_and_no_type_is_read_to_the_end(self, to: Destination) -> None:
+    def test_file_without_size_and_type_is_read_to_the_end(self, to: Destination) -> None:
         with RawServer(_raw(b"HTTP/1.1 200 OK", b"abc")) as server:
             done = _get(server, to)
 
@@ -164,21 +164,21 @@ class TestDownload:
 
         assert to.content == b"abcde"
 
-    def test_an_empty_file_is_a_file(self, to: Destination) -> None:
+    def test_empty_file_is_a_file(self, to: Destination) -> None:
         with RawServer(answer(200, b"")) as server:
             assert _get(server, to).size == 0
 
         assert to.content == b""
         assert to.left_with == [None]
 
-    def test_a_file_that_the_host_has_compressed_is_written_as_it_was(self, to: Destination) -> None:
+    def test_compressed_file_is_written_uncompressed(self, to: Destination) -> None:
         with RawServer(answer(200, gzip.compress(FILE), content_encoding="gzip")) as server:
             done = _get(server, to)
 
         assert to.content == FILE
         assert done.size == len(FILE)
 
-    def test_only_some_chunks_are_in_memory(self, to: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_memory_holds_only_some_chunks(self, to: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes: list[int] = []
         written = io.BytesIO.write
 
@@ -194,14 +194,14 @@ class TestDownload:
         assert max(sizes) <= 256 * 1024
 
     @pytest.mark.parametrize("status", [202, 204, 206])
-    def test_a_good_answer_that_is_no_file_is_not_written(self, status: int, to: Destination) -> None:
+    def test_answer_that_is_no_file_is_not_written(self, status: int, to: Destination) -> None:
         with RawServer(_raw(f"HTTP/1.1 {status} X\nContent-Length: 0".encode())) as server:
             error = _fails(InvalidResponseError, lambda: _get(server, to))
 
         assert f"HTTP {status} instead of the file" in str(error)
         assert to.attempts == []
 
-    def test_a_destination_that_fails_says_so_itself_and_is_not_tried_again(self) -> None:
+    def test_destination_error_is_raised_and_not_retried(self) -> None:
         class Full(io.BytesIO):
             def write(self, data: Any) -> int:
                 raise OSError(28, "No space left on device")
@@ -214,7 +214,7 @@ class TestDownload:
 
 
 class TestRequest:
-    def test_the_link_is_sent_as_given_without_key_cookie_or_netrc(
+    def test_link_is_sent_as_given_without_key_cookie_or_netrc(
         self, to: Destination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         netrc = tmp_path / "netrc"
@@ -251,7 +251,7 @@ class TestRequest:
             "",
         ],
     )
-    def test_an_unsafe_link_is_refused_before_any_socket(
+    def test_unsafe_link_is_refused_before_any_socket(
         self, url: str, to: Destination, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def touched(*args: Any, **kwargs: Any) -> Any:
@@ -265,7 +265,7 @@ class TestRequest:
         assert "download from" in str(error)
         _fails(TransferError, lambda: upload(url, io.BytesIO(b"x"), policy=_policy()))
 
-    def test_an_https_link_is_not_spoken_to_in_clear(self, to: Destination) -> None:
+    def test_https_link_is_never_sent_in_clear(self, to: Destination) -> None:
         # The server cannot read a TLS greeting, so it hears nothing that looks like a request.
         with RawServer(answer()) as server:
             _fails(
@@ -277,7 +277,7 @@ class TestRequest:
 
 class TestRedirect:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_it_is_not_followed_and_names_where_it_leads(self, status: int, to: Destination) -> None:
+    def test_redirect_is_not_followed_and_names_its_target(self, status: int, to: Destination) -> None:
         location = f"https://elsewhere.example.com/x?{QUERY}"
         with RawServer(answer(status, b"", location=location)) as server:
             error = _fails(RedirectError, lambda: _get(server, to))
@@ -287,26 +287,24 @@ class TestRedirect:
         assert to.attempts == []
 
     @pytest.mark.parametrize("headers", [{}, {"location": "/x?y"}, {"location": f"https://[x?{QUERY}"}])
-    def test_one_that_names_no_host_is_told_too(self, headers: dict[str, str], to: Destination) -> None:
+    def test_redirect_without_a_host_is_reported(self, headers: dict[str, str], to: Destination) -> None:
         with RawServer(answer(302, b"", **headers)) as server:
             error = _fails(RedirectError, lambda: _get(server, to))
 
         assert "a redirect to another path of 127.0.0.1:" in str(error)
 
-    def test_its_body_is_not_read(self, to: Destination) -> None:
+    def test_body_of_a_redirect_is_not_read(self, to: Destination) -> None:
         head = b"HTTP/1.1 302 X\nLocation: https://elsewhere.example.com/"
         with RawServer(_raw(head, then=_endless)) as server:
             _fails(RedirectError, lambda: _get(server, to))
 
 
 class TestCap:
-    def test_a_file_of_just_the_cap_passes(self, to: Destination) -> None:
+    def test_file_of_exactly_the_cap_passes(self, to: Destination) -> None:
         with RawServer(answer(200, FILE)) as server:
             assert _get(server, to, max_bytes=len(FILE)).size == len(FILE)
 
-    def test_a_longer_one_is_refused_by_its_announced_size_before_its_body_comes(
-        self, to: Destination
-    ) -> None:
+    def test_announced_size_over_the_cap_is_refused_before_the_body(self, to: Destination) -> None:
         with RawServer(_raw(b"HTTP/1.1 200 OK\nContent-Length: 1001", then=say_nothing)) as server:
             error = _fails(TransferError, lambda: _get(server, to, max_bytes=1000))
 
@@ -315,14 +313,14 @@ class TestCap:
         assert to.attempts == []
 
     @pytest.mark.parametrize("told", [b"", b"\nContent-Length: 5x", "\nContent-Length: ²".encode("latin-1")])
-    def test_one_of_untold_size_is_stopped_while_it_comes(self, told: bytes, to: Destination) -> None:
+    def test_unannounced_size_over_the_cap_stops_the_transfer(self, told: bytes, to: Destination) -> None:
         with RawServer(_raw(b"HTTP/1.1 200 OK" + told, then=_endless)) as server:
             _fails(TransferError, lambda: _get(server, to, max_bytes=1 << 20))
 
         assert len(to.content) <= 1 << 20
         assert to.left_with == [TransferError]
 
-    def test_one_that_swells_when_unpacked_is_stopped(self, to: Destination) -> None:
+    def test_unpacked_size_over_the_cap_stops_the_transfer(self, to: Destination) -> None:
         squeezed = gzip.compress(b" " * (1 << 22))
         with RawServer(answer(200, squeezed, content_encoding="gzip")) as server:
             _fails(TransferError, lambda: _get(server, to, max_bytes=1 << 20))
@@ -345,7 +343,7 @@ class TestBrokenDownload:
         ],
         ids=["hang up", "reset", "503", "500", "429", "short", "short chunks", "not gzip"],
     )
-    def test_it_is_begun_anew(self, first: Handler, to: Destination, pauses: Pauses) -> None:
+    def test_broken_download_begins_anew(self, first: Handler, to: Destination, pauses: Pauses) -> None:
         with RawServer(first, answer(200, FILE)) as server:
             _get(server, to, sleep=pauses)
 
@@ -354,7 +352,7 @@ class TestBrokenDownload:
         assert len(pauses) == 1
 
     @pytest.mark.parametrize("connects", [True, False])
-    def test_a_truncated_file_is_an_error_whatever_urllib3_thinks(
+    def test_truncated_file_is_an_error_whatever_urllib3_thinks(
         self, connects: bool, to: Destination, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # urllib3 1 took what came for the whole.
@@ -372,13 +370,13 @@ class TestBrokenDownload:
         assert error.retry_helps
         assert ("broke off after 9 of 99 bytes" in str(error)) is not connects
 
-    def test_silence_is_not_waited_for_longer_than_the_read_timeout(self, to: Destination) -> None:
+    def test_silence_ends_with_the_read_timeout(self, to: Destination) -> None:
         with RawServer(say_nothing) as server:
             error = _fails(TransportError, lambda: _get(server, to, read_timeout=0.1))
 
         assert "silent for 0.1 s" in str(error)
 
-    def test_nor_is_silence_in_the_middle_of_a_file(self, to: Destination) -> None:
+    def test_silence_within_a_file_ends_with_the_read_timeout(self, to: Destination) -> None:
         stalls = _raw(b"HTTP/1.1 200 OK\nContent-Length: 9", b"abc", then=say_nothing)
         with RawServer(stalls) as server:
             error = _fails(TransportError, lambda: _get(server, to, read_timeout=0.1))
@@ -386,14 +384,14 @@ class TestBrokenDownload:
         assert "silent for 0.1 s" in str(error)
         assert len(to.attempts) == 3
 
-    def test_a_refused_connection_is_told_in_the_systems_words(self, to: Destination) -> None:
+    def test_refused_connection_is_reported_in_the_words_of_the_system(self, to: Destination) -> None:
         port = free_port()
         error = _fails(TransportError, lambda: _get(f"http://127.0.0.1:{port}", to))
 
         assert str(error) == f"download from 127.0.0.1:{port}: Connection refused."
         assert error.sent is False
 
-    def test_a_connection_that_takes_too_long_is_given_up(self, to: Destination) -> None:
+    def test_slow_connection_is_given_up(self, to: Destination) -> None:
         # A listener whose queue is full lets further connections wait.
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -411,20 +409,20 @@ class TestBrokenDownload:
 
         assert "no connection within 0.1 s" in str(error)
 
-    def test_what_is_not_http_is_no_file(self, to: Destination) -> None:
+    def test_answer_that_is_not_http_is_no_file(self, to: Destination) -> None:
         with RawServer(_raw(b"SSH-2.0-nope")) as server:
             error = _fails(TransportError, lambda: _get(server, to))
 
         assert "the connection closed before a whole HTTP answer had come" in str(error)
 
-    def test_the_host_may_name_the_pause(self, to: Destination, pauses: Pauses) -> None:
+    def test_host_may_set_the_pause(self, to: Destination, pauses: Pauses) -> None:
         with RawServer(answer(503, b"", retry_after="7"), answer(200, FILE)) as server:
             _get(server, to, sleep=pauses)
 
         assert 7 <= pauses[0] <= 7.5
 
     @pytest.mark.parametrize(("status", "kind"), [(503, ServerError), (429, RateLimitedError)])
-    def test_what_does_not_end_is_told_with_its_status(
+    def test_lasting_error_is_reported_with_its_status(
         self, status: int, kind: type[RemoteTaskError], to: Destination
     ) -> None:
         with RawServer(answer(status, f"<Signature>{SECRET}</Signature>".encode())) as server:
@@ -448,7 +446,7 @@ class TestRefusedDownload:
             (400, b"<Error><Code>ExpiredToken</Code></Error>", "HTTP 400 ExpiredToken: the link"),
         ],
     )
-    def test_an_expired_link_is_an_error_of_its_own(
+    def test_expired_link_has_its_own_error(
         self, status: int, body: bytes, shown: str, to: Destination
     ) -> None:
         with RawServer(answer(status, body)) as server:
@@ -459,33 +457,33 @@ class TestRefusedDownload:
         assert "Ask the service for a fresh one" in str(error)
         assert to.attempts == []
 
-    def test_a_missing_file_is_not_found(self, to: Destination) -> None:
+    def test_missing_file_is_not_found(self, to: Destination) -> None:
         with RawServer(answer(404, b"<Error><Code>NoSuchKey</Code></Error>")) as server:
             error = _fails(NotFoundError, lambda: _get(server, to))
 
             assert len(server.requests) == 1
         assert (error.code, error.message) == ("NoSuchKey", "Not Found")
 
-    def test_the_body_of_an_error_is_not_shown(self, to: Destination) -> None:
+    def test_body_of_an_error_is_not_shown(self, to: Destination) -> None:
         body = f"<Error><Code>SignatureDoesNotMatch</Code><Sent>{SECRET}</Sent></Error>".encode()
         with RawServer(answer(400, body)) as server:
             error = _fails(InvalidRequestError, lambda: _get(server, to))
 
         assert str(error).endswith("HTTP 400 SignatureDoesNotMatch: Bad Request.")
 
-    def test_a_status_nobody_knows_is_judged_by_its_kind(self, to: Destination) -> None:
+    def test_unknown_status_is_judged_by_its_class(self, to: Destination) -> None:
         with RawServer(answer(499, b"")) as server:
             error = _fails(InvalidRequestError, lambda: _get(server, to))
 
         assert error.message == "an unknown status"
 
-    def test_an_error_whose_body_breaks_off_is_judged_by_its_status(self, to: Destination) -> None:
+    def test_error_with_a_broken_body_is_judged_by_its_status(self, to: Destination) -> None:
         with RawServer(_raw(b"HTTP/1.1 404 X\nTransfer-Encoding: chunked", b"zz")) as server:
             assert _fails(NotFoundError, lambda: _get(server, to)).code is None
 
 
 class TestUpload:
-    def test_the_bytes_are_put_with_size_and_type_and_nothing_else(self) -> None:
+    def test_bytes_are_put_with_size_and_type_only(self) -> None:
         with RawServer(answer(200, b"")) as server:
             done = upload(_link(server), io.BytesIO(FILE), len(FILE), "text/csv", policy=_policy())
 
@@ -500,13 +498,13 @@ class TestUpload:
         assert (headers["content-length"], headers["content-type"]) == (str(len(FILE)), "text/csv")
         assert done == Transferred(len(FILE), hashlib.sha256(FILE).hexdigest(), "text/csv")
 
-    def test_no_type_is_made_up(self) -> None:
+    def test_type_is_not_made_up(self) -> None:
         with RawServer(answer(204, b"")) as server:
             upload(_link(server), io.BytesIO(b"abc"), policy=_policy())
 
         assert "content-type" not in dict(server.header_lines())
 
-    def test_it_begins_where_the_source_stands_and_measures_it(self) -> None:
+    def test_upload_begins_where_the_source_stands_and_measures_it(self) -> None:
         source = io.BytesIO(b"head" + FILE)
         source.seek(4)
         with RawServer(answer(200, b"")) as server:
@@ -516,13 +514,13 @@ class TestUpload:
         assert dict(server.header_lines())["content-length"] == str(len(FILE))
 
     @pytest.mark.parametrize("size", [0, None])
-    def test_an_empty_file_is_sent_as_one(self, size: int | None) -> None:
+    def test_empty_file_is_sent_as_an_empty_file(self, size: int | None) -> None:
         with RawServer(answer(200, b"")) as server:
             assert upload(_link(server), io.BytesIO(), size, policy=_policy()).size == 0
 
         assert dict(server.header_lines())["content-length"] == "0"
 
-    def test_a_stream_of_known_size_is_read_in_chunks(self) -> None:
+    def test_stream_of_known_size_is_read_in_chunks(self) -> None:
         stream = Stream(FILE)
         with RawServer(answer(200, b"")) as server:
             upload(_link(server), stream, len(FILE), policy=_policy())
@@ -530,7 +528,7 @@ class TestUpload:
         assert server.requests[0].endswith(b"\r\n\r\n" + FILE)
         assert stream.largest <= 256 * 1024
 
-    def test_a_stream_of_unknown_size_is_sent_in_http_chunks(self) -> None:
+    def test_stream_of_unknown_size_is_sent_in_http_chunks(self) -> None:
         with RawServer(answer(200, b"")) as server:
             done = upload(_link(server), Stream(FILE), policy=_policy())
 
@@ -540,7 +538,7 @@ class TestUpload:
         assert done.size == len(FILE)
 
     @pytest.mark.parametrize(("status", "wants"), [(411, True), (501, True), (400, False), (500, False)])
-    def test_a_storage_that_wants_the_size_is_understood(self, status: int, wants: bool) -> None:
+    def test_storage_that_needs_the_size_is_understood(self, status: int, wants: bool) -> None:
         with RawServer(answer(status, b"")) as server, pytest.raises(RemoteTaskError) as caught:
             upload(_link(server), Stream(b"abc"), policy=_policy())
 
@@ -548,7 +546,7 @@ class TestUpload:
         assert str(caught.value).endswith(hint) is wants
 
     @pytest.mark.parametrize("first", [answer(503, b""), hang_up, answer(429, b"")])
-    def test_a_source_that_can_be_rewound_is_sent_again(self, first: Handler, pauses: Pauses) -> None:
+    def test_rewindable_source_is_sent_again(self, first: Handler, pauses: Pauses) -> None:
         source = io.BytesIO(b"head" + FILE)
         source.seek(4)
         with RawServer(first, answer(200, b"")) as server:
@@ -558,7 +556,7 @@ class TestUpload:
         assert len(pauses) == 1
 
     @pytest.mark.parametrize("first", [answer(503, b""), hang_up])
-    def test_one_that_cannot_is_sent_once(self, first: Handler) -> None:
+    def test_unrewindable_source_is_sent_once(self, first: Handler) -> None:
         with RawServer(first, answer(200, b"")) as server:
             with pytest.raises((ServerError, TransportError)) as caught:
                 upload(_link(server), Stream(FILE), len(FILE), policy=_policy())
@@ -567,7 +565,7 @@ class TestUpload:
         _keeps_the_secret(caught.value)
 
     @pytest.mark.parametrize("size", [len(FILE) + 1, len(FILE) - 1, 0])
-    def test_a_file_of_another_size_than_told_is_not_taken_for_sent(self, size: int) -> None:
+    def test_file_of_another_size_is_not_taken_for_sent(self, size: int) -> None:
         with RawServer(answer(200, b"")) as server:
             error = _fails(
                 TransferError, lambda: upload(_link(server), io.BytesIO(FILE), size, policy=_policy())
@@ -577,7 +575,7 @@ class TestUpload:
 
     @pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), ValueError("closed file")])
     @pytest.mark.parametrize("size", [1000, None, 0])
-    def test_a_source_that_cannot_be_read_says_so_itself(self, failure: Exception, size: int | None) -> None:
+    def test_source_error_is_raised_unchanged(self, failure: Exception, size: int | None) -> None:
         class Broken(Stream):
             def read(self, size: int = -1) -> bytes:
                 raise failure
@@ -589,7 +587,7 @@ class TestUpload:
         _keeps_the_secret(caught.value)
 
     @pytest.mark.parametrize("status", [403, 410])
-    def test_an_expired_link_is_an_error_of_its_own(self, status: int) -> None:
+    def test_expired_link_has_its_own_error(self, status: int) -> None:
         with RawServer(answer(status, b"")) as server:
             error = _fails(
                 LinkExpiredError, lambda: upload(_link(server), io.BytesIO(b"abc"), policy=_policy())
@@ -597,7 +595,7 @@ class TestUpload:
 
         assert str(error).startswith("upload to 127.0.0.1:")
 
-    def test_a_redirect_is_not_followed(self) -> None:
+    def test_redirect_is_not_followed(self) -> None:
         with RawServer(answer(200, b"")) as other, RawServer(answer(307, b"", location=other.url)) as server:
             _fails(RedirectError, lambda: upload(_link(server), io.BytesIO(b"abc"), policy=_policy()))
 
@@ -627,7 +625,7 @@ def _all_that_is_logged() -> Iterator[list[str]]:
 
 
 class TestLog:
-    def test_no_line_of_any_level_holds_the_links_key(self, to: Destination) -> None:
+    def test_log_lines_never_hold_the_key_of_the_link(self, to: Destination) -> None:
         with (
             _all_that_is_logged() as lines,
             RawServer(answer(503, b""), hang_up, answer(200, FILE)) as server,
@@ -640,7 +638,7 @@ class TestLog:
         assert any("attempt 1 of 3 failed" in line for line in lines)
         assert not [line for line in lines if SECRET in line or "Policy=" in line]
 
-    def test_what_others_log_of_their_requests_stays_whole(self, to: Destination) -> None:
+    def test_log_lines_of_other_requests_stay_whole(self, to: Destination) -> None:
         with RawServer(answer(200, FILE)) as server:
             _get(server, to)
             with _all_that_is_logged() as lines, urllib3.PoolManager() as pool:
@@ -650,7 +648,7 @@ class TestLog:
         assert any("/x?query=stays" in line for line in lines)
         assert "a line without arguments" in lines
 
-    def test_a_line_without_arguments_passes_during_a_transfer(self) -> None:
+    def test_log_line_without_arguments_passes_during_a_transfer(self) -> None:
         def speak() -> Any:
             logging.getLogger("urllib3.connectionpool").debug("now?")
             return io.BytesIO()
@@ -660,12 +658,12 @@ class TestLog:
 
         assert "now?" in lines
 
-    def test_no_repr_holds_the_links_key(self) -> None:
+    def test_repr_never_holds_the_key_of_the_link(self) -> None:
         assert SECRET not in repr(transfer._link(_link("https://files.example.com"), "download from"))
 
 
 class TestDefaults:
-    def test_a_transfer_outlasts_the_patience_of_a_single_call(self) -> None:
+    def test_transfer_outlasts_the_timeout_of_a_single_call(self) -> None:
         policy = TransferPolicy()
 
         assert policy.retries.give_up_after > RetryPolicy().give_up_after

@@ -118,12 +118,12 @@ def _paged(*sizes: int) -> Operation[Page[int]]:
 
 
 class TestSend:
-    def test_it_returns_what_the_call_makes_of_the_answer(self, both: Both) -> None:
+    def test_client_returns_the_parsed_answer(self, both: Both) -> None:
         operation = replace(a_call(), parse=lambda response: response.status)
 
         assert both.play(a_response(201)).send(operation) == 201
 
-    def test_it_repeats_what_may_be_repeated(self, both: Both) -> None:
+    def test_client_repeats_idempotent_operations(self, both: Both) -> None:
         both.play(
             a_response(503), TransportError("reset"), a_response(429, {}, retry_after="9"), a_response()
         )
@@ -132,14 +132,14 @@ class TestSend:
         assert len(both.transport.sent) == 4
         assert 9 <= both.pauses[2] <= 9.5
 
-    def test_it_raises_the_last_error_when_attempts_are_used_up(self, both: Both) -> None:
+    def test_client_raises_the_last_error_once_attempts_are_used_up(self, both: Both) -> None:
         both.play(*[a_response(500)] * 3, a_response(502), max_attempts=4)
 
         with pytest.raises(ServerError, match="502"):
             both.send(a_call())
         assert len(both.pauses) == 3
 
-    def test_it_raises_at_once_what_a_repeat_cannot_mend(self, both: Both) -> None:
+    def test_client_raises_final_errors_at_once(self, both: Both) -> None:
         both.play(a_response(404))
 
         with pytest.raises(NotFoundError):
@@ -167,7 +167,7 @@ class TestBackOff:
 
 class TestItems:
     @pytest.mark.parametrize(("count", "pages"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 3)])
-    def test_a_page_is_requested_when_its_first_item_is_asked_for(
+    def test_page_is_requested_when_its_first_item_is_needed(
         self, both: Both, count: int, pages: int
     ) -> None:
         both.play(*[a_response()] * 3)
@@ -175,27 +175,27 @@ class TestItems:
         assert both.take(_paged(2, 2, 1), count) == list(range(5))[:count]
         assert both.transport.sent == [f"/page/{number}" for number in range(pages)]
 
-    def test_an_empty_page_is_passed_over(self, both: Both) -> None:
+    def test_empty_page_is_passed_over(self, both: Both) -> None:
         assert both.play(*[a_response()] * 3).take(_paged(1, 0, 1), 9) == [0, 1]
 
-    def test_the_limit_counts_items(self, both: Both) -> None:
+    def test_limit_counts_items(self, both: Both) -> None:
         assert both.play(*[a_response()] * 3).take(_paged(2, 2, 1), 9, limit=3) == [0, 1, 2]
 
-    def test_each_page_is_repeated_by_itself(self, both: Both) -> None:
+    def test_pages_are_repeated_one_by_one(self, both: Both) -> None:
         both.play(a_response(500), a_response(), a_response(500), a_response(), max_attempts=2)
 
         assert both.take(_paged(1, 1), 9) == [0, 1]
 
 
 class TestClose:
-    def test_it_closes_the_transport(self, both: Both) -> None:
+    def test_client_closes_its_transport(self, both: Both) -> None:
         both.play().close()
 
         assert both.transport.closed
 
 
 class TestOutsideAnEventLoop:
-    def test_a_blocking_sleep_on_a_loop_is_caught_by_these_tests(self) -> None:
+    def test_blocking_sleep_on_a_loop_is_caught_by_the_guards(self) -> None:
         client = Client(a_config(), Scripted(a_response(500), a_response()), lambda *_: None, _sleep())
 
         async def wrong() -> None:

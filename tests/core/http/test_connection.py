@@ -52,7 +52,7 @@ class TestBaseUrl:
             ({"host": "https://example.com/v1beta"}, "https://example.com/v1beta"),
         ],
     )
-    def test_host_schema_and_port_make_one_url(self, fields: dict[str, Any], base_url: str) -> None:
+    def test_base_url_is_made_of_host_schema_and_port(self, fields: dict[str, Any], base_url: str) -> None:
         assert _connect(**fields).base_url == base_url
 
 
@@ -69,23 +69,23 @@ class TestSecret:
             f'"Bearer {SECRET}"',
         ],
     )
-    def test_what_came_along_when_pasting_is_taken_off(self, pasted: str) -> None:
+    def test_pasted_extras_are_stripped(self, pasted: str) -> None:
         found = _connect(password=pasted)
 
         assert found.secret == SECRET
         assert found.auth == ("X-Key", SECRET)
 
-    def test_neither_fields_nor_endpoint_show_it(self) -> None:
+    def test_fields_and_config_do_not_show_the_secret(self) -> None:
         fields = ConnectionFields("my_conn", password=SECRET, extra={"token": SECRET})
 
         assert SECRET not in f"{fields!r} {_connect()!r}"
 
-    def test_it_is_scrubbed_from_a_text(self) -> None:
+    def test_secret_is_scrubbed_from_a_text(self) -> None:
         assert a_config().scrub(f"bad key {SECRET}!") == "bad key ***!"
 
 
 class TestExtras:
-    def test_defaults_hold_where_nothing_is_given(self) -> None:
+    def test_defaults_hold_where_no_extra_is_given(self) -> None:
         assert _connect(extra={"read_timeout": None, "max_attempts": ""}).extras == Extras()
 
     def test_numbers_are_read_from_strings_as_forms_send_them(self) -> None:
@@ -94,7 +94,7 @@ class TestExtras:
         assert (found.connect_timeout, found.read_timeout, found.max_attempts) == (1.5, 7.0, 2)
 
 
-class TestWhatIsWrong:
+class TestConfigErrors:
     @pytest.mark.parametrize(
         ("fields", "field", "fix"),
         [
@@ -140,7 +140,7 @@ class TestWhatIsWrong:
         ],
         ids=str,
     )
-    def test_the_message_names_connection_field_and_fix_and_no_secret(
+    def test_message_names_connection_field_and_fix_and_no_secret(
         self, fields: dict[str, Any], field: str, fix: str
     ) -> None:
         with pytest.raises(ConnectionConfigError, match=fix) as caught:

@@ -37,14 +37,14 @@ def _post(over: Over, *headers: tuple[str, str], **request: object) -> tuple[lis
 
 
 class TestContent:
-    def test_bytes_travel_as_they_are(self, over: Over) -> None:
+    def test_bytes_are_sent_unchanged(self, over: Over) -> None:
         headers, body = _post(over, content=WHATEVER)
 
         assert body == WHATEVER
         assert ("content-length", "256") in headers
 
     @pytest.mark.parametrize("content", [None, b""])
-    def test_an_empty_body_is_told_to_be_empty(self, over: Over, content: bytes | None) -> None:
+    def test_empty_body_has_length_zero(self, over: Over, content: bytes | None) -> None:
         headers, body = _post(over, content=content)
 
         assert body == b""
@@ -58,35 +58,35 @@ class TestContent:
 
 
 class TestHeaders:
-    def test_a_requests_own_stand_beside_those_of_every_request(self, over: Over) -> None:
+    def test_request_headers_stand_beside_the_common_ones(self, over: Over) -> None:
         headers, _ = _post(over, ("Upstash-Delay", "5s"), ("Upstash-Forward-X", "a, b"), content=b"x")
 
         assert {("upstash-delay", "5s"), ("upstash-forward-x", "a, b"), ("api_key", SECRET)} <= set(headers)
         assert dict(headers)["user-agent"].startswith("airflow-provider-remote-tasks/")
 
     @pytest.mark.parametrize("name", ["Content-Type", "content-type"])
-    def test_they_replace_one_of_the_same_name(self, over: Over, name: str) -> None:
+    def test_request_headers_replace_common_ones_of_the_same_name(self, over: Over, name: str) -> None:
         headers, _ = _post(over, (name, "text/plain"), content=b"x")
 
         assert [value for key, value in headers if key == "content-type"] == ["text/plain"]
 
-    def test_they_stay_with_their_request(self, over: Over) -> None:
+    def test_request_headers_stay_with_their_request(self, over: Over) -> None:
         first = a_call(method="POST", headers=(("Upstash-Delay", "5s"),), content=b"x")
         with RawServer(answer()) as server:
             over.calls([first, a_call()], a_config(server.url))
 
         assert [("upstash-delay", "5s") in server.header_lines(number) for number in (0, 1)] == [True, False]
 
-    def test_neither_they_nor_the_body_are_in_a_repr(self) -> None:
+    def test_headers_and_body_are_in_no_repr(self) -> None:
         request = Request("POST", "/x", content=b"hidden body", headers=(("X", "hidden header"),))
 
         assert "hidden" not in repr(request)
 
 
-class TestWhatIsShown:
+class TestRedaction:
     """A destination stands in the path, and its query often holds a key."""
 
-    def test_a_lost_answer_does_not_show_the_query_of_a_path(self, over: Over) -> None:
+    def test_lost_answer_does_not_show_the_query_of_a_path(self, over: Over) -> None:
         request = Request("POST", "/v2/publish/https://example.com/hook?token=hush")
         with RawServer(hang_up) as server, pytest.raises(TransportError) as caught:
             over.send(request, a_config(server.url))
@@ -94,7 +94,7 @@ class TestWhatIsShown:
         assert "/v2/publish/https://example.com/hook" in str(caught.value)
         assert "hush" not in str(caught.value)
 
-    def test_an_answer_that_is_too_large_does_not_show_it_either(
+    def test_oversized_answer_does_not_show_the_query_of_a_path(
         self, over: Over, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("remote_tasks_provider.core.http.transport._MAX_BODY_BYTES", 10)
@@ -122,14 +122,14 @@ class TestRegions:
             extras=Extras,
         ).base_url
 
-    def test_the_extras_say_where_the_service_lives(self) -> None:
+    def test_extras_choose_the_region(self) -> None:
         assert self._url() == "https://eu.example.com"
         assert self._url(extra={"region": "us"}) == "https://us.example.com"
 
-    def test_a_host_says_it_better(self) -> None:
+    def test_host_overrides_the_region(self) -> None:
         assert self._url(extra={"region": "us"}, host="https://h.example.com") == "https://h.example.com"
 
-    def test_errors_name_the_regions_own(self) -> None:
+    def test_errors_name_the_field_of_the_region(self) -> None:
         with pytest.raises(ConnectionConfigError, match=r"expected something like https://us\.example\.com"):
             self._url(extra={"region": "us"}, host="ftp://h")
 
@@ -151,7 +151,7 @@ class TestUsedUp:
             ("0", "soon", None),
         ],
     )
-    def test_a_good_answer_may_say_that_it_was_the_last_one(
+    def test_good_answer_may_announce_the_end_of_the_allowance(
         self, left: str | None, reset: object, seconds: float | None
     ) -> None:
         told = {"burst-ratelimit-remaining": left, "burst-ratelimit-reset": reset}
@@ -159,7 +159,7 @@ class TestUsedUp:
 
         assert used_up_for(headers, START) == (None if seconds is None else pytest.approx(seconds))
 
-    def test_a_service_that_is_far_ahead_is_not_believed(self) -> None:
+    def test_clock_far_ahead_of_ours_is_not_believed(self) -> None:
         headers = {"burst-ratelimit-remaining": "0", "burst-ratelimit-reset": str(START + 10**9)}
 
         found = used_up_for(headers, START)
@@ -183,8 +183,8 @@ class _Metered:
     async def aclose(self) -> None: ...
 
 
-class TestRest:
-    def test_nothing_goes_out_until_it_is_over_and_nothing_counts_as_refused(self) -> None:
+class TestBackOff:
+    def test_back_off_sends_no_request_and_counts_no_refusal(self) -> None:
         rate_limiter = RateLimiter({})
         rate_limiter.back_off(2.0, 100.0)
 
@@ -194,7 +194,7 @@ class TestRest:
         )
         assert rate_limiter.refused == 0
 
-    def test_a_shorter_one_does_not_end_a_longer_stop(self) -> None:
+    def test_shorter_back_off_does_not_end_a_longer_stop(self) -> None:
         rate_limiter = RateLimiter({})
         rate_limiter.back_off(30.0, 100.0, refused=True)
         rate_limiter.back_off(1.0, 100.0)
@@ -202,7 +202,7 @@ class TestRest:
         assert rate_limiter.reserve("GET /any", 110.0) == 20.0
         assert rate_limiter.refused == 1
 
-    def test_a_client_rests_when_it_has_used_up_what_it_may_and_is_never_refused(self) -> None:
+    def test_client_backs_off_at_the_end_of_the_allowance_and_is_never_refused(self) -> None:
         async def run() -> None:
             time = Timekeeper()
             transport, rate_limiter = _Metered(time), RateLimiter({})
@@ -222,8 +222,8 @@ class TestRest:
         asyncio.run(run())
 
 
-class TestKinds:
-    def test_two_kinds_of_things_of_one_service_do_not_share_a_loop(self) -> None:
+class TestTaskTypes:
+    def test_task_types_of_one_service_do_not_share_a_loop(self) -> None:
         async def story(world: World) -> None:
             messages = replace(world.service, kind="messages")
             waits = [world.wait("a"), world.wait("b", service=messages), world.wait("c", service=messages)]

@@ -20,15 +20,15 @@ class TestPath:
             ("{x}", "%7Bx%7D"),
         ],
     )
-    def test_no_id_can_reach_another_endpoint(self, task_id: str, encoded: str) -> None:
+    def test_id_cannot_reach_another_endpoint(self, task_id: str, encoded: str) -> None:
         assert path("/v1/tasks/{task_id}", task_id=task_id) == f"/v1/tasks/{encoded}"
 
 
 class TestUrl:
-    def test_the_prefix_of_the_base_url_is_kept(self) -> None:
+    def test_prefix_of_the_base_url_is_kept(self) -> None:
         assert Request("GET", "/v1/tasks").url("https://h/prefix") == "https://h/prefix/v1/tasks"
 
-    def test_a_name_may_repeat_and_values_are_encoded(self) -> None:
+    def test_query_names_may_repeat_and_values_are_encoded(self) -> None:
         request = Request("GET", "/v1/tasks", query=(("status", "a"), ("status", "b"), ("query", "x & y=ü")))
 
         assert request.url("https://h") == "https://h/v1/tasks?status=a&status=b&query=x+%26+y%3D%C3%BC"

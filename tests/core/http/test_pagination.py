@@ -25,11 +25,11 @@ def _walk(pages: Sequence[Page[Any]], limit: int | None = None) -> tuple[list[An
 
 
 class TestEnd:
-    def test_a_page_without_a_successor_is_the_last(self) -> None:
+    def test_page_without_a_successor_is_the_last(self) -> None:
         assert _walk([a_page(1, 2)]) == ([1, 2], 1)
         assert _walk([a_page()]) == ([], 1)
 
-    def test_an_empty_page_in_the_middle_is_not_the_end(self) -> None:
+    def test_empty_page_in_the_middle_is_not_the_end(self) -> None:
         assert _walk([a_page(1, cursor="a"), a_page(cursor="b"), a_page(2)]) == ([1, 2], 3)
 
 
@@ -49,7 +49,7 @@ class TestLimit:
             (99, [1, 2, 3, 4, 5], 3),
         ],
     )
-    def test_it_counts_items_and_no_page_is_asked_for_in_vain(
+    def test_limit_counts_items_and_requests_no_page_in_vain(
         self, limit: int | None, items: list[int], asked: int
     ) -> None:
         assert _walk(self.pages, limit) == (items, asked)
@@ -57,7 +57,7 @@ class TestLimit:
 
 class TestCircle:
     @pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "b"]])
-    def test_a_cursor_that_repeats_is_an_error_naming_endpoint_and_cursor(self, cursors: list[str]) -> None:
+    def test_repeated_cursor_is_an_error_naming_operation_and_cursor(self, cursors: list[str]) -> None:
         pages = [a_page(cursor=cursor) for cursor in cursors]
 
         with pytest.raises(
@@ -65,16 +65,16 @@ class TestCircle:
         ):
             _walk(pages)
 
-    def test_a_successor_without_a_cursor_could_not_be_told_from_a_circle(self) -> None:
+    def test_successor_without_a_cursor_is_an_error(self) -> None:
         with pytest.raises(PaginationError, match="cursor None"):
             _walk([Page([1], None, a_call())])
 
-    def test_a_circle_beyond_the_limit_does_not_matter(self) -> None:
+    def test_circle_beyond_the_limit_does_not_matter(self) -> None:
         pages = [a_page(1, cursor="a"), a_page(2, cursor="a")]
 
         assert _walk(pages, limit=2) == ([1, 2], 2)
 
-    def test_a_page_nobody_asked_for_is_named_as_well_as_can_be(self) -> None:
+    def test_unexpected_page_is_named_as_well_as_possible(self) -> None:
         walk: Pager[int] = Pager(a_call())
         walk.accept(Page([]))
 

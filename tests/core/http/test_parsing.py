@@ -59,7 +59,7 @@ class TestMoment:
     @pytest.mark.parametrize(
         "value", [None, "", "soon", 10**18, -(10**18), "9" * 40, "2025-11-18T21:30:39", [], {}, 1e300]
     )
-    def test_a_time_that_is_none_out_of_range_or_unclear_is_none(self, value: Any) -> None:
+    def test_invalid_time_is_none(self, value: Any) -> None:
         assert _thing(at=value).at is None
 
 
@@ -69,18 +69,18 @@ class TestLenientFields:
         assert _thing(count=value).count == number
 
     @pytest.mark.parametrize("value", [None, "", "many", 1.5, [], {}])
-    def test_what_is_no_integer_is_none(self, value: Any) -> None:
+    def test_invalid_integer_is_none(self, value: Any) -> None:
         assert _thing(count=value).count is None
 
     @pytest.mark.parametrize("value", [None, 5, [], {"a": 1}])
-    def test_what_is_no_text_is_none_or_empty(self, value: Any) -> None:
+    def test_invalid_text_is_none_or_empty(self, value: Any) -> None:
         thing = _thing(note=value, word=value)
 
         assert thing.note is None
         assert thing.word == ""
 
     @pytest.mark.parametrize("value", [None, "x", 5, [1]])
-    def test_what_is_no_list_or_object_is_empty(self, value: Any) -> None:
+    def test_invalid_list_or_object_is_empty(self, value: Any) -> None:
         thing = _thing(tags=value, facts=value)
 
         assert (thing.tags, thing.facts) == ([], {})
@@ -114,13 +114,13 @@ class TestReader:
             (b'{"id": 5}', "valid string at id"),
         ],
     )
-    def test_an_answer_of_another_kind_is_a_value_error_that_says_where(
+    def test_answer_of_another_shape_is_a_value_error_with_its_place(
         self, body: bytes, complaint: str
     ) -> None:
         with pytest.raises(ValueError, match=complaint):
             read(a_response(body=body))
 
-    def test_the_complaint_never_shows_a_value(self) -> None:
+    def test_error_never_shows_a_value(self) -> None:
         with pytest.raises(ValueError, match="at id") as caught:
             read(a_response(body={"id": {"token": SECRET}}))
 
@@ -131,7 +131,7 @@ class TestOneLine:
     def test_line_breaks_and_runs_of_blanks_become_one_blank(self) -> None:
         assert one_line("  a\n\tb   c ") == "a b c"
 
-    def test_a_long_text_is_cut_to_the_limit(self) -> None:
+    def test_long_text_is_cut_to_the_limit(self) -> None:
         assert one_line("x" * 10, 10) == "x" * 10
         assert one_line("x" * 11, 10) == "x" * 9 + "…"
 
@@ -139,7 +139,7 @@ class TestOneLine:
 class TestGarbageCollector:
     @pytest.mark.parametrize("collects", [True, False])
     @pytest.mark.parametrize("body", [b'{"name": "x"}', b"oh no"])
-    def test_it_is_left_as_it_was(self, collects: bool, body: bytes) -> None:
+    def test_collector_is_left_as_it_was(self, collects: bool, body: bytes) -> None:
         before = gc.isenabled()
         (gc.enable if collects else gc.disable)()
         try:

@@ -23,19 +23,19 @@ class TestLimits:
 
         assert [rate_limiter.reserve(LIST, 5.0) for _ in range(8)] == [0.0] * 8
 
-    def test_a_part_is_left_to_the_accounts_other_users(self) -> None:
+    def test_share_is_left_to_other_users_of_the_account(self) -> None:
         rate_limiter = RateLimiter({LIST: RateLimit(10, seconds=60)})
         for _ in range(8):
             rate_limiter.reserve(LIST, 5.0)
 
         assert rate_limiter.reserve(LIST, 15.0) == 50.0
 
-    def test_a_limit_too_small_to_share_still_lets_one_call_through(self) -> None:
+    def test_tiny_limit_still_lets_one_call_through(self) -> None:
         rate_limiter = RateLimiter({LIST: RateLimit(1, seconds=10)})
 
         assert [rate_limiter.reserve(LIST, now) for now in (0.0, 0.0, 4.0, 10.0, 11.0)] == [0, 10, 6, 0, 9]
 
-    def test_who_is_told_to_come_again_has_no_place_yet(self) -> None:
+    def test_postponed_call_takes_no_place(self) -> None:
         rate_limiter = RateLimiter({LIST: RateLimit(1, seconds=10)})
         rate_limiter.reserve(LIST, 0.0)
         for _ in range(5):
@@ -43,19 +43,19 @@ class TestLimits:
 
         assert rate_limiter.reserve(LIST, 10.0) == 0.0
 
-    def test_an_endpoint_without_a_limit_is_not_slowed(self) -> None:
+    def test_operation_without_a_limit_is_not_slowed(self) -> None:
         rate_limiter = RateLimiter({LIST: RateLimit(1)})
 
         assert {rate_limiter.reserve("GET /other", 3.0) for _ in range(1000)} == {0.0}
 
-    def test_endpoints_are_counted_apart(self) -> None:
+    def test_operations_are_counted_apart(self) -> None:
         rate_limiter = RateLimiter({LIST: RateLimit(1), "GET /other": RateLimit(1)})
         rate_limiter.reserve(LIST, 0.0)
 
         assert rate_limiter.reserve("GET /other", 0.0) == 0.0
 
     @pytest.mark.parametrize("seed", range(25))
-    def test_no_window_ever_holds_more_than_the_share(self, seed: int) -> None:
+    def test_window_never_holds_more_than_the_share(self, seed: int) -> None:
         chance = random.Random(seed)
         limit = RateLimit(chance.randint(1, 40), seconds=chance.choice([1.0, 10.0, 60.0]))
         share = max(1, int(limit.calls * 0.8))
@@ -83,7 +83,7 @@ class TestLimits:
 
 
 class TestStop:
-    def test_nothing_goes_out_until_it_is_over(self) -> None:
+    def test_stop_holds_back_every_call(self) -> None:
         rate_limiter = RateLimiter({})
         rate_limiter.back_off(30.0, 100.0, refused=True)
 
@@ -93,14 +93,14 @@ class TestStop:
         )
         assert rate_limiter.reserve("GET /any", 130.0) == 0.0
 
-    def test_the_longest_stop_counts(self) -> None:
+    def test_longest_stop_counts(self) -> None:
         rate_limiter = RateLimiter({})
         rate_limiter.back_off(30.0, 100.0, refused=True)
         rate_limiter.back_off(5.0, 110.0, refused=True)
 
         assert rate_limiter.reserve("GET /any", 110.0) == 20.0
 
-    def test_it_counts_calls_and_refusals(self) -> None:
+    def test_limiter_counts_calls_and_refusals(self) -> None:
         rate_limiter = RateLimiter({})
         rate_limiter.reserve(LIST, 0.0)
         rate_limiter.reserve(LIST, 0.0)
@@ -130,7 +130,7 @@ class TestClient:
         return AsyncClient(a_config(max_attempts=1), transport, lambda *_: None, rate_limiter, time.clocks)
 
     @pytest.mark.parametrize(("seconds", "lines"), [(0.5, set()), (7.0, {"waits 7 s"})])
-    def test_a_call_rests_until_there_is_room_and_says_so_when_it_takes_long(
+    def test_call_backs_off_until_there_is_room_and_logs_a_long_wait(
         self, seconds: float, lines: set[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         async def run() -> None:
@@ -149,7 +149,7 @@ class TestClient:
         assert {line.rpartition(": ")[2].partition(" to keep")[0] for line in caplog.messages} == lines
 
     @pytest.mark.parametrize(("headers", "pause"), [({"retry_after": "40"}, 40.0), ({}, 1.0)])
-    def test_a_429_stops_every_call_also_those_that_have_their_place(
+    def test_response_429_stops_every_call_even_a_scheduled_one(
         self, headers: dict[str, str], pause: float
     ) -> None:
         async def run() -> None:

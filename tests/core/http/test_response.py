@@ -47,7 +47,7 @@ def _api_error(*args: Any, **kwargs: Any) -> ApiError:
 
 class TestStatus:
     @pytest.mark.parametrize("status", [200, 201, 202, 299])
-    def test_every_2xx_is_good(self, status: int) -> None:
+    def test_status_2xx_is_good(self, status: int) -> None:
         assert read_response(a_call(), a_response(status, b"yes"), a_config(), _no_hint) == b"yes"
 
     @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ class TestStatus:
             (199, InvalidRequestError),
         ],
     )
-    def test_each_error_status_has_one_class(self, status: int, kind: type[ApiError]) -> None:
+    def test_error_statuses_have_one_class_each(self, status: int, kind: type[ApiError]) -> None:
         error = _api_error(a_response(status, {"message": "no"}))
 
         assert type(error) is kind
@@ -109,21 +109,21 @@ class TestErrorBodies:
             (b"null", None, "null", None),
         ],
     )
-    def test_each_known_shape_is_read(
+    def test_known_shapes_are_read(
         self, body: Any, code: str | None, message: str, request_id: str | None
     ) -> None:
         error = _api_error(a_response(400, body))
 
         assert (error.code, error.message, error.request_id) == (code, message, request_id)
 
-    def test_a_html_page_is_not_quoted(self) -> None:
+    def test_html_page_is_not_quoted(self) -> None:
         error = _api_error(
             a_response(502, b"<html><body>Bad gateway</body></html>", content_type="text/html")
         )
 
         assert error.message == "an HTML page instead of the API's answer"
 
-    def test_the_request_id_may_stand_in_a_header(self) -> None:
+    def test_request_id_may_stand_in_a_header(self) -> None:
         assert _api_error(a_response(500, {}, x_request_id="req_2")).request_id == "req_2"
 
     def test_long_texts_are_cut(self) -> None:
@@ -144,7 +144,7 @@ class TestErrorBodies:
         ],
         ids=str,
     )
-    def test_a_key_that_is_echoed_is_scrubbed(self, body: Any) -> None:
+    def test_echoed_key_is_scrubbed(self, body: Any) -> None:
         assert "***" in str(_error(a_response(401, body)))
 
 
@@ -153,7 +153,7 @@ class TestHints:
         ("status", "hint"),
         [(401, "Check the password"), (403, "is not allowed to do this"), (405, "Check the host"), (404, "")],
     )
-    def test_a_status_that_points_to_the_connection_says_so(self, status: int, hint: str) -> None:
+    def test_status_that_points_to_the_connection_has_a_hint(self, status: int, hint: str) -> None:
         error = _api_error(a_response(status, {}))
 
         assert hint in error.hint
@@ -163,7 +163,7 @@ class TestHints:
     @pytest.mark.parametrize(
         ("path", "hint"), [("GET /v1/things", "Check the host"), ("GET /v1/things/{id}", "")]
     )
-    def test_a_404_where_no_id_was_asked_for_is_about_the_host(self, path: str, hint: str) -> None:
+    def test_status_404_without_an_id_is_about_the_host(self, path: str, hint: str) -> None:
         operation = replace(a_call(), name=path)
         with pytest.raises(NotFoundError) as caught:
             read_response(operation, a_response(404, {}), a_config(), _no_hint)
@@ -171,14 +171,14 @@ class TestHints:
         assert caught.value.hint.startswith(hint)
         assert bool(caught.value.hint) is bool(hint)
 
-    def test_a_vendors_hint_comes_first(self) -> None:
+    def test_vendor_hint_comes_first(self) -> None:
         error = _api_error(
             a_response(401, {"message": "m"}), lambda _, status, message, __: Hint(f"{status} {message}")
         )
 
         assert (type(error), error.hint) == (AuthenticationError, "401 m")
 
-    def test_a_vendor_may_know_the_real_class(self) -> None:
+    def test_vendor_may_choose_the_error_class(self) -> None:
         error = _api_error(a_response(404, {}), lambda *_: Hint("other region", AuthenticationError))
 
         assert (type(error), error.status_code) == (AuthenticationError, 404)
@@ -186,7 +186,7 @@ class TestHints:
 
 class TestRedirect:
     @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-    def test_it_is_an_error_that_names_the_target_without_its_query(self, status: int) -> None:
+    def test_redirect_is_an_error_that_names_the_target_without_its_query(self, status: int) -> None:
         target = f"https://elsewhere.example.com/{SECRET}/login?token={SECRET}"
         error = _error(a_response(status, b"", location=target))
 
@@ -194,7 +194,7 @@ class TestRedirect:
         assert f"HTTP {status}, a redirect to https://elsewhere.example.com/***/login." in str(error)
         assert "'example_default'" in str(error)
 
-    def test_it_may_have_no_target(self) -> None:
+    def test_redirect_may_have_no_target(self) -> None:
         assert "a redirect to nowhere" in str(_error(a_response(302, b"")))
 
 
@@ -202,7 +202,7 @@ class TestInvalidResponse:
     def _fail(self, response: Response) -> Any:
         raise ValueError("field required at id")
 
-    def test_it_names_endpoint_expectation_and_connection(self) -> None:
+    def test_invalid_response_names_operation_expectation_and_connection(self) -> None:
         error = _error(a_response(200, {"a": SECRET}), parse=self._fail)
 
         assert isinstance(error, InvalidResponseError)
@@ -212,12 +212,12 @@ class TestInvalidResponse:
             "If this stays, check the host of connection 'example_default' (https://api.example.com)."
         )
 
-    def test_it_shows_the_beginning_of_a_long_body_only(self) -> None:
+    def test_long_body_is_quoted_only_at_its_beginning(self) -> None:
         error = _error(a_response(200, b"<p>" * 100_000, content_type="x" * 1000), parse=self._fail)
 
         assert len(str(error)) < 500
 
-    def test_a_body_without_a_type_says_so(self) -> None:
+    def test_body_without_a_type_is_reported(self) -> None:
         error = _error(Response(200, {}, b""), parse=self._fail)
 
         assert "(no content type: '')" in str(error)
@@ -267,13 +267,13 @@ class TestRetryAfter:
     ) -> None:
         assert retry_after(headers, self.now) == seconds
 
-    def test_an_error_carries_it(self) -> None:
+    def test_error_carries_its_retry_after(self) -> None:
         assert _api_error(a_response(429, {}, retry_after="3")).retry_after == 3
         assert _api_error(a_response(503, {}, retry_after="4")).retry_after == 4
         assert json.dumps(_api_error(a_response(500, {})).to_json())
 
 
-class TestAnErrorUnderAGoodStatus:
+class TestErrorUnderGoodStatus:
     """Some services answer 200, and say in the body that they refuse."""
 
     @pytest.mark.parametrize(
@@ -285,7 +285,9 @@ class TestAnErrorUnderAGoodStatus:
             (429, RateLimitedError),
         ],
     )
-    def test_it_is_the_error_of_the_status_it_deserves(self, status: int, kind: type[ApiError]) -> None:
+    def test_error_under_a_good_status_has_the_class_of_its_own_status(
+        self, status: int, kind: type[ApiError]
+    ) -> None:
         def refuse(_: Response) -> None:
             raise Refused(status)
 

@@ -32,7 +32,7 @@ def _status(status: int, retry_after: float | None = None) -> ApiError:
     return an_api_error(kind, status, retry_after=retry_after)
 
 
-class TestWhatMayBeRepeated:
+class TestDecision:
     @pytest.mark.parametrize(
         ("error", "safe", "keyed", "unsafe"),
         [
@@ -60,7 +60,9 @@ class TestWhatMayBeRepeated:
         ],
         ids=repr,
     )
-    def test_one_row_per_error(self, error: Exception, safe: bool, keyed: bool, unsafe: bool) -> None:
+    def test_errors_are_retried_by_the_table(
+        self, error: Exception, safe: bool, keyed: bool, unsafe: bool
+    ) -> None:
         policy = RetryPolicy()
 
         assert [policy.allows(error, idempotency) for idempotency in (IDEMPOTENT, KEYED, NOT_IDEMPOTENT)] == [
@@ -71,7 +73,7 @@ class TestWhatMayBeRepeated:
 
 
 class TestDefaults:
-    def test_five_attempts_within_a_minute_or_so(self) -> None:
+    def test_defaults_are_five_attempts_within_about_a_minute(self) -> None:
         policy = RetryPolicy()
 
         assert (policy.max_attempts, policy.base, policy.cap, policy.max_retry_after) == (5, 0.5, 20, 30)
@@ -81,7 +83,7 @@ class TestPause:
     policy = RetryPolicy(base=0.5, cap=20)
 
     @pytest.mark.parametrize(("attempt", "most"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 20), (100, 20)])
-    def test_it_is_random_below_a_growing_bound(
+    def test_pause_is_random_below_a_growing_bound(
         self, attempt: int, most: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[tuple[float, float]] = []
@@ -90,12 +92,12 @@ class TestPause:
         assert self.policy.pause(_status(500), attempt) == most
         assert asked == [(0, most)]
 
-    def test_it_is_never_shorter_than_what_the_service_asked_for(self) -> None:
+    def test_pause_is_never_shorter_than_a_retry_after(self) -> None:
         pauses = [self.policy.pause(_status(429, retry_after=7), 5) for _ in range(50)]
 
         assert all(7 <= pause <= 7.5 for pause in pauses)
 
-    def test_a_service_that_asks_for_nothing_gets_the_jitter(self) -> None:
+    def test_pause_after_a_retry_after_of_zero_is_jittered(self) -> None:
         assert 0 <= self.policy.pause(None, 1) <= 0.5
         assert 0 <= self.policy.pause(TransportError("reset"), 1) <= 0.5
 
@@ -123,12 +125,12 @@ class TestWithTenacity:
             return calls, pauses, error
         return calls, pauses, None
 
-    def test_it_goes_on_until_an_attempt_is_good(self) -> None:
+    def test_attempts_continue_until_one_succeeds(self) -> None:
         calls, pauses, error = self._run([_status(503), TransportError("reset")])
 
         assert (calls, len(pauses), error) == (3, 2, None)
 
-    def test_it_gives_up_after_the_last_attempt_with_that_error_itself(self) -> None:
+    def test_last_error_is_raised_itself(self) -> None:
         errors = [_status(503), _status(500), _status(502), _status(504)]
         calls, _, error = self._run(list(errors))
 
@@ -136,16 +138,16 @@ class TestWithTenacity:
         assert error is errors[2]
 
     @pytest.mark.parametrize(("status", "idempotency"), [(404, IDEMPOTENT), (503, NOT_IDEMPOTENT)])
-    def test_what_may_not_be_repeated_is_not(self, status: int, idempotency: Idempotency) -> None:
+    def test_final_error_is_not_retried(self, status: int, idempotency: Idempotency) -> None:
         calls, pauses, error = self._run([_status(status)], idempotency)
 
         assert (calls, pauses) == (1, [])
         assert isinstance(error, ApiError)
 
-    def test_one_attempt_means_no_repeat(self) -> None:
+    def test_single_attempt_means_no_retry(self) -> None:
         assert self._run([_status(503)], attempts=1)[:2] == (1, [])
 
-    def test_each_repeat_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_retries_are_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "remote_tasks_provider"):
             self._run([_status(429, retry_after=2)])
 

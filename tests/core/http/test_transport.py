@@ -26,7 +26,7 @@ def over(request: pytest.FixtureRequest) -> Over:
 
 
 class TestRequest:
-    def test_it_carries_key_agent_and_types_and_no_other_credentials(self, over: Over) -> None:
+    def test_request_carries_key_agent_and_types_and_no_other_credentials(self, over: Over) -> None:
         with RawServer(answer()) as server:
             over.send(GET, a_config(server.url))
 
@@ -66,7 +66,7 @@ class TestResponse:
 
         assert (response.status, response.body, response.headers["x-request-id"]) == (201, b'{"a": 1}', "r1")
 
-    def test_a_redirect_is_not_followed(self, over: Over) -> None:
+    def test_redirect_is_not_followed(self, over: Over) -> None:
         with RawServer(answer()) as other, RawServer(answer(302, b"", location=other.url)) as server:
             response = over.send(GET, a_config(server.url))
 
@@ -74,7 +74,7 @@ class TestResponse:
         assert other.requests == []
 
     @pytest.mark.parametrize("squeeze", [False, True])
-    def test_a_body_over_the_cap_is_dropped_however_small_it_travels(
+    def test_body_over_the_cap_is_dropped_however_small_it_travels(
         self, over: Over, squeeze: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
@@ -83,7 +83,7 @@ class TestResponse:
         with RawServer(handler) as server, pytest.raises(InvalidResponseError, match="exceeds 1 MiB"):
             over.send(GET, a_config(server.url))
 
-    def test_a_body_of_just_the_cap_passes(self, over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_body_of_exactly_the_cap_passes(self, over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
         with RawServer(answer(200, b" " * (1 << 20))) as server:
             assert len(over.send(GET, a_config(server.url)).body) == 1 << 20
@@ -92,10 +92,10 @@ class TestResponse:
 class TestGuards:
     """What keeps the tests themselves on this machine."""
 
-    def test_no_address_elsewhere_can_be_reached(self) -> None:
+    def test_foreign_address_cannot_be_reached(self) -> None:
         with pytest.raises(AssertionError, match="only loopback is allowed"):
             socket.create_connection(("192.0.2.1", 80), timeout=0.1)
 
-    def test_no_name_elsewhere_is_resolved(self) -> None:
+    def test_foreign_name_is_not_resolved(self) -> None:
         with pytest.raises(AssertionError, match="only loopback is allowed"):
             socket.create_connection(("example.com", 80), timeout=0.1)

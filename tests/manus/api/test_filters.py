@@ -10,7 +10,7 @@ import pytest
 from remote_tasks_provider.manus.api.filters import STATUSES, TaskFilter, task_filter
 
 
-def test_nothing_given_is_everything_newest_first() -> None:
+def test_empty_filter_means_all_tasks_newest_first() -> None:
     assert task_filter() == TaskFilter(order="desc", order_by="created_at", page_size=100)
 
 
@@ -24,12 +24,12 @@ def test_nothing_given_is_everything_newest_first() -> None:
         (["waiting", "pending"], {"waiting"}),
     ],
 )
-def test_the_words_of_both_versions_mean_states(status: Any, states: set[str]) -> None:
+def test_words_of_both_versions_mean_states(status: Any, states: set[str]) -> None:
     assert task_filter(status=status).states == states
 
 
 @pytest.mark.parametrize("word", ["stopped", "error", "cancelled", "unknown", "RUNNING", ""])
-def test_another_word_is_refused_and_the_known_ones_are_named(word: str) -> None:
+def test_unknown_word_is_refused_with_the_known_ones(word: str) -> None:
     with pytest.raises(ValueError, match=f"status is {word!r}; it must be one of {', '.join(STATUSES)}"):
         task_filter(status=word)
 
@@ -67,11 +67,11 @@ def test_moments_become_whole_seconds(moment: Any, seconds: int) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_right_is_refused_by_name(wrong: dict[str, Any], name: str) -> None:
+def test_invalid_value_is_refused_by_name(wrong: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         task_filter(**wrong)
 
 
 @pytest.mark.parametrize(("page_size", "limit", "size"), [(100, 3, 3), (2, 3, 2), (1000, None, 1000)])
-def test_a_page_is_no_larger_than_all_that_is_wanted(page_size: int, limit: int | None, size: int) -> None:
+def test_page_is_no_larger_than_the_limit(page_size: int, limit: int | None, size: int) -> None:
     assert task_filter(page_size=page_size, limit=limit).page_size == size

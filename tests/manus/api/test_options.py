@@ -13,12 +13,12 @@ SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalPropert
 
 class TestPrompt:
     @pytest.mark.parametrize("prompt", ["", " ", "\n\t"])
-    def test_an_empty_one_is_refused(self, prompt: str) -> None:
+    def test_empty_prompt_is_refused(self, prompt: str) -> None:
         with pytest.raises(ValueError, match="prompt is empty: did a template or an XCom come out empty"):
             TaskOptions(prompt)
 
     @pytest.mark.parametrize("prompt", [None, 5, b"Hello", ["Hello"]])
-    def test_so_is_one_that_is_no_text(self, prompt: Any) -> None:
+    def test_prompt_that_is_no_text_is_refused(self, prompt: Any) -> None:
         with pytest.raises(ValueError, match=r"prompt is a .*; it must be a text"):
             TaskOptions(prompt)
 
@@ -27,7 +27,7 @@ class TestPrompt:
         ["ab " * 5000, "a" * 20_000, "x, " * 2500, "語" * 5000, "a b\n" * 2500],
         ids=["words", "letters", "punctuation", "ideographs", "lines"],
     )
-    def test_one_of_five_thousand_tokens_is_refused(self, long: str) -> None:
+    def test_prompt_of_five_thousand_tokens_is_refused(self, long: str) -> None:
         with pytest.raises(ValueError, match=r"prompt has about 5000 tokens.*Put the long part into a file"):
             TaskOptions(long)
 
@@ -36,16 +36,16 @@ class TestPrompt:
         ["ab " * 4999, "a" * 19_999, "語" * 4999, "Hello"],
         ids=["words", "letters", "ideographs", "one"],
     )
-    def test_a_shorter_one_is_sent_as_it_is(self, fits: str) -> None:
+    def test_shorter_prompt_is_sent_unchanged(self, fits: str) -> None:
         assert TaskOptions(fits).prompt == fits
 
-    def test_the_name_of_another_parameter_can_be_told(self) -> None:
+    def test_parameter_name_appears_in_the_error(self) -> None:
         with pytest.raises(ValueError, match="content is empty"):
             check_prompt("", "content")
 
 
-class TestTaskOrder:
-    def test_the_least_is_a_prompt(self) -> None:
+class TestTaskOptions:
+    def test_prompt_alone_is_enough(self) -> None:
         assert TaskOptions("Hello") == TaskOptions("Hello", agent_profile="manus-1.6")
 
     def test_iterables_are_read_once(self) -> None:
@@ -61,7 +61,7 @@ class TestTaskOrder:
         assert (order.files, order.connectors) == (({"file_id": "f1"},), ("c1",))
         assert (order.enable_skills, order.force_skills, order.task_references) == (("s1",), ("s2",), ("t1",))
 
-    def test_twenty_references_are_taken_and_no_more(self) -> None:
+    def test_references_are_limited_to_twenty(self) -> None:
         assert len(TaskOptions("Hello", task_references=["t"] * 20).task_references) == 20
         with pytest.raises(ValueError, match="task_references has 21 ids; Manus takes at most 20"):
             TaskOptions("Hello", task_references=["t"] * 21)
@@ -82,11 +82,11 @@ class TestTaskOrder:
             ("files", [{"filename": "a"}]),
         ],
     )
-    def test_what_cannot_be_right_is_refused_by_name(self, name: str, value: Any) -> None:
+    def test_invalid_option_is_refused_by_name(self, name: str, value: Any) -> None:
         with pytest.raises(ValueError, match=name):
             TaskOptions("Hello", **{name: value})
 
-    def test_what_is_empty_counts_as_not_given(self) -> None:
+    def test_empty_option_counts_as_not_given(self) -> None:
         order = TaskOptions(
             "Hello", agent_profile="", project_id="", locale="", title="", share_visibility="", connectors=[]
         )
@@ -105,7 +105,7 @@ class TestFiles:
         ],
         ids=str,
     )
-    def test_a_file_has_one_source(self, file: dict[str, str]) -> None:
+    def test_file_has_one_source(self, file: dict[str, str]) -> None:
         assert check_files([file]) == (file,)
 
     @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ class TestFiles:
         ],
         ids=str,
     )
-    def test_anything_else_is_refused(self, file: Any, fault: str) -> None:
+    def test_invalid_attachment_is_refused(self, file: Any, fault: str) -> None:
         with pytest.raises(ValueError, match=fault):
             check_files([{"file_id": "good"}, file])
 
 
 class TestFingerprint:
-    def test_the_same_question_has_the_same_one(self) -> None:
+    def test_equal_options_have_the_same_fingerprint(self) -> None:
         first = TaskOptions("Hello", structured_output_schema=SCHEMA, connectors=["c1"])
         again = TaskOptions(
             "Hello", structured_output_schema=dict(reversed(SCHEMA.items())), connectors=["c1"]
@@ -140,7 +140,7 @@ class TestFingerprint:
 
         assert first.fingerprint("b", "a") == again.fingerprint("a", "b")
 
-    def test_its_title_is_no_part_of_the_question(self) -> None:
+    def test_title_is_not_part_of_the_fingerprint(self) -> None:
         assert TaskOptions("Hello", title="a").fingerprint() == TaskOptions("Hello").fingerprint()
 
     @pytest.mark.parametrize(
@@ -160,16 +160,16 @@ class TestFingerprint:
         ],
         ids=str,
     )
-    def test_another_question_has_another(self, other: dict[str, Any]) -> None:
+    def test_changed_options_change_the_fingerprint(self, other: dict[str, Any]) -> None:
         assert (
             TaskOptions(**({"prompt": "Hello"} | other)).fingerprint() != TaskOptions("Hello").fingerprint()
         )
 
-    def test_other_files_make_another_question(self) -> None:
+    def test_changed_files_change_the_fingerprint(self) -> None:
         assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint("b.csv")
         assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint()
 
-    def test_files_come_behind_those_that_are_there(self) -> None:
+    def test_uploaded_files_follow_the_given_ones(self) -> None:
         order = TaskOptions("Hello", files=[{"file_id": "f1"}]).with_files([{"file_id": "f2"}])
 
         assert [file["file_id"] for file in order.files] == ["f1", "f2"]

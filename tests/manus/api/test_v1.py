@@ -21,7 +21,7 @@ def _page(body: Any, wanted: TaskFilter | None = None) -> Page[ManusTask]:
 
 
 class TestGetTask:
-    def test_it_is_a_safe_get(self) -> None:
+    def test_get_task_is_an_idempotent_get(self) -> None:
         operation = get_task("a/b")
 
         assert (operation.request.method, operation.request.path, operation.request.query) == (
@@ -32,7 +32,7 @@ class TestGetTask:
         assert operation.idempotency is Idempotency.IDEMPOTENT
 
     @pytest.mark.parametrize("task_id", ["", " ", "None", ".", "..", None, 7])
-    def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(self, task_id: Any) -> None:
+    def test_invalid_id_is_refused_before_any_request(self, task_id: Any) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
             get_task(task_id)
 
@@ -63,7 +63,7 @@ class TestFilter:
         ],
         ids=str,
     )
-    def test_each_filter_is_sent_under_its_documented_name(
+    def test_filters_are_sent_under_their_documented_names(
         self, filters: dict[str, Any], pairs: list[tuple[str, str]]
     ) -> None:
         assert [pair for pair in self._query(**filters) if pair not in self._query()] == pairs
@@ -77,9 +77,7 @@ class TestFilter:
             ({"limit": 500}, "100"),
         ],
     )
-    def test_a_page_is_not_larger_than_what_is_wanted_at_all(
-        self, filters: dict[str, Any], limit: str
-    ) -> None:
+    def test_page_is_no_larger_than_the_limit(self, filters: dict[str, Any], limit: str) -> None:
         assert ("limit", limit) in self._query(**filters)
 
     @pytest.mark.parametrize(
@@ -100,13 +98,13 @@ class TestFilter:
         ],
         ids=str,
     )
-    def test_a_filter_that_cannot_be_right_is_refused_by_name(self, filters: dict[str, Any]) -> None:
+    def test_invalid_filter_is_refused_by_name(self, filters: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=next(iter(filters))):
             task_filter(**filters)
 
 
 class TestPages:
-    def test_the_next_page_starts_after_the_last_task_and_keeps_the_filters(self) -> None:
+    def test_next_page_starts_after_the_last_task_and_keeps_the_filters(self) -> None:
         wanted = task_filter(status=["failed"], query="x", page_size=2)
         page = _page({"data": [{"id": "a"}, {"id": "b"}], "last_id": "b", "has_more": True}, wanted)
 
@@ -121,18 +119,18 @@ class TestPages:
             ("limit", "2"),
         )
 
-    def test_a_missing_last_id_is_read_from_the_last_task(self) -> None:
+    def test_missing_last_id_is_read_from_the_last_task(self) -> None:
         assert _page({"data": [{"id": "a"}, {"id": "b"}], "has_more": True}).cursor == "b"
 
     @pytest.mark.parametrize(
         "end", [{}, {"has_more": False}, {"has_more": None}, {"has_more": False, "last_id": "a"}], ids=str
     )
-    def test_the_list_ends_when_there_is_no_more(self, end: dict[str, Any]) -> None:
+    def test_list_ends_without_more_pages(self, end: dict[str, Any]) -> None:
         page = _page({"data": [{"id": "a"}]} | end)
 
         assert (page.cursor, page.next) == (None, None)
 
-    def test_an_empty_page_may_lead_on(self) -> None:
+    def test_empty_page_may_have_a_successor(self) -> None:
         assert _page({"object": "list", "has_more": True, "last_id": "z"}).cursor == "z"
 
     @pytest.mark.parametrize(
@@ -148,16 +146,16 @@ class TestPages:
         ],
         ids=str,
     )
-    def test_what_is_no_list_of_tasks_is_refused(self, body: Any, complaint: str) -> None:
+    def test_answer_that_is_no_task_list_is_refused(self, body: Any, complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             _page(body)
 
 
 class TestService:
-    def test_the_key_travels_in_manuss_own_header(self) -> None:
+    def test_key_is_sent_in_its_own_header(self) -> None:
         assert MANUS.auth("sk-1", ManusExtras()) == ("API_KEY", "sk-1")
 
-    def test_only_a_404_has_a_hint_of_its_own(self) -> None:
+    def test_status_404_alone_has_its_own_hint(self) -> None:
         config = MANUS.config(ConnectionFields("my_conn", password="sk-1"))
         hint = MANUS.explain(get_task("t1"), 404, "task not found", config)
 

@@ -52,7 +52,7 @@ class TestAuthentication:
         ],
         ids=str,
     )
-    def test_each_way_has_its_one_header(self, extra: dict[str, str], header: tuple[str, str]) -> None:
+    def test_credentials_have_one_header_each(self, extra: dict[str, str], header: tuple[str, str]) -> None:
         fields = ConnectionFields("my_conn", password=KEY, extra=extra)
 
         assert MANUS.config(fields).auth == header
@@ -75,7 +75,7 @@ class TestRequests:
         ],
         ids=lambda value: getattr(value, "name", value),
     )
-    def test_what_would_act_twice_is_not_repeated(
+    def test_operations_that_would_act_twice_are_not_repeated(
         self, operation: Operation[Any], idempotency: Idempotency
     ) -> None:
         assert operation.idempotency is idempotency
@@ -93,9 +93,7 @@ class TestRequests:
             lambda one: v2.update_task(one, title="x", share_visibility=None, visible=None),
         ],
     )
-    def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(
-        self, make: Any, task_id: Any
-    ) -> None:
+    def test_invalid_task_id_is_refused_before_any_request(self, make: Any, task_id: Any) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
             make(task_id)
 
@@ -107,14 +105,14 @@ class TestRequests:
             lambda: v2.confirm_action("t1", "", {}),
         ],
     )
-    def test_so_are_other_ids(self, make: Any) -> None:
+    def test_invalid_ids_of_other_objects_are_refused(self, make: Any) -> None:
         with pytest.raises(ValueError, match=r"file_id|event_id"):
             make()
 
-    def test_a_text_alone_is_sent_as_a_text(self) -> None:
+    def test_text_alone_is_sent_as_a_text(self) -> None:
         assert v2.create_task(TaskOptions("Hello")).request.json["message"] == {"content": "Hello"}
 
-    def test_files_come_behind_the_text(self) -> None:
+    def test_files_follow_the_text(self) -> None:
         message = v2.send_message("t1", "Hello", files=[{"file_id": "f1"}]).request.json["message"]
 
         assert message["content"] == [
@@ -122,25 +120,25 @@ class TestRequests:
             {"type": "file", "file_id": "f1"},
         ]
 
-    def test_what_was_not_given_is_not_sent(self) -> None:
+    def test_absent_options_are_not_sent(self) -> None:
         assert set(v2.create_task(TaskOptions("Hello")).request.json) == {
             *("message", "agent_profile", "interactive_mode", "hide_in_task_list")
         }
         assert set(v2.send_message("t1", "Hello").request.json) == {"task_id", "message"}
         assert set(v2.confirm_action("t1", "e1", None).request.json) == {"task_id", "event_id"}
 
-    def test_what_is_false_or_empty_but_given_is_sent(self) -> None:
+    def test_false_or_empty_options_are_sent(self) -> None:
         update = v2.update_task("t1", title="", share_visibility=None, visible=False)
 
         assert update.request.json == {"task_id": "t1", "title": "", "enable_visible_in_task_list": False}
         assert v2.confirm_action("t1", "e1", {}).request.json["input"] == {}
 
     @pytest.mark.parametrize("schema", [{}, {"type": "string"}, {"type": "object"}], ids=str)
-    def test_a_message_with_a_bad_schema_is_refused(self, schema: dict[str, Any]) -> None:
+    def test_message_with_an_invalid_schema_is_refused(self, schema: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="structured_output_schema"):
             v2.send_message("t1", "x", structured_output_schema=schema)
 
-    def test_so_is_one_with_a_bad_file(self) -> None:
+    def test_message_with_an_invalid_file_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"files\[0\]"):
             v2.send_message("t1", "x", files=[{"filename": "a"}])
 
@@ -178,7 +176,7 @@ class TestListFilters:
         ],
         ids=str,
     )
-    def test_v2_has_none_so_they_are_applied_to_what_comes(self, filters: dict[str, Any], found: str) -> None:
+    def test_filters_are_applied_to_the_answer(self, filters: dict[str, Any], found: str) -> None:
         body = page(
             task(4, title="Go North"),
             task(3, status="stopped"),
@@ -188,7 +186,7 @@ class TestListFilters:
 
         assert ids(read(v2.list_tasks(task_filter(**filters)), body)) == found.split()
 
-    def test_a_task_that_does_not_say_when_it_was_made_passes_no_filter_of_times(self) -> None:
+    def test_task_without_a_creation_time_passes_no_time_filter(self) -> None:
         body = page(task(1, created_at=None))
 
         assert ids(read(v2.list_tasks(task_filter()), body)) == ["t1"]
@@ -201,7 +199,7 @@ class TestListFilters:
         assert ids(read(v2.list_tasks(task_filter(status="completed")), body)) == []
         assert ids(read(v2.list_tasks(task_filter(status="running")), body)) == ["t1"]
 
-    def test_a_project_is_asked_for(self) -> None:
+    def test_project_filter_is_sent(self) -> None:
         query = dict(v2.list_tasks(task_filter(project_id="p1")).request.query)
 
         assert (query["scope"], query["project_id"]) == ("project", "p1")
@@ -222,10 +220,10 @@ class TestListFilters:
         ],
         ids=str,
     )
-    def test_a_page_is_as_large_as_it_helps(self, filters: dict[str, Any], limit: str) -> None:
+    def test_page_size_follows_the_limit(self, filters: dict[str, Any], limit: str) -> None:
         assert dict(v2.list_tasks(task_filter(**filters)).request.query)["limit"] == limit
 
-    def test_it_cannot_be_ordered_by_update(self) -> None:
+    def test_order_by_update_is_refused(self) -> None:
         with pytest.raises(ValueError, match="order_by is 'updated_at': API v2 lists by created_at only"):
             v2.list_tasks(task_filter(order_by="updated_at"))
 
@@ -236,7 +234,7 @@ class TestListPages:
         found: Page[Any] = read(v2.list_tasks(task_filter(**filters)), body)
         return found
 
-    def test_a_cursor_leads_on_with_the_same_filters(self) -> None:
+    def test_cursor_continues_with_the_same_filters(self) -> None:
         found = self._read(page(task(1), following="abc"), order="asc", project_id="p1", page_size=7)
 
         assert found.cursor == "abc"
@@ -249,7 +247,7 @@ class TestListPages:
             ("cursor", "abc"),
         )
 
-    def test_a_page_without_what_is_wanted_leads_on_too(self) -> None:
+    def test_page_without_a_match_has_a_successor(self) -> None:
         found = self._read(page(task(1), following="abc"), status="failed")
 
         assert ids(found) == []
@@ -258,15 +256,15 @@ class TestListPages:
     @pytest.mark.parametrize(
         "end", [{"has_more": False}, {"has_more": False, "next_cursor": "abc"}, {"next_cursor": "abc"}, {}]
     )
-    def test_it_ends_where_there_is_no_more(self, end: dict[str, Any]) -> None:
+    def test_list_ends_without_more_pages(self, end: dict[str, Any]) -> None:
         assert self._read({"ok": True, "data": []} | end).next is None
 
     @pytest.mark.parametrize("body", [{"ok": True}, {"ok": True, "data": None}, {"data": []}], ids=str)
-    def test_an_empty_list_may_be_left_out(self, body: dict[str, Any]) -> None:
+    def test_empty_list_may_be_absent(self, body: dict[str, Any]) -> None:
         assert ids(self._read(body)) == []
 
     @pytest.mark.parametrize("cursor", [{}, {"next_cursor": ""}, {"next_cursor": None}], ids=str)
-    def test_more_without_a_cursor_is_no_answer(self, cursor: dict[str, Any]) -> None:
+    def test_more_pages_without_a_cursor_are_refused(self, cursor: dict[str, Any]) -> None:
         with pytest.raises(InvalidResponseError, match="'has_more' is true but there is no 'next_cursor'"):
             self._read({"ok": True, "data": [], "has_more": True} | cursor)
 
@@ -283,14 +281,14 @@ class TestListPages:
         ],
         ids=str,
     )
-    def test_it_ends_early_where_all_the_rest_is_outside_the_times(
+    def test_list_ends_early_outside_the_time_range(
         self, filters: dict[str, Any], numbers: tuple[int, ...], goes_on: bool
     ) -> None:
         found = self._read(page(*(task(number) for number in numbers), following="abc"), **filters)
 
         assert (found.next is not None) is goes_on
 
-    def test_after_a_task_that_is_pages_away_everything_is_skipped_up_to_it(self) -> None:
+    def test_listing_after_a_task_skips_up_to_it(self) -> None:
         first = self._read(page(task(9), task(8), following="abc"), after="t7")
         assert (ids(first), first.next is not None) == ([], True)
         second = read(first.next, page(task(7), task(6), following="def"))  # type: ignore[arg-type]
@@ -299,7 +297,7 @@ class TestListPages:
 
 
 class TestMessagePages:
-    def test_a_cursor_leads_on(self) -> None:
+    def test_cursor_continues_the_list(self) -> None:
         body = {"ok": True, "messages": [{"id": "e1"}], "has_more": True, "next_cursor": "abc"}
         found = read(v2.list_messages("t1", order="desc", page_size=50), body)
 
@@ -309,12 +307,12 @@ class TestMessagePages:
             "cursor": "abc",
         }
 
-    def test_oldest_first_in_the_largest_pages_unless_told_otherwise(self) -> None:
+    def test_messages_come_oldest_first_in_the_largest_pages(self) -> None:
         query = dict(v2.list_messages("t1").request.query)
 
         assert query == {"task_id": "t1", "order": "asc", "limit": "200"}
 
-    def test_an_answer_of_another_kind_is_none(self) -> None:
+    def test_answer_of_another_shape_is_refused(self) -> None:
         with pytest.raises(InvalidResponseError, match="neither 'messages' nor 'ok' is there"):
             read(v2.list_messages("t1"), {"data": []})
 
@@ -348,7 +346,7 @@ class TestErrors:
             (None, InvalidRequestError),
         ],
     )
-    def test_one_under_a_good_status_is_one(
+    def test_error_under_a_good_status_is_an_error(
         self, code: str | None, kind: type[ApiError], operation: Operation[Any]
     ) -> None:
         with pytest.raises(kind, match="no") as caught:
@@ -362,12 +360,12 @@ class TestErrors:
         [{"ok": False}, {"ok": "false"}, {"ok": False, "error": "no"}, {"ok": False, "data": [], "task": {}}],
     )
     @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.name)
-    def test_so_is_one_that_says_no_more(self, body: dict[str, Any], operation: Operation[Any]) -> None:
+    def test_error_without_details_is_an_error(self, body: dict[str, Any], operation: Operation[Any]) -> None:
         with pytest.raises(InvalidRequestError):
             read(operation, body)
 
     @pytest.mark.parametrize("operation", CALLS, ids=lambda operation: operation.name)
-    def test_so_is_one_of_oauth_without_an_envelope(self, operation: Operation[Any]) -> None:
+    def test_oauth_error_without_an_envelope_is_an_error(self, operation: Operation[Any]) -> None:
         body = {"code": "permission_denied", "message": "insufficient_scope: required one of [create_task]"}
 
         for status in (403, 200):
@@ -375,37 +373,37 @@ class TestErrors:
                 read(operation, body, status)
             assert caught.value.code == "permission_denied"
 
-    def test_its_own_status_counts_where_it_has_one(self) -> None:
+    def test_error_status_overrides_the_http_status(self) -> None:
         with pytest.raises(RateLimitedError) as caught:
             read(v2.get_task("t1"), failure("rate_limited"), 429)
         assert caught.value.request_id == "req_abc123"
         with pytest.raises(ServerError):
             read(v2.get_task("t1"), failure("not_found"), 500)
 
-    def test_a_bad_key_is_with_events_its_text(self) -> None:
+    def test_wrong_key_is_recognised_by_its_text(self) -> None:
         with pytest.raises(AuthenticationError, match="Check the password"):
             read(v2.get_task("t1"), failure("permission_denied", "Invalid or missing API key"), 403)
 
-    def test_a_task_that_is_not_found_may_be_too_new(self) -> None:
+    def test_missing_task_may_be_too_new(self) -> None:
         with pytest.raises(NotFoundError, match="just created can take some seconds"):
             read(v2.get_task("t1"), failure("not_found"), 404)
 
     @pytest.mark.parametrize("body", [[], "x", None, {"ok": True}, {"ok": True, "task": {}}], ids=str)
-    def test_an_answer_of_another_shape_is_none(self, body: Any) -> None:
+    def test_answer_of_another_shape_is_refused(self, body: Any) -> None:
         with pytest.raises(InvalidResponseError, match="expected a Manus task as JSON"):
             read(v2.get_task("t1"), body)
 
 
 class TestOtherAnswers:
     @pytest.mark.parametrize(("confirmed", "taken"), [(True, True), (False, False), ("false", False)])
-    def test_whether_a_confirmation_was_taken(self, confirmed: Any, taken: bool) -> None:
+    def test_confirmation_is_read(self, confirmed: Any, taken: bool) -> None:
         assert read(v2.confirm_action("t1", "e1", {}), {"ok": True, "confirmed": confirmed}) is taken
 
-    def test_credits(self) -> None:
+    def test_credits_are_read(self) -> None:
         assert read(v2.available_credits(), {"ok": True, "data": {"total_credits": "120"}}) == 120
         assert read(v2.available_credits(), {"ok": True}) is None
 
-    def test_an_upload_has_an_id_and_an_address_that_no_repr_shows(self) -> None:
+    def test_upload_has_an_id_and_an_address_that_no_repr_shows(self) -> None:
         body = {"ok": True, "file": {"id": "f1"}, "upload_url": "https://x.example.com/?Signature=secret"}
 
         assert read(v2.create_upload("a.csv"), body) == ("f1", body["upload_url"])

@@ -43,7 +43,7 @@ def task(**changes: Any) -> ManusTaskV2:
 
 
 class TestTask:
-    def test_it_has_the_names_of_a_v1_task(self) -> None:
+    def test_task_has_the_names_of_a_v1_task(self) -> None:
         found = snapshot(task())
 
         assert found.to_record() == {
@@ -75,7 +75,7 @@ class TestTask:
             (5, "unknown"),
         ],
     )
-    def test_its_words_mean_states(self, status: Any, state: str) -> None:
+    def test_words_map_to_states(self, status: Any, state: str) -> None:
         assert task(status=status).state == state
 
     @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ class TestTask:
             ({}, "completed"),
         ],
     )
-    def test_background_jobs_go_on_after_the_agent_has_stopped(self, jobs: Any, state: str) -> None:
+    def test_background_jobs_keep_a_stopped_task_running(self, jobs: Any, state: str) -> None:
         assert task(status="stopped", has_running_background_jobs=jobs).state == state
 
-    def test_older_servers_do_not_tell_of_background_jobs(self) -> None:
+    def test_missing_background_jobs_are_none(self) -> None:
         without = {name: value for name, value in TASK.items() if name != "has_running_background_jobs"}
 
         assert ManusTaskV2.model_validate(without | {"status": "stopped"}).state == "completed"
 
     @pytest.mark.parametrize("status", ["running", "waiting", "error"])
-    def test_they_change_no_other_state(self, status: str) -> None:
+    def test_background_jobs_change_no_other_state(self, status: str) -> None:
         with_jobs = task(status=status, has_running_background_jobs=True)
 
         assert with_jobs.state == task(status=status).state != "completed"
@@ -115,9 +115,7 @@ class TestTask:
             ("agent_profile", 16, "model", None),
         ],
     )
-    def test_odd_fields_cost_nothing_but_themselves(
-        self, field: str, sent: Any, name: str, read: Any
-    ) -> None:
+    def test_odd_field_costs_only_itself(self, field: str, sent: Any, name: str, read: Any) -> None:
         assert getattr(task(**{field: sent}), name) == read
 
     def test_unknown_fields_are_kept(self) -> None:
@@ -125,7 +123,7 @@ class TestTask:
 
 
 class TestTurns:
-    def test_a_turn_begins_with_what_was_said_to_the_agent(self) -> None:
+    def test_turn_begins_with_a_message_to_the_agent(self) -> None:
         old, new = said("old"), said("new")
 
         assert latest_turn([asked(), old, told("stopped"), asked("more"), new]) == [new]
@@ -134,31 +132,31 @@ class TestTurns:
         assert latest_turn([asked()]) == []
         assert latest_turn([]) == []
 
-    def test_what_ended_an_earlier_turn_says_nothing_of_this_one(self) -> None:
+    def test_earlier_turn_does_not_decide(self) -> None:
         assert how_it_finished([asked(), stopped(), failed("no"), asked(), said("done")]) == (None, False)
 
-    def test_the_last_error_counts(self) -> None:
+    def test_last_error_counts(self) -> None:
         assert how_it_finished([asked(), failed("first"), failed("last")]) == ("last", False)
         assert how_it_finished([asked(), failed(None)]) == (None, False)
 
-    def test_a_user_who_stopped_it_is_told_of(self) -> None:
+    def test_stop_by_a_user_is_reported(self) -> None:
         assert how_it_finished(iter([asked(), stopped(), told("stopped")])) == (None, True)
 
 
-class TestToldByEvents:
-    def test_a_failed_task_gets_the_text_of_its_error(self) -> None:
+class TestFromEvents:
+    def test_failed_task_gets_the_text_of_its_error(self) -> None:
         assert task(status="error").with_events([asked(), failed("no credits")]).error == "no credits"
 
-    def test_an_error_that_was_overcome_is_none(self) -> None:
+    def test_recovered_error_is_ignored(self) -> None:
         assert task(status="stopped").with_events([asked(), failed("again"), said("done")]).error is None
 
-    def test_one_that_a_user_stopped_is_cancelled(self) -> None:
+    def test_task_stopped_by_a_user_is_cancelled(self) -> None:
         found = task(status="stopped").with_events([asked(), stopped(), told("stopped")])
 
         assert found.state == "cancelled"
         assert task(status="running").with_events([asked(), stopped()]).state == "running"
 
-    def test_its_conversation_is_that_of_a_v1_task(self) -> None:
+    def test_conversation_is_that_of_a_v1_task(self) -> None:
         found = task(status="stopped").with_events([asked("2+2?"), told("running"), said("4", file("a.txt"))])
 
         assert [(one.role, [part.text for part in one.content]) for one in found.output] == [
@@ -167,7 +165,7 @@ class TestToldByEvents:
         ]
         assert found.output[1].content[1].file_name == "a.txt"
 
-    def test_it_replaces_a_conversation_that_was_looked_at_before(self) -> None:
+    def test_events_replace_an_earlier_conversation(self) -> None:
         before = task(status="stopped")
         assert before.output == []
 
@@ -197,7 +195,7 @@ class TestEvents:
         ],
         ids=str,
     )
-    def test_an_odd_one_is_read_as_far_as_it_goes(self, odd: dict[str, Any]) -> None:
+    def test_odd_event_is_read_as_far_as_possible(self, odd: dict[str, Any]) -> None:
         found = ManusEvent.model_validate(odd)
 
         assert found.type == odd.get("type")
@@ -209,7 +207,7 @@ class TestEvents:
         assert found is not None
         assert found.timestamp() == 1764187286
 
-    def test_only_what_was_said_is_a_message(self) -> None:
+    def test_messages_alone_count_as_messages(self) -> None:
         assert as_message(told("running")) is None
         assert as_message(event("explanation", content="because")) is None
         greeting = asked("hi")

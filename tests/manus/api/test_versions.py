@@ -47,7 +47,7 @@ def v2(make_api: MakeApi) -> ManusApi:
 
 
 class TestBoth:
-    def test_a_task_comes_with_its_conversation(self, api: ManusApi, sandbox: Sandbox) -> None:
+    def test_task_comes_with_its_conversation(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], "Sums", prompt="2+2?", answer="4", credit_usage=22)
         task = api.get_task("t1")
 
@@ -57,7 +57,7 @@ class TestBoth:
             ("assistant", "4"),
         ]
 
-    def test_a_result_has_text_and_files(self, api: ManusApi, sandbox: Sandbox) -> None:
+    def test_result_has_text_and_files(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4", files=["a.md", "b.md"])
         task, result = api.get_result("t1")
 
@@ -65,22 +65,20 @@ class TestBoth:
         assert (result.state, result.text) == ("completed", "4")
         assert [one.name for one in result.files] == ["a.md", "b.md"]
 
-    def test_a_failure_has_its_text(self, api: ManusApi, sandbox: Sandbox) -> None:
+    def test_failure_has_its_text(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["failed"], error="no credits")
 
         assert api.get_task("t1").error == "no credits"
         assert api.get_result("t1")[1].error == "no credits"
 
-    def test_a_question_is_found(self, api: ManusApi, sandbox: Sandbox) -> None:
+    def test_question_is_found(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("waiting", None)], question="Which day?")
         question = api.get_result("t1")[1].question
 
         assert question is not None
         assert (question.text, question.in_words) == ("Which day?", True)
 
-    def test_messages_come_oldest_first_however_many_pages_they_fill(
-        self, api: ManusApi, sandbox: Sandbox
-    ) -> None:
+    def test_messages_come_oldest_first_over_many_pages(self, api: ManusApi, sandbox: Sandbox) -> None:
         progress = [f"Step {number}" for number in range(250)]
         sandbox.manus.add_task("t1", [("running", 0.0), ("completed", None)], progress=progress, answer="End")
         texts = [one.content[0].text for one in api.iter_messages("t1")]
@@ -88,7 +86,7 @@ class TestBoth:
         assert texts[1:-1] == progress
         assert texts[-1] == "End"
 
-    def test_a_task_is_created_and_told_of(self, api: ManusApi, sandbox: Sandbox) -> None:
+    def test_created_task_is_returned(self, api: ManusApi, sandbox: Sandbox) -> None:
         ref = api.create_task(TaskOptions("Add the numbers."))
 
         (created,) = sandbox.manus.created
@@ -97,7 +95,7 @@ class TestBoth:
         assert ref.url.endswith(ref.id)
         assert [task.id for task in api.client.items(api.list_tasks(task_filter()))] == [ref.id]
 
-    def test_an_answer_reaches_the_task(self, api: ManusApi, sandbox: Sandbox) -> None:
+    def test_answer_reaches_the_task(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("waiting", None)], question="Which day?")
         api.send_message("t1", "Monday", (), {"agent_profile": "manus-1.6-lite"})
 
@@ -107,12 +105,12 @@ class TestBoth:
         assert found is not None
         assert found.timeline.word(sandbox.clock.now()) == "running"
 
-    def test_an_unknown_task_is_not_found(self, api: ManusApi) -> None:
+    def test_unknown_task_is_not_found(self, api: ManusApi) -> None:
         with pytest.raises(NotFoundError):
             api.get_result("missing")
 
     @pytest.mark.parametrize("wrong", [{"title": "x"}, {"colour": "red"}])
-    def test_an_option_that_a_message_does_not_have_is_refused(
+    def test_unsupported_message_option_is_refused(
         self, api: ManusApi, wrong: dict[str, str], sandbox: Sandbox
     ) -> None:
         sandbox.manus.add_task("t1")
@@ -131,7 +129,7 @@ class TestOnlyV2:
             ("reading the available credits", lambda api: api.available_credits()),
         ],
     )
-    def test_v1_names_the_field_to_change_and_sends_nothing(
+    def test_v1_names_the_field_to_change_and_sends_no_request(
         self, what: str, do: Callable[[ManusApi], object], make_api: MakeApi, sandbox: Sandbox
     ) -> None:
         with pytest.raises(
@@ -151,7 +149,7 @@ class TestOnlyV2:
         ],
         ids=str,
     )
-    def test_so_it_does_for_what_a_task_cannot_be_asked_there(
+    def test_v1_refuses_unsupported_task_options(
         self, option: dict[str, object], make_api: MakeApi, sandbox: Sandbox
     ) -> None:
         api = make_api("v1")
@@ -163,14 +161,14 @@ class TestOnlyV2:
         assert sandbox.requests == []
 
     @pytest.mark.parametrize("file", [{"file_id": "f1"}, {"file_url": "https://example.com/a"}], ids=str)
-    def test_so_it_does_for_a_file_without_a_name(
+    def test_v1_refuses_a_file_without_a_name(
         self, file: dict[str, str], make_api: MakeApi, sandbox: Sandbox
     ) -> None:
         with pytest.raises(ValueError, match="a file needs its filename with API v1"):
             make_api("v1").create_task(TaskOptions("x", files=[file]))
         assert sandbox.requests == []
 
-    def test_an_uploaded_file_has_no_type_in_v1(self, make_api: MakeApi, sandbox: Sandbox) -> None:
+    def test_uploaded_file_has_no_type_in_v1(self, make_api: MakeApi, sandbox: Sandbox) -> None:
         upload = sandbox.manus.uploads.open("a.csv")
         upload.content = b"1,2"
         file = {"file_id": upload.id, "filename": "a.csv", "mime_type": "text/csv"}
@@ -179,17 +177,17 @@ class TestOnlyV2:
         (created,) = sandbox.manus.created
         assert created.body["attachments"] == [{"file_id": upload.id, "filename": "a.csv"}]
 
-    def test_a_team_is_unknown_to_v1(self, make_api: MakeApi) -> None:
+    def test_team_visibility_is_unknown_to_v1(self, make_api: MakeApi) -> None:
         with pytest.raises(ValueError, match="share_visibility 'team' needs API v2"):
             make_api("v1").create_task(TaskOptions("x", share_visibility="team"))
 
-    def test_a_task_is_stopped(self, v2: ManusApi, sandbox: Sandbox) -> None:
+    def test_task_is_stopped(self, v2: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("running", None)])
         v2.stop_task("t1")
 
         assert v2.get_task("t1").status == "stopped"
 
-    def test_an_action_is_confirmed_by_its_own_input(self, v2: ManusApi, sandbox: Sandbox) -> None:
+    def test_action_is_confirmed_by_its_own_input(self, v2: ManusApi, sandbox: Sandbox) -> None:
         asks = {"type": "gmailSendAction", "event_id": "evt_1", "unconfirmed": 1}
         sandbox.manus.add_task("t1", [("waiting", None)], waiting=asks)
 
@@ -203,13 +201,13 @@ class TestOnlyV2:
 
         assert v2.available_credits() == 100
 
-    def test_one_that_a_user_stopped_is_cancelled(self, v2: ManusApi, sandbox: Sandbox) -> None:
+    def test_task_stopped_by_a_user_is_cancelled(self, v2: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["stopped"], stopped_by_user=True)
 
         assert v2.get_task("t1").state == "cancelled"
         assert v2.get_result("t1")[1].state == "cancelled"
 
-    def test_an_oauth_token_opens_it(self, make_api: MakeApi, sandbox: Sandbox) -> None:
+    def test_oauth_token_is_accepted(self, make_api: MakeApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1")
 
         assert make_api("v2", "oauth-sandbox", auth="oauth").get_task("t1").id == "t1"

@@ -40,20 +40,20 @@ class TestDestination:
             "HTTPS://example.com/hook",
         ],
     )
-    def test_a_url_travels_as_it_is(self, url: str) -> None:
+    def test_url_is_sent_unchanged(self, url: str) -> None:
         assert order(url).target == url
 
-    def test_what_no_url_may_hold_is_encoded_and_what_is_encoded_stays(self) -> None:
+    def test_unsafe_characters_are_encoded_once(self) -> None:
         assert destination_url("https://example.com/é a%C3%A9/[1]/100%?q=ü", "x") == (
             "https://example.com/%C3%A9%20a%C3%A9/%5B1%5D/100%25?q=%C3%BC"
         )
 
     @pytest.mark.parametrize("name", ["my-group", "group_1", "G"])
-    def test_a_word_is_the_name_of_a_url_group(self, name: str) -> None:
+    def test_word_is_the_name_of_a_url_group(self, name: str) -> None:
         assert order(name).target == name
         assert order(None, url_group=name).target == name
 
-    def test_a_group_that_could_be_a_host_has_its_own_parameter(self) -> None:
+    def test_group_that_could_be_a_host_has_its_own_parameter(self) -> None:
         assert order(None, url_group="api.v2").target == "api.v2"
 
     @pytest.mark.parametrize(
@@ -84,30 +84,30 @@ class TestDestination:
             ("https://example.com/a/./b", r"without '\.' and '\.\.'"),
         ],
     )
-    def test_what_cannot_be_delivered_to_is_refused_with_the_fix(self, destination: Any, why: str) -> None:
+    def test_invalid_destination_is_refused_with_the_fix(self, destination: Any, why: str) -> None:
         with pytest.raises(ValueError, match=why) as caught:
             order(destination)
         assert "destination" in str(caught.value)
 
     @pytest.mark.parametrize("url", ["example.com/h?key=hush", "ftp://user:hush@h/x?key=hush", "hush@x?hush"])
-    def test_neither_a_query_nor_a_user_is_shown(self, url: str) -> None:
+    def test_query_and_user_are_not_shown(self, url: str) -> None:
         with pytest.raises(ValueError, match="destination") as caught:
             order(url)
         assert "hush" not in str(caught.value)
 
     @pytest.mark.parametrize(("destination", "url_group"), [(None, None), (URL, "group"), ("", "group")])
-    def test_there_is_one_and_only_one(self, destination: str | None, url_group: str | None) -> None:
+    def test_destination_is_given_exactly_once(self, destination: str | None, url_group: str | None) -> None:
         with pytest.raises(ValueError, match="give one of destination"):
             order(destination, url_group=url_group)
 
     @pytest.mark.parametrize("name", ["", "None", "a b", "a/b", "a:b", "é"])
-    def test_a_groups_name_is_checked(self, name: str) -> None:
+    def test_group_name_is_checked(self, name: str) -> None:
         with pytest.raises(ValueError, match="url_group"):
             order(None, url_group=name)
 
     @pytest.mark.parametrize("name", ["callback", "failure_callback"])
     @pytest.mark.parametrize("url", ["example.com/hook", "", "None"])
-    def test_so_are_callbacks(self, name: str, url: str) -> None:
+    def test_callbacks_are_checked(self, name: str, url: str) -> None:
         with pytest.raises(ValueError, match=rf"^{name} is"):
             order(**{name: url})
 
@@ -125,15 +125,15 @@ class TestBody:
             (False, b"false", "application/json"),
         ],
     )
-    def test_it_travels_with_its_type(self, body: Any, sent: bytes, kind: str) -> None:
+    def test_body_is_sent_with_its_type(self, body: Any, sent: bytes, kind: str) -> None:
         made = order(body=body)
 
         assert (made.content, dict(made.sent_headers)["Content-Type"]) == (sent, kind)
 
-    def test_none_has_no_type(self) -> None:
+    def test_absent_body_has_no_type(self) -> None:
         assert (order().content, "Content-Type" in headers()) == (b"", False)
 
-    def test_the_users_type_is_taken_in_any_case(self) -> None:
+    def test_content_type_of_the_user_is_taken_in_any_case(self) -> None:
         made = headers(body="<a/>", headers={"content-TYPE": "text/xml"})
 
         assert [value for name, value in made.items() if name.lower() == "content-type"] == ["text/xml"]
@@ -141,21 +141,21 @@ class TestBody:
     @pytest.mark.parametrize(
         "body", [{1, 2}, object(), {"a": datetime.now(UTC)}, float("nan"), {"a": [1e999]}]
     )
-    def test_what_json_cannot_tell_is_refused(self, body: Any) -> None:
+    def test_body_that_is_not_json_is_refused(self, body: Any) -> None:
         with pytest.raises(ValueError, match="body cannot be written as JSON"):
             order(body=body)
 
     @pytest.mark.parametrize(
         ("plan", "most"), [("free", 1024**2), ("payg", 10 * 1024**2), ("fixed", 50 * 1024**2)]
     )
-    def test_one_over_the_plans_size_is_refused_with_the_fix(self, plan: str, most: int) -> None:
+    def test_body_over_the_size_of_the_plan_is_refused_with_the_fix(self, plan: str, most: int) -> None:
         assert len(order(body=b"x" * most, plan=plan).content) == most
         with pytest.raises(ValueError, match=rf"body has {most + 1} bytes.*{plan!r} allows.*set plan in the"):
             order(body=b"x" * (most + 1), plan=plan)
 
 
 class TestHeaders:
-    def test_those_of_the_destination_are_forwarded(self) -> None:
+    def test_headers_are_forwarded_to_the_destination(self) -> None:
         assert headers(headers={"Authorization": "Bearer x", "X-Number": 5}) == {
             "Upstash-Forward-Authorization": "Bearer x",
             "Upstash-Forward-X-Number": "5",
@@ -181,12 +181,12 @@ class TestHeaders:
         ],
         ids=str,
     )
-    def test_what_cannot_travel_is_refused_and_never_shown(self, given: Any, why: str) -> None:
+    def test_invalid_headers_are_refused_and_never_shown(self, given: Any, why: str) -> None:
         with pytest.raises(ValueError, match=why) as caught:
             order(headers=given)
         assert "hush" not in str(caught.value)
 
-    def test_neither_headers_nor_body_nor_query_are_in_a_repr(self) -> None:
+    def test_headers_body_and_query_are_in_no_repr(self) -> None:
         made = order(f"{URL}?key=hush", "hush", headers={"Authorization": "hush"})
 
         assert "hush" not in repr(made)
@@ -207,11 +207,11 @@ class TestTimes:
             (7 * DAY, f"{7 * DAY}s"),
         ],
     )
-    def test_a_delay_is_told_in_seconds(self, delay: Any, sent: str) -> None:
+    def test_delay_is_sent_in_seconds(self, delay: Any, sent: str) -> None:
         assert headers(delay=delay)["Upstash-Delay"] == sent
 
     @pytest.mark.parametrize("delay", ["", "5 minutes", "1h1d", "-5", "1.5h", 0, -5, "0", True, "None", [5]])
-    def test_one_that_is_none_is_refused(self, delay: Any) -> None:
+    def test_invalid_delay_is_refused(self, delay: Any) -> None:
         with pytest.raises(ValueError, match="delay is"):
             order(delay=delay)
 
@@ -219,11 +219,11 @@ class TestTimes:
         ("plan", "delay"),
         [("free", 7 * DAY + 1), ("free", "7d1s"), ("payg", timedelta(days=366))],
     )
-    def test_one_beyond_the_plans_limit_is_refused_with_the_fix(self, plan: str, delay: Any) -> None:
+    def test_delay_beyond_the_plan_is_refused_with_the_fix(self, plan: str, delay: Any) -> None:
         with pytest.raises(ValueError, match=rf"delay is \d+ s; the plan {plan!r} allows"):
             order(delay=delay, plan=plan)
 
-    def test_the_largest_plan_has_no_limit(self) -> None:
+    def test_largest_plan_has_no_limit(self) -> None:
         assert headers(delay="9999d", plan="fixed")["Upstash-Delay"] == f"{9999 * DAY}s"
         assert headers(not_before=NOW + 9999 * DAY, plan="fixed")
 
@@ -231,36 +231,36 @@ class TestTimes:
         "moment",
         [NOW + 60, str(NOW + 60), datetime.fromtimestamp(NOW + 60, UTC), "2026-05-28T20:27:40+00:00"],
     )
-    def test_a_moment_is_told_in_unix_seconds(self, moment: Any) -> None:
+    def test_moment_is_sent_in_unix_seconds(self, moment: Any) -> None:
         assert headers(not_before=moment)["Upstash-Not-Before"] == str(NOW + 60)
 
     @pytest.mark.parametrize("moment", [datetime.fromisoformat("2026-05-28"), "tomorrow", "", True, -1])
-    def test_one_that_is_none_or_that_has_no_zone_is_refused(self, moment: Any) -> None:
+    def test_invalid_moment_is_refused(self, moment: Any) -> None:
         with pytest.raises(ValueError, match="not_before is"):
             order(not_before=moment)
 
     @pytest.mark.parametrize("moment", [NOW + 7 * DAY + 1, (NOW + 60) * 1000])
-    def test_one_beyond_the_plans_limit_is_refused_too(self, moment: int) -> None:
+    def test_moment_beyond_the_plan_is_refused(self, moment: int) -> None:
         with pytest.raises(ValueError, match=r"not_before is .* s from now; the plan 'free' allows"):
             order(not_before=moment)
 
-    def test_a_moment_that_has_passed_is_fine(self) -> None:
+    def test_moment_in_the_past_is_accepted(self) -> None:
         assert headers(not_before=NOW - 60)["Upstash-Not-Before"] == str(NOW - 60)
 
-    def test_both_are_refused(self) -> None:
+    def test_delay_and_moment_together_are_refused(self) -> None:
         with pytest.raises(ValueError, match="delay and not_before are both given; choose one"):
             order(delay=5, not_before=NOW + 5)
 
     @pytest.mark.parametrize("given", [{"delay": 5}, {"not_before": NOW + 5}])
-    def test_neither_goes_with_a_queue(self, given: dict[str, Any]) -> None:
+    def test_delay_and_moment_are_refused_with_a_queue(self, given: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="with a queue"):
             order(queue="q", **given)
 
     @pytest.mark.parametrize(("timeout", "sent"), [("2m", "120s"), (900, "900s")])
-    def test_a_timeout_is_told_in_seconds(self, timeout: Any, sent: str) -> None:
+    def test_timeout_is_sent_in_seconds(self, timeout: Any, sent: str) -> None:
         assert headers(timeout=timeout)["Upstash-Timeout"] == sent
 
-    def test_one_beyond_the_plans_is_refused(self) -> None:
+    def test_timeout_beyond_the_plan_is_refused(self) -> None:
         assert headers(timeout="2h", plan="payg")
         with pytest.raises(ValueError, match="timeout is 901 s; the plan 'free' allows 900 s"):
             order(timeout=901)
@@ -268,22 +268,22 @@ class TestTimes:
 
 class TestDeduplication:
     @pytest.mark.parametrize("given", [{"deduplication_id": "a-1"}, {"content_based_deduplication": True}])
-    def test_a_message_with_an_id_can_be_repeated(self, given: dict[str, Any]) -> None:
+    def test_message_with_a_deduplication_id_can_be_repeated(self, given: dict[str, Any]) -> None:
         assert order(**given).has_key
         assert not order().has_key
 
     @pytest.mark.parametrize("word", ["a:b", "a b", "é", " a", "None", "a\n", "x" * 513])
-    def test_an_id_that_qstash_does_not_take_is_refused(self, word: str) -> None:
+    def test_invalid_deduplication_id_is_refused(self, word: str) -> None:
         with pytest.raises(ValueError, match="deduplication_id"):
             order(deduplication_id=word)
 
-    def test_two_ways_at_once_are_refused(self) -> None:
+    def test_deduplication_methods_exclude_each_other(self) -> None:
         with pytest.raises(ValueError, match="choose one"):
             order(deduplication_id="a", content_based_deduplication=True)
 
 
 class TestTheRest:
-    def test_everything_has_its_header(self) -> None:
+    def test_options_have_their_headers(self) -> None:
         made = headers(
             method="put",
             retries=0,
@@ -336,7 +336,7 @@ class TestTheRest:
             ("flow_control", {"key": "k", "rate": 5, "period": "soon"}),
         ],
     )
-    def test_what_cannot_be_is_refused_by_its_name(self, name: str, value: Any) -> None:
+    def test_invalid_option_is_refused_by_name(self, name: str, value: Any) -> None:
         with pytest.raises(ValueError, match=name):
             order(**{name: value})
 

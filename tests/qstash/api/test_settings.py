@@ -42,7 +42,7 @@ class TestCalls:
     @pytest.mark.parametrize(
         "cron", ["0 4 * * *", " */5 1,2 * jan MON-FRI ", "CRON_TZ=Europe/Zurich 0 4 * * *", "0  4 * * *"]
     )
-    def test_a_schedule_has_five_fields_and_perhaps_a_zone(self, cron: str) -> None:
+    def test_cron_has_five_fields_and_an_optional_zone(self, cron: str) -> None:
         operation = settings.create_schedule(order(), cron)
 
         assert ("Upstash-Cron", cron.strip()) in operation.request.headers
@@ -51,15 +51,15 @@ class TestCalls:
     @pytest.mark.parametrize(
         "cron", ["", "0 4 * *", "0 4 * * * *", "@daily", None, 5, "0 4 * * *\nX: y", "é 4 * * *"]
     )
-    def test_what_cannot_be_one_is_refused_with_an_example(self, cron: Any) -> None:
+    def test_invalid_cron_is_refused_with_an_example(self, cron: Any) -> None:
         with pytest.raises(ValueError, match=r"cron is .*such as '0 4 \* \* \*'"):
             settings.create_schedule(order(), cron)
 
-    def test_only_one_with_a_name_can_be_made_again(self) -> None:
+    def test_named_schedule_alone_can_be_repeated(self) -> None:
         assert settings.create_schedule(order(), "0 4 * * *").idempotency is Idempotency.NOT_IDEMPOTENT
         assert settings.create_schedule(order(), "0 4 * * *", "nightly").idempotency is Idempotency.KEYED
 
-    def test_it_can_go_through_a_queue(self) -> None:
+    def test_schedule_can_go_through_a_queue(self) -> None:
         operation = settings.create_schedule(order(queue="q"), "0 4 * * *", "nightly")
 
         assert {("Upstash-Queue-Name", "q"), ("Upstash-Schedule-Id", "nightly")} <= set(
@@ -85,16 +85,16 @@ class TestCalls:
         ],
     )
     @pytest.mark.parametrize("name", ["", " ", "None", None, 5, ".."])
-    def test_a_name_that_is_none_is_refused(self, make: Any, name: Any) -> None:
+    def test_invalid_name_is_refused(self, make: Any, name: Any) -> None:
         with pytest.raises(ValueError, match=r"schedule_id|queue|url_group"):
             make(name)
 
-    def test_a_name_reaches_no_other_endpoint(self) -> None:
+    def test_name_reaches_no_other_endpoint(self) -> None:
         assert settings.delete_queue("a/b").request.path == "/v2/queues/a%2Fb"
         assert settings.pause_schedule("a/b").request.path == "/v2/schedules/a%2Fb/pause"
 
     @pytest.mark.parametrize("parallelism", [0, -1, 1.5, "many", None, True])
-    def test_a_queue_delivers_at_least_one_at_a_time(self, parallelism: Any) -> None:
+    def test_queue_delivers_at_least_one_at_a_time(self, parallelism: Any) -> None:
         with pytest.raises(ValueError, match="parallelism is"):
             settings.upsert_queue("q", parallelism)
 
@@ -109,23 +109,23 @@ class TestCalls:
         ],
     )
     @pytest.mark.parametrize("make", [settings.upsert_endpoints, settings.remove_endpoints])
-    def test_a_group_has_urls(self, make: Any, endpoints: Any, why: str) -> None:
+    def test_group_needs_urls(self, make: Any, endpoints: Any, why: str) -> None:
         with pytest.raises(ValueError, match=why):
             make("g", endpoints)
 
     @pytest.mark.parametrize("what", ["schedules", "queues", "url_groups"])
     @pytest.mark.parametrize("body", [None, []])
-    def test_a_list_may_be_empty_in_two_ways(self, what: str, body: Any) -> None:
+    def test_list_may_be_empty_in_two_ways(self, what: str, body: Any) -> None:
         assert read(getattr(settings, f"list_{what}")(), body) == []
 
     @pytest.mark.parametrize("body", [{}, {"scheduleId": ""}, "OK"])
-    def test_a_schedule_without_an_id_is_no_answer(self, body: Any) -> None:
+    def test_schedule_without_an_id_is_refused(self, body: Any) -> None:
         with pytest.raises(InvalidResponseError, match="POST /v2/schedules: expected a schedule's id"):
             read(settings.create_schedule(order(), "0 4 * * *"), body)
 
 
 class TestModels:
-    def test_a_schedule_shows_no_header_no_body_and_no_query(self) -> None:
+    def test_schedule_shows_no_header_no_body_and_no_query(self) -> None:
         body = {
             "scheduleId": "s",
             "cron": "* * * * *",
@@ -144,7 +144,7 @@ class TestModels:
         assert (found.is_paused, found.to_json()["destination"]) == (True, HOOK)
         assert found.to_json()["last_run_at"] == "2025-08-13T14:28:00.020000Z"
 
-    def test_a_group_shows_no_query(self) -> None:
+    def test_group_shows_no_query(self) -> None:
         found = read(
             settings.get_url_group("g"),
             {"name": "g", "endpoints": [{"name": "a", "url": f"{HOOK}?key=hush"}, {"url": HOOK}]},
@@ -154,7 +154,7 @@ class TestModels:
         assert found.to_json()["endpoints"] == [{"name": "a", "url": HOOK}, {"name": None, "url": HOOK}]
 
     @pytest.mark.parametrize("odd", [None, "x", [5], {}])
-    def test_odd_fields_cost_nothing_but_themselves(self, odd: Any) -> None:
+    def test_odd_field_costs_only_itself(self, odd: Any) -> None:
         assert read(
             settings.get_schedule("s"), {"scheduleId": "s", "retries": odd, "lastScheduleStates": odd}
         )
@@ -162,7 +162,7 @@ class TestModels:
 
 
 class TestSchedules:
-    def test_its_life(self, account: QStash) -> None:
+    def test_schedule_is_created_read_paused_and_deleted(self, account: QStash) -> None:
         made = run(
             QStashScheduleOperator(
                 task_id="t",
@@ -186,7 +186,7 @@ class TestSchedules:
             run(QStashScheduleOperator(task_id="t", action="delete", schedule_id="nightly"))
         assert run(QStashScheduleOperator(task_id="t", action="list")) == []
 
-    def test_with_a_name_a_lost_answer_makes_one(self, account: QStash) -> None:
+    def test_named_schedule_is_created_once_after_a_lost_answer(self, account: QStash) -> None:
         account.faults.add("drop_after", times=1)
         run(
             QStashScheduleOperator(
@@ -196,7 +196,7 @@ class TestSchedules:
 
         assert len(QStashHook().list_schedules()) == 1
 
-    def test_without_one_a_lost_answer_is_for_a_person_to_judge(self, account: QStash) -> None:
+    def test_unnamed_schedule_with_a_lost_answer_is_left_to_a_person(self, account: QStash) -> None:
         account.faults.add("drop_after", times=1)
         with pytest.raises(AirflowFailException, match="a retry would make another"):
             run(QStashScheduleOperator(task_id="t", action="create", cron="0 4 * * *", destination=HOOK))
@@ -204,22 +204,22 @@ class TestSchedules:
         assert len(QStashHook().list_schedules()) == 1
 
     @pytest.mark.parametrize("action", ["get", "pause", "resume", "delete"])
-    def test_without_a_name_nothing_is_asked(self, account: QStash, action: str) -> None:
+    def test_empty_name_sends_no_request(self, account: QStash, action: str) -> None:
         with pytest.raises(ValueError, match="schedule_id"):
             run(QStashScheduleOperator(task_id="t", action=action))
         assert account.sandbox.requests == []
 
-    def test_one_that_is_not_there_is_told(self, account: QStash) -> None:
+    def test_missing_schedule_is_reported(self, account: QStash) -> None:
         with pytest.raises(NotFoundError):
             run(QStashScheduleOperator(task_id="t", action="get", schedule_id="other"))
 
-    def test_an_unknown_action_is_refused(self, account: QStash) -> None:
+    def test_unknown_action_is_refused(self, account: QStash) -> None:
         with pytest.raises(ValueError, match="action is 'stop'; it must be one of create, get"):
             run(QStashScheduleOperator(task_id="t", action="stop"))
 
 
 class TestQueues:
-    def test_its_life(self, account: QStash) -> None:
+    def test_queue_is_created_read_paused_and_deleted(self, account: QStash) -> None:
         def do(action: str, **facts: Any) -> Any:
             return run(QStashQueueOperator(task_id="t", action=action, **facts))
 
@@ -231,7 +231,7 @@ class TestQueues:
         do("delete", qstash_queue="q")
         assert do("list") == []
 
-    def test_a_paused_one_keeps_its_messages(self, account: QStash) -> None:
+    def test_paused_queue_keeps_its_messages(self, account: QStash) -> None:
         hook = QStashHook()
         hook.upsert_queue("q")
         hook.pause_queue("q")
@@ -245,7 +245,7 @@ class TestQueues:
 
 
 class TestUrlGroups:
-    def test_its_life(self, account: QStash) -> None:
+    def test_group_is_created_read_changed_and_deleted(self, account: QStash) -> None:
         def do(action: str, **facts: Any) -> Any:
             return run(QStashUrlGroupOperator(task_id="t", action=action, **facts))
 
@@ -256,12 +256,12 @@ class TestUrlGroups:
         do("delete", url_group="g")
         assert do("list") == []
 
-    def test_one_url_may_stand_alone(self, account: QStash) -> None:
+    def test_single_url_is_accepted(self, account: QStash) -> None:
         run(QStashUrlGroupOperator(task_id="t", action="add", url_group="g", endpoints=HOOK))
 
         assert [one.url for one in QStashHook().get_url_group("g").endpoints] == [HOOK]
 
-    def test_what_qstash_refuses_is_told_and_not_retried(self, account: QStash) -> None:
+    def test_refusal_by_qstash_is_not_retried(self, account: QStash) -> None:
         account.faults.add("status", status=412)
         with pytest.raises(AirflowFailException) as caught:
             run(QStashUrlGroupOperator(task_id="t", action="list"))

@@ -20,7 +20,7 @@ def _page(body: Any) -> Page[QStashTask]:
 
 
 class TestGetTask:
-    def test_it_is_a_safe_get(self) -> None:
+    def test_get_task_is_an_idempotent_get(self) -> None:
         operation = get_task("a/b")
 
         assert (operation.request.method, operation.request.path, operation.request.query) == (
@@ -31,7 +31,7 @@ class TestGetTask:
         assert operation.idempotency is Idempotency.IDEMPOTENT
 
     @pytest.mark.parametrize("bad", ["", " ", "None", "..", None])
-    def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(self, bad: Any) -> None:
+    def test_invalid_id_is_refused_before_any_request(self, bad: Any) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
             get_task(bad)
         with pytest.raises(ValueError, match="message_id"):
@@ -39,7 +39,7 @@ class TestGetTask:
 
 
 class TestPages:
-    def test_the_path_names_the_message(self) -> None:
+    def test_path_names_the_message(self) -> None:
         request = list_message_tasks("a/b").request
 
         assert (request.path, request.query) == ("/v1/messages/a%2Fb/tasks", ())
@@ -47,20 +47,20 @@ class TestPages:
     @pytest.mark.parametrize(
         "end", [{}, *({"cursor": end} for end in (None, 0, "0", "", False, [], 1.5))], ids=str
     )
-    def test_the_list_ends_with_every_spelling_of_no_cursor(self, end: dict[str, Any]) -> None:
+    def test_list_ends_with_every_spelling_of_an_absent_cursor(self, end: dict[str, Any]) -> None:
         page = _page({"tasks": [{"taskId": "t1"}]} | end)
 
         assert (page.cursor, page.next) == (None, None)
 
     @pytest.mark.parametrize("cursor", [1678901234567, "1678901234567"])
-    def test_a_cursor_leads_on_whether_a_number_or_a_string(self, cursor: Any) -> None:
+    def test_cursor_may_be_a_number_or_a_string(self, cursor: Any) -> None:
         page = _page({"tasks": [], "cursor": cursor})
 
         assert page.cursor == "1678901234567"
         assert page.next is not None
         assert page.next.request.path == "/v1/messages/m1/tasks"
 
-    def test_null_tasks_are_none(self) -> None:
+    def test_null_tasks_are_an_empty_list(self) -> None:
         assert list(_page({"tasks": None}).items) == []
 
     @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ class TestPages:
         ],
         ids=str,
     )
-    def test_what_is_no_list_of_tasks_is_refused(self, body: Any, complaint: str) -> None:
+    def test_answer_that_is_no_task_list_is_refused(self, body: Any, complaint: str) -> None:
         with pytest.raises(ValueError, match=complaint):
             _page(body)
 
@@ -82,10 +82,10 @@ class TestPages:
 class TestService:
     config = QSTASH.config(ConnectionFields("my_conn", password="token"))
 
-    def test_the_token_is_a_bearer_token(self) -> None:
+    def test_token_is_sent_as_a_bearer_token(self) -> None:
         assert self.config.auth == ("Authorization", "Bearer token")
 
-    def test_a_404_about_the_region_is_about_the_token(self) -> None:
+    def test_status_404_about_the_region_is_about_the_token(self) -> None:
         hint = QSTASH.explain(
             get_task("t1"), 404, "User not found in this Region (eu-central-1)", self.config
         )
@@ -98,13 +98,13 @@ class TestService:
         ("status", "text"),
         [(401, "Check the password (token) of connection 'my_conn'"), (404, "Is the id right?")],
     )
-    def test_other_statuses_say_what_to_check(self, status: int, text: str) -> None:
+    def test_known_statuses_have_hints(self, status: int, text: str) -> None:
         hint = QSTASH.explain(get_task("t1"), status, "no", self.config)
 
         assert hint is not None
         assert hint.kind is None
         assert text in hint.text
 
-    def test_others_have_no_hint(self) -> None:
+    def test_unknown_statuses_have_no_hint(self) -> None:
         assert QSTASH.explain(get_task("t1"), 500, "no", self.config) is None
         assert QSTASH.explain(QSTASH.probe(self.config.extras), 404, "no such page", self.config) is None

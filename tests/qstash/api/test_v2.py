@@ -56,18 +56,18 @@ class TestConnection:
             ({"host": "https://qstash.upstash.io/"}, "https://qstash.upstash.io"),
         ],
     )
-    def test_the_region_is_chosen_by_word_or_host(self, fields: dict[str, Any], url: str) -> None:
+    def test_region_is_chosen_by_word_or_host(self, fields: dict[str, Any], url: str) -> None:
         assert config(**fields).base_url == url
 
     @pytest.mark.parametrize(
         "pasted",
         [TOKEN, f" {TOKEN}\n", f'"{TOKEN}"', f"'{TOKEN}'", f"Bearer {TOKEN}", f'"bearer {TOKEN}"'],
     )
-    def test_a_pasted_token_is_cleaned(self, pasted: str) -> None:
+    def test_pasted_token_is_cleaned(self, pasted: str) -> None:
         assert config(password=pasted).auth == ("Authorization", f"Bearer {TOKEN}")
 
     @pytest.mark.parametrize("tail", ["/v2/publish", "/v2/publish/", "/v2", f"/v2/publish/{URL}"])
-    def test_a_pasted_path_is_refused_with_the_fix(self, tail: str) -> None:
+    def test_pasted_path_is_refused_with_the_fix(self, tail: str) -> None:
         with pytest.raises(ConnectionConfigError, match="leave out the API's version and path"):
             config(host=f"https://qstash.upstash.io{tail}")
 
@@ -79,13 +79,13 @@ class TestConnection:
             ({"regoin": "us"}, "'regoin' is not known; the names are .*region, plan"),
         ],
     )
-    def test_what_is_not_known_is_refused(self, extra: dict[str, str], why: str) -> None:
+    def test_unknown_extra_is_refused(self, extra: dict[str, str], why: str) -> None:
         with pytest.raises(ConnectionConfigError, match=why):
             config(extra=extra)
 
 
 class TestPublish:
-    def test_the_destination_stands_in_the_path_as_it_is(self) -> None:
+    def test_destination_stands_in_the_path_unchanged(self) -> None:
         assert v2.publish(order()).request.path == f"/v2/publish/{URL}"
         assert v2.publish(order("group")).request.path == "/v2/publish/group"
         assert v2.publish(order(queue="q.1")).request.path == f"/v2/enqueue/q.1/{URL}"
@@ -101,7 +101,7 @@ class TestPublish:
             "https://example.com/100%",
         ],
     )
-    def test_it_arrives_so_over_either_transport(self, library: Any, url: str) -> None:
+    def test_destination_is_sent_unchanged_by_either_transport(self, library: Any, url: str) -> None:
         made = order(url)
         with RawServer(answer(200, b'{"messageId": "m"}')) as server:
             Over(library).operation(v2.publish(made), config(host=server.url))
@@ -109,19 +109,19 @@ class TestPublish:
         line = server.requests[0].split(b"\r\n")[0].decode()
         assert line == f"POST /v2/publish/{made.target} HTTP/1.1"
 
-    def test_without_an_id_it_is_not_repeated(self) -> None:
+    def test_publish_without_a_deduplication_id_is_not_repeated(self) -> None:
         assert v2.publish(order()).idempotency is Idempotency.NOT_IDEMPOTENT
         assert v2.publish(order(deduplication_id="a")).idempotency is Idempotency.KEYED
         assert v2.publish(order(content_based_deduplication=True)).idempotency is Idempotency.KEYED
 
     @pytest.mark.parametrize("status", [200, 201, 202])
-    def test_one_message(self, status: int) -> None:
+    def test_answer_about_one_message_is_read(self, status: int) -> None:
         found = read(v2.publish(order()), {"messageId": "m", "deduplicated": True}, status)
 
         assert found == [PublishedMessage("m", deduplicated=True)]
 
     @pytest.mark.parametrize("as_object", [True, False])
-    def test_a_groups_messages(self, as_object: bool) -> None:
+    def test_answer_about_a_group_is_read(self, as_object: bool) -> None:
         listed = [{"messageId": "a", "url": "https://a"}, {"messageId": "b", "url": "https://b", "more": 1}]
         found = read(v2.publish(order("group")), {"messages": listed} if as_object else listed)
 
@@ -144,13 +144,13 @@ class TestPublish:
         ],
         ids=str,
     )
-    def test_what_names_no_message_is_no_answer(self, body: Any) -> None:
+    def test_answer_without_a_message_is_refused(self, body: Any) -> None:
         with pytest.raises(InvalidResponseError, match="POST /v2/publish: expected a published message"):
             read(v2.publish(order()), body)
 
 
 class TestBatch:
-    def test_each_element_is_as_if_it_were_published_alone(self) -> None:
+    def test_elements_equal_single_publishes(self) -> None:
         orders = [
             order(body={"a": 1}, delay=5, headers={"X": "1"}),
             order("group", "text", queue="q"),
@@ -177,18 +177,18 @@ class TestBatch:
             {"destination": URL, "headers": {"Upstash-Method": "POST"}},
         ]
 
-    def test_bytes_that_are_no_text_are_refused_with_the_fix(self) -> None:
+    def test_binary_body_is_refused_with_the_fix(self) -> None:
         with pytest.raises(ValueError, match="publish this body by itself"):
             v2.publish_batch([order(body=b"\xff")])
         assert v2.publish_batch([order(body=b"text")])
 
-    def test_one_element_without_an_id_makes_the_whole_unsafe(self) -> None:
+    def test_element_without_a_deduplication_id_makes_the_batch_not_idempotent(self) -> None:
         keyed = order(deduplication_id="a")
 
         assert v2.publish_batch([keyed, keyed]).idempotency is Idempotency.KEYED
         assert v2.publish_batch([keyed, order()]).idempotency is Idempotency.NOT_IDEMPOTENT
 
-    def test_one_refused_element_hides_no_other(self) -> None:
+    def test_refused_element_hides_no_other(self) -> None:
         found = read(
             v2.publish_batch([order()] * 4),
             [
@@ -207,18 +207,18 @@ class TestBatch:
         ]
 
     @pytest.mark.parametrize("body", [{}, {"messageId": "a"}, [{}], [None], "OK"])
-    def test_another_shape_is_no_answer(self, body: Any) -> None:
+    def test_answer_of_another_shape_is_refused(self, body: Any) -> None:
         with pytest.raises(InvalidResponseError, match="POST /v2/batch"):
             read(v2.publish_batch([order()]), body)
 
 
 class TestLogs:
-    def test_entries_come_under_either_name(self) -> None:
+    def test_entries_are_read_under_either_name(self) -> None:
         for name in ("events", "logs"):
             page = read(v2.list_logs(()), {name: [{"messageId": "m", "state": "ACTIVE"}]})
             assert [entry.status for entry in page.items] == ["ACTIVE"]
 
-    def test_the_name_that_has_entries_counts(self) -> None:
+    def test_name_with_entries_counts(self) -> None:
         found = read(v2.list_logs(()), {"events": None, "logs": [{"messageId": "m"}]})
 
         assert len(found.items) == 1
@@ -226,36 +226,36 @@ class TestLogs:
     @pytest.mark.parametrize(
         "body", [{}, {"cursor": "x"}, [], {"events": None, "logs": None}, {"events": {}}]
     )
-    def test_without_either_it_is_no_answer(self, body: Any) -> None:
+    def test_answer_without_entries_is_refused(self, body: Any) -> None:
         with pytest.raises(InvalidResponseError, match="GET /v2/logs"):
             read(v2.list_logs(()), body)
 
     @pytest.mark.parametrize("make", [v2.list_logs, v2.list_dlq_messages])
     @pytest.mark.parametrize("end", [{}, {"cursor": None}, {"cursor": ""}, {"cursor": 0}, {"cursor": "0"}])
-    def test_every_way_to_say_that_there_is_no_more(self, make: Any, end: dict[str, Any]) -> None:
+    def test_last_page_is_recognised_in_every_spelling(self, make: Any, end: dict[str, Any]) -> None:
         page: Page[Any] = read(make(()), {"events": [], "messages": [], **end})
 
         assert (page.cursor, page.next) == (None, None)
 
     @pytest.mark.parametrize("make", [v2.list_logs, v2.list_dlq_messages])
     @pytest.mark.parametrize(("cursor", "sent"), [("1-2", "1-2"), (17, "17"), ("9" * 40, "9" * 40)])
-    def test_the_next_page_has_the_same_filters(self, make: Any, cursor: Any, sent: str) -> None:
+    def test_next_page_keeps_the_filters(self, make: Any, cursor: Any, sent: str) -> None:
         page = read(
             make((("a", "1"), ("a", "2")), page_size=7), {"events": [], "messages": [], "cursor": cursor}
         )
 
         assert page.next.request.query == (("a", "1"), ("a", "2"), ("count", "7"), ("cursor", sent))
 
-    def test_the_probe_is_small_and_only_reads(self) -> None:
+    def test_probe_is_small_and_read_only(self) -> None:
         assert (v2.probe().request.method, v2.probe().request.query) == ("GET", (("count", "1"),))
 
-    def test_a_page_without_letters_is_no_answer(self) -> None:
+    def test_answer_without_dlq_messages_is_refused(self) -> None:
         with pytest.raises(InvalidResponseError, match=r"GET /v2/dlq.*'messages' is missing"):
             read(v2.list_dlq_messages(()), {"events": []})
 
 
 class TestFilters:
-    def test_they_are_named_and_repeated_as_qstash_wants(self) -> None:
+    def test_filters_are_named_and_repeated_as_qstash_expects(self) -> None:
         given = {"message_ids": ["a", "b"], "state": "failed", "labels": "x", "queue": None, "from_date": 5}
 
         assert v2.filters_of(given, v2.LOG_FILTERS) == (
@@ -266,7 +266,7 @@ class TestFilters:
             ("fromDate", "5000"),
         )
 
-    def test_the_dead_letter_queue_names_messages_otherwise(self) -> None:
+    def test_dlq_filters_have_their_own_names(self) -> None:
         given = {"message_ids": ["a", "b"], "dlq_ids": "d", "response_status": [500, "502"]}
 
         assert v2.filters_of(given, v2.DLQ_FILTERS) == (
@@ -278,7 +278,7 @@ class TestFilters:
         )
 
     @pytest.mark.parametrize(("word", "sent"), [("canceled", "CANCELLED"), ("Cancelled", "CANCELLED")])
-    def test_both_spellings_of_a_state_are_taken(self, word: str, sent: str) -> None:
+    def test_states_are_accepted_in_both_spellings(self, word: str, sent: str) -> None:
         assert v2.filters_of({"state": word}, EVERY) == (("state", sent),)
 
     @pytest.mark.parametrize(
@@ -292,13 +292,13 @@ class TestFilters:
             (v2.LOG_FILTERS, "urls"),
         ],
     )
-    def test_one_that_an_endpoint_would_pass_over_is_refused(self, known: Any, name: str) -> None:
+    def test_filter_unknown_to_the_endpoint_is_refused(self, known: Any, name: str) -> None:
         with pytest.raises(ValueError, match=f"'{name}' is no filter here; the filters are message_ids|url"):
             v2.filters_of({name: "500"}, known)
 
     @pytest.mark.parametrize("value", ["", " ", [], (), set(), "None", ["a", ""], ["a", None]])
     @pytest.mark.parametrize("name", ["labels", "url", "queue", "message_ids"])
-    def test_an_empty_one_is_refused_as_it_would_narrow_nothing_down(self, name: str, value: Any) -> None:
+    def test_empty_filter_is_refused(self, name: str, value: Any) -> None:
         with pytest.raises(ValueError, match=f"{name} is"):
             v2.filters_of({"url": URL, name: value}, EVERY)
 
@@ -306,7 +306,7 @@ class TestFilters:
         ("name", "value"),
         [("state", "DONE"), ("from_date", "yesterday"), ("response_status", 99), ("response_status", "x")],
     )
-    def test_so_is_what_cannot_be(self, name: str, value: Any) -> None:
+    def test_invalid_filter_is_refused(self, name: str, value: Any) -> None:
         with pytest.raises(ValueError, match=f"{name} is"):
             v2.filters_of({name: value}, {**EVERY, **v2.DLQ_FILTERS})
 
@@ -314,13 +314,13 @@ class TestFilters:
 class TestBulk:
     @pytest.mark.parametrize("make", [v2.cancel_messages, v2.delete_dlq_messages, v2.retry_dlq_messages])
     @pytest.mark.parametrize("filters", [(), (("count", "5"),), (("cursor", "x"),), (("messageIds", ""),)])
-    def test_without_a_filter_nothing_is_built(self, make: Any, filters: Any) -> None:
+    def test_bulk_operation_without_a_filter_is_refused(self, make: Any, filters: Any) -> None:
         with pytest.raises(ValueError, match="no filter is given, which would mean everything"):
             make(filters)
 
     @pytest.mark.parametrize("make", [v2.cancel_message, v2.delete_dlq_message, v2.retry_dlq_message])
     @pytest.mark.parametrize("one", ["", " ", "None", None, 5, ".", "..", "a\n"])
-    def test_an_id_that_is_none_never_becomes_a_bulk_call(self, make: Any, one: Any) -> None:
+    def test_invalid_id_never_becomes_a_bulk_operation(self, make: Any, one: Any) -> None:
         with pytest.raises(ValueError, match=r"message_id|dlq_id"):
             make(one)
 
@@ -332,26 +332,26 @@ class TestBulk:
             (v2.retry_dlq_message("1-0"), "/v2/dlq/retry/1-0"),
         ],
     )
-    def test_an_id_reaches_no_other_endpoint(self, operation: Operation[Any], path: str) -> None:
+    def test_id_reaches_no_other_endpoint(self, operation: Operation[Any], path: str) -> None:
         assert operation.request.path == path
 
     @pytest.mark.parametrize("body", [b"OK", b"", b'{"cancelled": 1}', b'"accepted"'])
     @pytest.mark.parametrize("operation", [v2.cancel_message("m"), v2.delete_dlq_message("d")])
-    def test_any_acknowledgement_will_do(self, operation: Operation[Any], body: bytes) -> None:
+    def test_acknowledgement_may_have_any_body(self, operation: Operation[Any], body: bytes) -> None:
         assert read(operation, body, 202) is None
 
     @pytest.mark.parametrize(("body", "count"), [({"cancelled": 10}, 10), ({"cancelled": "3"}, 3), ({}, 0)])
-    def test_a_cancellation_counts(self, body: Any, count: int) -> None:
+    def test_cancellation_is_counted(self, body: Any, count: int) -> None:
         assert read(v2.cancel_messages((("label", "a"),)), body) == count
 
-    def test_a_deletion_goes_on_where_it_stopped(self) -> None:
+    def test_deletion_continues_at_its_cursor(self) -> None:
         page = read(v2.delete_dlq_messages((("label", "a"),)), {"deleted": 100, "cursor": "5-1"})
 
         assert page.items == [100]
         assert page.next.request.query == (("label", "a"), ("cursor", "5-1"))
         assert page.next.request.method == "DELETE"
 
-    def test_so_does_a_retry_and_an_empty_cursor_is_its_end(self) -> None:
+    def test_retry_continues_at_its_cursor_and_ends_with_an_empty_one(self) -> None:
         operation = v2.retry_dlq_messages((("label", "a"),))
         page = read(operation, {"cursor": "5-1", "responses": [{"messageId": "m"}]}, 201)
 
@@ -360,10 +360,10 @@ class TestBulk:
         assert read(operation, {"cursor": "", "responses": []}, 201).next is None
         assert read(operation, {"cursor": ""}, 201).items == []
 
-    def test_sending_many_again_is_not_repeated_by_itself(self) -> None:
+    def test_bulk_retry_is_not_idempotent(self) -> None:
         assert v2.retry_dlq_messages((("label", "a"),)).idempotency is Idempotency.NOT_IDEMPOTENT
 
-    def test_one_that_is_sent_again_is_a_new_message(self) -> None:
+    def test_retried_dlq_message_is_a_new_message(self) -> None:
         operation = v2.retry_dlq_message("1-0", (("Upstash-Retries", "0"),))
 
         assert read(operation, {"messageId": "new"}, 201) == PublishedMessage("new")
@@ -380,7 +380,7 @@ class TestErrors:
         return caught.value
 
     @pytest.mark.parametrize("operation", [v2.list_logs(()), v2.cancel_message("m")])
-    def test_a_token_of_another_region_is_named_as_such(self, operation: Operation[Any]) -> None:
+    def test_token_of_another_region_is_named(self, operation: Operation[Any]) -> None:
         error = self._error(404, "user not found in this region (eu-central-1)", operation)
 
         assert isinstance(error, AuthenticationError)
@@ -389,23 +389,23 @@ class TestErrors:
         assert "https://qstash.upstash.io" in str(error)
         assert "https://qstash-us-east-1.upstash.io" in str(error)
 
-    def test_any_other_404_is_about_the_id(self) -> None:
+    def test_status_404_is_otherwise_about_the_id(self) -> None:
         error = self._error(404, "message m not found", v2.cancel_message("m"))
 
         assert isinstance(error, NotFoundError)
         assert "Is the id right?" in str(error)
 
-    def test_without_an_id_it_is_about_the_host(self) -> None:
+    def test_status_404_without_an_id_is_about_the_host(self) -> None:
         assert "Check the host" in str(self._error(404, "not found"))
 
-    def test_a_refused_token_names_field_and_regions(self) -> None:
+    def test_refused_token_names_field_and_regions(self) -> None:
         error = self._error(401, "unable to authenticate: invalid token")
 
         assert isinstance(error, AuthenticationError)
         assert "password (token) of connection 'my_conn'" in str(error)
         assert "regions are separate" in str(error)
 
-    def test_a_token_that_may_only_read_may_not_write(self) -> None:
+    def test_read_only_token_may_not_write(self) -> None:
         error = self._error(403, "forbidden: readonly token", v2.publish(order()))
 
         assert isinstance(error, PermissionDeniedError)
@@ -415,7 +415,7 @@ class TestErrors:
         with pytest.raises(ApiError, match="Method Not Allowed"):
             read(v2.list_logs(()), b"Method Not Allowed", 405)
 
-    def test_a_429_says_when(self) -> None:
+    def test_status_429_has_a_retry_after(self) -> None:
         error = self._error(429, "slow down", **{"burst-ratelimit-reset": "9" * 11})
 
         assert isinstance(error, RateLimitedError)

@@ -38,11 +38,11 @@ def state_of(*entries: LogEntry) -> TaskState:
 
 class TestEntry:
     @pytest.mark.parametrize("at", [AT, str(AT)])
-    def test_its_time_is_a_number_or_a_text(self, at: Any) -> None:
+    def test_time_is_a_number_or_a_text(self, at: Any) -> None:
         assert entry("CREATED", at).time == datetime(2023, 6, 13, 10, 37, 24, 442000, tzinfo=UTC)
 
     @pytest.mark.parametrize("at", ["soon", None, 10**18, "", {}])
-    def test_one_without_a_time_is_an_entry_all_the_same(self, at: Any) -> None:
+    def test_entry_without_a_time_is_read(self, at: Any) -> None:
         assert entry("DELIVERED", at).time is None
         assert state_of(entry("DELIVERED", at), entry("ACTIVE", at)) == "completed"
 
@@ -57,14 +57,14 @@ class TestEntry:
             (("IN_LIMBO", "", None, 5), "unknown"),
         ],
     )
-    def test_states_in_both_spellings_and_any_case(self, words: tuple[Any, ...], state: str) -> None:
+    def test_states_are_read_in_both_spellings_and_any_case(self, words: tuple[Any, ...], state: str) -> None:
         assert {entry(word).state.value for word in words} == {state}
 
-    def test_one_without_an_id_is_refused(self) -> None:
+    def test_entry_without_an_id_is_refused(self) -> None:
         with pytest.raises(ValueError, match="messageId"):
             LogEntry.model_validate_json('{"state": "CREATED"}')
 
-    def test_what_it_carries_is_skipped(self) -> None:
+    def test_carried_content_is_skipped(self) -> None:
         carried = {
             "header": {"Authorization": ["hush"]},
             "body": base64.b64encode(b"hush").decode(),
@@ -87,7 +87,7 @@ class TestEntry:
         left = one.model_dump(mode="json", exclude={"url", "error"})
         assert "hush" not in json.dumps(left)
 
-    def test_its_facts_are_read(self) -> None:
+    def test_facts_are_read(self) -> None:
         one = entry(
             "RETRY",
             nextDeliveryTime=AT + 12_000,
@@ -109,32 +109,32 @@ class TestEntry:
 
 
 class TestOutcome:
-    def test_without_entries_nothing_is_known(self) -> None:
+    def test_outcome_without_entries_is_unknown(self) -> None:
         assert outcome_of("m", []) == MessageOutcome("m", TaskState.UNKNOWN)
         assert outcome_of("other", [entry("DELIVERED")]).state is TaskState.UNKNOWN
 
     @pytest.mark.parametrize("end", ["DELIVERED", "FAILED", "CANCELLED", "CANCELED"])
-    def test_an_end_is_an_end_wherever_it_stands(self, end: str) -> None:
+    def test_terminal_state_counts_at_any_place(self, end: str) -> None:
         steps = [entry("CREATED"), entry("ERROR"), entry(end), entry("ACTIVE")]
         for order in itertools.permutations(steps):
             assert state_of(*order).is_terminal
 
-    def test_an_end_counts_although_something_newer_was_logged(self) -> None:
+    def test_terminal_state_outweighs_newer_entries(self) -> None:
         assert state_of(entry("DELIVERED", AT), entry("ACTIVE", AT + 5000)) == "completed"
 
-    def test_an_error_is_no_end(self) -> None:
+    def test_error_is_not_terminal(self) -> None:
         assert state_of(entry("CREATED"), entry("ACTIVE", AT + 1), entry("ERROR", AT + 2)) == "running"
 
-    def test_without_an_end_the_newest_entry_tells(self) -> None:
+    def test_newest_entry_counts_without_a_terminal_state(self) -> None:
         found = outcome_of("m", [entry("RETRY", AT + 9, nextDeliveryTime=AT + 99), entry("CREATED", AT)])
 
         assert (found.state, found.status) == ("running", "RETRY")
         assert found.next_delivery_at is not None
 
-    def test_an_end_has_no_next_attempt(self) -> None:
+    def test_finished_message_has_no_next_attempt(self) -> None:
         assert outcome_of("m", [entry("FAILED", nextDeliveryTime=AT)]).next_delivery_at is None
 
-    def test_a_failure_tells_the_last_error_and_status(self) -> None:
+    def test_failure_has_the_last_error_and_status(self) -> None:
         found = outcome_of(
             "m",
             [
@@ -146,19 +146,19 @@ class TestOutcome:
 
         assert (found.error, found.response_status) == ("HTTP status 502", 502)
 
-    def test_a_delivery_forgets_the_errors_before(self) -> None:
+    def test_delivery_drops_earlier_errors(self) -> None:
         found = outcome_of("m", [entry("ERROR", error="HTTP status 500"), entry("DELIVERED", AT + 1)])
 
         assert found.error is None
 
-    def test_neither_url_nor_error_hold_a_secret(self) -> None:
+    def test_url_and_error_hold_no_secret(self) -> None:
         found = outcome_of("m", [entry("ERROR", url="https://h/x?k=hush", error="password: hush")])
 
         assert (found.url, found.error) == ("https://h/x", "password: ***")
 
 
 class TestSnapshot:
-    def test_a_failure_has_letter_status_and_answer(self) -> None:
+    def test_failure_has_dlq_id_status_and_answer(self) -> None:
         outcome = outcome_of("m", [entry("FAILED"), entry("ERROR", error="HTTP status 500")])
         record = snapshot_of(
             outcome.with_dlq_message(dlq_message(responseStatus=500, responseBody='{"error":"no\nroom"}'))
@@ -177,32 +177,32 @@ class TestSnapshot:
             ({"responseBody": "no"}, "no"),
         ],
     )
-    def test_it_tells_what_there_is(self, facts: dict[str, Any], error: str | None) -> None:
+    def test_snapshot_has_the_known_facts(self, facts: dict[str, Any], error: str | None) -> None:
         outcome = outcome_of("m", [entry("FAILED")]).with_dlq_message(dlq_message(**facts))
 
         assert snapshot_of(outcome).error == error
 
-    def test_without_a_letter_a_failure_is_one_all_the_same(self) -> None:
+    def test_failure_without_a_dlq_message_is_a_failure(self) -> None:
         outcome = outcome_of("m", [entry("FAILED", error="gone")])
 
         assert outcome.with_dlq_message(None) == outcome
         assert snapshot_of(outcome).to_record()["dlq_id"] is None
 
-    def test_it_is_of_the_id_that_was_asked_for(self) -> None:
+    def test_snapshot_keeps_the_given_id(self) -> None:
         record = snapshot_of(outcome_of("m", [entry("ACTIVE", url="https://h/x?k=hush")])).to_record()
 
         assert (record["id"], record["message_id"], record["url"]) == ("m", "m", "https://h/x")
 
 
-class TestDeadLetter:
-    def test_its_answer_may_come_in_base64(self) -> None:
+class TestDlqMessage:
+    def test_response_may_be_in_base64(self) -> None:
         packed = base64.b64encode(b"\xffno").decode()
 
         assert dlq_message(responseBodyBase64=packed).response == "\ufffdno"
         assert dlq_message(responseBodyBase64="%%%").response is None
         assert dlq_message().response is None
 
-    def test_what_it_carries_is_never_shown(self) -> None:
+    def test_carried_content_is_never_shown(self) -> None:
         one = dlq_message(
             header={"Authorization": ["hush"]},
             body="hush",
@@ -217,12 +217,12 @@ class TestDeadLetter:
         assert "hush" not in json.dumps(one.model_dump(mode="json", exclude={"url"}))
         assert one.to_json()["response"] == '{"password": ***}'
 
-    def test_one_without_an_id_of_its_own_is_read(self) -> None:
+    def test_dlq_message_without_its_own_id_is_read(self) -> None:
         assert DlqMessage.model_validate_json('{"messageId": "m", "state": "failed"}').dlq_id is None
 
 
 class TestPublished:
-    def test_a_destinations_query_is_not_shown(self) -> None:
+    def test_query_of_the_destination_is_not_shown(self) -> None:
         one = PublishedMessage("m", url="https://h/x?k=hush")
 
         assert "hush" not in repr(one)
@@ -249,13 +249,13 @@ class TestRedacted:
             ("the key is wrong", "the key is wrong"),
         ],
     )
-    def test_what_looks_like_a_secret_goes(self, text: str, shown: str) -> None:
+    def test_likely_secrets_are_removed(self, text: str, shown: str) -> None:
         assert redacted(text) == shown
 
-    def test_a_long_text_is_cut(self) -> None:
+    def test_long_text_is_cut(self) -> None:
         assert len(redacted("no room " * 1000)) == 300
 
-    def test_a_cut_leaves_no_start_of_a_secret(self) -> None:
+    def test_cut_leaves_no_start_of_a_secret(self) -> None:
         long = "a" * 30 + " "
         text = long * 38 + "pad " * 4 + "HUSH567890123456789012345"
         assert len(text[:1200]) == 1200
@@ -263,6 +263,6 @@ class TestRedacted:
 
         assert "HUSH" not in redacted(text)
 
-    def test_it_is_quick_whatever_comes(self) -> None:
+    def test_redaction_is_quick_for_any_text(self) -> None:
         for text in ("key" * 5000, '"' * 5000, "token:\\" * 2000, "a-" * 5000):
             redacted(text)
