@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"remote_tasks_provider": ROOT / "provider", "remote_tasks_sandbox": ROOT / "sandbox"}
+#: The modules of ``core/polling`` that decide; the others send requests.
+POLLING_RULES = ["policy", "result", "strategy", "tracker"]
 MOST_LINES = 450
 MOST_NAMES = 30
 #: Classes with more names than that, and why.
@@ -183,7 +186,18 @@ class TestImports:
 
         assert not used & {"remote_tasks_sandbox", "sandbox", "dev", "tests"}
 
-    @pytest.mark.parametrize("module", ["policy", "result", "strategy", "tracker"])
+    @pytest.mark.parametrize("module", POLLING_RULES)
+    def test_polling_rule_names_no_client_not_even_in_its_types(self, module: str) -> None:
+        path = (
+            SOURCES["remote_tasks_provider"] / "remote_tasks_provider" / "core" / "polling" / f"{module}.py"
+        )
+        used = set(imported_names(path))
+
+        assert not {
+            name for name in used if re.search(r"\.http\.(client|transport)\b|^(tenacity|httpx)", name)
+        }
+
+    @pytest.mark.parametrize("module", POLLING_RULES)
     def test_polling_rule_loads_no_client_and_no_transport(self, module: str) -> None:
         code = f"import sys, remote_tasks_provider.core.polling.{module}; print(*sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
