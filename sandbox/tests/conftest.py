@@ -31,25 +31,25 @@ class Client:
 
 
 class ManusV2(Client):
-    """A client of Manus v2, which asks with GET and tells with POST."""
+    """A client of Manus v2: it reads with GET and writes with POST."""
 
-    def ask(self, operation: str, **params: Any) -> requests.Response:
+    def read(self, operation: str, **params: Any) -> requests.Response:
         return self.get(f"/v2/{operation}", **params)
 
-    def tell(self, operation: str, **body: Any) -> requests.Response:
+    def write(self, operation: str, **body: Any) -> requests.Response:
         return self.call("POST", f"/v2/{operation}", json=body)
 
     def create(self, content: Any = "Count", **body: Any) -> str:
-        answer = self.tell("task.create", message={"content": content}, **body)
+        answer = self.write("task.create", message={"content": content}, **body)
         assert answer.status_code == 200, answer.text
         return answer.json()["task_id"]
 
     def task(self, task_id: str) -> dict[str, Any]:
-        return self.ask("task.detail", task_id=task_id).json()["task"]
+        return self.read("task.detail", task_id=task_id).json()["task"]
 
     def events(self, task_id: str, **params: Any) -> list[dict[str, Any]]:
         """Return the events, oldest first."""
-        return self.ask("task.listMessages", task_id=task_id, order="asc", **params).json()["messages"]
+        return self.read("task.listMessages", task_id=task_id, order="asc", **params).json()["messages"]
 
     def types(self, task_id: str, **params: Any) -> list[str]:
         return [event["type"] for event in self.events(task_id, **params)]

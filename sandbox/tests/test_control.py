@@ -12,26 +12,26 @@ def post(client, path, body):
 class TestWhoMayComeIn:
     @pytest.mark.parametrize("path", ["/_sandbox/state", "/", "/manus/app/x"])
     @pytest.mark.parametrize("host", ["evil.example", "evil.example:8099", "10.0.0.1", ""])
-    def test_a_host_name_of_elsewhere_is_refused(self, anyone, path, host):
+    def test_host_name_of_elsewhere_is_refused(self, anyone, path, host):
         assert anyone.call("GET", path, headers={"Host": host}).status_code == 403
 
     @pytest.mark.parametrize("host", ["localhost:8099", "127.0.0.1", "[::1]:8099", "127.9.9.9"])
-    def test_every_name_of_this_machine_is_let_in(self, anyone, host):
+    def test_name_of_this_machine_is_let_in(self, anyone, host):
         assert anyone.call("GET", "/_sandbox/state", headers={"Host": host}).status_code == 200
 
     @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
-    def test_a_form_on_a_foreign_page_is_refused(self, sandbox, anyone, origin):
+    def test_form_on_a_foreign_page_is_refused(self, sandbox, anyone, origin):
         sandbox.manus.add_task()
         assert anyone.call("POST", "/_sandbox/reset", headers={"Origin": origin}).status_code == 403
         assert len(sandbox.manus) == 1
 
-    def test_a_page_of_this_machine_is_let_in(self, anyone):
+    def test_page_of_this_machine_is_let_in(self, anyone):
         answer = anyone.call("POST", "/_sandbox/reset", headers={"Origin": "http://localhost:8080"})
         assert answer.status_code == 200
 
 
 class TestState:
-    def test_shows_tasks_faults_and_settings(self, sandbox, anyone):
+    def test_state_shows_tasks_faults_and_settings(self, sandbox, anyone):
         sandbox.manus.add_task("one", title="Count", script=[("running", 5), ("completed", None)])
         sandbox.qstash.add_task("tsk", script=["active", "delivered"], advance_after_reads=3)
         sandbox.faults.add("status", status=503, times=2)
@@ -87,7 +87,7 @@ class TestState:
 
 class TestTasks:
     @pytest.mark.parametrize("vendor", ["manus", "qstash"])
-    def test_one_or_many_can_be_added(self, sandbox, anyone, vendor):
+    def test_tasks_can_be_added_one_by_one_or_many_at_once(self, sandbox, anyone, vendor):
         one = post(anyone, f"/{vendor}/tasks", {"task_id": "a/b", "script": [["running", 1], "completed"]})
         many = post(anyone, f"/{vendor}/tasks", [{"task_id": str(number)} for number in range(3)])
         assert (one.status_code, one.json()) == (201, {"ids": ["a/b"]})
@@ -96,7 +96,7 @@ class TestTasks:
 
     @pytest.mark.parametrize("vendor", ["manus", "qstash"])
     @pytest.mark.parametrize("method", ["PATCH", "POST"])
-    def test_a_status_can_be_set(self, sandbox, anyone, vendor, method):
+    def test_status_can_be_set(self, sandbox, anyone, vendor, method):
         getattr(sandbox, vendor).add_task("a/b")
         answer = anyone.call(
             method, f"/_sandbox/{vendor}/tasks/a/b", json={"status": "failed", "error": "No"}
@@ -104,13 +104,13 @@ class TestTasks:
         assert (answer.status_code, answer.json()["status"]) == (200, "failed")
         assert getattr(sandbox, vendor).get("a/b").error == "No"
 
-    def test_a_script_can_be_set(self, sandbox, anyone):
+    def test_script_can_be_set(self, sandbox, anyone):
         sandbox.manus.add_task("one")
         script = {"script": [{"status": "running", "seconds": 7}, {"status": "completed"}]}
         assert post(anyone, "/manus/tasks/one", script).json()["changes_at"] == START + 7
 
     @pytest.mark.parametrize("vendor", ["manus", "qstash"])
-    def test_a_task_can_be_removed(self, sandbox, anyone, vendor):
+    def test_task_can_be_removed(self, sandbox, anyone, vendor):
         getattr(sandbox, vendor).add_task("one")
         assert anyone.call("DELETE", f"/_sandbox/{vendor}/tasks/one").status_code == 200
         assert anyone.get(f"/_sandbox/{vendor}/tasks/one").status_code == 404
@@ -131,7 +131,7 @@ class TestTasks:
         ],
         ids=str,
     )
-    def test_a_task_that_makes_no_sense_is_refused(self, sandbox, anyone, body):
+    def test_task_that_makes_no_sense_is_refused(self, sandbox, anyone, body):
         answer = post(anyone, "/manus/tasks", body)
         assert answer.status_code == 400
         assert answer.json()["error"]
@@ -140,16 +140,16 @@ class TestTasks:
     @pytest.mark.parametrize(
         "body", [{}, {"status": ""}, {"status": "a", "script": ["b"]}, {"title": "x"}], ids=str
     )
-    def test_a_change_that_makes_no_sense_is_refused(self, sandbox, anyone, body):
+    def test_change_that_makes_no_sense_is_refused(self, sandbox, anyone, body):
         sandbox.manus.add_task("one")
         assert post(anyone, "/manus/tasks/one", body).status_code == 400
 
-    def test_what_is_not_json_is_refused(self, anyone):
+    def test_body_that_is_not_json_is_refused(self, anyone):
         assert anyone.call("POST", "/_sandbox/manus/tasks", data="{").status_code == 400
 
 
 class TestFaults:
-    def test_come_and_go(self, anyone, manus):
+    def test_faults_come_and_go(self, anyone, manus):
         ids = post(
             anyone, "/faults", [{"kind": "status", "status": 503}, {"kind": "hang", "seconds": 0}]
         ).json()["ids"]
@@ -161,17 +161,17 @@ class TestFaults:
         assert anyone.call("DELETE", "/_sandbox/faults/none").status_code == 404
 
     @pytest.mark.parametrize("body", [{}, {"kind": "explode"}, {"kind": "hang", "status": 1}], ids=str)
-    def test_what_makes_no_sense_is_refused(self, anyone, body):
+    def test_value_that_makes_no_sense_is_refused(self, anyone, body):
         assert post(anyone, "/faults", body).status_code == 400
 
 
 class TestClockAndSettings:
-    def test_the_clock_can_be_advanced(self, sandbox, anyone):
+    def test_clock_can_be_advanced(self, sandbox, anyone):
         assert post(anyone, "/clock", {"advance": 90}).json() == {"now": START + 90}
         assert anyone.get("/_sandbox/clock").json() == {"now": START + 90}
 
     @pytest.mark.parametrize("body", [{}, {"advance": -1}, {"advance": "1"}, {"advance": True}], ids=str)
-    def test_the_clock_does_not_go_back(self, anyone, body):
+    def test_clock_does_not_go_back(self, anyone, body):
         assert post(anyone, "/clock", body).status_code == 400
 
     def test_settings_change_all_or_none(self, sandbox, anyone):
@@ -203,7 +203,7 @@ class TestClockAndSettings:
 
 
 class TestManusAccount:
-    def test_what_created_tasks_do_can_be_planned(self, anyone, manus_v2):
+    def test_plan_says_what_created_tasks_do(self, anyone, manus_v2):
         answer = post(
             anyone, "/manus/plans", [{"script": ["failed"]}, {"default": True, "script": ["waiting"]}]
         )
@@ -215,13 +215,13 @@ class TestManusAccount:
         ]
 
     @pytest.mark.parametrize("body", [{"colour": "red"}, {"script": []}, {"waiting": 5}], ids=str)
-    def test_a_plan_that_makes_no_sense_is_refused(self, anyone, body):
+    def test_plan_that_makes_no_sense_is_refused(self, anyone, body):
         assert post(anyone, "/manus/plans", body).status_code == 400
 
-    def test_what_was_created_and_answered_can_be_asked_for(self, sandbox, anyone, manus_v2):
+    def test_created_tasks_and_answers_are_listed(self, sandbox, anyone, manus_v2):
         sandbox.manus.plan(task_id="a/b", script=["waiting"])
         manus_v2.create("Count")
-        manus_v2.tell("task.sendMessage", task_id="a/b", message={"content": "Monday"})
+        manus_v2.write("task.sendMessage", task_id="a/b", message={"content": "Monday"})
         (created,) = anyone.get("/_sandbox/manus/created").json()["created"]
         assert created == {
             "id": "a/b",
@@ -233,7 +233,7 @@ class TestManusAccount:
         assert (answer["kind"], answer["text"]) == ("message", "Monday")
         assert anyone.get("/_sandbox/manus/answers/nobody").status_code == 404
 
-    def test_a_task_can_be_stopped_as_by_its_owner(self, sandbox, anyone, manus_v2):
+    def test_task_can_be_stopped_as_by_its_owner(self, sandbox, anyone, manus_v2):
         sandbox.manus.add_task("a/b")
         assert post(anyone, "/manus/stop/a/b", {}).json() == {"stopped": "a/b"}
         assert "user_stop" in manus_v2.types("a/b")
@@ -241,7 +241,7 @@ class TestManusAccount:
 
 
 class TestRequests:
-    def test_are_kept_without_secrets(self, sandbox, anyone, manus, qstash):
+    def test_requests_are_kept_without_secrets(self, sandbox, anyone, manus, qstash):
         manus.get("/v1/tasks", query="sk-sandbox", limit=5)
         qstash.call("GET", "/v1/tasks/sandbox-token", headers={"X-Note": "see sandbox-token"})
         first, second = anyone.get("/_sandbox/requests").json()["requests"]
@@ -258,21 +258,21 @@ class TestRequests:
         assert second["headers"]["authorization"] == "Bearer ***"
         assert second["headers"]["x-note"] == "see ***"
 
-    def test_an_oauth_token_is_a_secret_too(self, sandbox, anyone):
+    def test_oauth_token_is_a_secret_too(self, sandbox, anyone):
         headers = {"Authorization": "Bearer oauth-sandbox", "X-Note": "see oauth-sandbox"}
         anyone.call("GET", "/manus/v2/task.list?note=oauth-sandbox", headers=headers)
         assert sandbox.requests[-1].status == 200
         assert "oauth-sandbox" not in str(sandbox.requests)
 
-    def test_a_wrong_key_is_a_secret_too(self, sandbox, manus):
+    def test_wrong_key_is_a_secret_too(self, sandbox, manus):
         manus.call("GET", "/v1/tasks", headers={"API_KEY": "sk-real", "Authorization": "sk-real"})
         assert "sk-real" not in str(sandbox.requests)
 
-    def test_can_be_forgotten(self, anyone, manus):
+    def test_requests_can_be_forgotten(self, anyone, manus):
         manus.get("/v1/tasks")
         assert anyone.call("DELETE", "/_sandbox/requests").json() == {"requests": []}
 
-    def test_the_control_plane_itself_is_not_kept(self, sandbox, anyone):
+    def test_control_plane_itself_is_not_kept(self, sandbox, anyone):
         anyone.get("/_sandbox/state")
         anyone.get("/")
         assert sandbox.requests == []

@@ -7,35 +7,35 @@ START = 1_763_501_439
 
 
 class TestKey:
-    def test_a_call_without_any_key_is_refused(self, anyone):
+    def test_call_without_any_key_is_refused(self, anyone):
         answer = anyone.get("/manus/v1/tasks")
         assert answer.status_code == 401
         assert answer.json()["code"] == 16
         assert answer.json()["details"] == []
 
-    def test_a_wrong_key_is_refused(self, manus):
+    def test_wrong_key_is_refused(self, manus):
         answer = manus.call("GET", "/v1/tasks", headers={"API_KEY": "sk-other"})
         assert (answer.status_code, answer.json()["code"]) == (401, 16)
 
-    def test_a_key_sent_as_bearer_token_is_read_as_a_broken_jwt(self, anyone):
+    def test_key_sent_as_bearer_token_is_read_as_a_broken_jwt(self, anyone):
         answer = anyone.call("GET", "/manus/v1/tasks", headers={"Authorization": "Bearer sk-sandbox"})
         assert answer.status_code == 401
         assert answer.json()["message"] == (
             "invalid token: token is malformed: token contains an invalid number of segments"
         )
 
-    def test_the_header_of_the_next_version_is_not_accepted(self, anyone):
+    def test_header_of_the_next_version_is_not_accepted(self, anyone):
         answer = anyone.call("GET", "/manus/v1/tasks", headers={"x-manus-api-key": "sk-sandbox"})
         assert answer.status_code == 401
 
-    def test_another_key_can_be_accepted_instead(self, sandbox, manus):
+    def test_key_can_be_changed(self, sandbox, manus):
         sandbox.settings.manus_key = "sk-other"
         assert manus.get("/v1/tasks").status_code == 401
         assert manus.call("GET", "/v1/tasks", headers={"API_KEY": "sk-other"}).status_code == 200
 
 
 class TestSingleTask:
-    def test_has_the_documented_fields_with_64_bit_integers_as_strings(self, server, sandbox, manus):
+    def test_task_has_the_documented_fields_with_64_bit_integers_as_strings(self, server, sandbox, manus):
         task_id = sandbox.manus.add_task(title="Count", credit_usage=22)
         body = manus.get(f"/v1/tasks/{task_id}").json()
         assert body.pop("output")[0]["role"] == "user"
@@ -55,16 +55,16 @@ class TestSingleTask:
         assert len(task_id) == 22
         assert task_id.isalnum()
 
-    def test_an_id_may_hold_any_character(self, sandbox, manus):
+    def test_id_may_hold_any_character(self, sandbox, manus):
         sandbox.manus.add_task("a/b ?#%ü")
         assert manus.get("/v1/tasks/a%2Fb%20%3F%23%25%C3%BC").json()["id"] == "a/b ?#%ü"
 
-    def test_an_unknown_id_answers_404_with_code_5(self, manus):
+    def test_unknown_id_answers_404_with_code_5(self, manus):
         answer = manus.get("/v1/tasks/nobody")
         assert answer.status_code == 404
         assert answer.json() == {"code": 5, "message": "task not found", "details": []}
 
-    def test_an_empty_id_is_no_route(self, manus):
+    def test_empty_id_is_no_route(self, manus):
         assert manus.get("/v1/tasks/").status_code == 404
 
     def test_convert_must_be_a_boolean(self, sandbox, manus):
@@ -73,7 +73,7 @@ class TestSingleTask:
         answer = manus.get(f"/v1/tasks/{task_id}", convert="maybe")
         assert (answer.status_code, answer.json()["code"]) == (400, 3)
 
-    def test_the_error_shows_only_after_the_failure(self, sandbox, manus):
+    def test_error_shows_only_after_the_failure(self, sandbox, manus):
         task_id = sandbox.manus.add_task(script=[("running", 5), ("failed", None)], error="No luck")
         assert "error" not in manus.get(f"/v1/tasks/{task_id}").json()
         sandbox.clock.advance(5)
@@ -85,25 +85,27 @@ class TestSingleTask:
         body = manus.get(f"/v1/tasks/{task_id}").json()
         assert (body["created_at"], body["surprise"]) == (1.5, True)
 
-    def test_a_deleted_task_is_gone(self, sandbox, manus):
+    def test_deleted_task_is_gone(self, sandbox, manus):
         task_id = sandbox.manus.add_task()
         sandbox.manus.delete_task(task_id)
         assert manus.get(f"/v1/tasks/{task_id}").status_code == 404
         assert manus.get("/v1/tasks").json() == {"object": "list"}
 
-    def test_an_id_in_use_is_refused(self, sandbox):
+    def test_id_in_use_is_refused(self, sandbox):
         sandbox.manus.add_task("one")
         with pytest.raises(ValueError, match="in use"):
             sandbox.manus.add_task("one")
 
-    def test_there_are_no_other_operations(self, manus):
+    def test_operations_beyond_the_documented_are_refused(self, manus):
         assert manus.get("/v1/nothing").status_code == 404
+        answer = manus.call("POST", "/v1/webhooks")
+        assert (answer.status_code, answer.json()["message"]) == (501, "POST /v1/webhooks is not emulated")
         answer = manus.call("PATCH", "/v1/tasks/one")
         assert (answer.status_code, answer.json()["code"]) == (501, 12)
 
 
 class TestProgress:
-    def test_follows_the_script_by_the_clock(self, sandbox, manus):
+    def test_task_follows_the_script_by_the_clock(self, sandbox, manus):
         task_id = sandbox.manus.add_task(script=[("running", 5), ("pending", 5), ("NEW_STATE", None)])
         seen = []
         for _ in range(3):
@@ -111,24 +113,24 @@ class TestProgress:
             sandbox.clock.advance(5)
         assert seen == ["running", "pending", "NEW_STATE"]
 
-    def test_follows_the_reads_when_asked_to(self, sandbox, manus):
+    def test_task_follows_the_reads_when_asked_to(self, sandbox, manus):
         task_id = sandbox.manus.add_task(script=["running", "pending", "completed"], advance_after_reads=2)
         seen = [manus.get(f"/v1/tasks/{task_id}").json()["status"] for _ in range(6)]
         assert seen == ["running", "running", "pending", "pending", "completed", "completed"]
 
-    def test_a_task_shown_in_a_list_counts_as_read(self, sandbox, manus):
+    def test_task_shown_in_a_list_counts_as_read(self, sandbox, manus):
         sandbox.manus.add_task(script=["running", "completed"], advance_after_reads=1)
         seen = [manus.get("/v1/tasks").json()["data"][0]["status"] for _ in range(2)]
         assert seen == ["running", "completed"]
 
-    def test_changes_on_command(self, sandbox, manus):
+    def test_task_changes_on_command(self, sandbox, manus):
         task_id = sandbox.manus.add_task(script=[("running", 5), ("completed", None)])
         sandbox.manus.set_status(task_id, "failed", error="Stopped by hand")
         sandbox.clock.advance(60)
         body = manus.get(f"/v1/tasks/{task_id}").json()
         assert (body["status"], body["error"]) == ("failed", "Stopped by hand")
 
-    def test_takes_a_new_script_when_a_question_was_answered(self, sandbox, manus):
+    def test_task_takes_a_new_script_when_a_question_was_answered(self, sandbox, manus):
         task_id = sandbox.manus.add_task(script=[("pending", None)])
         sandbox.manus.set_script(task_id, [("running", 5), ("completed", None)])
         sandbox.clock.advance(5)
@@ -138,7 +140,7 @@ class TestProgress:
 
 
 class TestOutput:
-    def test_is_the_whole_conversation_in_list_and_detail(self, sandbox, manus):
+    def test_output_is_the_whole_conversation_in_list_and_detail(self, sandbox, manus):
         task_id = sandbox.manus.add_task(prompt="2 + 2?", answer="4", script=[("completed", None)])
         detail = manus.get(f"/v1/tasks/{task_id}").json()
         assert manus.get("/v1/tasks").json()["data"] == [detail]
@@ -170,16 +172,16 @@ class TestOutput:
 
 
 class TestList:
-    def test_an_empty_account_answers_without_data(self, manus):
+    def test_empty_account_answers_without_data(self, manus):
         assert manus.get("/v1/tasks").json() == {"object": "list"}
 
-    def test_the_last_page_does_not_mention_more(self, sandbox, manus):
+    def test_last_page_does_not_mention_more(self, sandbox, manus):
         sandbox.manus.add_task("one")
         body = manus.get("/v1/tasks").json()
         assert (body["first_id"], body["last_id"]) == ("one", "one")
         assert "has_more" not in body
 
-    def test_comes_newest_first_in_pages_of_100(self, sandbox, manus):
+    def test_list_comes_newest_first_in_pages_of_100(self, sandbox, manus):
         for number in range(101):
             sandbox.manus.add_task(f"t{number}", created_at=START - number)
         body = manus.get("/v1/tasks").json()
@@ -201,7 +203,7 @@ class TestList:
         assert len(seen) == 25
         assert set(seen) == set(ids)
 
-    def test_by_update_the_last_changed_comes_first(self, sandbox, manus):
+    def test_list_by_update_has_the_last_changed_first(self, sandbox, manus):
         for task_id in ("a", "b", "c"):
             sandbox.manus.add_task(task_id, script=[("running", None)])
         sandbox.clock.advance(10)
@@ -263,10 +265,10 @@ class TestList:
 
 
 class TestRateLimit:
-    def test_is_off_by_default(self, manus):
+    def test_rate_limit_is_off_by_default(self, manus):
         assert {manus.get("/v1/tasks").status_code for _ in range(120)} == {200}
 
-    def test_counts_each_endpoint_by_itself_and_opens_again_after_a_minute(self, sandbox, manus):
+    def test_rate_limit_counts_each_endpoint_by_itself_and_opens_again_after_a_minute(self, sandbox, manus):
         task_id = sandbox.manus.add_task()
         sandbox.settings.rate_limits = {"manus.list": 2}
         assert [manus.get("/v1/tasks").status_code for _ in range(3)] == [200, 200, 429]
@@ -277,7 +279,7 @@ class TestRateLimit:
         sandbox.clock.advance(60)
         assert manus.get("/v1/tasks").status_code == 200
 
-    def test_can_say_when_to_come_again(self, sandbox, manus):
+    def test_rate_limit_can_say_when_to_come_again(self, sandbox, manus):
         sandbox.settings.update({"rate_limits": {"manus.list": 1}, "rate_limit_retry_after": True})
         manus.get("/v1/tasks")
         sandbox.clock.advance(20)

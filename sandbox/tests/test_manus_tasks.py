@@ -27,34 +27,34 @@ class TestTwoViews:
             ("dreaming", "dreaming", "dreaming"),
         ],
     )
-    def test_each_has_its_own_words(self, sandbox, manus, manus_v2, word, v1, v2):
+    def test_version_has_its_own_status_words(self, sandbox, manus, manus_v2, word, v1, v2):
         task_id = sandbox.manus.add_task(script=[word])
         assert manus.get(f"/v1/tasks/{task_id}").json()["status"] == v1
         assert manus_v2.task(task_id)["status"] == v2
 
-    def test_the_filter_of_v1_knows_tasks_by_its_own_words(self, sandbox, manus):
+    def test_filter_of_v1_knows_tasks_by_its_own_words(self, sandbox, manus):
         sandbox.manus.add_task("one", script=["waiting"])
         sandbox.manus.add_task("two", script=["stopped"])
         assert [one["id"] for one in manus.get("/v1/tasks", status="pending").json()["data"]] == ["one"]
         assert [one["id"] for one in manus.get("/v1/tasks", status="completed").json()["data"]] == ["two"]
 
-    def test_a_task_made_in_one_is_there_in_the_other(self, manus, manus_v2):
+    def test_task_made_in_one_version_is_there_in_the_other(self, manus, manus_v2):
         new = manus_v2.create()
         old = manus.call("POST", "/v1/tasks", json={"prompt": "Count", "agentProfile": "manus-1.6"}).json()
         assert manus.get(f"/v1/tasks/{new}").json()["metadata"]["task_title"] == "Count"
         assert manus_v2.task(old["task_id"])["title"] == "Count"
-        assert len(manus_v2.ask("task.list").json()["data"]) == 2
+        assert len(manus_v2.read("task.list").json()["data"]) == 2
 
-    def test_a_message_of_one_is_told_by_the_other(self, sandbox, manus, manus_v2):
+    def test_message_to_one_version_shows_in_the_other(self, sandbox, manus, manus_v2):
         task_id = sandbox.manus.add_task(script=["waiting"])
         body = {"prompt": "Monday", "agentProfile": "manus-1.6", "taskId": task_id}
         manus.call("POST", "/v1/tasks", json=body)
         assert manus_v2.events(task_id)[3]["user_message"]["content"] == "Monday"
 
-    def test_a_confirmation_is_no_word_of_the_user(self, sandbox, manus, manus_v2):
+    def test_confirmation_is_no_message_of_the_user(self, sandbox, manus, manus_v2):
         ask = {"type": "gmailSendAction", "event_id": "evt_1"}
         task_id = sandbox.manus.add_task(script=["waiting"], waiting=ask)
-        manus_v2.tell("task.confirmAction", task_id=task_id, event_id="evt_1", input={"accept": True})
+        manus_v2.write("task.confirmAction", task_id=task_id, event_id="evt_1", input={"accept": True})
         output = manus.get(f"/v1/tasks/{task_id}").json()["output"]
         assert [message["role"] for message in output] == ["user", "assistant"]
 
@@ -78,11 +78,11 @@ class TestLag:
 
 
 class TestBackgroundJobs:
-    def test_are_not_mentioned_unless_a_test_sets_them(self, sandbox, manus_v2):
+    def test_background_jobs_are_not_mentioned_unless_a_test_sets_them(self, sandbox, manus_v2):
         task_id = sandbox.manus.add_task(script=["stopped"])
         assert "has_running_background_jobs" not in manus_v2.task(task_id)
 
-    def test_run_on_for_some_seconds_after_the_end(self, sandbox, manus_v2):
+    def test_background_jobs_run_on_for_some_seconds_after_the_end(self, sandbox, manus_v2):
         task_id = sandbox.manus.add_task(script=[("running", 5), "stopped"], background_jobs=10)
         seen = []
         for seconds in (0, 5, 9, 1):
@@ -93,7 +93,7 @@ class TestBackgroundJobs:
 
 
 class TestCredits:
-    def test_are_not_mentioned_until_some_were_used(self, sandbox, manus, manus_v2):
+    def test_credits_are_not_mentioned_until_some_were_used(self, sandbox, manus, manus_v2):
         task_id = sandbox.manus.add_task(credits_per_second=2, script=[("running", 5), "stopped"])
         assert "credit_usage" not in manus_v2.task(task_id)
         sandbox.clock.advance(3)
@@ -102,26 +102,26 @@ class TestCredits:
         sandbox.clock.advance(60)
         assert manus_v2.task(task_id)["credit_usage"] == 10
 
-    def test_are_used_by_running_alone(self, sandbox, manus_v2):
+    def test_credits_are_used_by_running_alone(self, sandbox, manus_v2):
         script = [("running", 5), ("waiting", None), ("running", 5), "stopped"]
         task_id = sandbox.manus.add_task(credits_per_second=1, credit_usage=100, script=script)
         sandbox.clock.advance(60)
-        manus_v2.tell("task.sendMessage", task_id=task_id, message={"content": "Go on"})
+        manus_v2.write("task.sendMessage", task_id=task_id, message={"content": "Go on"})
         sandbox.clock.advance(60)
         assert manus_v2.task(task_id)["credit_usage"] == 110
 
 
 class TestStoppedByUser:
-    def test_leaves_an_event_and_no_answer(self, sandbox, manus, manus_v2):
+    def test_stop_by_user_leaves_an_event_and_no_answer(self, sandbox, manus, manus_v2):
         task_id = sandbox.manus.add_task(script=[("running", 5), "stopped"], stopped_by_user=True)
         sandbox.clock.advance(5)
         assert manus_v2.types(task_id) == ["user_message", "status_update", "user_stop", "status_update"]
         assert len(manus.get(f"/v1/tasks/{task_id}").json()["output"]) == 1
 
-    def test_says_nothing_of_the_turns_after_it(self, sandbox, manus_v2):
+    def test_stop_by_user_says_nothing_of_the_turns_after_it(self, sandbox, manus_v2):
         task_id = sandbox.manus.add_task(script=[("running", 5), "stopped"], stopped_by_user=True)
         sandbox.clock.advance(5)
-        manus_v2.tell("task.sendMessage", task_id=task_id, message={"content": "Go on"})
+        manus_v2.write("task.sendMessage", task_id=task_id, message={"content": "Go on"})
         sandbox.clock.advance(2)
         assert manus_v2.types(task_id)[4:] == [
             "user_message",
@@ -132,28 +132,28 @@ class TestStoppedByUser:
 
 
 class TestHidden:
-    def test_a_fresh_task_is_unknown_for_a_while(self, sandbox, manus, manus_v2):
+    def test_fresh_task_is_unknown_for_a_while(self, sandbox, manus, manus_v2):
         sandbox.manus.plan(hidden_for=10)
         task_id = manus_v2.create()
 
         def codes():
             return [
                 manus.get(f"/v1/tasks/{task_id}").status_code,
-                manus_v2.ask("task.detail", task_id=task_id).status_code,
-                manus_v2.ask("task.listMessages", task_id=task_id).status_code,
-                manus_v2.tell("task.stop", task_id=task_id).status_code,
+                manus_v2.read("task.detail", task_id=task_id).status_code,
+                manus_v2.read("task.listMessages", task_id=task_id).status_code,
+                manus_v2.write("task.stop", task_id=task_id).status_code,
             ]
 
         assert codes() == [404] * 4
         assert manus.get("/v1/tasks").json() == {"object": "list"}
-        assert manus_v2.ask("task.list").json()["data"] == []
+        assert manus_v2.read("task.list").json()["data"] == []
         sandbox.clock.advance(10)
         assert codes() == [200] * 4
-        assert len(manus_v2.ask("task.list").json()["data"]) == 1
+        assert len(manus_v2.read("task.list").json()["data"]) == 1
 
 
 class TestPlans:
-    def test_are_followed_one_after_another_and_then_the_default(self, sandbox, manus_v2):
+    def test_plans_are_followed_one_after_another_and_then_the_default(self, sandbox, manus_v2):
         sandbox.manus.plan(script=["failed"])
         sandbox.manus.plan(script=["waiting"])
         assert [manus_v2.task(manus_v2.create())["status"] for _ in range(3)] == [
@@ -162,7 +162,7 @@ class TestPlans:
             "running",
         ]
 
-    def test_the_default_can_be_changed(self, sandbox, manus_v2):
+    def test_default_can_be_changed(self, sandbox, manus_v2):
         sandbox.manus.plan(default=True, script=["failed"])
         sandbox.manus.plan(script=["stopped"])
         assert [manus_v2.task(manus_v2.create())["status"] for _ in range(3)] == [
@@ -171,25 +171,25 @@ class TestPlans:
             "error",
         ]
 
-    def test_are_for_both_versions(self, sandbox, manus):
+    def test_plans_are_for_both_versions(self, sandbox, manus):
         sandbox.manus.plan(task_id="mine", script=["failed"], error="No")
         body = manus.call("POST", "/v1/tasks", json={"prompt": "Count", "agentProfile": "manus-1.6"}).json()
         assert manus.get(f"/v1/tasks/{body['task_id']}").json()["error"] == "No"
         assert body["task_id"] == "mine"
 
-    def test_a_refused_request_uses_up_none(self, sandbox, manus_v2):
+    def test_refused_request_uses_up_none(self, sandbox, manus_v2):
         sandbox.manus.plan(script=["failed"])
-        assert manus_v2.tell("task.create", message={"content": ""}).status_code == 400
+        assert manus_v2.write("task.create", message={"content": ""}).status_code == 400
         assert manus_v2.task(manus_v2.create())["status"] == "error"
 
-    def test_waiting_alone_makes_a_task_that_asks_and_then_completes(self, sandbox, manus_v2):
+    def test_plan_with_waiting_alone_asks_and_then_completes(self, sandbox, manus_v2):
         sandbox.manus.plan(waiting={"description": "Which day?"})
         task_id = manus_v2.create()
         sandbox.clock.advance(2)
         assert manus_v2.task(task_id)["status"] == "waiting"
         sandbox.clock.advance(3600)
         assert manus_v2.task(task_id)["status"] == "waiting"
-        manus_v2.tell("task.sendMessage", task_id=task_id, message={"content": "Monday"})
+        manus_v2.write("task.sendMessage", task_id=task_id, message={"content": "Monday"})
         sandbox.clock.advance(2)
         assert manus_v2.task(task_id)["status"] == "stopped"
 
@@ -211,7 +211,7 @@ class TestPlans:
         ],
         ids=str,
     )
-    def test_what_makes_no_sense_is_refused_at_once(self, sandbox, options):
+    def test_plan_that_makes_no_sense_is_refused_at_once(self, sandbox, options):
         with pytest.raises(ValueError, match=r"."):
             sandbox.manus.plan(**options)
 
@@ -223,7 +223,7 @@ class TestPlans:
         sandbox.reset()
         assert sandbox.manus.created == []
         assert manus_v2.task(manus_v2.create())["status"] == "running"
-        assert manus_v2.ask("project.list").json()["data"] == []
+        assert manus_v2.read("project.list").json()["data"] == []
 
 
 class TestSteering:
@@ -236,11 +236,11 @@ class TestSteering:
             sandbox.clock.advance(1)
         return seen
 
-    def test_the_other_lines_make_the_title(self, manus_v2):
+    def test_title_is_made_of_the_other_lines(self, manus_v2):
         task_id = manus_v2.create("sandbox: seconds 3\nCount to ten")
         assert manus_v2.task(task_id)["title"] == "Count to ten"
 
-    def test_a_prompt_without_orders_is_left_alone(self, sandbox, manus_v2):
+    def test_prompt_without_directives_is_left_alone(self, sandbox, manus_v2):
         task_id = manus_v2.create("Tell me of a sandbox: where children play")
         assert self.words(sandbox, manus_v2, task_id) == ["running", "stopped"]
 
@@ -258,14 +258,14 @@ class TestSteering:
         sandbox.clock.advance(1)
         event = manus_v2.events(task_id)[-1]["status_update"]["status_detail"]
         assert event["waiting_description"] == "Which day?"
-        manus_v2.tell("task.sendMessage", task_id=task_id, message={"content": "Monday"})
+        manus_v2.write("task.sendMessage", task_id=task_id, message={"content": "Monday"})
         sandbox.clock.advance(1)
         event = manus_v2.events(task_id)[-1]["status_update"]["status_detail"]
         assert (event["waiting_for_event_type"], event["waiting_description"]) == (
             "gmailSendAction",
             "Mail it",
         )
-        manus_v2.tell(
+        manus_v2.write(
             "task.confirmAction",
             task_id=task_id,
             event_id=event["waiting_for_event_id"],
@@ -273,12 +273,12 @@ class TestSteering:
         )
         assert self.words(sandbox, manus_v2, task_id) == ["running", "stopped"]
 
-    def test_a_failure_has_its_text(self, sandbox, manus, manus_v2):
+    def test_failure_has_its_text(self, sandbox, manus, manus_v2):
         task_id = manus_v2.create("Count\nsandbox: fail No login")
         assert self.words(sandbox, manus_v2, task_id) == ["running", "error"]
         assert manus.get(f"/v1/tasks/{task_id}").json()["error"] == "No login"
 
-    def test_a_stop_is_that_of_the_user(self, sandbox, manus_v2):
+    def test_stop_is_that_of_the_user(self, sandbox, manus_v2):
         task_id = manus_v2.create("Count\nsandbox: stop")
         sandbox.clock.advance(5)
         assert "user_stop" in manus_v2.types(task_id)
@@ -307,12 +307,12 @@ class TestSteering:
         assert getattr(sandbox.manus.get(task_id), option) == value
 
     @pytest.mark.parametrize("order", ["dance", "seconds", "seconds soon", "credits -1", "action"])
-    def test_a_slip_fails_the_task_and_names_the_line(self, sandbox, manus, manus_v2, order):
+    def test_mistake_in_a_directive_fails_the_task_and_names_the_line(self, sandbox, manus, manus_v2, order):
         task_id = manus_v2.create(f"Count\nsandbox: {order}")
         assert self.words(sandbox, manus_v2, task_id) == ["running", "error"]
         assert f"sandbox: {order}" in manus.get(f"/v1/tasks/{task_id}").json()["error"]
 
-    def test_changes_what_was_planned(self, sandbox, manus_v2):
+    def test_directives_change_what_was_planned(self, sandbox, manus_v2):
         sandbox.manus.plan(answer="Planned", files=["a.csv"])
         task_id = manus_v2.create("Count\nsandbox: answer Steered")
         task = sandbox.manus.get(task_id)

@@ -44,7 +44,7 @@ def log_states(client: QStash, message_id: str) -> list[LogState]:
 
 
 class TestPublish:
-    def test_a_message_arrives_with_everything_it_was_given(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_message_arrives_with_everything_it_was_given(self, sandbox: Sandbox, client: QStash) -> None:
         answer = client.message.publish(
             url=f"{HOOK}?a=1&b=2",
             body="hi",
@@ -82,21 +82,21 @@ class TestPublish:
         assert message.failure_callback_headers == {"X": ["fail"]}
         assert message.retry_delay_expression == "pow(2, retried) * 1000"
 
-    def test_a_second_one_with_the_same_id_is_the_first(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_message_with_the_same_id_is_the_first(self, sandbox: Sandbox, client: QStash) -> None:
         first, second = (
             client.message.publish_json(url=HOOK, body={}, deduplication_id="one") for _ in range(2)
         )
         assert (second.message_id, second.deduplicated) == (first.message_id, True)
         assert len(sandbox.qstash.messages) == 1
 
-    def test_so_is_one_with_the_same_content(self, client: QStash) -> None:
+    def test_message_with_the_same_content_is_the_first(self, client: QStash) -> None:
         answers = [
             client.message.publish_json(url=HOOK, body={"n": number}, content_based_deduplication=True)
             for number in (1, 1, 2)
         ]
         assert [one.deduplicated for one in answers] == [False, True, False]
 
-    def test_a_message_on_its_way_can_be_read(self, client: QStash) -> None:
+    def test_message_on_its_way_can_be_read(self, client: QStash) -> None:
         sent = client.message.publish_json(
             url=HOOK,
             body={"a": 1},
@@ -110,20 +110,20 @@ class TestPublish:
         assert (message.not_before, message.label) == ((START + 60) * 1000, "mine")
         assert (message.flow_control.key, message.flow_control.parallelism) == ("k", 1)
 
-    def test_it_goes_through_a_queue(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_message_goes_through_a_queue(self, sandbox: Sandbox, client: QStash) -> None:
         sent = client.message.enqueue_json(queue="q", url=HOOK, body=[1])
         client.message.enqueue(queue="q", url=HOOK, body="x")
         assert client.message.get(sent.message_id).queue == "q"
         assert client.queue.get("q").lag == 2
 
-    def test_a_group_answers_for_each_member(self, client: QStash) -> None:
+    def test_group_answers_for_each_member(self, client: QStash) -> None:
         client.url_group.upsert_endpoints("team", GROUP)
         sent = client.message.publish(url_group="team", body="hi", delay=60)
         assert [one.url for one in sent] == ["https://a.example", "https://b.example"]
         found = [client.message.get(one.message_id) for one in sent]
         assert [(one.url_group, one.endpoint) for one in found] == [("team", "a"), ("team", None)]
 
-    def test_a_batch_is_answered_one_by_one(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_batch_is_answered_one_by_one(self, sandbox: Sandbox, client: QStash) -> None:
         client.url_group.upsert_endpoints("team", GROUP)
         plain, queued, group = client.message.batch_json(
             [
@@ -139,13 +139,13 @@ class TestPublish:
     @pytest.mark.parametrize(
         "options", [{"url": "example.com"}, {"url": HOOK, "retries": 99}, {"url_group": "none"}]
     )
-    def test_a_refusal_is_raised_with_its_text(self, client: QStash, options: dict[str, object]) -> None:
+    def test_refusal_is_raised_with_its_text(self, client: QStash, options: dict[str, object]) -> None:
         with pytest.raises(QStashError, match=r"status: 400, body: .*invalid"):
             client.message.publish(body="hi", **options)
 
 
 class TestLog:
-    def test_the_life_of_a_message_is_read(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_life_of_a_message_is_read(self, sandbox: Sandbox, client: QStash) -> None:
         sandbox.qstash.plan_delivery("*", [{"status": 503, "body": "busy"}, 200])
         sent = client.message.publish(url=HOOK, body="hi", label="mine", retry_delay="1000", timeout=5)
         sandbox.clock.advance(60)
@@ -178,7 +178,7 @@ class TestLog:
             entries = client.log.list(filter=filters).logs
             assert {entry.message_id for entry in entries} == set(found), filters
 
-    def test_the_cursor_leads_to_the_end(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_cursor_leads_to_the_end(self, sandbox: Sandbox, client: QStash) -> None:
         for number in range(25):
             sandbox.qstash.add_message(f"m{number}", ["DELIVERED"])
         found, cursor = [], None
@@ -190,26 +190,26 @@ class TestLog:
                 break
         assert found == [f"m{number}" for number in reversed(range(25))]
 
-    def test_it_fails_on_the_documented_word_for_cancelled(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_client_fails_on_the_documented_cancelled_word(self, sandbox: Sandbox, client: QStash) -> None:
         sandbox.qstash.add_message("m", [("CREATED", None)])
         client.message.cancel("m")
         with pytest.raises(ValueError, match="'CANCELLED' is not a valid LogState"):
             log_states(client, "m")
 
-    def test_it_reads_its_own_word(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_client_reads_its_own_word_for_cancelled(self, sandbox: Sandbox, client: QStash) -> None:
         sandbox.settings.update({"qstash_cancelled_word": "CANCELED"})
         sandbox.qstash.add_message("m", [("CREATED", None)])
         client.message.cancel("m")
         assert log_states(client, "m") == [LogState.CANCELED, LogState.CANCEL_REQUESTED, LogState.CREATED]
 
-    def test_it_prints_what_it_was_answered(
+    def test_client_prints_the_answer(
         self, sandbox: Sandbox, client: QStash, capsys: pytest.CaptureFixture[str]
     ) -> None:
         sandbox.qstash.add_message("m", ["DELIVERED"], headers={"Authorization": "deep secret"})
         client.log.list()
         assert "deep secret" in capsys.readouterr().out
 
-    def test_it_can_not_read_the_key_of_the_schema(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_client_cannot_read_the_key_of_the_schema(self, sandbox: Sandbox, client: QStash) -> None:
         sandbox.settings.update({"qstash_logs_key": "logs"})
         with pytest.raises(KeyError, match="events"):
             client.log.list()
@@ -220,7 +220,7 @@ class TestDeadLetters:
         sandbox.qstash.plan_delivery("*", [{"status": 410, "body": "gone", "headers": {"x-why": "old"}}])
         return client.message.publish_json(url=HOOK, body={"n": 1}, retries=0, label=label).message_id
 
-    def test_they_are_listed_read_and_deleted(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_dlq_messages_are_listed_read_and_deleted(self, sandbox: Sandbox, client: QStash) -> None:
         first, second, third = (self.fail(sandbox, client, label) for label in "abc")
         page = client.dlq.list()
         assert [dlq_message.message_id for dlq_message in page.messages] == [first, second, third]
@@ -257,21 +257,21 @@ class TestDeadLetters:
 
 
 class TestCancel:
-    def test_one_is_cancelled_and_an_unknown_one_is_an_error(self, client: QStash) -> None:
+    def test_message_is_cancelled_and_an_unknown_one_is_an_error(self, client: QStash) -> None:
         sent = client.message.publish(url=HOOK, delay=60)
         client.message.cancel(sent.message_id)
         for call in (client.message.get, client.message.cancel):
             with pytest.raises(QStashError, match="404"):
                 call(sent.message_id)
 
-    def test_of_many_the_unknown_ones_do_no_harm(self, client: QStash) -> None:
+    def test_unknown_ids_among_many_do_no_harm(self, client: QStash) -> None:
         ids = [client.message.publish(url=HOOK, delay=60).message_id for _ in range(3)]
         assert client.message.cancel_many([*ids[:2], "nobody"]) == 2
         assert client.message.get(ids[2]).message_id == ids[2]
         assert client.message.cancel_all() == 1
 
     @pytest.mark.parametrize("how", ["one", "many"])
-    def test_an_empty_id_or_list_cancels_everything(self, sandbox: Sandbox, client: QStash, how: str) -> None:
+    def test_empty_id_or_list_cancels_everything(self, sandbox: Sandbox, client: QStash, how: str) -> None:
         for _ in range(3):
             client.message.publish(url=HOOK, delay=60)
         if how == "one":
@@ -283,7 +283,7 @@ class TestCancel:
 
 
 class TestSetup:
-    def test_a_schedule_lives(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_schedule_lives(self, sandbox: Sandbox, client: QStash) -> None:
         schedule_id = client.schedule.create_json(
             destination=HOOK,
             cron="CRON_TZ=Europe/Berlin */10 * * * *",
@@ -317,11 +317,11 @@ class TestSetup:
         client.schedule.delete("mine")
         assert client.schedule.list() == []
 
-    def test_a_schedule_can_go_through_a_queue(self, client: QStash) -> None:
+    def test_schedule_can_go_through_a_queue(self, client: QStash) -> None:
         client.schedule.create(destination=HOOK, cron="0 0 * * *", queue="q", schedule_id="mine")
         assert client.schedule.get("mine").queue == "q"
 
-    def test_a_queue_lives(self, client: QStash) -> None:
+    def test_queue_lives(self, client: QStash) -> None:
         client.queue.upsert("q", parallelism=2, paused=True)
         queue = client.queue.get("q")
         assert (queue.name, queue.parallelism, queue.paused, queue.lag) == ("q", 2, True, 0)
@@ -332,7 +332,7 @@ class TestSetup:
         client.queue.delete("q")
         assert client.queue.list() == []
 
-    def test_a_url_group_lives(self, client: QStash) -> None:
+    def test_url_group_lives(self, client: QStash) -> None:
         client.url_group.upsert_endpoints("team", GROUP)
         group = client.url_group.get("team")
         assert [(one.url, one.name) for one in group.endpoints] == [
@@ -370,7 +370,7 @@ class TestSignature:
         got = local.until(lambda: receiver.got)[-1]
         return got.headers["Upstash-Signature"], got.body.decode(), url
 
-    def test_a_delivered_message_is_signed(
+    def test_delivered_message_is_signed(
         self, sandbox: Sandbox, client: QStash, receiver: local.Receiver
     ) -> None:
         signature, body, url = self.deliver(sandbox, client, receiver)
@@ -381,7 +381,7 @@ class TestSignature:
             with pytest.raises(SignatureError):
                 check.verify(**({"signature": signature, "body": body, "url": url} | wrong))
 
-    def test_it_is_so_after_the_keys_were_rotated(
+    def test_delivered_message_is_signed_after_the_keys_were_rotated(
         self, sandbox: Sandbox, client: QStash, receiver: local.Receiver
     ) -> None:
         before = client.signing_key.get()
@@ -398,13 +398,13 @@ class TestSignature:
 
 
 class TestErrors:
-    def test_a_wrong_token_and_region_are_told(self, server: SandboxServer, sandbox: Sandbox) -> None:
+    def test_wrong_token_and_region_raise_errors(self, server: SandboxServer, sandbox: Sandbox) -> None:
         for token, text in (("x", "invalid token"), ("sandbox-us-token", "user not found in this region")):
             stranger = QStash(token, base_url=server.qstash_url, retry=False)
             with contextlib.closing(stranger.http._client), pytest.raises(QStashError, match=text):
                 stranger.queue.list()
 
-    def test_a_burst_is_told_from_the_daily_limit(self, sandbox: Sandbox, client: QStash) -> None:
+    def test_burst_limit_and_daily_limit_differ(self, sandbox: Sandbox, client: QStash) -> None:
         sandbox.settings.update({"qstash_burst_limit": 0, "qstash_daily_limit": 0})
         with pytest.raises(RateLimitExceededError) as burst:
             client.log.list()
@@ -414,7 +414,7 @@ class TestErrors:
         assert (daily.value.limit, daily.value.remaining) == ("0", "0")
 
     @pytest.mark.parametrize("deduplication_id", [None, "once"])
-    def test_a_lost_answer_is_asked_for_again(
+    def test_lost_answer_is_retried(
         self, server: SandboxServer, sandbox: Sandbox, deduplication_id: str | None
     ) -> None:
         """Without a deduplication id its retries send twice."""
@@ -429,7 +429,7 @@ class TestErrors:
         assert sent.message_id in {message.id for message in sandbox.qstash.messages}
 
 
-def test_the_asynchronous_client_speaks_the_same(server: SandboxServer, sandbox: Sandbox) -> None:
+def test_asynchronous_client_behaves_alike(server: SandboxServer, sandbox: Sandbox) -> None:
     async def talk() -> tuple[bool, list[LogState], int]:
         client = AsyncQStash("sandbox-token", base_url=server.qstash_url, retry=False)
         try:

@@ -161,8 +161,8 @@ class TestTaskPage:
         question = {"type": "videoGenerate", "event_id": "evt_9", "unconfirmed": 1}
         task_id = sandbox.manus.add_task(script=["waiting"], waiting=question)
         body = {"task_id": task_id, "event_id": "evt_9", "input": {"choice": "premium"}}
-        manus_v2.tell("task.confirmAction", **body)
-        manus_v2.tell("task.sendMessage", task_id=task_id, message={"content": "Hurry"})
+        manus_v2.write("task.confirmAction", **body)
+        manus_v2.write("task.sendMessage", task_id=task_id, message={"content": "Hurry"})
         shown = page(anyone, f"/manus/app/{task_id}")
         schema, request = shown["Waits for videoGenerate"]["lines"]
         assert "premium" in schema

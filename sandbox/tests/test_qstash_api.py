@@ -7,16 +7,16 @@ START_MS = 1_763_501_439_000
 
 class TestToken:
     @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer other"}, {"API_KEY": "sandbox-token"}])
-    def test_a_missing_or_wrong_token_is_refused(self, anyone, header):
+    def test_missing_or_wrong_token_is_refused(self, anyone, header):
         answer = anyone.call("GET", "/qstash/v2/logs", headers=header)
         assert answer.status_code == 401
         assert answer.json() == {"error": "unable to authenticate: invalid token"}
 
-    def test_a_token_in_the_query_is_accepted_and_kept_out_of_the_journal(self, sandbox, anyone):
+    def test_token_in_the_query_is_accepted_and_kept_out_of_the_journal(self, sandbox, anyone):
         assert anyone.get("/qstash/v2/logs", qstash_token="sandbox-token").status_code == 200
         assert sandbox.requests[-1].query == [("qstash_token", "***")]
 
-    def test_the_wrong_region_knows_nobody(self, sandbox, qstash):
+    def test_wrong_region_knows_no_token(self, sandbox, qstash):
         task_id = sandbox.qstash.add_task()
         sandbox.settings.wrong_region = True
         for path in (f"/v1/tasks/{task_id}", "/v1/messages/msg_1/tasks", "/v2/logs"):
@@ -36,10 +36,14 @@ class TestRoutes:
             ("DELETE", "/v1/tasks/x"),
         ],
     )
-    def test_what_is_not_emulated_answers_405_in_plain_text(self, qstash, method, path):
+    def test_unknown_route_answers_405_in_plain_text(self, qstash, method, path):
         answer = qstash.call(method, path)
         assert (answer.status_code, answer.text) == (405, "Method Not Allowed")
         assert answer.headers["content-type"].startswith("text/plain")
+
+    def test_operations_that_are_not_emulated_answer_501_with_their_name(self, qstash):
+        answer = qstash.get("/v2/workflows/logs")
+        assert (answer.status_code, answer.json()) == (501, {"error": "GET /v2/workflows is not emulated"})
 
     def test_unknown_ids_answer_404_with_a_reason(self, qstash):
         for path in ("/v1/tasks/tsk_x", "/v1/messages/msg_x/tasks"):
@@ -54,7 +58,7 @@ class TestRoutes:
 
 
 class TestSingleTask:
-    def test_sends_counts_as_strings(self, sandbox, qstash):
+    def test_task_sends_counts_as_strings(self, sandbox, qstash):
         task_id = sandbox.qstash.add_task(message_id="msg_9", max_retry=5, deadline=START_MS + 1)
         assert qstash.get(f"/v1/tasks/{task_id}").json() == {
             "taskId": task_id,
@@ -67,7 +71,7 @@ class TestSingleTask:
             "deadline": START_MS + 1,
         }
 
-    def test_which_fields_are_strings_can_be_chosen(self, sandbox, qstash):
+    def test_string_fields_can_be_chosen(self, sandbox, qstash):
         task_id = sandbox.qstash.add_task()
         sandbox.settings.qstash_string_fields = ("maxRetry",)
         body = qstash.get(f"/v1/tasks/{task_id}").json()
@@ -85,7 +89,7 @@ class TestSingleTask:
         assert (done["state"], done["retried"], done["error"]) == ("delivered", "1", "HTTP status 502")
         assert (done["lastErrorAt"], done["completedAt"]) == (str(START_MS + 2000), START_MS + 4000)
 
-    def test_can_contradict_itself_like_the_documented_sample(self, sandbox, qstash):
+    def test_task_can_contradict_itself_like_the_documented_sample(self, sandbox, qstash):
         task_id = sandbox.qstash.add_task(
             script=["processing"], completed_at=1678901123456, retried=2, next_process_at=1678902000000
         )
@@ -101,7 +105,7 @@ class TestSingleTask:
         body = qstash.get(f"/v1/tasks/{task_id}").json()
         assert (body["lastErrorAt"], body["completedAt"]) == (None, "")
 
-    def test_follows_reads_and_commands(self, sandbox, qstash):
+    def test_task_follows_reads_and_commands(self, sandbox, qstash):
         task_id = sandbox.qstash.add_task(script=["created", "active"], advance_after_reads=1)
         seen = [qstash.get(f"/v1/tasks/{task_id}").json()["state"] for _ in range(2)]
         sandbox.qstash.set_status(task_id, "CANCELLED")
@@ -113,7 +117,7 @@ class TestSingleTask:
 
 
 class TestMessageTasks:
-    def test_sends_counts_as_integers_and_an_empty_error(self, sandbox, qstash):
+    def test_list_sends_counts_as_integers_and_an_empty_error(self, sandbox, qstash):
         sandbox.qstash.add_task("tsk_1")
         body = qstash.get("/v1/messages/msg_1/tasks").json()
         assert body == {
@@ -131,7 +135,7 @@ class TestMessageTasks:
             ]
         }
 
-    def test_shows_the_tasks_of_that_message_newest_first(self, sandbox, qstash):
+    def test_list_shows_the_tasks_of_that_message_newest_first(self, sandbox, qstash):
         for number in range(3):
             sandbox.qstash.add_task(f"tsk_{number}")
         sandbox.qstash.add_task("tsk_other", "msg_2")
@@ -155,7 +159,7 @@ class TestMessageTasks:
         assert set(seen) == set(ids)
 
     @pytest.mark.parametrize("end", [None, 0, "0", ""], ids=repr)
-    def test_the_end_can_be_spelled_in_every_form(self, sandbox, qstash, end):
+    def test_end_can_be_spelled_in_every_form(self, sandbox, qstash, end):
         sandbox.qstash.add_task()
         sandbox.settings.update({"cursor_end": end})
         body = qstash.get("/v1/messages/msg_1/tasks").json()
@@ -164,21 +168,21 @@ class TestMessageTasks:
         assert type(body["cursor"]) is type(end)
 
     @pytest.mark.parametrize("cursor", ["0", ""])
-    def test_a_cursor_that_meant_the_end_starts_over(self, sandbox, qstash, cursor):
+    def test_cursor_that_meant_the_end_starts_over(self, sandbox, qstash, cursor):
         sandbox.qstash.add_task()
         assert len(qstash.get("/v1/messages/msg_1/tasks", cursor=cursor).json()["tasks"]) == 1
 
-    def test_a_cursor_that_is_no_number_is_refused(self, sandbox, qstash):
+    def test_cursor_that_is_no_number_is_refused(self, sandbox, qstash):
         sandbox.qstash.add_task()
         assert qstash.get("/v1/messages/msg_1/tasks", cursor="x").status_code == 400
 
-    def test_a_message_outlives_its_tasks(self, sandbox, qstash):
+    def test_message_outlives_its_tasks(self, sandbox, qstash):
         sandbox.qstash.delete_task(sandbox.qstash.add_task())
         assert qstash.get("/v1/messages/msg_1/tasks").json() == {"tasks": []}
 
 
 class TestRateLimit:
-    def test_says_when_the_burst_window_ends(self, sandbox, qstash):
+    def test_rate_limit_says_when_the_burst_window_ends(self, sandbox, qstash):
         sandbox.settings.rate_limits = {"qstash.logs": 1}
         qstash.get("/v2/logs")
         answer = qstash.get("/v2/logs")

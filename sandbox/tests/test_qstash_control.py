@@ -27,7 +27,7 @@ class TestControl:
         ]
 
     @pytest.mark.parametrize("method", ["PATCH", "POST"])
-    def test_one_is_read_and_given_another_end(self, sandbox, anyone, method):
+    def test_message_is_read_and_given_another_state(self, sandbox, anyone, method):
         sandbox.qstash.add_message("a/b")
         assert control(anyone, "GET", "messages/a/b").json()["state"] == "ACTIVE"
         assert control(anyone, method, "messages/a/b", {"state": "FAILED"}).json()["state"] == "FAILED"
@@ -50,15 +50,15 @@ class TestControl:
             ("plans", {"pattern": "*", "outcomes": 1.5}, 400),
         ],
     )
-    def test_mistakes_are_told(self, sandbox, anyone, path, body, status):
+    def test_mistakes_answer_400(self, sandbox, anyone, path, body, status):
         sandbox.qstash.add_message("a")
         answer = control(anyone, "POST", path, body)
         assert (answer.status_code, list(answer.json())) == (status, ["error"])
 
-    def test_an_unknown_message_is_not_found(self, anyone):
+    def test_unknown_message_is_not_found(self, anyone):
         assert control(anyone, "GET", "messages/nobody").status_code == 404
 
-    def test_what_was_sent_can_be_read(self, sandbox, anyone, qstash):
+    def test_published_and_delivered_are_listed(self, sandbox, anyone, qstash):
         plan = {"pattern": "*", "outcomes": [410, "error"], "latency": 1}
         assert control(anyone, "POST", "plans", plan).status_code == 201
         assert control(anyone, "GET", "plans").json()["plans"] == [
@@ -84,7 +84,7 @@ class TestControl:
             {"filters": {"label": ["x"]}, "cancelled": 0, "at": START + 1}
         ]
 
-    def test_reset_takes_everything_back(self, sandbox, anyone, qstash):
+    def test_reset_empties_the_account(self, sandbox, anyone, qstash):
         sandbox.qstash.plan_delivery("*", [500])
         sandbox.qstash.publish(
             HOOK, headers={"Upstash-Deduplication-Id": "one", "Upstash-Retries": "0"}, queue="q"
@@ -105,7 +105,7 @@ class TestControl:
 
 
 class TestDemo:
-    def test_each_way_to_end_has_its_message(self, sandbox, anyone):
+    def test_messages_reach_every_terminal_state(self, sandbox, anyone):
         anyone.call("POST", "/_sandbox/reset", json={"seed_demo": True, "seed_seconds": 8})
         sandbox.clock.advance(8)
         assert {message.id: message.state for message in sandbox.qstash.messages} == {

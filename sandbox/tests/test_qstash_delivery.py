@@ -28,13 +28,13 @@ def times(sandbox, message_id, state):
 
 
 class TestByPlan:
-    def test_a_destination_that_nobody_planned_takes_everything(self, sandbox):
+    def test_destination_without_a_plan_takes_everything(self, sandbox):
         (message_id,) = sandbox.qstash.publish(HOOK)
         assert states(sandbox, message_id) == ["CREATED", "ACTIVE"]
         sandbox.clock.advance(1)
         assert states(sandbox, message_id) == ["CREATED", "ACTIVE", "DELIVERED"]
 
-    def test_outcomes_follow_one_another_and_the_last_one_stays(self, sandbox):
+    def test_outcomes_follow_one_another_and_the_last_stays(self, sandbox):
         sandbox.qstash.plan_delivery("https://example.com/*", [500, "error", 200], latency=2)
         sandbox.settings.update({"qstash_retry_seconds": 10})
         (message_id,) = sandbox.qstash.publish(HOOK)
@@ -48,13 +48,13 @@ class TestByPlan:
             (2, 200, False),
         ]
 
-    def test_the_newest_plan_that_fits_counts(self, sandbox):
+    def test_newest_plan_that_fits_counts(self, sandbox):
         sandbox.qstash.plan_delivery("*", [500])
         sandbox.qstash.plan_delivery("*/hook", 204)
         (message_id,) = sandbox.qstash.publish(HOOK)
         assert states(sandbox, message_id)[-1] == "DELIVERED"
 
-    def test_without_retries_a_failure_has_four_entries(self, sandbox):
+    def test_failure_without_retries_has_four_entries(self, sandbox):
         sandbox.qstash.plan_delivery("*", [{"status": 418, "body": "teapot", "headers": {"X": "y"}}])
         (message_id,) = sandbox.qstash.publish(HOOK, headers={"Upstash-Retries": "0"})
         assert states(sandbox, message_id) == ["CREATED", "ACTIVE", "ERROR", "FAILED"]
@@ -65,7 +65,7 @@ class TestByPlan:
             b"teapot",
         )
 
-    def test_an_attempt_that_takes_too_long_is_a_timeout(self, sandbox):
+    def test_attempt_that_takes_too_long_is_a_timeout(self, sandbox):
         sandbox.qstash.plan_delivery("*", [200], latency=11)
         (message_id,) = sandbox.qstash.publish(
             HOOK, headers={"Upstash-Timeout": "10s", "Upstash-Retries": "0"}
@@ -74,7 +74,7 @@ class TestByPlan:
         message = sandbox.qstash.get_message(message_id)
         assert (message.state, message.entries[-2].error) == ("FAILED", "timeout")
 
-    def test_the_destination_may_forbid_another_attempt(self, sandbox):
+    def test_destination_may_forbid_another_attempt(self, sandbox):
         final = {"status": 489, "headers": {"upstash-nonretryable-error": "true"}}
         sandbox.qstash.plan_delivery("*/final", [final])
         sandbox.qstash.plan_delivery("*/not", [489, 200])
@@ -86,12 +86,12 @@ class TestByPlan:
     @pytest.mark.parametrize(
         "outcome", [100, 600, True, "oops", {"code": 200}, {"latency": -1}, {"latency": "1"}, None]
     )
-    def test_an_outcome_that_is_none_is_refused(self, sandbox, outcome):
+    def test_outcome_of_another_form_is_refused(self, sandbox, outcome):
         with pytest.raises(ValueError, match=r"outcome|latency"):
             sandbox.qstash.plan_delivery("*", [outcome])
 
     @pytest.mark.parametrize(("pattern", "outcomes"), [("", [200]), ("*", [])])
-    def test_a_plan_needs_a_pattern_and_an_outcome(self, sandbox, pattern, outcomes):
+    def test_plan_needs_a_pattern_and_an_outcome(self, sandbox, pattern, outcomes):
         with pytest.raises(ValueError, match="a plan needs"):
             sandbox.qstash.plan_delivery(pattern, outcomes)
 
@@ -105,28 +105,28 @@ class TestRetryDelay:
         began = times(sandbox, message_id, "ACTIVE")
         return [round(later - before) for before, later in pairwise(began)]
 
-    def test_is_short_so_that_nobody_waits(self, sandbox):
+    def test_retry_delay_is_short(self, sandbox):
         assert self.run(sandbox) == [1, 1, 1]
 
-    def test_can_be_the_vendors_own(self, sandbox):
+    def test_retry_delay_can_be_the_vendors_own(self, sandbox):
         sandbox.settings.update({"qstash_retry_seconds": None, "qstash_plan": "payg"})
         # 12 s, 2 min 28 s, 30 min 8 s, 6 h 7 min, 24 h
         assert self.run(sandbox, Upstash_Retries="5") == [12, 148, 1808, 22026, 86400]
 
-    def test_is_what_the_publisher_says(self, sandbox):
+    def test_retry_delay_is_what_the_publisher_says(self, sandbox):
         assert self.run(sandbox, Upstash_Retry_Delay="1000 * (2 + retried)") == [2, 3, 4]
 
     @pytest.mark.parametrize(
         "name", ["Retry-After", "retry-after", "X-RateLimit-Reset", "X-RateLimit-Reset-Tokens"]
     )
-    def test_or_what_the_destination_says(self, sandbox, name):
+    def test_retry_delay_is_what_the_destination_says(self, sandbox, name):
         outcome = {"status": 429, "headers": {name: "30"}}
         assert self.run(sandbox, outcome, Upstash_Retry_Delay="1000") == [30, 30, 30]
 
-    def test_a_later_delay_that_comes_to_nothing_is_no_harm(self, sandbox):
+    def test_retry_delay_that_fails_later_does_no_harm(self, sandbox):
         assert self.run(sandbox, Upstash_Retry_Delay="1000 / (1 - retried)") == [1, 1, 0]
 
-    def test_the_log_says_when_the_next_attempt_is(self, sandbox):
+    def test_log_says_when_the_next_attempt_is(self, sandbox):
         sandbox.qstash.plan_delivery("*", [500])
         (message_id,) = sandbox.qstash.publish(HOOK, headers={"Upstash-Retry-Delay": "5000"})
         entries = sandbox.qstash.get_message(message_id).entries
@@ -140,14 +140,14 @@ class TestRetryDelay:
 
 class TestDelay:
     @pytest.mark.parametrize("headers", [{"Upstash-Delay": "1m"}, {"Upstash-Not-Before": str(START + 60)}])
-    def test_a_delayed_message_is_only_created(self, sandbox, headers):
+    def test_delayed_message_is_only_created(self, sandbox, headers):
         (message_id,) = sandbox.qstash.publish(HOOK, headers=headers)
         sandbox.clock.advance(59)
         assert states(sandbox, message_id) == ["CREATED"]
         sandbox.clock.advance(2)
         assert times(sandbox, message_id, "ACTIVE") == [60]
 
-    def test_a_time_that_has_passed_is_now(self, sandbox):
+    def test_time_that_has_passed_is_now(self, sandbox):
         (message_id,) = sandbox.qstash.publish(HOOK, headers={"Upstash-Not-Before": "1"})
         assert times(sandbox, message_id, "ACTIVE") == [0]
 
@@ -166,7 +166,7 @@ class TestCallbacks:
     def bodies(self, sandbox, name):
         return [one.json for one in sandbox.qstash.deliveries if one.url == f"https://cb.example/{name}"]
 
-    def test_one_comes_after_every_attempt(self, sandbox):
+    def test_callback_comes_after_every_attempt(self, sandbox):
         sandbox.qstash.plan_delivery("*/hook", [500, {"status": 201, "body": "done", "headers": {"X": "y"}}])
         message_id = self.publish(sandbox, Upstash_Forward_A="b")
         first, last = self.bodies(sandbox, "all")
@@ -188,7 +188,7 @@ class TestCallbacks:
         }
         assert self.bodies(sandbox, "bad") == []
 
-    def test_one_comes_after_the_failure_with_the_dead_letter(self, sandbox):
+    def test_failure_callback_comes_with_the_dlq_message(self, sandbox):
         sandbox.qstash.plan_delivery("*/hook", [500])
         self.publish(sandbox, Upstash_Retries="1")
         (body,) = self.bodies(sandbox, "bad")
@@ -199,7 +199,7 @@ class TestCallbacks:
         )
         assert len(self.bodies(sandbox, "all")) == 2
 
-    def test_it_is_a_message_of_its_own_and_may_fail_too(self, sandbox):
+    def test_callback_is_a_message_of_its_own_and_may_fail_too(self, sandbox):
         sandbox.qstash.plan_delivery("https://cb.example/*", [500])
         message_id = self.publish(
             sandbox,
@@ -219,13 +219,13 @@ class TestQueue:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return [sandbox.qstash.publish(f"{HOOK}?{n}", headers=named, queue="q")[0] for n in range(count)]
 
-    def test_one_goes_after_the_other(self, sandbox):
+    def test_queue_sends_one_message_after_the_other(self, sandbox):
         sandbox.qstash.plan_delivery("*", [200], latency=10)
         ids = self.enqueue(sandbox)
         sandbox.clock.advance(25)
         assert [states(sandbox, one)[-1] for one in ids] == ["DELIVERED", "DELIVERED", "ACTIVE"]
 
-    def test_the_next_waits_for_retries_and_callbacks(self, sandbox):
+    def test_next_message_waits_for_retries_and_callbacks(self, sandbox):
         sandbox.qstash.plan_delivery(f"{HOOK}?0", [500, 200], latency=1)
         sandbox.qstash.plan_delivery("https://cb.example/*", [200], latency=100)
         sandbox.settings.update({"qstash_retry_seconds": 10})
@@ -235,13 +235,13 @@ class TestQueue:
         assert times(sandbox, ids[0], "DELIVERED") == [12]
         assert times(sandbox, ids[1], "ACTIVE") == [112]
 
-    def test_more_go_at_once_with_more_parallelism(self, sandbox, qstash):
+    def test_queue_sends_more_at_once_with_more_parallelism(self, sandbox, qstash):
         qstash.call("POST", "/v2/queues", json={"queueName": "q", "parallelism": 2})
         sandbox.qstash.plan_delivery("*", [200], latency=10)
         ids = self.enqueue(sandbox)
         assert [states(sandbox, one)[-1] for one in ids] == ["ACTIVE", "ACTIVE", "CREATED"]
 
-    def test_a_paused_one_holds_its_messages_until_it_goes_on(self, sandbox, qstash):
+    def test_paused_queue_holds_its_messages_until_it_resumes(self, sandbox, qstash):
         qstash.call("POST", "/v2/queues", json={"queueName": "q", "parallelism": 1, "paused": True})
         ids = self.enqueue(sandbox)
         sandbox.clock.advance(86400)
@@ -252,7 +252,7 @@ class TestQueue:
         assert [states(sandbox, one)[-1] for one in ids] == ["DELIVERED"] * 3
         assert qstash.get("/v2/queues/q").json()["lag"] == 0
 
-    def test_a_retry_in_a_paused_one_keeps_its_place(self, sandbox, qstash):
+    def test_retry_in_a_paused_queue_keeps_its_place(self, sandbox, qstash):
         sandbox.qstash.plan_delivery(f"{HOOK}?0", [500, 200])
         ids = self.enqueue(sandbox, 2)
         qstash.call("POST", "/v2/queues/q/pause")
@@ -263,7 +263,7 @@ class TestQueue:
         assert [states(sandbox, one)[-1] for one in ids] == ["DELIVERED", "DELIVERED"]
         assert times(sandbox, ids[0], "DELIVERED") <= times(sandbox, ids[1], "ACTIVE")
 
-    def test_one_that_is_cancelled_while_it_calls_back_leaves_its_place_after_that(self, sandbox, qstash):
+    def test_message_cancelled_while_it_calls_back_leaves_its_place_after_that(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [500])
         sandbox.qstash.plan_delivery("https://cb.example/*", [200], latency=100)
         sandbox.settings.update({"qstash_retry_seconds": 10})
@@ -278,13 +278,13 @@ class TestQueue:
         assert states(sandbox, ids[0]).count("CANCELLED") == 1
         assert times(sandbox, ids[1], "ACTIVE")[0] == 100
 
-    def test_one_that_is_given_a_script_leaves_its_place(self, sandbox):
+    def test_message_that_is_given_a_script_leaves_its_place(self, sandbox):
         sandbox.qstash.plan_delivery("*", [200], latency=10)
         ids = self.enqueue(sandbox, 2)
         sandbox.qstash.set_message_state(ids[0], "dreaming")
         assert [states(sandbox, one)[-1] for one in ids] == ["dreaming", "ACTIVE"]
 
-    def test_a_cancelled_one_lets_the_next_go(self, sandbox, qstash):
+    def test_cancelled_message_lets_the_next_go(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [500])
         sandbox.settings.update({"qstash_retry_seconds": 1000})
         ids = self.enqueue(sandbox, 2)
@@ -297,7 +297,7 @@ class TestFlowControl:
         headers = {"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": value}
         return [sandbox.qstash.publish(HOOK, headers=headers)[0] for _ in range(count)]
 
-    def test_so_many_attempts_run_at_once(self, sandbox, qstash):
+    def test_flow_control_limits_the_attempts_at_once(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [200], latency=10)
         ids = self.publish(sandbox, "parallelism=2")
         flow = qstash.get("/v2/flowControl/k").json()
@@ -305,18 +305,18 @@ class TestFlowControl:
         sandbox.clock.advance(10)
         assert states(sandbox, ids[2])[-1] == "ACTIVE"
 
-    def test_so_many_begin_in_a_period(self, sandbox):
+    def test_flow_control_limits_the_attempts_in_a_period(self, sandbox):
         ids = self.publish(sandbox, "rate=2, period=1m", 5)
         sandbox.clock.advance(600)
         assert [times(sandbox, one, "ACTIVE")[0] for one in ids] == [0, 0, 60, 60, 120]
 
-    def test_a_place_is_free_between_attempts(self, sandbox):
+    def test_place_is_free_between_attempts(self, sandbox):
         sandbox.qstash.plan_delivery("*", [500])
         sandbox.settings.update({"qstash_retry_seconds": 1000})
         ids = self.publish(sandbox, "parallelism=1", 2)
         assert [states(sandbox, one)[-1] for one in ids] == ["RETRY", "RETRY"]
 
-    def test_it_can_be_paused_and_pinned(self, sandbox, qstash):
+    def test_flow_control_can_be_paused_and_pinned(self, sandbox, qstash):
         self.publish(sandbox, "parallelism=2", 1)
         qstash.call("POST", "/v2/flowControl/k/pause")
         qstash.call("POST", "/v2/flowControl/k/pin?parallelism=7&rate=3&period=60")
@@ -338,13 +338,13 @@ class TestFlowControl:
         assert states(sandbox, held)[-1] == "ACTIVE"
         assert qstash.get("/v2/flowControl", search="other").json() == []
 
-    def test_an_unknown_key_is_refused(self, qstash):
+    def test_unknown_key_is_refused(self, qstash):
         assert qstash.get("/v2/flowControl/k").status_code == 404
         assert qstash.call("POST", "/v2/flowControl/k/pause").status_code == 400
 
 
 class TestCancel:
-    def test_a_waiting_message_is_gone_at_once(self, sandbox, qstash):
+    def test_waiting_message_is_gone_at_once(self, sandbox, qstash):
         (message_id,) = sandbox.qstash.publish(HOOK, headers={"Upstash-Delay": "1h"})
         answer = qstash.call("DELETE", f"/v2/messages/{message_id}")
         assert (answer.status_code, answer.json()) == (200, {"cancelled": 1})
@@ -353,7 +353,7 @@ class TestCancel:
         assert states(sandbox, message_id)[-1] == "CANCELLED"
         assert qstash.call("DELETE", f"/v2/messages/{message_id}").status_code == 404
 
-    def test_it_can_take_until_the_next_attempt(self, sandbox, qstash):
+    def test_cancellation_can_take_until_the_next_attempt(self, sandbox, qstash):
         sandbox.settings.update({"qstash_cancel_seconds": None, "qstash_retry_seconds": 30})
         sandbox.qstash.plan_delivery("*", [500])
         (message_id,) = sandbox.qstash.publish(HOOK)
@@ -365,7 +365,7 @@ class TestCancel:
         assert states(sandbox, message_id)[-1] == "CANCELLED"
 
     @pytest.mark.parametrize("script", [[("CREATED", 30), ("DELIVERED", None)], [("CREATED", None)]], ids=str)
-    def test_a_scripted_one_takes_no_step_more(self, sandbox, qstash, script):
+    def test_cancelled_scripted_message_takes_no_more_steps(self, sandbox, qstash, script):
         sandbox.settings.update({"qstash_cancel_seconds": None})
         sandbox.qstash.add_message("m", script)
         assert qstash.call("DELETE", "/v2/messages/m").status_code == 200
@@ -373,7 +373,7 @@ class TestCancel:
         sandbox.clock.advance(30)
         assert states(sandbox, "m") == ["CREATED", "CANCEL_REQUESTED", "CANCELLED"]
 
-    def test_it_can_be_given_another_end_all_the_same(self, sandbox, qstash):
+    def test_cancelled_message_can_be_given_another_state(self, sandbox, qstash):
         sandbox.settings.update({"qstash_cancel_seconds": 60})
         sandbox.qstash.add_message("m", [("CREATED", None)])
         qstash.call("DELETE", "/v2/messages/m")
@@ -381,7 +381,7 @@ class TestCancel:
         sandbox.clock.advance(60)
         assert states(sandbox, "m") == ["CREATED", "CANCEL_REQUESTED", "DELIVERED"]
 
-    def test_the_word_can_be_the_sdks(self, sandbox, qstash):
+    def test_cancelled_word_can_be_that_of_the_sdk(self, sandbox, qstash):
         sandbox.settings.update({"qstash_cancelled_word": "CANCELED", "qstash_cancel_seconds": 5})
         message_id = sandbox.qstash.add_message(script=[("CREATED", None)])
         qstash.call("DELETE", f"/v2/messages/{message_id}")
@@ -390,7 +390,7 @@ class TestCancel:
         assert states(sandbox, message_id)[-1] == "CANCELED"
 
     @pytest.mark.parametrize(("outcome", "end"), [(200, "DELIVERED"), (500, "CANCELLED")])
-    def test_an_attempt_under_way_is_not_called_off(self, sandbox, qstash, outcome, end):
+    def test_attempt_under_way_is_not_stopped(self, sandbox, qstash, outcome, end):
         sandbox.qstash.plan_delivery("*", [outcome], latency=10)
         (message_id,) = sandbox.qstash.publish(HOOK)
         qstash.call("DELETE", f"/v2/messages/{message_id}")
@@ -398,7 +398,7 @@ class TestCancel:
         sandbox.clock.advance(10)
         assert states(sandbox, message_id)[-1] == end
 
-    def test_the_last_attempt_fails_all_the_same(self, sandbox, qstash):
+    def test_last_attempt_fails_all_the_same(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [500], latency=10)
         (message_id,) = sandbox.qstash.publish(HOOK, headers={"Upstash-Retries": "0"})
         qstash.call("DELETE", f"/v2/messages/{message_id}")
@@ -406,7 +406,7 @@ class TestCancel:
         assert states(sandbox, message_id)[-1] == "FAILED"
 
     @pytest.mark.parametrize("message_id", ["msg_nobody", "%20"])
-    def test_an_unknown_one_is_not_found(self, qstash, message_id):
+    def test_unknown_message_is_not_found(self, qstash, message_id):
         assert qstash.call("DELETE", f"/v2/messages/{message_id}").status_code == 404
 
 
@@ -448,7 +448,7 @@ class TestBulkCancel:
         assert self.cancel(qstash, query) == len(hit)
         assert [states(sandbox, one)[-1] == "CANCELLED" for one in ids] == [n in hit for n in range(3)]
 
-    def test_ids_come_in_the_query_or_in_the_body_and_unknown_ones_do_no_harm(self, sandbox, qstash, ids):
+    def test_ids_come_in_the_query_or_in_the_body_and_unknown_ids_do_no_harm(self, sandbox, qstash, ids):
         assert self.cancel(qstash, f"?messageIds={ids[0]}&messageIds=nobody") == 1
         assert self.cancel(qstash, body={"messageIds": [ids[1], "nobody"]}) == 1
         assert states(sandbox, ids[2]) == ["CREATED"]
@@ -456,23 +456,21 @@ class TestBulkCancel:
     @pytest.mark.parametrize(
         ("path", "body"), [("", None), ("/", None), ("", {"messageIds": []}), ("?label=", None)]
     )
-    def test_without_a_filter_everything_is_cancelled_and_that_is_kept(
-        self, sandbox, qstash, ids, path, body
-    ):
+    def test_bulk_cancel_without_a_filter_cancels_everything(self, sandbox, qstash, ids, path, body):
         assert self.cancel(qstash, path, body) == 3
         assert sandbox.qstash.bulk_cancels == [{"filters": {}, "cancelled": 3, "at": START}]
 
-    def test_what_has_ended_is_left_alone(self, sandbox, qstash, ids):
+    def test_finished_messages_are_left_alone(self, sandbox, qstash, ids):
         sandbox.qstash.set_message_state(ids[0], "DELIVERED")
         assert self.cancel(qstash) == 2
 
     @pytest.mark.parametrize("count", ["0", "501", "x"])
-    def test_a_count_out_of_range_is_refused(self, qstash, ids, count):
+    def test_count_out_of_range_is_refused(self, qstash, ids, count):
         assert qstash.call("DELETE", f"/v2/messages?count={count}").status_code == 400
 
 
 class TestScripts:
-    def test_a_message_follows_its_script(self, sandbox):
+    def test_message_follows_its_script(self, sandbox):
         script = [("CREATED", 0), ("ACTIVE", 1), ("ERROR", 5), ("ACTIVE", 1), ("DELIVERED", None)]
         sandbox.qstash.add_message("m", script, response_status=502, response_body="no")
         assert states(sandbox, "m") == ["CREATED", "ACTIVE"]
@@ -488,7 +486,7 @@ class TestScripts:
         assert times(sandbox, "m", "DELIVERED") == [7]
         assert sandbox.qstash.get_message("m").retried == 1
 
-    def test_a_failed_one_lies_with_the_dead_letters(self, sandbox):
+    def test_failed_scripted_message_is_in_the_dlq(self, sandbox):
         sandbox.qstash.add_message("m", ["FAILED"], response_status=404, error="Nobody there")
         (dlq_message,) = sandbox.qstash.dlq_messages
         assert (dlq_message.message.id, dlq_message.response.status, dlq_message.response.reason) == (
@@ -497,20 +495,20 @@ class TestScripts:
             "Nobody there",
         )
 
-    def test_it_can_be_given_another_end(self, sandbox):
+    def test_scripted_message_can_be_given_another_state(self, sandbox):
         sandbox.qstash.add_message("m", [("ACTIVE", 5), ("DELIVERED", None)])
         sandbox.qstash.set_message_state("m", "dreaming")
         sandbox.clock.advance(60)
         assert states(sandbox, "m") == ["ACTIVE", "dreaming"]
 
-    def test_so_can_one_that_was_published(self, sandbox):
+    def test_published_message_can_be_given_another_state(self, sandbox):
         sandbox.qstash.plan_delivery("*", [200], latency=10)
         (message_id,) = sandbox.qstash.publish(HOOK)
         sandbox.qstash.set_message_script(message_id, [("RETRY", 5), ("FAILED", None)])
         sandbox.clock.advance(60)
         assert states(sandbox, message_id) == ["CREATED", "ACTIVE", "RETRY", "FAILED"]
 
-    def test_a_bad_script_or_id_is_refused(self, sandbox):
+    def test_bad_script_or_id_is_refused(self, sandbox):
         sandbox.qstash.add_message("m")
         for arguments in (("m",), ("",), ("n", []), ("n", [("ACTIVE", None), ("DELIVERED", None)])):
             with pytest.raises(ValueError, match=r"in use|step"):
@@ -520,7 +518,7 @@ class TestScripts:
 
 
 class TestMessage:
-    def test_it_is_shown_while_it_is_on_its_way_without_a_state(self, sandbox, qstash):
+    def test_message_is_shown_without_a_state_until_it_is_finished(self, sandbox, qstash):
         headers = {
             **{"Content-Type": "text/plain", "Upstash-Label": "a,b", "Upstash-Method": "PUT"},
             **{
@@ -554,18 +552,18 @@ class TestMessage:
             "callerIP": "127.0.0.1",
         }
 
-    def test_a_body_that_is_no_text_comes_in_base64(self, sandbox, qstash):
+    def test_body_that_is_no_text_comes_in_base64(self, sandbox, qstash):
         (message_id,) = sandbox.qstash.publish(HOOK, b"\xff\x00", {"Upstash-Delay": "1m"})
         body = qstash.get(f"/v2/messages/{message_id}").json()
         assert ("body" in body, body["bodyBase64"]) == (False, "/wA=")
 
     @pytest.mark.parametrize("end", ["DELIVERED", "FAILED", "CANCELLED"])
-    def test_it_is_gone_once_it_has_ended(self, sandbox, qstash, end):
+    def test_finished_message_is_not_found(self, sandbox, qstash, end):
         sandbox.qstash.add_message("m", [end])
         answer = qstash.get("/v2/messages/m")
         assert (answer.status_code, list(answer.json())) == (404, ["error"])
 
-    def test_it_can_be_hidden_at_first(self, sandbox, qstash):
+    def test_message_can_be_hidden_at_first(self, sandbox, qstash):
         sandbox.qstash.add_message("m", [("CREATED", None)])
         sandbox.faults.add("hide", task_id="m", reads=1)
         assert [qstash.get("/v2/messages/m").status_code for _ in range(2)] == [404, 200]
@@ -584,7 +582,7 @@ class TestForReal:
     def ended(self, sandbox, message_id):
         return until(lambda: sandbox.qstash.get_message(message_id).finished)
 
-    def test_the_destination_gets_the_message_signed(self, sandbox, receiver):
+    def test_destination_gets_the_message_signed(self, sandbox, receiver):
         headers = {"Content-Type": "application/json", "Upstash-Forward-X-Key": "k", "Upstash-Method": "PUT"}
         url = f"{receiver.url}/in/box?x=1"
         (message_id,) = sandbox.qstash.publish(url, '{"a": 1}', headers)
@@ -610,7 +608,7 @@ class TestForReal:
         assert abs(claims["iat"] - time.time()) < 60
         assert base64.urlsafe_b64decode(claims["body"]) == hashlib.sha256(got.body).digest()
 
-    def test_it_is_repeated_until_it_is_taken(self, sandbox, receiver):
+    def test_real_delivery_is_repeated_until_it_succeeds(self, sandbox, receiver):
         sandbox.settings.update({"qstash_retry_seconds": 0})
         receiver.answers = [(500, {}), None]
         (message_id,) = sandbox.qstash.publish(receiver.url)
@@ -625,7 +623,7 @@ class TestForReal:
         assert [entry.response.body for entry in errors] == [b"thanks", b""]
         assert [bool(entry.response.headers) for entry in errors] == [True, False]
 
-    def test_a_retry_waits_for_the_sandbox_clock(self, sandbox, receiver):
+    def test_retry_waits_for_the_sandbox_clock(self, sandbox, receiver):
         receiver.answers = [(503, {"Retry-After": "3600"})]
         (message_id,) = sandbox.qstash.publish(receiver.url)
         until(lambda: states(sandbox, message_id)[-1] == "RETRY")
@@ -635,12 +633,12 @@ class TestForReal:
         self.ended(sandbox, message_id)
         assert len(receiver.got) == 2
 
-    def test_nobody_need_ask_for_it_to_happen(self, sandbox, receiver):
+    def test_real_delivery_happens_without_a_request(self, sandbox, receiver):
         sandbox.qstash.publish(receiver.url, headers={"Upstash-Delay": "1h"})
         sandbox.clock.advance(3600)
         until(lambda: receiver.got)
 
-    def test_a_closed_port_fails(self, sandbox):
+    def test_closed_port_fails(self, sandbox):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{free.getsockname()[1]}/"
@@ -649,7 +647,7 @@ class TestForReal:
         assert sandbox.qstash.dlq_messages[0].response.status == 0
         assert "refused" in sandbox.qstash.get_message(message_id).entries[-2].error.lower()
 
-    def test_a_destination_that_hangs_times_out(self, sandbox):
+    def test_destination_that_hangs_times_out(self, sandbox):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
             headers = {"Upstash-Retries": "0", "Upstash-Timeout": "1s"}
@@ -657,7 +655,7 @@ class TestForReal:
             self.ended(sandbox, message_id)
         assert sandbox.qstash.get_message(message_id).entries[-2].error == "timeout"
 
-    def test_a_redirect_is_not_followed(self, sandbox, receiver):
+    def test_redirect_is_not_followed(self, sandbox, receiver):
         receiver.answers = [(302, {"Location": f"{receiver.url}/elsewhere"})]
         (message_id,) = sandbox.qstash.publish(receiver.url, headers={"Upstash-Retries": "0"})
         self.ended(sandbox, message_id)
@@ -671,18 +669,18 @@ class TestForReal:
         assert (got.path, json.loads(got.body)["dlqId"]) == ("/bad", sandbox.qstash.dlq_messages[0].id)
         self.check_signature(got, f"{receiver.url}/bad", sandbox.settings.qstash_current_signing_key)
 
-    def test_a_plan_stands_above_a_real_destination(self, sandbox, receiver):
+    def test_plan_stands_above_a_real_destination(self, sandbox, receiver):
         sandbox.qstash.plan_delivery(f"{receiver.url}*", [500])
         sandbox.qstash.publish(receiver.url, headers={"Upstash-Retries": "0"})
         assert (sandbox.qstash.messages[0].state, receiver.got) == ("FAILED", [])
 
-    def test_it_can_be_switched_off(self, sandbox, receiver):
+    def test_real_delivery_can_be_switched_off(self, sandbox, receiver):
         sandbox.settings.update({"qstash_deliver": False})
         sandbox.qstash.publish(receiver.url)
         sandbox.clock.advance(1)
         assert (sandbox.qstash.messages[0].state, receiver.got) == ("DELIVERED", [])
 
-    def test_no_other_host_is_ever_contacted(self, sandbox, monkeypatch):
+    def test_hosts_of_elsewhere_are_never_contacted(self, sandbox, monkeypatch):
         tried = []
         monkeypatch.setattr(socket, "create_connection", lambda *args, **kwargs: tried.append(args))
         for host in ("example.com", "10.0.0.1", "localhost.example.com", "127.0.0.1.example.com"):
@@ -692,7 +690,7 @@ class TestForReal:
         assert not any(delivery.real for delivery in sandbox.qstash.deliveries)
         assert tried == []
 
-    def test_an_attempt_under_way_outlives_no_reset(self, sandbox):
+    def test_attempt_under_way_does_not_outlive_a_reset(self, sandbox):
         with socket.create_server(("127.0.0.1", 0)) as slow:
             sandbox.qstash.publish(f"http://127.0.0.1:{slow.getsockname()[1]}/")
             connection, _ = slow.accept()
@@ -702,7 +700,7 @@ class TestForReal:
         time.sleep(0.05)
         assert (sandbox.qstash.messages, sandbox.qstash.deliveries) == ([], [])
 
-    def test_an_answer_counts_no_more_once_a_test_has_decided(self, sandbox):
+    def test_answer_does_not_count_once_a_test_has_decided(self, sandbox):
         with socket.create_server(("127.0.0.1", 0)) as slow:
             (message_id,) = sandbox.qstash.publish(f"http://127.0.0.1:{slow.getsockname()[1]}/")
             connection, _ = slow.accept()
@@ -713,7 +711,7 @@ class TestForReal:
         assert states(sandbox, message_id)[-1] == "FAILED"
         assert sandbox.qstash.deliveries == []
 
-    def test_many_are_delivered_side_by_side(self, sandbox, receiver):
+    def test_real_deliveries_run_side_by_side(self, sandbox, receiver):
         ids = [sandbox.qstash.publish(f"{receiver.url}/{number}")[0] for number in range(60)]
         until(lambda: all(sandbox.qstash.get_message(one).finished for one in ids))
         assert sorted(int(one.path[1:]) for one in receiver.got) == list(range(60))

@@ -22,7 +22,7 @@ def seen(client, **params):
 
 
 class TestEntries:
-    def test_the_newest_comes_first(self, sandbox, qstash):
+    def test_entries_come_newest_first(self, sandbox, qstash):
         sandbox.qstash.add_message("m", [("CREATED", 1), ("ACTIVE", 1), ("DELIVERED", None)])
         sandbox.clock.advance(9)
         found = [(one["time"], one["state"]) for one in entries(qstash)]
@@ -33,7 +33,7 @@ class TestEntries:
         sandbox.qstash.add_message("m")
         assert qstash.get("/v2/events").json() == qstash.get("/v2/logs").json()
 
-    def test_they_tell_how_the_message_was_published(self, sandbox, qstash):
+    def test_entries_show_how_the_message_was_published(self, sandbox, qstash):
         headers = {
             **{"Content-Type": "text/plain", "Upstash-Label": "a,b", "Upstash-Timeout": "10s"},
             **{"Upstash-Callback": "https://cb.example/", "Upstash-Callback-Forward-X": "y"},
@@ -59,7 +59,7 @@ class TestEntries:
             }
         ]
 
-    def test_only_a_failed_attempt_tells_what_was_answered(self, sandbox, qstash):
+    def test_answer_shows_in_a_failed_attempt_only(self, sandbox, qstash):
         outcome = {"status": 503, "body": "busy", "headers": {"x-reason": "night"}}
         sandbox.qstash.plan_delivery("*", [outcome, 200])
         sandbox.qstash.publish(HOOK)
@@ -71,7 +71,7 @@ class TestEntries:
         assert told["ERROR"]["responseHeaders"] == {"X-Reason": ["night"]}
         assert told["ERROR"]["nextDeliveryTime"] == START_MS + 1000
 
-    def test_what_shall_not_be_read_is_redacted(self, sandbox, qstash):
+    def test_redacted_fields_are_hidden(self, sandbox, qstash):
         def redacted(text):
             return f"REDACTED:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -85,7 +85,7 @@ class TestEntries:
         sandbox.qstash.publish(HOOK, headers=headers | {"Upstash-Redact-Fields": "header"})
         assert entries(qstash, count=1)[0]["header"]["X"] == [redacted("y")]
 
-    def test_their_spelling_can_be_that_of_the_examples(self, sandbox, qstash):
+    def test_entries_can_be_spelled_as_in_the_examples(self, sandbox, qstash):
         sandbox.settings.update(
             {"qstash_logs_key": "logs", "qstash_lower_case_states": True, "qstash_times_as_strings": True}
         )
@@ -93,7 +93,7 @@ class TestEntries:
         (entry,) = qstash.get("/v2/logs").json()["logs"]
         assert (entry["time"], entry["state"]) == (str(START_MS), "delivered")
 
-    def test_they_come_late_and_go(self, sandbox, qstash):
+    def test_entries_come_late_and_expire(self, sandbox, qstash):
         sandbox.settings.update({"qstash_log_lag": 5, "qstash_log_retention": 60})
         sandbox.qstash.add_message("m", ["DELIVERED"])
         shown = []
@@ -156,7 +156,7 @@ class TestFilters:
             ({"unknown": "x", "label": ""}, "abcdef"),
         ],
     )
-    def test_each_leaves_what_was_asked_for(self, qstash, params, found):
+    def test_filters_leave_what_was_asked_for(self, qstash, params, found):
         assert seen(qstash, **params) == set(found)
 
     @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ class TestFilters:
             {"order": "random"},
         ],
     )
-    def test_a_wrong_value_is_refused(self, qstash, params):
+    def test_wrong_value_is_refused(self, qstash, params):
         assert qstash.get("/v2/logs", **params).status_code == 400
 
 
@@ -190,7 +190,7 @@ class TestPages:
 
     @pytest.mark.parametrize("order", ["latestFirst", "earliestFirst"])
     @pytest.mark.parametrize("count", [1, 7, 100])
-    def test_every_entry_is_shown_once(self, sandbox, qstash, order, count):
+    def test_entry_is_shown_once(self, sandbox, qstash, order, count):
         # All entries in one millisecond: only their numbers tell them apart.
         for number in range(10):
             sandbox.qstash.add_message(f"m{number}", [("CREATED", 0), ("ACTIVE", 0), ("DELIVERED", None)])
@@ -199,7 +199,7 @@ class TestPages:
         assert len(found) == len(set(found)) == 30
         assert all(len(page) == count for page in pages[:-1])
 
-    def test_a_page_has_a_hundred_at_most(self, sandbox, qstash):
+    def test_page_has_a_hundred_at_most(self, sandbox, qstash):
         for number in range(150):
             sandbox.qstash.add_message(f"m{number}", ["FAILED"])
         assert [len(page) for page in self.walk(qstash, "/v2/logs", "events")] == [100, 50]
@@ -216,13 +216,13 @@ class TestPages:
             assert len(set(shown)) == 4
 
     @pytest.mark.parametrize("end", [None, "", 0])
-    def test_the_end_can_be_spelled_in_every_form(self, sandbox, qstash, end):
+    def test_end_can_be_spelled_in_every_form(self, sandbox, qstash, end):
         sandbox.settings.update({"cursor_end": end})
         for path in ("/v2/logs", "/v2/dlq"):
             assert qstash.get(path).json()["cursor"] == end
 
     @pytest.mark.parametrize(("path", "key"), [("/v2/logs", "events"), ("/v2/dlq", "messages")])
-    def test_a_cursor_can_go_round_in_circles(self, sandbox, qstash, path, key):
+    def test_cursor_can_go_round_in_circles(self, sandbox, qstash, path, key):
         for number in range(3):
             sandbox.qstash.add_message(f"m{number}", ["FAILED"])
         sandbox.faults.add("repeat_cursor")
@@ -230,7 +230,7 @@ class TestPages:
         assert qstash.get(path, count=2, cursor=first["cursor"]).json() == first
         assert len(first[key]) == 2
 
-    def test_a_thousand_messages_are_found_a_hundred_at_a_time(self, sandbox, qstash):
+    def test_thousand_messages_are_found_a_hundred_at_a_time(self, sandbox, qstash):
         for number in range(1000):
             sandbox.qstash.add_message(f"m{number}", [("CREATED", 0), ("DELIVERED", None)])
         ids = [f"m{number}" for number in range(100, 200)]
@@ -254,10 +254,10 @@ class TestDeadLetters:
     def dlq_id(self, client, message_id):
         return client.get("/v2/dlq", messageId=message_id).json()["messages"][0]["dlqId"]
 
-    def test_the_oldest_comes_first(self, qstash):
+    def test_dlq_messages_come_oldest_first(self, qstash):
         assert (self.ids(qstash), self.ids(qstash, order="latestFirst")) == ("abc", "cba")
 
-    def test_one_tells_of_the_message_and_of_the_last_answer(self, qstash):
+    def test_dlq_message_shows_the_message_and_the_last_answer(self, qstash):
         dlq_message = qstash.get(f"/v2/dlq/{self.dlq_id(qstash, 'c')}").json()
         assert dlq_message == {
             "messageId": "c",
@@ -275,7 +275,7 @@ class TestDeadLetters:
             "responseBody": "broken",
         }
 
-    def test_an_answer_that_is_no_text_comes_in_base64(self, qstash):
+    def test_answer_that_is_no_text_comes_in_base64(self, qstash):
         assert qstash.get(f"/v2/dlq/{self.dlq_id(qstash, 'b')}").json()["responseBodyBase64"] == "/w=="
 
     @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ class TestDeadLetters:
     def test_filters_say_which(self, qstash, params, found):
         assert self.ids(qstash, **params) == found
 
-    def test_one_can_be_deleted(self, qstash):
+    def test_dlq_message_can_be_deleted(self, qstash):
         path = f"/v2/dlq/{self.dlq_id(qstash, 'a')}"
         answer = qstash.call("DELETE", path)
         assert (answer.status_code, answer.content) == (200, b"")
@@ -317,15 +317,15 @@ class TestDeadLetters:
             ("/", None, ""),
         ],
     )
-    def test_many_can_be_deleted(self, qstash, query, body, left):
+    def test_dlq_messages_can_be_deleted(self, qstash, query, body, left):
         answer = qstash.call("DELETE", f"/v2/dlq{query}", json=body)
         assert answer.json() == {"deleted": 3 - len(left)}
         assert self.ids(qstash) == left
 
-    def test_what_remains_has_a_cursor(self, qstash):
+    def test_deletion_of_a_part_answers_with_a_cursor(self, qstash):
         assert qstash.call("DELETE", "/v2/dlq?count=2").json() == {"deleted": 2, "cursor": f"{START_MS}-1"}
 
-    def test_one_can_be_sent_again_as_a_new_message(self, sandbox, qstash):
+    def test_dlq_message_can_be_retried_as_a_new_message(self, sandbox, qstash):
         dlq_id = self.dlq_id(qstash, "c")
         answer = qstash.call("POST", f"/v2/dlq/retry/{dlq_id}")
         assert answer.status_code == 201
@@ -336,7 +336,7 @@ class TestDeadLetters:
         assert self.ids(qstash) == "ab"
         assert qstash.call("POST", f"/v2/dlq/retry/{dlq_id}").status_code == 404
 
-    def test_headers_change_what_is_sent_again(self, sandbox, qstash):
+    def test_headers_change_what_is_retried(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [500])
         (old,) = sandbox.qstash.publish(
             HOOK,
@@ -355,12 +355,12 @@ class TestDeadLetters:
         assert (order.max_retries, order.delay, order.labels, order.body) == (2, 60, ("z",), b"in")
         assert (order.headers, order.deduplication_id) == ({"a": "1", "b": "2"}, None)
 
-    def test_a_wrong_header_leaves_the_letter_where_it_is(self, qstash):
+    def test_wrong_header_leaves_the_dlq_message_where_it_is(self, qstash):
         path = f"/v2/dlq/retry/{self.dlq_id(qstash, 'a')}"
         assert qstash.call("POST", path, headers={"Upstash-Retries": "99"}).status_code == 400
         assert self.ids(qstash) == "abc"
 
-    def test_many_can_be_sent_again(self, sandbox, qstash):
+    def test_dlq_messages_can_be_retried(self, sandbox, qstash):
         answer = qstash.call("POST", "/v2/dlq/retry?label=one&label=two")
         assert answer.status_code == 201
         assert answer.json()["cursor"] == ""
@@ -368,7 +368,7 @@ class TestDeadLetters:
         assert [message.options.labels for message in new] == [("one",), ("two",)]
         assert self.ids(qstash) == "c"
 
-    def test_more_than_a_hundred_take_several_calls(self, sandbox, qstash):
+    def test_retry_of_more_than_a_hundred_takes_several_calls(self, sandbox, qstash):
         for _ in range(100):
             sandbox.qstash.add_message(None, ["FAILED"])
         first, second = (qstash.call("POST", "/v2/dlq/retry").json() for _ in range(2))
@@ -376,12 +376,12 @@ class TestDeadLetters:
         assert (len(second["responses"]), second["cursor"]) == (3, "")
         assert self.ids(qstash) == ""
 
-    def test_none_of_the_named_is_not_found_and_no_match_is_nothing(self, qstash):
+    def test_unknown_ids_are_not_found_and_a_filter_may_match_nothing(self, qstash):
         assert qstash.call("POST", "/v2/dlq/retry?dlqIds=nobody").status_code == 404
         answer = qstash.call("POST", "/v2/dlq/retry?label=nobody")
         assert (answer.status_code, answer.json()) == (201, {"cursor": "", "responses": []})
 
-    def test_they_do_not_stay_for_ever(self, sandbox, qstash):
+    def test_dlq_messages_expire(self, sandbox, qstash):
         dlq_id = self.dlq_id(qstash, "a")
         sandbox.clock.advance(3 * 86400 - 10)
         assert self.ids(qstash) == "abc"
@@ -389,6 +389,6 @@ class TestDeadLetters:
         assert self.ids(qstash) == "c"
         assert qstash.get(f"/v2/dlq/{dlq_id}").status_code == 404
 
-    def test_faults_omit_them(self, sandbox, qstash):
+    def test_faults_omit_dlq_messages(self, sandbox, qstash):
         sandbox.faults.add("omit", task_id="b")
         assert self.ids(qstash) == "ac"

@@ -20,7 +20,7 @@ def error(answer):
 
 
 class TestDestination:
-    def test_a_message_gets_an_id(self, sandbox, qstash):
+    def test_message_gets_an_id(self, sandbox, qstash):
         answer = publish(qstash)
         assert answer.status_code == 200
         assert answer.json() == {"messageId": sandbox.qstash.messages[0].id}
@@ -35,11 +35,11 @@ class TestDestination:
             "https://u@example.com/?q",
         ],
     )
-    def test_it_goes_where_the_path_says_letter_for_letter(self, sandbox, qstash, destination):
+    def test_destination_is_taken_from_the_path_exactly(self, sandbox, qstash, destination):
         publish(qstash, destination)
         assert sandbox.qstash.messages[0].url == destination
 
-    def test_what_is_meant_for_qstash_is_taken_out_of_the_query(self, sandbox, anyone):
+    def test_parameters_for_qstash_are_taken_out_of_the_query(self, sandbox, anyone):
         query = "a=1&qstash_token=sandbox-token&upstash-retries=1&b=2"
         assert anyone.call("POST", f"/qstash/v2/publish/{HOOK}?{query}").status_code == 200
         message = sandbox.qstash.messages[0]
@@ -57,20 +57,20 @@ class TestDestination:
         ],
     )
     @pytest.mark.parametrize("route", ["publish", "enqueue/q", "schedules"])
-    def test_without_a_scheme_it_is_refused(self, sandbox, qstash, destination, route):
+    def test_destination_without_a_scheme_is_refused(self, sandbox, qstash, destination, route):
         headers = {"Upstash-Cron": "* * * * *"}
         answer = qstash.call("POST", f"/v2/{route}/{destination}", headers=headers)
         assert error(answer) == (400, "invalid destination url: endpoint has invalid scheme")
         assert not sandbox.qstash.messages
 
-    def test_without_a_host_it_is_refused(self, qstash):
+    def test_destination_without_a_host_is_refused(self, qstash):
         assert publish(qstash, "https:///hook").status_code == 400
 
-    def test_without_anything_there_is_no_such_route(self, qstash):
+    def test_empty_destination_is_no_route(self, qstash):
         for path in ("/v2/publish", "/v2/publish/", "/v2/enqueue/q", "/v2/enqueue//https://example.com"):
             assert qstash.call("POST", path).status_code == 405
 
-    def test_a_url_group_gets_one_message_for_each_member(self, sandbox, qstash):
+    def test_url_group_gets_one_message_for_each_member(self, sandbox, qstash):
         members = [{"url": "https://a.example/x", "name": "first"}, {"url": "https://b.example/"}]
         qstash.call("POST", "/v2/topics/team/endpoints", json={"endpoints": members})
         body = publish(qstash, "team").json()
@@ -79,7 +79,7 @@ class TestDestination:
         orders = [message.options for message in sandbox.qstash.messages]
         assert [(one.topic, one.endpoint) for one in orders] == [("team", "first"), ("team", None)]
 
-    def test_a_url_group_can_be_answered_as_the_schema_says(self, sandbox, qstash):
+    def test_url_group_can_be_answered_as_the_schema_says(self, sandbox, qstash):
         qstash.call("POST", "/v2/topics/team/endpoints", json={"endpoints": [{"url": HOOK}]})
         sandbox.settings.update({"qstash_groups_as_object": True})
         assert [one["url"] for one in publish(qstash, "team").json()["messages"]] == [HOOK]
@@ -116,7 +116,7 @@ class TestHeaders:
             ("Header-Forward", "1"),
         ],
     )
-    def test_a_wrong_value_is_refused_with_a_reason(self, sandbox, qstash, name, value):
+    def test_wrong_value_is_refused_with_a_reason(self, sandbox, qstash, name, value):
         status, reason = error(publish(qstash, **{f"Upstash-{name}": value}))
         assert status == 400
         assert reason.startswith("invalid ")
@@ -124,12 +124,12 @@ class TestHeaders:
         assert not sandbox.qstash.published
 
     @pytest.mark.parametrize("value", ["size=1", "parallelism=0", "rate=x", "period=1m"])
-    def test_so_is_a_wrong_flow_control(self, qstash, value):
+    def test_wrong_flow_control_is_refused(self, qstash, value):
         answer = publish(qstash, Upstash_Flow_Control_Key="k", Upstash_Flow_Control_Value=value)
         assert error(answer)[0] == 400
 
     @pytest.mark.parametrize("name", ["Callback", "Failure-Callback"])
-    def test_so_are_those_of_a_callback(self, qstash, name):
+    def test_wrong_headers_of_a_callback_are_refused(self, qstash, name):
         headers = {f"Upstash-{name}": HOOK, f"Upstash-{name}-Retries": "99"}
         assert error(publish(qstash, **headers))[0] == 400
 
@@ -152,24 +152,24 @@ class TestHeaders:
             ("Redact-Fields", "body, header[X-Key]", "redact", {"body", "header[x-key]"}),
         ],
     )
-    def test_a_right_one_is_understood(self, sandbox, qstash, name, value, field, found):
+    def test_right_value_is_understood(self, sandbox, qstash, name, value, field, found):
         assert publish(qstash, **{f"Upstash-{name}": value}).status_code == 200
         assert getattr(sandbox.qstash.messages[0].options, field) == found
 
-    def test_more_is_allowed_with_another_plan(self, sandbox, qstash):
+    def test_plan_of_the_account_allows_more(self, sandbox, qstash):
         sandbox.settings.update({"qstash_plan": "payg"})
         headers = {"Upstash-Retries": "5", "Upstash-Delay": "300d", "Upstash-Timeout": "2h"}
         assert publish(qstash, data=b"x" * 2_000_000, **headers).status_code == 200
 
-    def test_a_body_may_be_so_large_and_no_larger(self, qstash):
+    def test_body_size_is_limited(self, qstash):
         assert publish(qstash, data=b"x" * 1024 * 1024).status_code == 200
         assert error(publish(qstash, data=b"x" * (1024 * 1024 + 1)))[0] == 413
 
-    def test_not_before_stands_above_delay(self, sandbox, qstash):
+    def test_not_before_overrides_delay(self, sandbox, qstash):
         publish(qstash, Upstash_Delay="1h", Upstash_Not_Before=str(START + 60))
         assert sandbox.qstash.messages[0].not_before == START + 60
 
-    def test_only_what_shall_be_is_passed_on(self, sandbox, qstash):
+    def test_headers_are_passed_on_only_where_asked(self, sandbox, qstash):
         headers = {"Content-Type": "text/plain", "Upstash-Forward-X-Key": "k", "X-Own": "o"}
         publish(qstash, **headers)
         publish(qstash, **headers, **{"Upstash-Header-Forward": "true"})
@@ -178,14 +178,14 @@ class TestHeaders:
         assert all_of_them["x-own"] == "o"
         assert not {"authorization", "host", "upstash-header-forward"} & all_of_them.keys()
 
-    def test_a_forwarded_key_is_kept_out_of_the_journal(self, sandbox, qstash):
+    def test_forwarded_key_is_kept_out_of_the_journal(self, sandbox, qstash):
         publish(qstash, Upstash_Forward_Authorization="Bearer deep secret")
         assert sandbox.requests[-1].headers["upstash-forward-authorization"] == "Bearer ***"
         assert sandbox.qstash.messages[0].options.headers["authorization"] == "Bearer deep secret"
 
 
 class TestDeduplication:
-    def test_the_same_id_is_accepted_once_in_ten_minutes(self, sandbox, qstash):
+    def test_same_id_is_accepted_once_in_ten_minutes(self, sandbox, qstash):
         first = publish(qstash, Upstash_Deduplication_Id="one")
         sandbox.clock.advance(599)
         again = publish(qstash, "https://example.com/elsewhere", b"other", Upstash_Deduplication_Id="one")
@@ -197,7 +197,7 @@ class TestDeduplication:
         assert len(sandbox.qstash.messages) == 2
         assert [one.deduplicated for one in sandbox.qstash.published] == [False, True, False]
 
-    def test_a_failed_message_still_blocks_its_id(self, sandbox, qstash):
+    def test_failed_message_still_blocks_its_id(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [500])
         first = publish(qstash, Upstash_Deduplication_Id="one", Upstash_Retries="0")
         assert sandbox.qstash.messages[0].state == "FAILED"
@@ -205,7 +205,7 @@ class TestDeduplication:
             publish(qstash, Upstash_Deduplication_Id="one").json()["messageId"] == first.json()["messageId"]
         )
 
-    def test_by_content_everything_that_arrives_must_be_the_same(self, sandbox, qstash):
+    def test_deduplication_by_content_compares_everything(self, sandbox, qstash):
         by_content = {"Upstash-Content-Based-Deduplication": "True"}
         for _ in range(2):
             publish(qstash, **by_content)
@@ -215,7 +215,7 @@ class TestDeduplication:
         publish(qstash, **by_content, **{"Upstash-Forward-X": "1"})
         assert [one.deduplicated for one in sandbox.qstash.published] == [False, True, *[False] * 4]
 
-    def test_each_member_of_a_group_is_told_apart(self, sandbox, qstash):
+    def test_members_of_a_group_are_deduplicated_apart(self, sandbox, qstash):
         def endpoints(*urls):
             return {"endpoints": [{"url": url} for url in urls]}
 
@@ -232,7 +232,7 @@ class TestBatch:
     def send(self, client, *items):
         return client.call("POST", "/v2/batch", json=list(items))
 
-    def test_each_element_is_a_message_of_its_own(self, sandbox, qstash):
+    def test_batch_element_is_a_message_of_its_own(self, sandbox, qstash):
         answer = self.send(
             qstash,
             {"destination": HOOK, "body": "one", "headers": {"Upstash-Method": "PUT"}},
@@ -245,7 +245,7 @@ class TestBatch:
         assert (second.options.body, second.options.queue) == (b"", "q")
         assert [one.via for one in sandbox.qstash.published] == ["batch", "batch"]
 
-    def test_a_refused_element_does_not_hinder_the_others(self, sandbox, qstash):
+    def test_refused_element_does_not_stop_the_others(self, sandbox, qstash):
         body = self.send(
             qstash,
             {"destination": "example.com"},
@@ -265,12 +265,12 @@ class TestBatch:
         assert body[2][0]["url"] == HOOK
 
     @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"{"])
-    def test_anything_but_an_array_is_refused(self, qstash, body):
+    def test_batch_that_is_no_array_is_refused(self, qstash, body):
         assert qstash.call("POST", "/v2/batch", data=body).status_code == 400
 
 
 class TestEnqueue:
-    def test_the_queue_comes_into_being(self, sandbox, qstash):
+    def test_queue_is_created_by_its_first_message(self, sandbox, qstash):
         answer = qstash.call("POST", f"/v2/enqueue/my-queue/{HOOK}?x=1", data=b"hi")
         assert answer.status_code == 200
         assert sandbox.qstash.messages[0].url == f"{HOOK}?x=1"
@@ -280,14 +280,14 @@ class TestEnqueue:
         ]
 
     @pytest.mark.parametrize("name", ["Upstash-Delay", "Upstash-Not-Before"])
-    def test_a_delay_is_refused(self, qstash, name):
+    def test_delay_is_refused(self, qstash, name):
         value = "10s" if name == "Upstash-Delay" else str(START)
         answer = qstash.call("POST", f"/v2/enqueue/q/{HOOK}", headers={name: value})
         assert error(answer) == (400, "invalid delay: a message in a queue can't be delayed")
 
 
 class TestTokens:
-    def test_a_read_only_token_may_read_and_change_nothing(self, sandbox, anyone):
+    def test_read_only_token_may_read_and_change_nothing(self, sandbox, anyone):
         headers = {"Authorization": "Bearer sandbox-read-only-token"}
         for path in ("/v2/logs", "/v2/dlq", "/v2/schedules", "/v2/keys"):
             assert anyone.call("GET", f"/qstash{path}", headers=headers).status_code == 200
@@ -303,11 +303,11 @@ class TestTokens:
             )
         assert not sandbox.qstash.published
 
-    def test_a_token_of_the_other_region_is_not_known(self, anyone):
+    def test_token_of_the_other_region_is_not_known(self, anyone):
         answer = anyone.call("GET", "/qstash/v2/logs", headers={"Authorization": "Bearer sandbox-us-token"})
         assert error(answer) == (404, "user not found in this region (eu-central-1)")
 
-    def test_no_token_shows_in_the_journal(self, sandbox, anyone):
+    def test_tokens_are_kept_out_of_the_journal(self, sandbox, anyone):
         tokens = ("sandbox-token", "sandbox-read-only-token", "sandbox-us-token")
         for token in tokens:
             anyone.call("GET", f"/qstash/v2/logs?label={token}", headers={"Authorization": f"Bearer {token}"})
@@ -317,7 +317,7 @@ class TestTokens:
 
 
 class TestLimits:
-    def test_a_burst_is_limited_per_second_and_publishing_is_not(self, sandbox, qstash):
+    def test_burst_is_limited_per_second_and_publishing_is_not(self, sandbox, qstash):
         sandbox.settings.update({"qstash_burst_limit": 2})
         left = [qstash.get(path).headers["Burst-RateLimit-Remaining"] for path in ("/v2/logs", "/v2/dlq")]
         assert left == ["1", "0"]
@@ -344,7 +344,7 @@ class TestLimits:
 
 
 class TestAsATest:
-    def test_publishes_like_a_client_and_says_what_came_of_it(self, sandbox):
+    def test_publish_by_a_test_returns_the_ids(self, sandbox):
         ids = sandbox.qstash.publish(HOOK, "hi", {"Upstash-Label": "a"})
         message = sandbox.qstash.get_message(ids[0])
         assert (message.options.body, message.options.labels) == (b"hi", ("a",))
@@ -356,6 +356,6 @@ class TestAsATest:
             "test",
         )
 
-    def test_is_refused_like_a_client(self, sandbox):
+    def test_publish_by_a_test_is_refused_like_a_client(self, sandbox):
         with pytest.raises(ValueError, match="invalid scheme"):
             sandbox.qstash.publish("nowhere")

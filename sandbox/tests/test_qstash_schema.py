@@ -48,7 +48,7 @@ def operations(sandbox):
 
 
 class TestOperations:
-    def test_every_published_one_is_served_and_no_other(self, sandbox):
+    def test_operations_are_those_of_the_schema(self, sandbox):
         served = set(operations(sandbox))
         assert served - BEYOND == {f"{method} {path}" for method, path in SPEC.operations}
         assert served >= BEYOND
@@ -91,7 +91,7 @@ class TestAnswers:
             ("GET", "/v2/logs?cursor=x", 400),
         ],
     )
-    def test_it_is_as_published(self, account, qstash, method, path, status):
+    def test_answer_fits_the_schema(self, account, qstash, method, path, status):
         message = next(one for one in account.messages if not one.finished)
         path = path.format(message=message.id, dlq_message=account.dlq_messages[0].id)
         answer = qstash.call(method, path)
@@ -102,31 +102,31 @@ class TestAnswers:
             assert SPEC.faults(method, path.partition("?")[0], status, answer.json()) == []
 
     @pytest.mark.parametrize("status", [200, 400])
-    def test_so_is_that_of_a_batch(self, account, qstash, status):
+    def test_answer_to_a_batch_fits_the_schema(self, account, qstash, status):
         body = [{"destination": HOOK}] if status == 200 else {}
         answer = qstash.call("POST", "/v2/batch", json=body)
         assert SPEC.faults("POST", "/v2/batch", status, answer.json()) == []
 
-    def test_so_is_that_of_a_publish(self, account, qstash):
+    def test_answer_to_a_publish_fits_the_schema(self, account, qstash):
         known = {"Upstash-Deduplication-Id": "one"}
         answers = [qstash.call("POST", f"/v2/publish/{HOOK}", headers=known) for _ in range(2)]
         assert [set(answer.json()) for answer in answers] == [{"messageId"}, {"messageId", "deduplicated"}]
         refused = qstash.call("POST", f"/v2/publish/{HOOK}", headers={"Upstash-Retries": "99"})
         assert SPEC.faults("POST", "/v2/publish/x", 400, refused.json()) == []
 
-    def test_that_for_a_group_is_a_list_as_its_clients_read_it(self, account, sandbox, qstash):
+    def test_answer_for_a_group_is_a_list(self, account, sandbox, qstash):
         (member,) = qstash.call("POST", "/v2/publish/team").json()
         sandbox.settings.update({"qstash_groups_as_object": True})
         (other,) = qstash.call("POST", "/v2/publish/team").json()["messages"]
         assert set(member) == set(other) == {"messageId", "url"}
 
-    def test_the_log_has_every_field_it_may_have_and_two_by_another_name(self, account, qstash):
+    def test_log_has_every_field_and_two_by_another_name(self, account, qstash):
         known = set(SPEC.answer_schema("GET", "/v2/logs")["properties"]["logs"]["items"]["properties"])
         shown = {name for entry in qstash.get("/v2/logs").json()["events"] for name in entry}
         assert shown - known == {"retryDelayExpr", "flowControlKey", "rate", "period", "parallelism"}
         assert known - shown == {"retryDelayExpression", "failureCallbackHeaders"}
 
-    def test_its_entries_are_as_published(self, account, sandbox, qstash):
+    def test_log_entries_fit_the_schema(self, account, sandbox, qstash):
         sandbox.settings.update({"qstash_logs_key": "logs"})
         body = qstash.get("/v2/logs").json()
         assert {entry["state"] for entry in body["logs"]} >= {
@@ -138,7 +138,7 @@ class TestAnswers:
         }
         assert SPEC.faults("GET", "/v2/logs", 200, body) == []
 
-    def test_what_has_no_answer_has_no_body(self, account, qstash):
+    def test_operations_without_an_answer_have_no_body(self, account, qstash):
         for method, path in (
             ("POST", "/v2/queues/q/pause"),
             ("POST", "/v2/queues/q/resume"),
@@ -158,7 +158,7 @@ class TestAnswers:
             assert "content" not in SPEC.operation(method, path)["responses"]["200"]
 
 
-def test_a_dead_letter_has_what_the_schema_forgot(account, qstash):
+def test_dlq_message_has_what_the_schema_lacks(account, qstash):
     (dlq_message,) = qstash.get("/v2/dlq").json()["messages"]
     known = SPEC.answer_schema("GET", "/v2/dlq/x")["properties"]
     assert set(dlq_message) - set(known) == {"dlqId", "retryDelayExpression", "callbackHeader"}

@@ -36,19 +36,19 @@ class TestCron:
             ("CRON_TZ=Asia/Tokyo 0 7 * * *", ["2025-11-18 22:00", "2025-11-19 22:00"]),
         ],
     )
-    def test_tells_when_it_is_due(self, expression, following):
+    def test_cron_tells_when_it_is_due(self, expression, following):
         cron, moment, found = Cron.parse(expression), float(START), []
         for _ in following:
             moment = cron.after(moment)
             found.append(moment)
         assert found == [at(one) for one in following]
 
-    def test_an_hour_that_a_zone_repeats_does_not_bring_it_twice(self):
+    def test_cron_runs_once_in_an_hour_that_a_zone_repeats(self):
         cron = Cron.parse("CRON_TZ=Europe/Berlin 30 2 * * *")
         first = cron.after(at("2025-10-25 12:00"))
         assert datetime.fromtimestamp(cron.after(first), UTC).day == 27
 
-    def test_a_day_that_never_comes_is_none(self):
+    def test_cron_of_a_day_that_never_comes_has_no_next_time(self):
         assert Cron.parse("0 0 30 2 *").after(START) is None
 
     @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ class TestCron:
             *("CRON_TZ=Mars/Olympus * * * * *", "CRON_TZ= * * * * *", "CRON_TZ=../etc * * * * *"),
         ],
     )
-    def test_refuses_what_is_none(self, expression):
+    def test_cron_refuses_other_texts(self, expression):
         with pytest.raises(Refused, match="invalid cron"):
             Cron.parse(expression)
 
@@ -79,7 +79,7 @@ class TestSchedules:
         cron = {"Upstash-Cron": "*/10 * * * *"}
         return client.call("POST", f"/v2/schedules/{destination}", data=b"hi", headers=cron | named)
 
-    def test_it_publishes_whenever_it_is_due(self, sandbox, qstash):
+    def test_schedule_publishes_whenever_it_is_due(self, sandbox, qstash):
         schedule_id = self.create(qstash, Upstash_Method="PUT", Upstash_Label="a").json()["scheduleId"]
         assert schedule_id.startswith("scd_")
         sandbox.clock.advance(1200)
@@ -93,7 +93,7 @@ class TestSchedules:
             one["messageId"] for one in qstash.get("/v2/logs", scheduleId=schedule_id).json()["events"]
         } == {one.id for one in messages}
 
-    def test_it_tells_what_became_of_its_messages(self, sandbox, qstash):
+    def test_schedule_shows_the_states_of_its_messages(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [500], latency=590)
         self.create(qstash, Upstash_Schedule_Id="mine", Upstash_Retries="0")
         sandbox.clock.advance(1200)
@@ -116,7 +116,7 @@ class TestSchedules:
         sandbox.qstash.set_message_state(second.id, "DELIVERED")
         assert qstash.get("/v2/schedules/mine").json()["lastScheduleStates"][second.id] == "SUCCESS"
 
-    def test_the_same_id_changes_it(self, sandbox, qstash):
+    def test_schedule_is_changed_by_its_id(self, sandbox, qstash):
         self.create(qstash, Upstash_Schedule_Id="mine")
         sandbox.clock.advance(60)
         self.create(qstash, "https://other.example/", Upstash_Schedule_Id="mine", Upstash_Cron="0 0 * * *")
@@ -126,7 +126,7 @@ class TestSchedules:
         assert sandbox.qstash.messages == []
 
     @pytest.mark.parametrize("method", ["POST", "PATCH"])
-    def test_a_paused_one_misses_its_time(self, sandbox, qstash, method):
+    def test_paused_schedule_misses_its_time(self, sandbox, qstash, method):
         self.create(qstash, Upstash_Schedule_Id="mine")
         assert qstash.call(method, "/v2/schedules/mine/pause").status_code == 200
         assert qstash.get("/v2/schedules/mine").json()["isPaused"] is True
@@ -136,14 +136,14 @@ class TestSchedules:
         sandbox.clock.advance(600)
         assert len(sandbox.qstash.messages) == 1
 
-    def test_a_deleted_one_is_over(self, sandbox, qstash):
+    def test_deleted_schedule_does_not_run(self, sandbox, qstash):
         self.create(qstash, Upstash_Schedule_Id="mine")
         assert qstash.call("DELETE", "/v2/schedules/mine").status_code == 200
         assert qstash.get("/v2/schedules/mine").status_code == 404
         sandbox.clock.advance(3600)
         assert (sandbox.qstash.messages, qstash.get("/v2/schedules").json()) == ([], [])
 
-    def test_it_can_go_through_a_queue_and_to_a_group(self, sandbox, qstash):
+    def test_schedule_can_go_through_a_queue_and_to_a_group(self, sandbox, qstash):
         members = {"endpoints": [{"url": "https://a.example"}, {"url": "https://b.example"}]}
         qstash.call("POST", "/v2/topics/team/endpoints", json=members)
         self.create(qstash, "team", Upstash_Queue_Name="q")
@@ -157,7 +157,7 @@ class TestSchedules:
         sandbox.clock.advance(600)
         assert len(sandbox.qstash.messages) == 2
 
-    def test_a_year_that_passes_at_once_brings_its_last_day(self, sandbox, qstash):
+    def test_schedule_catches_up_one_day_after_a_year(self, sandbox, qstash):
         self.create(qstash)
         sandbox.clock.advance(365 * 86400)
         assert 140 <= len(sandbox.qstash.messages) <= 145
@@ -165,11 +165,11 @@ class TestSchedules:
     @pytest.mark.parametrize(
         "headers", [{"Upstash-Cron": ""}, {"Upstash-Cron": "soon"}, {"Upstash-Retries": "99"}], ids=str
     )
-    def test_a_wrong_one_is_refused(self, qstash, headers):
+    def test_wrong_schedule_is_refused(self, qstash, headers):
         assert self.create(qstash, **headers).status_code == 400
         assert qstash.get("/v2/schedules").json() == []
 
-    def test_an_unknown_one_is_not_found(self, qstash):
+    def test_unknown_schedule_is_not_found(self, qstash):
         assert qstash.get("/v2/schedules/x").status_code == 404
         assert qstash.call("POST", "/v2/schedules/x/pause").status_code == 404
 
@@ -178,7 +178,7 @@ class TestQueues:
     def put(self, client, **body):
         return client.call("POST", "/v2/queues", json=body).status_code
 
-    def test_one_is_made_changed_and_deleted(self, sandbox, qstash):
+    def test_queue_is_created_changed_and_deleted(self, sandbox, qstash):
         assert self.put(qstash, queueName="q", parallelism=2) == 200
         sandbox.clock.advance(1)
         assert self.put(qstash, queueName="q", parallelism=3) == 200
@@ -193,13 +193,13 @@ class TestQueues:
         assert qstash.call("DELETE", "/v2/queues/q").status_code == 200
         assert qstash.get("/v2/queues/q").status_code == 404
 
-    def test_deleting_it_cancels_its_messages(self, sandbox, qstash):
+    def test_queue_deletion_cancels_its_messages(self, sandbox, qstash):
         self.put(qstash, queueName="q", parallelism=1, paused=True)
         (message_id,) = sandbox.qstash.publish(HOOK, queue="q")
         qstash.call("DELETE", "/v2/queues/q")
         assert sandbox.qstash.get_message(message_id).state == "CANCELLED"
 
-    def test_a_paused_one_stays_so_when_it_is_changed(self, qstash):
+    def test_paused_queue_stays_paused_when_it_is_changed(self, qstash):
         self.put(qstash, queueName="q", parallelism=1)
         assert qstash.call("POST", "/v2/queues/q/pause").status_code == 200
         self.put(qstash, queueName="q", parallelism=2)
@@ -218,10 +218,10 @@ class TestQueues:
         ],
         ids=str,
     )
-    def test_a_wrong_one_is_refused(self, qstash, body):
+    def test_wrong_queue_is_refused(self, qstash, body):
         assert self.put(qstash, **body) == 400
 
-    def test_an_unknown_one_is_refused(self, qstash):
+    def test_unknown_queue_is_refused(self, qstash):
         assert qstash.call("POST", "/v2/queues/q/pause").status_code == 400
         assert qstash.call("POST", "/v2/queues/q/resume").status_code == 400
 
@@ -246,7 +246,7 @@ class TestGroups:
         self.put(qstash, {"url": "https://b.example"}, method="DELETE")
         assert qstash.get("/v2/topics/team").status_code == 404
 
-    def test_a_group_can_be_deleted(self, qstash):
+    def test_group_can_be_deleted(self, qstash):
         self.put(qstash, {"url": HOOK})
         assert qstash.call("DELETE", "/v2/topics/team").status_code == 200
         assert qstash.get("/v2/topics").json() == []
@@ -258,18 +258,18 @@ class TestGroups:
         assert qstash.call("POST", "/v2/topics/team/endpoints", json=body).status_code == 400
         assert qstash.get("/v2/topics").json() == []
 
-    def test_the_name_is_no_address(self, qstash):
+    def test_name_of_a_url_group_is_no_address(self, qstash):
         assert (
             qstash.call("POST", "/v2/topics/a%3Ab/endpoints", json={"endpoints": [{"url": HOOK}]}).status_code
             == 400
         )
 
-    def test_an_unknown_one_has_no_endpoints(self, qstash):
+    def test_unknown_url_group_has_no_endpoints(self, qstash):
         assert self.put(qstash, {"url": HOOK}, method="DELETE").status_code == 404
 
 
 class TestKeys:
-    def test_the_next_becomes_the_current(self, sandbox, qstash):
+    def test_next_key_becomes_the_current(self, sandbox, qstash):
         first = qstash.get("/v2/keys").json()
         second = qstash.call("POST", "/v2/keys/rotate").json()
         assert second["current"] == first["next"]
@@ -278,7 +278,7 @@ class TestKeys:
         sandbox.reset()
         assert qstash.get("/v2/keys").json() == first
 
-    def test_how_much_may_run_at_once_is_told(self, sandbox, qstash):
+    def test_global_parallelism_is_answered(self, sandbox, qstash):
         sandbox.qstash.plan_delivery("*", [200], latency=10)
         sandbox.qstash.publish(HOOK)
         assert qstash.get("/v2/globalParallelism").json() == {"parallelismMax": 100, "parallelismCount": 1}

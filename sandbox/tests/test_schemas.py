@@ -39,7 +39,7 @@ RICH = thing(
 
 
 class TestSchemaOfAnOutput:
-    def test_everything_documented_is_taken(self):
+    def test_documented_schemas_are_accepted(self):
         assert schema_problem(RICH) is None
 
     @pytest.mark.parametrize(
@@ -68,21 +68,21 @@ class TestSchemaOfAnOutput:
         ],
         ids=str,
     )
-    def test_everything_else_is_refused_with_its_place(self, schema, problem):
+    def test_other_schemas_are_refused_with_the_place(self, schema, problem):
         assert schema_problem(schema) == (problem or '.a[]: unsupported keyword "format"')
 
-    def test_five_levels_are_the_most(self):
+    def test_schema_has_five_levels_at_most(self):
         assert schema_problem(nested(5)) is None
         assert "deeper than 5" in (schema_problem(nested(6)) or "")
 
-    def test_a_schema_that_holds_itself_is_too_deep(self):
+    def test_recursive_schema_is_too_deep(self):
         for part in ({"$ref": "#/$defs/Node"}, {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]}):
             schema = thing(node={"$ref": "#/$defs/Node"}) | {"$defs": {"Node": thing(node=part)}}
             assert "deeper than 5" in (schema_problem(schema) or "")
         schema = thing(a={"$ref": "#/$defs/A"}) | {"$defs": {"A": {"$ref": "#/$defs/A"}}}
         assert "deeper than 5" in (schema_problem(schema) or "")
 
-    def test_a_value_that_fits_can_be_made(self):
+    def test_value_that_fits_can_be_made(self):
         assert fitting_value(RICH) == {
             "name": "sandbox name",
             "price": 1.5,
@@ -94,7 +94,7 @@ class TestSchemaOfAnOutput:
             "nothing": None,
         }
 
-    def test_a_stand_in_that_fits_can_be_made(self):
+    def test_stand_in_that_fits_can_be_made(self):
         assert zero_value(RICH) == {
             "name": "",
             "price": 0,
@@ -131,9 +131,9 @@ class TestSchemaOfAnInput:
         ],
         ids=str,
     )
-    def test_says_whether_a_value_fits(self, value, schema, fits):
+    def test_input_schema_says_whether_a_value_fits(self, value, schema, fits):
         assert (input_problem(value, schema) is None) is fits
 
-    def test_names_the_place(self):
+    def test_input_problem_names_the_place(self):
         schema = {"type": "object", "properties": {"list": {"type": "array", "items": {"type": "string"}}}}
         assert input_problem({"list": ["a", 1]}, schema) == "input.list[1] must be of type string"

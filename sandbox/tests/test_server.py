@@ -14,7 +14,7 @@ from remote_tasks_sandbox import Sandbox, SandboxApp, SandboxServer
 
 
 class TestLife:
-    def test_serves_on_a_free_port_of_this_machine_and_leaves_no_thread(self):
+    def test_server_serves_on_a_free_port_of_this_machine_and_leaves_no_thread(self):
         before = set(threading.enumerate())
         with SandboxServer(port=0, seed_demo=False) as server:
             assert server.url.startswith("http://127.0.0.1:")
@@ -24,14 +24,14 @@ class TestLife:
         with pytest.raises(requests.exceptions.ConnectionError):
             requests.get(server.url, timeout=10)
 
-    def test_stops_quickly_with_an_idle_connection_open(self):
+    def test_server_stops_quickly_with_an_idle_connection_open(self):
         with requests.Session() as session, SandboxServer() as server:
             session.get(server.url, timeout=10)
             began = time.monotonic()
             server.stop()
             assert time.monotonic() - began < 1
 
-    def test_may_be_stopped_twice_and_started_again(self):
+    def test_server_may_be_stopped_twice_and_started_again(self):
         server = SandboxServer(seed_demo=True)
         for _ in range(2):
             server.start()
@@ -40,21 +40,21 @@ class TestLife:
             server.stop()
         assert len(server.sandbox.manus) == 4
 
-    def test_is_not_started_twice_at_once(self):
+    def test_server_is_not_started_twice_at_once(self):
         with SandboxServer() as server, pytest.raises(RuntimeError, match="running already"):
             server.start()
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", ""])
-    def test_refuses_to_listen_to_the_world(self, host):
+    def test_server_refuses_to_listen_to_the_world(self, host):
         with pytest.raises(ValueError, match="loopback only"):
             SandboxServer(host=host)
 
-    def test_a_port_in_use_is_an_error(self, server):
+    def test_port_in_use_is_an_error(self, server):
         taken = int(server.url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"):
             SandboxServer(port=taken).start()
 
-    def test_two_can_run_side_by_side(self, server):
+    def test_servers_can_run_side_by_side(self, server):
         with SandboxServer() as other:
             other.sandbox.manus.add_task("mine")
             assert other.url != server.url
@@ -62,7 +62,7 @@ class TestLife:
 
 
 class TestInProcess:
-    def test_the_app_answers_without_a_socket(self):
+    def test_app_answers_without_a_socket(self):
         sandbox = Sandbox(base_url="http://sandbox")
         sandbox.manus.add_task("one")
 
@@ -76,7 +76,7 @@ class TestInProcess:
 
 
 class TestBodies:
-    def test_a_client_that_leaves_in_the_middle_of_one_changes_nothing(self, server, sandbox, manus):
+    def test_client_that_leaves_in_the_middle_of_a_body_changes_nothing(self, server, sandbox, manus):
         host, _, port = server.url.removeprefix("http://").partition(":")
         head = (
             "POST /manus/v1/tasks HTTP/1.1\r\nHost: x\r\nAPI_KEY: sk-sandbox\r\nContent-Length: 99\r\n\r\n{"
@@ -87,7 +87,7 @@ class TestBodies:
         assert manus.get("/v1/tasks").json() == {"object": "list"}
         assert [record.method for record in sandbox.requests] == ["GET", "GET"]
 
-    def test_a_long_one_arrives_whole_after_a_hang(self, sandbox, manus):
+    def test_long_body_arrives_whole_after_a_hang(self, sandbox, manus):
         sandbox.faults.add("hang", seconds=0.05)
         body = {"prompt": "x" * 1_000_000, "agentProfile": "manus-1.6"}
         assert manus.call("POST", "/v1/tasks", json=body).status_code == 200
@@ -95,7 +95,7 @@ class TestBodies:
 
 
 class TestLoad:
-    def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(self, manus):
+    def test_answer_does_not_wait_for_a_delayed_acknowledgement(self, manus):
         began = time.monotonic()
         for _ in range(50):
             manus.get("/v1/tasks")

@@ -1,4 +1,4 @@
-"""The page on the sandbox leaves nothing out: operations, options, orders, settings, faults."""
+"""The page of docs on the sandbox leaves nothing out: operations, options, directives, settings, faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ticked(text: str) -> str:
 
 
 class TestOperations:
-    def test_every_one_of_v2_is_ticked_with_its_method_and_no_other(self, sandbox):
+    def test_operations_of_manus_v2_are_ticked_with_their_methods(self, sandbox):
         operations = sandbox.vendors["manus"].v2.operations
         listed = {}
         for part in re.findall(r"`(?:GET|POST) /v2/[^;\n]+", ticked(pages.read(PAGE))):
@@ -30,7 +30,7 @@ class TestOperations:
             listed |= dict.fromkeys(re.findall(r"\w+\.\w+", names), method)
         assert listed == {name: method for name, (method, _) in operations.items()}
 
-    def test_the_ticked_ones_of_v1_are_there_and_the_others_not(self, sandbox, manus):
+    def test_operations_of_manus_v1_are_ticked(self, sandbox, manus):
         text = pages.read(PAGE)
         listed = set()
         for line in ticked(text).splitlines():
@@ -56,7 +56,7 @@ class TestOperations:
                     served.add((method, path))
         assert listed == served
 
-    def test_every_one_of_qstash_v2_is_ticked_and_no_other(self, sandbox):
+    def test_operations_of_qstash_v2_are_ticked(self, sandbox):
         text = pages.section(PAGE, "### Operations").partition("QStash, under")[2].partition("- [ ]")[0]
         assert set(re.findall(r"`([A-Z]+ /v2/[^`]+)`", text)) == {
             name for name in sandbox.vendors["qstash"].api.operations if "/v2/" in name
@@ -64,16 +64,16 @@ class TestOperations:
 
 
 class TestTables:
-    def test_every_option_of_a_task_is_listed(self, sandbox):
+    def test_option_of_a_task_is_listed(self, sandbox):
         rows = pages.table(pages.section(PAGE, "### Manus tasks"), "parameter of `sandbox.manus.add_task`")
         assert first_column(rows) == set(sandbox.manus.options)
 
-    def test_every_option_of_a_message_is_listed(self, sandbox):
+    def test_option_of_a_message_is_listed(self, sandbox):
         section = pages.section(PAGE, "### QStash messages")
         rows = pages.table(section, "parameter of `sandbox.qstash.add_message`")
         assert first_column(rows) == inspect.signature(sandbox.qstash.add_message).parameters.keys()
 
-    def test_everything_that_can_be_read_of_messages_is_there(self, sandbox):
+    def test_attributes_of_messages_exist(self, sandbox):
         rows = pages.table(pages.section(PAGE, "### QStash messages"), "then")
         names = {name.partition("(")[0].removeprefix("sandbox.qstash.") for name in first_column(rows)}
         assert all(hasattr(sandbox.qstash, name) for name in names)
@@ -86,11 +86,11 @@ class TestTables:
             for fields in re.findall(r": `([a-z_ ]+)`", told):
                 assert all(hasattr(found[0], field) for field in fields.split())
 
-    def test_every_part_of_a_question_is_listed(self):
+    def test_part_of_a_question_is_listed(self):
         text = pages.section(PAGE, "### Manus tasks")
         assert all(f'"{name}"' in text for name in Question.__dataclass_fields__)
 
-    def test_every_order_is_listed_and_understood(self):
+    def test_directives_are_listed_and_understood(self):
         rows = pages.table(pages.section(PAGE, "### Steering by the prompt"), "order")
         orders = first_column(rows)
         for order in orders:
@@ -101,20 +101,20 @@ class TestTables:
             *("credits", "burn", "lag", "background", "hide"),
         }
 
-    def test_every_setting_is_listed(self, sandbox):
+    def test_setting_is_listed(self, sandbox):
         rows = pages.table(pages.section(PAGE, "## Settings"), "setting")
         assert first_column(rows) == vars(sandbox.settings).keys()
 
-    def test_every_endpoint_with_a_rate_is_listed(self, sandbox):
+    def test_endpoint_with_a_rate_is_listed(self, sandbox):
         operations = sandbox.vendors["manus"].v2.operations
         text = " ".join(pages.section(PAGE, "## Settings").split())
         for name in sandbox.settings.all_endpoints():
             assert name.removeprefix("manus.") in operations or re.search(rf"[` ]{re.escape(name)}[` ]", text)
 
-    def test_every_operation_of_v2_has_a_rate(self, sandbox):
+    def test_operation_of_v2_has_a_rate(self, sandbox):
         operations = sandbox.vendors["manus"].v2.operations
         assert {f"manus.{name}" for name in operations} <= set(sandbox.settings.all_endpoints())
 
-    def test_every_fault_is_listed(self):
+    def test_fault_is_listed(self):
         rows = pages.table(pages.section(PAGE, "## Faults"), "kind")
         assert first_column(rows) == KINDS.keys()

@@ -40,7 +40,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 class TestStarting:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_serves_until_a_signal_and_ends_well(self, number):
+    def test_command_serves_until_a_signal_and_ends_well(self, number):
         process, greeting = start("--seed-demo", "--seed-seconds", "3")
         with process:
             url = re.findall(r"http://\S+:\d+", greeting)[0]
@@ -62,12 +62,12 @@ class TestStarting:
 
 
 class TestRefusing:
-    def test_the_world(self):
+    def test_command_refuses_the_world(self):
         result = run("--host", "0.0.0.0")
         assert result.returncode == 2
         assert "loopback only" in result.stderr
 
-    def test_a_port_in_use(self):
+    def test_command_refuses_a_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             result = run("--port", str(taken.getsockname()[1]))
         assert result.returncode == 2
