@@ -342,7 +342,7 @@ class TestSession:
         first = _ask("What is 2 + 2?")
         sandbox.faults.add("drop_after", path="/manus/v2/task.sendMessage")
 
-        with pytest.raises(OrphanedAgentTaskError, match=r"not known whether task .* took the message"):
+        with pytest.raises(OrphanedAgentTaskError, match=r"not known whether task .* received the message"):
             _ask("And 3 + 3?", session_id=first.session_id)
         assert len(sandbox.manus.answers(first.session_id)) == 1
 
@@ -506,7 +506,7 @@ class TestMoney:
         connect(version)
         sandbox.faults.add(**fault, method="POST")
 
-        with pytest.raises(OrphanedAgentTaskError, match="not known whether a task was started"):
+        with pytest.raises(OrphanedAgentTaskError, match="not known whether a task was created"):
             _ask()
         assert len([operation for operation in sandbox.requests if operation.method == "POST"]) == 1
 
@@ -529,7 +529,7 @@ class TestMoney:
         connect(version, max_attempts=1)
         sandbox.faults.add("status", method="GET", status=503)
 
-        with pytest.raises(OrphanedAgentTaskError, match="cannot be followed") as caught:
+        with pytest.raises(OrphanedAgentTaskError, match="cannot be polled") as caught:
             _ask()
         assert isinstance(caught.value.__cause__, ServerError)
         assert sandbox.manus.created[0].id in str(caught.value)
@@ -649,7 +649,7 @@ class TestAsATool:
         def model(messages: list[Any], info: Any) -> Any:
             return ModelResponse([ToolCallPart("ask_manus", {"prompt": "What is 2 + 2?"})])
 
-        with pytest.raises(AirflowFailException, match="not known whether a task was started"):
+        with pytest.raises(AirflowFailException, match="not known whether a task was created"):
             self._run(model)
         assert len(sandbox.manus.created) == 1
 

@@ -56,9 +56,9 @@ __all__ = ["ManusAgentHook", "ManusAgentUsage", "OrphanedAgentTaskError"]
 
 log = logging.getLogger(__name__)
 
-# What the contract types itself, or what would make the call one to another agent.
+# Options that the contract has its own fields for, or that would address another agent.
 _RESERVED_OPTIONS = frozenset({"agent_profile", "content", "project_id", "prompt", "remote_task_id"})
-# Refusals of what was said, rather than of who said it: malformed, too large, not to be processed.
+# Refusals of the prompt, not of the key: malformed, too large, unprocessable.
 _ABOUT_THE_PROMPT = frozenset({400, 413, 422})
 
 
@@ -73,9 +73,9 @@ class ManusAgentUsage(ManagedAgentUsage):
 
 
 class OrphanedAgentTaskError(ManagedAgentInvocationError, AirflowFailException):
-    """A Manus task was started, or may have been, whose answer nobody waits for any more.
+    """A Manus task was created, or may have been, and nothing waits for its answer any more.
 
-    Fails the Airflow task without a retry, as that would start, and pay for, another one.
+    Fails the Airflow task without a retry: a retry would create, and pay for, another Manus task.
     """
 
 
@@ -85,20 +85,20 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
     An agent's name is a Manus agent profile, or a profile and the id of a project whose instructions and
     connectors the agent shall have: ``manus-1.6``, ``manus-1.6-max/<project id>``.
 
-    Each request starts a Manus task, which costs credits, and waits for its end on the worker. The answer's
-    ``session_id`` is the task's id; a request with that ``session_id`` goes on with the task's conversation.
+    Each request creates a Manus task, which costs credits, and waits for it on the worker. The answer's
+    ``session_id`` is the task's id; a request with that ``session_id`` continues the task's conversation.
     ``vendor_options`` are the other options of :meth:`~.hooks.ManusHook.create_task`, or of
     :meth:`~.hooks.ManusHook.send_message` for a request with a ``session_id``. A typed answer
     (``structured_output_schema``) needs API v2.
 
     Failures are sorted as the contract has it:
 
-    * ``ManagedAgentRejected``: Manus refused what was said (400, 413, 422), or it is empty or too long.
+    * ``ManagedAgentRejected``: Manus refused the prompt (400, 413, 422), or it is empty or too long.
     * ``ManagedAgentInvocationError``: no key, no such project or session; or the task failed, was cancelled,
       or waits for an answer, which the message quotes.
-    * :class:`OrphanedAgentTaskError`, one of those: it is not known whether a task was started, or it was
-      started and cannot be followed, or ``timeout`` passed and it was left running.
-    * A :class:`~remote_tasks_provider.core.errors.RemoteTaskError` as it is, when no task was started and a
+    * :class:`OrphanedAgentTaskError`, one of those: it is not known whether a task was created, or it was
+      created and cannot be polled, or ``timeout`` passed and it was left running.
+    * A :class:`~remote_tasks_provider.core.errors.RemoteTaskError` as it is, when no task was created and a
       retry helps.
 
     .. code-block:: python
@@ -158,7 +158,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
 
         :raises ManagedAgentRejected: when other words could help.
         :raises ManagedAgentInvocationError: when nothing on this side can.
-        :raises RemoteTaskError: when no task was started, and a retry helps.
+        :raises RemoteTaskError: when no task was created, and a retry helps.
         :raises ValueError: for an option that cannot be right.
         """
         profile, project_id = _profile_and_project(agent)
@@ -172,13 +172,13 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         # A hook for each request: a model may ask two things at once, and the end of one call must not close
         # the other's connections.
         with closing(ManusHook(self.conn_id)) as hook:
-            with _sorted():
+            with _sorted_errors():
                 hook.api.require(max_credits=self.max_credits)
             if request.session_id is None:
                 options["project_id"] = project_id
-                turn = _Turn.start(hook, prompt, agent_profile=profile, **options)
+                turn = _Turn.submit(hook, prompt, agent_profile=profile, **options)
             else:
-                turn = _Turn.go_on(hook, request.session_id, prompt, agent_profile=profile, **options)
+                turn = _Turn.resume(hook, request.session_id, prompt, agent_profile=profile, **options)
             now = time.time()
             policy = PollPolicy(
                 started_at=now,
@@ -187,70 +187,70 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
                 on_waiting="return",
                 max_credits=self.max_credits,
             )
-            result = turn.follow(policy, self.cancel_on_timeout, "structured_output_schema" in options)
+            result = turn.wait(policy, self.cancel_on_timeout, "structured_output_schema" in options)
         return _response(result)
 
 
 @dataclass
 class _Turn:
-    """One request that Manus works on: a task's only one, or the latest of its conversation.
+    """One request that Manus works on: the only one of a task, or the latest of its conversation.
 
-    :param said_before: messages of the user's side before this one; a task that shows no more of them has not
-        yet taken this one up, and its state is that of the former turn.
+    :param messages_before: user messages before this one; a task that shows no more of them has not read this
+        one yet, and its state is that of the turn before.
     """
 
     hook: ManusHook
     task_id: str
     url: str | None
-    said_before: int | None = None
+    messages_before: int | None = None
 
     @classmethod
-    def start(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
-        """Start a task."""
-        with _sorted("a task was started"):
+    def submit(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
+        """Create a task."""
+        with _sorted_errors("a task was created"):
             ref = hook.create_task(prompt, **options)
-        log.info("Manus started task %s (%s).", ref.id, ref.url)
+        log.info("Created Manus task %s (%s).", ref.id, ref.url)
         return cls(hook, ref.id, ref.url)
 
     @classmethod
-    def go_on(cls, hook: ManusHook, task_id: str, content: str, **options: Any) -> _Turn:
-        """Go on with a task."""
-        with _sorted():
+    def resume(cls, hook: ManusHook, task_id: str, content: str, **options: Any) -> _Turn:
+        """Send a message to a task."""
+        with _sorted_errors():
             task = hook.get_task(task_id)
-        with _sorted(f"task {task_id} took the message"):
+        with _sorted_errors(f"task {task_id} received the message"):
             hook.send_message(task_id, content, **options)
-        log.info("Manus goes on with task %s (%s).", task_id, task.url)
-        return cls(hook, task_id, task.url, _said(task))
+        log.info("Sent a message to Manus task %s (%s).", task_id, task.url)
+        return cls(hook, task_id, task.url, _user_messages(task))
 
-    def follow(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
-        """Wait until Manus has done with this request; return what came of it."""
+    def wait(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
+        """Wait until this request has a result; return it."""
         try:
             while True:
                 time.sleep(policy.interval)
-                self._wait(policy)
-                # In this order: what is read first may be older.
-                is_taken_up = self._is_taken_up()
+                self._poll_until_settled(policy)
+                # In this order: the first read may be older.
+                is_received = self._is_received()
                 result = self.hook.get_result(self.task_id, structured=structured)
-                if is_taken_up and (result.state.is_terminal or result.state is TaskState.WAITING):
+                if is_received and (result.state.is_terminal or result.state is TaskState.WAITING):
                     return result
                 if policy.max_credits and (result.credit_usage or 0) > policy.max_credits:
                     raise BudgetExceededError(f"has cost more than max_credits ({policy.max_credits})")
                 if policy.deadline is not None and time.time() >= policy.deadline:
-                    raise WaitTimeoutError("Manus did not take up the message in time")
+                    raise WaitTimeoutError("Manus did not react to the message in time")
         except WaitTimeoutError as error:
             raise self._give_up("did not answer in time", stop=cancel_on_timeout) from error
         except BudgetExceededError as error:
             raise self._give_up(str(error), stop=True) from error
         except RemoteTaskError as error:
             raise OrphanedAgentTaskError(
-                f"{self} cannot be followed: {error} It may still be working, and costing. Read its answer "
+                f"{self} cannot be polled: {error} It may still be working, and costing. Read its answer "
                 f"with ManusHook.get_result({self.task_id!r}); another one would be paid for again."
             ) from error
 
-    def _wait(self, policy: PollPolicy) -> None:
-        """Look at the task until it stands still.
+    def _poll_until_settled(self, policy: PollPolicy) -> None:
+        """Poll the task until it finishes or waits.
 
-        :raises RemoteTaskError: at the deadline, or when it cannot be known any more where the task stands.
+        :raises RemoteTaskError: at the deadline, or when the task cannot be polled any more.
         """
         wait, client = PollTracker([self.task_id], policy), self.hook.client
         strategy = self.hook.service.strategy(client.config.extras)
@@ -269,8 +269,11 @@ class _Turn:
         if error := report.failure("Manus task", raise_on_failure=False, on_waiting="return"):
             raise error
 
-    def _is_taken_up(self) -> bool:
-        return self.said_before is None or _said(self.hook.get_task(self.task_id)) > self.said_before
+    def _is_received(self) -> bool:
+        return (
+            self.messages_before is None
+            or _user_messages(self.hook.get_task(self.task_id)) > self.messages_before
+        )
 
     def _give_up(self, why: str, *, stop: bool) -> ManagedAgentInvocationError:
         if stop:
@@ -289,19 +292,19 @@ class _Turn:
 
 
 @contextmanager
-def _sorted(what: str | None = None) -> Iterator[None]:
-    """Sort the errors of a call as the contract has it; those that a retry heals pass.
+def _sorted_errors(lost: str | None = None) -> Iterator[None]:
+    """Sort the errors of an operation as the contract has it; errors that a retry helps against pass.
 
-    :param what: what may have happened if the call was sent and its answer was lost.
+    :param lost: what may have happened if the request was sent and its response was lost.
     """
     try:
         yield
     except RemoteTaskError as error:
         if isinstance(error, InvalidRequestError) and error.status_code in _ABOUT_THE_PROMPT:
             raise ManagedAgentRejected(str(error)) from error
-        if what is not None and may_have_submitted(error):
+        if lost is not None and may_have_submitted(error):
             raise OrphanedAgentTaskError(
-                f"It is not known whether {what}: {error} Look in the Manus app before you try again."
+                f"It is not known whether {lost}: {error} Check the Manus app before you try again."
             ) from error
         if error.retry_helps:
             raise
@@ -317,12 +320,16 @@ def _profile_and_project(agent: str) -> tuple[str, str | None]:
 
 
 def _prompt(request: ManagedAgentRequest) -> str:
-    """Return what is to be said; a conversation is told as one text, as Manus takes one."""
+    """Return the prompt; a conversation becomes one text, as Manus accepts only one."""
     if request.messages is None:
         prompt = request.prompt
     else:
-        said = [(str(one.get("role") or "user"), _words(one.get("content"))) for one in request.messages]
-        prompt = said[0][1] if len(said) == 1 else "\n\n".join(f"{role}: {words}" for role, words in said)
+        messages = [(str(one.get("role") or "user"), _words(one.get("content"))) for one in request.messages]
+        prompt = (
+            messages[0][1]
+            if len(messages) == 1
+            else "\n\n".join(f"{role}: {words}" for role, words in messages)
+        )
     try:
         return check_prompt(prompt, "the prompt")
     except ValueError as error:
@@ -338,7 +345,7 @@ def _words(content: Any) -> str:
     return "\n".join(words)
 
 
-def _said(task: ManusTask) -> int:
+def _user_messages(task: ManusTask) -> int:
     return sum(message.role == "user" for message in task.output)
 
 

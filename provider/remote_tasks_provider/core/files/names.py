@@ -1,9 +1,9 @@
-"""From the names a remote service gives its files to names that are safe to write anywhere.
+"""Turns the names that a remote service has for its files into names that are safe to write anywhere.
 
-Pure, and for any vendor. The names come from outside, from an agent that read the web perhaps: they may climb
-out of a folder, hide, pretend to be another kind of file, or be no names at all. What comes out is one plain
-file name each, distinct on every file system, and the same for the same list each time, so that a repeated
-transfer finds what it finished before.
+Pure, and for any vendor. The names are untrusted, as an agent may have read them on the web: they may leave
+their folder, hide a file, pretend to be another kind of file, or be no names at all. The result is one plain
+file name each, distinct on every file system and always the same for the same list, so that a repeated
+transfer finds the files of an earlier one.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections.abc import Iterable
 
 __all__ = ["local_names"]
 
-# File systems allow 255 bytes; the rest is for the temporary name of a file that is still being written.
-_MOST_BYTES = 200
-# What is longer after the last dot is part of a sentence, not an extension.
-_LONGEST_EXTENSION_BYTES = 24
+# File systems allow 255 bytes; 55 are left for the temporary name of a file that is still being written.
+_MAX_BYTES = 200
+# Longer text after the last dot is part of a sentence, not an extension.
+_MAX_EXTENSION_BYTES = 24
 
 # Windows refuses these; "#" and "?" end the path where a path is written as a URL, "*" and "?" are patterns.
 _FORBIDDEN = re.compile(r'[<>:"|?*#]')
-# Hides a file, reads as an option, or as somebody's home.
+# Hides a file, or is read as an option or as a home directory.
 _BAD_START = re.compile(r"^[.~-]+")
-# Windows takes each for a device, whatever its extension.
+# Windows reads each as a device, whatever its extension.
 _DEVICE = re.compile(r"^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 
-# Python's own table, without the files of the machine: each worker must come to the same names.
+# Python's own table, without the files of the machine: all workers must get the same names.
 _TYPES = mimetypes.MimeTypes()
 
 
@@ -36,10 +36,10 @@ def local_names(files: Iterable[tuple[str | None, str | None]]) -> list[str]:
 
     A name is one path component of at most 200 bytes in UTF-8, its extension kept. No two are equal, not
     even on a file system that folds case or Unicode normal forms: the second ``a.txt`` becomes
-    ``a (2).txt``. A file's name depends on those before it alone, so files that a service adds at the end
-    of its list change nothing.
+    ``a (2).txt``. A file's name depends only on those before it, so files that a service adds at the end of
+    its list change nothing.
 
-    :param files: name and content type of each, both as the service tells them.
+    :param files: name and content type of each, both as the service has them.
     """
     taken: set[str] = set()
     found = []
@@ -53,7 +53,7 @@ def local_names(files: Iterable[tuple[str | None, str | None]]) -> list[str]:
 def _cleaned(remote: str) -> str:
     """Return the last component of ``remote`` as a plain name; empty when nothing is left of it."""
     parts = [part for part in re.split(r"[/\\]", remote) if part.strip()]
-    # Line breaks and the like are spaces; what is invisible goes, such as NUL or a reversed direction.
+    # Line breaks and the like become spaces; invisible characters go, such as NUL or a reversed direction.
     spaced = " ".join(parts[-1].split()) if parts else ""
     visible = "".join(char for char in spaced if unicodedata.category(char)[0] != "C")
     name = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", visible)).strip().rstrip(". ")
@@ -77,7 +77,7 @@ def _distinct(name: str, taken: set[str]) -> str:
 def _split(name: str) -> tuple[str, str]:
     """Return stem and extension; ``.tar.gz`` and its like are one."""
     stem, dot, last = name.rpartition(".")
-    if not stem or not last or len(last.encode()) >= _LONGEST_EXTENSION_BYTES:
+    if not stem or not last or len(last.encode()) >= _MAX_EXTENSION_BYTES:
         return name, ""
     if stem.lower().endswith(".tar") and len(stem) > len(".tar"):
         return stem[:-4], f"{stem[-4:]}.{last}"
@@ -86,13 +86,13 @@ def _split(name: str) -> tuple[str, str]:
 
 def _joined(stem: str, extension: str, suffix: str = "") -> str:
     """Return the whole name, ``stem`` cut so that it fits."""
-    room = _MOST_BYTES - len(f"{suffix}{extension}".encode())
+    room = _MAX_BYTES - len(f"{suffix}{extension}".encode())
     cut = stem.encode()[:room].decode("utf-8", "ignore")
     return f"{cut.rstrip('. ') or '_'}{suffix}{extension}"
 
 
 def _folded(name: str) -> str:
-    """Return what is equal for names that some file system takes for the same."""
+    """Return a key that is equal for names that some file system treats as equal."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 

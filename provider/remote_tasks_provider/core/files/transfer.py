@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 __all__ = ["ByteReader", "ByteWriter", "TransferPolicy", "Transferred", "download", "upload"]
 
 _CHUNK_BYTES = 256 * 1024
-# Where storage services answer with an error, the code comes early in a small XML document.
+# Storage services send an error as a small XML document, with the code near the start.
 _ERROR_BYTES = 2000
 _STORAGE_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>")
 # Google Cloud Storage, and S3 for a link made with temporary credentials, answer 400 with this code.
 _EXPIRED_CODES = frozenset({"ExpiredToken"})
 _EXPIRED_STATUSES = frozenset({401, 403, 410})
-# A storage that takes no body of unknown length answers with one of these.
+# A storage that accepts no body of unknown length answers with one of these.
 _WANTS_LENGTH = frozenset({411, 501})
 
-# Half an hour, as an attempt may take many minutes before it breaks off.
+# Half an hour, as an attempt may take many minutes before it breaks.
 _RETRIES = RetryPolicy(give_up_after=1800.0)
 
 
@@ -62,7 +62,7 @@ class ByteWriter(Protocol):
     """Where a file goes."""
 
     def write(self, data: bytes, /) -> Any:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
 class ByteReader(Protocol):
@@ -74,11 +74,11 @@ class ByteReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TransferPolicy:
-    """How long one transfer is waited for, and how often it is begun anew.
+    """The timeouts of a transfer, and how often it is retried.
 
     :param connect_timeout: seconds to wait for a connection to the host.
-    :param read_timeout: seconds of silence after which an attempt counts as failed.
-    :param retries: which failures are repeated, and when.
+    :param read_timeout: seconds without a byte after which an attempt counts as failed.
+    :param retries: which failures are retried, and when.
     :param sleep: waits between attempts.
     """
 
@@ -90,11 +90,11 @@ class TransferPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was moved.
+    """What was transferred.
 
     :param size: bytes.
     :param sha256: in lower-case hexadecimal.
-    :param content_type: what the host, or for an upload the caller, called it.
+    :param content_type: from the host or, for an upload, from the caller.
     """
 
     size: int
@@ -112,21 +112,21 @@ def download(
     max_bytes: int,
     policy: TransferPolicy = _POLICY,
 ) -> Transferred:
-    """Write what a signed link leads to.
+    """Download the file of a signed link.
 
     :param url: ``https://``; ``http://`` only to this machine.
-    :param open_writer: opens an empty destination. It is called for each attempt, and left with an exception
-        when the file did not arrive whole.
-    :param max_bytes: a longer file is refused, at the latest when the first byte too many has arrived.
-    :raises LinkExpiredError: the link is not valid any more; the caller may get a fresh one.
+    :param open_writer: opens an empty destination. It is called for each attempt, and its context exits with
+        an exception when the file did not arrive whole.
+    :param max_bytes: a longer file is refused, at the latest when one byte more has arrived.
+    :raises LinkExpiredError: the link is no longer valid; the caller may get a fresh one.
     :raises TransferError: the link is unsafe or the file too long. A retry cannot help.
     :raises RedirectError: the link leads to another one, which is not followed.
-    :raises InvalidResponseError: the host answered well but sent no file. A retry may help.
+    :raises InvalidResponseError: the response is good but holds no file. A retry may help.
     :raises TransportError, ServerError, RateLimitedError: all attempts failed. A retry may help.
-    :raises NotFoundError, InvalidRequestError: the host has no such file, or does not understand the link.
+    :raises NotFoundError, InvalidRequestError: the host has no such file, or refuses the link.
     """
     link = _link(url, "download from")
-    return _repeated(partial(_receive, link, open_writer, max_bytes, policy), link, policy)
+    return _with_retries(partial(_receive, link, open_writer, max_bytes, policy), link, policy)
 
 
 def upload(
@@ -139,9 +139,9 @@ def upload(
 ) -> Transferred:
     """``PUT`` a file's bytes to a signed link. Raises like :func:`download`, or what ``reader`` raises.
 
-    :param reader: is read from where it stands. It is sent again after a failure only if it is seekable.
-    :param size: bytes that ``reader`` holds. Where nobody knows, the body is sent in HTTP chunks, which not
-        every storage takes.
+    :param reader: is read from its position. It is sent again after a failure only if it is seekable.
+    :param size: bytes that ``reader`` holds. If unknown, the body is sent in HTTP chunks, which not every
+        storage accepts.
     :param content_type: sent as it is; a link may be signed for one type only.
     :raises TransferError: also when ``reader`` holds more or less than ``size``.
     """
@@ -151,7 +151,7 @@ def upload(
         policy = replace(policy, retries=replace(policy.retries, max_attempts=1))
     elif size is None:
         size = _seek(reader, 0, 2) - start
-    return _repeated(partial(_send, link, reader, start, size, content_type, policy), link, policy)
+    return _with_retries(partial(_send, link, reader, start, size, content_type, policy), link, policy)
 
 
 # ------------------------------------------------------------------------------------------- the attempts
@@ -159,29 +159,32 @@ def upload(
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A checked link, and what messages call it: ``download from files.example.com``."""
+    """A checked link.
+
+    :param label: for messages: ``download from files.example.com``.
+    """
 
     url: str = field(repr=False)
     host: str
-    what: str
+    label: str
 
 
-def _link(url: str, doing: str) -> _Link:
+def _link(url: str, action: str) -> _Link:
     parts, port = _split(url)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
         raise TransferError(
-            f"{doing} a link that is no https:// URL: the service gave none that can be used."
+            f"{action} a link that is no https:// URL: the service sent none that can be used."
         )
     name = f"{host}:{port}" if port else host
     if parts.scheme == "http" and not is_loopback(host):
         raise TransferError(
-            f"{doing} {name}: the link is http://, so anyone on the way could read the file and the link. "
+            f"{action} {name}: the link is http://, so anyone in between could read the file and the link. "
             "Only https:// is used."
         )
     if parts.username is not None or parts.password is not None:
-        raise TransferError(f"{doing} {name}: the link holds a user or password, which is not sent.")
-    return _Link(url, name, f"{doing} {name}")
+        raise TransferError(f"{action} {name}: the link holds a user or password, which is not sent.")
+    return _Link(url, name, f"{action} {name}")
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -194,16 +197,16 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     return parts, port
 
 
-def _repeated(attempt: Callable[[], Transferred], link: _Link, policy: TransferPolicy) -> Transferred:
-    """Make attempts as the policy allows. A link's request does the same each time it is sent."""
+def _with_retries(attempt: Callable[[], Transferred], link: _Link, policy: TransferPolicy) -> Transferred:
+    """Make attempts as the policy allows; a request to a signed link is idempotent."""
     logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERY)
-    under_way = _UNDER_WAY.set(True)
+    token = _IN_TRANSFER.set(True)
     try:
-        rules = policy.retries.tenacity(Idempotency.IDEMPOTENT, link.what, policy.sleep)
-        done: Transferred = tenacity.Retrying(**rules)(attempt)
-        return done
+        rules = policy.retries.tenacity(Idempotency.IDEMPOTENT, link.label, policy.sleep)
+        transferred: Transferred = tenacity.Retrying(**rules)(attempt)
+        return transferred
     finally:
-        _UNDER_WAY.reset(under_way)
+        _IN_TRANSFER.reset(token)
 
 
 def _receive(
@@ -213,10 +216,10 @@ def _receive(
     policy: TransferPolicy,
 ) -> Transferred:
     with ExitStack() as stack:
-        answer = _ask(stack, "GET", link, policy)
+        answer = _request(stack, "GET", link, policy)
         _check_status(answer, link)
         if answer.status_code != HTTPStatus.OK:
-            raise InvalidResponseError(f"{link.what}: HTTP {answer.status_code} instead of the file.")
+            raise InvalidResponseError(f"{link.label}: HTTP {answer.status_code} instead of the file.")
         length = _length(answer)
         _check_size(length or 0, max_bytes, link)
         size, digest = 0, hashlib.sha256()
@@ -226,9 +229,9 @@ def _receive(
             _check_size(size, max_bytes, link)
             digest.update(chunk)
             writer.write(chunk)
-        # What travelled, not what was written: the host may have compressed it.
-        if length is not None and (came := answer.raw.tell()) != length:
-            raise TransportError(f"{link.what}: the file broke off after {came} of {length} bytes.")
+        # Bytes on the wire, not bytes written: the host may have compressed the file.
+        if length is not None and (received := answer.raw.tell()) != length:
+            raise TransportError(f"{link.label}: the file broke off after {received} of {length} bytes.")
         return Transferred(size, digest.hexdigest(), answer.headers.get("content-type"))
 
 
@@ -248,7 +251,7 @@ def _send(
         body: Any = iter(source) if size is None else source if size else b"".join(source)
         headers = {"Content-Type": content_type} if content_type else {}
         try:
-            answer = _ask(stack, "PUT", link, policy, data=body, headers=headers)
+            answer = _request(stack, "PUT", link, policy, data=body, headers=headers)
         except TransportError:
             if source.failure is not None:
                 raise source.failure from None
@@ -258,17 +261,17 @@ def _send(
     return Transferred(source.size, source.digest.hexdigest(), content_type)
 
 
-def _ask(
+def _request(
     stack: ExitStack, method: str, link: _Link, policy: TransferPolicy, **sent: Any
 ) -> requests.Response:
-    """Send one request by a session of its own, which knows no cookie and no key."""
+    """Send one request by a session of its own, which has no cookie and no key."""
     import requests
 
     session = stack.enter_context(plain_session())
     session.headers["User-Agent"] = (
         f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} requests/{requests.__version__}"
     )
-    # The file itself is wanted; what travels can then be counted.
+    # The file itself, so that its bytes can be counted.
     session.headers["Accept-Encoding"] = "identity"
     try:
         answer = session.request(
@@ -302,9 +305,9 @@ def _next(stream: Iterator[bytes], link: _Link, policy: TransferPolicy) -> bytes
 
 
 class _Source:
-    """Hands a reader to ``requests`` in chunks.
+    """Passes a reader to ``requests`` in chunks.
 
-    An ``OSError`` of the reader would pass for one of the network, so it is kept in ``failure``.
+    An ``OSError`` of the reader would look like one of the network, so it is kept in ``failure``.
     """
 
     def __init__(self, reader: ByteReader, link: _Link) -> None:
@@ -329,35 +332,35 @@ class _Source:
 
 
 class _SizedSource(_Source):
-    """A source of which the host was told the size, so that it must be neither longer nor shorter."""
+    """A source whose size the host knows, so that it must be neither longer nor shorter."""
 
     def __init__(self, reader: ByteReader, link: _Link, size: int) -> None:
         super().__init__(reader, link)
-        self._told = size
+        self._expected = size
 
     def __len__(self) -> int:
-        return self._told
+        return self._expected
 
     def _read(self) -> bytes:
         chunk = super()._read()
         size = self.size + len(chunk)
-        if size > self._told or (not chunk and size < self._told):
+        if size > self._expected or (not chunk and size < self._expected):
             self.failure = TransferError(
-                f"{self._link.what}: the file holds {'more' if chunk else 'less'} than the {self._told} "
-                "bytes it was said to hold; did it change meanwhile?"
+                f"{self._link.label}: the file holds {'more' if chunk else 'less'} than the {self._expected} "
+                "bytes that were announced; did it change meanwhile?"
             )
             raise self.failure
         return chunk
 
 
-# ----------------------------------------------------------------------------------------------- judgement
+# ------------------------------------------------------------------------------------------ the responses
 
 
 def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> None:
     status = answer.status_code
     if 300 <= status < 400:
         raise RedirectError(
-            f"{link.what}: HTTP {status}, a redirect to {_redirected_to(answer, link)}. A link must "
+            f"{link.label}: HTTP {status}, a redirect to {_redirected_to(answer, link)}. A link must "
             "lead to the file itself; redirects are not followed."
         )
     if 200 <= status < 300:
@@ -365,7 +368,7 @@ def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> Non
     code = _storage_code(answer)
     if status in _EXPIRED_STATUSES or code in _EXPIRED_CODES:
         raise LinkExpiredError(
-            f"{link.what}: HTTP {status}{f' {code}' if code else ''}: the link has expired or was withdrawn. "
+            f"{link.label}: HTTP {status}{f' {code}' if code else ''}: the link has expired or was revoked. "
             "Ask the service for a fresh one."
         )
     headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -375,7 +378,7 @@ def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> Non
         status_code=status,
         code=code,
         retry_after=retry_after(headers, time.time()),
-        endpoint=link.what,
+        endpoint=link.label,
         hint=hint if status in _WANTS_LENGTH else "",
     )
 
@@ -397,15 +400,15 @@ def _storage_code(answer: requests.Response) -> str | None:
 
 
 def _length(answer: requests.Response) -> int | None:
-    told = answer.headers.get("content-length", "")
-    return int(told) if told.isascii() and told.isdigit() else None
+    length = answer.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def _check_size(size: int, max_bytes: int, link: _Link) -> None:
     if size > max_bytes:
         raise TransferError(
-            f"{link.what}: the file has more than the {max_bytes} bytes that are allowed. Raise the limit if "
-            "files of this size are meant to be saved."
+            f"{link.label}: the file has more than the {max_bytes} bytes that are allowed. Raise the limit "
+            "if files of this size are meant to be saved."
         )
 
 
@@ -413,11 +416,11 @@ def _lost(error: requests.RequestException, link: _Link, policy: TransferPolicy)
     failure = connection_failure(
         error, connect_timeout=policy.connect_timeout, read_timeout=policy.read_timeout
     )
-    return TransportError(f"{link.what}: {failure.reason}.", sent=failure.sent)
+    return TransportError(f"{link.label}: {failure.reason}.", sent=failure.sent)
 
 
 def _position(reader: ByteReader) -> int | None:
-    """Return where ``reader`` stands, ``None`` if it cannot be sent back there."""
+    """Return the position of ``reader``, ``None`` if it cannot seek."""
     seekable = getattr(reader, "seekable", None)
     return int(reader.tell()) if seekable is not None and seekable() else None  # type: ignore[attr-defined]
 
@@ -426,20 +429,20 @@ def _seek(reader: ByteReader, offset: int, whence: int = 0) -> int:
     return int(reader.seek(offset, whence))  # type: ignore[attr-defined]
 
 
-# --------------------------------------------------------------------------------------------- the silence
+# ----------------------------------------------------------------------------------------------- the log
 
-_UNDER_WAY: ContextVar[bool] = ContextVar("a transfer is under way", default=False)
+_IN_TRANSFER: ContextVar[bool] = ContextVar("in_transfer", default=False)
 
 
 class _WithoutQuery(logging.Filter):
-    """Takes the queries out of what urllib3 logs of each request at level ``DEBUG``.
+    """Removes queries from the requests that urllib3 logs at level ``DEBUG``.
 
-    It stays on the logger, as filters cannot be taken off while another thread logs, but acts in the thread
-    of a transfer alone.
+    It stays on the logger, as a filter cannot be removed while another thread logs, but acts only in the
+    thread of a transfer.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if _UNDER_WAY.get() and isinstance(record.args, tuple):
+        if _IN_TRANSFER.get() and isinstance(record.args, tuple):
             record.args = tuple(
                 part.partition("?")[0] if isinstance(part, str) else part for part in record.args
             )
