@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-SOURCES = {"remote_tasks_provider": ROOT / "provider", "remote_tasks_sandbox": ROOT / "sandbox"}
+from tests.imports import SOURCES, import_graph, imported_names, modules, tree
+
 #: The modules of ``core/polling`` that decide; the others send requests.
 POLLING_RULES = ["policy", "result", "strategy", "tracker"]
 MOST_LINES = 450
@@ -25,45 +25,6 @@ LARGE_CLASSES = {
     "remote_tasks_provider.qstash.hooks.QStashHook": "a method for each operation that users can call",
     "remote_tasks_sandbox.qstash.engine.QStashEngine": "the steps of a delivery, all under one lock",
 }
-
-
-def modules(package: str) -> dict[str, Path]:
-    """Return the modules of a package by their dotted name."""
-    source = SOURCES[package]
-    found = {}
-    for path in sorted((source / package).rglob("*.py")):
-        parts = path.relative_to(source).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported_names(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a module imports, for type checkers too; ``from a import b`` as ``a.b``."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def import_graph(package: str) -> dict[str, set[str]]:
-    """Return module → the modules of the same package that it imports."""
-    known = modules(package)
-
-    def home(name: str) -> str | None:
-        while name and name not in known:
-            name = name.rpartition(".")[0]
-        return name or None
-
-    return {
-        name: {found for used in imported_names(path) if (found := home(used)) and found != name}
-        for name, path in known.items()
-    }
 
 
 def circles(graph: dict[str, set[str]]) -> list[set[str]]:
@@ -149,11 +110,14 @@ class TestReaders:
 
         assert circles(graph) == [{"a", "b", "c"}]
 
-    def test_import_reader_sees_imports_for_type_checkers(self, tmp_path: Path) -> None:
+    def test_import_reader_finds_every_kind_of_import(self, tmp_path: Path) -> None:
         module = tmp_path / "module.py"
-        module.write_text("from a.b import c\nif TYPE_CHECKING:\n    import d.e\ndef f():\n    import g\n")
+        module.write_text(
+            "import a.b\nfrom c.d import e as x\nif TYPE_CHECKING:\n    import t\nelse:\n    import f\n"
+            "def g():\n    try:\n        from h import i\n    except ImportError:\n        import j as k\n"
+        )
 
-        assert set(imported_names(module)) == {"a.b.c", "d.e", "g"}
+        assert imported_names(module) == {"a.b", "c.d.e", "t", "f", "h.i", "j"}
 
     def test_name_counter_counts_what_a_class_defines_itself(self) -> None:
         (kind,) = ast.parse(
@@ -191,7 +155,7 @@ class TestImports:
         path = (
             SOURCES["remote_tasks_provider"] / "remote_tasks_provider" / "core" / "polling" / f"{module}.py"
         )
-        used = set(imported_names(path))
+        used = imported_names(path)
 
         assert not {
             name for name in used if re.search(r"\.http\.(client|transport)\b|^(tenacity|httpx)", name)

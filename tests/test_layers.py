@@ -1,21 +1,19 @@
 """Which part may import which: the arrows that keep rules in one place and vendors apart.
 
-Read from the source, so that an import inside a function counts as well as one at the top. The one exception
-is an import under ``if TYPE_CHECKING``, which never runs.
+Read from the source, so that imports inside functions and for type checkers count as well.
 """
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import remote_tasks_provider
 from remote_tasks_provider.get_provider_info import manifests
+from tests.imports import imported_names
 
 PACKAGE = "remote_tasks_provider"
 ROOT = Path(next(iter(remote_tasks_provider.__path__)))
@@ -28,54 +26,18 @@ def _files(part: str) -> list[Path]:
     return sorted((ROOT / part).rglob("*.py"))
 
 
-def _running(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Yield all nodes except those that only a type checker reads."""
-    pending: list[ast.AST] = list(nodes)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            pending += node.orelse
-            continue
-        yield node
-        pending += ast.iter_child_nodes(node)
-
-
-def _imports(path: Path) -> set[str]:
-    """Return the dotted names that a module imports, ``from a import b`` as ``a.b``."""
-    found: set[str] = set()
-    for node in _running(ast.parse(path.read_text()).body):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
 def _tops(part: str) -> set[str]:
-    return {name.split(".")[0] for path in _files(part) for name in _imports(path)}
+    return {name.split(".")[0] for path in _files(part) for name in imported_names(path)}
 
 
 def _parts_used(part: str) -> set[str]:
-    names = {name for path in _files(part) for name in _imports(path)}
+    names = {name for path in _files(part) for name in imported_names(path)}
     return {name.split(".")[1] for name in names if name.startswith(f"{PACKAGE}.")} & PARTS
 
 
-class TestReader:
-    """The rules below are worth what the reader of imports is worth."""
-
-    def test_reader_finds_all_kinds_of_import(self, tmp_path: Path) -> None:
-        module = tmp_path / "module.py"
-        module.write_text(
-            "import a.b\nfrom c.d import e as x\nif TYPE_CHECKING:\n    import never\nelse:\n    import f\n"
-            "def g():\n    try:\n        from h import i\n    except ImportError:\n        import j as k\n"
-        )
-
-        assert _imports(module) == {"a.b", "c.d.e", "f", "h.i", "j"}
-
-    def test_parts_exist(self) -> None:
-        assert {"manus", "qstash"} <= set(VENDORS)
-        assert all(_files(part) for part in PARTS)
+def test_parts_exist() -> None:
+    assert {"manus", "qstash"} <= set(VENDORS)
+    assert all(_files(part) for part in PARTS)
 
 
 class TestArrows:
@@ -94,19 +56,19 @@ class TestArrows:
     def test_models_api_and_service_of_a_vendor_import_no_airflow(self, vendor: str) -> None:
         for path in _files(vendor):
             if path.stem in ("models", "service", "manifest") or path.parent.name == "api":
-                names = _imports(path)
+                names = imported_names(path)
                 assert not {name for name in names if name.split(".")[0] == "airflow"}, path
                 assert not {name for name in names if name.startswith(f"{PACKAGE}.bases")}, path
 
     def test_sandbox_and_provider_do_not_import_each_other(self) -> None:
-        sandbox = {name for path in SANDBOX.rglob("*.py") for name in _imports(path)}
+        sandbox = {name for path in SANDBOX.rglob("*.py") for name in imported_names(path)}
 
         assert not {part for part in PARTS if "remote_tasks_sandbox" in _tops(part)}
         assert not {name.split(".")[0] for name in sandbox} & {"airflow", PACKAGE}
 
     def test_modules_beside_the_parts_import_only_core_manifest(self) -> None:
         for path in ROOT.glob("*.py"):
-            own = {name for name in _imports(path) if name.startswith(f"{PACKAGE}.")}
+            own = {name for name in imported_names(path) if name.startswith(f"{PACKAGE}.")}
             assert own <= {f"{PACKAGE}.core.manifest.Manifest"}, path
 
 
@@ -116,7 +78,8 @@ class TestSockets:
             path.relative_to(ROOT).as_posix()
             for part in PARTS
             for path in _files(part)
-            if {name.split(".")[0] for name in _imports(path)} & {"requests", "httpx", "urllib3", "aiohttp"}
+            if {name.split(".")[0] for name in imported_names(path)}
+            & {"requests", "httpx", "urllib3", "aiohttp"}
         }
 
         assert users == {"core/http/transport.py", "core/files/transfer.py"}
@@ -132,7 +95,7 @@ class TestMetadata:
     )
     def test_metadata_modules_import_only_the_standard_library_and_manifests(self, path: Path) -> None:
         own = {PACKAGE, f"{PACKAGE}.core.manifest.Manifest", f"{PACKAGE}.core.manifest.FormField"}
-        others = _imports(path) - own
+        others = imported_names(path) - own
 
         assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names
 
