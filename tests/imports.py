@@ -27,7 +27,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported_names(path: Path) -> set[str]:
-    """Return the dotted names that a module imports, for type checkers too; ``from a import b`` as ``a.b``."""
+    """Return the dotted names that a module imports; ``from a import b`` as ``a.b``."""
     found: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
