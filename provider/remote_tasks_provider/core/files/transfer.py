@@ -159,10 +159,7 @@ def upload(
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A checked link.
-
-    :param label: for messages: ``download from files.example.com``.
-    """
+    """A checked link and its label for messages: ``download from files.example.com``."""
 
     url: str = field(repr=False)
     host: str
@@ -289,19 +286,15 @@ def _request(
 
 
 def _chunks(answer: requests.Response, link: _Link, policy: TransferPolicy) -> Iterator[bytes]:
-    stream = answer.iter_content(_CHUNK_BYTES)
-    while chunk := _next(stream, link, policy):
-        yield chunk
-
-
-def _next(stream: Iterator[bytes], link: _Link, policy: TransferPolicy) -> bytes:
     import requests
 
+    lost = None
     try:
-        return next(stream, b"")
+        yield from answer.iter_content(_CHUNK_BYTES)
     except requests.RequestException as error:
         lost = _lost(error, link, policy)
-    raise lost
+    if lost is not None:
+        raise lost
 
 
 class _Source:
