@@ -63,9 +63,7 @@ class TestOnWaiting:
             if account.created and answers(account) == [] and self.waits(account):
                 task = account.manus.get(account.created[0])
                 assert task is not None
-                now = sandbox.clock.now()
-                place = task.timeline.index(now)
-                task.take(Received("message", "app", now, place, {}, text="Friday"), now)
+                task.take("message", "app", sandbox.clock.now(), {}, text="Friday")
 
         account.patch.setattr(sandbox.clock, "advance", answer_after_a_while)
 
@@ -410,8 +408,8 @@ class TestLaggingStatus:
         account.manus.plan(script=[("running", 20), ("pending", None), ("running", 200), ("completed", None)])
         clock, advance, take = account.sandbox.clock, account.sandbox.clock.advance, ManusTask.take
 
-        def take_in_secret(task: ManusTask, received: Received, now: float) -> None:
-            take(task, received, now)
+        def take_in_secret(task: ManusTask, *parts: Any, **fields: Any) -> None:
+            take(task, *parts, **fields)
             task.extra = {"status": "waiting"}
 
         def let_it_show(seconds: float) -> None:
