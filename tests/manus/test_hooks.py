@@ -66,12 +66,9 @@ class TestGetTask:
         ):
             ManusHook().get_task("t1")
 
-    @pytest.mark.parametrize("task_id", ["", "None", " ", ".."])
-    def test_empty_id_is_refused_without_a_request(
-        self, task_id: str, conn: str, requests_mock: Mock
-    ) -> None:
+    def test_empty_id_is_refused_without_a_request(self, conn: str, requests_mock: Mock) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
-            ManusHook().get_task(task_id)
+            ManusHook().get_task("")
         assert requests_mock.call_count == 0
 
 

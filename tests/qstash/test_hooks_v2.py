@@ -94,10 +94,9 @@ class TestOutcomes:
         assert hook.get_outcomes([]) == {}
         assert account.sandbox.requests == []
 
-    @pytest.mark.parametrize("ids", [[""], ["a", None], ["None"]], ids=str)
-    def test_empty_id_is_refused(self, account: QStash, hook: QStashHook, ids: Any) -> None:
+    def test_empty_id_is_refused(self, account: QStash, hook: QStashHook) -> None:
         with pytest.raises(ValueError, match="message_ids"):
-            hook.get_outcomes(ids)
+            hook.get_outcomes(["a", ""])
         assert account.sandbox.requests == []
 
     @pytest.mark.parametrize(

@@ -31,10 +31,9 @@ class TestGetTask:
         )
         assert operation.idempotency is Idempotency.IDEMPOTENT
 
-    @pytest.mark.parametrize("task_id", ["", " ", "None", ".", "..", None, 7])
-    def test_invalid_id_is_refused_before_any_request(self, task_id: Any) -> None:
+    def test_empty_id_is_refused_before_any_request(self) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
-            get_task(task_id)
+            get_task("")
 
 
 class TestFilter:

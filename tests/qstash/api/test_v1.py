@@ -30,12 +30,11 @@ class TestGetTask:
         )
         assert operation.idempotency is Idempotency.IDEMPOTENT
 
-    @pytest.mark.parametrize("bad", ["", " ", "None", "..", None])
-    def test_invalid_id_is_refused_before_any_request(self, bad: Any) -> None:
+    def test_empty_id_is_refused_before_any_request(self) -> None:
         with pytest.raises(ValueError, match="remote_task_id"):
-            get_task(bad)
+            get_task("")
         with pytest.raises(ValueError, match="message_id"):
-            list_message_tasks(bad)
+            list_message_tasks("")
 
 
 class TestPages:
