@@ -42,7 +42,7 @@ def _misnamed(tree: ast.AST) -> list[str]:
 
 
 #: Folders and files whose tests still wait for better names.
-PENDING = ("sandbox/tests", "tests/bases", "tests/core/polling")
+PENDING = ("tests/bases", "tests/core/polling")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -49,7 +49,7 @@ class TestFiles:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval", script)
 
     @pytest.mark.parametrize("name", ["nothing.js", "../page.py", "%2e%2e/page.py", ""])
-    def test_other_files_are_not_served(self, anyone, name):
+    def test_unlisted_files_are_not_served(self, anyone, name):
         assert anyone.get(f"/_sandbox/static/{name}").status_code == 404
 
     @pytest.mark.parametrize("path", ["/manus/app/nobody", "/qstash/app/x", "/nothing", "/manus"])

@@ -68,7 +68,7 @@ class TestSchemaOfAnOutput:
         ],
         ids=str,
     )
-    def test_other_schemas_are_refused_with_the_place(self, schema, problem):
+    def test_unsupported_schemas_are_refused_with_the_place(self, schema, problem):
         assert schema_problem(schema) == (problem or '.a[]: unsupported keyword "format"')
 
     def test_schema_has_five_levels_at_most(self):
