@@ -165,7 +165,7 @@ class TestHeaders:
         assert publish(qstash, data=b"x" * 1024 * 1024).status_code == 200
         assert error(publish(qstash, data=b"x" * (1024 * 1024 + 1)))[0] == 413
 
-    def test_not_before_overrides_delay(self, sandbox, qstash):
+    def test_header_not_before_overrides_delay(self, sandbox, qstash):
         publish(qstash, Upstash_Delay="1h", Upstash_Not_Before=str(START + 60))
         assert sandbox.qstash.messages[0].not_before == START + 60
 
