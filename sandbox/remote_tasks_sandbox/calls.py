@@ -76,7 +76,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """Carries the refusal of a request out of the checks.
+    """Carries the refusal of a request out of whatever reads it.
 
     :param status: HTTP status
     :param message: the text of the error

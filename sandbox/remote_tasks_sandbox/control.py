@@ -11,7 +11,6 @@ from typing import Any
 
 from remote_tasks_sandbox.calls import Answer, Call, json_answer
 from remote_tasks_sandbox.demo import DEFAULT_SEED_SECONDS, seed_demo
-from remote_tasks_sandbox.journal import RequestRecord
 from remote_tasks_sandbox.page import overview, static
 from remote_tasks_sandbox.state import Sandbox
 from remote_tasks_sandbox.vendor import ControlCall, Handler
@@ -128,9 +127,7 @@ class Control:
         return {"removed": True}
 
     def _list_requests(self, _: ControlCall) -> Any:
-        names = RequestRecord.__slots__
-        records = self._sandbox.requests
-        return {"requests": [{name: getattr(record, name) for name in names} for record in records]}
+        return {"requests": [record.describe() for record in self._sandbox.requests]}
 
     def _clear_requests(self, call: ControlCall) -> Any:
         self._sandbox.journal.clear()

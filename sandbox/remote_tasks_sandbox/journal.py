@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from remote_tasks_sandbox.calls import Call
 
@@ -42,6 +43,10 @@ class RequestRecord:
     at: float
     status: int | None = None
     fault: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the record as JSON-ready data."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Journal:

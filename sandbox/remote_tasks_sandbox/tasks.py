@@ -91,6 +91,8 @@ _OWN = frozenset({"id", "number", "created_at", "added_at", "timeline"})
 class TaskStore(Generic[T]):
     """All tasks of an account; thread safe. A vendor's subclass has ``add_task``.
 
+    Methods that name a task raise ``KeyError`` when there is none.
+
     :param context: the clock and the lock of the sandbox
     :param task_type: the class of its tasks
     """
@@ -129,16 +131,12 @@ class TaskStore(Generic[T]):
         insort(self._order.setdefault(task.group, []), task.key)
 
     def set_status(self, task_id: str, status: str, *, error: str | None = None) -> None:
-        """Give a task a status from now on, for ever.
-
-        :raises KeyError: when there is no such task
-        """
+        """Give a task a status from now on, for ever."""
         self.set_script(task_id, [(status, None)], error=error)
 
     def set_script(self, task_id: str, script: Iterable[Any], *, error: str | None = None) -> None:
         """Let a task follow a new script from now on.
 
-        :raises KeyError: when there is no such task
         :raises ValueError: for a bad script
         """
         with self._lock:
@@ -147,10 +145,7 @@ class TaskStore(Generic[T]):
             task.error = error or task.error
 
     def delete_task(self, task_id: str) -> None:
-        """Remove a task; its group stays, even without tasks.
-
-        :raises KeyError: when there is no such task
-        """
+        """Remove a task; its group stays, even without tasks."""
         with self._lock:
             task = self._tasks.pop(task_id)
             order = self._order[task.group]

@@ -1,7 +1,8 @@
 """What a vendor of the sandbox supplies, and what it is given.
 
 A vendor is one folder of this package. Its module ``vendor`` has a subclass of :class:`Vendor` under the name
-``VENDOR``; ``registry`` finds it there. Imports neither the application nor any vendor.
+``VENDOR``; ``registry`` finds it there. Its file ``demo.json`` has the demo tasks.
+Imports neither the application nor any vendor.
 """
 
 from __future__ import annotations
@@ -158,19 +159,8 @@ class Vendor(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Return what ``/_sandbox/state`` says about this vendor."""
-
-    @abstractmethod
-    def overview(self) -> list[dict[str, Any]]:
-        """Return the tables on the page of the sandbox."""
+        """Return the lists that ``/_sandbox/state`` and the page show, the newest first."""
 
     def page(self, task_id: str) -> dict[str, Any] | None:
-        """Return the page of one task, ``/<name>/app/<id>``, or ``None`` when there is no such task."""
+        """Return the page ``/<name>/app/<id>`` of one task, or ``None`` when there is no such task."""
         return None
-
-    @abstractmethod
-    def seed_demo(self, seconds: float) -> None:
-        """Add a few tasks to try the sandbox with.
-
-        :param seconds: how long they take, from 0 on
-        """

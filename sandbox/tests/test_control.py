@@ -48,6 +48,7 @@ class TestState:
                 "last_read_at": None,
                 "created_at": START,
                 "title": "Count",
+                "asks": None,
             }
         ]
         assert (state["qstash"][0]["message_id"], state["qstash"][0]["changes_after_reads"]) == ("msg_1", 3)

@@ -21,10 +21,8 @@ class TestControl:
         first, second = control(anyone, "GET", "messages").json()["messages"]
         assert (first["id"], first["state"], first["changes_at"]) == ("a", "ACTIVE", START + 2)
         assert second["entries"] == [{"time": START * 1000, "state": "CREATED"}]
-        assert [one["id"] for one in anyone.get("/_sandbox/state").json()["qstash_messages"]] == [
-            "a",
-            second["id"],
-        ]
+        newest_first = anyone.get("/_sandbox/state").json()["qstash_messages"]
+        assert [one["id"] for one in newest_first] == [second["id"], "a"]
 
     @pytest.mark.parametrize("method", ["PATCH", "POST"])
     def test_message_is_read_and_given_another_state(self, sandbox, anyone, method):

@@ -68,7 +68,6 @@ def in_order(
     """Return the tasks from the query's cursor on, in its order, unfiltered.
 
     :param order: all tasks by creation
-    :raises KeyError: when ``query.after`` names no task
     """
     if query.by_update:
         order = sorted((task.updated_at(now), task.number, task.id) for task in tasks.values())
@@ -250,18 +249,12 @@ class ManusAccount(TaskStore[ManusTask]):
             return list(self._created)
 
     def answers(self, task_id: str) -> list[Received]:
-        """Return the messages and confirmations that a task received through the API, oldest first.
-
-        :raises KeyError: when there is no such task
-        """
+        """Return the messages and confirmations that a task received through the API, oldest first."""
         with self._lock:
             return list(self._tasks[task_id].received)
 
     def visible(self, task_id: str, plan: Plan) -> ManusTask:
-        """Return the task that a request names; the caller holds the lock.
-
-        :raises Refused: when there is none, or the API must not know it yet
-        """
+        """Return the task that a request names; the caller holds the lock."""
         now = self._clock.now()
         task = self._tasks.get(task_id)
         if task is None or task.is_hidden(now) or plan.hides(task.id, task.added_at, now):
@@ -269,10 +262,7 @@ class ManusAccount(TaskStore[ManusTask]):
         return task
 
     def listed(self, query: ListQuery, plan: Plan) -> tuple[list[ManusTask], bool]:
-        """Return one page of a list and whether more follow; the caller holds the lock.
-
-        :raises KeyError: when ``query.after`` names no task
-        """
+        """Return one page of a list and whether more follow; the caller holds the lock."""
         now = self._clock.now()
         page: list[ManusTask] = []
         for task in in_order(self._tasks, self._order.get("", []), query, now):
@@ -285,10 +275,7 @@ class ManusAccount(TaskStore[ManusTask]):
         return page, False
 
     def stop_as_user(self, task_id: str) -> None:
-        """Stop a task as its owner does in the web app; one that has ended stays as it is.
-
-        :raises KeyError: when there is no such task
-        """
+        """Stop a task as its owner does in the web app; one that has ended stays as it is."""
         with self._lock:
             self._tasks[task_id].stop(self._clock.now(), by_user=True)
 

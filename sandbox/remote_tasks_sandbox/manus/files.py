@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from remote_tasks_sandbox.calls import Answer, Call, dump_json, is_same
+from remote_tasks_sandbox.calls import Answer, Call, Refused, dump_json, is_same
 from remote_tasks_sandbox.clock import Clock
 from remote_tasks_sandbox.tasks import random_id
 
@@ -105,14 +105,11 @@ class Uploads:
         self._uploads: dict[str, Upload] = {}
 
     def open(self, name: str) -> Upload:
-        """Announce a file.
-
-        :raises ValueError: for a name that the vendor refuses
-        """
+        """Announce a file."""
         if not name.strip():
-            raise ValueError("filename must not be empty")
+            raise Refused(400, "filename must not be empty")
         if name.lower().endswith(_REFUSED_ENDINGS):
-            raise ValueError("executables and scripts are not allowed")
+            raise Refused(400, "executables and scripts are not allowed")
         now = int(self._clock.now())
         upload = Upload(random_id(22, "file-"), name, now, now + int(UPLOAD_SECONDS))
         self._uploads[upload.id] = upload

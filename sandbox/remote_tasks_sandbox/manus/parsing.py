@@ -42,10 +42,7 @@ _NAMES = {str: "string", bool: "boolean", dict: "object", list: "array"}
 
 
 def json_body(call: Call) -> dict[str, Any]:
-    """Return the body as a JSON object.
-
-    :raises Refused: when it is none
-    """
+    """Return the body as a JSON object."""
     try:
         body = json.loads(call.body)
     except ValueError:
@@ -61,7 +58,6 @@ def check_fields(
     """Return the fields of a JSON object that are set, each of its shape.
 
     :param where: prefix of the names in error texts, such as ``message.``
-    :raises Refused: for a missing field, one that is not in ``shapes``, or one of another shape
     """
     if not isinstance(given, dict):
         raise Refused(400, f"{where.rstrip('.') or 'the request body'} must be an object")
@@ -176,10 +172,7 @@ class Message:
 
 
 def read_message(raw: Any, uploads: Uploads) -> Message:
-    """Check the ``message`` of a v2 request.
-
-    :raises Refused: when it is empty, too long, or not as documented
-    """
+    """Check the ``message`` of a v2 request."""
     given = check_fields(raw, _MESSAGE, required=("content",), where="message.")
     content = given["content"]
     if isinstance(content, str):

@@ -205,7 +205,9 @@ class ManusTask(Task):
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return the task as the control plane shows it."""
-        return super().describe(now) | {"title": self.title}
+        waits = self.waits_for(now)
+        asks = None if waits is None else waits[1].type
+        return super().describe(now) | {"title": self.title, "asks": asks}
 
     def waits_for(self, now: float) -> tuple[str, Question] | None:
         """Return the event that waits for an answer and what it asks, or ``None``."""

@@ -26,7 +26,7 @@ from remote_tasks_sandbox.manus.parsing import (
     single,
     v1_attachments,
 )
-from remote_tasks_sandbox.manus.task import Attachment, ManusTask
+from remote_tasks_sandbox.manus.task import ManusTask
 from remote_tasks_sandbox.manus.v1_wire import rendered, task_url
 from remote_tasks_sandbox.manus.v2_wire import share_url
 from remote_tasks_sandbox.vendor import Context
@@ -84,29 +84,37 @@ class ManusV1Api:
         """Answer one call; the caller holds the sandbox's lock."""
         try:
             self._check_key(call)
-            return self._operation(call)(call, plan)
+            endpoint, handler = self._operation(call)
+            self._check_rate(endpoint)
+            return handler(call, plan)
         except Refused as refused:
             return v1_error(refused.status, refused.message, refused.headers)
 
-    def _operation(self, call: Call) -> Callable[[Call, Plan], Answer]:
+    def _operation(self, call: Call) -> tuple[str, Callable[[Call, Plan], Answer]]:
         operations = {
-            "tasks": {"GET": self._list, "POST": self._create},
-            "tasks/": {"GET": self._get, "PUT": self._update, "DELETE": self._delete},
-            "files": {"GET": self._list_files, "POST": self._create_file},
-            "files/": {"GET": self._get_file, "DELETE": self._delete_file},
-            "projects": {"GET": self._list_projects, "POST": self._create_project},
+            "GET tasks": ("manus.list", self._list),
+            "POST tasks": ("manus.create", self._create),
+            "GET tasks/": ("manus.get", self._get),
+            "PUT tasks/": ("manus.update", self._update),
+            "DELETE tasks/": ("manus.delete", self._delete),
+            "GET files": ("manus.files", self._list_files),
+            "POST files": ("manus.files", self._create_file),
+            "GET files/": ("manus.files", self._get_file),
+            "DELETE files/": ("manus.files", self._delete_file),
+            "GET projects": ("manus.projects", self._list_projects),
+            "POST projects": ("manus.projects", self._create_project),
         }
         parts = call.segments
-        known = len(parts) in (2, 3) and parts[0] == "v1" and all(parts)
-        methods = operations.get(parts[1] + "/" * (len(parts) - 2)) if known else None
-        if methods is None:
-            if parts[:1] == ("v1",) and parts[1:2] and parts[1] in _NOT_EMULATED:
-                raise Refused(501, f"{call.method} /v1/{parts[1]} is not emulated")
-            raise Refused(404, "Not Found")
-        operation = methods.get("GET" if call.method == "HEAD" else call.method)
-        if operation is None:
-            raise Refused(501, "Method Not Allowed")
-        return operation
+        if len(parts) in (2, 3) and parts[0] == "v1" and all(parts):
+            path = parts[1] + "/" * (len(parts) - 2)
+            found = operations.get(f"{'GET' if call.method == 'HEAD' else call.method} {path}")
+            if found is not None:
+                return found
+            if f"GET {path}" in operations:
+                raise Refused(501, "Method Not Allowed")
+        if parts[0] == "v1" and parts[1:2] and parts[1] in _NOT_EMULATED:
+            raise Refused(501, f"{call.method} /v1/{parts[1]} is not emulated")
+        raise Refused(404, "Not Found")
 
     def _check_key(self, call: Call) -> None:
         key = call.headers.get("api_key")
@@ -131,7 +139,6 @@ class ManusV1Api:
     # --------------------------------------------------------------------------------------------- tasks
 
     def _list(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.list")
         query = _list_query(call, repeat=plan.repeats_cursor)
         now = self._context.clock.now()
         try:
@@ -149,13 +156,11 @@ class ManusV1Api:
         return Answer(200, b"".join([*parts, b"}"]))
 
     def _get(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.get")
         flag(call, "convert")
         task = self._account.visible(call.segments[2], plan)
         return Answer(200, self._render(task, self._context.clock.now(), plan))
 
     def _create(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.create")
         raw = json_body(call)
         body = check_fields(raw, _CREATE, required=("prompt", "agentProfile"))
         if not body["prompt"].strip():
@@ -163,7 +168,9 @@ class ManusV1Api:
         check_connectors(body.get("connectors", []))
         attachments = v1_attachments(body.get("attachments", []), self._account.uploads)
         if "taskId" in body:
-            return self._continue(self._account.visible(body["taskId"], plan), raw, attachments)
+            task, now = self._account.visible(body["taskId"], plan), self._context.clock.now()
+            task.take("message", "v1", now, raw, text=body["prompt"], attachments=attachments)
+            return self._named(task)
         check_project(body.get("projectId"), self._account)
         new = NewTask(
             version="v1",
@@ -178,15 +185,7 @@ class ManusV1Api:
         )
         return self._named(self._account.create(new))
 
-    def _continue(
-        self, task: ManusTask, raw: Mapping[str, Any], attachments: tuple[Attachment, ...]
-    ) -> Answer:
-        now = self._context.clock.now()
-        task.take("message", "v1", now, raw, text=raw["prompt"], attachments=attachments)
-        return self._named(task)
-
     def _update(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.update")
         task = self._account.visible(call.segments[2], plan)
         body = check_fields(json_body(call), _UPDATE)
         task.title = body.get("title", task.title)
@@ -195,7 +194,6 @@ class ManusV1Api:
         return self._named(task)
 
     def _delete(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.delete")
         task = self._account.visible(call.segments[2], plan)
         self._account.delete_task(task.id)
         return json_answer({"id": task.id, "object": "task.deleted", "deleted": True})
@@ -218,12 +216,8 @@ class ManusV1Api:
     # ------------------------------------------------------------------------------- files and projects
 
     def _create_file(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.files")
         body = check_fields(json_body(call), {"filename": str}, required=("filename",))
-        try:
-            upload = self._account.uploads.open(body["filename"])
-        except ValueError as error:
-            raise Refused(400, str(error)) from None
+        upload = self._account.uploads.open(body["filename"])
         return json_answer(
             {
                 "id": upload.id,
@@ -237,16 +231,13 @@ class ManusV1Api:
         )
 
     def _list_files(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.files")
         files = [_file(upload) for upload in self._account.uploads.newest()[:10]]
         return json_answer({"object": "list", "data": files} if files else {"object": "list"})
 
     def _get_file(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.files")
         return json_answer(_file(self._upload(call)))
 
     def _delete_file(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.files")
         upload = self._upload(call)
         upload.deleted = True
         return json_answer({"id": upload.id, "object": "file.deleted", "deleted": True})
@@ -258,13 +249,11 @@ class ManusV1Api:
         return upload
 
     def _create_project(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.projects")
         body = check_fields(json_body(call), {"name": str, "instruction": str}, required=("name",))
         project_id = self._account.add_project(body["name"], body.get("instruction", ""))
         return json_answer(_project(self._account.projects[project_id]))
 
     def _list_projects(self, call: Call, plan: Plan) -> Answer:
-        self._check_rate("manus.projects")
         most = limit(call, 100, 1000)
         projects = [_project(project) for project in reversed(self._account.projects.values())][:most]
         return json_answer({"data": projects} if projects else {})

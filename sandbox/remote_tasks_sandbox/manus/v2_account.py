@@ -75,10 +75,7 @@ class AccountOperations:
 
     def _upload_file(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         body = check_fields(json_body(call), {"filename": str}, required=("filename",))
-        try:
-            upload = self._account.uploads.open(body["filename"])
-        except ValueError as error:
-            raise Refused(400, str(error)) from None
+        upload = self._account.uploads.open(body["filename"])
         return {
             "file": _file(upload),
             "upload_url": self._account.uploads.address(upload, self._context.base_url),

@@ -1,4 +1,4 @@
-"""Manus in the sandbox: which of the emulated APIs a call under ``/manus`` is for, the demo tasks, the pages.
+"""Manus in the sandbox: which of the emulated APIs a call under ``/manus`` is for, and its pages.
 
 ``/manus/v1/...`` and ``/manus/v2/...`` are the two versions; ``/manus/files/...`` and ``/manus/uploads/...``
 stand for the vendor's file store, which knows signatures and no keys.
@@ -14,7 +14,7 @@ from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.account import ManusAccount
 from remote_tasks_sandbox.manus.files import signature_holds
-from remote_tasks_sandbox.manus.page import overview, task_page
+from remote_tasks_sandbox.manus.page import task_page
 from remote_tasks_sandbox.manus.settings import ManusSettings
 from remote_tasks_sandbox.manus.v1_api import ManusV1Api, v1_error
 from remote_tasks_sandbox.manus.v2_api import ManusV2Api, v2_error
@@ -73,51 +73,10 @@ class Manus(Vendor):
         now = self._context.clock.now()
         return {"manus": [task.describe(now) for task in self.account.newest()]}
 
-    def overview(self) -> list[dict[str, Any]]:
-        """Return the table of tasks."""
-        return overview(self.account, self._context.clock.now())
-
     def page(self, task_id: str) -> dict[str, Any] | None:
         """Return the page that a task's ``task_url`` leads to."""
         task = self.account.get(task_id)
         return None if task is None else task_page(task, self._context)
-
-    def seed_demo(self, seconds: float) -> None:
-        """Add one task for each way a wait can end."""
-        self.account.add_task(
-            "demo-completes",
-            [("running", seconds), ("completed", None)],
-            "Summarise the quarterly numbers",
-            prompt="Summarise the quarterly numbers in a table and write a short report.",
-            answer="Revenue grew by 8 % over the quarter. The table and the report are attached.",
-            files=(
-                "report.md",
-                {"name": "numbers.csv", "content": "month,revenue\n2025-07,120\n2025-08,124\n"},
-            ),
-            credit_usage=22,
-        )
-        self.account.add_task(
-            "demo-fails",
-            [("running", seconds), ("failed", None)],
-            "Read the supplier's price list",
-            prompt="Open the supplier's price list and compare it with ours.",
-            error="The page asked for a login and the agent had none.",
-            credit_usage=7,
-        )
-        self.account.add_task(
-            "demo-asks",
-            [("running", seconds / 2), ("pending", None)],
-            "Book a meeting room",
-            prompt="Book a meeting room for twelve people next week.",
-            question="There are two free rooms, on Tuesday and on Thursday. Which day shall I book?",
-            credit_usage=11,
-        )
-        self.account.add_task(
-            "demo-long",
-            [("running", None)],
-            "Watch the news for a year",
-            prompt="Tell me every morning what happened in our market.",
-        )
 
 
 VENDOR = Manus

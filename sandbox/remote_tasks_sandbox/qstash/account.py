@@ -189,7 +189,6 @@ class QStashAccount(QStashTasks):
     def set_message_script(self, message_id: str, script: Iterable[Any]) -> None:
         """Let a message follow a new script from now on.
 
-        :raises KeyError: when there is no such message
         :raises ValueError: for a bad script
         """
         steps = _message_script(script)
@@ -199,10 +198,7 @@ class QStashAccount(QStashTasks):
             self.engine.settle()
 
     def set_message_state(self, message_id: str, state: str) -> None:
-        """Give a message a state from now on, for ever.
-
-        :raises KeyError: when there is no such message
-        """
+        """Give a message a state from now on, for ever."""
         self.set_message_script(message_id, [(state, None)])
 
     def plan_delivery(self, pattern: str, outcomes: Any = (200,), *, latency: float = 0.0) -> None:
@@ -223,7 +219,6 @@ class QStashAccount(QStashTasks):
         """Take a message in, once for each destination, unless it is a duplicate.
 
         :param headers: lower-case names, the token left out
-        :raises Refused: for what QStash refuses
         """
         with self._lock:
             self.engine.settle()
@@ -243,10 +238,7 @@ class QStashAccount(QStashTasks):
             return accepted
 
     def targets(self, destination: str) -> list[PublishOptions]:
-        """Return where a destination leads: itself, or the members of a URL group.
-
-        :raises Refused: when it is neither
-        """
+        """Return where a destination leads: itself, or the members of a URL group."""
         topic = self.topics.get(destination)
         if topic is None:
             return [PublishOptions(check_url("destination", destination))]

@@ -111,7 +111,6 @@ def read_options(
     :param headers: lower-case names
     :param now: unix seconds, from which ``Upstash-Not-Before`` may be so far as the plan allows
     :param queue: the queue it goes through, which knows no delay
-    :raises Refused: for a header whose value is wrong or beyond the plan, or a body that is too large
     """
     if len(body) > plan.body_bytes:
         raise Refused(413, f"message is too large: {len(body)} bytes, max allowed {plan.body_bytes}")

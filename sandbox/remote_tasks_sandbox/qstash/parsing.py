@@ -28,10 +28,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
 
 
 def json_body(call: Call, *, optional: bool = False) -> Any:
-    """Return the body as JSON; ``optional`` takes an empty one for an empty object.
-
-    :raises Refused: when it is none
-    """
+    """Return the body as JSON; ``optional`` takes an empty one for an empty object."""
     if optional and not call.body.strip():
         return {}
     try:
@@ -41,10 +38,7 @@ def json_body(call: Call, *, optional: bool = False) -> Any:
 
 
 def check_url(what: str, url: str) -> str:
-    """Return ``url`` when QStash would call it.
-
-    :raises Refused: when its scheme or its host is missing
-    """
+    """Return ``url`` when QStash would call it."""
     scheme, found, rest = url.partition("://")
     if scheme.lower() not in ("http", "https") or not found:
         raise Refused(400, f"invalid {what} url: endpoint has invalid scheme")
@@ -54,10 +48,7 @@ def check_url(what: str, url: str) -> str:
 
 
 def duration(name: str, value: str) -> int:
-    """Return the seconds of a duration such as ``10s`` or ``1d10h``.
-
-    :raises Refused: when it is none
-    """
+    """Return the seconds of a duration such as ``10s`` or ``1d10h``."""
     parts = _DURATION.findall(value)
     if not parts or "".join(number + unit for number, unit in parts) != value:
         raise Refused(400, f"invalid {name}: {value!r} is not a duration such as 10s, 2m or 1d10h")
@@ -65,10 +56,7 @@ def duration(name: str, value: str) -> int:
 
 
 def whole(name: str, value: str, *, least: int = 0, most: float = math.inf) -> int:
-    """Return a whole number.
-
-    :raises Refused: when it is none, or out of range
-    """
+    """Return a whole number."""
     if not (value.isascii() and value.isdecimal() and len(value) < 20 and least <= int(value) <= most):
         bounds = f"from {least} on" if most == math.inf else f"between {least} and {most}"
         raise Refused(400, f"invalid {name}: {value!r} is not a whole number {bounds}")
@@ -76,10 +64,7 @@ def whole(name: str, value: str, *, least: int = 0, most: float = math.inf) -> i
 
 
 def flag(name: str, value: str) -> bool:
-    """Return a truth value, in any case: the official client writes ``True``.
-
-    :raises Refused: when it is none
-    """
+    """Return a truth value, in any case: the official client writes ``True``."""
     if value.lower() not in ("true", "false"):
         raise Refused(400, f"invalid {name}: {value!r} is neither true nor false")
     return value.lower() == "true"
@@ -89,7 +74,6 @@ def retry_delay_seconds(expression: str, retried: int) -> float:
     """Return what a retry delay expression, which counts in milliseconds, comes to.
 
     :param expression: arithmetic over ``retried`` with ``pow sqrt abs exp floor ceil round min max``
-    :raises Refused: when it can't be computed
     """
     try:
         value = float(_compute(ast.parse(expression.strip(), mode="eval").body, retried))

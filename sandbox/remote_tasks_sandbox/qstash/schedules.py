@@ -36,10 +36,7 @@ class Cron:
 
     @classmethod
     def parse(cls, expression: str) -> Cron:
-        """Read an expression.
-
-        :raises Refused: when it is none
-        """
+        """Read an expression."""
         words = expression.split()
         zone: tzinfo = UTC
         if words and words[0].startswith("CRON_TZ="):

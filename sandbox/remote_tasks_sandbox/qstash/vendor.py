@@ -1,4 +1,4 @@
-"""QStash in the sandbox: its account and API, and the demo tasks and messages."""
+"""QStash in the sandbox: its account and its API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount
 from remote_tasks_sandbox.qstash.api import QStashApi, qstash_error
-from remote_tasks_sandbox.qstash.page import overview
 from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.wire import dlq_message_wire
 from remote_tasks_sandbox.vendor import Context, Vendor
@@ -54,54 +53,9 @@ class QStash(Vendor):
         now = self._context.clock.now()
         return {
             "qstash": [task.describe(now) for task in self.account.newest()],
-            "qstash_messages": [message.describe() for message in self.account.messages],
-            "dead_letters": [dlq_message_wire(one) for one in self.account.dlq_messages],
+            "qstash_messages": [message.describe() for message in reversed(self.account.messages)],
+            "dead_letters": [dlq_message_wire(one) for one in reversed(self.account.dlq_messages)],
         }
-
-    def overview(self) -> list[dict[str, Any]]:
-        """Return the tables of messages and tasks."""
-        return overview(self.account, self._context.clock.now())
-
-    def seed_demo(self, seconds: float) -> None:
-        """Add tasks and messages, and say what becomes of those published to the same destinations."""
-        account = self.account
-        account.add_task("tsk_demo_delivered", "msg_demo", [("active", seconds / 4), ("delivered", None)])
-        account.add_task(
-            "tsk_demo_retrying",
-            "msg_demo",
-            [("active", seconds / 4), ("error", seconds / 2), ("active", seconds / 4), ("delivered", None)],
-            url="https://example.com/flaky",
-            error="HTTP status 503",
-        )
-        account.add_task(
-            "tsk_demo_failed",
-            "msg_demo",
-            [("active", seconds / 2), ("error", seconds / 2), ("failed", None)],
-            url="https://example.com/gone",
-            error="HTTP status 410",
-            max_retry=1,
-        )
-        account.plan_delivery("https://example.com/slow*", [200], latency=seconds)
-        account.plan_delivery("https://example.com/flaky*", [503, 200], latency=seconds / 4)
-        account.plan_delivery("https://example.com/gone*", [{"status": 410, "body": "This page is gone."}])
-        start = ("CREATED", 0), ("ACTIVE", seconds / 4)
-        account.add_message("msg_demo_delivered", [*start, ("DELIVERED", None)], labels=["demo"])
-        account.add_message(
-            "msg_demo_retrying",
-            [*start, ("ERROR", 0), ("RETRY", seconds / 2), ("ACTIVE", seconds / 4), ("DELIVERED", None)],
-            url="https://example.com/flaky",
-            response_status=503,
-            labels=["demo"],
-        )
-        account.add_message(
-            "msg_demo_failed",
-            [*start, ("ERROR", 0), ("FAILED", None)],
-            url="https://example.com/gone",
-            response_status=410,
-            response_body="This page is gone.",
-            max_retries=0,
-            labels=["demo"],
-        )
 
 
 VENDOR = QStash

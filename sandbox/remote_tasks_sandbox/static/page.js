@@ -1,7 +1,19 @@
 "use strict";
-// Draws the blocks of /_sandbox/page. Everything is written as text, never as HTML: it may be whatever a client sent.
+// Draws the JSON of /_sandbox/page. Everything is written as text, never as HTML: it may be whatever a client sent.
 
 const REFRESH_MILLISECONDS = 3000;
+// The columns of all tables, in their order; a table has those that its rows have.
+const COLUMNS = [
+  "status", "state", "kind", "id", "dlqId", "title", "url", "asks", "method", "path", "text", "input", "confirmed",
+  "message_id", "messageId", "queue", "labels", "callback_of", "responseStatus", "credits", "retried", "task_id",
+  "applied", "times", "fault", "created_at", "changes_at", "at", "reads",
+];
+const TIMES = new Set(["created_at", "changes_at", "at"]);
+const TONES = {
+  good: /^(completed|stopped|delivered|2\d\d)$/i,
+  bad: /^(failed|cancell?ed|[345]\d\d)$/i,
+  busy: /^(running|active|processing)$/i,
+};
 
 function node(tag, text, name) {
   const made = document.createElement(tag);
@@ -18,87 +30,99 @@ function link(text, href) {
   return made;
 }
 
-function cell(value) {
-  if (typeof value === "string") return [value];
-  const { text, tone, href, notes = [], percent } = value;
-  const parts = [href ? link(text, href) : tone ? node("span", text, `chip ${tone}`) : text];
-  for (const note of notes) parts.push(node("small", note));
-  if (percent !== undefined && percent !== null) {
-    parts.push(Object.assign(node("progress"), { max: 100, value: percent }));
+function span(seconds) {
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (Math.abs(seconds) >= 2 * size) return `${Math.round(Math.abs(seconds) / size)} ${unit}`;
   }
-  return parts;
+  return `${Math.round(Math.abs(seconds))} s`;
 }
 
-function table(block) {
-  if (!block.rows.length) return [node("p", block.empty, "soft")];
-  const made = node("table");
-  const head = made.createTHead().insertRow();
-  for (const column of block.columns) head.append(node("th", column));
-  const body = made.createTBody();
-  for (const row of block.rows) {
-    const line = body.insertRow();
-    for (const value of row) line.insertCell().append(...cell(value));
+function cell(table, column, row, now) {
+  const value = row[column];
+  if (value === null || value === undefined) return "";
+  if (column === "status" || column === "state") {
+    const tone = Object.keys(TONES).find((one) => TONES[one].test(value)) ?? "wait";
+    return node("span", value, `chip ${tone}`);
   }
-  const more = block.total - block.rows.length;
-  return more > 0 ? [made, node("p", `and ${more} older`, "soft")] : [made];
+  if (TIMES.has(column)) {
+    const seconds = (value > 1e11 ? value / 1000 : value) - now;
+    return seconds > 0 ? `in ${span(seconds)}` : `${span(seconds)} ago`;
+  }
+  if (column === "title") return link(value, `/${table}/app/${encodeURIComponent(row.id)}`);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-function section(block) {
+function section(name, ...content) {
   const made = node("section");
-  const title = node("h2", `${block.title} `);
-  if (block.rows) title.append(node("span", block.total));
-  made.append(title, ...(block.rows ? table(block) : block.lines.map((line) => node("code", line))));
+  made.append(node("h2", name.replaceAll("_", " ")), ...content);
+  return made;
+}
+
+function table(name, { total, rows }, now) {
+  const made = section(name);
+  made.firstChild.append(node("span", ` ${total}`));
+  if (!rows.length) {
+    made.append(node("p", "None yet.", "soft"));
+    return made;
+  }
+  const columns = COLUMNS.filter((column) => rows.some((row) => row[column] !== undefined));
+  const drawn = node("table");
+  const head = drawn.createTHead().insertRow();
+  for (const column of columns) head.append(node("th", column.replaceAll("_", " ")));
+  const body = drawn.createTBody();
+  for (const row of rows) {
+    const line = body.insertRow();
+    for (const column of columns) line.insertCell().append(cell(name, column, row, now));
+  }
+  made.append(drawn);
+  if (total > rows.length) made.append(node("p", `and ${total - rows.length} older`, "soft"));
   return made;
 }
 
 function talk(messages) {
   const made = node("div", undefined, "talk");
-  for (const { role, parts } of messages) {
+  for (const { role, content } of messages) {
     const bubble = node("div", undefined, role);
     bubble.append(node("small", role));
-    for (const part of parts) bubble.append(typeof part === "string" ? node("div", part) : link(part.text, part.href));
+    for (const part of content) bubble.append(part.fileUrl ? link(part.fileName, part.fileUrl) : node("div", part.text));
     made.append(bubble);
   }
   return made;
 }
 
-function drawn(block) {
-  if (block.messages) return talk(block.messages);
-  if (block.failure) return node("p", block.failure, "failure");
-  if (!block.facts) return section(block);
-  const made = node("p", undefined, "facts");
-  for (const fact of block.facts) {
-    const item = node("span");
-    item.append(...cell(fact));
-    made.append(item);
+function draw(page) {
+  const parts = [];
+  if (page.connections) parts.push(section("Connect Airflow", ...page.connections.map((line) => node("code", line))));
+  if (page.messages) parts.push(talk(page.messages));
+  if (page.waits_for) {
+    const { type, schema, request } = page.waits_for;
+    const lines = schema ? [JSON.stringify(schema), request] : [request];
+    parts.push(section(`Waits for ${type}`, ...lines.map((line) => node("code", line))));
   }
-  return made;
+  if (page.failure) parts.push(node("p", page.failure, "failure"));
+  for (const [name, rows] of Object.entries(page.tables)) parts.push(table(name, rows, page.now));
+  document.title = document.querySelector("h1").textContent = page.title;
+  document.querySelector("#back").hidden = location.pathname === "/";
+  const time = new Date(page.now * 1000).toISOString().slice(0, 19).replace("T", " ");
+  document.querySelector("#clock b").textContent = `${time} UTC`;
+  document.querySelector("main").replaceChildren(...parts);
 }
 
 async function show() {
   let page;
   try {
-    const answer = await fetch(`/_sandbox/page?path=${encodeURIComponent(decodeURIComponent(location.pathname))}`);
-    page = await answer.json();
+    const path = encodeURIComponent(decodeURIComponent(location.pathname));
+    page = await (await fetch(`/_sandbox/page?path=${path}`)).json();
   } catch {
     page = { error: "The sandbox does not answer." };
   }
-  const main = document.querySelector("main");
-  if (page.error) {
-    main.replaceChildren(node("p", page.error, "failure"));
-    return true;
-  }
-  document.title = document.querySelector("h1").textContent = page.title;
-  document.querySelector("#back").hidden = location.pathname === "/";
-  const time = new Date(page.now * 1000).toISOString().slice(0, 19).replace("T", " ");
-  document.querySelector("#clock b").textContent = `${time} UTC`;
-  main.replaceChildren(...page.blocks.map(drawn));
-  return page.refresh;
+  if (page.error) document.querySelector("main").replaceChildren(node("p", page.error, "failure"));
+  else draw(page);
+  return page.error || page.refresh;
 }
 
 async function repeat() {
-  const wanted = document.querySelector("input").checked;
-  if (wanted && !(await show())) return;
+  if (document.querySelector("input").checked && !(await show())) return;
   setTimeout(repeat, REFRESH_MILLISECONDS);
 }
 
