@@ -1,4 +1,4 @@
-"""One vocabulary for where a remote task stands, whatever word its vendor uses.
+"""One vocabulary for the state of a remote task, whatever word its vendor uses.
 
 A vendor supplies a :class:`StateTable`; sensors, triggers and DAGs see only :class:`TaskState`.
 """
@@ -15,19 +15,19 @@ __all__ = ["StateTable", "TaskSnapshot", "TaskState"]
 
 
 class TaskState(StrEnum):
-    """Where a remote task stands. Members compare equal to their lower-case names."""
+    """The state of a remote task. Members compare equal to their lower-case names."""
 
     PENDING = "pending"
-    """Accepted by the vendor, not started."""
+    """Accepted by the vendor, not running yet."""
     RUNNING = "running"
-    """In work, attempts that failed and will be repeated included."""
+    """In work; also between an attempt that failed and the next one."""
     WAITING = "waiting"
     """Paused until a person answers."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """The vendor used a word this version does not know. Never an end: a wait goes on."""
+    """The vendor used an unknown word. Not a terminal state: a wait continues."""
 
     @property
     def is_terminal(self) -> bool:
@@ -48,15 +48,15 @@ class StateTable:
         self._words = {word.casefold(): state for word, state in words.items()}
 
     def read(self, word: str | None) -> TaskState:
-        """Return the state that ``word`` means, :attr:`TaskState.UNKNOWN` when nobody knows."""
-        # As it mostly comes, first: this is asked of every task of every list.
+        """Return the state that ``word`` means, :attr:`TaskState.UNKNOWN` for an unknown word."""
+        # The usual spelling first: this runs for every task of every list.
         state = self._words.get(word or "")
         return state or self._words.get((word or "").strip().casefold(), TaskState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSnapshot:
-    """What one look at a remote task told: small, free of secrets and fit for an XCom.
+    """The result of one poll of a remote task: small, free of secrets and fit for an XCom.
 
     :param id: the vendor's id of the task.
     :param state: what the vendor's status word means.

@@ -46,7 +46,7 @@ class ManusSubmission:
     @property
     def goes_by_marks(self) -> bool:
         """Whether tasks keep the title that holds the mark."""
-        return self._hook.api.finds_titles
+        return self._hook.api.supports("title")
 
     def prepare(self) -> None:
         """Upload the files: what can fail without cost comes before the task is created."""

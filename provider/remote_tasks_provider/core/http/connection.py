@@ -157,7 +157,7 @@ def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default
 
 
 def is_loopback(name: str) -> bool:
-    """Whether what is sent to the host ``name`` never leaves this machine, so that nobody can read it."""
+    """Whether what is sent to the host ``name`` never leaves this machine, so no one else can read it."""
     if name == "localhost":
         return True
     try:

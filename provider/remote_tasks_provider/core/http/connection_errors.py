@@ -1,7 +1,7 @@
 """What a request that got no answer met, and whether it had been sent: one mapping for requests and httpx.
 
 A request that costs money is repeated only when it was provably not sent: no connection came about, a proxy
-refused it, or the TLS handshake failed. After that nobody can tell how far it got.
+refused it, or the TLS handshake failed. After that it is not known how far the request got.
 
 Knows the libraries' errors by name, so that neither library nor urllib3 is imported here.
 """
@@ -41,7 +41,7 @@ class ConnectionFailure:
     """Why no answer came.
 
     :param reason: a few words for a message: ``Connection refused``.
-    :param sent: ``False`` when the request provably never left, ``None`` when nobody can tell.
+    :param sent: ``False`` when the request provably never left, ``None`` when that is not known.
     """
 
     reason: str
@@ -106,10 +106,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_in_handshake(error: BaseException) -> bool:
-    """Whether a TLS handshake was under way: a request follows it.
+    """Whether the error was raised in a TLS handshake, before any request.
 
-    Only the frames tell: urllib3 raises the same errors for a connection that breaks later. httpx has a class
-    of its own for it.
+    The stack frames show it; urllib3 raises the same errors for a connection that breaks later.
     """
     return any(
         frame.f_code.co_name in _HANDSHAKE_FRAMES

@@ -98,7 +98,7 @@ def _redirect_message(where: str, response: Response, config: ConnectionConfig) 
     target = one_line(config.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
     return (
         f"{where}: HTTP {response.status}, a redirect to {target}. Redirects are not followed, because "
-        f"the key would travel along. Set the host of connection {config.conn_id!r} to the final base URL."
+        f"the key would go there too. Set the host of connection {config.conn_id!r} to the final base URL."
     )
 
 

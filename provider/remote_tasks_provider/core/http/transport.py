@@ -3,7 +3,7 @@
 No other module opens a socket but :mod:`remote_tasks_provider.core.files.transfer`, which moves files and
 must know no key.
 
-Both do the same few things: send one request, follow no redirect (the key would travel to the other host),
+Both do the same few things: send one request, follow no redirect (the key would go to the other host),
 read no ``.netrc`` (it would replace the key), bound the time and the size, and say whether a failed request
 had been sent (:mod:`.connection_errors`). Each library is imported when its transport is made: a DAG file
 that is parsed needs neither.
@@ -166,9 +166,9 @@ def _headers(config: ConnectionConfig, library: str) -> dict[str, str]:
 
 
 def plain_session() -> requests.Session:
-    """Return a session that looks for no credentials in ``.netrc`` and sees no redirect.
+    """Return a session that reads no credentials from ``.netrc`` and sees no redirect.
 
-    Even when told not to follow, requests would read a redirect's body whole, and stumble over its target.
+    Even with redirects off, requests would read a redirect's whole body and fail on a bad target.
     """
     import requests
 

@@ -45,10 +45,6 @@ class ManusApi(ABC):
     """The values of ``share_visibility``."""
     needs_filenames: ClassVar[bool] = False
     """Whether an attached file must have a name."""
-    can_stop: ClassVar[bool]
-    """Whether a task can be stopped, and not only deleted."""
-    finds_titles: ClassVar[bool]
-    """Whether a task keeps the title it is created with, and can be found by it."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -56,11 +52,17 @@ class ManusApi(ABC):
     @classmethod
     def cancel(cls, remote_task_id: str) -> Operation[None] | None:
         """Return the operation that stops a task; ``None`` where a task cannot be stopped."""
-        return v2.stop_task(remote_task_id) if cls.can_stop else None
+        return v2.stop_task(remote_task_id) if cls.version == "v2" else None
 
-    @abstractmethod
-    def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
+    @classmethod
+    def supports(cls, option: str) -> bool:
+        """Whether this version supports an option, such as ``title``, by which a task can be found."""
+        return option not in cls.unsupported
+
+    def list_tasks(self, filters: TaskFilter) -> Operation[Page[ManusTask]]:
         """Return the operation that lists tasks."""
+        operation: Operation[Page[ManusTask]] = self.operations.list_tasks(filters)
+        return operation
 
     @abstractmethod
     def get_task(self, remote_task_id: str) -> ManusTask:
@@ -80,17 +82,20 @@ class ManusApi(ABC):
     ) -> None:
         """Send a message to a task."""
 
-    @abstractmethod
     def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
         """Answer an action that waits for confirmation; return whether Manus accepted the answer."""
+        self._require_v2("confirming an action")
+        return self.client.send(v2.confirm_action(remote_task_id, event_id, answer))
 
-    @abstractmethod
     def stop_task(self, remote_task_id: str) -> None:
         """Stop a task."""
+        self._require_v2("stopping a task")
+        self.client.send(v2.stop_task(remote_task_id))
 
-    @abstractmethod
     def available_credits(self) -> int | None:
         """Return the credits that the account can spend."""
+        self._require_v2("reading the available credits")
+        return self.client.send(v2.available_credits())
 
     def create_task(self, options: TaskOptions) -> ManusTaskRef:
         """Create a task.
@@ -120,11 +125,15 @@ class ManusApi(ABC):
         """
         for name in sorted(self.unsupported & options.keys()):
             if options[name]:
-                raise self.needs_v2(name)
+                raise self._needs_v2(name)
         if share_visibility not in (None, *self.visibilities):
-            raise self.needs_v2(f"share_visibility {share_visibility!r}")
+            raise self._needs_v2(f"share_visibility {share_visibility!r}")
 
-    def needs_v2(self, subject: str) -> ConnectionConfigError:
+    def _require_v2(self, subject: str) -> None:
+        if self.version != "v2":
+            raise self._needs_v2(subject)
+
+    def _needs_v2(self, subject: str) -> ConnectionConfigError:
         """Return the error for something that only API v2 can do."""
         return ConnectionConfigError(
             f"{subject} needs API v2: set api_version to v2 in the extra of connection "
@@ -150,11 +159,6 @@ class _V1(ManusApi):
     )
     visibilities = ("private", "public")
     needs_filenames = True
-    can_stop = False
-    finds_titles = False
-
-    def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
-        return v1.list_tasks(wanted)
 
     def get_task(self, remote_task_id: str) -> ManusTask:
         return self.client.send(v1.get_task(remote_task_id))
@@ -179,26 +183,12 @@ class _V1(ManusApi):
             operation = v1.continue_task(remote_task_id, replace(message, agent_profile=profile))
         self.client.send(operation)
 
-    def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
-        raise self.needs_v2("confirming an action")
-
-    def stop_task(self, remote_task_id: str) -> None:
-        raise self.needs_v2("stopping a task")
-
-    def available_credits(self) -> int | None:
-        raise self.needs_v2("reading the available credits")
-
 
 class _V2(ManusApi):
     version = "v2"
     operations: ClassVar[ModuleType] = v2
     # https://open.manus.ai/docs/v2/authentication
     auth_header = "x-manus-api-key"
-    can_stop = True
-    finds_titles = True
-
-    def list_tasks(self, wanted: TaskFilter) -> Operation[Page[ManusTask]]:
-        return v2.list_tasks(wanted)  # type: ignore[return-value]  # a page of them is a page of ManusTask
 
     def get_task(self, remote_task_id: str) -> ManusTask:
         return self._with_events(remote_task_id)[0]
@@ -221,15 +211,6 @@ class _V2(ManusApi):
         self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
     ) -> None:
         self.client.send(v2.send_message(remote_task_id, content, files=files, **options))
-
-    def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
-        return self.client.send(v2.confirm_action(remote_task_id, event_id, answer))
-
-    def stop_task(self, remote_task_id: str) -> None:
-        self.client.send(v2.stop_task(remote_task_id))
-
-    def available_credits(self) -> int | None:
-        return self.client.send(v2.available_credits())
 
 
 def api_version(extras: Any) -> type[ManusApi]:
