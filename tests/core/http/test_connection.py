@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+from pydantic import model_validator
 
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.connection import (
@@ -19,6 +20,14 @@ from tests.core.build import SECRET, a_config
 
 class Extras(ConnectionExtras):
     api_version: Literal["v1"] = "v1"
+    region: str = ""
+    zone: str = ""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Extras:
+        if self.region and self.zone:
+            raise ValueError("region and zone exclude each other")
+        return self
 
 
 def _connect(**fields: Any) -> ConnectionConfig:
@@ -136,6 +145,7 @@ class TestConfigErrors:
             ({"extra": {"max_attempts": 0}}, "extra['max_attempts']", "greater than or equal to 1"),
             ({"extra": {"max_attempts": 1.5}}, "extra['max_attempts']", "valid integer"),
             ({"extra": {"api_version": "v9"}}, "extra['api_version']", "'v1'"),
+            ({"extra": {"region": "eu", "zone": SECRET}}, "extra", "region and zone exclude each other"),
             ({"extra": {"api_version": {"a": SECRET}}}, "extra['api_version']", "'v1'"),
         ],
         ids=str,
