@@ -1,4 +1,4 @@
-"""From a connection's fields to an endpoint; what is wrong is named with its field, and never shown."""
+"""A connection's fields make a connection config; what is wrong is named with its field, and never shown."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ from tests.core.build import SECRET, a_config
 
 class Extras(ConnectionExtras):
     api_version: Literal["v1"] = "v1"
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Extras:
+        if self.connect_timeout > self.read_timeout:
+            raise ValueError("connect_timeout is longer than read_timeout")
+        return self
+
     region: str = ""
     zone: str = ""
 
@@ -144,6 +151,7 @@ class TestConfigErrors:
             ({"extra": {"connect_timeout": SECRET}}, "extra['connect_timeout']", "valid number"),
             ({"extra": {"max_attempts": 0}}, "extra['max_attempts']", "greater than or equal to 1"),
             ({"extra": {"max_attempts": 1.5}}, "extra['max_attempts']", "valid integer"),
+            ({"extra": {"connect_timeout": 31}}, "extra", "connect_timeout is longer than read_timeout"),
             ({"extra": {"api_version": "v9"}}, "extra['api_version']", "'v1'"),
             ({"extra": {"region": "eu", "zone": SECRET}}, "extra", "region and zone exclude each other"),
             ({"extra": {"api_version": {"a": SECRET}}}, "extra['api_version']", "'v1'"),
@@ -167,3 +175,29 @@ class TestConfigErrors:
 )
 def test_loopback_hosts_are_recognised(name: str, expected: bool) -> None:
     assert is_loopback(name) is expected
+
+
+class TestRegions:
+    @staticmethod
+    def _url(**fields: object) -> str:
+        class Extras(ConnectionExtras):
+            region: str = "eu"
+
+        return connect(
+            ConnectionFields("my_conn", password=SECRET, **fields),  # type: ignore[arg-type]
+            service="Example",
+            default_base_url=lambda extras: f"https://{extras.region}.example.com",
+            auth=lambda key, _extras: ("X-Key", key),
+            extras=Extras,
+        ).base_url
+
+    def test_extras_choose_the_region(self) -> None:
+        assert self._url() == "https://eu.example.com"
+        assert self._url(extra={"region": "us"}) == "https://us.example.com"
+
+    def test_host_overrides_the_region(self) -> None:
+        assert self._url(extra={"region": "us"}, host="https://h.example.com") == "https://h.example.com"
+
+    def test_errors_name_the_field_of_the_region(self) -> None:
+        with pytest.raises(ConnectionConfigError, match=r"expected something like https://us\.example\.com"):
+            self._url(extra={"region": "us"}, host="ftp://h")

@@ -166,3 +166,58 @@ class TestClient:
             assert good == [b"{}", b"{}"]
 
         asyncio.run(run())
+
+
+class _Metered:
+    """A transport whose answers say how many calls are left of two a second."""
+
+    def __init__(self, time: Timekeeper) -> None:
+        self.time = time
+        self.sent: list[float] = []
+
+    async def send(self, request: Request) -> Response:
+        self.sent.append(self.time.monotonic - 1000)
+        left = len(self.sent) % 2
+        reset = str(self.time.wall + 1)
+        return a_response(burst_ratelimit_remaining=str(left), burst_ratelimit_reset=reset)
+
+    async def aclose(self) -> None: ...
+
+
+class TestBackOff:
+    def test_back_off_sends_no_request_and_counts_no_refusal(self) -> None:
+        rate_limiter = RateLimiter({})
+        rate_limiter.back_off(2.0, 100.0)
+
+        assert (rate_limiter.reserve("GET /any", 100.5), rate_limiter.reserve("GET /any", 102.0)) == (
+            1.5,
+            0.0,
+        )
+        assert rate_limiter.refused == 0
+
+    def test_shorter_back_off_does_not_end_a_longer_stop(self) -> None:
+        rate_limiter = RateLimiter({})
+        rate_limiter.back_off(30.0, 100.0, refused=True)
+        rate_limiter.back_off(1.0, 100.0)
+
+        assert rate_limiter.reserve("GET /any", 110.0) == 20.0
+        assert rate_limiter.refused == 1
+
+    def test_client_backs_off_at_the_end_of_the_allowance_and_is_never_refused(self) -> None:
+        async def run() -> None:
+            time = Timekeeper()
+            transport, rate_limiter = _Metered(time), RateLimiter({})
+            client = AsyncClient(a_config(), transport, lambda *_: None, rate_limiter, time.clocks)
+
+            async def one_after_the_other() -> None:
+                for _ in range(6):
+                    await client.send(a_call())
+
+            sending = asyncio.ensure_future(one_after_the_other())
+            await settle()
+            await time.let_pass(10)
+            await sending
+            assert transport.sent == pytest.approx([0, 0, 1, 1, 2, 2])
+            assert rate_limiter.refused == 0
+
+        asyncio.run(run())

@@ -23,7 +23,7 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
-from remote_tasks_provider.core.http.response import Hint, read_response, retry_after
+from remote_tasks_provider.core.http.response import Hint, read_response, retry_after, used_up_for
 from tests.core.build import SECRET, START, a_call, a_config, a_response
 
 
@@ -297,3 +297,36 @@ class TestErrorUnderGoodStatus:
         assert type(error) is kind
         assert (error.status_code, error.code, error.request_id) == (status, "some_code", "req_1")
         assert "no, thanks" in str(error)
+
+
+class TestUsedUp:
+    @pytest.mark.parametrize(
+        ("left", "reset", "seconds"),
+        [
+            ("0", START + 1, 1.0),
+            ("0", START + 0.25, 0.25),
+            ("0.0", START + 1, 1.0),
+            ("0", START - 5, 0.0),
+            ("1", START + 1, None),
+            ("99", START + 1, None),
+            ("-1", START + 1, None),
+            ("none", START + 1, None),
+            (None, START + 1, None),
+            ("0", None, None),
+            ("0", "soon", None),
+        ],
+    )
+    def test_good_answer_may_announce_the_end_of_the_allowance(
+        self, left: str | None, reset: object, seconds: float | None
+    ) -> None:
+        told = {"burst-ratelimit-remaining": left, "burst-ratelimit-reset": reset}
+        headers = {name: str(value) for name, value in told.items() if value is not None}
+
+        assert used_up_for(headers, START) == (None if seconds is None else pytest.approx(seconds))
+
+    def test_clock_far_ahead_of_ours_is_not_believed(self) -> None:
+        headers = {"burst-ratelimit-remaining": "0", "burst-ratelimit-reset": str(START + 10**9)}
+
+        found = used_up_for(headers, START)
+        assert found is not None
+        assert found <= 3600

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from remote_tasks_provider import __version__
-from remote_tasks_provider.core.errors import InvalidResponseError
+from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.http import transport
 from remote_tasks_provider.core.http.operation import Request
-from tests.core.build import SECRET, a_config
+from tests.core.build import SECRET, a_call, a_config
 from tests.core.connections import Over
-from tests.core.raw_server import RawServer, answer
+from tests.core.raw_server import RawServer, answer, hang_up
 
 GET = Request("GET", "/x")
 
@@ -87,6 +87,86 @@ class TestResponse:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
         with RawServer(answer(200, b" " * (1 << 20))) as server:
             assert len(over.send(GET, a_config(server.url)).body) == 1 << 20
+
+
+def _post(over: Over, *headers: tuple[str, str], **request: object) -> tuple[list[tuple[str, str]], bytes]:
+    """Send a request; return the headers and the body that arrive."""
+    made = Request("POST", "/publish", headers=headers, **request)  # type: ignore[arg-type]
+    with RawServer(answer()) as server:
+        over.send(made, a_config(server.url))
+    return server.header_lines(), server.requests[0].partition(b"\r\n\r\n")[2]
+
+
+class TestContent:
+    def test_bytes_are_sent_unchanged(self, over: Over) -> None:
+        headers, body = _post(over, content=bytes(range(256)))
+
+        assert body == bytes(range(256))
+        assert ("content-length", "256") in headers
+
+    @pytest.mark.parametrize("content", [None, b""])
+    def test_empty_body_has_length_zero(self, over: Over, content: bytes | None) -> None:
+        headers, body = _post(over, content=content)
+
+        assert body == b""
+        assert ("content-length", "0") in headers
+
+    def test_json_is_still_json(self, over: Over) -> None:
+        headers, body = _post(over, json={"a": 1})
+
+        assert json.loads(body) == {"a": 1}
+        assert dict(headers)["content-type"] == "application/json"
+
+
+class TestHeaders:
+    def test_request_headers_stand_beside_the_common_ones(self, over: Over) -> None:
+        headers, _ = _post(over, ("Upstash-Delay", "5s"), ("Upstash-Forward-X", "a, b"), content=b"x")
+
+        assert {("upstash-delay", "5s"), ("upstash-forward-x", "a, b"), ("api_key", SECRET)} <= set(headers)
+        assert dict(headers)["user-agent"].startswith("airflow-provider-remote-tasks/")
+
+    @pytest.mark.parametrize("name", ["Content-Type", "content-type"])
+    def test_request_headers_replace_common_ones_of_the_same_name(self, over: Over, name: str) -> None:
+        headers, _ = _post(over, (name, "text/plain"), content=b"x")
+
+        assert [value for key, value in headers if key == "content-type"] == ["text/plain"]
+
+    def test_request_headers_stay_with_their_request(self, over: Over) -> None:
+        first = a_call(method="POST", headers=(("Upstash-Delay", "5s"),), content=b"x")
+        with RawServer(answer()) as server:
+            over.calls([first, a_call()], a_config(server.url))
+
+        assert [("upstash-delay", "5s") in server.header_lines(number) for number in (0, 1)] == [True, False]
+
+    def test_headers_and_body_are_in_no_repr(self) -> None:
+        request = Request("POST", "/x", content=b"hidden body", headers=(("X", "hidden header"),))
+
+        assert "hidden" not in repr(request)
+
+
+class TestRedaction:
+    """A destination stands in the path, and its query often holds a key."""
+
+    def test_lost_answer_does_not_show_the_query_of_a_path(self, over: Over) -> None:
+        request = Request("POST", "/v2/publish/https://example.com/hook?token=hush")
+        with RawServer(hang_up) as server, pytest.raises(TransportError) as caught:
+            over.send(request, a_config(server.url))
+
+        assert "/v2/publish/https://example.com/hook" in str(caught.value)
+        assert "hush" not in str(caught.value)
+
+    def test_oversized_answer_does_not_show_the_query_of_a_path(
+        self, over: Over, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("remote_tasks_provider.core.http.transport._MAX_BODY_BYTES", 10)
+        request = Request("POST", "/v2/publish/https://example.com/hook?token=hush")
+        with (
+            RawServer(answer(200, b"x" * 11)) as server,
+            pytest.raises(InvalidResponseError, match="exceeds") as caught,
+        ):
+            over.send(request, a_config(server.url))
+
+        assert "hush" not in str(caught.value)
 
 
 class TestGuards:

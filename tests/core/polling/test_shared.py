@@ -394,3 +394,15 @@ class TestKeepingApart:
             2: {"t2"},
         }
         assert [len(world.transports) for world in worlds.values()] == [1, 1]
+
+
+class TestTaskTypes:
+    def test_task_types_of_one_service_do_not_share_a_loop(self) -> None:
+        async def story(world: World) -> None:
+            messages = replace(world.service, kind="messages")
+            waits = [world.wait("a"), world.wait("b", service=messages), world.wait("c", service=messages)]
+            await world.time.let_pass(1)
+            assert sorted(run_plan[1] for run_plan in world.looks) == [["a"], ["b", "c"]]
+            await world.end(*waits)
+
+        play(story)
