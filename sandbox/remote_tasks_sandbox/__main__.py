@@ -1,4 +1,4 @@
-"""The command ``remote-tasks-sandbox``, also ``python -m remote_tasks_sandbox``: serve until told to stop."""
+"""The command ``remote-tasks-sandbox``, also ``python -m remote_tasks_sandbox``: serve until a signal."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class SandboxApp:
         return None if fault.kind == "drop_after" else Answer(200, answer.body[: len(answer.body) // 2])
 
     async def _hold(self, seconds: float | None, receive: Receive) -> bool:
-        """Wait; ``False`` when the wait was ended by :meth:`release` or because the client left."""
+        """Wait; ``False`` when :meth:`release` ended the wait or because the client left."""
         entry = (asyncio.get_running_loop(), asyncio.Event())
         self._held.add(entry)
         waits = [asyncio.ensure_future(entry[1].wait()), asyncio.ensure_future(_disconnected(receive))]

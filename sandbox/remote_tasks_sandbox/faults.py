@@ -21,7 +21,7 @@ __all__ = ["KINDS", "Fault", "Faults", "Plan"]
 KINDS: dict[str, dict[str, Any]] = {
     # Answer with this status. No body: the vendor's own form of an error.
     "status": {"status": 500, "headers": {}, "body": None},
-    # Hold the request for real seconds (None: until the server stops), then go on.
+    # Hold the request for real seconds (None: until the server stops), then continue.
     "hang": {"seconds": None},
     # Cut the connection before the request has any effect, or after it had.
     "drop_before": {},
@@ -50,7 +50,7 @@ _SHAPING = frozenset({"repeat_cursor", "hide", "omit", "lag"})
 
 
 class Subject(Protocol):
-    """Tells what a call is about; a vendor knows it."""
+    """What a call is about; a vendor knows it."""
 
     def target(self, call: Call) -> str | None:
         """Return the id that a call is for."""

@@ -1,6 +1,6 @@
 """The vendors of the sandbox: every folder of this package that has a module ``vendor``.
 
-Nothing else has to be told about a new one.
+A new one needs no entry anywhere else.
 """
 
 from __future__ import annotations

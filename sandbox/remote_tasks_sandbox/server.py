@@ -1,6 +1,6 @@
 """The sandbox on a real socket of this machine: uvicorn in a thread, quick to start and quicker to stop.
 
-Loopback only. The keys are published, the control plane has none, and faults serve whatever they are told to.
+Loopback only. The keys are published, the control plane has none, and faults serve whatever they are given.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Uvicorn(uvicorn.Server):
             uvicorn.Config(
                 app,
                 # Fixed, not "auto": dropping a connection reaches into this protocol (see ``app._drop``), and
-                # a faster one must not be picked up because somebody installed it.
+                # a faster one must not be picked up because it is installed.
                 http="h11",
                 ws="none",
                 loop="asyncio",

@@ -42,7 +42,7 @@ class RateLimiter:
         :param limit: calls in a window; ``None`` for no limit
         :param now: sandbox time, unix seconds
         :param window: seconds
-        :returns: ``None`` when the call may go on, else the seconds until one may
+        :returns: ``None`` when the call is let through, else the seconds until one may
         """
         if limit is None:
             return None

@@ -225,7 +225,7 @@ class ManusAccount(TaskStore[ManusTask]):
     def create(self, new: NewTask) -> ManusTask:
         """Create the task that a request asks for; the caller holds the lock.
 
-        What it does is what the next plan says, changed by the orders in its prompt.
+        What it does is what the next plan says, changed by the directives in its prompt.
         """
         planned = self._plans[0] if self._plans else self._default_plan
         options = planned | read_directives(new.prompt)
@@ -275,7 +275,7 @@ class ManusAccount(TaskStore[ManusTask]):
         return page, False
 
     def stop_as_user(self, task_id: str) -> None:
-        """Stop a task as its owner does in the web app; one that has ended stays as it is."""
+        """Stop a task as its owner does in the web app; a finished task stays as it is."""
         with self._lock:
             self._tasks[task_id].stop(self._clock.now(), by_user=True)
 

@@ -1,7 +1,7 @@
 """What a prompt asks of the sandbox, so that a DAG can be tried by hand without any other tool.
 
-A line of the prompt that begins with ``sandbox:`` is an order, such as ``sandbox: ask Which day?``; the other
-lines mean nothing to the sandbox. ``docs/sandbox.md`` lists the orders.
+A line of the prompt that begins with ``sandbox:`` is a directive, such as ``sandbox: ask Which day?``; the
+other lines mean nothing to the sandbox. ``docs/sandbox.md`` lists the directives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["bare_prompt", "read_directives"]
 _LINE = re.compile(r"^[ \t]*sandbox:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _SECONDS = 5.0
 
-#: Orders that take a number, and the option of ``add_task`` that it is for.
+#: Directives that take a number, and the option of ``add_task`` that it is for.
 _NUMBERS = {
     "credits": "credit_usage",
     "burn": "credits_per_second",
@@ -27,38 +27,38 @@ _NUMBERS = {
 
 
 def bare_prompt(prompt: str) -> str:
-    """Return the prompt without its orders."""
+    """Return the prompt without its directives."""
     return _LINE.sub("", prompt).strip()
 
 
 def read_directives(prompt: str) -> dict[str, Any]:
-    """Return the options of ``add_task`` that a prompt asks for; none when it has no order.
+    """Return the options of ``add_task`` that a prompt asks for; none when it has none.
 
-    An order that is not understood makes the task fail with an error that names it: a slip must not pass for
-    a success.
+    A directive that is not understood makes the task fail with an error that names it: a slip must not pass
+    for a success.
     """
     options: dict[str, Any] = {}
     waits: list[dict[str, Any]] = []
     seconds, end = None, None
     for word, rest in _LINE.findall(prompt):
-        order = word.lower()
+        directive = word.lower()
         try:
-            if order == "seconds":
+            if directive == "seconds":
                 seconds = _number(rest)
-            elif order in _NUMBERS:
+            elif directive in _NUMBERS:
                 number = _number(rest)
-                options[_NUMBERS[order]] = int(number) if order == "credits" else number
-            elif order in ("ask", "action"):
-                waits.append(_wait(order, rest))
-            elif order == "files":
+                options[_NUMBERS[directive]] = int(number) if directive == "credits" else number
+            elif directive in ("ask", "action"):
+                waits.append(_wait(directive, rest))
+            elif directive == "files":
                 options["files"] = [name.strip() for name in rest.split(",") if name.strip()]
-            elif order == "answer":
+            elif directive == "answer":
                 options["answer"] = rest
-            elif order in ("fail", "stop"):
-                end = "failed" if order == "fail" else "stopped"
-                options |= {"error": rest or None} if order == "fail" else {"stopped_by_user": True}
+            elif directive in ("fail", "stop"):
+                end = "failed" if directive == "fail" else "stopped"
+                options |= {"error": rest or None} if directive == "fail" else {"stopped_by_user": True}
             else:
-                raise ValueError("there is no such order")
+                raise ValueError("there is no such directive")
         except ValueError as error:
             end, options["error"] = "failed", f"sandbox: {word} {rest}".rstrip() + f" ({error})"
     if waits:
@@ -84,8 +84,8 @@ def _number(text: str) -> float:
     return number
 
 
-def _wait(order: str, rest: str) -> dict[str, Any]:
-    if order == "ask":
+def _wait(directive: str, rest: str) -> dict[str, Any]:
+    if directive == "ask":
         return {"type": "messageAskUser", "description": rest or None}
     kind, _, description = rest.partition(" ")
     if not kind:

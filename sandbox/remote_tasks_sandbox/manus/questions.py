@@ -1,4 +1,4 @@
-"""What an emulated Manus task can wait for, and when an answer lets it go on.
+"""What an emulated Manus task can wait for, and when an answer lets it continue.
 
 The types and their inputs are those of https://open.manus.ai/docs/v2/task-lifecycle; a type that is not
 listed there is taken as well, with whatever schema a test gives it.
@@ -105,7 +105,7 @@ class Question:
             raise ValueError(problem)
         if self.type == "apiHighCreditNotice" and given.get("action") == "reject":
             return Decision(confirmed=True, ends=True)
-        # Without a decision, or against one, nothing is used up: the task goes on waiting. Secrets are the
+        # Without a decision, or against one, nothing is used up: the task keeps waiting. Secrets are the
         # documented exception.
         refused = given.get("accept") is False and self.type != "webdevRequestSecrets"
         return Decision(confirmed=bool(given) and not refused)

@@ -92,7 +92,7 @@ class Entry:
 
     :param kind: ``user``, ``agent``, ``error``, ``status``, ``plan``, ``user_stop``, ``structured``, or
         ``raw`` for what only v2 tells, as a test wrote it into ``result``
-    :param key: tells it apart from all other entries of the task, for ever
+    :param key: unique among the entries of the task
     :param at: unix seconds
     """
 
@@ -218,9 +218,9 @@ class ManusTask(Task):
         return self._asked(index, sum(word in WAITING_WORDS for word in words))
 
     def take(self, kind: str, version: str, now: float, body: Mapping[str, Any], **fields: Any) -> None:
-        """Keep what a client sent, and go on if it was waited for.
+        """Keep what a client sent, and continue if it was waited for.
 
-        A message answers a question in words and wakes a task that has ended; one that comes while the agent
+        A message answers a question in words and wakes a finished task; one that comes while the agent
         works, or while an action waits for its confirmation, changes nothing.
 
         :param fields: further fields of :class:`Received`
@@ -240,7 +240,7 @@ class ManusTask(Task):
             self.timeline.run(AFTER_ANSWER, now)
 
     def stop(self, now: float, *, by_user: bool) -> None:
-        """End the task now, without an answer; one that has ended stays as it is."""
+        """End the task now, without an answer; a finished task stays as it is."""
         if v2_word(self.timeline.word(now)) in ("stopped", "error"):
             return
         self._settle_stops(now)
@@ -276,7 +276,7 @@ class ManusTask(Task):
         for position, (start, raw) in enumerate(visited):
             word = v2_word(raw)
             begins_turn = previous in ("waiting", "stopped") and word not in ("waiting", "stopped")
-            # A test moved the task on by hand: somebody must have said something.
+            # A test moved the task on by hand: the user must have said something.
             if begins_turn and not any(one.position == position - 1 for one in self.received):
                 yield Entry("user", f"nudge-{position}", start, "Go on.")
             if word == "waiting":

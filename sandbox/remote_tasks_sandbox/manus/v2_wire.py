@@ -14,7 +14,7 @@ from remote_tasks_sandbox.manus.v1_wire import made_up_id, task_url
 
 __all__ = ["as_proto3", "events", "share_url", "wire_task"]
 
-#: Kinds of entries and events that are told only when asked for with ``verbose``.
+#: Kinds of entries and events that are shown only when asked for with ``verbose``.
 _VERBOSE = frozenset({"plan_update", "tool_used"})
 
 
@@ -100,7 +100,7 @@ def _payloads(task: ManusTask, entry: Entry, base_url: str, expires: int) -> lis
         if entry.question is not None and not entry.question.in_words:
             return []
         return [("assistant_message", {"assistant_message": _said(task, entry, base_url, expires)})]
-    tell: dict[str, Callable[[Entry], list[tuple[str, dict[str, Any]]]]] = {
+    writers: dict[str, Callable[[Entry], list[tuple[str, dict[str, Any]]]]] = {
         "user": _user,
         "status": _status,
         "error": _error,
@@ -108,7 +108,7 @@ def _payloads(task: ManusTask, entry: Entry, base_url: str, expires: int) -> lis
         "user_stop": lambda _: [("user_stop", {})],
         "structured": lambda one: [("structured_output_result", {"structured_output_result": one.result})],
     }
-    return tell[entry.kind](entry)
+    return writers[entry.kind](entry)
 
 
 def _said(task: ManusTask, entry: Entry, base_url: str, expires: int) -> dict[str, Any]:

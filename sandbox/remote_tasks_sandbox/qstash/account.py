@@ -105,7 +105,7 @@ class QStashAccount(QStashTasks):
             ]
 
     def get_message(self, message_id: str) -> Message | None:
-        """Return a message as it is now, whether it has ended or not."""
+        """Return a message as it is now, finished or not."""
         with self._lock:
             self.engine.settle()
             return self.engine.messages.get(message_id)
@@ -156,7 +156,7 @@ class QStashAccount(QStashTasks):
 
         :param message_id: its id; ``msg_`` and 63 letters and digits by default
         :param script: states with seconds, counted from now; each is an entry of the log, any word is allowed
-        :param response_status: what failed attempts were answered, in ``ERROR`` entries and the dead letter
+        :param response_status: what failed attempts were answered, in ``ERROR`` entries and the DLQ message
         :param error: why they failed; default ``HTTP status`` and the number
         :param headers: those passed on to the destination
         :returns: the message's id
@@ -245,9 +245,9 @@ class QStashAccount(QStashTasks):
         return [PublishOptions(url, topic=topic.name, endpoint=name) for url, name in topic.endpoints.items()]
 
     def retry(self, dlq_message: DlqMessage, overrides: dict[str, str]) -> Message:
-        """Send a dead letter's message again, as a new one; the letter leaves the queue.
+        """Send the message of a DLQ message again, as a new one; the DLQ message leaves the queue.
 
-        :param overrides: ``Upstash-*`` headers that stand above those it was published with
+        :param overrides: ``Upstash-*`` headers that override those it was published with
         """
         now = self._clock.now()
         old = dlq_message.message.options

@@ -156,7 +156,7 @@ class QStashApi:
             raise Refused(401, "unable to authenticate: invalid token")
 
     def _count(self, endpoint: str) -> dict[str, str]:
-        """Count one call; return the headers that tell of the limit per second."""
+        """Count one call; return the headers about the limit per second."""
         context, settings = self._context, self._context.settings
         wait = context.over_limit(endpoint)
         if wait is not None:

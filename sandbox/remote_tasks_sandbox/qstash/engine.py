@@ -1,6 +1,6 @@
 """What becomes of QStash messages: attempts, retries, callbacks, the dead letter queue, cancellation.
 
-Time takes its effect when somebody asks: :meth:`QStashEngine.settle` does all that is due, in its order and
+Time takes its effect when a request comes: :meth:`QStashEngine.settle` does all that is due, in its order and
 each thing at its own time. Only for messages to real destinations does a thread do so by itself.
 """
 
@@ -55,7 +55,7 @@ class QStashEngine:
         self._numbers = count()
         self._courier = Courier()
         self._pump = Pump(self._pumped)
-        #: What a thread looks after, because it leads to a real destination.
+        #: What a thread settles, because it leads to a real destination.
         self.real: set[str] = set()
         self.messages: dict[str, Message] = {}
         self.dlq_messages: dict[str, DlqMessage] = {}
@@ -238,10 +238,10 @@ class QStashEngine:
             self._when(message, again, self._begin)
 
     def _retry_delay(self, message: Message, response: Response) -> float:
-        told = {name.lower(): value for name, value in response.headers.items()}
+        headers = {name.lower(): value for name, value in response.headers.items()}
         for name in _WAIT_HEADERS:
-            if told.get(name, "").isdecimal():
-                return min(float(told[name]), _MOST_DELAY)
+            if headers.get(name, "").isdecimal():
+                return min(float(headers[name]), _MOST_DELAY)
         if message.options.retry_delay is not None:
             try:
                 return min(retry_delay_seconds(message.options.retry_delay, message.retried), _MOST_DELAY)
@@ -282,7 +282,7 @@ class QStashEngine:
         return dlq_message
 
     def cancel(self, message: Message, at: float) -> bool:
-        """Ask for a message to be cancelled; ``False`` when it has ended or that was asked before."""
+        """Ask for a message to be cancelled; ``False`` when it is finished or that was asked before."""
         if message.finished or message.cancel_requested:
             return False
         message.cancel_requested = True
@@ -320,7 +320,7 @@ class QStashEngine:
     # ---------------------------------------------------------------------------------------------- gates
 
     def open(self, gate: Gate, at: float) -> None:
-        """Let those go on that a queue or flow control held back and does so no more."""
+        """Begin the messages that a queue or flow control held back and now admits."""
         for message in [one for one in gate.line.values() if one.id in gate.running]:
             self._begin(message, at)
         while gate.line:

@@ -1,6 +1,6 @@
-"""Queues and flow control of the emulated QStash: what may hold a message back, and what lets it go on.
+"""Queues and flow control of the emulated QStash: what may hold a message back, and what releases it.
 
-A message in a queue keeps its place until it has ended and its callbacks have; one under flow control holds
+A message in a queue keeps its place until it and its callbacks have finished; one under flow control holds
 it only while an attempt runs. Times are unix seconds.
 """
 
@@ -63,7 +63,7 @@ class Gate:
         self.running.pop(message.id, None)
 
     def opens_at(self, at: float) -> float | None:
-        """Return when the rate lets the next one begin, or ``None`` when it holds nobody back."""
+        """Return when the rate lets the next one begin, or ``None`` when it holds nothing back."""
         if self.rate is None or self._begun_in_period(at) < self.rate:
             return None
         return self.period_began + self.period

@@ -69,7 +69,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log; its number tells entries of one millisecond apart.
+    """One line of the log; its number distinguishes entries of one millisecond.
 
     :param state: QStash's word, upper case unless a test scripted another one
     :param next_ms: when the next attempt is due, unix milliseconds
@@ -113,7 +113,7 @@ class Message:
     script: deque[tuple[str, float | None]] | None = None
     scripted_response: Response | None = None
     cause: Message | None = None
-    #: Callbacks under way; a queue goes on when there are none.
+    #: Callbacks under way; a queue continues when there are none.
     callbacks: int = 0
     #: Grows when what was due is no longer to happen.
     version: int = 0

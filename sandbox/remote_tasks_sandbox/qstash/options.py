@@ -62,11 +62,11 @@ class FlowControl:
 class PublishOptions:
     """A message as its publisher wants it, to one destination.
 
-    :param headers: what the destination shall get, names as they were sent
+    :param headers: what the destination gets, names as they were sent
     :param asked: all ``Upstash-*`` headers, lower case, for a retry from the dead letter queue
     :param timeout: seconds for one attempt; ``None`` for what the plan allows
     :param delay: seconds before the first attempt
-    :param not_before: unix seconds; stands above ``delay``
+    :param not_before: unix seconds; overrides ``delay``
     """
 
     url: str
@@ -109,7 +109,7 @@ def read_options(
     """Check what was sent and return it as options; the destination itself is checked elsewhere.
 
     :param headers: lower-case names
-    :param now: unix seconds, from which ``Upstash-Not-Before`` may be so far as the plan allows
+    :param now: unix seconds, from which ``Upstash-Not-Before`` may be as far as the plan allows
     :param queue: the queue it goes through, which knows no delay
     """
     if len(body) > plan.body_bytes:

@@ -154,13 +154,13 @@ class Schedules:
         self._plan(schedule, now)
 
     def pause(self, schedule: Schedule, now: float, *, paused: bool) -> None:
-        """Stop a schedule, or let it go on with the next run; what it missed stays undone."""
+        """Stop a schedule, or resume it with the next run; what it missed stays undone."""
         if schedule.paused != paused:
             schedule.paused = paused
             self._plan(schedule, now)
 
     def remove(self, schedule_id: str) -> None:
-        """Remove a schedule; messages on their way go on."""
+        """Remove a schedule; messages on their way continue."""
         self.all.pop(schedule_id, None)
         self._engine.real.discard(schedule_id)
 

@@ -1,4 +1,5 @@
-"""The v1 tasks of the emulated QStash account, the messages they belong to, and how a task looks on the wire.
+"""The v1 tasks of the emulated QStash account, the messages they belong to, and the form of a task on the
+wire.
 
 All times of a task are unix milliseconds, as on the wire; only the clock counts seconds.
 """
@@ -32,7 +33,7 @@ class QStashTask(Task):
 
     :param retried: failed attempts before the script begins
     :param completed_at: unix milliseconds, shown in every state; default when it was delivered
-    :param next_process_at: unix milliseconds; default when the script goes on
+    :param next_process_at: unix milliseconds; default when the script continues
     :param deadline: unix milliseconds, shown by the single-task call only
     """
 

@@ -29,7 +29,7 @@ _PAGE = 100
 
 
 class LogOperations:
-    """What can be asked about the end of messages, and done with dead letters, by method and path."""
+    """What can be asked about the log of messages, and done with DLQ messages, by method and path."""
 
     def __init__(self, context: Context, account: QStashAccount) -> None:
         self._context = context
@@ -113,7 +113,7 @@ class LogOperations:
         return json_answer(body | {"messages": [dlq_message_wire(one) for one in dlq_messages]})
 
     def _dlq_messages(self, filters: Filters) -> Iterator[DlqMessage]:
-        """Yield the letters that fit, oldest first."""
+        """Yield the DLQ messages that fit, oldest first."""
         ids, statuses = filters.get("dlqIds"), filters.get("responseStatus")
         for dlq_message in sorted(self._account.dlq_messages, key=_key):
             if (
@@ -159,7 +159,7 @@ class LogOperations:
         return json_answer({"cursor": cursor, "responses": answers}, 201)
 
     def _chosen(self, call: Call, count: int) -> tuple[list[DlqMessage], bool]:
-        """Return the letters a bulk operation is for, and whether more remain."""
+        """Return the DLQ messages a bulk operation is for, and whether more remain."""
         body = json_body(call, optional=True)
         found = list(self._dlq_messages(from_query(call, *_DLQ_FILTERS) or from_body(body, *_DLQ_FILTERS)))
         return found[:count], len(found) > count

@@ -93,7 +93,7 @@ class SetupOperations:
         *,
         paused: bool | None = None,
     ) -> Handler:
-        """Return what changes a queue or a flow control and lets those go on that it held back."""
+        """Return what changes a queue or a flow control and begins what it held back."""
 
         def handle(call: Call, _: Plan) -> Answer:
             gate = _found(gates, call, what, status=400)

@@ -1,4 +1,4 @@
-"""What messages, log entries, dead letters and callbacks look like on the wire.
+"""The form of messages, log entries, DLQ messages and callbacks on the wire.
 
 https://upstash.com/docs/qstash. Times are unix milliseconds. Fields without a value are left out.
 """
@@ -75,7 +75,7 @@ def message_wire(message: Message) -> dict[str, Any]:
 
 
 def dlq_message_wire(dlq_message: DlqMessage) -> dict[str, Any]:
-    """Return a dead letter."""
+    """Return a DLQ message."""
     response = dlq_message.response
     return {
         **message_wire(dlq_message.message),
@@ -87,7 +87,7 @@ def dlq_message_wire(dlq_message: DlqMessage) -> dict[str, Any]:
 
 
 def entry_wire(entry: Entry, settings: QStashSettings) -> dict[str, Any]:
-    """Return a log entry; only that of a failed attempt tells what was answered."""
+    """Return a log entry; only that of a failed attempt has the answer."""
     message, response = entry.message, entry.response
     options = message.options
     fields = {
@@ -153,12 +153,12 @@ def delivered_headers(message: Message, region: str) -> dict[str, str]:
 
 
 def callback_body(message: Message, response: Response, dlq_message: DlqMessage | None) -> bytes:
-    """Return what a callback is told; its times are strings.
+    """Return the body of a callback; its times are strings.
 
     https://upstash.com/docs/qstash/features/callbacks
     """
     options = message.options
-    told = {
+    facts = {
         "header": header_lists(response.headers),
         "body": _base64(response.body),
         "sourceMessageId": message.id,
@@ -175,7 +175,7 @@ def callback_body(message: Message, response: Response, dlq_message: DlqMessage 
         "dlqId": dlq_message.id if dlq_message else None,
     }
     counts = {"status": response.status, "retried": message.retried, "maxRetries": options.max_retries}
-    return dump_json(counts | present(told))
+    return dump_json(counts | present(facts))
 
 
 def _redacted_body(options: PublishOptions) -> bytes:

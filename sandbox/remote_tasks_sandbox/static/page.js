@@ -2,7 +2,7 @@
 // Draws the JSON of /_sandbox/page. Everything is written as text, never as HTML: it may be whatever a client sent.
 
 const REFRESH_MILLISECONDS = 3000;
-// The columns of all tables, in their order; a table has those that its rows have.
+// The columns of all tables, in their order; a table has those that its rows have a value for.
 const COLUMNS = [
   "status", "state", "kind", "id", "dlqId", "title", "url", "asks", "method", "path", "text", "input", "confirmed",
   "message_id", "messageId", "queue", "labels", "callback_of", "responseStatus", "credits", "retried", "task_id",
@@ -48,7 +48,7 @@ function cell(table, column, row, now) {
     const seconds = (value > 1e11 ? value / 1000 : value) - now;
     return seconds > 0 ? `in ${span(seconds)}` : `${span(seconds)} ago`;
   }
-  if (column === "title") return link(value, `/${table}/app/${encodeURIComponent(row.id)}`);
+  if (column === "title" && location.pathname === "/") return link(value, `/${table}/app/${encodeURIComponent(row.id)}`);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
@@ -65,7 +65,8 @@ function table(name, { total, rows }, now) {
     made.append(node("p", "None yet.", "soft"));
     return made;
   }
-  const columns = COLUMNS.filter((column) => rows.some((row) => row[column] !== undefined));
+  const isSet = (value) => value !== undefined && value !== null && value !== "";
+  const columns = COLUMNS.filter((column) => rows.some((row) => isSet(row[column])));
   const drawn = node("table");
   const head = drawn.createTHead().insertRow();
   for (const column of columns) head.append(node("th", column.replaceAll("_", " ")));
