@@ -6,50 +6,22 @@ listed there is taken as well, with whatever schema a test gives it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from remote_tasks_sandbox.manus.schemas import input_problem
 
 __all__ = ["Decision", "Question", "parse_questions"]
 
-_YES_OR_NO: dict[str, Any] = {"type": "boolean"}
-
-
-def _inputs(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties}
-
-
-_ACCEPT = _inputs(accept=_YES_OR_NO)
-_MAIL = _inputs(
-    accept=_YES_OR_NO, save_draft=_YES_OR_NO, indices={"type": "array", "items": {"type": "integer"}}
-)
-_TEXT = {"type": "string"}
-
 #: Questions in words, which a message answers.
 _IN_WORDS = frozenset({"messageAskUser", "cascadeAskUser"})
 
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "needConnectMyBrowser": _inputs(action={"type": "string", "enum": ["select", "skip"]}, client_id=_TEXT),
-    "gmailSendAction": _MAIL,
-    "outlookSendMailsAction": _MAIL,
-    "deployAction": _inputs(accept=_YES_OR_NO, global_allow=_YES_OR_NO),
-    "terminalExecute": _inputs(accept=_YES_OR_NO, always_allow=_YES_OR_NO),
-    "videoGenerate": _inputs(choice={"type": "string", "enum": ["standard", "premium"]}),
-    "apiHighCreditNotice": _inputs(
-        action={"type": "string", "enum": ["accept", "reject", "do_not_show_again"]}
-    ),
-    "metaMarketingAction": _inputs(accept=_YES_OR_NO, selectedAccountIds={"type": "array", "items": _TEXT}),
-    "webdevRunAction": _inputs(
-        accept=_YES_OR_NO,
-        mode={"type": "string", "enum": ["quality", "speed", "max"]},
-        visibility={"type": "string", "enum": ["owner", "team", "public"]},
-    ),
-    "webdevRequestSecrets": _inputs(
-        accept=_YES_OR_NO, secrets={"type": "array", "items": _inputs(key=_TEXT, value=_TEXT)}
-    ),
-}
+#: The documented actions and the schemas of their inputs; any other action can be accepted or not.
+_SCHEMAS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "actions.json").read_text())
+_ACCEPT = {"type": "object", "properties": {"accept": {"type": "boolean"}}}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ https://open.manus.ai/docs/v2/file.upload and the pages beside it.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from remote_tasks_sandbox.calls import Call, Refused
@@ -18,36 +20,8 @@ from remote_tasks_sandbox.vendor import Context
 __all__ = ["AccountOperations"]
 
 _USER_ID = "user_sandbox"
-_CONNECTORS = [
-    {
-        "id": "7d1c2f5e-3a4b-4c6d-8e9f-0a1b2c3d4e5f",
-        "name": "Gmail",
-        "type": "builtin",
-        "description": "Reads and sends mail",
-        "category": "communication",
-    },
-    {
-        "id": "1f2e3d4c-5b6a-4798-8a9b-cdef01234567",
-        "name": "Price list",
-        "type": "mcp",
-        "description": "The supplier's prices",
-        "category": "custom",
-    },
-]
-_SKILLS = [
-    {
-        "id": "skill_slides",
-        "name": "Slides",
-        "description": "Makes slides",
-        "owner_type": "official",
-        "creator_info": {"user_id": "manus", "name": "Manus"},
-        "created_at": 1_760_000_000,
-        "updated_at": 1_760_000_000,
-    }
-]
-_BROWSERS = [
-    {"client_id": "browser_sandbox", "client_name": "Sandbox browser", "ua": "Mozilla/5.0 (sandbox)"}
-]
+#: What the account has to choose from.
+_CATALOG: dict[str, Any] = json.loads((Path(__file__).parent / "catalog.json").read_text())
 
 
 class AccountOperations:
@@ -67,10 +41,10 @@ class AccountOperations:
             "project.list": ("GET", self._list_projects),
             "usage.availableCredits": ("GET", self._available_credits),
             "usage.list": ("GET", self._list_usage),
-            "connector.list": ("GET", self._list_connectors),
-            "skill.list": ("GET", self._list_skills),
-            "browser.onlineList": ("GET", self._list_browsers),
-            "user.me": ("GET", self._show_user),
+            "connector.list": ("GET", lambda *_: {"data": _CATALOG["connectors"]}),
+            "skill.list": ("GET", lambda *_: {"data": _CATALOG["skills"]}),
+            "browser.onlineList": ("GET", lambda *_: {"data": _CATALOG["browsers"]}),
+            "user.me": ("GET", lambda *_: {"user_id": _USER_ID}),
         }
 
     def _upload_file(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
@@ -133,18 +107,6 @@ class AccountOperations:
         if more:
             return {"data": page, "has_more": True, "next_cursor": cursor_of(at + page_size)}
         return {"data": page, "has_more": False}
-
-    def _list_connectors(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        return {"data": _CONNECTORS}
-
-    def _list_skills(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        return {"data": _SKILLS}
-
-    def _list_browsers(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        return {"data": _BROWSERS}
-
-    def _show_user(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
-        return {"user_id": _USER_ID}
 
     def _upload(self, file_id: str) -> Upload:
         upload = self._account.uploads.get(file_id)

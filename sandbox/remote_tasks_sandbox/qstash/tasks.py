@@ -1,5 +1,4 @@
-"""The v1 tasks of the emulated QStash account, the messages they belong to, and the form of a task on the
-wire.
+"""The v1 tasks of the emulated QStash account, their messages, and the form of a task on the wire.
 
 All times of a task are unix milliseconds, as on the wire; only the clock counts seconds.
 """
