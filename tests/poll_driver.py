@@ -13,7 +13,7 @@ from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.transport import HttpxTransport, RequestsTransport
 from remote_tasks_provider.core.polling.drivers import arun_plan, run_plan
 from remote_tasks_provider.core.polling.strategy import PollResult, PollResults
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_sandbox import RequestRecord, Sandbox
 
@@ -30,15 +30,16 @@ class PollDriver:
     def __init__(
         self,
         driver: Literal["run_plan", "arun_plan"],
-        service: Service,
+        task_type: TaskType,
         url: str,
         key: str,
         sandbox: Sandbox,
         **extras: Any,
     ) -> None:
         extras = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 1} | extras
+        service = task_type.service
         config = service.config(ConnectionFields("my_conn", host=url, password=key, extra=extras))
-        self.strategy: Any = service.strategy(config.extras)
+        self.strategy: Any = task_type.poll_strategy(config.extras)
         self.sandbox = sandbox
         self.calls: list[RequestRecord] = []
         self._runner = asyncio.Runner() if driver == "arun_plan" else None

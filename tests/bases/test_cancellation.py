@@ -38,7 +38,7 @@ class Watched(ManusTaskTrigger):
 
 @pytest.fixture
 def trigger() -> Watched:
-    return Watched("manus_default", ["a"], 15.0, stop_on_kill=True)
+    return Watched("manus_default", ["a"], 15.0, cancel_on_kill=True)
 
 
 @pytest.fixture

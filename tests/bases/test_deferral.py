@@ -52,7 +52,7 @@ class TestWhatIsStored:
             "first_poll_at": START + 1,
             "checkpoint": {"a": {"failures": 2, "missing_since": None}},
             "max_credits": 100,
-            "stop_on_kill": True,
+            "cancel_on_kill": True,
             "sensor": {"what": "Manus task"},
         }
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.service import Service
-from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 from tests.contract.conftest import Vendor
@@ -106,7 +106,7 @@ def test_worker_and_triggerer_agree_on_an_error_for_all(pair: Pair, vendor: Vend
 
 def test_worker_and_triggerer_agree_about_messages(server: SandboxServer, sandbox: Sandbox) -> None:
     ids = [sandbox.qstash.add_message(f"m{number}", [("CREATED", None)]) for number in range(250)]
-    with drivers(QSTASH_MESSAGES, server.qstash_url, QSTASH_TOKEN, sandbox) as pair:
+    with drivers(QSTASH_MESSAGE, server.qstash_url, QSTASH_TOKEN, sandbox) as pair:
         same(pair, ids[:20], [])
         sandbox.qstash.set_message_state("m5", "FAILED")
         sandbox.qstash.set_message_state("m6", "CANCELLED")

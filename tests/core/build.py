@@ -60,4 +60,4 @@ def a_snapshot(state: TaskState | str = TaskState.RUNNING, task_id: str = "t1", 
 
 
 def a_policy(**facts: Any) -> PollPolicy:
-    return PollPolicy(**({"started_at": START, "interval": 30.0} | facts))
+    return PollPolicy(**({"started_at": START, "poll_interval": 30.0} | facts))

@@ -17,7 +17,7 @@ from remote_tasks_provider.core.http.operation import Operation, Request, Respon
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from remote_tasks_provider.core.polling import shared
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.polling.shared import follow
+from remote_tasks_provider.core.polling.shared import join
 from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import Service
@@ -51,7 +51,7 @@ class Together:
         return {task_id: self._finding(task_id, word) for task_id, word in answer.items()}
 
     def _finding(self, task_id: str, word: str) -> PollResult:
-        return Unchanged.UNCHANGED if word == "no news" else a_snapshot(word, task_id)
+        return Unchanged.UNCHANGED if word == "unchanged" else a_snapshot(word, task_id)
 
 
 class Transport:
@@ -185,7 +185,7 @@ class World:
         **policy: Any,
     ) -> WaitResult:
         """Wait as a trigger does."""
-        return await follow(
+        return await join(
             PollTracker(ids, a_policy(**policy)),
             service=service or self.service,
             conn_id=conn_id,
@@ -228,7 +228,7 @@ def play(story: Story, **world: Any) -> World:
         await settle()
         assert made.open_transports == 0
         assert len(asyncio.all_tasks()) == 1
-        assert not shared._GROUPS.get(asyncio.get_running_loop())
+        assert not shared._POLLERS.get(asyncio.get_running_loop())
         return made
 
     return asyncio.run(run())

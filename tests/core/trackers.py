@@ -37,4 +37,4 @@ def the_end(wait: PollTracker, now: float) -> RemoteTaskError | None:
     """Return the error that the wait ends in at ``now``; the wait must be over."""
     assert wait.pause(now) is None
     on_waiting = wait.policy.on_waiting
-    return wait.report(now).failure("Example task", raise_on_failure=True, on_waiting=on_waiting)
+    return wait.result(now).failure("Example task", raise_on_failure=True, on_waiting=on_waiting)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY
 from tests.manus.airflow_task import Account
@@ -19,7 +19,7 @@ def make_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Callable[..
     drivers: list[PollDriver] = []
 
     def make(key: str = MANUS_KEY, **extras: Any) -> PollDriver:
-        drivers.append(PollDriver("run_plan", MANUS, server.manus_url, key, sandbox, **extras))
+        drivers.append(PollDriver("run_plan", MANUS_TASK, server.manus_url, key, sandbox, **extras))
         return drivers[-1]
 
     yield make

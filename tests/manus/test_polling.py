@@ -44,7 +44,7 @@ class TestManyTasks:
         sandbox.manus.set_status("t9", "pending")
 
         ends = {"t7": "completed", "t8": "failed", "t9": "waiting"}
-        assert driver.words(ids) == dict.fromkeys(ids, "no news") | ends
+        assert driver.words(ids) == dict.fromkeys(ids, "unchanged") | ends
         assert driver.asked == ["tasks"]
         asked = query(driver)
         assert asked["status"] == ["completed", "failed", "pending"]
@@ -55,7 +55,7 @@ class TestManyTasks:
         ids = many(sandbox, 10)
 
         assert set(driver(["t0"], ids[1:])) == set(ids)
-        assert driver.words(["t0"], ids[1:]) == dict.fromkeys(ids, "no news")
+        assert driver.words(["t0"], ids[1:]) == dict.fromkeys(ids, "unchanged")
         assert driver.asked == ["tasks"]
 
     def test_tenth_poll_is_a_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
@@ -122,7 +122,7 @@ class TestManyPages:
         assert driver.words(ids) == dict.fromkeys(ids, "running")
         assert driver.asked == ["tasks"] * 3
         sandbox.manus.set_status("t1", "completed")
-        assert driver.words(ids) == dict.fromkeys(ids, "no news") | {"t1": "completed"}
+        assert driver.words(ids) == dict.fromkeys(ids, "unchanged") | {"t1": "completed"}
         assert driver.asked == ["tasks"]
 
     def test_newer_foreign_tasks_are_paged_over_once(self, driver: PollDriver, sandbox: Sandbox) -> None:
@@ -133,7 +133,7 @@ class TestManyPages:
         assert 3 <= len(driver.calls) <= 4
         sandbox.manus.set_status("t3", "completed")
         sandbox.manus.set_status("other3", "completed")
-        assert driver.words(ids) == dict.fromkeys(ids, "no news") | {"t3": "completed"}
+        assert driver.words(ids) == dict.fromkeys(ids, "unchanged") | {"t3": "completed"}
         assert driver.asked == ["tasks"]
 
     def test_few_tasks_far_down_are_fetched_one_by_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
@@ -247,7 +247,7 @@ class TestUnlisted:
 
         assert "NotFoundError" in found
         assert driver.words(ids)["t2"] == "NotFoundError"
-        assert driver.words(ids)["t1"] == "no news"
+        assert driver.words(ids)["t1"] == "unchanged"
 
     def test_invalid_id_affects_only_its_own_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*many(sandbox, 5), "poison"]
@@ -256,7 +256,7 @@ class TestUnlisted:
         for _ in range(12):
             found = driver.words(ids)
             assert found.pop("poison") == "InvalidRequestError"
-            assert set(found.values()) <= {"running", "no news"}
+            assert set(found.values()) <= {"running", "unchanged"}
             assert len(found) == 5
 
 
@@ -269,7 +269,7 @@ class TestWaitingState:
 
         assert driver.words(ids)["t2"] == "running"
         assert driver.asked == ["tasks", "tasks/t2"]
-        assert driver.words(ids)["t2"] == "no news"
+        assert driver.words(ids)["t2"] == "unchanged"
         assert driver.asked == ["tasks"]
 
     def test_resumed_task_seen_in_an_incremental_listing_is_not_reported_as_waiting(

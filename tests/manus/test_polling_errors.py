@@ -50,12 +50,12 @@ class TestFailedListing:
     def test_failed_listing_alone_fails_no_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
         sandbox.faults.add("status", path=LIST, status=500)
-        wait = PollTracker(ids, a_policy(max_failures=1))
+        wait = PollTracker(ids, a_policy(max_poll_failures=1))
         for _ in range(5):
-            wait.take(driver(wait.open_ids), START)
+            wait.update(driver(wait.unfinished_ids), START)
 
         assert not wait.take_notes()
-        assert len(wait.open_ids) == 50
+        assert len(wait.unfinished_ids) == 50
 
     def test_failed_full_listing_is_repeated_by_the_next_poll(
         self, driver: PollDriver, sandbox: Sandbox
@@ -228,7 +228,7 @@ class TestUpdateTimes:
             sandbox.manus.set_status(task_id, "completed")
         found: dict[str, str] = {}
         for _ in range(10):
-            found |= {one: state for one, state in driver.words(ids).items() if state != "no news"}
+            found |= {one: state for one, state in driver.words(ids).items() if state != "unchanged"}
 
         assert found == dict.fromkeys(ids, "completed")
 
@@ -282,15 +282,15 @@ class TestConsecutiveFailures:
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 3)
-        wait = PollTracker(ids, a_policy(max_failures=3))
+        wait = PollTracker(ids, a_policy(max_poll_failures=3))
         for _ in range(4):
-            wait.take(driver(ids), START)
+            wait.update(driver(ids), START)
             bad = sandbox.faults.add("status", status=500)
-            wait.take(driver(ids), START)
-            wait.take(driver(ids), START)
+            wait.update(driver(ids), START)
+            wait.update(driver(ids), START)
             sandbox.faults.remove(bad)
 
-        assert wait.open_ids == ids
+        assert wait.unfinished_ids == ids
 
 
 class TestPages:
@@ -326,7 +326,7 @@ class TestPages:
         flood = self._page(self._task("x", "completed", 5000), more=True)
 
         found, calls = self._answer(strategy, flood)
-        assert (set(found.values()), len(calls)) == ({"no news"}, 10)
+        assert (set(found.values()), len(calls)) == ({"unchanged"}, 10)
         found, calls = self._answer(strategy, self._page(*running[:2], self._task("c", "completed", 1001)))
         assert (found["c"], len(calls)) == ("completed", 1)
         assert "status" not in dict(calls[0].request.query)
@@ -341,13 +341,13 @@ class TestPages:
 
         found, calls = self._answer(strategy, page, self._page(self._task("b", "failed", 4890)))
         assert len(calls) == pages
-        assert found["b"] == ("failed" if pages == 2 else "no news")
+        assert found["b"] == ("failed" if pages == 2 else "unchanged")
 
     def test_empty_incremental_page_means_unchanged(self) -> None:
         strategy = ManusPollStrategy(V1)
         self._answer(strategy, self._page(*[self._task(task_id) for task_id in "abc"]))
 
-        assert self._answer(strategy, self._page())[0] == dict.fromkeys("abc", "no news")
+        assert self._answer(strategy, self._page())[0] == dict.fromkeys("abc", "unchanged")
 
     def test_change_without_a_time_does_not_end_the_listing(self) -> None:
         strategy = ManusPollStrategy(V1)

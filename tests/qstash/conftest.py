@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 from tests.poll_driver import PollDriver
@@ -19,7 +19,7 @@ def make_message_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Cal
     drivers: list[PollDriver] = []
 
     def make(key: str = QSTASH_TOKEN, **extras: Any) -> PollDriver:
-        drivers.append(PollDriver("run_plan", QSTASH_MESSAGES, server.qstash_url, key, sandbox, **extras))
+        drivers.append(PollDriver("run_plan", QSTASH_MESSAGE, server.qstash_url, key, sandbox, **extras))
         return drivers[-1]
 
     yield make

@@ -9,7 +9,7 @@ import pytest
 
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskSnapshot
-from remote_tasks_provider.qstash.service import QSTASH_MESSAGES
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 from tests.core.build import a_policy
@@ -138,12 +138,12 @@ class TestNotSeen:
         start = sandbox.clock.now()
         wait = PollTracker(ids, a_policy(started_at=start, not_found_grace=300.0))
         for after in (0, 100, 299):
-            wait.take(message_driver(wait.open_ids), start + after)
-            assert "never-sent" in wait.open_ids
-        wait.take(message_driver(wait.open_ids), start + 300)
+            wait.update(message_driver(wait.unfinished_ids), start + after)
+            assert "never-sent" in wait.unfinished_ids
+        wait.update(message_driver(wait.unfinished_ids), start + 300)
 
-        assert wait.open_ids == ids[:-1]
-        error = wait.report(start + 300).errors["never-sent"]
+        assert wait.unfinished_ids == ids[:-1]
+        error = wait.result(start + 300).errors["never-sent"]
         assert (error["type"], error["status_code"]) == ("NotFoundError", 404)
         assert "no log entry tells of message never-sent" in error["message"]
         assert "region of the connection's host" in error["hint"]
@@ -280,7 +280,7 @@ class TestRateLimit:
     def test_rate_limiter_keeps_within_the_burst_limit(self, server: SandboxServer, sandbox: Sandbox) -> None:
         sandbox.settings.update({"qstash_burst_limit": 4})
         ids = add(sandbox, 500)
-        with PollDriver("arun_plan", QSTASH_MESSAGES, server.qstash_url, QSTASH_TOKEN, sandbox) as driver:
+        with PollDriver("arun_plan", QSTASH_MESSAGE, server.qstash_url, QSTASH_TOKEN, sandbox) as driver:
             assert set(driver.words(ids).values()) == {"pending"}
 
         assert [record.status for record in sandbox.requests] == [200] * 5

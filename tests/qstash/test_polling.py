@@ -9,7 +9,7 @@ import pytest
 
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.qstash.polling import QStashTaskPollStrategy
-from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.qstash.service import QSTASH_TASK
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 from tests.core.build import START, a_policy
@@ -23,7 +23,7 @@ def make_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Callable[..
     drivers: list[PollDriver] = []
 
     def make(key: str = QSTASH_TOKEN, **extras: Any) -> PollDriver:
-        drivers.append(PollDriver("run_plan", QSTASH, server.qstash_url, key, sandbox, **extras))
+        drivers.append(PollDriver("run_plan", QSTASH_TASK, server.qstash_url, key, sandbox, **extras))
         return drivers[-1]
 
     yield make
@@ -277,12 +277,12 @@ class TestFailedListing:
     def test_failed_listing_alone_fails_no_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 5)
         sandbox.faults.add("status", path="/qstash/v1/messages/*", status=500)
-        wait = PollTracker(ids, a_policy(max_failures=1))
+        wait = PollTracker(ids, a_policy(max_poll_failures=1))
         for _ in range(5):
-            wait.take(driver(wait.open_ids), START)
+            wait.update(driver(wait.unfinished_ids), START)
 
         assert not wait.take_notes()
-        assert len(wait.open_ids) == 5
+        assert len(wait.unfinished_ids) == 5
 
     def test_task_without_a_message_is_fetched_by_itself(self, driver: PollDriver, sandbox: Sandbox) -> None:
         for task_id in "ab":

@@ -214,7 +214,7 @@ class TestTrigger:
 
         assert kwargs["checkpoint"]["never-sent"]["missing_since"] is not None
         assert kwargs["not_found_grace"] == 300.0
-        assert kwargs["stop_on_kill"] is False
+        assert kwargs["cancel_on_kill"] is False
 
     def test_empty_id_fails_the_trigger(self, account: QStash) -> None:
         with pytest.raises(ValueError, match="is ''"):

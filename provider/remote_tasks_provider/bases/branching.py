@@ -1,16 +1,15 @@
-"""The branch operator every vendor's is made of: wait for one task, then follow its outcome."""
+"""The base of every branch operator: wait for one task, then follow the branch of its state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseBranchOperator, conf
+from airflow.providers.common.compat.sdk import BaseBranchOperator
 
-from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, default_deferrable
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, default_deferrable, wait_timeout
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.polling.policy import OnWaiting
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 
@@ -23,20 +22,20 @@ Branch = str | Iterable[str]
 
 
 class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
-    """Waits for one remote task, then runs the branch of its outcome and skips the others.
+    """Waits for one remote task, then runs the branch of its state and skips the others.
 
-    See the vendors' operators for the parameters.
+    See the services' operators for the parameters. A subclass names the parameters with the task and with the
+    connection as its service does, and passes them on under these names.
     """
 
-    ids_field: ClassVar[str] = "remote_task_id"
-    """What the parameter with the task is called."""
     waiting: Branch | None = None
-    """A parameter where the vendor's tasks can wait for a person."""
+    """A parameter where a task can wait for a person."""
 
     def __init__(
         self,
         *,
         remote_task_id: str,
+        conn_id: str,
         completed: Branch | None = None,
         failed: Branch | None = None,
         cancelled: Branch | None = None,
@@ -48,48 +47,48 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        setattr(self, self.ids_field, remote_task_id)
+        setattr(self, self.remote_task_type.id_param, remote_task_id)
+        setattr(self, self.hook_class.conn_name_attr, conn_id)
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
         self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = validation.positive(poll_interval, "poll_interval")
-        self.timeout = validation.positive(
-            conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"
-        )
+        self.timeout = wait_timeout(timeout)
         self.max_poll_failures = max_poll_failures
         self.not_found_grace = not_found_grace
 
     def execute(self, context: Context) -> Any:
         """Wait, then branch; the task's record is left in XCom under the key ``remote_task``."""
-        task_id = validation.object_id(getattr(self, self.ids_field), self.ids_field)
+        name = self.remote_task_type.id_param
+        task_id = validation.object_id(getattr(self, name), name)
         mode: Mode = "deferrable" if self.deferrable else "poke"
-        on_waiting: OnWaiting = "wait" if self.waiting is None else "return"
-        policy = self.wait_policy(
+        policy = self.poll_policy(
             context,
-            timeout=self.timeout,
-            mode=mode,
-            interval=self.poll_interval,
-            on_waiting=on_waiting,
-            max_failures=self.max_poll_failures,
+            mode,
+            poll_interval=self.poll_interval,
+            on_waiting="wait" if self.waiting is None else "return",
+            max_poll_failures=self.max_poll_failures,
             not_found_grace=self.not_found_grace,
         )
         return self.wait_for_tasks(context, [task_id], policy, mode)
 
-    def finish(self, context: Context, report: WaitResult) -> Any:
-        """Branch on the state the task ended in."""
-        (record,) = report.records.values()
+    def finish(self, context: Context, result: WaitResult) -> Any:
+        """Follow the branch of the state that ended the wait."""
+        (record,) = result.records.values()
         state = (record or {}).get("state")
         has_branch = state in (TaskState.FAILED, TaskState.CANCELLED) and self._branch(state) is not None
-        error = report.failure(self.what, raise_on_failure=not has_branch, on_waiting="return")
+        label = self.remote_task_type.label
+        error = result.failure(label, raise_on_failure=not has_branch, on_waiting="return")
         if error is not None:
-            raise self.wait_exception(error, report.timed_out) from error
+            raise self.wait_exception(error, result.timed_out) from error
         context["ti"].xcom_push(key="remote_task", value=dict(record or {}))
         return self._follow(context, record or {})
 
     def _follow(self, context: Context, record: Mapping[str, Any]) -> Any:
         branch = self._branch(record["state"])
-        self.log.info("%s %s is %s; branch: %s", self.what, record["id"], record["state"], branch or "none")
+        label = self.remote_task_type.label
+        self.log.info("%s %s is %s; branch: %s", label, record["id"], record["state"], branch or "none")
         return self.do_branch(context, branch)
 
     def _branch(self, state: str) -> str | list[str] | None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AWAITS_INPUT",
-    "ENDED_STATES",
     "RETRIES_RESUME",
     "STARTS_FROM_TRIGGER",
     "SUPPORTS_HITL",
@@ -33,6 +32,7 @@ __all__ = [
     "TaskDeferralError",
     "first_rescheduled_at",
     "first_try_number",
+    "is_over",
     "task_state",
 ]
 
@@ -49,8 +49,7 @@ RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8
 
 Seen in 3.0.6, gone in 3.1.8; those between were not looked at.
 """
-ENDED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-"""States of an Airflow task that will not run again unless a user clears it."""
+_FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger timed out or crashed."""
 TRIGGER_TIMED_OUT = frozenset({"Trigger timeout", "Trigger/execution timeout"})
@@ -83,6 +82,15 @@ def first_try_number(context: Context, task: BaseOperator) -> int:
     """Return the number of the first attempt since the task was created or last cleared."""
     ti: Any = context["ti"]
     return int((getattr(ti, "max_tries", 0) or 0) - (task.retries or 0) + 1)
+
+
+def is_over(state: str | None) -> bool:
+    """Return whether a task in ``state`` will not run again unless a user clears it.
+
+    Only then may its remote tasks be cancelled. Airflow also kills a task that was cleared, whose next
+    attempt re-attaches to them. Without an answer (``None``) they are left alone.
+    """
+    return state in _FINAL_STATES
 
 
 def task_state(ti: Any) -> str | None:

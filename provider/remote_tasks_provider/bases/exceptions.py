@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, WaitTimeoutError
-from remote_tasks_provider.core.polling.result import TimedOut
+from remote_tasks_provider.core.polling.policy import TimedOut
 
 __all__ = ["Verdict", "request_exception", "verdict", "wait_exception"]
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from remote_tasks_provider.bases.compat import AWAITS_INPUT, SUPPORTS_HITL
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.hitl_forms import (
@@ -34,6 +32,7 @@ from remote_tasks_provider.bases.hitl_forms import (
     shown_code,
     why_unfit,
 )
+from remote_tasks_provider.bases.waiting import WaitingOperator
 from remote_tasks_provider.core.errors import TaskNeedsInputError
 
 if TYPE_CHECKING:
@@ -90,21 +89,22 @@ class _Asked:
         return cls(**{**data, "question": Question(**data["question"])})
 
 
-class HITLMixin(BaseOperator):
-    """An operator that can put questions to a person while it waits for a remote task.
+class HITLMixin(WaitingOperator):
+    """Lets an operator put questions to a person while it waits for a remote task.
 
-    Subclasses implement :meth:`wait_again`; this class comes first among their bases.
+    It comes first among the bases of the operator.
     """
 
-    def wait_again(self, context: Context, **kwargs: Any) -> Any:
-        """Look at the remote task again, and wait on.
+    def wait_again(self, context: Context, **carried: Any) -> Any:
+        """Poll the remote task, and wait again.
 
         Called instead of the method that a trigger was to resume, when somebody filled in a form that the
         task does not wait for. The answer is not used.
 
-        :param kwargs: what that method would have been given, without ``event``.
+        :param carried: what that method would have been given, without ``event``.
         """
-        raise NotImplementedError
+        self.carried = carried
+        return self.wait(context)
 
     def ask(
         self,
@@ -148,18 +148,17 @@ class HITLMixin(BaseOperator):
             self.log.info("%s answered: %s", reply.by, ", ".join(reply.chosen))
         return getattr(self, pending.then)(context, reply, **pending.kwargs)
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a pause, also when it was ended by an answer that nobody waits for.
+    def resume(self, next_method: str, kwargs: dict[str, Any], context: Context) -> Any:
+        """Resume after a pause, also when it was ended by an answer that the task does not wait for.
 
         A form that was open when the task was cleared stays open, and Airflow 3.3 resumes the task for it
         even where its new attempt is deferred for something else.
         """
-        kwargs = dict(next_kwargs or {})
         if next_method != _RESUME and is_reply(kwargs.get("event")):
             self.log.warning("Somebody answered a question of an earlier attempt; the answer is not used.")
             del kwargs["event"]
             return self.wait_again(context, **kwargs)
-        return super().resume_execution(next_method, next_kwargs, context)
+        return super().resume(next_method, kwargs, context)
 
     def _read(self, pending: _Asked, event: Any) -> Reply | None:
         if pending.unasked is not None:

@@ -26,6 +26,7 @@ class RemoteTaskHook(BaseHook):
 
     service: ClassVar[Service]
     manifest: ClassVar[Manifest]
+    conn_name_attr: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -27,10 +27,10 @@ __all__ = ["METRICS"]
 class _AirflowMetrics:
     """A :class:`~remote_tasks_provider.core.polling.shared.PollMetrics` over Airflow's ``Stats``."""
 
-    def looked(
-        self, service: str, *, waits: int, told: int, calls: int, saved: int, rate_limited: int
+    def polled(
+        self, service: str, *, waits: int, updated: int, calls: int, saved: int, rate_limited: int
     ) -> None:
-        """Count one look of a group."""
+        """Count one poll cycle."""
         tags = {"service": service.lower()}
         Stats.incr("remote_tasks.polls", calls, tags=tags)
         Stats.incr("remote_tasks.polls_saved", saved, tags=tags)
@@ -38,7 +38,7 @@ class _AirflowMetrics:
         if rate_limited:
             Stats.incr("remote_tasks.rate_limited", rate_limited, tags=tags)
 
-    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+    def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         """Count one wait that ended."""
         Stats.timing(
             "remote_tasks.wait_duration",

@@ -1,15 +1,17 @@
 """How an operator or sensor waits for remote tasks, once for poke, reschedule and deferrable mode.
 
-The three differ in one line: how the pause between two looks is spent. A worker sleeps through it, hands the
-task back to the scheduler, or hands the wait to the triggerer. All that is decided about a wait is decided in
-:mod:`remote_tasks_provider.core.polling.tracker` and :mod:`remote_tasks_provider.core.polling.result`.
+The three differ in one line: how the pause between two polls is spent. A worker sleeps, gives the task back
+to the scheduler, or defers the wait to the triggerer. What a poll means is decided in
+:mod:`remote_tasks_provider.core.polling.tracker`, when a wait gives up in :mod:`~.policy` there, and how it
+ended in :mod:`~.result`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,25 +22,32 @@ from remote_tasks_provider.bases.compat import (
     TRIGGER_FAILED,
     TRIGGER_TIMED_OUT,
     AirflowRescheduleException,
+    TaskDeferralError,
     first_rescheduled_at,
     first_try_number,
 )
 from remote_tasks_provider.bases.exceptions import wait_exception
-from remote_tasks_provider.bases.from_trigger import TRIGGERER_GRACE
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
-from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError, WaitTimeoutError
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import (
+    ConnectionConfigError,
+    RemoteTaskError,
+    WaitTimeoutError,
+    error_from_json,
+)
 from remote_tasks_provider.core.http.client import Client
-from remote_tasks_provider.core.polling.drivers import run_plan
-from remote_tasks_provider.core.polling.policy import PollPolicy
-from remote_tasks_provider.core.polling.result import TimedOut, WaitResult
+from remote_tasks_provider.core.polling.drivers import poll_until_done
+from remote_tasks_provider.core.polling.policy import PollPolicy, TimedOut, WaitLimits
+from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.tracker import PollTracker
+from remote_tasks_provider.core.service import TaskType
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Mode", "WaitingOperator", "default_deferrable"]
+__all__ = ["Mode", "WaitingOperator", "default_deferrable", "wait_timeout"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
 
@@ -51,58 +60,95 @@ def default_deferrable() -> bool:
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
+def wait_timeout(timeout: float | timedelta | None) -> float:
+    """Return an operator's ``timeout`` in seconds; Airflow's ``[sensors] default_timeout`` for ``None``."""
+    return validation.positive(
+        conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"
+    )
+
+
 class WaitingOperator(BaseOperator):
-    """An operator that waits for remote tasks.
+    """What sensors, branch operators and operators have in common: they wait for remote tasks of one type.
 
     Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
-    ``trigger_class`` is the vendor's trigger, ``what`` names one of its tasks in messages.
     """
 
+    remote_task_type: ClassVar[TaskType]
     trigger_class: ClassVar[type[RemoteTaskTrigger]]
-    what: ClassVar[str]
+    hook_class: ClassVar[type[RemoteTaskHook]]
     timeout: float
-    stop_on_kill: bool = False
-    """Whether the trigger stops the remote tasks when a user ends the deferred task."""
-    _began: float | None = None
-    """When this attempt began, where Airflow says that of an earlier one."""
-    carried: Mapping[str, Any] = MappingProxyType({})
-    """What the operator takes along into the part of it that runs after a deferral; a JSON object."""
 
-    @property
-    def hook(self) -> RemoteTaskHook:
-        """The vendor's hook for this operator's connection."""
+    carried: Mapping[str, Any] = MappingProxyType({})
+    """What the operator needs again after a deferral, in another process; a JSON object."""
+    _attempt_began: float | None = None
+    """When this attempt began, where Airflow gives the start of an earlier one."""
+    _link_pushed: bool = False
+
+    @cached_property
+    def hook(self) -> Any:
+        """The service's hook for this operator's connection."""
+        return self.new_hook()
+
+    def new_hook(self) -> RemoteTaskHook:
+        """Return a hook with connections of its own."""
+        hook: RemoteTaskHook = self.hook_class(getattr(self, self.hook_class.conn_name_attr))
+        return hook
+
+    # --------------------------------------------------------------------------- what subclasses decide
+
+    def wait(self, context: Context) -> Any:
+        """Wait for the tasks that :attr:`carried` names; for operators that wait more than once."""
         raise NotImplementedError
 
-    def finish(self, context: Context, report: WaitResult) -> Any:
+    def finish(self, context: Context, result: WaitResult) -> Any:
         """Return the operator's result, or raise."""
         raise NotImplementedError
 
-    def wait_for_tasks(self, context: Context, ids: list[str], policy: PollPolicy, mode: Mode) -> Any:
-        """Look at the tasks until they have ended; return what :meth:`finish` makes of it.
+    def wait_exception(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
+        """Return what to raise for a wait that ended in ``error``."""
+        return wait_exception(error, timed_out)
 
-        The first look is always the worker's: a task that has already ended never reaches the triggerer.
+    @property
+    def cancels_when_killed(self) -> bool:
+        """Whether the trigger cancels the remote tasks when a user ends the deferred task."""
+        return False
+
+    def trigger_settings(self) -> dict[str, Any] | None:
+        """Return what the trigger must know to end the task itself; ``None`` where a worker ends it."""
+        return None
+
+    # ----------------------------------------------------------------------------------------- the wait
+
+    def wait_for_tasks(self, context: Context, ids: list[str], policy: PollPolicy, mode: Mode) -> Any:
+        """Poll the tasks until they are finished; return what :meth:`finish` makes of it.
+
+        The first poll is always the worker's: a task that is already finished never reaches the triggerer.
         """
-        wait = PollTracker(ids, policy)
+        tracker = PollTracker(ids, policy)
         hook = self.hook
+
+        def pause(seconds: float) -> None:
+            if mode == "deferrable":
+                self._defer(context, tracker, hook.conn_id, seconds)
+            # A fresh process would not know the consecutive failures, or since when a 404 stands.
+            if mode == "reschedule" and not tracker.needs_checkpoint:
+                raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + seconds, UTC))
+            time.sleep(seconds)
+
+        def report(now: float, seconds: float | None) -> None:
+            for warning in tracker.take_warnings():
+                self.log.warning("%s", warning)
+            if seconds is not None:
+                self.log.info("%s: %s", self.remote_task_type.service.name, tracker.summary(now, seconds))
+            if not self._link_pushed and (url := tracker.first_url):
+                push_link(context, url)
+                self._link_pushed = True
+
         client = self._client(hook)
-        strategy = self.trigger_class.service.strategy(client.config.extras)
+        strategy = self.remote_task_type.poll_strategy(client.config.extras)
         try:
-            while True:
-                results = run_plan(strategy.plan(wait.open_ids, ()), client)
-                now = time.time()
-                wait.take(results, now)
-                pause = wait.pause(now)
-                self._tell_of(context, wait, now, pause)
-                if pause is None:
-                    return self.finish(context, wait.report(now))
-                if mode == "deferrable":
-                    if RETRIES_RESUME:
-                        context["ti"].xcom_push(key=_DEFERRED_IN, value=context["ti"].try_number)
-                    self._defer(wait, hook.conn_id, now + pause)
-                # What a fresh process could not know keeps this one: failures in a row, a 404 that may heal.
-                if mode == "reschedule" and wait.is_settled:
-                    raise AirflowRescheduleException(datetime.fromtimestamp(now + pause, UTC))
-                time.sleep(pause)
+            result = poll_until_done(tracker, strategy, client, sleep=pause, clock=time.time, on_poll=report)
+            return self.finish(context, result)
         finally:
             hook.close()
 
@@ -112,43 +158,29 @@ class WaitingOperator(BaseOperator):
         except ConnectionConfigError as error:
             raise self.wait_exception(error, None) from error
 
-    def _tell_of(self, context: Context, wait: PollTracker, now: float, pause: float | None) -> None:
-        for note in wait.take_notes():
-            self.log.warning("%s", note)
-        if pause is not None:
-            self.log.info("%s: %s", self.hook.service.name, wait.summary(now, pause))
-        if not getattr(self, "_link_pushed", False) and (url := wait.first_url):
-            push_link(context, url)
-            self._link_pushed = True
-
-    def _defer(self, wait: PollTracker, conn_id: str, first_poll_at: float) -> None:
-        policy = wait.policy
-        ends = [end for end in (policy.deadline, policy.execution_deadline) if end is not None]
+    def _defer(self, context: Context, tracker: PollTracker, conn_id: str, pause: float) -> None:
+        if RETRIES_RESUME:
+            context["ti"].xcom_push(key=_DEFERRED_IN, value=context["ti"].try_number)
+        now = time.time()
+        timeout = tracker.policy.deferral_timeout(now)
+        arguments: dict[str, Any] = {
+            "conn_id": conn_id,
+            self.remote_task_type.ids_param: tracker.ids,
+            **tracker.policy.to_json(),
+            "first_poll_at": now + pause,
+            "checkpoint": tracker.checkpoint() or None,
+            "cancel_on_kill": self.cancels_when_killed,
+            "sensor": self.trigger_settings(),
+        }
         self.defer(
-            trigger=self.trigger_class(
-                conn_id=conn_id,
-                **{self.trigger_class.ids_field: wait.ids},
-                poll_interval=policy.interval,
-                started_at=policy.started_at,
-                deadline=policy.deadline,
-                execution_deadline=policy.execution_deadline,
-                on_waiting=policy.on_waiting,
-                max_poll_failures=policy.max_failures,
-                not_found_grace=policy.not_found_grace,
-                max_poll_interval=policy.max_interval,
-                first_poll_at=first_poll_at,
-                checkpoint=wait.checkpoint() or None,
-                max_credits=policy.max_credits,
-                stop_on_kill=self.stop_on_kill,
-                sensor=self.rules_for_trigger(),
-            ),
+            trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
             kwargs=dict(self.carried) or None,
-            timeout=timedelta(seconds=max(0.0, min(ends) - time.time())) + TRIGGERER_GRACE if ends else None,
+            timeout=None if timeout is None else timedelta(seconds=timeout),
         )
 
     def execute_complete(self, context: Context, event: Any = None, **carried: Any) -> Any:
-        """Go on after the trigger fired.
+        """Finish after the trigger fired.
 
         :param carried: what :attr:`carried` was when the task was deferred.
         :param event: what :meth:`remote_tasks_provider.core.polling.result.WaitResult.to_event` returned in
@@ -156,54 +188,79 @@ class WaitingOperator(BaseOperator):
         """
         self.carried = carried
         try:
-            report = WaitResult.from_event(event)
+            result = WaitResult.from_event(event)
         except RemoteTaskError as error:
             raise wait_exception(error, None) from error
         if self.start_from_trigger:
-            push_link(context, report.first_url)
-        return self.finish(context, self._look_again(report) if report.omitted else report)
+            push_link(context, result.first_url)
+        if result.omitted:
+            result = result.completed_with(self._read_again(result.omitted))
+        return self.finish(context, result)
 
-    def _which_timeout(self) -> TimedOut:
-        """Return which limit Airflow's timeout of a deferral stands for; it takes the shorter one."""
-        limit = self.execution_timeout
-        return "timeout" if limit is None or limit.total_seconds() >= self.timeout else "execution_timeout"
-
-    def _look_again(self, report: WaitResult) -> WaitResult:
-        """Ask again for the ended tasks that were too many for the trigger's event.
+    def _read_again(self, ids: Iterable[str]) -> WaitResult:
+        """Read the finished tasks that were too many for the trigger's event.
 
         :raises RemoteTaskError: when the service cannot be asked now; a retry of the task waits anew.
         """
+        policy = PollPolicy(
+            started_at=time.time(), poll_interval=1.0, max_poll_failures=1, not_found_grace=0.0
+        )
         hook = self.hook
         client = self._client(hook)
-        strategy = self.trigger_class.service.strategy(client.config.extras)
+        strategy = self.remote_task_type.poll_strategy(client.config.extras)
         try:
-            while report.omitted:
-                results = run_plan(strategy.plan(report.omitted, ()), client)
-                for result in results.values():
-                    if isinstance(result, RemoteTaskError) and result.retry_helps:
-                        raise result
-                report = report.completed_with(results)
+            result = poll_until_done(
+                PollTracker(ids, policy), strategy, client, sleep=time.sleep, clock=time.time
+            )
         finally:
             hook.close()
-        return report
+        for data in result.errors.values():
+            if (error := error_from_json(data)).retry_helps:
+                raise error
+        return result
+
+    # --------------------------------------------------------------------------------- after a deferral
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral, also when the trigger timed out.
+        """Resume after a deferral, also when the trigger timed out or crashed.
 
         Skips the version of Airflow's sensors, which turns every failure into a skip under ``soft_fail``.
         """
+        kwargs = dict(next_kwargs or {})
         if RETRIES_RESUME and self._is_retry(context):
             self.log.info(
                 "This is a retry, which Airflow took for the rest of the attempt before: waiting anew."
             )
-            self._began = time.time()
+            self._attempt_began = time.time()
             return self.execute(context)
-        if next_method == TRIGGER_FAILED and (next_kwargs or {}).get("error") in TRIGGER_TIMED_OUT:
+        if next_method != TRIGGER_FAILED:
+            return self.resume(next_method, kwargs, context)
+        self.recover(context)
+        if kwargs.get("error") in TRIGGER_TIMED_OUT:
             error = WaitTimeoutError(
                 "Gave up waiting: the deadline has passed and no triggerer ended the wait. Is one running?"
             )
-            raise self.gave_up(context, error, next_kwargs or {}) from error
-        return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+            raise self.gave_up(context, error, self.wait_limits.shorter) from error
+        try:
+            return BaseOperator.resume_execution(self, next_method, kwargs, context)
+        except TaskDeferralError as error:
+            note = self.what_remains(context)
+            raise TaskDeferralError(f"{error}. {note}" if note else str(error)) from error
+
+    def resume(self, next_method: str, kwargs: dict[str, Any], context: Context) -> Any:
+        """Call the method that the deferral named."""
+        return BaseOperator.resume_execution(self, next_method, kwargs, context)
+
+    def recover(self, context: Context) -> None:
+        """Learn again what was carried: Airflow resumes without it when a trigger has crashed."""
+
+    def what_remains(self, context: Context) -> str:
+        """Return what a reader must know when the wait has ended and the remote task has not."""
+        return ""
+
+    def gave_up(self, context: Context, error: WaitTimeoutError, timed_out: TimedOut) -> BaseException:
+        """Return what to raise when a deadline has ended the wait."""
+        return self.wait_exception(error, timed_out)
 
     def _is_retry(self, context: Context) -> bool:
         """Whether the deferral was that of an earlier attempt."""
@@ -213,45 +270,28 @@ class WaitingOperator(BaseOperator):
         deferred_in = ti.xcom_pull(task_ids=ti.task_id, key=_DEFERRED_IN, map_indexes=ti.map_index)
         return deferred_in is not None and deferred_in != ti.try_number
 
-    def gave_up(
-        self, context: Context, error: WaitTimeoutError, next_kwargs: Mapping[str, Any]
-    ) -> BaseException:
-        """Return what to raise when a deferral outlived Airflow's timeout.
+    # ---------------------------------------------------------------------------------------- the start
 
-        :param next_kwargs: what Airflow resumed the task with.
-        """
-        return self.wait_exception(error, self._which_timeout())
+    @property
+    def wait_limits(self) -> WaitLimits:
+        """How long this operator may wait."""
+        limit = self.execution_timeout
+        return WaitLimits(self.timeout, None if limit is None else limit.total_seconds())
 
-    def rules_for_trigger(self) -> dict[str, Any] | None:
-        """Return what the trigger must know to end the task itself; nothing, where a worker ends it."""
-        return None
-
-    def wait_exception(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
-        """Return what to raise for a wait that ended in ``error``."""
-        return wait_exception(error, timed_out)
-
-    def wait_policy(
-        self,
-        context: Context,
-        *,
-        timeout: float,
-        mode: Mode,
-        started_at: float | None = None,
-        **rules: Any,
+    def poll_policy(
+        self, context: Context, mode: Mode, *, started_at: float | None = None, **rules: Any
     ) -> PollPolicy:
         """Return the policy of this task's wait, its deadline counted from the first attempt's start.
 
-        :param timeout: seconds.
         :param started_at: when the wait began, where an earlier part of this attempt knows it.
         :param rules: the rest of :class:`PollPolicy`.
         """
         started_at = self._started_at(context, mode) if started_at is None else started_at
-        return PollPolicy(
-            started_at=started_at,
-            deadline=started_at + timeout,
-            execution_deadline=self._execution_deadline(context) if mode == "deferrable" else None,
-            **rules,
-        )
+        deadlines = self.wait_limits.deadlines(started_at, self._attempt_started_at(context))
+        if mode != "deferrable":
+            # On a worker Airflow itself ends the attempt.
+            deadlines["execution_deadline"] = None
+        return PollPolicy(started_at=started_at, **deadlines, **rules)
 
     def _started_at(self, context: Context, mode: Mode) -> float:
         """Return when the first attempt began.
@@ -274,10 +314,6 @@ class WaitingOperator(BaseOperator):
         store.set(_STARTED, {"first_try": first_try, "at": now})
         return now
 
-    def _execution_deadline(self, context: Context) -> float | None:
-        """Return when ``execution_timeout`` ends this attempt; Airflow 3 does not while it is deferred."""
+    def _attempt_started_at(self, context: Context) -> float:
         started = getattr(context.get("ti"), "start_date", None)
-        if self.execution_timeout is None:
-            return None
-        began = self._began or (started.timestamp() if started else time.time())
-        return began + self.execution_timeout.total_seconds()
+        return self._attempt_began or (started.timestamp() if started else time.time())

@@ -1,6 +1,7 @@
-"""What a vendor supplies, as one value. Everything else in this package works from it.
+"""What a service supplies: itself (:class:`Service`), and each type of remote task (:class:`TaskType`).
 
-See ``docs/add-a-service.md`` for the checklist of a new vendor.
+Hooks name a service; operators, sensors, triggers and branch operators name a task type and reach the service
+through it. ``docs/add-a-service.md`` is the checklist of a new service.
 """
 
 from __future__ import annotations
@@ -20,26 +21,23 @@ from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Explain
 from remote_tasks_provider.core.polling.strategy import PollStrategy
 
-__all__ = ["Service"]
+__all__ = ["Service", "TaskType"]
 
 
 @dataclass(frozen=True)
 class Service:
-    """A vendor.
+    """Where a service lives, and how it is spoken to.
+
+    Functions that take the connection's extras do so because a service may speak several versions of its API.
 
     :param name: for messages and logs.
     :param default_base_url: where the service lives when the connection's host is empty; made of the extras
         where it has regions.
-    :param auth: makes the one header that carries the key.
-    :param extras: the allow-list of the connection's extras. ``auth``, ``probe``, ``watch`` and ``stop`` are
-        given them, as a vendor may speak several versions of its API.
-    :param probe: a cheap read-only call that proves host and key.
+    :param auth: makes the one header that carries the key, of the key and the extras.
+    :param extras: the allow-list of the connection's extras.
+    :param probe: a cheap operation that only reads and that proves host and key.
     :param explain: what an error answer means beyond its status.
-    :param watch: makes the plan by which many tasks are looked at with few calls;
-        :meth:`~.strategy.OneByOne` where there is nothing better.
-    :param stop: the call that ends a remote task for good, ``None`` where the vendor has none.
-    :param limits: the vendor's rate limits, by endpoint.
-    :param kind: what is waited for, where one vendor has several kinds of things.
+    :param limits: the service's rate limits, by operation.
     """
 
     name: str
@@ -48,10 +46,7 @@ class Service:
     extras: type[ConnectionExtras]
     probe: Callable[[Any], Operation[Any]]
     explain: Explain
-    strategy: Callable[[Any], PollStrategy]
-    stop: Callable[[Any, str], Operation[Any] | None] = lambda _extras, _task_id: None
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
-    kind: str = "tasks"
 
     def config(self, fields: ConnectionFields) -> ConnectionConfig:
         """Return where and how to call this service over the connection that ``fields`` describe.
@@ -65,3 +60,27 @@ class Service:
             auth=self.auth,
             extras=self.extras,
         )
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """One kind of remote task of a service: how it is called, polled and cancelled.
+
+    :param label: names one task in messages and logs: ``Manus task``.
+    :param poll_strategy: makes the strategy by which many tasks are polled with few operations, of the
+        connection's extras; :class:`~.polling.strategy.OneByOne` where there is nothing better.
+    :param cancel: the operation that cancels a task, of the extras and the task's id; ``None`` where the
+        service has none.
+    :param id_param: what sensors and operators call the parameter that holds one task's id.
+    """
+
+    service: Service
+    label: str
+    poll_strategy: Callable[[Any], PollStrategy]
+    cancel: Callable[[Any, str], Operation[Any] | None] = lambda _extras, _task_id: None
+    id_param: str = "remote_task_id"
+
+    @property
+    def ids_param(self) -> str:
+        """What triggers call the parameter that holds the ids of several tasks."""
+        return f"{self.id_param}s"

@@ -18,7 +18,7 @@ from typing import Any
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
 from remote_tasks_provider.manus.results import ManusQuestion
 
-__all__ = ["ANSWERED_THERE", "SEND", "STOP", "Answer", "form_for", "read_response"]
+__all__ = ["ANSWERED_THERE", "SEND", "STOP", "Answer", "form_for", "read_answer"]
 
 SEND = "Send"
 ANSWERED_THERE = "Answered in Manus"
@@ -106,7 +106,7 @@ def _input_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return fields
 
 
-def read_response(asked: ManusQuestion, reply: Reply) -> Answer | str:
+def read_answer(asked: ManusQuestion, reply: Reply) -> Answer | str:
     """Return what ``reply`` answers, or, as a text, why it answers nothing."""
     chosen = reply.chosen[0] if reply.chosen else ""
     if chosen == STOP:

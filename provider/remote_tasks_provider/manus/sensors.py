@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.core.polling.policy import OnWaiting
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
 __all__ = ["ManusTaskSensor"]
@@ -58,8 +58,9 @@ class ManusTaskSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id", "on_waiting")
     operator_extra_links = (ManusTaskLink(),)
+    remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger
-    what = "Manus task"
+    hook_class = ManusHook
     ui_color = "#e8e4f5"
 
     def __init__(
@@ -77,14 +78,8 @@ class ManusTaskSensor(RemoteTaskSensor):
             remote_task_id=remote_task_id,
             deferrable=deferrable,
             raise_on_failure=raise_on_failure,
+            on_waiting=on_waiting,
             poke_interval=poke_interval,
+            conn_id=manus_conn_id,
             **kwargs,
         )
-        self.on_waiting = on_waiting
-        self.manus_conn_id = manus_conn_id
-        self.start_in_triggerer(manus_conn_id)
-
-    @cached_property
-    def hook(self) -> ManusHook:
-        """The hook for ``manus_conn_id``."""
-        return ManusHook(self.manus_conn_id)

@@ -1,4 +1,4 @@
-"""Manus as the core sees it: where it lives, how it authenticates, and how one of its tasks is looked at."""
+"""Manus as the core sees it: where it lives, how it authenticates, how its tasks are polled and cancelled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Hint
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.manus.api.versions import api_version
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 
-__all__ = ["MANUS", "ManusExtras"]
+__all__ = ["MANUS", "MANUS_TASK", "ManusExtras"]
 
 
 class ManusExtras(ConnectionExtras):
@@ -66,8 +66,6 @@ MANUS = Service(
     extras=ManusExtras,
     probe=lambda extras: api_version(extras).operations.probe(),
     explain=_explain,
-    strategy=lambda extras: ManusPollStrategy(_LISTINGS[api_version(extras).version]),
-    stop=lambda extras, task_id: api_version(extras).cancel(task_id),
     # Documented for API v2, per account: https://open.manus.ai/docs/v2/rate-limits. Taken to hold for v1 too.
     limits={
         "GET /v1/tasks": RateLimit(100),
@@ -77,4 +75,11 @@ MANUS = Service(
         "GET /v2/task.listMessages {task_id}": RateLimit(100),
         "POST /v2/task.stop {task_id}": RateLimit(40),
     },
+)
+
+MANUS_TASK = TaskType(
+    service=MANUS,
+    label="Manus task",
+    poll_strategy=lambda extras: ManusPollStrategy(_LISTINGS[api_version(extras).version]),
+    cancel=lambda extras, task_id: api_version(extras).cancel(task_id),
 )

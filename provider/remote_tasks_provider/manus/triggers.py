@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
-from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.service import MANUS_TASK
 
 __all__ = ["ManusTaskTrigger"]
 
@@ -14,4 +14,4 @@ class ManusTaskTrigger(RemoteTaskTrigger):
     :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` has the parameters.
     """
 
-    service = MANUS
+    remote_task_type = MANUS_TASK

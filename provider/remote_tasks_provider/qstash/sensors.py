@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
 
 __all__ = ["QStashMessageSensor", "QStashTaskSensor"]
@@ -45,8 +45,9 @@ class QStashTaskSensor(RemoteTaskSensor):
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
+    remote_task_type = QSTASH_TASK
     trigger_class = QStashTaskTrigger
-    what = "QStash task"
+    hook_class = QStashHook
     ui_color = "#dff3ea"
 
     def __init__(
@@ -64,15 +65,9 @@ class QStashTaskSensor(RemoteTaskSensor):
             deferrable=deferrable,
             raise_on_failure=raise_on_failure,
             poke_interval=poke_interval,
+            conn_id=qstash_conn_id,
             **kwargs,
         )
-        self.qstash_conn_id = qstash_conn_id
-        self.start_in_triggerer(qstash_conn_id)
-
-    @cached_property
-    def hook(self) -> QStashHook:
-        """The hook for ``qstash_conn_id``."""
-        return QStashHook(self.qstash_conn_id)
 
 
 class QStashMessageSensor(RemoteTaskSensor):
@@ -112,9 +107,9 @@ class QStashMessageSensor(RemoteTaskSensor):
     """
 
     template_fields: Sequence[str] = ("message_id", "qstash_conn_id")
-    ids_field = "message_id"
+    remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
-    what = "QStash message"
+    hook_class = QStashHook
     ui_color = "#dff3ea"
 
     def __init__(
@@ -134,12 +129,6 @@ class QStashMessageSensor(RemoteTaskSensor):
             raise_on_failure=raise_on_failure,
             poke_interval=poke_interval,
             not_found_grace=not_found_grace,
+            conn_id=qstash_conn_id,
             **kwargs,
         )
-        self.qstash_conn_id = qstash_conn_id
-        self.start_in_triggerer(qstash_conn_id)
-
-    @cached_property
-    def hook(self) -> QStashHook:
-        """The hook for ``qstash_conn_id``."""
-        return QStashHook(self.qstash_conn_id)

@@ -1,21 +1,20 @@
-"""QStash as the core sees it: where it lives, how it authenticates, and how one of its tasks is looked at."""
+"""QStash as the core sees it: where it lives, how it authenticates, and how its tasks are polled."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.response import Hint
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.options import PlanName
 from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
 from remote_tasks_provider.qstash.polling import QStashTaskPollStrategy
 
-__all__ = ["QSTASH", "QSTASH_MESSAGES", "QStashExtras"]
+__all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QStashExtras"]
 
 # https://upstash.com/docs/qstash/howto/multi-region
 _REGIONS = {
@@ -60,13 +59,19 @@ QSTASH = Service(
     extras=QStashExtras,
     probe=lambda _extras: v2.probe(),
     explain=_explain,
-    strategy=lambda _extras: QStashTaskPollStrategy(),
 )
 
-QSTASH_MESSAGES = replace(
-    QSTASH,
-    kind="messages",
-    strategy=lambda _extras: QStashMessagePollStrategy(),
-    stop=lambda _extras, message_id: v2.cancel_message(message_id),
+QSTASH_TASK = TaskType(
+    service=QSTASH,
+    label="QStash task",
+    poll_strategy=lambda _extras: QStashTaskPollStrategy(),
 )
-"""The same service for waits on messages, whose outcome is in the logs."""
+
+QSTASH_MESSAGE = TaskType(
+    service=QSTASH,
+    label="QStash message",
+    poll_strategy=lambda _extras: QStashMessagePollStrategy(),
+    cancel=lambda _extras, message_id: v2.cancel_message(message_id),
+    id_param="message_id",
+)
+"""A message, whose state is in the logs."""

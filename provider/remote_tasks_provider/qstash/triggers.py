@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
-from remote_tasks_provider.qstash.service import QSTASH, QSTASH_MESSAGES
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
 
 __all__ = ["QStashMessageTrigger", "QStashTaskTrigger"]
 
@@ -16,7 +16,7 @@ class QStashTaskTrigger(RemoteTaskTrigger):
     :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` has the parameters.
     """
 
-    service = QSTASH
+    remote_task_type = QSTASH_TASK
 
 
 class QStashMessageTrigger(RemoteTaskTrigger):
@@ -24,12 +24,11 @@ class QStashMessageTrigger(RemoteTaskTrigger):
 
     :param conn_id: the Airflow connection; a read-only token is enough.
     :param message_ids: the messages to wait for; a template where the wait begins in the triggerer.
-    :param poll_interval: seconds between looks.
+    :param poll_interval: seconds between polls.
     :param rules: all else that :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` takes.
     """
 
-    service = QSTASH_MESSAGES
-    ids_field = "message_ids"
+    remote_task_type = QSTASH_MESSAGE
 
     def __init__(
         self, conn_id: str, message_ids: list[str] | str, poll_interval: float = 15.0, **rules: Any

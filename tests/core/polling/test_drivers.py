@@ -104,7 +104,7 @@ class TestOneByOne:
         assert carry_out.words.asked == []
 
     def test_a_failed_call_concerns_its_task_alone(self, carry_out: Driver) -> None:
-        results = carry_out(one_by_one("a", "b", "c", "d"), b=400, c=500, d=TransportError("lost"))
+        results = carry_out(one_by_one("a", "b", "c", "d"), b=400, c=500, d=TransportError("given up"))
 
         assert results["a"] == a_snapshot("running")
         assert [type(results[task_id]) for task_id in "bcd"] == [

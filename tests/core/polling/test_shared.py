@@ -78,7 +78,7 @@ class TestOneLook:
     def test_each_wait_keeps_its_own_interval(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
-            waits = [world.wait("quick", interval=10), world.wait("slow", interval=25)]
+            waits = [world.wait("quick", poll_interval=10), world.wait("slow", poll_interval=25)]
             await world.time.let_pass(51)
             assert world.asked == [
                 (0, "quick,slow"),
@@ -95,7 +95,7 @@ class TestOneLook:
 
     def test_a_wait_that_is_told_for_free_is_not_asked_for_in_between(self) -> None:
         async def story(world: World) -> None:
-            waits = [world.wait("quick", interval=10), world.wait("slow", interval=25)]
+            waits = [world.wait("quick", poll_interval=10), world.wait("slow", poll_interval=25)]
             await world.time.let_pass(101)
             assert {due for _, due in world.asked[1:]} == {"quick"}
             assert all(free == ["slow"] for _, _, free in world.looks[1:])
@@ -117,7 +117,7 @@ class TestOneLook:
 
     def test_the_first_look_comes_when_it_is_wanted(self) -> None:
         async def story(world: World) -> None:
-            waits = [world.wait("a", first_poll_in=12), world.wait("b", first_poll_in=-5, interval=1000)]
+            waits = [world.wait("a", first_poll_in=12), world.wait("b", first_poll_in=-5, poll_interval=1000)]
             world.tells_free = False
             await world.time.let_pass(20)
             assert world.asked == [(0, "b"), (12, "a")]

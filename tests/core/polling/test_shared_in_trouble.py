@@ -166,7 +166,7 @@ class TestTrouble:
     def test_the_limits_of_the_service_slow_the_group_down(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
-            wait = world.wait("a", interval=1)
+            wait = world.wait("a", poll_interval=1)
             await world.time.let_pass(101)
             assert world.transports[0].sent_at == list(range(0, 101, 10))
             await world.end(wait)
@@ -177,11 +177,11 @@ class TestTrouble:
         async def story(world: World) -> None:
             world.refusals = [(500, {})] * 4
             log = Log()
-            waits = [world.wait("a", log=log, max_failures=5), world.wait("b", max_failures=3)]
+            waits = [world.wait("a", log=log, max_poll_failures=5), world.wait("b", max_poll_failures=3)]
             await world.time.let_pass(91)
             assert (await waits[1]).outcome == "error"
             assert [line.partition(":")[2][:33] for line in log.warnings] == [
-                f" a look failed ({count} of 5 in a row):" for count in range(1, 5)
+                f" the poll failed ({count} of 5 consecutive failures):" for count in range(1, 5)
             ]
             world.words["a"] = "completed"
             await world.time.let_pass(30)
@@ -191,10 +191,10 @@ class TestTrouble:
 
     def test_no_news_end_a_row_of_failures(self) -> None:
         async def story(world: World) -> None:
-            wait = world.wait("a", max_failures=3)
+            wait = world.wait("a", max_poll_failures=3)
             for _ in range(4):
                 world.refusals = [(500, {})] * 2
-                world.words["a"] = "no news"
+                world.words["a"] = "unchanged"
                 await world.time.let_pass(90)
             assert not wait.done()
             await world.end(wait)
@@ -309,7 +309,7 @@ class TestClocks:
 
     def test_an_interval_of_nothing_is_a_second(self) -> None:
         async def story(world: World) -> None:
-            wait = world.wait("a", interval=0)
+            wait = world.wait("a", poll_interval=0)
             await world.time.let_pass(60.5)
             assert len(world.looks) == 61
             await world.end(wait)
@@ -324,9 +324,9 @@ class TestLog:
             waits = [world.wait(task_id, log=log) for task_id, log in logs.items()]
             world.words["a"] = "unknown"
             await world.time.let_pass(1)
-            assert logs["a"].infos == ["Example: task a is unknown for 0 s, next look in 30 s"]
+            assert logs["a"].infos == ["Example: task a is unknown for 0 s, next poll in 30 s"]
             assert "'unknown'" in logs["a"].warnings[0]
-            assert logs["b"].infos == ["Example: task b is running for 0 s, next look in 30 s"]
+            assert logs["b"].infos == ["Example: task b is running for 0 s, next poll in 30 s"]
             assert logs["b"].warnings == []
             await world.end(*waits)
 
@@ -380,7 +380,7 @@ class TestLog:
     def test_a_wait_that_nothing_happens_to_is_mentioned_ever_more_rarely(self) -> None:
         async def story(world: World) -> None:
             log = Log()
-            wait = world.wait("a", log=log, interval=10)
+            wait = world.wait("a", log=log, poll_interval=10)
             await world.time.let_pass(9_000)
             assert 10 < len(log.infos) < 30
             assert log.infos[1].startswith("Example: task a is running for 30 s")

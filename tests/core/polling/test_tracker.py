@@ -24,44 +24,44 @@ class TestEnd:
     @pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
     def test_a_terminal_state_ends_the_wait(self, state: str) -> None:
         wait = a_wait()
-        wait.saw("t1", a_snapshot(state))
+        wait.record_snapshot("t1", a_snapshot(state))
 
         assert wait.pause(START) is None
-        assert wait.open_ids == []
-        assert wait.report(START).timed_out is None
+        assert wait.unfinished_ids == []
+        assert wait.result(START).timed_out is None
 
     @pytest.mark.parametrize("state", ["pending", "running", "waiting", "unknown"])
     def test_any_other_state_does_not(self, state: str) -> None:
         wait = a_wait()
-        wait.saw("t1", a_snapshot(state))
+        wait.record_snapshot("t1", a_snapshot(state))
 
         assert wait.pause(START) == 30
-        assert wait.open_ids == ["t1"]
+        assert wait.unfinished_ids == ["t1"]
 
     def test_it_is_not_over_before_the_first_look(self) -> None:
         assert a_wait().pause(START) == 30
 
     def test_of_many_tasks_all_must_end(self) -> None:
         wait = a_wait("a", "b", "c")
-        wait.saw("a", a_snapshot("completed"))
-        wait.saw("b", a_snapshot("failed"))
+        wait.record_snapshot("a", a_snapshot("completed"))
+        wait.record_snapshot("b", a_snapshot("failed"))
 
         assert wait.pause(START) == 30
-        assert wait.open_ids == ["c"]
-        wait.saw("c", a_snapshot("cancelled"))
+        assert wait.unfinished_ids == ["c"]
+        wait.record_snapshot("c", a_snapshot("cancelled"))
         assert wait.pause(START) is None
 
     def test_a_task_asked_for_twice_is_looked_at_once(self) -> None:
         wait = a_wait("b", "a", "b")
 
         assert wait.ids == ["b", "a", "b"]
-        assert wait.open_ids == ["b", "a"]
+        assert wait.unfinished_ids == ["b", "a"]
 
     def test_a_record_stands_under_the_id_that_was_asked_for(self) -> None:
         wait = a_wait("alias")
-        wait.saw("alias", a_snapshot("completed", task_id="canonical"))
+        wait.record_snapshot("alias", a_snapshot("completed", task_id="canonical"))
 
-        record = wait.report(START).records["alias"]
+        record = wait.result(START).records["alias"]
         assert record is not None
         assert record["id"] == "canonical"
 
@@ -73,7 +73,7 @@ class TestDeadline:
     @pytest.mark.parametrize("name", ["deadline", "execution_deadline"])
     def test_the_last_look_is_at_the_deadline_itself(self, name: str) -> None:
         wait = a_wait(**{name: START + 70})
-        wait.saw("t1", a_snapshot())
+        wait.record_snapshot("t1", a_snapshot())
 
         assert wait.pause(START + 60) == 10
         assert wait.pause(START + 69.9) == pytest.approx(0.1)
@@ -81,125 +81,125 @@ class TestDeadline:
 
     def test_a_task_that_ends_in_the_last_look_is_no_timeout(self) -> None:
         wait = a_wait(deadline=START + 70)
-        wait.saw("t1", a_snapshot("completed"))
+        wait.record_snapshot("t1", a_snapshot("completed"))
 
         assert the_end(wait, START + 75) is None
 
     def test_the_report_says_which_deadline_it_was(self) -> None:
-        assert a_wait(deadline=START).report(START).timed_out == "timeout"
-        assert a_wait(execution_deadline=START).report(START).timed_out == "execution_timeout"
-        assert a_wait(deadline=START, execution_deadline=START).report(START).timed_out == "timeout"
+        assert a_wait(deadline=START).result(START).timed_out == "timeout"
+        assert a_wait(execution_deadline=START).result(START).timed_out == "execution_timeout"
+        assert a_wait(deadline=START, execution_deadline=START).result(START).timed_out == "timeout"
         assert (
-            a_wait(deadline=START + 9, execution_deadline=START).report(START).timed_out
+            a_wait(deadline=START + 9, execution_deadline=START).result(START).timed_out
             == "execution_timeout"
         )
-        assert a_wait().report(START + 10**9).timed_out is None
+        assert a_wait().result(START + 10**9).timed_out is None
 
     def test_failures_before_the_deadline_do_not_hide_the_timeout(self) -> None:
         wait = a_wait(deadline=START + 70)
-        wait.failed("t1", RESET, START)
+        wait.record_error("t1", RESET, START)
 
         assert isinstance(the_end(wait, START + 70), WaitTimeoutError)
 
     def test_a_clock_that_was_set_back_does_not_make_the_wait_negative(self) -> None:
-        assert a_wait().report(START - 5).waited == 0
-        assert a_wait().report(START + 5).waited == 5
+        assert a_wait().result(START - 5).waited == 0
+        assert a_wait().result(START + 5).waited == 5
 
 
 class TestFailures:
     def test_the_last_of_so_many_in_a_row_ends_the_wait_with_its_error(self) -> None:
-        wait = a_wait(max_failures=3)
+        wait = a_wait(max_poll_failures=3)
         for _ in range(2):
-            wait.failed("t1", RESET, START)
+            wait.record_error("t1", RESET, START)
             assert wait.pause(START) == 30
-        wait.failed("t1", BROKEN, START)
+        wait.record_error("t1", BROKEN, START)
 
         assert isinstance(the_end(wait, START), ServerError)
 
     def test_a_good_look_starts_the_count_anew(self) -> None:
-        wait = a_wait(max_failures=2)
+        wait = a_wait(max_poll_failures=2)
         for _ in range(5):
-            wait.failed("t1", RESET, START)
-            wait.saw("t1", a_snapshot())
+            wait.record_error("t1", RESET, START)
+            wait.record_snapshot("t1", a_snapshot())
 
         assert wait.pause(START) == 30
 
     def test_an_error_where_no_retry_helps_ends_the_wait_at_once(self) -> None:
         wait = a_wait()
-        wait.failed("t1", FORBIDDEN, START)
+        wait.record_error("t1", FORBIDDEN, START)
 
         assert isinstance(the_end(wait, START), AuthenticationError)
 
     def test_one_lost_task_of_many_does_not_end_the_others(self) -> None:
-        wait = a_wait("a", "b", max_failures=1)
-        wait.failed("a", RESET, START)
+        wait = a_wait("a", "b", max_poll_failures=1)
+        wait.record_error("a", RESET, START)
 
-        assert wait.open_ids == ["b"]
+        assert wait.unfinished_ids == ["b"]
         assert wait.pause(START) == 30
-        wait.saw("b", a_snapshot("completed"))
+        wait.record_snapshot("b", a_snapshot("completed"))
         assert isinstance(the_end(wait, START), TransportError)
 
     def test_what_was_seen_before_stays_in_the_report(self) -> None:
-        wait = a_wait(max_failures=1)
-        wait.saw("t1", a_snapshot(title="Sums"))
-        wait.failed("t1", RESET, START)
+        wait = a_wait(max_poll_failures=1)
+        wait.record_snapshot("t1", a_snapshot(title="Sums"))
+        wait.record_error("t1", RESET, START)
 
-        record = wait.report(START).records["t1"]
+        record = wait.result(START).records["t1"]
         assert record is not None
         assert record["title"] == "Sums"
 
     def test_the_count_goes_on_in_another_process(self) -> None:
-        wait = a_wait(max_failures=3)
-        wait.failed("t1", RESET, START)
-        wait.failed("t1", RESET, START)
-        heir = a_wait(max_failures=3, checkpoint=json.loads(json.dumps(wait.checkpoint())))
+        wait = a_wait(max_poll_failures=3)
+        wait.record_error("t1", RESET, START)
+        wait.record_error("t1", RESET, START)
+        heir = a_wait(max_poll_failures=3, checkpoint=json.loads(json.dumps(wait.checkpoint())))
         assert heir.pause(START) == 30
-        heir.failed("t1", RESET, START)
+        heir.record_error("t1", RESET, START)
 
         assert heir.pause(START) is None
 
 
 class TestRateLimit:
     def test_it_is_no_failure(self) -> None:
-        wait = a_wait(max_failures=1)
+        wait = a_wait(max_poll_failures=1)
         for _ in range(100):
-            wait.failed("t1", limited(), START)
+            wait.record_error("t1", limited(), START)
 
         assert wait.pause(START) == 30
-        assert wait.is_settled
+        assert not wait.needs_checkpoint
 
     def test_it_does_not_reset_the_count_of_failures(self) -> None:
-        wait = a_wait(max_failures=2)
-        wait.failed("t1", RESET, START)
-        wait.failed("t1", limited(), START)
-        wait.failed("t1", RESET, START)
+        wait = a_wait(max_poll_failures=2)
+        wait.record_error("t1", RESET, START)
+        wait.record_error("t1", limited(), START)
+        wait.record_error("t1", RESET, START)
 
         assert wait.pause(START) is None
 
     @pytest.mark.parametrize("kind", [RateLimitedError, ServerError])
     def test_the_next_look_comes_when_the_service_asked_for_it(self, kind: Any) -> None:
         wait = a_wait()
-        wait.failed("t1", an_api_error(kind, 429, retry_after=120), START)
+        wait.record_error("t1", an_api_error(kind, 429, retry_after=120), START)
 
         assert wait.pause(START + 20) == 100
         assert wait.pause(START + 200) == 30
 
     def test_a_wish_for_less_than_the_interval_changes_nothing(self) -> None:
         wait = a_wait()
-        wait.failed("t1", limited(retry_after=5), START)
+        wait.record_error("t1", limited(retry_after=5), START)
 
         assert wait.pause(START) == 30
 
     def test_of_two_wishes_the_later_counts(self) -> None:
         wait = a_wait("a", "b")
-        wait.failed("a", limited(retry_after=120), START)
-        wait.failed("b", limited(retry_after=60), START + 1)
+        wait.record_error("a", limited(retry_after=120), START)
+        wait.record_error("b", limited(retry_after=60), START + 1)
 
         assert wait.pause(START) == 120
 
     def test_the_deadline_comes_first_nevertheless(self) -> None:
         wait = a_wait(deadline=START + 50)
-        wait.failed("t1", limited(retry_after=3600), START)
+        wait.record_error("t1", limited(retry_after=3600), START)
 
         assert wait.pause(START) == 50
 
@@ -207,79 +207,79 @@ class TestRateLimit:
 class TestNotFound:
     def test_it_heals_when_the_task_becomes_visible_within_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.failed("t1", MISSING, START + 89)
+        wait.record_error("t1", MISSING, START)
+        wait.record_error("t1", MISSING, START + 89)
         assert wait.pause(START + 89) is not None
-        wait.saw("t1", a_snapshot("running"))
+        wait.record_snapshot("t1", a_snapshot("running"))
 
-        assert wait.is_settled
-        wait.saw("t1", a_snapshot("completed"))
+        assert not wait.needs_checkpoint
+        wait.record_snapshot("t1", a_snapshot("completed"))
         assert the_end(wait, START + 120) is None
 
     def test_it_is_believed_when_it_has_stood_for_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.failed("t1", MISSING, START + 90)
+        wait.record_error("t1", MISSING, START)
+        wait.record_error("t1", MISSING, START + 90)
 
         assert isinstance(the_end(wait, START + 90), NotFoundError)
 
     def test_without_a_grace_it_is_believed_at_once(self) -> None:
         wait = a_wait(not_found_grace=0)
-        wait.failed("t1", MISSING, START)
+        wait.record_error("t1", MISSING, START)
 
         assert wait.pause(START) is None
 
     def test_there_is_a_look_when_the_grace_ends(self) -> None:
-        wait = a_wait(interval=600, not_found_grace=90)
-        wait.failed("t1", MISSING, START)
+        wait = a_wait(poll_interval=600, not_found_grace=90)
+        wait.record_error("t1", MISSING, START)
 
         assert wait.pause(START) == 90
         assert wait.pause(START + 80) == 10
         assert wait.pause(START + 95) == 1
 
     def test_it_is_no_failed_look(self) -> None:
-        wait = a_wait(max_failures=1, not_found_grace=90)
+        wait = a_wait(max_poll_failures=1, not_found_grace=90)
         for second in range(89):
-            wait.failed("t1", MISSING, START + second)
+            wait.record_error("t1", MISSING, START + second)
 
         assert wait.pause(START + 89) == 1
 
     def test_each_disappearance_has_its_own_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.saw("t1", a_snapshot())
-        wait.failed("t1", MISSING, START + 200)
+        wait.record_error("t1", MISSING, START)
+        wait.record_snapshot("t1", a_snapshot())
+        wait.record_error("t1", MISSING, START + 200)
 
         assert wait.pause(START + 200) == 30
 
     def test_a_rate_limit_meanwhile_does_not_restart_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.failed("t1", limited(), START + 50)
-        wait.failed("t1", MISSING, START + 90)
+        wait.record_error("t1", MISSING, START)
+        wait.record_error("t1", limited(), START + 50)
+        wait.record_error("t1", MISSING, START + 90)
 
         assert wait.pause(START + 90) is None
 
     def test_another_failure_meanwhile_does(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.failed("t1", RESET, START + 50)
-        wait.failed("t1", MISSING, START + 90)
+        wait.record_error("t1", MISSING, START)
+        wait.record_error("t1", RESET, START + 50)
+        wait.record_error("t1", MISSING, START + 90)
 
         assert wait.pause(START + 90) == 30
 
     def test_a_grace_that_is_over_shortens_no_pause_of_the_others(self) -> None:
         wait = a_wait("a", "b", not_found_grace=0)
-        wait.failed("a", MISSING, START)
+        wait.record_error("a", MISSING, START)
 
         assert wait.pause(START) == 30
 
     @pytest.mark.parametrize(("now", "over"), [(START + 89, False), (START + 90, True)])
     def test_the_grace_goes_on_in_another_process(self, now: float, over: bool) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
+        wait.record_error("t1", MISSING, START)
         heir = a_wait(not_found_grace=90, checkpoint=json.loads(json.dumps(wait.checkpoint())))
-        heir.failed("t1", MISSING, now)
+        heir.record_error("t1", MISSING, now)
 
         assert (heir.pause(now) is None) is over
 
@@ -288,36 +288,36 @@ class TestWhatATaskMayCost:
     @pytest.mark.parametrize("state", ["running", "waiting", "pending", "unknown"])
     def test_a_task_that_has_cost_more_ends_the_wait(self, state: str) -> None:
         wait = a_wait(max_credits=100, deadline=START + 1000)
-        wait.saw("t1", a_snapshot(state, credit_usage=101))
+        wait.record_snapshot("t1", a_snapshot(state, credit_usage=101))
 
         assert wait.pause(START) is None
-        assert wait.report(START + 2000).timed_out is None
+        assert wait.result(START + 2000).timed_out is None
 
     @pytest.mark.parametrize("used", [None, 0, 100])
     def test_one_that_has_not_does_not(self, used: int | None) -> None:
         wait = a_wait(max_credits=100)
-        wait.saw("t1", a_snapshot(credit_usage=used))
+        wait.record_snapshot("t1", a_snapshot(credit_usage=used))
 
         assert wait.pause(START) == 30
 
     def test_without_a_limit_it_may_cost_anything(self) -> None:
         wait = a_wait()
-        wait.saw("t1", a_snapshot(credit_usage=10**9))
+        wait.record_snapshot("t1", a_snapshot(credit_usage=10**9))
 
         assert wait.pause(START) == 30
 
     def test_of_many_the_others_are_waited_for(self) -> None:
         wait = a_wait("a", "b", max_credits=100)
-        wait.saw("a", a_snapshot(credit_usage=101))
-        wait.saw("b", a_snapshot(credit_usage=1))
+        wait.record_snapshot("a", a_snapshot(credit_usage=101))
+        wait.record_snapshot("b", a_snapshot(credit_usage=1))
 
         assert wait.pause(START) == 30
-        assert wait.open_ids == ["a", "b"]
+        assert wait.unfinished_ids == ["a", "b"]
 
     def test_after_a_failed_look_it_is_judged_by_the_next_good_one(self) -> None:
         wait = a_wait(max_credits=100)
-        wait.saw("t1", a_snapshot(credit_usage=101))
-        wait.failed("t1", RESET, START)
+        wait.record_snapshot("t1", a_snapshot(credit_usage=101))
+        wait.record_error("t1", RESET, START)
 
         assert wait.pause(START) == 30
 

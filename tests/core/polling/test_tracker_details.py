@@ -17,52 +17,52 @@ from tests.core.trackers import MISSING, RESET, a_wait, limited, the_end
 class TestMemory:
     def test_it_holds_only_what_looking_again_would_not_tell(self) -> None:
         wait = a_wait("fine", "failing", "missing", "new")
-        wait.saw("fine", a_snapshot())
-        wait.failed("failing", RESET, START)
-        wait.failed("missing", MISSING, START + 1)
+        wait.record_snapshot("fine", a_snapshot())
+        wait.record_error("failing", RESET, START)
+        wait.record_error("missing", MISSING, START + 1)
 
         assert wait.checkpoint() == {
             "failing": {"failures": 1, "missing_since": None},
             "missing": {"failures": 0, "missing_since": START + 1},
         }
-        assert not wait.is_settled
+        assert wait.needs_checkpoint
 
     def test_a_wait_without_trouble_needs_none(self) -> None:
         wait = a_wait()
-        assert wait.is_settled
-        wait.saw("t1", a_snapshot())
+        assert not wait.needs_checkpoint
+        wait.record_snapshot("t1", a_snapshot())
 
-        assert (wait.is_settled, wait.checkpoint()) == (True, {})
+        assert (wait.needs_checkpoint, wait.checkpoint()) == (False, {})
 
     def test_a_task_that_was_given_up_is_looked_at_once_more_and_given_up_again(self) -> None:
-        wait = a_wait(max_failures=2)
-        wait.failed("t1", RESET, START)
-        wait.failed("t1", RESET, START)
-        heir = a_wait(max_failures=2, checkpoint=wait.checkpoint())
+        wait = a_wait(max_poll_failures=2)
+        wait.record_error("t1", RESET, START)
+        wait.record_error("t1", RESET, START)
+        heir = a_wait(max_poll_failures=2, checkpoint=wait.checkpoint())
 
-        assert heir.open_ids == ["t1"]
-        heir.failed("t1", RESET, START)
+        assert heir.unfinished_ids == ["t1"]
+        heir.record_error("t1", RESET, START)
         assert heir.pause(START) is None
 
 
 class TestOnWaiting:
     def _asked(self, on_waiting: str) -> PollTracker:
         wait = a_wait("a", "b", on_waiting=on_waiting)
-        wait.saw("a", a_snapshot("waiting"))
-        wait.saw("b", a_snapshot("completed"))
+        wait.record_snapshot("a", a_snapshot("waiting"))
+        wait.record_snapshot("b", a_snapshot("completed"))
         return wait
 
     def test_wait_goes_on_waiting(self) -> None:
         wait = self._asked("wait")
 
         assert wait.pause(START) == 30
-        assert wait.open_ids == ["a"]
+        assert wait.unfinished_ids == ["a"]
 
     def test_return_ends_the_wait_with_the_state(self) -> None:
         wait = self._asked("return")
 
         assert the_end(wait, START) is None
-        record = wait.report(START).records["a"]
+        record = wait.result(START).records["a"]
         assert record is not None
         assert record["state"] == "waiting"
 
@@ -72,37 +72,37 @@ class TestOnWaiting:
     @pytest.mark.parametrize("on_waiting", ["return", "fail"])
     def test_others_that_still_run_are_waited_for_and_the_asking_one_may_go_on(self, on_waiting: str) -> None:
         wait = a_wait("a", "b", on_waiting=on_waiting)
-        wait.saw("a", a_snapshot("waiting"))
-        wait.saw("b", a_snapshot("running"))
+        wait.record_snapshot("a", a_snapshot("waiting"))
+        wait.record_snapshot("b", a_snapshot("running"))
 
         assert wait.pause(START) == 30
-        assert wait.open_ids == ["a", "b"]
-        wait.saw("a", a_snapshot("completed"))
-        wait.saw("b", a_snapshot("completed"))
+        assert wait.unfinished_ids == ["a", "b"]
+        wait.record_snapshot("a", a_snapshot("completed"))
+        wait.record_snapshot("b", a_snapshot("completed"))
         assert the_end(wait, START) is None
 
     def test_a_look_that_failed_since_is_repeated_first(self) -> None:
         wait = a_wait(on_waiting="return")
-        wait.saw("t1", a_snapshot("waiting"))
-        wait.failed("t1", RESET, START)
+        wait.record_snapshot("t1", a_snapshot("waiting"))
+        wait.record_error("t1", RESET, START)
 
         assert wait.pause(START) == 30
 
     def test_an_asking_task_at_the_deadline_is_no_timeout_unless_it_was_waited_for(self) -> None:
-        assert self._asked("return").report(START).timed_out is None
+        assert self._asked("return").result(START).timed_out is None
         late = a_wait(deadline=START)
-        late.saw("t1", a_snapshot("waiting"))
+        late.record_snapshot("t1", a_snapshot("waiting"))
 
-        assert late.report(START).timed_out == "timeout"
+        assert late.result(START).timed_out == "timeout"
 
 
 class TestUnknownWord:
     def test_it_is_reported_once_and_waited_through(self) -> None:
         wait = a_wait("a", "b", deadline=START + 100)
         for task_id in ("a", "b", "a"):
-            wait.saw(task_id, a_snapshot(TaskState.UNKNOWN, status="dreaming"))
+            wait.record_snapshot(task_id, a_snapshot(TaskState.UNKNOWN, status="dreaming"))
 
-        (note,) = wait.take_notes()
+        (note,) = wait.take_warnings()
         assert note == (
             "Task a has status 'dreaming', which this provider does not know; "
             "waiting on as if it were running."
@@ -112,27 +112,27 @@ class TestUnknownWord:
 
     def test_another_unknown_word_is_reported_too(self) -> None:
         wait = a_wait()
-        wait.saw("t1", a_snapshot(TaskState.UNKNOWN, status="dreaming"))
-        wait.saw("t1", a_snapshot(TaskState.UNKNOWN, status="waking"))
+        wait.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="dreaming"))
+        wait.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="waking"))
 
-        assert [note.split("'")[1] for note in wait.take_notes()] == ["dreaming", "waking"]
+        assert [note.split("'")[1] for note in wait.take_warnings()] == ["dreaming", "waking"]
 
 
 class TestPause:
     def test_it_is_the_interval(self) -> None:
-        assert a_wait(interval=5).pause(START + 10_000) == 5
+        assert a_wait(poll_interval=5).pause(START + 10_000) == 5
 
     def test_a_service_is_not_asked_more_often_than_once_a_second(self) -> None:
-        assert a_wait(interval=0).pause(START) == 1
+        assert a_wait(poll_interval=0).pause(START) == 1
 
     @pytest.mark.parametrize(("waited", "pause"), [(0, 5), (4, 5), (20, 20), (60, 60), (10_000, 60)])
     def test_it_grows_with_the_time_waited_when_a_longest_one_is_given(
         self, waited: float, pause: float
     ) -> None:
-        assert a_wait(interval=5, max_interval=60).pause(START + waited) == pause
+        assert a_wait(poll_interval=5, max_poll_interval=60).pause(START + waited) == pause
 
     def test_a_longest_one_below_the_interval_does_not_shorten_it(self) -> None:
-        assert a_wait(interval=30, max_interval=10).pause(START + 1000) == 30
+        assert a_wait(poll_interval=30, max_poll_interval=10).pause(START + 1000) == 30
 
 
 class TestPolicy:
@@ -140,7 +140,7 @@ class TestPolicy:
         ("wrong", "name"),
         [
             ({"on_waiting": "explode"}, "on_waiting"),
-            ({"max_failures": 0}, "max_poll_failures"),
+            ({"max_poll_failures": 0}, "max_poll_failures"),
             ({"interval": -1}, "poll_interval"),
             ({"not_found_grace": -1}, "not_found_grace"),
         ],
@@ -152,43 +152,43 @@ class TestPolicy:
             a_policy(**wrong)
 
     def test_defaults_wait_patiently(self) -> None:
-        policy = PollPolicy(started_at=START, interval=30)
+        policy = PollPolicy(started_at=START, poll_interval=30)
 
-        assert (policy.deadline, policy.on_waiting, policy.max_failures) == (None, "wait", 5)
+        assert (policy.deadline, policy.on_waiting, policy.max_poll_failures) == (None, "wait", 5)
         assert (policy.not_found_grace, policy.max_interval) == (90, None)
 
 
 class TestNotes:
     def test_a_failed_look_is_told_with_its_count(self) -> None:
-        wait = a_wait(max_failures=2)
-        wait.failed("t1", RESET, START)
-        wait.failed("t1", RESET, START)
+        wait = a_wait(max_poll_failures=2)
+        wait.record_error("t1", RESET, START)
+        wait.record_error("t1", RESET, START)
 
-        assert wait.take_notes() == [
-            "Task t1: a look failed (1 of 2 in a row): reset",
+        assert wait.take_warnings() == [
+            "Task t1: the poll failed (1 of 2 consecutive failures): reset",
             "Task t1: giving up: reset",
         ]
-        assert wait.take_notes() == []
+        assert wait.take_warnings() == []
 
     def test_a_rate_limit_is_told_without_a_count(self) -> None:
         wait = a_wait()
-        wait.failed("t1", limited(), START)
+        wait.record_error("t1", limited(), START)
 
-        assert wait.take_notes() == ["Task t1: a look failed: HTTP 429: no."]
+        assert wait.take_warnings() == ["Task t1: the poll failed: HTTP 429: no."]
 
     def test_a_404_is_told_once_with_its_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.failed("t1", MISSING, START + 30)
+        wait.record_error("t1", MISSING, START)
+        wait.record_error("t1", MISSING, START + 30)
 
-        assert wait.take_notes() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
+        assert wait.take_warnings() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
 
     def test_a_404_that_is_believed_is_told_again(self) -> None:
         wait = a_wait(not_found_grace=90)
-        wait.failed("t1", MISSING, START)
-        wait.failed("t1", MISSING, START + 90)
+        wait.record_error("t1", MISSING, START)
+        wait.record_error("t1", MISSING, START + 90)
 
-        assert wait.take_notes()[1:] == ["Task t1: giving up: HTTP 404: no."]
+        assert wait.take_warnings()[1:] == ["Task t1: giving up: HTTP 404: no."]
 
 
 class TestSummary:
@@ -209,25 +209,25 @@ class TestSummary:
     )
     def test_one_task_is_told_with_time_and_next_look(self, waited: float, text: str) -> None:
         wait = a_wait()
-        wait.saw("t1", a_snapshot(url="https://x/t1"))
+        wait.record_snapshot("t1", a_snapshot(url="https://x/t1"))
 
-        assert wait.summary(START + waited, 30) == f"task t1 is running for {text}, next look in 30 s"
+        assert wait.summary(START + waited, 30) == f"task t1 is running for {text}, next poll in 30 s"
 
     def test_a_task_that_asks_is_told_with_its_place(self) -> None:
         wait = a_wait()
-        wait.saw("t1", a_snapshot("waiting", url="https://x/t1"))
+        wait.record_snapshot("t1", a_snapshot("waiting", url="https://x/t1"))
 
-        assert wait.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next look in 30 s"
+        assert wait.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
 
     def test_many_are_counted_by_state(self) -> None:
-        wait = a_wait("a", "b", "c", "d", "e", max_failures=1)
-        wait.saw("a", a_snapshot("running"))
-        wait.saw("b", a_snapshot("running"))
-        wait.failed("c", RESET, START)
-        wait.failed("d", MISSING, START)
+        wait = a_wait("a", "b", "c", "d", "e", max_poll_failures=1)
+        wait.record_snapshot("a", a_snapshot("running"))
+        wait.record_snapshot("b", a_snapshot("running"))
+        wait.record_error("c", RESET, START)
+        wait.record_error("d", MISSING, START)
 
         assert wait.summary(START + 60, 90) == (
-            "5 tasks after 1 m: 1 lost, 1 not seen, 1 not visible, 2 running; next look in 1 m 30 s"
+            "5 tasks after 1 m: 1 lost, 1 not seen, 1 not visible, 2 running; next poll in 1 m 30 s"
         )
 
 
@@ -235,7 +235,7 @@ class TestFirstUrl:
     def test_it_is_the_first_tasks_that_has_one(self) -> None:
         wait = a_wait("a", "b", "c")
         assert wait.first_url is None
-        wait.saw("a", a_snapshot())
-        wait.saw("c", a_snapshot(url="https://x/c"))
+        wait.record_snapshot("a", a_snapshot())
+        wait.record_snapshot("c", a_snapshot(url="https://x/c"))
 
         assert wait.first_url == "https://x/c"

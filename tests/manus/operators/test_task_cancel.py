@@ -119,13 +119,13 @@ class TestTimeout:
 
 
 def _dying_in_the_wait(operator: Any) -> Any:
-    wait = operator.wait_policy
+    wait = operator.poll_policy
 
     def killed(*parts: Any, **facts: Any) -> None:
         wait(*parts, **facts)
         raise SystemExit
 
-    operator.wait_policy = killed
+    operator.poll_policy = killed
     return operator
 
 

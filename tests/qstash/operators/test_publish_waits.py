@@ -238,7 +238,7 @@ class TestKillOnAWorker:
         account.ended_as(task, "failed")
         operator.on_kill()
 
-        assert not operator.stop_on_kill
+        assert not operator.cancel_on_kill
         assert account.states_of(account.sent) == ["CREATED"]
 
     def test_message_of_an_earlier_attempt_is_cancelled(self, account: QStash) -> None:
@@ -254,8 +254,8 @@ class TestKillOnAWorker:
 
 
 class TestKillWhileDeferred:
-    def _trigger(self, account: QStash, *ids: str, stop_on_kill: bool = True) -> Any:
-        trigger = QStashMessageTrigger("qstash_default", list(ids), 15.0, stop_on_kill=stop_on_kill)
+    def _trigger(self, account: QStash, *ids: str, cancel_on_kill: bool = True) -> Any:
+        trigger = QStashMessageTrigger("qstash_default", list(ids), 15.0, cancel_on_kill=cancel_on_kill)
         trigger.task_instance = SimpleNamespace(  # type: ignore[assignment]
             dag_id=AirflowTask.dag_id, run_id=AirflowTask.run_id, task_id=AirflowTask.task_id, map_index=-1
         )
@@ -277,7 +277,7 @@ class TestKillWhileDeferred:
     def test_trigger_of_a_sensor_cancels_nothing(self, account: QStash) -> None:
         (message_id,) = self._published(account, 1)
         account.states(ask="failed")
-        asyncio.run(self._trigger(account, message_id, stop_on_kill=False).on_kill())
+        asyncio.run(self._trigger(account, message_id, cancel_on_kill=False).on_kill())
 
         assert account.states_of([message_id]) == ["CREATED"]
 
@@ -298,11 +298,11 @@ class TestKillWhileDeferred:
             deferral = account.task().defer(
                 lambda given=options: publish(deferrable=True, delay="1h", **given)  # type: ignore[misc]
             )
-            assert deferral.trigger.stop_on_kill is may
+            assert deferral.trigger.cancel_on_kill is may
         again = account.task(map_index=5).defer(
             lambda: publish(deferrable=True, delay="1h", deduplication_id="mine")
         )
-        assert again.trigger.stop_on_kill is False
+        assert again.trigger.cancel_on_kill is False
 
 
 class TestDlqRetry:

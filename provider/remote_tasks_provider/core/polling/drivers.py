@@ -1,44 +1,77 @@
-"""Carries out a poll plan: on a worker one operation after the other, in the triggerer several at once."""
+"""Carries out a poll plan: on a worker one operation after the other, in the triggerer several at once.
+
+:func:`poll_until_done` is the one loop in which a worker waits. The triggerer's is in :mod:`.shared`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Operation
-from remote_tasks_provider.core.polling.strategy import PollPlan, PollResults
+from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.polling.strategy import PollPlan, PollResults, PollStrategy
+from remote_tasks_provider.core.polling.tracker import PollTracker
 
-__all__ = ["arun_plan", "run_plan"]
+__all__ = ["arun_plan", "poll_until_done", "run_plan"]
 
-_CONCURRENT_CALLS = 8
+_CONCURRENT_OPERATIONS = 8
+
+
+def poll_until_done(
+    tracker: PollTracker,
+    strategy: PollStrategy,
+    client: Client,
+    *,
+    sleep: Callable[[float], Any] = time.sleep,
+    clock: Callable[[], float] = time.time,
+    on_poll: Callable[[float, float | None], None] = lambda _now, _pause: None,
+) -> WaitResult:
+    """Poll until the wait is over; return how it ended.
+
+    :param sleep: spends a pause of so many seconds. It may raise instead, to wait elsewhere.
+    :param clock: Unix seconds.
+    :param on_poll: called after each poll with the time and the pause before the next one (``None``: it was
+        the last), for logs.
+    """
+    while True:
+        results = run_plan(strategy.plan(tracker.unfinished_ids, ()), client)
+        now = clock()
+        tracker.update(results, now)
+        pause = tracker.pause(now)
+        on_poll(now, pause)
+        if pause is None:
+            return tracker.result(now)
+        sleep(pause)
 
 
 def run_plan(plan: PollPlan, client: Client) -> PollResults:
-    """Carry out ``plan``, one call after the other."""
+    """Carry out ``plan``, one operation after the other."""
     try:
-        calls = next(plan)
+        operations = next(plan)
         while True:
             answers: list[Any] = []
             shared: RemoteTaskError | None = None
-            for operation in calls:
+            for operation in operations:
                 answer = shared or _answer(client, operation)
                 answers.append(answer)
-                shared = shared or _shared(answer)
-            calls = plan.send(answers)
+                shared = shared or _shared_error(answer)
+            operations = plan.send(answers)
     except StopIteration as done:
         results: PollResults = done.value
         return results
 
 
 async def arun_plan(plan: PollPlan, client: AsyncClient) -> PollResults:
-    """Carry out ``plan``, a few calls at a time."""
+    """Carry out ``plan``, a few operations at a time."""
     try:
-        calls = next(plan)
+        operations = next(plan)
         while True:
-            calls = plan.send(await _answers(client, calls))
+            operations = plan.send(await _answers(client, operations))
     except StopIteration as done:
         results: PollResults = done.value
         return results
@@ -51,32 +84,32 @@ def _answer(client: Client, operation: Operation[Any]) -> Any:
         return error
 
 
-def _shared(answer: Any) -> RemoteTaskError | None:
-    """Return ``answer`` if it is an error that every other call would meet too: a wrong key, no network."""
+def _shared_error(answer: Any) -> RemoteTaskError | None:
+    """Return ``answer`` if it is an error that every other operation would meet: a wrong key, no network."""
     return answer if isinstance(answer, RemoteTaskError) and answer.concerns_service else None
 
 
-async def _answers(client: AsyncClient, calls: Sequence[Operation[Any]]) -> Sequence[Any]:
-    answers: list[Any] = [None] * len(calls)
-    waiting = iter(enumerate(calls))
+async def _answers(client: AsyncClient, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+    answers: list[Any] = [None] * len(operations)
+    remaining = iter(enumerate(operations))
     shared: RemoteTaskError | None = None
 
     async def work() -> None:
         nonlocal shared
-        for index, operation in waiting:
+        for index, operation in remaining:
             if shared is None:
                 try:
                     answers[index] = await client.send(operation)
                 except RemoteTaskError as error:
                     answers[index] = error
-                    shared = _shared(error)
+                    shared = _shared_error(error)
             else:
                 answers[index] = shared
 
-    if len(calls) == 1:
+    if len(operations) == 1:
         await work()
     else:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(_CONCURRENT_CALLS, len(calls))):
+            for _ in range(min(_CONCURRENT_OPERATIONS, len(operations))):
                 group.create_task(work())
     return answers

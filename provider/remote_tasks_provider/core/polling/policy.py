@@ -1,52 +1,125 @@
-"""How a wait polls: the interval, the deadlines and what ends it."""
+"""How a wait polls, and when it gives up. Every deadline of a wait is derived here and nowhere else.
+
+A wait has two limits: ``timeout`` counts from the start of the first attempt, Airflow's ``execution_timeout``
+from the start of this one. Both become moments (Unix seconds), so that a deferral, a restart or another
+process changes neither.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from remote_tasks_provider.core import validation
 
-__all__ = ["ON_WAITING", "OnWaiting", "PollPolicy"]
+__all__ = ["ON_WAITING", "TRIGGERER_GRACE", "OnWaiting", "PollPolicy", "TimedOut", "WaitLimits"]
 
 OnWaiting = Literal["wait", "return", "fail"]
 ON_WAITING: tuple[OnWaiting, ...] = ("wait", "return", "fail")
 
+TimedOut = Literal["timeout", "execution_timeout"]
+
+TRIGGERER_GRACE = 300.0
+"""Seconds by which Airflow's own timeout of a deferral comes later than the deadline. The trigger ends a wait
+at its deadline; Airflow's timeout is for the case that no triggerer was there to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitLimits:
+    """How long a wait may take; seconds.
+
+    :param timeout: from the start of the first attempt.
+    :param execution_timeout: Airflow's, from the start of the attempt; ``None`` for no limit.
+    """
+
+    timeout: float
+    execution_timeout: float | None = None
+
+    @property
+    def shorter(self) -> TimedOut:
+        """The limit that ends a wait whose first attempt waits without a pause."""
+        limit = self.execution_timeout
+        return "timeout" if limit is None or limit >= self.timeout else "execution_timeout"
+
+    def deadlines(self, started_at: float, attempt_started_at: float) -> dict[str, Any]:
+        """Return the ``deadline`` and the ``execution_deadline`` of a wait."""
+        limit = self.execution_timeout
+        return {
+            "deadline": started_at + self.timeout,
+            "execution_deadline": None if limit is None else attempt_started_at + limit,
+        }
+
+    @property
+    def deferral(self) -> float:
+        """Airflow's timeout of a deferral that begins in the triggerer."""
+        return self.timeout + TRIGGERER_GRACE
+
+    def started_at(self, timeout_after: float) -> float:
+        """Return when a wait that began in the triggerer began.
+
+        :param timeout_after: when Airflow times the deferral out: the start plus :attr:`deferral`, or plus
+            ``execution_timeout`` where that is shorter. Airflow keeps nothing else of the start.
+        """
+        lengths = (self.deferral, self.execution_timeout)
+        return timeout_after - min(length for length in lengths if length is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class PollPolicy:
-    """How a wait is to be done; plain JSON values, as it travels to the triggerer.
+    """How to poll. Plain JSON values under the names of the trigger's arguments, which carry them.
 
     :param started_at: when the first attempt began; Unix seconds.
-    :param interval: seconds between looks.
-    :param deadline: when to give up; Unix seconds, ``None`` for never.
+    :param poll_interval: seconds between polls.
+    :param deadline: when to give up; Unix seconds, ``None`` for never. See :class:`WaitLimits`.
     :param execution_deadline: when Airflow's ``execution_timeout`` ends this attempt, likewise.
     :param on_waiting: what to do with a task that waits for a person: ``wait`` on, ``return`` it, or
         ``fail``.
-    :param max_failures: failed looks in a row at which a wait gives up.
+    :param max_poll_failures: consecutive failures of polls at which a wait gives up.
     :param not_found_grace: seconds for which a 404 must stand to be believed; fresh tasks answer 404 for a
         while.
-    :param max_interval: when set, pauses grow with the time waited, from ``interval`` up to this.
-    :param max_credits: what a task may cost; one that is still at work and has cost more ends the wait.
+    :param max_poll_interval: when set, pauses grow with the time waited, from ``poll_interval`` up to this.
+    :param max_credits: what a task may cost; one that is still running and has cost more ends the wait.
     """
 
     started_at: float
-    interval: float
+    poll_interval: float
     deadline: float | None = None
     execution_deadline: float | None = None
     on_waiting: OnWaiting = "wait"
-    max_failures: int = 5
+    max_poll_failures: int = 5
     not_found_grace: float = 90.0
-    max_interval: float | None = None
+    max_poll_interval: float | None = None
     max_credits: int | None = None
 
     def __post_init__(self) -> None:
         validation.choice(self.on_waiting, "on_waiting", ON_WAITING)
-        validation.whole_number(self.max_failures, "max_poll_failures", least=1)
+        validation.whole_number(self.max_poll_failures, "max_poll_failures", least=1)
         if self.max_credits is not None:
             validation.whole_number(self.max_credits, "max_credits", least=1)
-        if self.interval < 0 or self.not_found_grace < 0:
+        if self.poll_interval < 0 or self.not_found_grace < 0:
             raise ValueError(
-                f"poll_interval ({self.interval}) and not_found_grace ({self.not_found_grace}) are seconds "
-                "and cannot be negative"
+                f"poll_interval ({self.poll_interval}) and not_found_grace ({self.not_found_grace}) are "
+                "seconds and cannot be negative"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the policy as a JSON object; ``PollPolicy(**data)`` is the way back."""
+        return asdict(self)
+
+    def timed_out(self, now: float) -> TimedOut | None:
+        """Return the deadline that has passed, if one has."""
+        if self.deadline is not None and now >= self.deadline:
+            return "timeout"
+        if self.execution_deadline is not None and now >= self.execution_deadline:
+            return "execution_timeout"
+        return None
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the next deadline, at least 0; ``None`` when there is no deadline."""
+        ends = [end for end in (self.deadline, self.execution_deadline) if end is not None]
+        return max(0.0, min(ends) - now) if ends else None
+
+    def deferral_timeout(self, now: float) -> float | None:
+        """Return the seconds after which Airflow times a deferral out; ``None`` for never."""
+        left = self.seconds_left(now)
+        return None if left is None else left + TRIGGERER_GRACE

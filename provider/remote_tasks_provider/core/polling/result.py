@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from remote_tasks_provider.core.errors import (
     RemoteTaskError,
@@ -17,28 +17,31 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
     error_from_json,
 )
-from remote_tasks_provider.core.polling.strategy import PollResults
-from remote_tasks_provider.core.states import TaskSnapshot, TaskState
+from remote_tasks_provider.core.polling.policy import TimedOut
+from remote_tasks_provider.core.states import TaskState
 
-__all__ = ["TimedOut", "WaitResult"]
-
-TimedOut = Literal["timeout", "execution_timeout"]
+__all__ = ["WaitResult"]
 
 _SHOWN = 5
 _MOST_RECORDS_IN_EVENT = 100
+_PHRASES = {
+    TaskState.FAILED: "failed",
+    TaskState.CANCELLED: "was cancelled",
+    TaskState.WAITING: "waits for an answer",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
     """How a wait ended.
 
-    :param records: id → what the last good look told (see :meth:`~.states.TaskSnapshot.to_record`), ``None``
-        if none.
-    :param errors: id → why a task could not be known (see :meth:`~.errors.RemoteTaskError.to_json`).
+    :param records: id → what the last successful poll returned (see :meth:`~.states.TaskSnapshot.to_record`),
+        ``None`` if there was none.
+    :param errors: id → why the wait gave a task up (see :meth:`~.errors.RemoteTaskError.to_json`).
     :param timed_out: which deadline ended the wait, if one did.
     :param waited: seconds since the first attempt began.
-    :param omitted: tasks that have ended and that are not in ``records``, as there are too many for an event:
-        the worker asks for them again.
+    :param omitted: finished tasks that are not in ``records``, as there are too many for an event: the worker
+        reads them again.
     """
 
     records: Mapping[str, Mapping[str, Any] | None]
@@ -65,38 +68,37 @@ class WaitResult:
 
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event, which Airflow writes to its log and its database."""
-        omitted = self._ended() if len(self.records) > _MOST_RECORDS_IN_EVENT else []
+        omitted = self._finished_ids() if len(self.records) > _MOST_RECORDS_IN_EVENT else []
         left_out = set(omitted)
         return {
-            "records": {one: record for one, record in self.records.items() if one not in left_out},
+            "records": {
+                task_id: record for task_id, record in self.records.items() if task_id not in left_out
+            },
             "errors": self.errors,
             "timed_out": self.timed_out,
             "waited": self.waited,
             "omitted": omitted,
         }
 
-    def _ended(self) -> list[str]:
+    def _finished_ids(self) -> list[str]:
         return [
             task_id
             for task_id, record in self.records.items()
             if record is not None and TaskState(record["state"]).is_terminal
         ]
 
-    def completed_with(self, results: PollResults) -> WaitResult:
-        """Return the report with what was found out about omitted tasks."""
-        records, errors = dict(self.records), dict(self.errors)
-        for task_id in self.omitted:
-            result = results.get(task_id)
-            if isinstance(result, TaskSnapshot):
-                records[task_id] = result.to_record()
-            elif isinstance(result, RemoteTaskError):
-                records[task_id], errors[task_id] = None, result.to_json()
-        left = [task_id for task_id in self.omitted if task_id not in records]
-        return replace(self, records=records, errors=errors, omitted=left)
+    def completed_with(self, other: WaitResult) -> WaitResult:
+        """Return the result with what ``other`` has of the omitted tasks."""
+        return replace(
+            self,
+            records={**self.records, **other.records},
+            errors={**self.errors, **other.errors},
+            omitted=[],
+        )
 
     @classmethod
     def from_event(cls, event: Any) -> WaitResult:
-        """Return the report that a trigger's event holds.
+        """Return the result that a trigger's event holds.
 
         :raises RemoteTaskError: when the event is missing or another trigger's.
         """
@@ -108,40 +110,35 @@ class WaitResult:
             )
         return cls(**{name: event[name] for name in names}, omitted=event.get("omitted", ()))
 
-    def failure(self, what: str, *, raise_on_failure: bool, on_waiting: str) -> RemoteTaskError | None:
-        """Return the error that this end is, or ``None`` for a success.
+    def failure(self, label: str, *, raise_on_failure: bool, on_waiting: str) -> RemoteTaskError | None:
+        """Return the error that this result is, or ``None`` for a success.
 
-        :param what: what was waited for, for messages: ``Manus task``.
+        :param label: what was waited for, for messages: ``Manus task``.
         """
         if raise_on_failure:
             for state, kind in (
                 (TaskState.FAILED, TaskFailedError),
                 (TaskState.CANCELLED, TaskCancelledError),
             ):
-                if texts := self._texts(what, state):
+                if texts := self._texts(label, state):
                     return kind(self._sentence(texts))
-        if on_waiting == "fail" and (texts := self._texts(what, TaskState.WAITING)):
+        if on_waiting == "fail" and (texts := self._texts(label, TaskState.WAITING)):
             return TaskNeedsInputError(self._sentence(texts))
         if self.errors:
-            return self._lost(what)
-        return WaitTimeoutError(self._timeout_text(what)) if self.timed_out else None
+            return self._given_up(label)
+        return WaitTimeoutError(self._timeout_text(label)) if self.timed_out else None
 
     def in_order(self, ids: Sequence[str]) -> list[Mapping[str, Any] | None]:
         """Return the records of ``ids``, in that order."""
         return [self.records.get(task_id) for task_id in ids]
 
-    def _texts(self, what: str, state: TaskState) -> list[str]:
-        phrases = {
-            TaskState.FAILED: "failed",
-            TaskState.CANCELLED: "was cancelled",
-            TaskState.WAITING: "waits for an answer",
-        }
+    def _texts(self, label: str, state: TaskState) -> list[str]:
         texts = []
         for task_id, record in self.records.items():
             if record is not None and record["state"] == state:
                 reason = f": {record['error']}" if record["error"] else ""
                 place = f" ({record['url']})" if record["url"] else ""
-                texts.append(f"{what} {task_id} {phrases[state]}{reason}{place}")
+                texts.append(f"{label} {task_id} {_PHRASES[state]}{reason}{place}")
         return texts
 
     def _sentence(self, texts: Sequence[str]) -> str:
@@ -149,22 +146,18 @@ class WaitResult:
         count = f"{len(texts)} of {len(self.records)}: " if len(self.records) > 1 else ""
         return f"{count}{'; '.join(texts[:_SHOWN])}{more}"
 
-    def _lost(self, what: str) -> RemoteTaskError:
-        """Return the first task's error, told apart from the others when there are several tasks."""
+    def _given_up(self, label: str) -> RemoteTaskError:
+        """Return the first task's error; with several tasks it says which one and how many there are."""
         task_id, data = next(iter(self.errors.items()))
         error = error_from_json(data)
         if len(self.records) == 1:
             return error
-        return error_from_json(
-            {**data, "message": f"{self._count_lost()} {what} {task_id}: {error.message}"},
-        )
+        count = f"The wait gave up {len(self.errors)} of {len(self.records)} tasks."
+        return error_from_json({**data, "message": f"{count} {label} {task_id}: {error.message}"})
 
-    def _count_lost(self) -> str:
-        return f"{len(self.errors)} of {len(self.records)} tasks could not be followed."
-
-    def _timeout_text(self, what: str) -> str:
+    def _timeout_text(self, label: str) -> str:
         unfinished = [
-            f"{what} {task_id} ({record['state'] if record else 'never seen'})"
+            f"{label} {task_id} ({record['state'] if record else 'never seen'})"
             for task_id, record in self.records.items()
             if record is None or not TaskState(record["state"]).is_terminal
         ]

@@ -1,12 +1,12 @@
 """One poll loop for all waits on one connection.
 
-In a triggerer, a thousand waits on one connection are one *group*: one HTTP client, one
-:class:`~.strategy.PollStrategy`, one loop that looks when the first of them is due and tells all of them what
-it saw. A wait joins and leaves at any time; the group begins with the first and ends, connections closed,
-with the last.
+In a triggerer, a thousand waits on one connection share one *poller*: one HTTP client, one
+:class:`~.strategy.PollStrategy`, one loop that polls when the first of them is due and gives all of them the
+results. A wait joins and leaves at any time. The poller starts with the first wait, and closes its
+connections with the last.
 
-Groups are kept apart by event loop, service and connection, so two triggerers, two tests or two accounts
-never mix. Looks are scheduled by a monotonic clock; only deadlines, which must survive a restart, are read
+Pollers are kept apart by event loop, task type and connection, so two triggerers, two tests or two accounts
+never mix. Polls are scheduled by a monotonic clock. Only deadlines, which must survive a restart, are read
 off the wall clock.
 """
 
@@ -28,24 +28,23 @@ from remote_tasks_provider.core.polling.drivers import arun_plan
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.strategy import PollResults, PollStrategy
 from remote_tasks_provider.core.polling.tracker import PollTracker
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import TaskType
 
-__all__ = ["PollMetrics", "SharedPoller", "follow"]
+__all__ = ["PollMetrics", "SharedPoller", "join"]
 
 Connect = Callable[[RateLimiter], Awaitable[AsyncClient]]
 
-# A triggerer that starts brings its waits in one after the other. The first look waits for the others so many
-# seconds.
+# A triggerer that starts brings its waits one after the other. The first poll waits so many seconds for them.
 _GATHERING = 0.25
-# After this many waits have been told of a look, other coroutines get their turn.
+# After this many waits have got their results, other coroutines get their turn.
 _BATCH = 50
-# A wait that nothing happens to is mentioned in the log when it has become this much older.
+# A wait whose state does not change is mentioned in the log when it has become this much older.
 _LOG_GROWTH = 1.25
 _LOG_AT_LEAST = 30.0
 
 
 class Log(Protocol):
-    """Where to tell of a wait: a standard logger, or Airflow's."""
+    """Where to report a wait: a standard logger, or Airflow's."""
 
     def info(self, event: str, *arguments: Any) -> Any:
         """Say what happens."""
@@ -55,90 +54,92 @@ class Log(Protocol):
 
 
 class PollMetrics(Protocol):
-    """Counts what a group does; see ``docs/metrics.md``."""
+    """Counts what a poller does; see ``docs/metrics.md``."""
 
-    def looked(
-        self, service: str, *, waits: int, told: int, calls: int, saved: int, rate_limited: int
+    def polled(
+        self, service: str, *, waits: int, updated: int, calls: int, saved: int, rate_limited: int
     ) -> None:
-        """Count one look.
+        """Count one poll cycle.
 
-        :param waits: how many waits are in the group.
-        :param told: how many of them learnt something.
+        :param waits: how many waits have joined.
+        :param updated: how many of them got a result.
         :param calls: how many requests it took.
         :param saved: how many more it would have taken to ask for each task by itself.
         :param rate_limited: how many requests were answered with 429.
         """
 
-    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+    def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         """Count one wait that ended, after ``seconds``."""
 
 
 @dataclass(eq=False, slots=True)
-class _Member:
-    """A wait in a group."""
+class _Joined:
+    """A wait that has joined.
 
-    wait: PollTracker
+    :param due: when it wants the next poll at the latest; monotonic.
+    :param context: the triggerer sends a log record to the task whose context it was made in.
+    """
+
+    tracker: PollTracker
     due: float
-    """When it wants the next look at the latest; monotonic."""
     log: Log
-    ended: asyncio.Future[WaitResult]
-    # The triggerer sends a log record to the task whose context it was made in.
+    done: asyncio.Future[WaitResult]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     logged_state: str = ""
     logged_after: float = 0.0
 
 
 class SharedPoller:
-    """All waits on one connection in one event loop. Made and found by :func:`follow`.
+    """All waits on one connection in one event loop. Made and found by :func:`join`.
 
     :param on_empty: called when the last wait has left.
     """
 
     def __init__(
         self,
-        service: Service,
+        task_type: TaskType,
         connect: Connect,
         clocks: Clocks,
         metrics: PollMetrics,
         on_empty: Callable[[SharedPoller], None],
     ) -> None:
-        self._service = service
+        self._task_type = task_type
         self._connect = connect
         self._clocks = clocks
         self._metrics = metrics
         self._on_empty = on_empty
-        self._rate_limiter = RateLimiter(service.limits)
+        self._rate_limiter = RateLimiter(task_type.service.limits)
         self._client: AsyncClient | None = None
         self._strategy: PollStrategy | None = None
-        self._members: set[_Member] = set()
-        self._joined = asyncio.Event()
+        self._waits: set[_Joined] = set()
+        self._new_wait = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
 
-    async def follow(self, wait: PollTracker, first_poll_in: float, log: Log) -> WaitResult:
-        """Return how ``wait`` ended; leaves at once when cancelled.
+    async def join(self, tracker: PollTracker, first_poll_in: float, log: Log) -> WaitResult:
+        """Return how the wait ended; leaves at once when cancelled.
 
         :raises ConnectionConfigError: when the connection cannot be used.
         """
         earliest = 0.0 if self._client is not None else _GATHERING
-        member = _Member(
-            wait=wait,
+        wait = _Joined(
+            tracker=tracker,
             due=self._clocks.monotonic() + max(earliest, first_poll_in),
             log=log,
-            ended=asyncio.get_running_loop().create_future(),
+            done=asyncio.get_running_loop().create_future(),
         )
-        self._members.add(member)
-        _spare_the_collector(len(self._members))
-        self._joined.set()
+        self._waits.add(wait)
+        _spare_the_collector(len(self._waits))
+        self._new_wait.set()
         if self._loop_task is None or self._loop_task.done():
-            # Its own, empty context: what the group does belongs to no single task's log.
+            # In an empty context: what the poller does belongs to no single task's log.
             self._loop_task = asyncio.get_running_loop().create_task(
                 self._run(), context=contextvars.Context()
             )
         try:
-            return await member.ended
+            return await wait.done
         finally:
-            self._members.discard(member)
-            if not self._members:
+            self._waits.discard(wait)
+            if not self._waits:
                 await self._close()
 
     async def _close(self) -> None:
@@ -156,110 +157,120 @@ class SharedPoller:
 
     async def _run(self) -> None:
         try:
-            while self._members:
-                self._joined.clear()
-                seconds = min(member.due for member in self._members) - self._clocks.monotonic()
+            while self._waits:
+                self._new_wait.clear()
+                seconds = min(wait.due for wait in self._waits) - self._clocks.monotonic()
                 if seconds > 0:
                     await self._idle(seconds)
                 else:
-                    await self._look()
+                    await self._poll()
         except Exception as error:  # noqa: BLE001 - whatever it is, no wait may hang for ever
             self._on_empty(self)
-            for member in self._members:
-                if not member.ended.done():
-                    member.ended.set_exception(error)
+            for wait in self._waits:
+                if not wait.done.done():
+                    wait.done.set_exception(error)
 
     async def _idle(self, seconds: float) -> None:
-        """Sleep until the next look, or until a wait joins that may want an earlier one."""
+        """Sleep until the next poll, or until a wait joins that may want an earlier one."""
         sleeper = asyncio.ensure_future(self._clocks.sleep(seconds))
-        joined = asyncio.ensure_future(self._joined.wait())
+        joined = asyncio.ensure_future(self._new_wait.wait())
         try:
             await asyncio.wait((sleeper, joined), return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeper.cancel()
             joined.cancel()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
+        """One poll cycle: poll the tasks of all waits that are due, and give every wait its results."""
         now = self._clocks.monotonic()
         due: dict[str, None] = {}
         free: dict[str, None] = {}
-        members = list(self._members)
-        for member in members:
-            (due if member.due <= now else free).update(dict.fromkeys(member.wait.open_ids))
+        waits = list(self._waits)
+        for wait in waits:
+            (due if wait.due <= now else free).update(dict.fromkeys(wait.tracker.unfinished_ids))
         if self._client is None:
-            self._client = await self._connect(self._rate_limiter)
-            self._strategy = self._service.strategy(self._client.config.extras)
+            self._use(await self._connect(self._rate_limiter))
         calls, refused = self._rate_limiter.calls, self._rate_limiter.refused
-        results = await self._ask(list(due), free.keys() - due.keys())
-        told, covered = await self._tell(members, results, now)
+        results = await self._results(list(due), free.keys() - due.keys())
+        updated, covered = await self._deliver(waits, results, now)
         calls = self._rate_limiter.calls - calls
-        self._metrics.looked(
-            self._service.name,
-            waits=len(members),
-            told=told,
+        self._metrics.polled(
+            self._task_type.service.name,
+            waits=len(waits),
+            updated=updated,
             calls=calls,
             saved=max(0, covered - calls),
             rate_limited=self._rate_limiter.refused - refused,
         )
 
-    async def _ask(self, due: list[str], free: set[str]) -> PollResults:
-        """Look once; if the key is refused but was changed meanwhile, once more with the new one."""
-        assert self._client is not None and self._strategy is not None  # noqa: S101, PT018 - made by the caller
+    def _use(self, client: AsyncClient) -> None:
+        """Poll over ``client`` from now on.
+
+        With other extras, such as another version of the API, what was learnt from the old one may not hold.
+        """
+        old, self._client = self._client, client
+        if old is None or old.config.extras != client.config.extras:
+            self._strategy = self._task_type.poll_strategy(client.config.extras)
+
+    async def _results(self, due: list[str], free: set[str]) -> PollResults:
+        """Poll once; if the key is refused but was changed meanwhile, once more with the new one."""
+        assert self._client is not None and self._strategy is not None  # noqa: S101, PT018 - set by _use
         results = await arun_plan(self._strategy.plan(due, free), self._client)
         if any(isinstance(result, AuthenticationError) for result in results.values()):
-            renewed = await self._connect(self._rate_limiter)
-            if renewed.config == self._client.config:
+            renewed, old = await self._connect(self._rate_limiter), self._client
+            if renewed.config == old.config:
                 await renewed.aclose()
                 return results
-            old, self._client = self._client, renewed
-            if renewed.config.extras != old.config.extras:
-                # Another version of the API, perhaps: what was learnt from this one may not hold there.
-                self._strategy = self._service.strategy(renewed.config.extras)
+            self._use(renewed)
             await old.aclose()
             results = await arun_plan(self._strategy.plan(due, free), renewed)
         return results
 
-    async def _tell(self, members: list[_Member], results: PollResults, began: float) -> tuple[int, int]:
-        """Give every wait its findings; return how many waits and how many tasks they were about.
+    async def _deliver(self, waits: list[_Joined], results: PollResults, began: float) -> tuple[int, int]:
+        """Give every wait its results; return how many waits and how many tasks they were about.
 
-        A wait that became due while the look went on, and that it did not cover, gets the next look.
+        A wait that became due during the poll, and that it did not cover, gets the next poll.
 
-        :param began: when the look began; monotonic.
+        :param began: when the poll began; monotonic.
         """
-        told = covered = 0
-        for index, member in enumerate(members, 1):
+        updated = covered = 0
+        for index, wait in enumerate(waits, 1):
             if index % _BATCH == 0:
                 await asyncio.sleep(0)
-            if not member.ended.done():
-                news = member.wait.take(results, self._clocks.wall())
-                told += news > 0
-                covered += news
-                if news or member.due <= began:
-                    self._settle(member)
-        return told, covered
+            if not wait.done.done():
+                count = wait.tracker.update(results, self._clocks.wall())
+                updated += count > 0
+                covered += count
+                if count or wait.due <= began:
+                    self._settle(wait)
+        return updated, covered
 
-    def _settle(self, member: _Member) -> None:
-        wall = self._clocks.wall()
-        pause = member.wait.pause(wall, self._clocks.spread())
-        for note in member.wait.take_notes():
-            member.context.run(member.log.warning, "%s", note)
+    def _settle(self, wait: _Joined) -> None:
+        """End the wait if it is over, else schedule its next poll."""
+        now = self._clocks.wall()
+        pause = wait.tracker.pause(now, self._clocks.spread())
+        for warning in wait.tracker.take_warnings():
+            wait.context.run(wait.log.warning, "%s", warning)
         if pause is None:
-            report = member.wait.report(wall)
-            self._metrics.ended(self._service.name, outcome=report.outcome, seconds=report.waited)
-            self._members.discard(member)
-            member.ended.set_result(report)
+            result = wait.tracker.result(now)
+            self._metrics.finished(
+                self._task_type.service.name, outcome=result.outcome, seconds=result.waited
+            )
+            self._waits.discard(wait)
+            wait.done.set_result(result)
         else:
-            member.due = self._clocks.monotonic() + pause
-            self._mention(member, wall, pause)
+            wait.due = self._clocks.monotonic() + pause
+            self._mention(wait, now, pause)
 
-    def _mention(self, member: _Member, wall: float, pause: float) -> None:
-        state, after = member.wait.state, wall - member.wait.policy.started_at
-        if state == member.logged_state and after < max(
-            member.logged_after * _LOG_GROWTH, member.logged_after + _LOG_AT_LEAST
+    def _mention(self, wait: _Joined, now: float, pause: float) -> None:
+        state, after = wait.tracker.state, now - wait.tracker.policy.started_at
+        if state == wait.logged_state and after < max(
+            wait.logged_after * _LOG_GROWTH, wait.logged_after + _LOG_AT_LEAST
         ):
             return
-        member.logged_state, member.logged_after = state, after
-        member.context.run(member.log.info, "%s: %s", self._service.name, member.wait.summary(wall, pause))
+        wait.logged_state, wait.logged_after = state, after
+        summary = wait.tracker.summary(now, pause)
+        wait.context.run(wait.log.info, "%s: %s", self._task_type.service.name, summary)
 
 
 _most_waits = 1024
@@ -269,8 +280,8 @@ def _spare_the_collector(waits: int) -> None:
     """Keep the garbage collector's passes short where thousands of waits are held.
 
     A full pass goes through every object of the process: with ten thousand waits and all that Airflow has
-    loaded it holds the event loop up for 150 ms. When a group has twice as many waits as any before, from
-    2,048 on, what is there is set aside; it is still freed when nobody refers to it. Below twice a
+    loaded it holds the event loop up for 150 ms. When a poller has twice as many waits as any before, from
+    2,048 on, what is there is set aside; it is still freed when nothing refers to it. Below twice a
     triggerer's default capacity nothing is done.
     """
     global _most_waits
@@ -280,13 +291,13 @@ def _spare_the_collector(waits: int) -> None:
 
 
 _Key = tuple[str, str, str]
-_GROUPS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, SharedPoller]] = WeakKeyDictionary()
+_POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, SharedPoller]] = WeakKeyDictionary()
 
 
-def follow(
-    wait: PollTracker,
+def join(
+    tracker: PollTracker,
     *,
-    service: Service,
+    task_type: TaskType,
     conn_id: str,
     connect: Connect,
     clocks: Clocks,
@@ -294,33 +305,20 @@ def follow(
     first_poll_in: float,
     log: Log,
 ) -> Coroutine[Any, Any, WaitResult]:
-    """Return, when awaited, how ``wait`` ended, looked at with every other wait on the same connection.
+    """Return, when awaited, how a wait ended that was polled with every other wait on the same connection.
 
     :param connect: opens a client; called for the first wait, and again when the key is refused.
-    :param first_poll_in: seconds until the wait wants its first look; it may get one earlier.
-    :param log: where to tell of this wait.
+    :param first_poll_in: seconds until the wait wants its first poll; it may get one earlier.
+    :param log: where to report this wait.
     :raises ConnectionConfigError: (when awaited) when the connection cannot be used.
     """
-    groups = _GROUPS.setdefault(asyncio.get_running_loop(), {})
-    group = groups.get((service.name, service.kind, conn_id))
-    if group is None:
-        group = _new_group(groups, service, conn_id, connect, clocks, metrics)
-    return group.follow(wait, first_poll_in, log)
+    pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
+    key = (task_type.service.name, task_type.label, conn_id)
 
+    def forget(poller: SharedPoller) -> None:
+        if pollers.get(key) is poller:
+            del pollers[key]
 
-def _new_group(
-    groups: dict[_Key, SharedPoller],
-    service: Service,
-    conn_id: str,
-    connect: Connect,
-    clocks: Clocks,
-    metrics: PollMetrics,
-) -> SharedPoller:
-    key = (service.name, service.kind, conn_id)
-
-    def forget(group: SharedPoller) -> None:
-        if groups.get(key) is group:
-            del groups[key]
-
-    groups[key] = SharedPoller(service, connect, clocks, metrics, forget)
-    return groups[key]
+    if key not in pollers:
+        pollers[key] = SharedPoller(task_type, connect, clocks, metrics, forget)
+    return pollers[key].join(tracker, first_poll_in, log)

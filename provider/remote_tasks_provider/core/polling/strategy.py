@@ -1,8 +1,8 @@
-"""How to learn where many tasks stand with few calls.
+"""How to learn the state of many tasks with few operations.
 
-A :class:`PollStrategy` plans without I/O: it yields batches of calls and is sent their answers, so that the
-same plan serves the worker (one call after the other) and the triggerer (several at once). It may remember
-what it has learnt. Each vendor has its own, in its ``watch`` module.
+A :class:`PollStrategy` plans without I/O: it yields batches of operations and is sent their answers, so that
+the same plan serves the worker (one operation after the other) and the triggerer (several at once). It may
+remember what it has learnt. Each service has its own, in its ``polling`` module.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ __all__ = ["OneByOne", "PollPlan", "PollResult", "PollResults", "PollStrategy", 
 
 
 class Unchanged(Enum):
-    """The look covered the task and proved that it stands where it stood."""
+    """The poll covered the task and proved that its state is the one of the last poll."""
 
-    UNCHANGED = "no news"
+    UNCHANGED = "unchanged"
 
 
 PollResult = TaskSnapshot | RemoteTaskError | Unchanged
 PollResults = Mapping[str, PollResult]
-"""What a look told of each task it covered. A task that is absent was not looked at."""
+"""What a poll learnt of each task it covered. A task that is absent was not covered."""
 
 PollPlan = Generator[Sequence[Operation[Any]], Sequence[Any], PollResults]
-"""Yields calls, is sent their answers in order (a value or a :class:`RemoteTaskError`), returns findings."""
+"""Yields operations, is sent their answers in order (values or :class:`RemoteTaskError`), returns results."""
 
 
 class PollStrategy(Protocol):
-    """A way to look at many tasks."""
+    """A way to poll many tasks."""
 
     def plan(self, due: Sequence[str], free: Collection[str]) -> PollPlan:
-        """Plan one look.
+        """Plan one poll.
 
-        :param due: tasks to look at now.
-        :param free: tasks to tell of too, as far as that costs no further call.
+        :param due: tasks to poll now.
+        :param free: tasks to report too, as far as that costs no further operation.
         """
 
 
 class OneByOne:
-    """A :class:`PollStrategy` that asks for each task by itself; right where a service has no better way.
+    """A :class:`PollStrategy` that asks for each task by itself; for a service that has no better way.
 
-    :param get_task: the call that reads one task.
-    :param snapshot: what a task tells a wait.
+    :param get_task: the operation that reads one task.
+    :param snapshot: makes a snapshot of its answer.
     """
 
     def __init__(

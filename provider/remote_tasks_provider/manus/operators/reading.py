@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -16,6 +15,7 @@ from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
 if TYPE_CHECKING:
@@ -197,22 +197,18 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
         "manus_conn_id",
     )
     operator_extra_links = (ManusTaskLink(),)
+    remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger
-    what = "Manus task"
+    hook_class = ManusHook
     ui_color = _COLOR
 
     def __init__(
         self,
         *,
+        remote_task_id: str,
         waiting: Branch | None = None,
         manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(remote_task_id=remote_task_id, conn_id=manus_conn_id, **kwargs)
         self.waiting = waiting
-        self.manus_conn_id = manus_conn_id
-
-    @cached_property
-    def hook(self) -> ManusHook:
-        """The hook for ``manus_conn_id``."""
-        return ManusHook(self.manus_conn_id)

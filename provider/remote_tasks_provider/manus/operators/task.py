@@ -11,31 +11,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, ObjectStoragePath, conf
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from remote_tasks_provider.bases.compat import TRIGGER_FAILED, TaskDeferralError
 from remote_tasks_provider.bases.exceptions import request_exception
-from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, SUPPORTS_HITL
+from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, SUPPORTS_HITL, HITLMixin
+from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.bases.submission import Submitter
-from remote_tasks_provider.bases.waiting import Mode, default_deferrable
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
     RemoteTaskError,
     TaskFailedError,
-    WaitTimeoutError,
-    error_from_json,
 )
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.attachments import sort_attachments
-from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, ManusHITL, OnWaitingForInput
+from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.output import result_to_xcom
+from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.submission import ManusSubmission
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
@@ -46,9 +45,11 @@ __all__ = ["ManusTaskOperator"]
 
 ID_KEY = "remote_task_id"
 """The XCom key that holds the remote task's id."""
+CREDITS_KEY = "credit_usage"
+"""The XCom key that holds what the task has cost."""
 
 
-class ManusTaskOperator(ManusHITL):
+class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     """Asks the Manus agent for something, and waits for what comes of it.
 
     A task costs credits and is started once, whatever happens to the attempt that started it: see
@@ -133,8 +134,11 @@ class ManusTaskOperator(ManusHITL):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "structured_output_schema": "json"}
     operator_extra_links = (ManusTaskLink(),)
+    remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger
-    what = "Manus task"
+    hook_class = ManusHook
+    still_running = "keeps running and costs credits"
+    cancel_on_timeout: bool
     ui_color = "#e8e4f5"
 
     def __init__(
@@ -173,7 +177,17 @@ class ManusTaskOperator(ManusHITL):
         manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            wait_for_completion=wait_for_completion,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            raise_on_failure=raise_on_failure,
+            cancel_on_kill=cancel_on_kill,
+            max_poll_failures=max_poll_failures,
+            not_found_grace=not_found_grace,
+            **kwargs,
+        )
         self.prompt = prompt
         self.attachments = attachments
         self.agent_profile = agent_profile
@@ -186,21 +200,13 @@ class ManusTaskOperator(ManusHITL):
         self.interactive_mode = interactive_mode
         self.hide_in_task_list = hide_in_task_list
         self.share_visibility = share_visibility
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = validation.positive(poll_interval, "poll_interval")
-        self.timeout = validation.positive(
-            conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"
-        )
         self.on_waiting = on_waiting
         self.response_timeout = (
             None if response_timeout is None else validation.positive(response_timeout, "response_timeout")
         )
         self.assigned_users = assigned_users
         self.auto_confirm = auto_confirm
-        self.raise_on_failure = raise_on_failure
         self.max_credits = max_credits
-        self.cancel_on_kill = cancel_on_kill
         self.cancel_on_timeout = cancel_on_timeout
         self.output_grace = output_grace
         self.result_path = result_path
@@ -210,22 +216,22 @@ class ManusTaskOperator(ManusHITL):
         self.on_orphaned_intent = validation.choice(
             on_orphaned_intent, "on_orphaned_intent", ("search", "start", "fail")
         )
-        self.max_poll_failures = max_poll_failures
-        self.not_found_grace = not_found_grace
         self.manus_conn_id = manus_conn_id
 
-    # ------------------------------------------------------------------------------------------ the start
+    # ------------------------------------------------------------------------------------------- submit
 
-    def execute(self, context: Context) -> Any:
-        """Start the task, or go on with an earlier attempt's, and wait for it."""
+    def submit(self, context: Context) -> Submitted:
+        """Submit the task, or re-attach to an earlier attempt's."""
         order, sources = self._order()
         self._check_what_is_asked(order)
-        started = self._start(context, order, sources)
-        self._remember(context, started)
-        if not self.wait_for_completion:
-            return {"id": started.task_id, "url": started.url, "title": self._title(context)}
-        self.carried = {"remote_task_id": started.task_id, "rounds": 0}
-        return self.wait_on(context)
+        task = self._submit_once(context, order, sources)
+        ti: Any = context["ti"]
+        ti.xcom_push(key=ID_KEY, value=task.task_id)
+        push_link(context, task.url)
+        self._link_pushed = True
+        self.log.info("Manus task %s: %s", task.task_id, task.url or "no page")
+        result = {"id": task.task_id, "url": task.url, "title": self._title(context)}
+        return Submitted([task.task_id], result, carried={"rounds": 0})
 
     def _order(self) -> tuple[TaskOptions, list[Any]]:
         """Return what to ask for, and what to upload for it.
@@ -262,16 +268,16 @@ class ManusTaskOperator(ManusHITL):
         except RemoteTaskError as error:
             raise request_exception(error) from error
 
-    def _start(self, context: Context, order: TaskOptions, sources: Sequence[Any]) -> Candidate:
-        starting = ManusSubmission(self.hook, order, sources, self._title(context))
+    def _submit_once(self, context: Context, order: TaskOptions, sources: Sequence[Any]) -> Candidate:
+        submission = ManusSubmission(self.hook, order, sources, self._title(context))
         try:
-            return self._starter(context).ensure(starting, order.fingerprint(*map(str, sources)))
+            return self._submitter(context).ensure(submission, order.fingerprint(*map(str, sources)))
         except RemoteTaskError as error:
             raise request_exception(error) from error
         finally:
             self.hook.close()
 
-    def _starter(self, context: Context) -> Submitter:
+    def _submitter(self, context: Context) -> Submitter:
         policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)  # type: ignore[arg-type]  # checked
         return Submitter(self, context, policy=policy, appears_within=self.not_found_grace)
 
@@ -280,151 +286,88 @@ class ManusTaskOperator(ManusHITL):
         index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
         return self.title or f"{ti.dag_id}.{ti.task_id}{index} {ti.run_id}"
 
-    def _remember(self, context: Context, started: Candidate) -> None:
-        ti: Any = context["ti"]
-        self.owns(context, [started.task_id])
-        ti.xcom_push(key=ID_KEY, value=started.task_id)
-        push_link(context, started.url)
-        self._link_pushed = True
-        self.log.info("Manus task %s: %s", started.task_id, started.url or "no page")
+    # --------------------------------------------------------------------------------------------- wait
 
-    # ------------------------------------------------------------------------------------------- the wait
-
-    def wait_on(self, context: Context) -> Any:
-        """Wait for the task that ``carried`` names."""
-        task_id = self.carried["remote_task_id"]
-        self.owns(context, [task_id])
-        self._link_pushed = True
-        mode: Mode = "deferrable" if self.deferrable else "poke"
-        policy = self.wait_policy(
-            context,
-            timeout=self.timeout,
-            mode=mode,
-            started_at=self.carried.get("started_at"),
-            interval=self.poll_interval,
-            on_waiting="wait" if self.on_waiting == "wait" else "return",
-            max_failures=self.max_poll_failures,
-            not_found_grace=self.not_found_grace,
+    def poll_rules(self) -> dict[str, Any]:
+        """Return what ends the wait beside the end of the task."""
+        return {
+            "on_waiting": "wait" if self.on_waiting == "wait" else "return",
             # After a pause it is as the template rendered it: a text.
-            max_credits=None if self.max_credits is None else int(self.max_credits),
-        )
-        self.carried = {**self.carried, "started_at": policy.started_at}
-        try:
-            return self.wait_for_tasks(context, [task_id], policy, mode)
-        except AirflowTaskTimeout as error:
-            # Airflow's own, in the midst of a wait on a worker.
-            raise AirflowTaskTimeout(f"{error}. {self._after_giving_up(context, final=False)}") from error
+            "max_credits": None if self.max_credits is None else int(self.max_credits),
+        }
 
-    def send_stop(self, hook: ManusHook, task_id: str) -> None:
-        """Stop the task."""
-        hook.stop_task(task_id)
+    # ------------------------------------------------------------------------------------------- finish
 
-    # -------------------------------------------------------------------------------------------- the end
-
-    def finish(self, context: Context, report: WaitResult) -> Any:
-        """Return the result, put a question, or raise."""
-        ((task_id, record),) = report.records.items()
-        self.owns(context, [task_id])
-        self.carried = {"remote_task_id": task_id, "rounds": 0, **self.carried}
+    def finish(self, context: Context, result: WaitResult) -> Any:
+        """Return the result, deal with a question, or raise."""
+        # dag.test() resumes a task without what was carried.
+        self.carried = {"ids": list(result.records), "are_own": True, "rounds": 0, **self.carried}
+        self._restore(context)
+        ((task_id, record),) = result.records.items()
         state = TaskState(record["state"]) if record else TaskState.UNKNOWN
         credits = (record or {}).get("credit_usage")
         if self.max_credits is not None and (credits or 0) > int(self.max_credits) and not state.is_terminal:
             self.push_credits(context, credits)
             raise self._over_budget(context, task_id, credits)
-        if state is TaskState.WAITING and self.on_waiting != "wait" and not report.timed_out:
-            return self.on_question(context, task_id)
-        error = report.failure(self.what, raise_on_failure=self.raise_on_failure, on_waiting="return")
-        if error is not None:
-            self.push_credits(context, credits)
-            raise self._ended_badly(context, error, report)
-        return self._collect(context, task_id, record or {})
+        if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:
+            return AgentQuestions(self, context).handle(task_id)
+        return super().finish(context, result)
 
-    def _collect(self, context: Context, task_id: str, record: Mapping[str, Any]) -> Any:
+    def collect(self, context: Context, result: WaitResult) -> Any:
+        """Return what the agent has brought."""
+        ((task_id, record),) = result.records.items()
         wants_value = self.structured_output_schema is not None
         try:
-            result = self.hook.get_result(task_id, structured=wants_value, output_grace=self.output_grace)
+            found = self.hook.get_result(task_id, structured=wants_value, output_grace=self.output_grace)
         except RemoteTaskError as error:
-            # A retry goes on with the task that has ended, and fetches its result.
+            # A retry re-attaches to the finished task, and fetches its result.
             raise request_exception(error) from error
         finally:
             self.hook.close()
-        self.push_credits(context, result.credit_usage)
-        if self.raise_on_failure and result.state is TaskState.FAILED:
-            failure = TaskFailedError(f"{self.what} {task_id}: {result.error} ({result.url})")
+        self.push_credits(context, found.credit_usage)
+        if self.raise_on_failure and found.state is TaskState.FAILED:
+            failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
             raise self.wait_exception(failure, None) from failure
-        self.log.info("Manus task %s is %s; it cost %s credits.", task_id, result.state, result.credit_usage)
-        return result_to_xcom({**record, **result.to_json()}, self.result_path, self.log)
+        self.log.info("Manus task %s is %s; it cost %s credits.", task_id, found.state, found.credit_usage)
+        return result_to_xcom({**(record or {}), **found.to_json()}, self.result_path, self.log)
+
+    def failed(self, context: Context, error: RemoteTaskError, result: WaitResult) -> BaseException:
+        """Leave what the task has cost in XCom, then fail."""
+        (record,) = result.records.values()
+        self.push_credits(context, (record or {}).get("credit_usage"))
+        return super().failed(context, error, result)
+
+    def push_credits(self, context: Context, credits: int | None) -> None:
+        """Leave in XCom what the task has cost; once, when the operator ends."""
+        if credits is not None:
+            context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
 
     def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
-        stopped = self.stop_remote("it has cost more than max_credits")
-        if stopped:
-            self._starter(context).forget()
-        what_now = "It was stopped." if stopped else "It could not be stopped; stop it in the Manus app."
+        if self.cancel("it has cost more than max_credits"):
+            self.forget(context)
+            next_step = "It was stopped."
+        else:
+            next_step = "It could not be stopped; stop it in the Manus app."
         error = BudgetExceededError(
-            f"{self.what} {task_id} has cost {credits} credits, more than max_credits ({self.max_credits}). "
-            f"{what_now}"
+            f"{self.remote_task_type.label} {task_id} has cost {credits} credits, more than max_credits "
+            f"({self.max_credits}). {next_step}"
         )
         return self.wait_exception(error, None)
 
-    def _ended_badly(self, context: Context, error: RemoteTaskError, report: WaitResult) -> BaseException:
-        if isinstance(error, WaitTimeoutError):
-            final = report.timed_out == "timeout"
-            error = WaitTimeoutError(error.message, aftermath=self._after_giving_up(context, final=final))
-        elif report.errors:
-            # The task itself may be as well as ever; it is the looks at it that failed.
-            told = error.to_json()
-            error = error_from_json({**told, "message": f"{error.message} {self._goes_on(context)}"})
-        return self.wait_exception(error, report.timed_out)
+    # ------------------------------------------------------------------------------------------- cancel
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after a deferral; if the trigger has crashed, say what that means for the remote task."""
-        if next_method == TRIGGER_FAILED:
-            self._find_own(context)
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralError as error:
-            raise TaskDeferralError(f"{error}. {self._goes_on(context)}") from error
+    def forget(self, context: Context) -> None:
+        """Drop the record: the task was stopped by this side, and a later attempt must submit another."""
+        self._submitter(context).forget()
 
-    def gave_up(
-        self, context: Context, error: WaitTimeoutError, next_kwargs: Mapping[str, Any]
-    ) -> BaseException:
-        """Stop the task when Airflow's timeout of the deferral ended the wait, and no triggerer was there."""
-        timed_out = self._which_timeout()
-        aftermath = self._after_giving_up(context, final=timed_out == "timeout")
-        return self.wait_exception(WaitTimeoutError(error.message, aftermath=aftermath), timed_out)
+    # ------------------------------------------------------------------------------------------- resume
 
-    def _find_own(self, context: Context) -> None:
-        """Learn from XCom which task this is about, where Airflow resumes without what was carried."""
+    def answered(self, context: Context, reply: Reply, **asked: Any) -> Any:
+        """Send the agent what a person has answered, and wait again."""
+        return AgentQuestions(self, context).answered(reply, **asked)
+
+    def own_ids(self, context: Context) -> list[str]:
+        """Return the id that the submission has pushed to XCom."""
         ti: Any = context["ti"]
         found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
-        self.owns(context, [found] if found else [])
-
-    def _has_retries_left(self, context: Context) -> bool:
-        ti: Any = context["ti"]
-        return int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0)
-
-    def _goes_on(self, context: Context) -> str:
-        """Return what a reader must know when a wait has ended and the remote task has not."""
-        if not self._own:
-            return ""
-        left = "the retry goes" if self._has_retries_left(context) else "clear this task to go"
-        return f"Manus task {self._own[0]} goes on and costs credits; {left} on waiting for it."
-
-    def _after_giving_up(self, context: Context, *, final: bool) -> str:
-        """Stop the task if nobody will wait for it any more; return what became of it.
-
-        :param final: whether Airflow will not retry, whatever ``retries`` are left.
-        """
-        if not self._own:
-            return ""
-        if not final and self._has_retries_left(context):
-            return self._goes_on(context)
-        task_id = self._own[0]
-        if not self.cancel_on_timeout:
-            return f"Manus task {task_id} goes on and costs credits: cancel_on_timeout is off."
-        if not self.stop_remote("this task gave up waiting"):
-            return f"Manus task {task_id} could not be stopped and may go on costing credits."
-        self._starter(context).forget()
-        # Airflow calls on_kill() after its own timeout, and there is nothing left to stop.
-        self.owns(context, [])
-        return f"Manus task {task_id} was stopped; it can be resumed in the Manus app."
+        return [found] if found else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -12,12 +11,15 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.listing import RemoteListOperator
+from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators.publish import MessageOperator
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
+from remote_tasks_provider.qstash.submission import recall
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
-from remote_tasks_provider.qstash.waiting import MessageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,9 +60,9 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
     """
 
     template_fields: Sequence[str] = ("message_id", "completed", "failed", "cancelled", "qstash_conn_id")
-    ids_field = "message_id"
+    remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
-    what = "QStash message"
+    hook_class = QStashHook
     ui_color = _COLOR
 
     def __init__(
@@ -71,13 +73,9 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
         qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(remote_task_id=message_id, not_found_grace=not_found_grace, **kwargs)
-        self.qstash_conn_id = qstash_conn_id
-
-    @cached_property
-    def hook(self) -> QStashHook:
-        """The hook for ``qstash_conn_id``."""
-        return QStashHook(self.qstash_conn_id)
+        super().__init__(
+            remote_task_id=message_id, not_found_grace=not_found_grace, conn_id=qstash_conn_id, **kwargs
+        )
 
 
 class QStashListLogsOperator(RemoteListOperator):
@@ -302,28 +300,28 @@ class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
         super().__init__(**kwargs)
         self.dlq_id = dlq_id
 
-    def execute(self, context: Context) -> Any:
-        """Send them again, and wait if that is wanted."""
+    def submit(self, context: Context) -> Submitted:
+        """Send them again, or re-attach to what an earlier attempt has sent."""
         chosen = self.chosen(self.dlq_id)
         try:
-            sent = self.recalled(context) or self._send_again(chosen)
+            messages = recall(self, context) or self._send_again(chosen)
         except RemoteTaskError as error:
             raise request_exception(error) from error
         finally:
             self.hook.close()
-        self.log.info("%d dead letters were sent again.", len(sent))
-        self.remember(context, sent)
-        ids = [message.message_id for message in sent]
-        return self.wait_for_messages(context, ids, single=False) if ids and self.wait_for_completion else ids
+        self.log.info("%d DLQ messages were sent again.", len(messages))
+        ids = [message.message_id for message in messages]
+        return self.submitted(context, messages, ids, single=False)
 
     def _send_again(self, chosen: dict[str, Any]) -> list[PublishedMessage]:
         try:
-            return self.hook.retry_dlq(**chosen)
+            sent: list[PublishedMessage] = self.hook.retry_dlq(**chosen)
         except NotFoundError:
-            # So QStash answers where none of several letters is there (any more).
+            # QStash answers so where none of several messages is there (any more).
             if self.dlq_id is not None:
                 raise
             return []
+        return sent
 
 
 class QStashDeleteDlqOperator(_SelectsDlqMessages):

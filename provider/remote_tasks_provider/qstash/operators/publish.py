@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from remote_tasks_provider.bases.compat import first_try_number
 from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.core.errors import RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.waiting import MessageOperator
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
+from remote_tasks_provider.qstash.submission import deduplication_id, recall, remember
+from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,14 +28,73 @@ __all__ = ["QStashPublishBatchOperator", "QStashPublishOperator", "deduplication
 _COLOR = "#dff3ea"
 
 
-def deduplication_id(task: BaseOperator, context: Context, part: str = "") -> str:
-    """Return an id that is the same on every attempt of a task instance, and another after it was cleared.
+MESSAGES_KEY = "message_ids"
+"""The XCom key that holds the ids of the messages that were published."""
 
-    :param part: tells apart several messages of one task.
-    """
-    ti: Any = context["ti"]
-    names = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), str(first_try_number(context, task)), part)
-    return f"af-{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:40]}"
+
+class MessageOperator(RemoteTaskOperator):
+    """An operator that publishes messages and may wait for their delivery; see those made of it."""
+
+    remote_task_type = QSTASH_MESSAGE
+    trigger_class = QStashMessageTrigger
+    hook_class = QStashHook
+    still_running = "may still be delivered"
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = False,
+        poll_interval: float | timedelta = 15.0,
+        not_found_grace: float = 300.0,
+        qstash_conn_id: str = QStashHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            wait_for_completion=wait_for_completion,
+            poll_interval=poll_interval,
+            not_found_grace=not_found_grace,
+            **kwargs,
+        )
+        self.qstash_conn_id = qstash_conn_id
+
+    @property
+    def has_one_message(self) -> bool:
+        """Whether there can be no more than one message, where nothing else says so."""
+        return False
+
+    def submitted(
+        self,
+        context: Context,
+        messages: Sequence[PublishedMessage],
+        result: Any,
+        *,
+        single: bool,
+        are_own: bool = True,
+    ) -> Submitted:
+        """Keep the messages, in XCom too, and return them as a submission.
+
+        :param result: what to return without waiting.
+        :param single: whether a wait returns one record instead of a list.
+        :param are_own: whether this task has published them, and none is another's.
+        """
+        ids = [message.message_id for message in messages]
+        context["ti"].xcom_push(key=MESSAGES_KEY, value=ids)
+        self.log.info("QStash messages: %s", ", ".join(ids) or "none")
+        remember(self, context, messages)
+        if self.wait_for_completion and self.cancel_on_kill and not are_own:
+            self.log.info(
+                "The message was published before, perhaps by another task: a kill does not cancel it."
+            )
+        return Submitted(ids, result, are_own, {"single": single})
+
+    def collect(self, context: Context, result: WaitResult) -> Any:
+        """Return what became of the messages."""
+        records = result.in_order(self.carried["ids"])
+        return records[0] if self.carried.get("single", self.has_one_message) else records
+
+    def what_remains(self, context: Context) -> str:
+        """Return what a reader must know when the wait has ended and the messages have not."""
+        return "The messages were left as they are and may still be delivered."
 
 
 class QStashPublishOperator(MessageOperator):
@@ -148,27 +209,28 @@ class QStashPublishOperator(MessageOperator):
         self.redact = redact
 
     @property
-    def has_one_message(self) -> bool:  # type: ignore[override]  # computed here
+    def has_one_message(self) -> bool:
         """Whether the destination is a URL, and not a group of them."""
         return "://" in str(self.destination or "")
 
-    def execute(self, context: Context) -> Any:
-        """Publish, and wait if that is wanted."""
-        known = self.recalled(context)
+    def submit(self, context: Context) -> Submitted:
+        """Publish, or re-attach to what an earlier attempt has published."""
+        known = recall(self, context)
         messages = known or self._publish(context)
         for message in messages:
             again = ", published before" if message.deduplicated else ""
             self.log.info("QStash message %s%s.", message.message_id, again)
         single = len(messages) == 1 and messages[0].url is None
-        self.remember(context, messages)
-        if self.wait_for_completion:
-            ids = [message.message_id for message in messages]
-            # An id of the user's own may be another task's too; this task's name is in the one made of it.
-            others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
-            are_own = bool(known) or not others
-            return self.wait_for_messages(context, ids, single=single, are_own=are_own)
         records = [message.to_json() for message in messages]
-        return records[0] if single else records
+        # Another task may use an id of the user's own; the default id names this task.
+        may_be_others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
+        return self.submitted(
+            context,
+            messages,
+            records[0] if single else records,
+            single=single,
+            are_own=bool(known) or not may_be_others,
+        )
 
     def _publish(self, context: Context) -> list[PublishedMessage]:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -13,6 +12,7 @@ from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.service import QSTASH_TASK
 from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
 
 if TYPE_CHECKING:
@@ -109,15 +109,16 @@ class QStashTaskBranchOperator(RemoteTaskBranchOperator):
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "completed", "failed", "cancelled", "qstash_conn_id")
+    remote_task_type = QSTASH_TASK
     trigger_class = QStashTaskTrigger
-    what = "QStash task"
+    hook_class = QStashHook
     ui_color = _COLOR
 
-    def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.qstash_conn_id = qstash_conn_id
-
-    @cached_property
-    def hook(self) -> QStashHook:
-        """The hook for ``qstash_conn_id``."""
-        return QStashHook(self.qstash_conn_id)
+    def __init__(
+        self,
+        *,
+        remote_task_id: str,
+        qstash_conn_id: str = QStashHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(remote_task_id=remote_task_id, conn_id=qstash_conn_id, **kwargs)

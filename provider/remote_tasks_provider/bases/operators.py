@@ -1,0 +1,255 @@
+"""The base of every operator that submits remote tasks: submit → wait → finish; cancel; resume.
+
+The module reads in that order. How a task is submitted once is in :mod:`.submission`, how the wait polls in
+:mod:`.waiting`, and whether a question is put to a person in :mod:`.hitl`, the only mixin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from remote_tasks_provider.bases.compat import is_over, task_state
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, default_deferrable, wait_timeout
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.cancellation import cancel_tasks
+from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
+from remote_tasks_provider.core.polling.policy import OnWaiting, TimedOut
+from remote_tasks_provider.core.polling.result import WaitResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["RemoteTaskOperator", "Submitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a submission led to.
+
+    :param ids: the remote tasks.
+    :param result: what the operator returns when it does not wait.
+    :param are_own: whether this task has submitted them, so that it may cancel them.
+    :param carried: what :attr:`WaitingOperator.carried` needs beside the ids.
+    """
+
+    ids: list[str]
+    result: Any
+    are_own: bool = True
+    carried: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RemoteTaskOperator(WaitingOperator):
+    """Submits remote tasks once, waits for them, and returns what came of them.
+
+    See the services' operators for the parameters. Subclasses implement :meth:`submit` and :meth:`collect`.
+    """
+
+    cancel_on_timeout: bool | None = None
+    """Whether to cancel the tasks when the operator gives up; ``None`` where it has no such parameter."""
+    still_running = "keeps running"
+    """What a remote task does that nothing cancelled, for messages."""
+
+    _own: tuple[str, ...] = ()
+    _ti: Any = None
+    _killed_too_early = False
+
+    def __init__(
+        self,
+        *,
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: float | timedelta = 30.0,
+        timeout: float | timedelta | None = None,
+        raise_on_failure: bool = True,
+        cancel_on_kill: bool = True,
+        max_poll_failures: int = 5,
+        not_found_grace: float = 90.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.poll_interval = validation.positive(poll_interval, "poll_interval")
+        self.timeout = wait_timeout(timeout)
+        self.raise_on_failure = raise_on_failure
+        self.cancel_on_kill = cancel_on_kill
+        self.max_poll_failures = max_poll_failures
+        self.not_found_grace = not_found_grace
+
+    # ------------------------------------------------------------------------------------------- submit
+
+    def execute(self, context: Context) -> Any:
+        """Submit, or re-attach to what an earlier attempt has submitted, and wait."""
+        submitted = self.submit(context)
+        self.own(context, submitted.ids if submitted.are_own else [])
+        if not self.wait_for_completion or not submitted.ids:
+            return submitted.result
+        self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
+        return self.wait(context)
+
+    def submit(self, context: Context) -> Submitted:
+        """Submit the remote tasks, or find those of an earlier attempt, and push their ids to XCom."""
+        raise NotImplementedError
+
+    def own(self, context: Context, ids: Sequence[str]) -> None:
+        """Note which remote tasks are this operator's to cancel."""
+        self._ti, self._own = context["ti"], tuple(ids)
+        if self._killed_too_early and self._own:
+            # A submission was under way. Airflow 3 lets a killed task run for another 5 s.
+            self._killed_too_early = False
+            self.on_kill()
+
+    # --------------------------------------------------------------------------------------------- wait
+
+    def wait(self, context: Context) -> Any:
+        """Wait for the tasks that :attr:`carried` names; return what :meth:`finish` makes of it."""
+        self._restore(context)
+        mode: Mode = "deferrable" if self.deferrable else "poke"
+        policy = self.poll_policy(
+            context,
+            mode,
+            started_at=self.carried.get("started_at"),
+            poll_interval=self.poll_interval,
+            max_poll_failures=self.max_poll_failures,
+            not_found_grace=self.not_found_grace,
+            **self.poll_rules(),
+        )
+        self.carried = {**self.carried, "started_at": policy.started_at}
+        try:
+            return self.wait_for_tasks(context, list(self.carried["ids"]), policy, mode)
+        except AirflowTaskTimeout as error:
+            # Airflow's own, during a wait on a worker.
+            note = self._after_giving_up(context, is_final=False)
+            raise AirflowTaskTimeout(f"{error}. {note}" if note else str(error)) from error
+
+    def poll_rules(self) -> dict[str, Any]:
+        """Return more of :class:`~remote_tasks_provider.core.polling.policy.PollPolicy`, if there is more."""
+        return {}
+
+    def _restore(self, context: Context) -> None:
+        """Know the tasks again that :attr:`carried` names, in another process."""
+        self.own(context, self.carried["ids"] if self.carried["are_own"] else [])
+
+    # ------------------------------------------------------------------------------------------- finish
+
+    def finish(self, context: Context, result: WaitResult) -> Any:
+        """Return what the tasks have brought, or raise."""
+        # dag.test() resumes a task without what was carried.
+        self.carried = {"ids": list(result.records), "are_own": True, **self.carried}
+        self._restore(context)
+        on_waiting: OnWaiting = "return"
+        error = result.failure(
+            self.remote_task_type.label, raise_on_failure=self.raise_on_failure, on_waiting=on_waiting
+        )
+        if error is not None:
+            raise self.failed(context, error, result)
+        return self.collect(context, result)
+
+    def collect(self, context: Context, result: WaitResult) -> Any:
+        """Return what the finished tasks have brought."""
+        raise NotImplementedError
+
+    def failed(self, context: Context, error: RemoteTaskError, result: WaitResult) -> BaseException:
+        """Return what to raise when the wait ended in ``error``; it says what becomes of the remote tasks."""
+        if isinstance(error, WaitTimeoutError) and result.timed_out:
+            return self.gave_up(context, error, result.timed_out)
+        if result.errors and (note := self.what_remains(context)):
+            # The tasks themselves may be well; it is the polls that failed.
+            data = error.to_json()
+            error = error_from_json({**data, "message": f"{error.message} {note}"})
+        return self.wait_exception(error, result.timed_out)
+
+    def gave_up(self, context: Context, error: WaitTimeoutError, timed_out: TimedOut) -> BaseException:
+        """Return what to raise when a deadline has ended the wait, the remote tasks cancelled if need be."""
+        note = self._after_giving_up(context, is_final=timed_out == "timeout")
+        return self.wait_exception(WaitTimeoutError(error.message, aftermath=note), timed_out)
+
+    # ------------------------------------------------------------------------------------------- cancel
+
+    @property
+    def cancels_when_killed(self) -> bool:
+        """Whether to cancel the remote tasks when a user ends this one."""
+        return self.cancel_on_kill and bool(self._own)
+
+    def on_kill(self) -> None:
+        """Cancel the remote tasks if a user has ended this one; Airflow calls it on the worker.
+
+        Airflow also kills a task that was cleared. Then the next attempt re-attaches to the remote tasks, so
+        the task's own state is asked for first.
+        """
+        self._killed_too_early = not self._own
+        if not self.cancels_when_killed:
+            return
+        state = None
+        with suppress(Exception):
+            # Whatever keeps Airflow from answering now: without an answer the remote tasks are left alone.
+            state = task_state(self._ti)
+        if is_over(state):
+            self.cancel(f"this task was marked {state}")
+        else:
+            what = state or "of unknown state"
+            self.log.info("%s %s: this task is %s.", self._names(), self.still_running, what)
+
+    def cancel(self, why: str) -> bool:
+        """Cancel the remote tasks; return whether the service took it for all of them."""
+        # A hook of its own: this may come during a request.
+        hook = self.new_hook()
+        try:
+            return not cancel_tasks(hook.client, self.remote_task_type, self._own, why, self.log)
+        except RemoteTaskError as error:
+            self.log.warning("%s was not cancelled and may still run: %s", self._names(), error)
+            return False
+        finally:
+            hook.close()
+
+    def forget(self, context: Context) -> None:
+        """Drop what a later attempt would re-attach to: the tasks were cancelled by this side."""
+
+    def _after_giving_up(self, context: Context, *, is_final: bool) -> str:
+        """Cancel the tasks if nothing will wait for them any more; return what became of them.
+
+        :param is_final: whether Airflow will not retry, whatever ``retries`` are left.
+        """
+        if not self._own:
+            return ""
+        if self.cancel_on_timeout is None or (not is_final and self._has_retries_left(context)):
+            return self.what_remains(context)
+        names = self._names()
+        if not self.cancel_on_timeout:
+            return f"{names} {self.still_running}: cancel_on_timeout is off."
+        if not self.cancel("this task gave up waiting"):
+            return f"{names} could not be cancelled, and {self.still_running}."
+        self.forget(context)
+        # Airflow calls on_kill() after its own timeout, and there is nothing left to cancel.
+        self.own(context, [])
+        return f"{names} was cancelled."
+
+    def _names(self) -> str:
+        return f"{self.remote_task_type.label} {', '.join(self._own)}"
+
+    # ------------------------------------------------------------------------------------------- resume
+
+    def recover(self, context: Context) -> None:
+        """Learn from XCom which remote tasks are this task's."""
+        self.own(context, self.own_ids(context))
+
+    def own_ids(self, context: Context) -> list[str]:
+        """Return the ids of this task's own remote tasks, as :meth:`submit` has pushed them to XCom."""
+        return []
+
+    def what_remains(self, context: Context) -> str:
+        """Return what a reader must know when the wait has ended and the remote tasks have not."""
+        if not self._own:
+            return ""
+        next_step = "the retry resumes" if self._has_retries_left(context) else "clear this task to resume"
+        return f"{self._names()} {self.still_running}; {next_step} the wait."
+
+    def _has_retries_left(self, context: Context) -> bool:
+        ti: Any = context["ti"]
+        return int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0)
