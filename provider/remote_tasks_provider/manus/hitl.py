@@ -201,7 +201,7 @@ class AgentQuestions:
     def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:
         label = self._operator.remote_task_type.label
         error = TaskNeedsInputError(
-            f"{label} {result.id} waits for an answer: {question.text[:500]!r} ({result.url}). {why} Answer it "
-            "in the Manus app, then clear this task: it resumes the wait for the same remote task."
+            f"{label} {result.id} waits for an answer: {question.text[:500]!r} ({result.url}). {why} "
+            "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
         )
         return self._operator.wait_exception(error, None)

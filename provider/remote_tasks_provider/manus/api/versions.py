@@ -50,9 +50,17 @@ class ManusApi(ABC):
         self.client = client
 
     @classmethod
-    def cancel(cls, remote_task_id: str) -> Operation[None] | None:
-        """Return the operation that stops a task; ``None`` where a task cannot be stopped."""
-        return v2.stop_task(remote_task_id) if cls.version == "v2" else None
+    def cancel(cls, remote_task_id: str) -> Operation[None]:
+        """Return the operation that stops a task.
+
+        :raises ConnectionConfigError: where a task cannot be stopped.
+        """
+        if cls.version != "v2":
+            raise ConnectionConfigError(
+                "stopping a task needs API v2: set api_version to v2 in the connection's extra (the same key "
+                "works there)"
+            )
+        return v2.stop_task(remote_task_id)
 
     @classmethod
     def supports(cls, option: str) -> bool:
