@@ -50,7 +50,7 @@ class TestOnWaiting:
 
     def test_wait_ends_with_the_timeout(self, account: Account, mode: str, version: str) -> None:
         with pytest.raises(AirflowSensorTimeout, match="waiting"):
-            account.task().attempt(asks(mode))
+            account.task().attempt(asks(mode, timeout=600))
 
         assert answers(account) == []
 
