@@ -20,7 +20,7 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
 
-__all__ = ["QSTASH_STATES", "QStashTask", "public_url", "snapshot"]
+__all__ = ["QSTASH_STATES", "QStashTask", "cursor_of", "public_url", "snapshot"]
 
 QSTASH_STATES = StateTable(
     {
@@ -83,6 +83,11 @@ class QStashTask(RemoteModel):
         """Return the task as a JSON object with :attr:`state`; see :func:`public_url` for ``url``."""
         data = self.model_dump(mode="json")
         return data | {"state": self.state.value, "url": public_url(self.url)}
+
+
+def cursor_of(value: Any) -> str | None:
+    """Return a page's cursor. The last page has none, ``null``, ``0``, ``"0"`` or ``""``."""
+    return None if value in (0, "0", "") or type(value) not in (int, str) else str(value)
 
 
 def public_url(url: str | None) -> str | None:

@@ -126,16 +126,16 @@ class PublishOptions(RequestOptions):
             raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
 
     def _own_headers(self) -> Iterator[tuple[str, str]]:
-        retries = self.retries
+        retries, plan = self.retries, PLANS[self.plan]
         own = {
             "Upstash-Method": validation.choice(str(self.method).upper(), "method", METHODS),
-            "Upstash-Delay": _delay(self.delay, self.plan),
+            "Upstash-Delay": _seconds(self.delay, "delay", plan.delay, self.plan),
             "Upstash-Not-Before": _not_before(self.not_before, self.plan),
             "Upstash-Retries": None
             if retries is None
             else validation.whole_number(retries, "retries", least=0),
             "Upstash-Retry-Delay": _one_line(self.retry_delay, "retry_delay"),
-            "Upstash-Timeout": _timeout(self.timeout, self.plan),
+            "Upstash-Timeout": _seconds(self.timeout, "timeout", plan.timeout, self.plan),
             "Upstash-Deduplication-Id": _deduplication_id(self.deduplication_id),
             "Upstash-Content-Based-Deduplication": "true" if self.content_based_deduplication else None,
             "Upstash-Callback": _callback(self.callback, "callback"),
@@ -268,10 +268,10 @@ def _span(value: Any, name: str) -> int | None:
     return max(1, round(seconds))
 
 
-def _delay(value: Any, plan: PlanName) -> str | None:
-    seconds, most = _span(value, "delay"), PLANS[plan].delay
+def _seconds(value: Any, name: str, most: int | None, plan: PlanName) -> str | None:
+    seconds = _span(value, name)
     if seconds is not None and most is not None and seconds > most:
-        raise ValueError(_over(f"delay is {seconds} s", most, "s", plan))
+        raise ValueError(_over(f"{name} is {seconds} s", most, "s", plan))
     return None if seconds is None else f"{seconds}s"
 
 
@@ -280,13 +280,6 @@ def _not_before(value: Any, plan: PlanName) -> int | None:
     if moment is not None and most is not None and moment - time.time() > most:
         raise ValueError(_over(f"not_before is {moment - time.time():.0f} s from now", most, "s", plan))
     return moment
-
-
-def _timeout(value: Any, plan: PlanName) -> str | None:
-    seconds, most = _span(value, "timeout"), PLANS[plan].timeout
-    if seconds is not None and seconds > most:
-        raise ValueError(_over(f"timeout is {seconds} s", most, "s", plan))
-    return None if seconds is None else f"{seconds}s"
 
 
 def _callback(url: str | None, name: str) -> str | None:

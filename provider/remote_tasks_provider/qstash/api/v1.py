@@ -11,7 +11,7 @@ from typing import Any
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response, path
 from remote_tasks_provider.core.http.parsing import Reader, RemoteModel
-from remote_tasks_provider.qstash.models import QStashTask
+from remote_tasks_provider.qstash.models import QStashTask, cursor_of
 
 __all__ = ["get_task", "list_message_tasks"]
 
@@ -49,7 +49,7 @@ def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[
 
     def read(response: Response) -> Page[QStashTask]:
         page: _TaskPage = _read_page(response)
-        following = _cursor(page.cursor)
+        following = cursor_of(page.cursor)
         return Page(
             page.tasks or [], following, list_message_tasks(message, following) if following else None
         )
@@ -64,10 +64,3 @@ def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[
         expects="a list of QStash tasks",
         parse=read,
     )
-
-
-def _cursor(value: Any) -> str | None:
-    """Return a page's cursor as a string. The last page has none, ``null``, ``0``, ``"0"`` or ``""``."""
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or value in (0, "0", ""):
-        return None
-    return str(value)

@@ -26,6 +26,7 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, PublishedMessage
+from remote_tasks_provider.qstash.models import cursor_of
 
 __all__ = [
     "DLQ_FILTERS",
@@ -129,7 +130,7 @@ def list_logs(
         page: _LogPage = _read_logs(response)
         if page.events is None and page.logs is None:
             raise ValueError("neither 'events' nor 'logs' is there")
-        following = _cursor(page.cursor)
+        following = cursor_of(page.cursor)
         return Page(
             page.events if page.events is not None else page.logs or [],
             following,
@@ -148,7 +149,7 @@ def list_dlq_messages(
         page: _DlqPage = _read_dlq(response)
         if page.messages is None:
             raise ValueError("'messages' is missing")
-        following = _cursor(page.cursor)
+        following = cursor_of(page.cursor)
         return Page(
             page.messages,
             following,
@@ -169,11 +170,6 @@ def _page(
 ) -> Operation[T]:
     query = (*filters, ("count", str(page_size)), *((("cursor", cursor),) if cursor else ()))
     return Operation(name, Request("GET", place, query=query), expects, read, is_private=True)
-
-
-def _cursor(value: Any) -> str | None:
-    """Return a page's cursor; the last page has none, ``null`` or an empty one."""
-    return None if value in (None, "", 0, "0") or isinstance(value, bool) else str(value)
 
 
 def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
@@ -280,7 +276,7 @@ def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
     def page(cursor: str | None) -> Operation[Page[int]]:
         def read(response: Response) -> Page[int]:
             answer: _Count = _read_count(response)
-            following = _cursor(answer.cursor)
+            following = cursor_of(answer.cursor)
             return Page([answer.deleted or 0], following, page(following) if following else None)
 
         return _bulk("DELETE", "/v2/dlq", _with_cursor(filters, cursor), "a count", read)
@@ -313,7 +309,7 @@ def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
     def page(cursor: str | None) -> Operation[Page[PublishedMessage]]:
         def read(response: Response) -> Page[PublishedMessage]:
             answer: _Retried = _read_retried(response)
-            following = _cursor(answer.cursor)
+            following = cursor_of(answer.cursor)
             sent = [one.message() for one in answer.responses or []]
             return Page(_accepted(sent) if sent else [], following, page(following) if following else None)
 
