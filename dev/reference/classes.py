@@ -95,8 +95,11 @@ class PublicClass:
         task_type = getattr(self.kind, "remote_task_type", None)
         name = task_type.id_param if task_type else getattr(self.kind, "ids_field", "remote_task_id")
         names = set() if name == "remote_task_id" else {"remote_task_id", "remote_task_ids"}
-        # The base class of the hooks calls it conn_id, as triggers do.
-        return names | ({"conn_id"} if hasattr(self.kind, "conn_name_attr") else set())
+        # The base classes of hooks, sensors and operators call it conn_id, as triggers do.
+        has_own = hasattr(self.kind, "conn_name_attr") or hasattr(self.kind, "hook_class")
+        # A sensor whose tasks never wait for a person has no such parameter.
+        can_wait = "on_waiting" in getattr(self.kind, "template_fields", ("on_waiting",))
+        return names | ({"conn_id"} if has_own else set()) | (set() if can_wait else {"on_waiting"})
 
     def parameters(self) -> dict[str, tuple[str, str]]:
         """Return the default and the meaning of each parameter, required ones first.

@@ -28,6 +28,7 @@ from remote_tasks_provider.bases import waiting as waiting_module
 from remote_tasks_provider.bases.compat import AirflowRescheduleException
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
+from remote_tasks_provider.core.http import client as client_module
 from remote_tasks_provider.core.http.operation import Request, Response
 
 START = 1_780_000_000.0
@@ -147,7 +148,9 @@ def install(monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer]) -> 
 
     monkeypatch.setattr(hook_module, "RequestsTransport", Transport)
     monkeypatch.setattr(trigger_module, "HttpxTransport", AsyncTransport)
-    monkeypatch.setattr(waiting_module, "time", SimpleNamespace(time=clock.time, sleep=clock.sleep))
+    time = SimpleNamespace(time=clock.time, monotonic=clock.time, sleep=clock.sleep)
+    for module in (waiting_module, client_module):
+        monkeypatch.setattr(module, "time", time)
     clocks = Clocks(wall=clock.time, monotonic=clock.time, sleep=clock.asleep, spread=lambda: 1.0)
     monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "clocks", clocks)
     return service

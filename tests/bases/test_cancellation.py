@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from remote_tasks_provider.bases import cancellation as stopping_module
+from remote_tasks_provider.bases import operators as operator_module
 from remote_tasks_provider.bases import triggers as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
-from remote_tasks_provider.bases.cancellation import CancelsTasks
+from remote_tasks_provider.bases.operators import RemoteTaskOperator
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
+from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from tests.bases.history import Clock, TaskInstance, install, timeline
 
@@ -31,7 +32,7 @@ class Watched(ManusTaskTrigger):
         self.stopped: list[str] = []
         self.task_instance = SimpleNamespace(task_id="wait")  # type: ignore[assignment]
 
-    async def _stop_all(self) -> None:
+    async def _cancel(self, why: str) -> None:
         await asyncio.sleep(0.01)
         self.stopped += self.remote_task_ids
 
@@ -90,7 +91,7 @@ def test_a_stop_is_seen_through_however_often_airflow_cancels(
 def test_without_an_answer_of_airflow_nothing_is_stopped(
     trigger: Watched, asked: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trigger_module, "_LONGEST_STOP", 0.02)
+    monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
     threading.Timer(0.2, asked.set).start()
 
     asyncio.run(trigger.on_kill())
@@ -101,11 +102,10 @@ def test_without_an_answer_of_airflow_nothing_is_stopped(
 class TestAKillWhileTheRemoteTaskIsStarted:
     """The handler of the signal knows no id yet; when the answer has come, what it has started is known."""
 
-    class Operator(CancelsTasks):
-        what = "task"
-        cancel_on_kill = True
+    class Operator(RemoteTaskOperator):
+        remote_task_type = MANUS_TASK
 
-        def stop_remote(self, why: str) -> bool:
+        def cancel(self, why: str) -> bool:
             self.stopped = [*getattr(self, "stopped", []), *self._own]
             return True
 
@@ -113,13 +113,13 @@ class TestAKillWhileTheRemoteTaskIsStarted:
     def test_it_is_stopped_then_if_a_user_ended_the_task(
         self, monkeypatch: pytest.MonkeyPatch, state: str, stopped: list[str]
     ) -> None:
-        monkeypatch.setattr(stopping_module, "task_state", lambda _: state)
+        monkeypatch.setattr(operator_module, "task_state", lambda _: state)
         operator = self.Operator(task_id="starts")
         context: Any = {"ti": SimpleNamespace()}
 
         operator.on_kill()
-        operator.owns(context, ["a"])
-        operator.owns(context, ["a"])
+        operator.own(context, ["a"])
+        operator.own(context, ["a"])
 
         assert getattr(operator, "stopped", []) == stopped
 

@@ -53,7 +53,7 @@ class TestWhatIsStored:
             "checkpoint": {"a": {"failures": 2, "missing_since": None}},
             "max_credits": 100,
             "cancel_on_kill": True,
-            "sensor": {"what": "Manus task"},
+            "sensor": {"label": "Manus task"},
         }
 
         path, stored = kind(**arguments).serialize()

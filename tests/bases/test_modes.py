@@ -253,7 +253,7 @@ class TestSeveralTasks:
         end, result = live_through(lambda how: sensor(how, ["x", "a", "c"]), mode, clock)
 
         assert (end, clock.now - START) == ("retryable", 300)
-        assert "1 of 3 tasks could not be followed. Manus task x" in result
+        assert "The wait gave up 1 of 3 tasks. Manus task x" in result
 
     @pytest.mark.parametrize("mode", MODES)
     def test_a_wrong_key_is_tried_once_a_look_not_once_a_task(

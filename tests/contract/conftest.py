@@ -11,15 +11,15 @@ import pytest
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
 from remote_tasks_provider.core.http.operation import Operation
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.api import v1 as manus_v1
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.api import v1 as qstash_v1
-from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.qstash.service import QSTASH_TASK
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import MANUS_KEY, QSTASH_TOKEN
 from tests.core.connections import Over
@@ -35,7 +35,7 @@ class Vendor:
     """
 
     name: Literal["manus", "qstash"]
-    service: Service
+    task_type: TaskType
     get_task: Callable[[str], Operation[Any]]
     snapshot: Callable[[Any], TaskSnapshot]
     url: str
@@ -60,7 +60,7 @@ class Vendor:
         fields = ConnectionFields(
             "my_conn", host=url or self.url, password=key or self.key, extra=PATIENT | extras
         )
-        return self.service.config(fields)
+        return self.task_type.service.config(fields)
 
     def tells(self, task: Any) -> bool:
         """Whether this is the one task."""
@@ -76,7 +76,7 @@ def _vendor(name: str, server: SandboxServer, sandbox: Sandbox) -> Vendor:
     if name == "manus":
         return Vendor(
             "manus",
-            MANUS,
+            MANUS_TASK,
             manus_v1.get_task,
             manus_models.snapshot,
             server.manus_url,
@@ -86,7 +86,7 @@ def _vendor(name: str, server: SandboxServer, sandbox: Sandbox) -> Vendor:
         )
     return Vendor(
         "qstash",
-        QSTASH,
+        QSTASH_TASK,
         qstash_v1.get_task,
         qstash_models.snapshot,
         server.qstash_url,

@@ -37,7 +37,7 @@ def _error(
 ) -> RemoteTaskError:
     found = vendor.config(**config)
     with pytest.raises(RemoteTaskError) as caught:
-        over.operation(operation or vendor.get, found, vendor.service.explain)
+        over.operation(operation or vendor.get, found, vendor.task_type.service.explain)
     assert vendor.key not in str(caught.value)
     assert found.secret not in str(caught.value)
     return caught.value

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
@@ -23,10 +23,10 @@ Pair = tuple[PollDriver, PollDriver]
 
 
 @contextmanager
-def drivers(service: Service, url: str, key: str, sandbox: Sandbox, **extras: Any) -> Iterator[Pair]:
+def drivers(task_type: TaskType, url: str, key: str, sandbox: Sandbox, **extras: Any) -> Iterator[Pair]:
     with (
-        PollDriver("run_plan", service, url, key, sandbox, **extras) as worker,
-        PollDriver("arun_plan", service, url, key, sandbox, **extras) as triggerer,
+        PollDriver("run_plan", task_type, url, key, sandbox, **extras) as worker,
+        PollDriver("arun_plan", task_type, url, key, sandbox, **extras) as triggerer,
     ):
         yield worker, triggerer
 
@@ -38,7 +38,7 @@ def extras(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture
 def pair(vendor: Vendor, sandbox: Sandbox, extras: dict[str, Any]) -> Iterator[Pair]:
-    with drivers(vendor.service, vendor.url, vendor.key, sandbox, **extras) as found:
+    with drivers(vendor.task_type, vendor.url, vendor.key, sandbox, **extras) as found:
         yield found
 
 

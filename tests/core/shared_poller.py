@@ -20,7 +20,7 @@ from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
 from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import Service, TaskType
 from tests.core.build import a_config, a_policy, a_response, a_snapshot
 from tests.core.fake_clock import Timekeeper, settle
 
@@ -103,10 +103,10 @@ class PollMetrics:
         self.ends: list[tuple[str, float]] = []
         self.on_end: Callable[[], Any] = lambda: None
 
-    def looked(self, service: str, **counts: int) -> None:
+    def polled(self, service: str, **counts: int) -> None:
         self.looks.append(counts)
 
-    def ended(self, service: str, *, outcome: str, seconds: float) -> None:
+    def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         self.ends.append((outcome, seconds))
         self.on_end()
 
@@ -144,9 +144,9 @@ class World:
             extras=ConnectionExtras,
             probe=lambda _extras: None,  # type: ignore[arg-type, return-value]
             explain=lambda *_: None,
-            strategy=self._strategy,
             limits=limits or {},
         )
+        self.task_type = TaskType(self.service, "Example task", self._strategy)
 
     def _strategy(self, extras: ConnectionExtras) -> Together:
         self.watches += 1
@@ -181,13 +181,13 @@ class World:
         first_poll_in: float = 0.0,
         log: Log | None = None,
         conn_id: str = "example_default",
-        service: Service | None = None,
+        task_type: TaskType | None = None,
         **policy: Any,
     ) -> WaitResult:
         """Wait as a trigger does."""
         return await join(
             PollTracker(ids, a_policy(**policy)),
-            service=service or self.service,
+            task_type=task_type or self.task_type,
             conn_id=conn_id,
             connect=self.connect,
             clocks=self.time.clocks,

@@ -63,7 +63,7 @@ def test_sensor_example_starts_and_ends_in_the_triggerer(sandbox: Sandbox, manus
         trigger.render_template_fields({"params": wait.dag.params})
         assert trigger.remote_task_ids == "demo-completes"
         assert trigger.sensor is not None
-        assert trigger.sensor["ends"] is True
+        assert trigger.sensor["ends_in_triggerer"] is True
 
 
 def test_example_of_an_operator_test_passes(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from remote_tasks_provider.bases import hitl, submission, triggers, waiting
 from remote_tasks_provider.bases import hooks as hook_module
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.http import client
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.manus import hitl as manus_hitl
 from remote_tasks_provider.manus import hooks
@@ -69,7 +70,7 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
             return datetime.fromtimestamp(clock.now(), tz)
 
     fake = SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=sleep)
-    for module in (submission, waiting, hitl, manus_hitl, hooks):
+    for module in (submission, waiting, hitl, manus_hitl, hooks, client):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
     monkeypatch.setitem(submission.Submitter.__init__.__kwdefaults__, "sleep", sleep)
@@ -308,7 +309,7 @@ def dying(make: Make) -> Make:
         def killed(*_: Any) -> None:
             raise SystemExit
 
-        operator.wait_on = killed
+        operator.wait = killed
         return operator
 
     return made

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.bases.hitl import Question, Reply
-from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP, Answer, form_for, read_response
+from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP, Answer, form_for, read_answer
 from remote_tasks_provider.manus.results import ManusQuestion
 
 BUTTONS = (SEND, ANSWERED_THERE, STOP)
@@ -141,34 +141,32 @@ class TestTextAnswer:
         ],
     )
     def test_answer_is_the_text_or_the_chosen_option(self, reply: Reply, message: str) -> None:
-        assert read_response(asked(options=("Blue",)), reply) == Answer(message=message)
+        assert read_answer(asked(options=("Blue",)), reply) == Answer(message=message)
 
     @pytest.mark.parametrize("answer", ["", "  \n", None])
     def test_empty_answer_is_refused(self, answer: Any) -> None:
-        assert read_response(asked(), replied(answer=answer)) == "the answer was empty"
+        assert read_answer(asked(), replied(answer=answer)) == "the answer was empty"
 
     def test_cascading_question_is_answered_with_text(self) -> None:
-        assert read_response(asked(kind="cascadeAskUser"), replied(answer="Friday")) == Answer(
-            message="Friday"
-        )
+        assert read_answer(asked(kind="cascadeAskUser"), replied(answer="Friday")) == Answer(message="Friday")
 
 
 class TestActionAnswer:
     def test_input_holds_only_the_entered_fields(self) -> None:
         reply = replied(answer=None, accept=True, save_draft=None, choice="", copies=0)
 
-        assert read_response(an_action(), reply) == Answer(input={"accept": True, "copies": 0})
+        assert read_answer(an_action(), reply) == Answer(input={"accept": True, "copies": 0})
 
     def test_negative_input_is_passed_on(self) -> None:
-        assert read_response(an_action(), replied(accept=False)) == Answer(input={"accept": False})
+        assert read_answer(an_action(), replied(accept=False)) == Answer(input={"accept": False})
 
     def test_json_overrides_the_fields(self) -> None:
         reply = replied(answer='{"accept": false, "indices": [1]}', accept=True)
 
-        assert read_response(an_action(), reply) == Answer(input={"accept": False, "indices": [1]})
+        assert read_answer(an_action(), reply) == Answer(input={"accept": False, "indices": [1]})
 
     def test_empty_object_must_be_entered_explicitly(self) -> None:
-        assert read_response(an_action(), replied(answer="{}")) == Answer(input={})
+        assert read_answer(an_action(), replied(answer="{}")) == Answer(input={})
 
     @pytest.mark.parametrize(
         "reply",
@@ -183,7 +181,7 @@ class TestActionAnswer:
         ],
     )
     def test_incomplete_answer_confirms_no_action(self, reply: Reply) -> None:
-        assert isinstance(read_response(an_action(options=("Accept all",)), reply), str)
+        assert isinstance(read_answer(an_action(options=("Accept all",)), reply), str)
 
 
 class TestOtherButtons:
@@ -191,9 +189,9 @@ class TestOtherButtons:
     def test_buttons_stop_and_answered_there_send_no_answer(self, question: ManusQuestion) -> None:
         fields = {"answer": '{"accept": true}', "accept": True}
 
-        assert read_response(question, replied(STOP, **fields)) == Answer(stop=True)
-        assert read_response(question, replied(ANSWERED_THERE, **fields)) == Answer(elsewhere=True)
+        assert read_answer(question, replied(STOP, **fields)) == Answer(stop=True)
+        assert read_answer(question, replied(ANSWERED_THERE, **fields)) == Answer(elsewhere=True)
 
     def test_empty_reply_confirms_no_action(self) -> None:
-        assert isinstance(read_response(an_action(), Reply()), str)
-        assert isinstance(read_response(asked(), Reply()), str)
+        assert isinstance(read_answer(an_action(), Reply()), str)
+        assert isinstance(read_answer(asked(), Reply()), str)

@@ -54,7 +54,7 @@ class TestFailedListing:
         for _ in range(5):
             wait.update(driver(wait.unfinished_ids), START)
 
-        assert not wait.take_notes()
+        assert not wait.take_warnings()
         assert len(wait.unfinished_ids) == 50
 
     def test_failed_full_listing_is_repeated_by_the_next_poll(

@@ -281,7 +281,7 @@ class TestFailedListing:
         for _ in range(5):
             wait.update(driver(wait.unfinished_ids), START)
 
-        assert not wait.take_notes()
+        assert not wait.take_warnings()
         assert len(wait.unfinished_ids) == 5
 
     def test_task_without_a_message_is_fetched_by_itself(self, driver: PollDriver, sandbox: Sandbox) -> None:

@@ -147,7 +147,7 @@ ENDINGS: dict[str, tuple[Callable[[QStash], Any], dict[str, Any], str, str]] = {
         many([("CREATED", 900.0), ("DELIVERED", None)], unseen=True),
         {},
         "failed",
-        "NotFoundError: QStash GET /v2/logs: HTTP 404: 1 of 41 tasks could not be followed",
+        "NotFoundError: QStash GET /v2/logs: HTTP 404: The wait gave up 1 of 41 tasks",
     ),
     "many, one in flight": (
         many(["DELIVERED"], odd=[("CREATED", None)]),
@@ -291,7 +291,7 @@ class TestFromTrigger:
         message_id = account.secret_failure()
         made = sensor("deferrable", message_id, end_from_trigger=True)
         with pytest.raises(TaskDeferred) as deferred:
-            made._defer(_a_wait(message_id), "qstash_default", account.clock.now())
+            made._defer({}, _a_wait(message_id), "qstash_default", 0.0)
         event = fire(account, deferred.value.trigger)
 
         assert isinstance(event, TaskFailedEvent)

@@ -54,6 +54,8 @@ class RemoteTaskOperator(WaitingOperator):
     """Whether to cancel the tasks when the operator gives up; ``None`` where it has no such parameter."""
     still_running = "keeps running"
     """What a remote task does that nothing cancelled, for messages."""
+    was_cancelled = "was cancelled"
+    """What became of one that this operator cancelled, for messages."""
 
     _own: tuple[str, ...] = ()
     _ti: Any = None
@@ -224,11 +226,11 @@ class RemoteTaskOperator(WaitingOperator):
         if not self.cancel_on_timeout:
             return f"{names} {self.still_running}: cancel_on_timeout is off."
         if not self.cancel("this task gave up waiting"):
-            return f"{names} could not be cancelled, and {self.still_running}."
+            return f"{names} could not be cancelled and {self.still_running}."
         self.forget(context)
         # Airflow calls on_kill() after its own timeout, and there is nothing left to cancel.
         self.own(context, [])
-        return f"{names} was cancelled."
+        return f"{names} {self.was_cancelled}."
 
     def _names(self) -> str:
         return f"{self.remote_task_type.label} {', '.join(self._own)}"

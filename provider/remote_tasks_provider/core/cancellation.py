@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any, Protocol
 
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, RemoteTaskError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.service import TaskType
@@ -46,8 +46,9 @@ def cancel_plan(task_type: TaskType, extras: Any, ids: Iterable[str], why: str, 
             log.info("%s %s no longer exists.", task_type.label, task_id)
         elif isinstance(answer, RemoteTaskError):
             still_running.append(task_id)
-            # The other operations would meet this error too.
-            shared = answer if answer.concerns_service else None
+            # The other operations would meet this error too. A rate limit lets some of them through.
+            is_shared = answer.concerns_service and not isinstance(answer, RateLimitedError)
+            shared = answer if is_shared else None
             log.warning("%s %s was not cancelled and may still run: %s", task_type.label, task_id, answer)
         else:
             log.info("%s %s was cancelled: %s.", task_type.label, task_id, why)

@@ -26,7 +26,7 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
 )
 from remote_tasks_provider.core.http.parsing import one_line
-from remote_tasks_provider.core.polling.drivers import run_plan
+from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
@@ -35,6 +35,7 @@ from remote_tasks_provider.manus.api.options import check_prompt
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.models import ManusTask
 from remote_tasks_provider.manus.results import ManusResult
+from remote_tasks_provider.manus.service import MANUS_TASK
 
 try:
     from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, ManagedAgentRejected
@@ -182,7 +183,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
             now = time.time()
             policy = PollPolicy(
                 started_at=now,
-                interval=self.poll_interval,
+                poll_interval=self.poll_interval,
                 deadline=now + timeout,
                 on_waiting="return",
                 max_credits=self.max_credits,
@@ -226,7 +227,7 @@ class _Turn:
         """Wait until this request has a result; return it."""
         try:
             while True:
-                time.sleep(policy.interval)
+                time.sleep(policy.poll_interval)
                 self._poll_until_settled(policy)
                 # In this order: the first read may be older.
                 is_received = self._is_received()
@@ -250,23 +251,19 @@ class _Turn:
     def _poll_until_settled(self, policy: PollPolicy) -> None:
         """Poll the task until it finishes or waits.
 
-        :raises RemoteTaskError: at the deadline, or when the task cannot be polled any more.
+        :raises RemoteTaskError: at the deadline, or when the wait gave the task up.
         """
-        wait, client = PollTracker([self.task_id], policy), self.hook.client
-        strategy = self.hook.service.strategy(client.config.extras)
-        while True:
-            results = run_plan(strategy.plan(wait.open_ids, ()), client)
-            now = time.time()
-            wait.take(results, now)
-            for note in wait.take_notes():
-                log.warning("%s", note)
-            pause = wait.pause(now)
-            if pause is None:
-                break
-            log.info("Manus: %s", wait.summary(now, pause))
-            time.sleep(pause)
-        report = wait.report(now)
-        if error := report.failure("Manus task", raise_on_failure=False, on_waiting="return"):
+        tracker, client = PollTracker([self.task_id], policy), self.hook.client
+
+        def report(now: float, pause: float | None) -> None:
+            for warning in tracker.take_warnings():
+                log.warning("%s", warning)
+            if pause is not None:
+                log.info("Manus: %s", tracker.summary(now, pause))
+
+        strategy = MANUS_TASK.poll_strategy(client.config.extras)
+        result = poll_until_done(tracker, strategy, client, sleep=time.sleep, clock=time.time, on_poll=report)
+        if error := result.failure(MANUS_TASK.label, raise_on_failure=False, on_waiting="return"):
             raise error
 
     def _is_received(self) -> bool:

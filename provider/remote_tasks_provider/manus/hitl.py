@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
@@ -27,8 +27,6 @@ from remote_tasks_provider.manus.results import ManusQuestion, ManusResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from remote_tasks_provider.manus.operators.task import ManusTaskOperator
-
 __all__ = ["ON_WAITING_FOR_INPUT", "AgentQuestions", "OnWaitingForInput"]
 
 OnWaitingForInput = Literal["wait", "return", "fail", "human"]
@@ -42,10 +40,11 @@ _BETWEEN_READS = 2.0
 class AgentQuestions:
     """Deals with the questions that one Manus task stops at, for the operator that waits for it.
 
-    :param operator: its ``on_waiting``, ``auto_confirm``, ``response_timeout`` and ``assigned_users`` decide.
+    :param operator: the ``ManusTaskOperator``; its ``on_waiting``, ``auto_confirm``, ``response_timeout`` and
+        ``assigned_users`` decide.
     """
 
-    def __init__(self, operator: ManusTaskOperator, context: Context) -> None:
+    def __init__(self, operator: Any, context: Context) -> None:
         self._operator = operator
         self._context = context
         self._log = operator.log
@@ -138,8 +137,8 @@ class AgentQuestions:
         why = f"Manus did not take what auto_confirm has for {question.kind}."
         raise self._needs_input(self._read(task_id), question, why)
 
-    def _ask(self, result: ManusResult, question: ManusQuestion, *, rich: bool) -> NoReturn:
-        self._operator.ask(
+    def _ask(self, result: ManusResult, question: ManusQuestion, *, rich: bool) -> Any:
+        return self._operator.ask(
             self._context,
             form_for(question, result.title, result.url, rich=rich),
             then="answered",
@@ -196,7 +195,8 @@ class AgentQuestions:
         else:
             text = f"could not be stopped, as {by} chose ({result.url})."
         error = TaskCancelledError(f"{self._operator.remote_task_type.label} {result.id} {text}")
-        return self._operator.wait_exception(error, None)
+        raised: BaseException = self._operator.wait_exception(error, None)
+        return raised
 
     def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:
         label = self._operator.remote_task_type.label
@@ -204,4 +204,5 @@ class AgentQuestions:
             f"{label} {result.id} waits for an answer: {question.text[:500]!r} ({result.url}). {why} "
             "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
         )
-        return self._operator.wait_exception(error, None)
+        raised: BaseException = self._operator.wait_exception(error, None)
+        return raised

@@ -157,12 +157,15 @@ class TestBackOff:
         assert before == 0
         assert both.client.backs_off_for() == pytest.approx(60, abs=1)
 
-    def test_back_off_does_not_come_from_an_error_of_one_operation(self, both: Both) -> None:
-        both.play(a_response(503, {}, retry_after="60"))
+    @pytest.mark.parametrize(("status", "seconds"), [(503, 60), (500, 0)])
+    def test_back_off_comes_from_a_503_and_not_from_an_error_of_one_operation(
+        self, both: Both, status: int, seconds: float
+    ) -> None:
+        both.play(a_response(status, {}, retry_after="60"))
 
         with pytest.raises(ServerError):
             both.send(a_call())
-        assert both.client.backs_off_for() == 0
+        assert both.client.backs_off_for() == pytest.approx(seconds, abs=1)
 
 
 class TestItems:

@@ -359,8 +359,8 @@ class TestKeepingApart:
 
     def test_services_do_not_mix(self) -> None:
         async def story(world: World) -> None:
-            other = replace(world.service, name="Other")
-            waits = [world.wait("a"), world.wait("b", service=other)]
+            other = replace(world.task_type, service=replace(world.service, name="Other"))
+            waits = [world.wait("a"), world.wait("b", task_type=other)]
             await world.time.let_pass(1)
             assert sorted(world.asked) == [(0, "a"), (0, "b")]
             await world.end(*waits)
@@ -399,8 +399,12 @@ class TestKeepingApart:
 class TestTaskTypes:
     def test_task_types_of_one_service_do_not_share_a_loop(self) -> None:
         async def story(world: World) -> None:
-            messages = replace(world.service, kind="messages")
-            waits = [world.wait("a"), world.wait("b", service=messages), world.wait("c", service=messages)]
+            messages = replace(world.task_type, label="Example message")
+            waits = [
+                world.wait("a"),
+                world.wait("b", task_type=messages),
+                world.wait("c", task_type=messages),
+            ]
             await world.time.let_pass(1)
             assert sorted(run_plan[1] for run_plan in world.looks) == [["a"], ["b", "c"]]
             await world.end(*waits)

@@ -180,8 +180,8 @@ class TestTrouble:
             waits = [world.wait("a", log=log, max_poll_failures=5), world.wait("b", max_poll_failures=3)]
             await world.time.let_pass(91)
             assert (await waits[1]).outcome == "error"
-            assert [line.partition(":")[2][:33] for line in log.warnings] == [
-                f" the poll failed ({count} of 5 consecutive failures):" for count in range(1, 5)
+            assert [line.partition("): ")[0] for line in log.warnings] == [
+                f"Task a: the poll failed ({count} of 5 consecutive failures" for count in range(1, 5)
             ]
             world.words["a"] = "completed"
             await world.time.let_pass(30)
@@ -222,7 +222,7 @@ class TestClocks:
         assert [at for at, _ in play(story).asked] == [0, 30, 60, 90, 100]
 
     @pytest.mark.parametrize("deadline", [30, 60, 70, 300])
-    @pytest.mark.parametrize("policy", [{}, {"max_interval": 300.0}])
+    @pytest.mark.parametrize("policy", [{}, {"max_poll_interval": 300.0}])
     def test_jitter_shortens_pauses_and_never_moves_the_look_at_a_deadline(
         self, deadline: int, policy: dict[str, Any]
     ) -> None:
@@ -400,7 +400,7 @@ class TestMeter:
             del world.words["d"]
             await world.time.let_pass(1)
             assert world.metrics.looks == [
-                {"waits": 3, "told": 2, "calls": 1, "saved": 2, "rate_limited": 0},
+                {"waits": 3, "updated": 2, "calls": 1, "saved": 2, "rate_limited": 0},
             ]
             await world.end(*waits)
 

@@ -10,13 +10,12 @@ import pytest
 from remote_tasks_provider.core.errors import (
     AuthenticationError,
     NotFoundError,
-    RateLimitedError,
     ServerError,
     TransportError,
     WaitTimeoutError,
 )
 from remote_tasks_provider.core.polling.tracker import PollTracker
-from tests.core.build import START, a_policy, a_snapshot, an_api_error
+from tests.core.build import START, a_policy, a_snapshot
 from tests.core.trackers import BROKEN, FORBIDDEN, MISSING, RESET, a_wait, limited, the_end
 
 
@@ -176,32 +175,17 @@ class TestRateLimit:
 
         assert wait.pause(START) is None
 
-    @pytest.mark.parametrize("kind", [RateLimitedError, ServerError])
-    def test_the_next_look_comes_when_the_service_asked_for_it(self, kind: Any) -> None:
-        wait = a_wait()
-        wait.record_error("t1", an_api_error(kind, 429, retry_after=120), START)
+    def test_next_poll_comes_when_the_service_asked_for_it(self) -> None:
+        assert a_wait().pause(START + 20, back_off=100) == 100
 
-        assert wait.pause(START + 20) == 100
-        assert wait.pause(START + 200) == 30
+    def test_back_off_is_not_shortened_by_the_spread(self) -> None:
+        assert a_wait().pause(START, spread=0.5, back_off=100) == 100
 
-    def test_a_wish_for_less_than_the_interval_changes_nothing(self) -> None:
-        wait = a_wait()
-        wait.record_error("t1", limited(retry_after=5), START)
+    def test_back_off_below_the_interval_changes_nothing(self) -> None:
+        assert a_wait().pause(START, back_off=5) == 30
 
-        assert wait.pause(START) == 30
-
-    def test_of_two_wishes_the_later_counts(self) -> None:
-        wait = a_wait("a", "b")
-        wait.record_error("a", limited(retry_after=120), START)
-        wait.record_error("b", limited(retry_after=60), START + 1)
-
-        assert wait.pause(START) == 120
-
-    def test_the_deadline_comes_first_nevertheless(self) -> None:
-        wait = a_wait(deadline=START + 50)
-        wait.record_error("t1", limited(retry_after=3600), START)
-
-        assert wait.pause(START) == 50
+    def test_deadline_is_not_missed_for_a_back_off(self) -> None:
+        assert a_wait(deadline=START + 50).pause(START, back_off=3600) == 50
 
 
 class TestNotFound:

@@ -105,7 +105,7 @@ class TestUnknownWord:
         (note,) = wait.take_warnings()
         assert note == (
             "Task a has status 'dreaming', which this provider does not know; "
-            "waiting on as if it were running."
+            "the wait continues as if it were running."
         )
         assert wait.pause(START) == 30
         assert isinstance(the_end(wait, START + 100), WaitTimeoutError)
@@ -141,7 +141,7 @@ class TestPolicy:
         [
             ({"on_waiting": "explode"}, "on_waiting"),
             ({"max_poll_failures": 0}, "max_poll_failures"),
-            ({"interval": -1}, "poll_interval"),
+            ({"poll_interval": -1}, "poll_interval"),
             ({"not_found_grace": -1}, "not_found_grace"),
         ],
     )
@@ -155,7 +155,7 @@ class TestPolicy:
         policy = PollPolicy(started_at=START, poll_interval=30)
 
         assert (policy.deadline, policy.on_waiting, policy.max_poll_failures) == (None, "wait", 5)
-        assert (policy.not_found_grace, policy.max_interval) == (90, None)
+        assert (policy.not_found_grace, policy.max_poll_interval) == (90, None)
 
 
 class TestNotes:
@@ -227,7 +227,7 @@ class TestSummary:
         wait.record_error("d", MISSING, START)
 
         assert wait.summary(START + 60, 90) == (
-            "5 tasks after 1 m: 1 lost, 1 not seen, 1 not visible, 2 running; next poll in 1 m 30 s"
+            "5 tasks after 1 m: 1 given up, 1 not seen, 1 not visible, 2 running; next poll in 1 m 30 s"
         )
 
 

@@ -22,7 +22,7 @@ from tests.manus.airflow_task import MODES, Account, AirflowTask, Make, dying, o
 
 FOREVER = [("running", 1e9), ("completed", None)]
 STOPPED = "was stopped; it can be resumed in the Manus app"
-GOES_ON = "goes on and costs credits"
+KEEPS_RUNNING = "keeps running and costs credits"
 
 
 @pytest.fixture(params=MODES)
@@ -74,7 +74,7 @@ class TestTimeout:
             account.task().attempt(asks(mode, cancel_on_timeout=False))
 
         assert account.word(account.created[0]) == "running"
-        assert f"{GOES_ON}: cancel_on_timeout is off" in str(ended.value)
+        assert f"{KEEPS_RUNNING}: cancel_on_timeout is off" in str(ended.value)
         assert "left as it is" not in str(ended.value)
 
     def test_timeout_with_v1_says_that_the_task_continues(self, account: Account, mode: str) -> None:
@@ -83,7 +83,7 @@ class TestTimeout:
         with pytest.raises(AirflowSensorTimeout) as ended:
             account.task().attempt(asks(mode))
 
-        assert "could not be stopped and may go on costing credits" in str(ended.value)
+        assert f"could not be cancelled and {KEEPS_RUNNING}" in str(ended.value)
         assert account.word(account.created[0]) == "running"
 
     def test_clear_after_a_stopped_task_submits_another(self, account: Account, mode: str) -> None:
@@ -158,7 +158,7 @@ class TestDeferralTimeout:
         text = self.ended(account, task, execution_timeout=timedelta(seconds=100))
 
         assert text.startswith("AirflowTaskTimeout")
-        assert f"{GOES_ON}; the retry goes on waiting for it" in text
+        assert f"{KEEPS_RUNNING}; the retry resumes the wait" in text
         assert account.word(account.created[0]) == "running"
         task.retry()
         account.manus.set_script(account.created[0], ["completed"])
@@ -198,7 +198,7 @@ class TestExecutionTimeout:
 
         text = attempt(task)
 
-        assert f"{account.created[0]} {GOES_ON}; the retry goes on waiting for it" in text
+        assert f"{account.created[0]} {KEEPS_RUNNING}; the retry resumes the wait" in text
         assert account.word(account.created[0]) == "running"
 
     def test_execution_timeout_on_the_last_attempt_stops_the_task(
@@ -297,7 +297,7 @@ class TestKillOnAWorker:
         self.killed(account, "failed")
 
         assert account.word(account.created[0]) == "running"
-        assert "could not be stopped and may go on" in caplog.text + capsys.readouterr().out
+        assert "was not cancelled and may still run" in caplog.text + capsys.readouterr().out
 
     def test_kill_after_a_timeout_sends_nothing_more(
         self, account: Account, monkeypatch: pytest.MonkeyPatch
@@ -357,14 +357,17 @@ class TestKillWhileDeferred:
         self.killed(account, "failed")
 
         assert account.word(account.created[0]) == "running"
-        assert f"Manus cannot stop task {account.created[0]}; it goes on" in caplog.text
+        assert (
+            f"{account.created[0]} was not cancelled and may still run: stopping a task needs API v2"
+            in caplog.text
+        )
 
     def test_failed_stop_is_logged(self, account: Account, caplog: pytest.LogCaptureFixture) -> None:
         account.faults.add("status", path="*/task.stop", status=500)
 
         self.killed(account, "failed")
 
-        assert "may still be running" in caplog.text
+        assert "was not cancelled and may still run" in caplog.text
 
     def test_trigger_without_a_task_instance_stops_nothing(self, account: Account) -> None:
         deferral = account.task().defer(asks("deferred"))
@@ -437,7 +440,7 @@ class TestErrorText:
             account.task().attempt(asks(mode))
 
         assert account.created[0] in str(failed.value)
-        assert "goes on" in str(failed.value)
+        assert KEEPS_RUNNING in str(failed.value)
 
     def test_trigger_failure_without_retries_names_the_task(self, account: Account) -> None:
         task = account.task()

@@ -131,10 +131,10 @@ class TestDeduplication:
         def dying() -> Any:
             operator = publish()
 
-            def die(*_: Any) -> None:
+            def die(*_: Any, **__: Any) -> None:
                 raise SystemExit
 
-            operator.remember = die
+            operator.submitted = die
             return operator
 
         with pytest.raises(SystemExit):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
-from remote_tasks_provider.bases import cancellation
+from remote_tasks_provider.bases import operators
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
@@ -82,7 +82,13 @@ class TestOutcome:
             if account.sent:
                 QStashHook().cancel_message(account.sent[0])
             else:
-                operator.remember = lambda _, messages: QStashHook().cancel_message(messages[0].message_id)
+                submitted = operator.submitted
+
+                def cancelled(context: Any, messages: Any, *arguments: Any, **more: Any) -> Any:
+                    QStashHook().cancel_message(messages[0].message_id)
+                    return submitted(context, messages, *arguments, **more)
+
+                operator.submitted = cancelled
             return operator
 
         with pytest.raises(AirflowFailException, match="was cancelled"):
@@ -205,7 +211,7 @@ class TestKillOnAWorker:
             raise RuntimeError
 
         _, operator = self._waiting(account)
-        monkeypatch.setattr(cancellation, "task_state", fail)
+        monkeypatch.setattr(operators, "task_state", fail)
         operator.on_kill()
 
         assert account.states_of(account.sent) == ["CREATED"]
@@ -238,7 +244,7 @@ class TestKillOnAWorker:
         account.ended_as(task, "failed")
         operator.on_kill()
 
-        assert not operator.cancel_on_kill
+        assert not operator.cancels_when_killed
         assert account.states_of(account.sent) == ["CREATED"]
 
     def test_message_of_an_earlier_attempt_is_cancelled(self, account: QStash) -> None:

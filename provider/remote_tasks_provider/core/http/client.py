@@ -10,7 +10,7 @@ from typing import TypeVar
 import tenacity
 
 from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import RateLimitedError
+from remote_tasks_provider.core.errors import ApiError, RateLimitedError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Page, Response
 from remote_tasks_provider.core.http.pagination import Pager
@@ -60,8 +60,11 @@ class _Sender:
             self.rate_limiter.back_off(seconds, now)
         try:
             return read_response(operation, response, self.config, self._explain)
-        except RateLimitedError as error:
-            self.rate_limiter.back_off(error.retry_after or 1.0, now, refused=True)
+        except ApiError as error:
+            refused = isinstance(error, RateLimitedError)
+            # A 503 speaks for the service. What other errors ask for is about one operation.
+            if refused or (error.status_code == 503 and error.retry_after):
+                self.rate_limiter.back_off(error.retry_after or 1.0, now, refused=refused)
             raise
 
 

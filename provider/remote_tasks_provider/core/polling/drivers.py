@@ -42,7 +42,7 @@ def poll_until_done(
         results = run_plan(strategy.plan(tracker.unfinished_ids, ()), client)
         now = clock()
         tracker.update(results, now)
-        pause = tracker.pause(now)
+        pause = tracker.pause(now, back_off=client.backs_off_for())
         on_poll(now, pause)
         if pause is None:
             return tracker.result(now)

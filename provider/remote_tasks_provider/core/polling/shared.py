@@ -248,7 +248,8 @@ class SharedPoller:
     def _settle(self, wait: _Joined) -> None:
         """End the wait if it is over, else schedule its next poll."""
         now = self._clocks.wall()
-        pause = wait.tracker.pause(now, self._clocks.spread())
+        back_off = self._rate_limiter.backs_off_for(self._clocks.monotonic())
+        pause = wait.tracker.pause(now, self._clocks.spread(), back_off)
         for warning in wait.tracker.take_warnings():
             wait.context.run(wait.log.warning, "%s", warning)
         if pause is None:

@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from remote_tasks_provider.core.errors import (
-    ApiError,
     NotFoundError,
     RateLimitedError,
     RemoteTaskError,
@@ -83,15 +82,7 @@ class PollTracker:
     :param checkpoint: what :meth:`checkpoint` returned in an earlier part of the same wait.
     """
 
-    __slots__ = (
-        "_ids",
-        "_longest_back_off",
-        "_not_before",
-        "_reported_words",
-        "_tasks",
-        "_warnings",
-        "policy",
-    )
+    __slots__ = ("_ids", "_reported_words", "_tasks", "_warnings", "policy")
 
     def __init__(
         self,
@@ -105,8 +96,6 @@ class PollTracker:
         self._tasks = {
             task_id: _Progress(**known[task_id]) if task_id in known else _NOT_POLLED for task_id in self._ids
         }
-        self._not_before = 0.0
-        self._longest_back_off = 0.0
         self._reported_words: frozenset[str] = frozenset()
         self._warnings: tuple[str, ...] = ()
 
@@ -170,9 +159,6 @@ class PollTracker:
     def record_error(self, task_id: str, error: RemoteTaskError, now: float) -> None:
         """Take in a poll of ``task_id`` that failed with ``error``."""
         before = self._tasks[task_id]
-        if isinstance(error, ApiError) and error.retry_after:
-            self._not_before = max(self._not_before, now + error.retry_after)
-            self._longest_back_off = max(self._longest_back_off, error.retry_after)
         if isinstance(error, NotFoundError):
             # The earlier of both: the clock may have been set back.
             missing_since = now if before.missing_since is None else min(before.missing_since, now)
@@ -202,19 +188,18 @@ class PollTracker:
 
     # ------------------------------------------------------------------------------------ what comes next
 
-    def pause(self, now: float, spread: float = 1.0) -> float | None:
+    def pause(self, now: float, spread: float = 1.0, back_off: float = 0.0) -> float | None:
         """Return the seconds until the next poll, or ``None`` when the wait is over.
 
-        :param spread: the part of the interval to keep, so that many waits do not poll together. A back-off
-            that the service asked for is never shortened, and a deadline never missed.
+        :param spread: the part of the interval to keep, so that many waits do not poll together.
+        :param back_off: seconds for which the service asked to be left alone; never shortened by ``spread``.
+            The rate limiter keeps them. A deadline is never missed for them.
         """
         if self.policy.timed_out(now) or not self._is_open:
             return None
         wanted = self.policy.poll_interval
         if self.policy.max_poll_interval is not None:
             wanted = max(wanted, min(now - self.policy.started_at, self.policy.max_poll_interval))
-        # A clock that was set back must not make a short back-off a long one.
-        back_off = min(self._not_before - now, self._longest_back_off)
         pauses = [max(wanted * spread, back_off, _SHORTEST_PAUSE)]
         if (left := self.policy.seconds_left(now)) is not None:
             pauses.append(left)

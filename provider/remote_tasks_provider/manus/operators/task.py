@@ -138,6 +138,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     trigger_class = ManusTaskTrigger
     hook_class = ManusHook
     still_running = "keeps running and costs credits"
+    was_cancelled = "was stopped; it can be resumed in the Manus app"
     cancel_on_timeout: bool
     ui_color = "#e8e4f5"
 

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from remote_tasks_provider.acme.hooks import AcmeHook
 from remote_tasks_provider.acme.links import AcmeJobLink
+from remote_tasks_provider.acme.service import ACME_JOB
 from remote_tasks_provider.acme.triggers import AcmeJobTrigger
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 
@@ -20,17 +20,12 @@ class AcmeJobSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "acme_conn_id")
     operator_extra_links = (AcmeJobLink(),)
+    remote_task_type = ACME_JOB
     trigger_class = AcmeJobTrigger
-    what = "Acme job"
+    hook_class = AcmeHook
 
     def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.acme_conn_id = acme_conn_id
-
-    @cached_property
-    def hook(self) -> AcmeHook:
-        """The hook for ``acme_conn_id``."""
-        return AcmeHook(self.acme_conn_id)
+        super().__init__(conn_id=acme_conn_id, **kwargs)
 
 
 # [END sensors]

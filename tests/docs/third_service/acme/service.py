@@ -12,10 +12,10 @@ from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.polling.strategy import OneByOne
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.core.states import TaskSnapshot
 
-__all__ = ["ACME", "AcmeExtras", "snapshot"]
+__all__ = ["ACME", "ACME_JOB", "AcmeExtras", "snapshot"]
 
 
 class AcmeExtras(ConnectionExtras):
@@ -48,7 +48,12 @@ ACME = Service(
     extras=AcmeExtras,
     probe=lambda _extras: api.whoami(),
     explain=_explain,
-    strategy=lambda _extras: OneByOne(api.get_job, snapshot),
     limits={"GET /jobs/{job_id}": RateLimit(calls=300, seconds=60)},
+)
+
+ACME_JOB = TaskType(
+    service=ACME,
+    label="Acme job",
+    poll_strategy=lambda _extras: OneByOne(api.get_job, snapshot),
 )
 # [END service]

@@ -3,7 +3,7 @@
 # [START triggers]
 from __future__ import annotations
 
-from remote_tasks_provider.acme.service import ACME
+from remote_tasks_provider.acme.service import ACME_JOB
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 
 __all__ = ["AcmeJobTrigger"]
@@ -12,7 +12,7 @@ __all__ = ["AcmeJobTrigger"]
 class AcmeJobTrigger(RemoteTaskTrigger):
     """Waits for Acme jobs."""
 
-    service = ACME
+    remote_task_type = ACME_JOB
 
 
 # [END triggers]
