@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 HOOK = "https://example.com/hook"
-EVIL = '"><script>alert(1)</script>'
 START = 1_763_501_439
 
 

@@ -38,14 +38,14 @@ class TestBranches:
     @pytest.mark.parametrize(
         ("word", "branch"), [("completed", "publish"), ("failed", ["mend", "tell"]), ("pending", "ask")]
     )
-    def test_the_outcomes_branch_is_followed(
+    def test_branch_follows_the_outcome(
         self, word: str, branch: Any, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         end, result, followed, _ = live(monkeypatch, timeline((0, "running"), (40, word)), mode, **BRANCHES)
 
         assert (end, result, followed) == ("success", branch, [branch])
 
-    def test_a_cancelled_delivery_has_its_branch(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cancelled_message_has_its_branch(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         history = timeline((0, {"taskId": "a", "state": "CANCELED"}))
         arguments = {name: BRANCHES[name] for name in ("completed", "failed", "cancelled")}
 
@@ -53,20 +53,20 @@ class TestBranches:
 
         assert (end, followed) == ("success", ["tidy"])
 
-    def test_without_a_branch_a_failure_fails(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failure_without_a_branch_fails(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         end, text, followed, _ = live(monkeypatch, timeline((0, "failed")), mode, completed="publish")
 
         assert (end, followed) == ("failed", [])
         assert "the agent gave up" in text
 
-    def test_without_a_branch_for_success_everything_downstream_is_skipped(
+    def test_success_without_a_branch_skips_everything_downstream(
         self, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         end, _, followed, _ = live(monkeypatch, timeline((0, "completed")), mode, failed="mend")
 
         assert (end, followed) == ("success", [None])
 
-    def test_without_a_branch_for_it_a_waiting_task_is_waited_for(
+    def test_waiting_state_without_a_branch_is_waited_for(
         self, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         history = timeline((0, "pending"), (100, "completed"))
@@ -75,12 +75,12 @@ class TestBranches:
 
         assert (followed, seconds) == (["publish"], 120)
 
-    def test_a_timeout_fails(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_timeout_fails(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         end, _, followed, seconds = live(monkeypatch, timeline((0, "running")), mode, **BRANCHES)
 
         assert (end, followed, seconds) == ("timeout", [], 1000)
 
-    def test_a_lost_task_fails(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_lost_task_fails(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         end, text, followed, _ = live(monkeypatch, timeline((0, 404)), mode, **BRANCHES)
 
         assert (end, followed) == ("failed", [])
@@ -88,7 +88,7 @@ class TestBranches:
 
 
 class TestRecord:
-    def test_it_is_left_for_the_branches(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    def test_record_is_pushed_for_the_branches(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "failed"))})
         operator = ManusTaskBranchOperator(task_id="decide", remote_task_id="a", failed="mend")
         monkeypatch.setattr(operator, "do_branch", lambda context, branch: branch)
@@ -99,6 +99,6 @@ class TestRecord:
         assert ti.xcoms["remote_task"]["error"] == "the agent gave up"
 
     @pytest.mark.parametrize("arguments", [{"poll_interval": 0}, {"timeout": -1}, {"poll_interval": "soon"}])
-    def test_times_that_cannot_be_are_refused_at_parse_time(self, arguments: dict[str, Any]) -> None:
+    def test_invalid_times_are_refused_at_parse_time(self, arguments: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=next(iter(arguments))):
             ManusTaskBranchOperator(task_id="decide", remote_task_id="a", **arguments)

@@ -136,14 +136,14 @@ class TestSaving:
         ]
         assert _in(folder) == {"b.txt": b"bbb", "a.csv": b""}
 
-    def test_a_path_of_the_manifest_leads_to_the_file(self, host: Host, folder: Any) -> None:
+    def test_manifest_path_leads_to_the_file(self, host: Host, folder: Any) -> None:
         names = ["a b#c?.txt", "100%20.txt", "re [1]*.txt", "a@b;c=d&e+f.txt", 'ü\'s "x".txt', "#"]
         manifest = _save([host.add(name, name.encode()) for name in names], folder)
 
         assert [entry["name"] for entry in manifest] == names
         assert [ObjectStoragePath(entry["path"]).read_bytes().decode() for entry in manifest] == names
 
-    def test_names_from_outside_stay_inside_and_apart(self, host: Host, folder: Any) -> None:
+    def test_foreign_names_stay_inside_the_folder_and_apart(self, host: Host, folder: Any) -> None:
         names = ["../../escape", "a.txt", "A.txt", "", ".hidden"]
         _save([host.add(name, name.encode()) for name in names], str(folder))
 
@@ -155,14 +155,14 @@ class TestSaving:
             "_hidden": b".hidden",
         }
 
-    def test_a_name_that_is_no_text_is_remembered_too(self, host: Host, folder: Any) -> None:
+    def test_unprintable_name_is_remembered(self, host: Host, folder: Any) -> None:
         files = [host.add("half \ud800 a character", b"a"), host.add("ü.txt", b"b")]
 
         assert _save(files, folder) == _save(files, folder)
         assert _in(folder) == {"half  a character": b"a", "ü.txt": b"b"}
         assert len(host.asked) == 2
 
-    def test_neither_manifest_nor_record_nor_repr_holds_a_link(self, host: Host, folder: Any) -> None:
+    def test_manifest_record_and_repr_hold_no_link(self, host: Host, folder: Any) -> None:
         file = host.add("a.txt", b"a")
         manifest = _save([file], folder)
 
@@ -170,11 +170,11 @@ class TestSaving:
             assert KEY not in text
             assert host.server.url not in text
 
-    def test_no_files_are_no_folder(self, folder: Any) -> None:
+    def test_empty_list_creates_no_folder(self, folder: Any) -> None:
         assert _save([], folder) == []
         assert not folder.exists()
 
-    def test_lineage_is_told_of_the_file_and_of_no_temporary_one(
+    def test_lineage_names_the_file_and_no_temporary_one(
         self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told: list[str] = []
@@ -188,7 +188,7 @@ class TestSaving:
 
         assert told == [str(folder / "a.txt")]
 
-    def test_a_size_that_was_announced_otherwise_is_told_but_believed_to_the_bytes(
+    def test_announced_size_is_reported_but_not_trusted(
         self, host: Host, folder: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         manifest = _save([host.add("a.txt", b"abc", size=5)], folder)
@@ -197,18 +197,18 @@ class TestSaving:
         assert "'a.txt' has 3 bytes; 5 were announced." in caplog.messages
 
     @pytest.mark.parametrize("target", ["", "  "])
-    def test_a_folder_that_came_out_empty_is_refused(self, target: str) -> None:
+    def test_empty_folder_argument_is_refused(self, target: str) -> None:
         with pytest.raises(ValueError, match="did a template come out empty"):
             _save([], target)
 
-    def test_a_file_is_no_folder(self, host: Host, folder: Any) -> None:
+    def test_folder_that_is_a_file_is_refused(self, host: Host, folder: Any) -> None:
         _put(folder, b"a file")
 
         assert "is a file" in str(_fails(TransferError, [host.add("a.txt", b"a")], folder))
 
 
 class TestFailures:
-    def test_a_failed_file_leaves_nothing_and_costs_no_other(self, host: Host, folder: Any) -> None:
+    def test_failed_file_leaves_no_trace_and_the_others_are_saved(self, host: Host, folder: Any) -> None:
         files = [host.add("a.txt", b"a"), host.add("bad.txt", _broken), host.add("c.txt", b"c")]
 
         error = _fails(TransferIncompleteError, files, folder)
@@ -218,7 +218,7 @@ class TestFailures:
         assert str(error).endswith("). The other 2 are in place.")
         assert error.retry_helps
 
-    def test_a_repetition_fetches_only_what_is_missing(self, host: Host, folder: Any) -> None:
+    def test_repetition_fetches_only_missing_files(self, host: Host, folder: Any) -> None:
         files = [host.add("a.txt", b"a"), host.add("bad.txt", _broken), host.add("c.txt", b"c")]
         _fails(TransferIncompleteError, files, folder)
         before = len(host.asked)
@@ -235,7 +235,7 @@ class TestFailures:
         assert manifest == _save(files, folder)
         assert len(_in(folder)) == 3
 
-    def test_a_retry_is_not_asked_for_where_it_cannot_help(self, host: Host, folder: Any) -> None:
+    def test_retry_is_not_asked_for_in_vain(self, host: Host, folder: Any) -> None:
         files = [host.add("big.bin", b"x" * 11), host.add("gone.txt", answer(404, b"")), host.add("c", b"c")]
 
         error = _fails(TransferError, files, folder, max_bytes_per_file=10)
@@ -245,14 +245,14 @@ class TestFailures:
         assert "gone.txt (" in str(error)
         assert _in(folder) == {"c": b"c"}
 
-    def test_many_failures_are_told_in_few_words(self, host: Host, folder: Any) -> None:
+    def test_many_failures_are_summarised(self, host: Host, folder: Any) -> None:
         error = _fails(TransferError, [host.add(f"{n}.txt", answer(404, b"")) for n in range(7)], folder)
 
         assert "4.txt (" in str(error)
         assert "5.txt" not in str(error)
         assert str(error).endswith("; and 2 more, see the log.")
 
-    def test_a_storage_that_fails_is_told_in_its_words(
+    def test_storage_error_is_reported_in_its_own_words(
         self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(part: Any, final: Any) -> None:
@@ -264,7 +264,7 @@ class TestFailures:
         assert "a.txt (PermissionError: the bucket is read-only)" in str(error)
         assert _in(folder) == {}
 
-    def test_a_move_that_lost_bytes_is_noticed(
+    def test_lost_bytes_of_a_move_are_noticed(
         self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         move = module._move
@@ -279,7 +279,7 @@ class TestFailures:
 
         assert "has 2 bytes of 3 after the move" in str(error)
 
-    def test_a_temporary_file_that_cannot_be_removed_is_only_told(
+    def test_temporary_file_that_cannot_be_removed_is_only_logged(
         self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def fail(path: Any) -> None:
@@ -291,7 +291,7 @@ class TestFailures:
         assert _save([host.add("a.txt", b"a")], folder)[0]["size"] == 1
         assert [line for line in caplog.messages if line.endswith(".part could not be removed.")]
 
-    def test_being_killed_leaves_no_temporary_file(
+    def test_kill_leaves_no_temporary_file(
         self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def killed(url: str, open_writer: Callable[[], Any], **rest: Any) -> None:
@@ -306,7 +306,7 @@ class TestFailures:
         assert _in(folder) == {}
 
     @pytest.mark.parametrize("before", [True, False])
-    def test_being_killed_at_the_move_is_recovered_from(
+    def test_kill_during_the_move_is_recovered_from(
         self, before: bool, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         move = module._move
@@ -328,7 +328,7 @@ class TestFailures:
         assert manifest[0]["sha256"] == hashlib.sha256(b"a").hexdigest()
         assert len(host.asked) == (2 if before else 1)
 
-    def test_so_is_being_killed_at_the_move_of_a_renewed_file(
+    def test_kill_during_the_move_of_a_renewed_file_is_recovered_from(
         self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         move = module._move
@@ -350,7 +350,7 @@ class TestFailures:
 
 
 class TestExistingFiles:
-    def test_a_file_of_somebody_else_is_not_touched(self, host: Host, folder: Any) -> None:
+    def test_foreign_file_is_not_touched(self, host: Host, folder: Any) -> None:
         _put(folder / "a.txt", b"theirs")
         files = [host.add("a.txt", b"ours"), host.add("b.txt", b"b")]
 
@@ -361,16 +361,14 @@ class TestExistingFiles:
         assert _in(folder) == {"a.txt": b"theirs", "b.txt": b"b"}
         assert host.asked == ["/1/file"]
 
-    def test_it_is_replaced_if_asked_for(self, host: Host, folder: Any) -> None:
+    def test_existing_file_is_replaced_with_overwrite(self, host: Host, folder: Any) -> None:
         _put(folder / "a.txt", b"theirs")
 
         _save([host.add("a.txt", b"ours")], folder, overwrite=True)
 
         assert _in(folder) == {"a.txt": b"ours"}
 
-    def test_another_owners_file_is_not_taken_for_ours_though_all_looks_alike(
-        self, host: Host, folder: Any
-    ) -> None:
+    def test_identical_file_of_another_owner_is_not_adopted(self, host: Host, folder: Any) -> None:
         files = [host.add("report.csv", b"1,2")]
         _save(files, folder, owner="Example t1")
 
@@ -379,7 +377,7 @@ class TestExistingFiles:
         _save([host.add("report.csv", b"3,4")], folder, owner="Example t2", overwrite=True)
         assert _in(folder) == {"report.csv": b"3,4"}
 
-    def test_a_file_that_was_changed_since_is_not_touched(self, host: Host, folder: Any) -> None:
+    def test_changed_file_is_not_touched(self, host: Host, folder: Any) -> None:
         files = [host.add("a.txt", b"ours")]
         _save(files, folder)
         _put(folder / "a.txt", b"edited by hand")
@@ -387,7 +385,7 @@ class TestExistingFiles:
         assert "or was changed since" in str(_fails(TransferError, files, folder))
         assert _in(folder) == {"a.txt": b"edited by hand"}
 
-    def test_a_file_that_the_service_has_renewed_is_fetched_again(self, host: Host, folder: Any) -> None:
+    def test_renewed_file_is_fetched_again(self, host: Host, folder: Any) -> None:
         _save([host.add("a.txt", b"old version")], folder)
 
         manifest = _save([host.add("a.txt", b"new")], folder)
@@ -395,27 +393,27 @@ class TestExistingFiles:
         assert _in(folder) == {"a.txt": b"new"}
         assert manifest[0]["size"] == 3
 
-    def test_another_announced_size_is_another_file(self, host: Host, folder: Any) -> None:
+    def test_file_with_another_announced_size_is_another_file(self, host: Host, folder: Any) -> None:
         _save([host.add("a.txt", b"old", path="/same", size=3)], folder)
 
         _save([host.add("a.txt", b"newer", path="/same", size=5)], folder)
 
         assert _in(folder) == {"a.txt": b"newer"}
 
-    def test_a_fresh_link_to_the_same_file_is_the_same_file(self, host: Host, folder: Any) -> None:
+    def test_fresh_link_to_the_same_file_is_the_same_file(self, host: Host, folder: Any) -> None:
         _save([host.add("a.txt", b"a", path="/same", query="one")], folder)
         _save([host.add("a.txt", b"a", path="/same", query="two")], folder)
 
         assert host.asked == ["/same"]
 
-    def test_a_repetition_with_overwrite_still_resumes(self, host: Host, folder: Any) -> None:
+    def test_repetition_with_overwrite_still_resumes(self, host: Host, folder: Any) -> None:
         files = [host.add("a.txt", b"a")]
         _save(files, folder, overwrite=True)
         _save(files, folder, overwrite=True)
 
         assert len(host.asked) == 1
 
-    def test_a_file_that_appears_meanwhile_is_not_overwritten(self, host: Host, folder: Any) -> None:
+    def test_file_that_appears_during_the_transfer_is_not_overwritten(self, host: Host, folder: Any) -> None:
         def serve(connection: socket.socket) -> None:
             _put(folder / "a.txt", b"theirs")
             answer(200, b"ours")(connection)
@@ -425,14 +423,16 @@ class TestExistingFiles:
         assert _in(folder) == {"a.txt": b"theirs"}
 
     @pytest.mark.parametrize("overwrite", [True, False])
-    def test_a_folder_of_that_name_is_never_replaced(self, overwrite: bool, host: Host, folder: Any) -> None:
+    def test_folder_of_the_same_name_is_never_replaced(
+        self, overwrite: bool, host: Host, folder: Any
+    ) -> None:
         _put(folder / "a.txt" / "inner", b"x")
 
         _fails(TransferError, [host.add("a.txt", b"a")], folder, overwrite=overwrite)
 
         assert (folder / "a.txt" / "inner").read_bytes() == b"x"
 
-    def test_names_and_folders_are_never_read_as_patterns(self, host: Host, folder: Any) -> None:
+    def test_folder_and_file_names_are_never_read_as_patterns(self, host: Host, folder: Any) -> None:
         inside = folder / "[xy]"
         _put(inside / "a.txt", b"keep me")
         _put(folder / "x" / "a.txt", b"me too")
@@ -444,7 +444,7 @@ class TestExistingFiles:
         assert _in(folder / "x") == {"a.txt": b"me too"}
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"files": []}', '{"files": {"a.txt": {"size": 1}}}'])
-    def test_a_record_that_cannot_be_read_proves_nothing(self, text: str, host: Host, folder: Any) -> None:
+    def test_unreadable_record_proves_no_ownership(self, text: str, host: Host, folder: Any) -> None:
         files = [host.add("a.txt", b"a")]
         _save(files, folder)
         _put(_record(folder), text.encode())
@@ -473,7 +473,7 @@ class TestExpiredLinks:
         assert _in(folder) == {"a.txt": b"a", "b.txt": b"b"}
         assert host.asked == ["/0/file", "/0/file", "/1/file"]
 
-    def test_files_of_one_name_are_not_mixed_up(self, host: Host, folder: Any) -> None:
+    def test_files_of_the_same_name_are_not_mixed_up(self, host: Host, folder: Any) -> None:
         fresh = [host.add("a.txt", b"first"), host.add("a.txt", b"second")]
         stale = [RemoteFile(file.name, file.url.replace(KEY, "expired")) for file in fresh]
 
@@ -482,7 +482,7 @@ class TestExpiredLinks:
         assert _in(folder) == {"a.txt": b"first", "a (2).txt": b"second"}
 
     @pytest.mark.parametrize("listed", [True, False])
-    def test_without_a_fresh_link_the_file_is_told_as_expired(
+    def test_file_without_a_fresh_link_is_reported_as_expired(
         self, listed: bool, host: Host, folder: Any
     ) -> None:
         stale = host.add("a.txt", b"a", query="expired")
@@ -494,12 +494,12 @@ class TestExpiredLinks:
         assert "the link has expired" in str(error)
         assert len(host.asked) == 1
 
-    def test_nobody_to_ask_is_an_expired_link(self, host: Host, folder: Any) -> None:
+    def test_missing_refresh_function_means_an_expired_link(self, host: Host, folder: Any) -> None:
         error = _fails(TransferIncompleteError, [host.add("a.txt", b"a", query="expired")], folder)
 
         assert "the link has expired" in str(error)
 
-    def test_a_host_that_refuses_fresh_links_is_not_asked_on_and_on(self, host: Host, folder: Any) -> None:
+    def test_refused_fresh_links_are_not_asked_for_again(self, host: Host, folder: Any) -> None:
         files = [host.add(f"{n}.txt", answer(403, b"")) for n in range(3)]
         calls: list[int] = []
 
@@ -512,9 +512,7 @@ class TestExpiredLinks:
         assert calls == [1]
         assert len(host.asked) == 4
 
-    def test_a_service_that_gives_no_fresh_links_costs_only_the_expired(
-        self, host: Host, folder: Any
-    ) -> None:
+    def test_missing_fresh_links_cost_only_the_expired_files(self, host: Host, folder: Any) -> None:
         expired = [host.add(f"{n}.txt", b"x", query="expired") for n in range(2)]
         calls: list[int] = []
 
@@ -530,7 +528,7 @@ class TestExpiredLinks:
 
 
 class TestSource:
-    def test_a_file_is_described(self, folder: Any) -> None:
+    def test_file_is_described(self, folder: Any) -> None:
         _put(folder / "data [1].csv", b"a,b")
 
         found = open_source(folder / "data [1].csv")
@@ -549,12 +547,12 @@ class TestSource:
             ("notes", "application/octet-stream"),
         ],
     )
-    def test_its_type_is_that_of_its_name(self, name: str, content_type: str, folder: Any) -> None:
+    def test_content_type_follows_the_name(self, name: str, content_type: str, folder: Any) -> None:
         _put(folder / name, b"x")
 
         assert open_source(folder / name).content_type == content_type
 
-    def test_it_is_sent_to_a_link_as_it_is(self, host: Host, folder: Any) -> None:
+    def test_file_is_sent_to_a_link_unchanged(self, host: Host, folder: Any) -> None:
         _put(folder / "a.csv", b"a,b")
         link = host.add("", answer(200, b"")).url
 
@@ -565,34 +563,34 @@ class TestSource:
         assert (headers["content-type"], headers["content-length"]) == ("text/csv", "3")
         assert done.size == 3
 
-    def test_an_expired_link_is_told(self, host: Host, folder: Any) -> None:
+    def test_expired_link_is_reported(self, host: Host, folder: Any) -> None:
         _put(folder / "a.csv", b"a,b")
 
         with pytest.raises(LinkExpiredError):
             open_source(folder / "a.csv").upload_to(host.add("", b"", query="expired").url, ONCE)
 
-    def test_a_missing_file_is_told(self, folder: Any) -> None:
+    def test_missing_file_is_reported(self, folder: Any) -> None:
         with pytest.raises(FileNotFoundError, match=r"no\.csv does not exist"):
             open_source(folder / "no.csv")
 
-    def test_a_folder_is_refused(self, folder: Any) -> None:
+    def test_folder_is_refused(self, folder: Any) -> None:
         _put(folder / "a.csv", b"x")
 
         with pytest.raises(ValueError, match="name a single file"):
             open_source(folder)
 
     @pytest.mark.parametrize("path", ["", " "])
-    def test_a_path_that_came_out_empty_is_refused(self, path: str) -> None:
+    def test_empty_path_is_refused(self, path: str) -> None:
         with pytest.raises(ValueError, match="name a single file"):
             open_source(path)
 
-    def test_an_empty_file_is_refused(self, folder: Any) -> None:
+    def test_empty_file_is_refused(self, folder: Any) -> None:
         _put(folder / "a.csv", b"")
 
         with pytest.raises(ValueError, match="is empty"):
             open_source(folder / "a.csv")
 
-    def test_a_file_over_the_limit_is_refused(self, folder: Any) -> None:
+    def test_file_over_the_limit_is_refused(self, folder: Any) -> None:
         _put(folder / "a.csv", b"abcd")
 
         assert open_source(folder / "a.csv", max_bytes=4).size == 4
@@ -600,13 +598,13 @@ class TestSource:
             open_source(folder / "a.csv", max_bytes=3)
 
     @pytest.mark.parametrize("name", ["run.exe", "RUN.EXE", "run.exe.", "x.sh"])
-    def test_a_kind_that_the_service_refuses_is_refused(self, name: str, folder: Any) -> None:
+    def test_refused_file_type_is_refused(self, name: str, folder: Any) -> None:
         _put(folder / name, b"x")
 
         with pytest.raises(ValueError, match=r"the service takes no \.(exe|sh) files"):
             open_source(folder / name, refused_extensions=(".exe", ".sh"))
 
-    def test_a_name_that_only_looks_alike_is_not(self, folder: Any) -> None:
+    def test_similar_looking_file_type_is_accepted(self, folder: Any) -> None:
         _put(folder / "not-an-exe", b"x")
 
         assert open_source(folder / "not-an-exe", refused_extensions=(".exe",)).size == 1

@@ -84,8 +84,8 @@ def with_page(status: str) -> dict[str, Any]:
     }
 
 
-class TestTheEndInTheTriggerer:
-    def test_a_success_leaves_the_same_xcoms_as_a_worker(
+class TestEndFromTrigger:
+    def test_success_leaves_the_same_xcoms_as_a_worker(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, with_page("running")), (50, with_page("completed")))})
@@ -96,7 +96,7 @@ class TestTheEndInTheTriggerer:
         assert xcoms["remote_task_url"] == PAGE
         assert xcoms["return_value"]["state"] == "completed"
 
-    def test_a_list_of_ids_gives_a_list(
+    def test_list_of_ids_gives_a_list(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
     ) -> None:
         install(monkeypatch, clock, dict.fromkeys("ab", timeline((0, "running"), (50, "completed"))))
@@ -129,7 +129,7 @@ class TestTheEndInTheTriggerer:
             ),
         ],
     )
-    def test_each_end_is_told_to_airflow_as_what_it_is(
+    def test_outcomes_are_reported_to_airflow_as_their_events(
         self,
         history: Any,
         arguments: dict[str, Any],
@@ -141,7 +141,7 @@ class TestTheEndInTheTriggerer:
 
         assert type(deferred(clock, **arguments)) is expected
 
-    def test_a_failure_leaves_its_text(
+    def test_failure_pushes_its_text(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "failed"))})
@@ -151,7 +151,7 @@ class TestTheEndInTheTriggerer:
         assert isinstance(event, TaskFailedEvent)
         assert "the agent gave up" in xcoms["remote_task_error"]
 
-    def test_under_dag_test_which_has_no_task_instance_a_worker_ends_it(
+    def test_dag_test_without_a_task_instance_ends_on_a_worker(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
@@ -164,7 +164,7 @@ class TestTheEndInTheTriggerer:
         assert sensor().execute_complete(context, event)["state"] == "completed"
 
 
-class TestTheBeginningInTheTriggerer:
+class TestStartFromTrigger:
     def started(self, **arguments: Any) -> ManusTaskTrigger:
         made = sensor(start_from_trigger=True, **arguments)
         assert made.start_from_trigger is True
@@ -172,7 +172,7 @@ class TestTheBeginningInTheTriggerer:
         assert made.start_trigger_args.trigger_cls == f"{ManusTaskTrigger.__module__}.ManusTaskTrigger"
         return ManusTaskTrigger(**json.loads(json.dumps(made.start_trigger_args.trigger_kwargs)))
 
-    def test_the_wait_needs_no_worker(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    def test_wait_needs_no_worker(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         service = install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
 
         event = event_of(self.started())
@@ -189,7 +189,7 @@ class TestTheBeginningInTheTriggerer:
         assert (trigger.remote_task_ids, trigger.conn_id) == ("a", "manus_default")
 
     @rendered_in_the_triggerer
-    def test_a_rendered_on_waiting_decides_the_end(
+    def test_rendered_on_waiting_decides_the_outcome(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "pending"))})
@@ -199,7 +199,7 @@ class TestTheBeginningInTheTriggerer:
         assert type(event_of(trigger)) is TaskFailedEvent
 
     @rendered_in_the_triggerer
-    def test_a_list_of_templates_is_rendered(self) -> None:
+    def test_list_of_templates_is_rendered(self) -> None:
         trigger = self.started(remote_task_id=["{{ params.one }}", "b"])
 
         trigger.render_template_fields({"params": {"one": "a"}})
@@ -207,7 +207,7 @@ class TestTheBeginningInTheTriggerer:
         assert trigger.remote_task_ids == ["a", "b"]
 
     @pytest.mark.parametrize("execution_timeout", [None, timedelta(seconds=400), timedelta(days=1)])
-    def test_a_restarted_triggerer_keeps_the_deadline(
+    def test_restarted_triggerer_keeps_the_deadline(
         self, execution_timeout: timedelta | None, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -224,7 +224,7 @@ class TestTheBeginningInTheTriggerer:
         assert event.payload["timed_out"] == ("execution_timeout" if expected == 400 else "timeout")
 
     @rendered_in_the_triggerer
-    def test_an_id_that_rendered_to_nothing_fails_that_wait_alone(
+    def test_empty_rendered_id_fails_only_its_own_wait(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {})
@@ -234,7 +234,7 @@ class TestTheBeginningInTheTriggerer:
         with pytest.raises(ValueError, match="remote_task_id is 'None', which is no id"):
             event_of(trigger)
 
-    def test_a_worker_that_ends_it_leaves_the_link(
+    def test_worker_that_ends_the_wait_pushes_the_link(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, with_page("completed")))})
@@ -247,17 +247,17 @@ class TestTheBeginningInTheTriggerer:
         assert ti.xcoms["remote_task_url"] == PAGE
 
 
-class TestWhereItCannotBe:
-    def test_without_deferrable_it_is_refused(self) -> None:
+class TestUnsupported:
+    def test_start_from_trigger_without_deferrable_is_refused(self) -> None:
         with pytest.raises(ValueError, match="need deferrable=True"):
             sensor(deferrable=False)
 
-    def test_a_template_that_pulls_an_xcom_begins_on_a_worker(self) -> None:
+    def test_template_that_pulls_an_xcom_starts_on_a_worker(self) -> None:
         made = sensor(start_from_trigger=True, remote_task_id="{{ ti.xcom_pull(task_ids='ask') }}")
 
         assert made.start_from_trigger is False
 
-    def test_another_tasks_output_begins_on_a_worker(self) -> None:
+    def test_output_of_another_task_starts_on_a_worker(self) -> None:
         class Output:
             pass
 
@@ -265,9 +265,7 @@ class TestWhereItCannotBe:
 
         assert made.start_from_trigger is False
 
-    def test_on_an_older_airflow_it_defers_normally(
-        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
-    ) -> None:
+    def test_older_airflow_defers_normally(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         monkeypatch.setattr(sensor_module, "STARTS_FROM_TRIGGER", False)
         install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})
 
@@ -276,7 +274,7 @@ class TestWhereItCannotBe:
         assert made.start_from_trigger is False
         assert type(deferred(clock, start_from_trigger=True)) is TriggerEvent
 
-    def test_the_real_gate_is_airflow_3_3(self) -> None:
+    def test_version_gate_is_airflow_3_3(self) -> None:
         import airflow
 
         assert (tuple(map(int, airflow.__version__.split(".")[:2])) >= (3, 3)) is STARTS_FROM_TRIGGER

@@ -57,10 +57,10 @@ class TestQuestion:
             {"url": "https://manus.im/app/b"},
         ],
     )
-    def test_every_difference_gives_another_code(self, other: dict[str, Any]) -> None:
+    def test_code_differs_with_every_difference(self, other: dict[str, Any]) -> None:
         assert question(**other).code != question().code
 
-    def test_it_survives_being_stored(self) -> None:
+    def test_question_survives_being_stored(self) -> None:
         asked = question("a\u202eb" * 9000, options=(" Yes ", "No", "Yes", ""), url="https://x.example/a b")
 
         stored = Question(**json.loads(json.dumps(asked.to_json())))
@@ -69,16 +69,16 @@ class TestQuestion:
         assert stored.options == ("Yes", "No")
 
     @pytest.mark.parametrize("options", [(), ("", " \u200b ")])
-    def test_without_an_option_it_cannot_be_answered(self, options: tuple[str, ...]) -> None:
+    def test_question_without_an_option_is_refused(self, options: tuple[str, ...]) -> None:
         with pytest.raises(ValueError, match="options is empty"):
             question(options=options)
 
     @pytest.mark.parametrize("name", ["chosen_options", "_options", "question_code", "two words", "", "ä"])
-    def test_a_field_name_that_a_form_cannot_have_is_refused(self, name: str) -> None:
+    def test_field_name_that_does_not_fit_a_form_is_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="cannot be the name of a field"):
             question(fields={name: {}})
 
-    def test_hints_of_fields_are_cleaned(self) -> None:
+    def test_field_hints_are_cleaned(self) -> None:
         asked = question(fields={"a": {"title": "x\x00" + "y" * 900, "enum": ["b\u202e"], "maximum": 3}})
 
         schema = asked.fields["a"]
@@ -93,7 +93,7 @@ def shown(text: str, **more: Any) -> str:
     return html.split("</blockquote>")[0]
 
 
-class TestWhatAPersonSees:
+class TestRendering:
     @pytest.mark.parametrize(
         "text",
         [
@@ -115,7 +115,7 @@ class TestWhatAPersonSees:
             "two\nlines\n\n  indented",
         ],
     )
-    def test_an_agents_text_is_shown_letter_for_letter(self, text: str) -> None:
+    def test_agent_text_is_shown_verbatim(self, text: str) -> None:
         html = shown(text)
 
         for tag in (
@@ -143,10 +143,10 @@ class TestWhatAPersonSees:
     def test_lines_stay_lines(self) -> None:
         assert "Shall I:<br />\n\xa0\xa0- go" in shown("Shall I:\n  - go").replace("<br>", "<br />")
 
-    def test_what_hides_or_reorders_text_is_removed(self) -> None:
+    def test_hidden_and_reordering_characters_are_removed(self) -> None:
         assert question("pay\u202e\u2066\x00\ud800\u200b me").text == "pay me"
 
-    def test_a_long_text_is_cut(self) -> None:
+    def test_long_text_is_cut(self) -> None:
         asked = question("x" * 20_000)
 
         assert (len(asked.text), asked.text[-1]) == (8000, "…")
@@ -161,12 +161,12 @@ class TestWhatAPersonSees:
             (None, None),
         ],
     )
-    def test_only_a_web_address_becomes_a_link(self, url: str | None, link: str | None) -> None:
+    def test_web_addresses_alone_become_links(self, url: str | None, link: str | None) -> None:
         body = form_of(question(url=url), None, defaults=None)["body"]
 
         assert f"[Open the remote task]{link}" in body if link else "Open the remote task" not in body
 
-    def test_the_form_says_where_a_later_question_is(self) -> None:
+    def test_form_says_where_a_later_question_is(self) -> None:
         page = "http://airflow/dags/d/runs/r/tasks/t?try_number=1"
 
         body = form_of(question(), page, defaults=None)["body"]
@@ -175,7 +175,7 @@ class TestWhatAPersonSees:
 
 
 class TestReading:
-    def test_an_answer_with_the_code_counts(self) -> None:
+    def test_answer_with_the_code_is_accepted(self) -> None:
         asked = question()
 
         reply = read_reply(event(f" {asked.code.lower()} ", answer="blue", other=1), asked)
@@ -193,7 +193,7 @@ class TestReading:
             (event(TWO_BUTTONS.code), "answer: None is not of type 'string'"),
         ],
     )
-    def test_what_is_no_answer_to_it_is_refused(self, given: dict[str, Any], why: str) -> None:
+    def test_answer_to_another_question_is_refused(self, given: dict[str, Any], why: str) -> None:
         with pytest.raises(ReplyRefusedError, match=why):
             read_reply(given, TWO_BUTTONS)
 
@@ -210,15 +210,15 @@ class TestReading:
             {"error": "The timeout has passed", "error_type": "timeout"},
         ],
     )
-    def test_no_answer_in_time_is_told(self, given: dict[str, Any]) -> None:
+    def test_missing_answer_is_a_timeout(self, given: dict[str, Any]) -> None:
         assert read_reply(given, question()) == Reply(timed_out=True)
 
     @pytest.mark.parametrize("given", [None, {"error": "gone", "error_type": "unknown"}, "x"])
-    def test_a_resumption_without_an_answer_is_an_error(self, given: Any) -> None:
+    def test_resumption_without_an_answer_is_an_error(self, given: Any) -> None:
         with pytest.raises(RemoteTaskError, match="without an answer"):
             read_reply(given, question())
 
-    def test_the_event_of_a_wait_is_no_reply(self) -> None:
+    def test_event_of_a_wait_is_no_reply(self) -> None:
         assert not any(is_reply(other) for other in ({"records": {}, "errors": {}}, None, datetime.now(UTC)))
 
 
@@ -301,7 +301,7 @@ def resume(agent: Agent, desk: Desk, kwargs: Mapping[str, Any], given: Any) -> A
 
 @with_people
 class TestAsking:
-    def test_the_answer_resumes_the_method_that_was_named(self, agent: Agent, desk: Desk) -> None:
+    def test_answer_resumes_the_named_method(self, agent: Agent, desk: Desk) -> None:
         kwargs, seconds = desk.pause_of(agent.ask, question(), then="heard", kwargs={"then_ask": []})
 
         reply = resume(agent, desk, kwargs, event(question().code, answer="blue"))
@@ -310,7 +310,7 @@ class TestAsking:
         assert desk.form.options == ["Send"]
         assert desk.form.params["question_code"]["value"] == question().code
 
-    def test_the_question_is_left_in_xcom(self, agent: Agent, desk: Desk) -> None:
+    def test_question_is_pushed_to_xcom(self, agent: Agent, desk: Desk) -> None:
         desk.pause_of(agent.ask, question(), then="heard")
 
         told = desk.ti.xcoms[QUESTION_KEY]
@@ -326,7 +326,7 @@ class TestAsking:
         assert reply.fields == {"answer": "large"}
         assert desk.ti.xcoms[QUESTION_KEY]["text"] == "Which size?"
 
-    def test_an_answer_to_the_first_is_none_to_the_second(self, agent: Agent, desk: Desk) -> None:
+    def test_answer_to_the_first_question_does_not_answer_the_second(self, agent: Agent, desk: Desk) -> None:
         desk.pause_of(agent.ask, question(), then="heard")
         kwargs, _ = desk.pause_of(agent.ask, question("Which size?"), then="heard")
 
@@ -335,9 +335,7 @@ class TestAsking:
 
         assert (again, desk.forms) == (kwargs, 3)
 
-    def test_a_second_attempt_takes_no_answer_to_the_first_ones_question(
-        self, agent: Agent, desk: Desk
-    ) -> None:
+    def test_second_attempt_takes_no_answer_to_an_earlier_question(self, agent: Agent, desk: Desk) -> None:
         desk.pause_of(agent.ask, question("of the first attempt"), then="heard")
         kwargs, _ = desk.pause_of(Agent(task_id="ask").ask, question(), then="heard")
 
@@ -355,7 +353,7 @@ class TestAsking:
             ({}, ("bob",), "other users"),
         ],
     )
-    def test_a_question_that_the_shown_form_does_not_fit_is_closed_and_reported(
+    def test_question_that_does_not_fit_the_shown_form_is_closed_and_reported(
         self, second: dict[str, Any], users: tuple[str, ...], why: str, agent: Agent, desk: Desk
     ) -> None:
         desk.pause_of(agent.ask, question(), then="heard")
@@ -369,14 +367,14 @@ class TestAsking:
         assert why in (reply.unasked or "")
         assert (reply.chosen, reply.timed_out) == ((), False)
 
-    def test_a_narrower_question_fits(self, agent: Agent, desk: Desk) -> None:
+    def test_narrower_question_fits_the_shown_form(self, agent: Agent, desk: Desk) -> None:
         desk.pause_of(agent.ask, question(options=("Send", "Stop")), then="heard")
         kwargs, seconds = desk.pause_of(agent.ask, question("Next?", fields={}), then="heard")
 
         assert seconds is None
         assert resume(agent, desk, kwargs, event(question("Next?", fields={}).code)).chosen == ("Send",)
 
-    def test_silence_resumes_it_too(self, agent: Agent, desk: Desk) -> None:
+    def test_timeout_resumes_the_named_method(self, agent: Agent, desk: Desk) -> None:
         kwargs, seconds = desk.pause_of(agent.ask, question(), then="heard", response_timeout=60)
 
         reply = resume(agent, desk, kwargs, {"chosen_options": [], "params_input": {}, "timedout": True})
@@ -384,7 +382,7 @@ class TestAsking:
         assert seconds == pytest.approx(60, abs=2)
         assert reply == Reply(timed_out=True)
 
-    def test_a_refused_answer_does_not_move_the_deadline(
+    def test_refused_answer_does_not_move_the_deadline(
         self, agent: Agent, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         kwargs, _ = desk.pause_of(agent.ask, question(), then="heard", response_timeout=60)
@@ -395,25 +393,25 @@ class TestAsking:
 
         assert seconds == pytest.approx(20, abs=2)
 
-    def test_no_pause_is_so_short_that_airflow_fails_the_task(self, agent: Agent, desk: Desk) -> None:
+    def test_pause_is_never_so_short_that_airflow_fails_the_task(self, agent: Agent, desk: Desk) -> None:
         _, seconds = desk.pause_of(agent.ask, question(), then="heard", response_timeout=0.1)
 
         assert seconds == pytest.approx(15, abs=1)
 
-    def test_only_the_assigned_users_may_answer(self, agent: Agent, desk: Desk) -> None:
+    def test_assigned_users_alone_may_answer(self, agent: Agent, desk: Desk) -> None:
         desk.pause_of(agent.ask, question(), then="heard", assigned_users=["bob", "ada", "bob"])
 
         assert [(user.id, user.name) for user in desk.form.assigned_users] == [("ada", "ada"), ("bob", "bob")]
 
-    def test_a_method_that_is_not_there_is_found_out_at_once(self, agent: Agent, desk: Desk) -> None:
+    def test_missing_method_is_refused_at_once(self, agent: Agent, desk: Desk) -> None:
         with pytest.raises(AttributeError, match="no_such"):
             agent.ask(desk.context, question(), then="no_such")
 
         assert desk.forms == 0
 
 
-class TestAnAnswerNobodyWaitsFor:
-    def test_it_does_not_reach_the_method_of_another_wait(self, agent: Agent) -> None:
+class TestStrayAnswer:
+    def test_stray_answer_does_not_reach_the_method_of_another_wait(self, agent: Agent) -> None:
         stray = {**event("Q", answer="late")}
 
         assert agent.resume_execution("waited", {"event": stray, "index": 1}, {}) == (
@@ -421,14 +419,14 @@ class TestAnAnswerNobodyWaitsFor:
             {"index": 1},
         )
 
-    def test_the_event_of_a_trigger_does(self, agent: Agent) -> None:
+    def test_event_of_a_trigger_reaches_its_method(self, agent: Agent) -> None:
         result = agent.resume_execution("waited", {"event": {"records": {}}, "index": 1}, {})
 
         assert result == ("resumed by its trigger", {"records": {}}, {"index": 1})
 
 
-class TestWhereNobodyCanAnswer:
-    def test_the_task_fails_and_says_what_to_do(
+class TestUnsupported:
+    def test_task_fails_and_names_the_remedy(
         self, agent: Agent, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(human_module, "SUPPORTS_HITL", False)
@@ -436,7 +434,7 @@ class TestWhereNobodyCanAnswer:
         with pytest.raises(AirflowFailException, match=rf"needs .*-standard.* Answer it at {PAGE}"):
             agent.ask(desk.context, question(), then="heard")
 
-    def test_so_it_does_without_the_provider_that_has_the_trigger(
+    def test_missing_standard_provider_fails_the_task(
         self, agent: Agent, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(human_module, "SUPPORTS_HITL", True)
@@ -448,13 +446,13 @@ class TestWhereNobodyCanAnswer:
 
         assert desk.forms == 0
 
-    def test_the_real_gate_is_airflow_3_1_3(self) -> None:
+    def test_version_gate_is_airflow_3_1_3(self) -> None:
         import airflow
 
         version = tuple(map(int, airflow.__version__.split(".")[:3]))
         assert (version >= (3, 1, 3), version >= (3, 3)) == (SUPPORTS_HITL, AWAITS_INPUT)
 
-    def test_who_forgets_to_wait_again_is_told(self) -> None:
+    def test_unhandled_resumption_is_reported(self) -> None:
         class Forgetful(HITLMixin, BaseOperator):
             pass
 

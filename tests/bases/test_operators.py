@@ -24,7 +24,7 @@ def context() -> dict[str, Any]:
 
 
 class TestGet:
-    def test_a_task_comes_back_without_its_conversation(
+    def test_task_comes_without_its_conversation(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
     ) -> None:
         task_id = sandbox.manus.add_task(
@@ -39,7 +39,7 @@ class TestGet:
         assert "output" not in task
         assert context["ti"].xcoms["remote_task_url"] == task["url"]
 
-    def test_the_conversation_comes_on_request_without_links_to_files(
+    def test_conversation_comes_on_request_without_links_to_files(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
     ) -> None:
         task_id = sandbox.manus.add_task(script=[("completed", None)], answer="42", files=("a.md",))
@@ -53,7 +53,7 @@ class TestGet:
         assert "a.md" in text
         assert "Signature" not in text
 
-    def test_a_fresh_tasks_404_is_left_to_airflows_retries(
+    def test_missing_fresh_task_is_left_to_airflow_retries(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
     ) -> None:
         with pytest.raises(NotFoundError, match="Is the id right"):
@@ -61,7 +61,7 @@ class TestGet:
                 context
             )
 
-    def test_an_outage_is_left_to_airflows_retries(
+    def test_outage_is_left_to_airflow_retries(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         once = json.loads(__import__("os").environ["AIRFLOW_CONN_MANUS_DEFAULT"])
@@ -74,9 +74,7 @@ class TestGet:
 
         assert pickle.loads(pickle.dumps(outage.value)).status_code == 503
 
-    def test_a_wrong_key_fails_for_good(
-        self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
-    ) -> None:
+    def test_wrong_key_is_final(self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]) -> None:
         sandbox.settings.manus_key = "another"
 
         with pytest.raises(
@@ -84,7 +82,9 @@ class TestGet:
         ):
             ManusGetTaskOperator(task_id="get", remote_task_id="a", manus_conn_id=manus_conn).execute(context)
 
-    def test_a_qstash_task(self, sandbox: Sandbox, qstash_conn: str, context: dict[str, Any]) -> None:
+    def test_qstash_task_is_fetched(
+        self, sandbox: Sandbox, qstash_conn: str, context: dict[str, Any]
+    ) -> None:
         sandbox.qstash.add_task(
             "tsk", "msg", [("error", None)], url="https://example.com/in?token=hush", error="500"
         )
@@ -95,7 +95,7 @@ class TestGet:
 
         assert (task["state"], task["status"], task["url"]) == ("running", "error", "https://example.com/in")
 
-    def test_a_token_of_another_region_names_the_region(
+    def test_token_of_another_region_names_the_region(
         self, sandbox: Sandbox, qstash_conn: str, context: dict[str, Any]
     ) -> None:
         sandbox.settings.wrong_region = True
@@ -116,7 +116,7 @@ class TestList:
         ]
         return list(reversed(made))
 
-    def test_a_hundred_to_xcom_by_default(
+    def test_hundred_tasks_go_to_xcom_by_default(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
     ) -> None:
         newest_first = self.add(sandbox, 130)
@@ -125,7 +125,7 @@ class TestList:
 
         assert [task["id"] for task in found] == newest_first[:100]
 
-    def test_all_to_a_file_and_a_small_manifest_to_xcom(
+    def test_file_holds_all_tasks_and_xcom_a_small_manifest(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any], tmp_path: Path
     ) -> None:
         newest_first = self.add(sandbox, 130)
@@ -145,7 +145,7 @@ class TestList:
         }
         assert len([one for one in sandbox.requests if one.path == "/manus/v1/tasks"]) == 3
 
-    def test_nothing_found_is_an_empty_file(
+    def test_empty_list_is_an_empty_file(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any], tmp_path: Path
     ) -> None:
         manifest = ManusListTasksOperator(
@@ -155,7 +155,7 @@ class TestList:
         assert (manifest["count"], manifest["first_id"]) == (0, None)
         assert (tmp_path / "none.jsonl").read_text() == ""
 
-    def test_a_list_that_breaks_off_leaves_no_half_a_file(
+    def test_interrupted_listing_leaves_no_partial_file(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any], tmp_path: Path
     ) -> None:
         self.add(sandbox, 30)
@@ -193,7 +193,7 @@ class TestList:
             ({"project_id": " "}, "project_id is ' '"),
         ],
     )
-    def test_bad_input_is_named_and_nothing_is_asked(
+    def test_invalid_input_is_named_before_any_request(
         self,
         arguments: dict[str, Any],
         complaint: str,
@@ -206,7 +206,7 @@ class TestList:
 
         assert list(sandbox.requests) == []
 
-    def test_values_as_templates_render_them_are_read(
+    def test_rendered_values_are_read(
         self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
     ) -> None:
         newest_first = self.add(sandbox, 9)
@@ -220,7 +220,9 @@ class TestList:
         assert {task["id"] for task in found} <= set(newest_first)
         assert 1 <= len(found) <= 3
 
-    def test_a_messages_deliveries(self, sandbox: Sandbox, qstash_conn: str, context: dict[str, Any]) -> None:
+    def test_tasks_of_a_message_are_listed(
+        self, sandbox: Sandbox, qstash_conn: str, context: dict[str, Any]
+    ) -> None:
         for number in range(3):
             sandbox.qstash.add_task(f"tsk_{number}", "msg", [("delivered", None)])
 

@@ -79,43 +79,43 @@ def no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asks_policies
-class TestTheServicesWish:
-    def test_the_retry_comes_when_the_service_asked_for_it(self, no_spread: None) -> None:
+class TestRetryAfter:
+    def test_retry_comes_when_the_service_asked_for_it(self, no_spread: None) -> None:
         assert _action(_limited(7)) == "retry"
         assert _seconds(_limited(7)) == 7
 
-    def test_it_is_never_earlier_and_a_little_later(self) -> None:
+    def test_retry_is_never_earlier_and_a_little_later(self) -> None:
         waits = {_seconds(_limited(100)) for _ in range(50)}
 
         assert all(100 <= wait <= 110 for wait in waits)
         assert len(waits) > 1
 
     @pytest.mark.parametrize(("asked", "latest"), [(0, 1), (2, 3), (100, 110), (3000, 3030)])
-    def test_the_spread_has_bounds(self, asked: float, latest: float, highest_spread: None) -> None:
+    def test_spread_has_bounds(self, asked: float, latest: float, highest_spread: None) -> None:
         assert _seconds(_limited(asked)) == latest
 
     @pytest.mark.parametrize("longest", [60, timedelta(minutes=1)])
-    def test_a_long_wish_is_cut(self, longest: Any, no_spread: None) -> None:
+    def test_long_retry_after_is_capped(self, longest: Any, no_spread: None) -> None:
         assert _seconds(_limited(3000), RemoteTaskRetryPolicy(longest_delay=longest)) == 60
 
-    def test_a_wish_for_the_past_is_one_for_now(self, no_spread: None) -> None:
+    def test_retry_after_in_the_past_means_now(self, no_spread: None) -> None:
         assert _seconds(_limited(-5)) == 0
 
-    def test_any_error_that_a_retry_heals_may_carry_it(self, no_spread: None) -> None:
+    def test_transient_errors_may_carry_a_retry_after(self, no_spread: None) -> None:
         assert _seconds(ServerError("later", status_code=503, retry_after=12)) == 12
         assert _seconds(NotFoundError("not yet", status_code=404, retry_after=12)) == 12
 
-    def test_without_it_the_tasks_own_delay_holds(self) -> None:
+    def test_delay_of_the_task_holds_without_a_retry_after(self) -> None:
         assert _action(_limited(None)) == "default"
 
     @pytest.mark.parametrize("longest", [0, -1, float("inf"), "60", None])
-    def test_the_cut_must_be_a_time(self, longest: Any) -> None:
+    def test_cap_must_be_a_time(self, longest: Any) -> None:
         with pytest.raises(ValueError, match="longest_delay"):
             RemoteTaskRetryPolicy(longest_delay=longest)
 
 
 @asks_policies
-class TestWhatNoRetryHeals:
+class TestFinalErrors:
     @pytest.mark.parametrize(
         "error",
         [
@@ -129,7 +129,7 @@ class TestWhatNoRetryHeals:
         ],
         ids=lambda error: type(error).__name__,
     )
-    def test_it_fails_for_good(self, error: RemoteTaskError) -> None:
+    def test_final_error_fails_for_good(self, error: RemoteTaskError) -> None:
         assert _action(error) == "fail"
 
     @pytest.mark.parametrize(
@@ -145,50 +145,50 @@ class TestWhatNoRetryHeals:
         ],
         ids=lambda error: type(error).__name__,
     )
-    def test_everything_else_is_left_to_the_task(self, error: BaseException) -> None:
+    def test_remaining_errors_are_left_to_the_task(self, error: BaseException) -> None:
         assert _action(error) == "default"
 
 
 @asks_policies
-class TestBehindOtherExceptions:
-    def test_a_cause_is_found_however_deep(self, no_spread: None) -> None:
+class TestChainedExceptions:
+    def test_cause_is_found_at_any_depth(self, no_spread: None) -> None:
         outer, middle = RuntimeError("outer"), RuntimeError("middle")
         outer.__cause__, middle.__cause__ = middle, _limited(7)
 
         assert _seconds(outer) == 7
 
-    def test_the_outermost_of_two_decides(self) -> None:
+    def test_outermost_error_decides(self) -> None:
         error = TaskFailedError("the task failed")
         error.__cause__ = ServerError("while asking", status_code=503, retry_after=7)
 
         assert _action(error) == "fail"
 
-    def test_what_airflow_made_of_an_error_while_handling_it_is_seen_through(self) -> None:
+    def test_exception_raised_while_handling_an_error_is_seen_through(self) -> None:
         with pytest.raises(AirflowException) as caught:
             _handle_with(AirflowException("the task failed"))
 
         assert _action(caught.value) == "fail"
 
-    def test_a_failure_of_something_else_meanwhile_is_not_the_services(self) -> None:
+    def test_unrelated_failure_is_not_the_error_of_the_service(self) -> None:
         with pytest.raises(ConnectionError) as caught:
             _handle_with(ConnectionError("the database of the fallback"))
 
         assert _action(caught.value) == "default"
 
-    def test_a_context_that_was_taken_away_is_not_looked_at(self) -> None:
+    def test_suppressed_context_is_ignored(self) -> None:
         error = AirflowException("the fallback failed")
         error.__context__, error.__suppress_context__ = AuthenticationError("no", status_code=401), True
 
         assert _action(error) == "default"
 
-    def test_an_attempts_own_timeout_is_retried(self) -> None:
+    def test_execution_timeout_is_retried(self) -> None:
         # How this provider's operators end an attempt at execution_timeout; retries apply to it.
         error = AirflowTaskTimeout("too long")
         error.__cause__ = WaitTimeoutError("too long")
 
         assert _action(error) == "default"
 
-    def test_an_error_that_is_its_own_cause_is_looked_at_once(self) -> None:
+    def test_circular_cause_is_read_once(self) -> None:
         error = RuntimeError("a loop")
         error.__cause__ = other = RuntimeError("of two")
         other.__cause__ = error
@@ -205,24 +205,24 @@ def _handle_with(other: Exception) -> None:
 
 @asks_policies
 class TestReason:
-    def test_it_names_error_call_and_wish(self) -> None:
+    def test_reason_names_error_operation_and_delay(self) -> None:
         reason = _decide(_limited(7, endpoint="Manus GET /v1/tasks")).reason
 
         assert reason == "RateLimitedError (Manus GET /v1/tasks, HTTP 429): the service asked for 7 s."
 
-    def test_it_says_why_there_is_no_retry(self) -> None:
+    def test_reason_says_why_there_is_no_retry(self) -> None:
         assert _decide(TaskFailedError("x")).reason == "TaskFailedError: a retry cannot help."
 
-    def test_it_has_none_of_the_services_words(self) -> None:
+    def test_reason_holds_no_text_of_the_service(self) -> None:
         error = AuthenticationError("sk-secret is wrong", status_code=401, request_id="r-1", hint="mend it")
 
         assert _decide(error).reason == "AuthenticationError (the service, HTTP 401): a retry cannot help."
 
-    def test_it_fits_into_airflows_column(self) -> None:
+    def test_reason_fits_into_the_column_of_airflow(self) -> None:
         assert len(_decide(_limited(7, endpoint="x" * 900)).reason) == 500
 
 
-class TestInADag:
+class TestDag:
     """On every version: a DAG file that has the policy in ``default_args`` is read everywhere."""
 
     @staticmethod
@@ -235,20 +235,20 @@ class TestInADag:
             _Task.partial(task_id="many").expand(number=[1, 2])
         return dag
 
-    def test_a_serialized_dag_is_the_same_each_time_its_file_is_read(self) -> None:
+    def test_serialized_dag_is_stable(self) -> None:
         texts = {json.dumps(Serialization.to_dict(self._dag()), sort_keys=True) for _ in range(2)}
 
         (text,) = texts
         assert "retry_policy" in text
         Serialization.from_dict(json.loads(text))
 
-    def test_it_is_taken_from_the_default_arguments_where_airflow_knows_it(self) -> None:
+    def test_policy_is_taken_from_default_args(self) -> None:
         dag = self._dag()
 
         found = {getattr(dag.get_task(name), "retry_policy", None) for name in ("one", "many")}
         assert found == {RemoteTaskRetryPolicy(longest_delay=60) if STARTS_FROM_TRIGGER else None}
 
-    def test_a_policy_survives_its_own_json(self) -> None:
+    def test_policy_survives_its_own_json(self) -> None:
         policy = RemoteTaskRetryPolicy(longest_delay=60)
 
         assert RemoteTaskRetryPolicy.deserialize(json.loads(json.dumps(policy.serialize()))) == policy
@@ -258,7 +258,7 @@ class TestInADag:
         assert repr(policy) == "RemoteTaskRetryPolicy(longest_delay=60.0)"
 
     @asks_policies
-    def test_it_can_be_chained_with_another(self) -> None:
+    def test_policy_can_be_chained_with_another(self) -> None:
         from airflow.providers.common.compat.sdk import (
             ChainRetryPolicy,
             ExceptionRetryPolicy,

@@ -12,7 +12,7 @@ from tests.bases.history import Clock, TaskInstance, install, live_through, time
 
 class TestInput:
     @pytest.mark.parametrize("bad", ["", " ", None, "None", "a\n", "..", ["a", ""], 5])
-    def test_an_id_that_cannot_be_one_is_refused_before_any_request(
+    def test_invalid_id_is_refused_before_any_request(
         self, bad: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         service = install(monkeypatch, clock, {})
@@ -22,7 +22,7 @@ class TestInput:
 
         assert service.asked == []
 
-    def test_an_unknown_on_waiting_names_the_words(self, clock: Clock) -> None:
+    def test_unknown_on_waiting_names_the_words(self, clock: Clock) -> None:
         with pytest.raises(ValueError, match="on_waiting is 'ask'; it must be one of wait, return, fail"):
             ManusTaskSensor(task_id="wait", remote_task_id="a", on_waiting="ask").execute(  # type: ignore[arg-type]
                 {"ti": TaskInstance(clock)}
@@ -37,7 +37,7 @@ class TestInput:
 
 
 class TestSettings:
-    def test_deferrable_follows_airflows_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_deferrable_follows_the_airflow_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ManusTaskSensor(task_id="wait", remote_task_id="a").deferrable is False
 
         monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "true")
@@ -45,7 +45,7 @@ class TestSettings:
         assert ManusTaskSensor(task_id="wait", remote_task_id="a").deferrable is True
         assert ManusTaskSensor(task_id="wait", remote_task_id="a", deferrable=False).deferrable is False
 
-    def test_growing_pauses_without_a_bound_grow_up_to_the_timeout(
+    def test_exponential_backoff_without_a_bound_grows_up_to_the_timeout(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         service = install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -64,8 +64,8 @@ class TestSettings:
         assert [at for _, at in service.asked] == [0, 10, 20, 40, 80, 160, 320, 640, 1000]
 
 
-class TestWhatTheTaskLeaves:
-    def test_the_link_is_pushed_with_the_first_look_that_knows_it(
+class TestXCom:
+    def test_link_is_pushed_with_the_first_poll_that_knows_it(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         page = "https://manus.im/app/a"
@@ -82,7 +82,7 @@ class TestWhatTheTaskLeaves:
         assert ti.xcoms == {"remote_task_url": page}
         assert (result["url"], result["title"]) == (page, "T")
 
-    def test_a_qstash_record_hides_the_destinations_query(
+    def test_qstash_record_hides_the_query_of_the_destination(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         delivery = {

@@ -117,8 +117,8 @@ def ensure(
     return starter.ensure(remote, fingerprint)
 
 
-class TestTheMark:
-    def test_another_attempt_is_told_from_this(self) -> None:
+class TestCorrelationTag:
+    def test_tag_tells_attempts_apart(self) -> None:
         title = f"The news {CorrelationTag('abc', 12)}"
 
         assert CorrelationTag("abc", 99).attempt_in(title, range(1, 13)) == 12
@@ -126,7 +126,7 @@ class TestTheMark:
         assert CorrelationTag("abd", 12).attempt_in(title, range(1, 13)) is None
         assert CorrelationTag("abc", 12).attempt_in(None, range(1, 13)) is None
 
-    def test_each_task_instance_has_its_own(self, remote: Remote) -> None:
+    def test_tag_is_unique_per_task_instance(self, remote: Remote) -> None:
         def tag(**facts: Any) -> CorrelationTag:
             ti = SimpleNamespace(**{"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1, **facts})
             task: Any = SimpleNamespace(log=None, retries=0)
@@ -139,8 +139,8 @@ class TestTheMark:
         assert len({one.key for one in [tag(), *others]}) == 5
 
 
-class TestAFirstAttempt:
-    def test_it_asks_nothing_before_it_starts_a_task(self, remote: Remote, store: Store) -> None:
+class TestFirstAttempt:
+    def test_first_attempt_searches_nothing(self, remote: Remote, store: Store) -> None:
         started = ensure(remote)
 
         assert remote.steps == ["prepare", "create"]
@@ -154,7 +154,7 @@ class TestAFirstAttempt:
             "replaces": None,
         }
 
-    def test_what_fails_before_the_request_leaves_no_intent(self, remote: Remote, store: Store) -> None:
+    def test_failure_before_the_request_leaves_no_intent(self, remote: Remote, store: Store) -> None:
         remote.prepare_fails = OSError("no such file")
 
         with pytest.raises(OSError, match="no such file"):
@@ -170,9 +170,7 @@ class TestAFirstAttempt:
             TransportError("refused", sent=False),
         ],
     )
-    def test_nor_does_a_request_that_was_refused(
-        self, remote: Remote, store: Store, error: Exception
-    ) -> None:
+    def test_refused_request_leaves_no_intent(self, remote: Remote, store: Store, error: Exception) -> None:
         remote.create_fails, remote.arrives = error, False
 
         with pytest.raises(type(error)):
@@ -181,7 +179,7 @@ class TestAFirstAttempt:
         assert store == {}
         assert remote.searches == []
 
-    def test_a_crash_in_the_request_leaves_it(self, remote: Remote, store: Store) -> None:
+    def test_crash_during_the_request_leaves_the_intent(self, remote: Remote, store: Store) -> None:
         remote.create_fails = KeyError("a bug")
 
         with pytest.raises(KeyError):
@@ -190,8 +188,8 @@ class TestAFirstAttempt:
         assert store[KEY]["task_id"] is None
 
 
-class TestALostAnswer:
-    def test_the_task_is_looked_for_until_it_is_listed(self, remote: Remote, store: Store) -> None:
+class TestLostAnswer:
+    def test_task_is_searched_until_it_is_listed(self, remote: Remote, store: Store) -> None:
         remote.create_fails, remote.listed_from = RESET, START + 42
 
         assert ensure(remote).task_id == "t1"
@@ -199,7 +197,7 @@ class TestALostAnswer:
         assert remote.clock.now == START + 45
         assert {attempts for attempts, _ in remote.searches} == {range(1, 2)}
 
-    def test_when_there_is_none_the_request_may_be_sent_again(self, remote: Remote, store: Store) -> None:
+    def test_missing_task_allows_another_request(self, remote: Remote, store: Store) -> None:
         remote.create_fails, remote.arrives = RESET, False
 
         with pytest.raises(TransportError):
@@ -208,7 +206,7 @@ class TestALostAnswer:
         assert remote.clock.now == START + 90
         assert store == {}
 
-    def test_when_nobody_can_tell_the_intent_stays(self, remote: Remote, store: Store) -> None:
+    def test_unknown_result_keeps_the_intent(self, remote: Remote, store: Store) -> None:
         remote.create_fails, remote.sees_all, remote.arrives = RESET, False, False
 
         with pytest.raises(OrphanedStartError):
@@ -216,15 +214,15 @@ class TestALostAnswer:
 
         assert store[KEY]["task_id"] is None
 
-    def test_only_the_lost_attempt_is_looked_for(self, remote: Remote) -> None:
+    def test_search_covers_only_the_lost_attempt(self, remote: Remote) -> None:
         remote.tasks["t1"] = Candidate("t1", None, TaskState.COMPLETED, 1)
         remote.create_fails = RESET
 
         assert ensure(remote, 2, max_tries=4).task_id == "t2"
 
 
-class TestALaterAttempt:
-    def test_it_keeps_what_it_went_on_with_as_its_own(self, remote: Remote, store: Store) -> None:
+class TestLaterAttempt:
+    def test_resumed_task_is_kept(self, remote: Remote, store: Store) -> None:
         ensure(remote)
         ensure(remote, 2, max_tries=4)  # cleared while it ran
         remote.tasks["t1"] = Candidate("t1", None, TaskState.COMPLETED, 1)
@@ -233,7 +231,7 @@ class TestALaterAttempt:
         assert store[KEY]["attempt"] == 3
         assert remote.steps.count("create") == 1
 
-    def test_a_task_that_was_found_is_recorded(self, remote: Remote, store: Store) -> None:
+    def test_found_task_is_recorded(self, remote: Remote, store: Store) -> None:
         remote.create_fails = KeyError("killed")
         with pytest.raises(KeyError):
             ensure(remote)
@@ -248,14 +246,14 @@ class TestALaterAttempt:
             "replaces": None,
         }
 
-    def test_what_is_restarted_is_stopped_first(self, remote: Remote, store: Store) -> None:
+    def test_restarted_task_is_cancelled_first(self, remote: Remote, store: Store) -> None:
         ensure(remote)
 
         assert ensure(remote, 2, fingerprint="other", on_stale_state="restart").task_id == "t2"
         assert remote.steps[-3:] == ["stop t1", "prepare", "create"]
         assert store[KEY]["replaces"] == "t1"
 
-    def test_a_fresh_task_that_is_not_visible_is_no_reason_for_another(self, remote: Remote) -> None:
+    def test_fresh_invisible_task_is_not_submitted_again(self, remote: Remote) -> None:
         ensure(remote)
         remote.is_known = False
         remote.clock.now += 89
@@ -271,12 +269,12 @@ class TestWithoutAStore:
     def store(self) -> None:
         return None
 
-    def test_nothing_is_searched_on_a_first_attempt(self, remote: Remote) -> None:
+    def test_first_attempt_searches_nothing(self, remote: Remote) -> None:
         ensure(remote)
 
         assert remote.searches == []
 
-    def test_later_ones_search_from_the_start_of_the_run(self, remote: Remote) -> None:
+    def test_later_attempt_searches_from_the_start_of_the_run(self, remote: Remote) -> None:
         ensure(remote)
         began = datetime.fromtimestamp(START - 500, UTC)
 
@@ -284,24 +282,24 @@ class TestWithoutAStore:
         assert remote.searches == [(range(1, 3), START - 500)]
 
     @pytest.mark.parametrize("run", [None, SimpleNamespace(start_date=None)])
-    def test_or_from_a_day_ago_where_that_is_not_known(self, remote: Remote, run: Any) -> None:
+    def test_later_attempt_without_a_run_start_searches_one_day(self, remote: Remote, run: Any) -> None:
         ensure(remote, 2, run=run)
 
         assert [since for _, since in remote.searches] == [START - 86_400]
 
-    def test_a_cleared_task_goes_on_with_what_still_runs(self, remote: Remote) -> None:
+    def test_cleared_task_resumes_an_unfinished_task(self, remote: Remote) -> None:
         ensure(remote)
 
         assert ensure(remote, 2, max_tries=4).task_id == "t1"
 
-    def test_and_starts_anew_after_what_has_ended(self, remote: Remote) -> None:
+    def test_cleared_task_submits_again_after_a_finished_task(self, remote: Remote) -> None:
         ensure(remote)
         remote.tasks["t1"] = Candidate("t1", None, TaskState.COMPLETED, 1)
 
         assert ensure(remote, 2, max_tries=4).task_id == "t2"
         assert ensure(remote, 3, max_tries=4).task_id == "t2"
 
-    def test_one_that_no_list_shows_is_left_to_a_person(self, remote: Remote) -> None:
+    def test_hidden_task_is_left_to_a_person(self, remote: Remote) -> None:
         ensure(remote)
         remote.sees_all, remote.listed_from = False, START + 1e9
 
@@ -311,17 +309,17 @@ class TestWithoutAStore:
         assert len(remote.tasks) == 1
 
 
-class TestWithoutMarks:
+class TestWithoutTags:
     @pytest.fixture(autouse=True)
     def _no_marks(self, remote: Remote) -> None:
         remote.goes_by_marks = False
 
-    def test_an_attempt_without_a_record_does_not_take_what_asks_the_same(self, remote: Remote) -> None:
+    def test_attempt_without_a_record_does_not_adopt_an_equal_task(self, remote: Remote) -> None:
         remote.tasks["t1"] = Candidate("t1", None, TaskState.RUNNING, 1)
 
         assert ensure(remote, 2).task_id == "t2"
 
-    def test_other_inputs_hide_what_a_lost_request_started(self, remote: Remote) -> None:
+    def test_changed_inputs_hide_a_lost_request(self, remote: Remote) -> None:
         remote.create_fails = KeyError("killed")
         with pytest.raises(KeyError):
             ensure(remote)

@@ -93,17 +93,17 @@ def in_batches(*batches: Sequence[str]) -> PollPlan:
 
 
 class TestOneByOne:
-    def test_each_task_that_is_due_is_asked_for_once(self, carry_out: Driver) -> None:
+    def test_due_tasks_are_fetched_once_each(self, carry_out: Driver) -> None:
         results = carry_out(one_by_one("a", "b"), a="completed")
 
         assert results == {"a": a_snapshot("completed"), "b": a_snapshot("running")}
         assert carry_out.words.asked == ["a", "b"]
 
-    def test_nothing_due_is_nothing_asked(self, carry_out: Driver) -> None:
+    def test_empty_plan_sends_no_request(self, carry_out: Driver) -> None:
         assert carry_out(one_by_one()) == {}
         assert carry_out.words.asked == []
 
-    def test_a_failed_call_concerns_its_task_alone(self, carry_out: Driver) -> None:
+    def test_failed_call_affects_only_its_task(self, carry_out: Driver) -> None:
         results = carry_out(one_by_one("a", "b", "c", "d"), b=400, c=500, d=TransportError("given up"))
 
         assert results["a"] == a_snapshot("running")
@@ -115,10 +115,10 @@ class TestOneByOne:
 
 
 class TestPlans:
-    def test_a_plan_that_needs_no_call_is_carried_out(self, carry_out: Driver) -> None:
+    def test_plan_without_calls_is_carried_out(self, carry_out: Driver) -> None:
         assert carry_out(in_batches()) == {}
 
-    def test_batches_come_one_after_the_other_and_answers_in_order(self, carry_out: Driver) -> None:
+    def test_batches_and_answers_keep_their_order(self, carry_out: Driver) -> None:
         results = carry_out(in_batches(["a", "b"], [], ["c"]), a="1", b="2", c="3")
 
         assert results == {"a": "1", "b": "2", "c": "3"}
@@ -133,7 +133,7 @@ class TestPlans:
         ],
         ids=str,
     )
-    def test_trouble_that_every_call_would_meet_is_met_once(
+    def test_error_for_all_calls_is_met_once(
         self, carry_out: Driver, trouble: int | Exception, kind: type[RemoteTaskError]
     ) -> None:
         ids = [f"t{number}" for number in range(40)]
@@ -143,40 +143,40 @@ class TestPlans:
         # Calls that were under way when the first failed have been sent already.
         assert len(carry_out.words.asked) <= (8 if carry_out.is_async else 1)
 
-    def test_what_came_before_the_trouble_is_kept(self, carry_out: Driver) -> None:
+    def test_results_before_the_error_are_kept(self, carry_out: Driver) -> None:
         ids = [f"t{number}" for number in range(30)]
         results = carry_out(in_batches(ids), t20=401)
 
         assert results["t0"] == "running"
         assert isinstance(results["t29"], AuthenticationError)
 
-    def test_the_next_batch_tries_again(self, carry_out: Driver) -> None:
+    def test_next_batch_tries_again(self, carry_out: Driver) -> None:
         results = carry_out(in_batches(["a"], ["b"]), a=401)
 
         assert isinstance(results["a"], AuthenticationError)
         assert results["b"] == "running"
 
-    def test_a_bug_is_not_taken_for_an_answer(self, carry_out: Driver) -> None:
+    def test_bug_is_not_taken_for_an_answer(self, carry_out: Driver) -> None:
         with pytest.raises(ZeroDivisionError):
             carry_out(in_batches(["a"]), a=ZeroDivisionError())
 
 
 class TestConcurrency:
-    def test_only_a_few_calls_are_under_way_at_once(self) -> None:
+    def test_concurrent_calls_are_limited(self) -> None:
         carry_out = Driver(is_async=True)
         carry_out(in_batches([f"t{number}" for number in range(50)]))
 
         assert len(carry_out.words.asked) == 50
         assert carry_out.words.most_at_once == 8
 
-    def test_the_worker_starts_no_thread(self) -> None:
+    def test_worker_starts_no_thread(self) -> None:
         before = threading.active_count()
         carry_out = Driver(is_async=False)
         carry_out(in_batches([f"t{number}" for number in range(50)]))
 
         assert threading.active_count() == before
 
-    def test_a_cancelled_look_leaves_no_call_behind(self) -> None:
+    def test_cancelled_plan_leaves_no_call_behind(self) -> None:
         class Silent(AsyncWords):
             async def send(self, request: Request) -> Response:  # type: ignore[override]
                 await asyncio.Event().wait()
