@@ -41,25 +41,16 @@ def _misnamed(tree: ast.AST) -> list[str]:
     return [name for name in _tests(tree) if NO_SUBJECT.match(name)]
 
 
-#: Folders and files whose tests still wait for better names.
-PENDING = (
-    "tests/bases/test_cancellation",
-    "tests/bases/test_deferral",
-    "tests/bases/test_modes",
-    "tests/core/polling",
-)
-
-
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_names_start_with_their_subject(folder: str) -> None:
     files = sorted((ROOT / folder).rglob("test_*.py"))
-    files = [path for path in files if not path.relative_to(ROOT).as_posix().startswith(PENDING)]
     misnamed = [
         f"{path.relative_to(ROOT)}::{name}"
         for path in files
         for name in _misnamed(ast.parse(path.read_text()))
     ]
 
+    assert files
     assert not misnamed, "start the names of these tests with their subject"
 
 
@@ -70,3 +61,17 @@ def test_misnamed_tests_are_found_in_functions_and_classes() -> None:
         "test_when_late",
         "test_it_works",
     ]
+
+
+@pytest.mark.parametrize("part", ["core", "bases", "manus", "qstash"])
+def test_files_are_named_after_the_module_they_test(part: str) -> None:
+    package, folder = ROOT / "provider" / "remote_tasks_provider" / part, ROOT / "tests" / part
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("test_*.py"))]
+    modules = {path: {one.stem for one in (package / path.parent).glob("*")} for path in files}
+
+    assert files
+    assert not [
+        str(path)
+        for path, known in modules.items()
+        if not any(f"{path.stem}_".startswith(f"test_{name}_") for name in known)
+    ], "name these files test_<module>.py or test_<module>_<aspect>.py"

@@ -38,7 +38,7 @@ def _failure(
     return report.failure("Example task", raise_on_failure=raise_on_failure, on_waiting=on_waiting)
 
 
-class TestWhichEnd:
+class TestOutcome:
     @pytest.mark.parametrize(
         ("report", "options", "kind"),
         [
@@ -71,7 +71,7 @@ class TestWhichEnd:
             ),
         ],
     )
-    def test_one_row_per_end(
+    def test_outcomes_follow_the_table(
         self, report: WaitResult, options: dict[str, Any], kind: type[RemoteTaskError] | None
     ) -> None:
         error = _failure(report, **options)
@@ -80,20 +80,20 @@ class TestWhichEnd:
 
 
 class TestText:
-    def test_one_failed_task_is_told_with_reason_and_place(self) -> None:
+    def test_failed_task_is_named_with_reason_and_url(self) -> None:
         error = _failure(_report("failed", error="out of credits", url="https://x/t1"))
 
         assert str(error) == "Example task t1 failed: out of credits (https://x/t1)"
 
-    def test_a_task_without_reason_and_place_is_told_shortly(self) -> None:
+    def test_failed_task_without_reason_and_url_is_named_briefly(self) -> None:
         assert str(_failure(_report("cancelled"))) == "Example task t1 was cancelled"
 
-    def test_a_task_that_asks_says_so(self) -> None:
+    def test_waiting_task_is_named_as_waiting(self) -> None:
         error = _failure(_report("waiting", url="https://x/t1"), on_waiting="fail")
 
         assert str(error) == "Example task t1 waits for an answer (https://x/t1)"
 
-    def test_of_many_the_first_five_are_named(self) -> None:
+    def test_first_five_of_many_are_named(self) -> None:
         error = _failure(_report("completed", *["failed"] * 7))
 
         assert str(error) == (
@@ -107,13 +107,13 @@ class TestText:
         assert text.startswith("5 of 5: Example task t1 failed;")
         assert text.endswith("Example task t5 failed")
 
-    def test_of_two_one_is_counted(self) -> None:
+    def test_single_failure_of_two_is_counted(self) -> None:
         assert str(_failure(_report("completed", "failed"))) == "1 of 2: Example task t2 failed"
 
-    def test_a_single_lost_task_gives_its_own_error(self) -> None:
+    def test_single_lost_task_gives_its_own_error(self) -> None:
         assert str(_failure(_report(None, errors={"t1": LOST}))) == "GET /x: HTTP 404: gone. Hm."
 
-    def test_one_lost_of_several_is_named(self) -> None:
+    def test_lost_task_of_several_is_named(self) -> None:
         lost = TransportError("no answer", sent=False).to_json()
         error = _failure(_report("completed", None, errors={"t2": lost}))
 
@@ -122,7 +122,7 @@ class TestText:
         assert error.sent is False
 
     @pytest.mark.parametrize("timed_out", ["timeout", "execution_timeout"])
-    def test_a_timeout_names_limit_time_and_unfinished_tasks(self, timed_out: str) -> None:
+    def test_timeout_names_limit_time_and_unfinished_tasks(self, timed_out: str) -> None:
         error = _failure(_report("completed", "running", None, timed_out=timed_out))
 
         assert str(error) == (
@@ -132,7 +132,7 @@ class TestText:
 
 
 class TestEvent:
-    def test_it_goes_through_json_and_back(self) -> None:
+    def test_event_survives_json(self) -> None:
         report = _report("failed", None, errors={"t2": LOST}, timed_out="timeout", error="x")
 
         back = WaitResult.from_event(json.loads(json.dumps(report.to_event())))
@@ -151,13 +151,13 @@ class TestEvent:
         ],
         ids=str,
     )
-    def test_another_triggers_event_is_an_error_that_says_what_to_do(self, event: Any) -> None:
+    def test_foreign_event_is_an_error_with_advice(self, event: Any) -> None:
         with pytest.raises(RemoteTaskError, match="clear the task"):
             WaitResult.from_event(event)
 
 
 class TestInOrder:
-    def test_records_come_in_the_order_of_the_ids_asked_for(self) -> None:
+    def test_records_follow_the_order_of_the_ids(self) -> None:
         report = _report("completed", None)
 
         assert report.in_order(["t2", "t1", "t1"]) == [None, report.records["t1"], report.records["t1"]]
@@ -170,7 +170,7 @@ class TestInOrder:
 
 
 class TestLargeEvents:
-    def test_of_many_records_those_that_can_be_asked_for_again_are_left_out(self) -> None:
+    def test_records_that_can_be_fetched_again_are_left_out(self) -> None:
         report = _report(*["completed"] * 98, "failed", "running", None)
         event = json.loads(json.dumps(report.to_event()))
 

@@ -23,7 +23,7 @@ def _no_gathering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 class TestGathering:
-    def test_the_first_look_waits_a_moment_for_the_others(self) -> None:
+    def test_first_poll_waits_a_moment_for_more_waits(self) -> None:
         async def story(world: World) -> None:
             waits = []
             for task_id in "abcd":
@@ -35,7 +35,7 @@ class TestGathering:
         (run_plan,) = play(story).looks
         assert sorted(run_plan[1] + run_plan[2]) == ["a", "b", "c", "d"]
 
-    def test_later_ones_do_not_wait(self) -> None:
+    def test_later_waits_are_polled_at_once(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a")]
             await world.time.let_pass(10)
@@ -47,8 +47,8 @@ class TestGathering:
         play(story)
 
 
-class TestOneLook:
-    def test_all_waits_are_with_events_one_look(self) -> None:
+class TestPollCycle:
+    def test_waits_are_all_served_by_one_poll(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait(f"t{number}") for number in range(50)]
             await world.time.let_pass(31)
@@ -66,7 +66,7 @@ class TestOneLook:
         assert len(world.looks) == 3
         assert len(world.transports) == world.watches == 1
 
-    def test_one_task_of_many_waits_is_asked_for_once(self) -> None:
+    def test_task_of_many_waits_is_polled_once(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("a", "b"), world.wait("b", "a", "b")]
             await world.time.let_pass(1)
@@ -75,7 +75,7 @@ class TestOneLook:
 
         play(story)
 
-    def test_each_wait_keeps_its_own_interval(self) -> None:
+    def test_waits_keep_their_own_intervals(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             waits = [world.wait("quick", poll_interval=10), world.wait("slow", poll_interval=25)]
@@ -93,7 +93,7 @@ class TestOneLook:
 
         play(story)
 
-    def test_a_wait_that_is_told_for_free_is_not_asked_for_in_between(self) -> None:
+    def test_wait_served_for_free_is_not_polled_in_between(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("quick", poll_interval=10), world.wait("slow", poll_interval=25)]
             await world.time.let_pass(101)
@@ -106,7 +106,7 @@ class TestOneLook:
 
         play(story)
 
-    def test_a_task_that_is_due_is_not_free_too(self) -> None:
+    def test_due_task_is_not_free_too(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("a", "b", first_poll_in=20)]
             await world.time.let_pass(1)
@@ -115,7 +115,7 @@ class TestOneLook:
 
         play(story)
 
-    def test_the_first_look_comes_when_it_is_wanted(self) -> None:
+    def test_first_poll_comes_when_requested(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a", first_poll_in=12), world.wait("b", first_poll_in=-5, poll_interval=1000)]
             world.tells_free = False
@@ -125,7 +125,7 @@ class TestOneLook:
 
         play(story)
 
-    def test_tasks_that_have_ended_are_not_asked_for_again(self) -> None:
+    def test_finished_tasks_are_not_polled_again(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a", "b")
             world.words["a"] = "completed"
@@ -137,7 +137,7 @@ class TestOneLook:
 
 
 class TestJoining:
-    def test_a_wait_that_joins_while_the_group_rests_is_looked_at_at_once(self) -> None:
+    def test_wait_that_joins_during_a_pause_is_polled_at_once(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             first = world.wait("a")
@@ -149,7 +149,7 @@ class TestJoining:
 
         play(story)
 
-    def test_a_wait_that_joins_during_a_look_gets_the_next_one(self) -> None:
+    def test_wait_that_joins_during_a_poll_gets_the_next_one(self) -> None:
         async def story(world: World) -> None:
             world.takes = 5
             first = world.wait("a")
@@ -161,7 +161,7 @@ class TestJoining:
 
         play(story)
 
-    def test_a_wait_that_becomes_due_during_a_look_gets_the_next_one(self) -> None:
+    def test_wait_that_becomes_due_during_a_poll_gets_the_next_one(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             world.takes = 5
@@ -172,7 +172,7 @@ class TestJoining:
 
         play(story)
 
-    def test_a_deadline_that_passes_during_a_look_at_others_has_its_last_look(self) -> None:
+    def test_deadline_that_passes_during_a_foreign_poll_has_its_last_poll(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             world.takes = 5
@@ -184,7 +184,7 @@ class TestJoining:
 
         play(story)
 
-    def test_a_wait_joins_in_the_very_tick_in_which_the_last_one_ends(self) -> None:
+    def test_wait_joins_in_the_tick_in_which_the_last_one_finishes(self) -> None:
         async def story(world: World) -> None:
             world.words["a"] = "completed"
             first = world.wait("a")
@@ -198,7 +198,7 @@ class TestJoining:
 
         play(story)
 
-    def test_a_wait_joins_after_the_loop_has_stopped_and_before_the_last_one_has_left(self) -> None:
+    def test_wait_joins_between_the_end_of_the_loop_and_the_last_leave(self) -> None:
         async def story(world: World) -> None:
             ended = asyncio.Event()
 
@@ -220,7 +220,7 @@ class TestJoining:
         play(story)
 
     @pytest.mark.parametrize("ticks", range(12))
-    def test_however_the_last_leaving_and_the_next_joining_interleave(self, ticks: int) -> None:
+    def test_leave_and_join_may_interleave_anyhow(self, ticks: int) -> None:
         async def story(world: World) -> None:
             world.words["a"] = "completed"
             first = world.wait("a")
@@ -237,7 +237,7 @@ class TestJoining:
 
         assert len(play(story).looks) <= 4
 
-    def test_after_the_last_has_left_a_new_group_begins(self) -> None:
+    def test_new_poller_begins_once_all_have_left(self) -> None:
         async def story(world: World) -> None:
             for _ in range(3):
                 wait = world.wait("a")
@@ -250,7 +250,7 @@ class TestJoining:
 
 
 class TestLeaving:
-    def test_a_cancelled_wait_disappears_at_once(self) -> None:
+    def test_cancelled_wait_disappears_at_once(self) -> None:
         async def story(world: World) -> None:
             stays, leaves = world.wait("a"), world.wait("b")
             await world.time.let_pass(1)
@@ -262,7 +262,7 @@ class TestLeaving:
 
         play(story)
 
-    def test_a_wait_that_is_cancelled_during_a_look_is_not_told(self) -> None:
+    def test_wait_cancelled_during_a_poll_gets_no_result(self) -> None:
         async def story(world: World) -> None:
             log = Log()
             world.takes = 5
@@ -276,7 +276,7 @@ class TestLeaving:
         play(story)
 
     @pytest.mark.parametrize("after", [2.0, 20.0], ids=["looking", "resting"])
-    def test_the_last_one_closes_the_connections_whatever_goes_on(self, after: float) -> None:
+    def test_last_cancelled_wait_closes_the_connections(self, after: float) -> None:
         async def story(world: World) -> None:
             world.takes = 5
             wait = world.wait("a")
@@ -290,7 +290,7 @@ class TestLeaving:
         play(story)
 
     @pytest.mark.parametrize("ticks", range(12))
-    def test_the_last_one_closes_the_connections_at_any_moment(self, ticks: int) -> None:
+    def test_last_cancelled_wait_closes_the_connections_at_any_moment(self, ticks: int) -> None:
         async def story(world: World) -> None:
             world.good_key = "another"
             wait = world.wait("a")
@@ -303,7 +303,7 @@ class TestLeaving:
 
         play(story)
 
-    def test_the_last_one_closes_the_connections_when_it_has_ended(self) -> None:
+    def test_last_finished_wait_closes_the_connections(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("b")]
             world.words["a"] = "completed"
@@ -317,7 +317,7 @@ class TestLeaving:
 
         play(story)
 
-    def test_a_wait_that_is_cancelled_twice_still_closes_the_connections(self) -> None:
+    def test_wait_cancelled_twice_still_closes_the_connections(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a")
             await world.time.let_pass(1)
@@ -329,7 +329,7 @@ class TestLeaving:
 
         play(story)
 
-    def test_a_loop_that_shuts_down_closes_the_connections(self) -> None:
+    def test_event_loop_shutdown_closes_the_connections(self) -> None:
         world = None
 
         async def run() -> None:

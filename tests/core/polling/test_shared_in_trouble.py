@@ -23,9 +23,9 @@ def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "_GATHERING", 0.0)
 
 
-class TestTrouble:
+class TestErrors:
     @pytest.mark.filterwarnings("error")
-    def test_a_bug_fails_every_wait_loudly_and_the_next_gets_a_fresh_group(self) -> None:
+    def test_bug_fails_every_wait_loudly_and_the_next_gets_a_fresh_poller(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("b"), world.wait("c", first_poll_in=500)]
             await world.time.let_pass(1)
@@ -43,7 +43,7 @@ class TestTrouble:
 
         play(story)
 
-    def test_a_wait_that_is_cancelled_while_a_bug_ends_the_group_is_just_cancelled(self) -> None:
+    def test_wait_cancelled_while_a_bug_ends_the_poller_is_just_cancelled(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("b")]
             await world.time.let_pass(1)
@@ -55,7 +55,7 @@ class TestTrouble:
 
         play(story)
 
-    def test_a_wait_that_joins_while_a_bug_ends_the_group_is_not_lost(self) -> None:
+    def test_wait_that_joins_while_a_bug_ends_the_poller_is_not_lost(self) -> None:
         async def story(world: World) -> None:
             world.bug = ZeroDivisionError("oh")
             first = world.wait("a")
@@ -73,7 +73,7 @@ class TestTrouble:
 
         play(story)
 
-    def test_a_wait_that_joins_before_those_that_a_bug_ended_have_left_gets_a_fresh_group(self) -> None:
+    def test_wait_that_joins_before_failed_waits_have_left_gets_a_fresh_poller(self) -> None:
         async def story(world: World) -> None:
             failed = asyncio.Event()
 
@@ -95,7 +95,7 @@ class TestTrouble:
 
         play(story)
 
-    def test_a_connection_that_cannot_be_used_fails_every_wait(self) -> None:
+    def test_unusable_connection_fails_every_wait(self) -> None:
         async def story(world: World) -> None:
             world.no_connection = ConnectionConfigError("no password")
             waits = [world.wait("a"), world.wait("b")]
@@ -104,7 +104,7 @@ class TestTrouble:
 
         assert play(story).looks == []
 
-    def test_a_key_that_was_changed_meanwhile_is_looked_up_again(self) -> None:
+    def test_changed_key_is_read_again(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("b")]
             await world.time.let_pass(1)
@@ -121,7 +121,7 @@ class TestTrouble:
         assert [at for at, _ in world.asked] == [0, 30, 30, 60]
 
     @pytest.mark.parametrize(("extras", "watches"), [({}, 1), ({"max_attempts": 2}, 2)])
-    def test_what_was_learnt_is_kept_unless_more_than_the_key_has_changed(
+    def test_strategy_is_kept_unless_more_than_the_key_has_changed(
         self, extras: dict[str, Any], watches: int
     ) -> None:
         async def story(world: World) -> None:
@@ -135,7 +135,7 @@ class TestTrouble:
 
         assert play(story).watches == watches
 
-    def test_a_key_that_is_wrong_fails_every_wait_after_one_call(self) -> None:
+    def test_wrong_key_fails_every_wait_after_one_call(self) -> None:
         async def story(world: World) -> None:
             world.good_key = "another"
             waits = [world.wait(f"t{number}") for number in range(20)]
@@ -148,7 +148,7 @@ class TestTrouble:
 
         assert play(story).asked == [(0, ",".join(sorted(f"t{number}" for number in range(20))))]
 
-    def test_a_429_stops_the_whole_group_for_as_long_as_the_service_asks(self) -> None:
+    def test_retry_after_of_a_429_pauses_the_whole_poller(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             world.refusals = [(429, {"retry_after": "100"})]
@@ -163,7 +163,7 @@ class TestTrouble:
         world = play(story)
         assert sum(run_plan["rate_limited"] for run_plan in world.metrics.looks) == 1
 
-    def test_the_limits_of_the_service_slow_the_group_down(self) -> None:
+    def test_rate_limits_slow_the_poller_down(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             wait = world.wait("a", poll_interval=1)
@@ -173,7 +173,7 @@ class TestTrouble:
 
         play(story, limits={"GET /tasks": RateLimit(1, seconds=10)})
 
-    def test_a_failed_look_is_a_failure_of_each_wait_and_no_more(self) -> None:
+    def test_failed_poll_is_one_failure_of_each_wait(self) -> None:
         async def story(world: World) -> None:
             world.refusals = [(500, {})] * 4
             log = Log()
@@ -189,7 +189,7 @@ class TestTrouble:
 
         play(story)
 
-    def test_no_news_end_a_row_of_failures(self) -> None:
+    def test_unchanged_result_resets_the_consecutive_failures(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a", max_poll_failures=3)
             for _ in range(4):
@@ -201,7 +201,7 @@ class TestTrouble:
 
         play(story)
 
-    def test_a_task_that_no_look_covers_is_asked_for_once_an_interval(self) -> None:
+    def test_uncovered_task_is_polled_once_an_interval(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a", deadline=START + 100)
             del world.words["a"]
@@ -212,7 +212,7 @@ class TestTrouble:
 
 
 class TestClocks:
-    def test_a_wait_ends_with_a_look_at_its_deadline(self) -> None:
+    def test_wait_finishes_with_a_poll_at_its_deadline(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a", deadline=START + 100)
             await world.time.let_pass(101)
@@ -223,7 +223,7 @@ class TestClocks:
 
     @pytest.mark.parametrize("deadline", [30, 60, 70, 300])
     @pytest.mark.parametrize("policy", [{}, {"max_poll_interval": 300.0}])
-    def test_jitter_shortens_pauses_and_never_moves_the_look_at_a_deadline(
+    def test_jitter_shortens_pauses_and_never_moves_the_poll_at_a_deadline(
         self, deadline: int, policy: dict[str, Any]
     ) -> None:
         async def story(world: World) -> None:
@@ -238,7 +238,7 @@ class TestClocks:
         if not policy:
             assert pauses[:-1] == pytest.approx([27.0] * (len(pauses) - 1))
 
-    def test_jitter_never_shortens_a_rest_that_the_service_asked_for(self) -> None:
+    def test_jitter_never_shortens_a_requested_back_off(self) -> None:
         async def story(world: World) -> None:
             world.refusals = [(503, {"retry_after": "50"})]
             wait = world.wait("a")
@@ -248,7 +248,7 @@ class TestClocks:
 
         play(story, time=Timekeeper(spread=0.9))
 
-    def test_jitter_does_not_look_for_a_deadline_twice(self) -> None:
+    def test_jitter_does_not_poll_twice_for_a_deadline(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a", deadline=START + 20)
             await world.time.let_pass(25)
@@ -256,7 +256,7 @@ class TestClocks:
 
         assert [at for at, _ in play(story, time=Timekeeper(spread=0.9)).asked] == [0, 20]
 
-    def test_a_clock_that_is_set_forward_ends_the_waits_whose_deadline_has_come(self) -> None:
+    def test_clock_set_forward_finishes_waits_past_their_deadline(self) -> None:
         async def story(world: World) -> None:
             early, late = world.wait("a", deadline=START + 600), world.wait("b", deadline=START + 99_999)
             await world.time.let_pass(1)
@@ -269,7 +269,7 @@ class TestClocks:
 
         assert len(play(story).looks) == 12
 
-    def test_a_clock_that_is_set_back_changes_no_interval(self) -> None:
+    def test_clock_set_back_changes_no_interval(self) -> None:
         async def story(world: World) -> None:
             world.refusals = [(503, {"retry_after": "40"})]
             wait = world.wait("a", deadline=START + 600)
@@ -285,7 +285,7 @@ class TestClocks:
 
         play(story)
 
-    def test_a_clock_that_is_set_back_does_not_prolong_the_disbelief_in_a_404(self) -> None:
+    def test_clock_set_back_does_not_prolong_the_grace_of_a_404(self) -> None:
         async def story(world: World) -> None:
             world.refusals = [(404, {})] * 50
             wait = world.wait("a", not_found_grace=90.0)
@@ -296,7 +296,7 @@ class TestClocks:
 
         play(story)
 
-    def test_a_clock_that_jumps_to_and_fro_makes_nothing_spin(self) -> None:
+    def test_clock_that_jumps_to_and_fro_causes_no_busy_loop(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait(f"t{number}", deadline=START + 10_000) for number in range(5)]
             for number in range(20):
@@ -307,7 +307,7 @@ class TestClocks:
 
         play(story)
 
-    def test_an_interval_of_nothing_is_a_second(self) -> None:
+    def test_interval_of_zero_is_a_second(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a", poll_interval=0)
             await world.time.let_pass(60.5)
@@ -357,7 +357,7 @@ class TestLog:
 
         play(story)
 
-    def test_what_the_group_itself_does_is_written_in_no_waits_context(self) -> None:
+    def test_poller_itself_logs_outside_the_context_of_a_wait(self) -> None:
         whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
         seen = []
 
@@ -377,7 +377,7 @@ class TestLog:
         play(story)
         assert seen == ["nobody's"]
 
-    def test_a_wait_that_nothing_happens_to_is_mentioned_ever_more_rarely(self) -> None:
+    def test_unchanged_wait_is_logged_ever_more_rarely(self) -> None:
         async def story(world: World) -> None:
             log = Log()
             wait = world.wait("a", log=log, poll_interval=10)
@@ -393,8 +393,8 @@ class TestLog:
         play(story)
 
 
-class TestMeter:
-    def test_a_look_counts_waits_calls_and_what_was_saved(self) -> None:
+class TestMetrics:
+    def test_poll_counts_waits_calls_and_savings(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a", "b"), world.wait("c"), world.wait("d")]
             del world.words["d"]
@@ -406,7 +406,7 @@ class TestMeter:
 
         play(story)
 
-    def test_each_look_is_counted_by_itself_and_nothing_saved_is_never_less_than_nothing(self) -> None:
+    def test_polls_are_counted_by_themselves_with_savings_of_at_least_zero(self) -> None:
         async def story(world: World) -> None:
             world.refusals = [(429, {"retry_after": "1"})]
             waits = [world.wait("a"), world.wait("b")]
@@ -423,7 +423,7 @@ class TestMeter:
 
         play(story)
 
-    def test_each_end_is_counted_once_with_its_outcome(self) -> None:
+    def test_outcomes_are_counted_once(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait(task_id, deadline=START + 45) for task_id in "abc"]
             world.words |= {"a": "completed", "b": "failed"}
@@ -434,7 +434,7 @@ class TestMeter:
 
 
 class TestManyWaits:
-    def test_the_collector_is_spared_each_time_a_group_has_doubled(
+    def test_collector_is_spared_each_time_the_poller_has_doubled(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         at: list[int] = []
@@ -452,7 +452,7 @@ class TestManyWaits:
 
         assert at == [4, 8, 16]
 
-    def test_telling_gives_others_their_turn(self) -> None:
+    def test_delivery_of_results_yields_to_other_coroutines(self) -> None:
         turns = 0
 
         async def story(world: World) -> None:

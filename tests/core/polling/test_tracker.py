@@ -19,9 +19,9 @@ from tests.core.build import START, a_policy, a_snapshot
 from tests.core.trackers import BROKEN, FORBIDDEN, MISSING, RESET, a_wait, limited, the_end
 
 
-class TestEnd:
+class TestFinish:
     @pytest.mark.parametrize("state", ["completed", "failed", "cancelled"])
-    def test_a_terminal_state_ends_the_wait(self, state: str) -> None:
+    def test_terminal_state_finishes_the_wait(self, state: str) -> None:
         wait = a_wait()
         wait.record_snapshot("t1", a_snapshot(state))
 
@@ -30,17 +30,17 @@ class TestEnd:
         assert wait.result(START).timed_out is None
 
     @pytest.mark.parametrize("state", ["pending", "running", "waiting", "unknown"])
-    def test_any_other_state_does_not(self, state: str) -> None:
+    def test_unfinished_state_continues_the_wait(self, state: str) -> None:
         wait = a_wait()
         wait.record_snapshot("t1", a_snapshot(state))
 
         assert wait.pause(START) == 30
         assert wait.unfinished_ids == ["t1"]
 
-    def test_it_is_not_over_before_the_first_look(self) -> None:
+    def test_wait_is_not_finished_before_the_first_poll(self) -> None:
         assert a_wait().pause(START) == 30
 
-    def test_of_many_tasks_all_must_end(self) -> None:
+    def test_tasks_must_all_be_finished(self) -> None:
         wait = a_wait("a", "b", "c")
         wait.record_snapshot("a", a_snapshot("completed"))
         wait.record_snapshot("b", a_snapshot("failed"))
@@ -50,13 +50,13 @@ class TestEnd:
         wait.record_snapshot("c", a_snapshot("cancelled"))
         assert wait.pause(START) is None
 
-    def test_a_task_asked_for_twice_is_looked_at_once(self) -> None:
+    def test_task_given_twice_is_polled_once(self) -> None:
         wait = a_wait("b", "a", "b")
 
         assert wait.ids == ["b", "a", "b"]
         assert wait.unfinished_ids == ["b", "a"]
 
-    def test_a_record_stands_under_the_id_that_was_asked_for(self) -> None:
+    def test_record_is_kept_under_the_given_id(self) -> None:
         wait = a_wait("alias")
         wait.record_snapshot("alias", a_snapshot("completed", task_id="canonical"))
 
@@ -64,13 +64,13 @@ class TestEnd:
         assert record is not None
         assert record["id"] == "canonical"
 
-    def test_waiting_for_nothing_is_over_at_once(self) -> None:
+    def test_empty_wait_is_finished_at_once(self) -> None:
         assert PollTracker([], a_policy()).pause(START) is None
 
 
 class TestDeadline:
     @pytest.mark.parametrize("name", ["deadline", "execution_deadline"])
-    def test_the_last_look_is_at_the_deadline_itself(self, name: str) -> None:
+    def test_last_poll_is_at_the_deadline(self, name: str) -> None:
         wait = a_wait(**{name: START + 70})
         wait.record_snapshot("t1", a_snapshot())
 
@@ -78,13 +78,13 @@ class TestDeadline:
         assert wait.pause(START + 69.9) == pytest.approx(0.1)
         assert isinstance(the_end(wait, START + 70), WaitTimeoutError)
 
-    def test_a_task_that_ends_in_the_last_look_is_no_timeout(self) -> None:
+    def test_task_that_finishes_in_the_last_poll_is_no_timeout(self) -> None:
         wait = a_wait(deadline=START + 70)
         wait.record_snapshot("t1", a_snapshot("completed"))
 
         assert the_end(wait, START + 75) is None
 
-    def test_the_report_says_which_deadline_it_was(self) -> None:
+    def test_result_says_which_deadline_passed(self) -> None:
         assert a_wait(deadline=START).result(START).timed_out == "timeout"
         assert a_wait(execution_deadline=START).result(START).timed_out == "execution_timeout"
         assert a_wait(deadline=START, execution_deadline=START).result(START).timed_out == "timeout"
@@ -100,13 +100,13 @@ class TestDeadline:
 
         assert isinstance(the_end(wait, START + 70), WaitTimeoutError)
 
-    def test_a_clock_that_was_set_back_does_not_make_the_wait_negative(self) -> None:
+    def test_clock_set_back_does_not_make_the_waited_time_negative(self) -> None:
         assert a_wait().result(START - 5).waited == 0
         assert a_wait().result(START + 5).waited == 5
 
 
 class TestFailures:
-    def test_the_last_of_so_many_in_a_row_ends_the_wait_with_its_error(self) -> None:
+    def test_last_consecutive_failure_finishes_the_wait_with_its_error(self) -> None:
         wait = a_wait(max_poll_failures=3)
         for _ in range(2):
             wait.record_error("t1", RESET, START)
@@ -115,7 +115,7 @@ class TestFailures:
 
         assert isinstance(the_end(wait, START), ServerError)
 
-    def test_a_good_look_starts_the_count_anew(self) -> None:
+    def test_good_poll_resets_the_consecutive_failures(self) -> None:
         wait = a_wait(max_poll_failures=2)
         for _ in range(5):
             wait.record_error("t1", RESET, START)
@@ -123,13 +123,13 @@ class TestFailures:
 
         assert wait.pause(START) == 30
 
-    def test_an_error_where_no_retry_helps_ends_the_wait_at_once(self) -> None:
+    def test_final_error_finishes_the_wait_at_once(self) -> None:
         wait = a_wait()
         wait.record_error("t1", FORBIDDEN, START)
 
         assert isinstance(the_end(wait, START), AuthenticationError)
 
-    def test_one_lost_task_of_many_does_not_end_the_others(self) -> None:
+    def test_lost_task_does_not_finish_the_others(self) -> None:
         wait = a_wait("a", "b", max_poll_failures=1)
         wait.record_error("a", RESET, START)
 
@@ -138,7 +138,7 @@ class TestFailures:
         wait.record_snapshot("b", a_snapshot("completed"))
         assert isinstance(the_end(wait, START), TransportError)
 
-    def test_what_was_seen_before_stays_in_the_report(self) -> None:
+    def test_earlier_record_stays_in_the_result(self) -> None:
         wait = a_wait(max_poll_failures=1)
         wait.record_snapshot("t1", a_snapshot(title="Sums"))
         wait.record_error("t1", RESET, START)
@@ -147,7 +147,7 @@ class TestFailures:
         assert record is not None
         assert record["title"] == "Sums"
 
-    def test_the_count_goes_on_in_another_process(self) -> None:
+    def test_consecutive_failures_continue_in_another_process(self) -> None:
         wait = a_wait(max_poll_failures=3)
         wait.record_error("t1", RESET, START)
         wait.record_error("t1", RESET, START)
@@ -159,7 +159,7 @@ class TestFailures:
 
 
 class TestRateLimit:
-    def test_it_is_no_failure(self) -> None:
+    def test_rate_limit_is_no_failure(self) -> None:
         wait = a_wait(max_poll_failures=1)
         for _ in range(100):
             wait.record_error("t1", limited(), START)
@@ -167,7 +167,7 @@ class TestRateLimit:
         assert wait.pause(START) == 30
         assert not wait.needs_checkpoint
 
-    def test_it_does_not_reset_the_count_of_failures(self) -> None:
+    def test_rate_limit_does_not_reset_the_consecutive_failures(self) -> None:
         wait = a_wait(max_poll_failures=2)
         wait.record_error("t1", RESET, START)
         wait.record_error("t1", limited(), START)
@@ -189,7 +189,7 @@ class TestRateLimit:
 
 
 class TestNotFound:
-    def test_it_heals_when_the_task_becomes_visible_within_the_grace(self) -> None:
+    def test_task_may_become_visible_within_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_error("t1", MISSING, START + 89)
@@ -200,20 +200,20 @@ class TestNotFound:
         wait.record_snapshot("t1", a_snapshot("completed"))
         assert the_end(wait, START + 120) is None
 
-    def test_it_is_believed_when_it_has_stood_for_the_grace(self) -> None:
+    def test_missing_task_fails_after_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_error("t1", MISSING, START + 90)
 
         assert isinstance(the_end(wait, START + 90), NotFoundError)
 
-    def test_without_a_grace_it_is_believed_at_once(self) -> None:
+    def test_missing_task_without_a_grace_fails_at_once(self) -> None:
         wait = a_wait(not_found_grace=0)
         wait.record_error("t1", MISSING, START)
 
         assert wait.pause(START) is None
 
-    def test_there_is_a_look_when_the_grace_ends(self) -> None:
+    def test_poll_comes_when_the_grace_ends(self) -> None:
         wait = a_wait(poll_interval=600, not_found_grace=90)
         wait.record_error("t1", MISSING, START)
 
@@ -221,14 +221,14 @@ class TestNotFound:
         assert wait.pause(START + 80) == 10
         assert wait.pause(START + 95) == 1
 
-    def test_it_is_no_failed_look(self) -> None:
+    def test_missing_task_is_no_failed_poll(self) -> None:
         wait = a_wait(max_poll_failures=1, not_found_grace=90)
         for second in range(89):
             wait.record_error("t1", MISSING, START + second)
 
         assert wait.pause(START + 89) == 1
 
-    def test_each_disappearance_has_its_own_grace(self) -> None:
+    def test_grace_starts_again_after_the_task_was_seen(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_snapshot("t1", a_snapshot())
@@ -236,7 +236,7 @@ class TestNotFound:
 
         assert wait.pause(START + 200) == 30
 
-    def test_a_rate_limit_meanwhile_does_not_restart_the_grace(self) -> None:
+    def test_rate_limit_does_not_restart_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_error("t1", limited(), START + 50)
@@ -244,7 +244,7 @@ class TestNotFound:
 
         assert wait.pause(START + 90) is None
 
-    def test_another_failure_meanwhile_does(self) -> None:
+    def test_failure_restarts_the_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_error("t1", RESET, START + 50)
@@ -252,14 +252,14 @@ class TestNotFound:
 
         assert wait.pause(START + 90) == 30
 
-    def test_a_grace_that_is_over_shortens_no_pause_of_the_others(self) -> None:
+    def test_finished_grace_shortens_no_pause_of_other_tasks(self) -> None:
         wait = a_wait("a", "b", not_found_grace=0)
         wait.record_error("a", MISSING, START)
 
         assert wait.pause(START) == 30
 
     @pytest.mark.parametrize(("now", "over"), [(START + 89, False), (START + 90, True)])
-    def test_the_grace_goes_on_in_another_process(self, now: float, over: bool) -> None:
+    def test_grace_continues_in_another_process(self, now: float, over: bool) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         heir = a_wait(not_found_grace=90, checkpoint=json.loads(json.dumps(wait.checkpoint())))
@@ -268,9 +268,9 @@ class TestNotFound:
         assert (heir.pause(now) is None) is over
 
 
-class TestWhatATaskMayCost:
+class TestMaxCredits:
     @pytest.mark.parametrize("state", ["running", "waiting", "pending", "unknown"])
-    def test_a_task_that_has_cost_more_ends_the_wait(self, state: str) -> None:
+    def test_task_over_the_limit_finishes_the_wait(self, state: str) -> None:
         wait = a_wait(max_credits=100, deadline=START + 1000)
         wait.record_snapshot("t1", a_snapshot(state, credit_usage=101))
 
@@ -278,19 +278,19 @@ class TestWhatATaskMayCost:
         assert wait.result(START + 2000).timed_out is None
 
     @pytest.mark.parametrize("used", [None, 0, 100])
-    def test_one_that_has_not_does_not(self, used: int | None) -> None:
+    def test_task_within_the_limit_continues_the_wait(self, used: int | None) -> None:
         wait = a_wait(max_credits=100)
         wait.record_snapshot("t1", a_snapshot(credit_usage=used))
 
         assert wait.pause(START) == 30
 
-    def test_without_a_limit_it_may_cost_anything(self) -> None:
+    def test_cost_without_a_limit_is_ignored(self) -> None:
         wait = a_wait()
         wait.record_snapshot("t1", a_snapshot(credit_usage=10**9))
 
         assert wait.pause(START) == 30
 
-    def test_of_many_the_others_are_waited_for(self) -> None:
+    def test_task_over_the_limit_waits_for_the_others(self) -> None:
         wait = a_wait("a", "b", max_credits=100)
         wait.record_snapshot("a", a_snapshot(credit_usage=101))
         wait.record_snapshot("b", a_snapshot(credit_usage=1))
@@ -298,7 +298,7 @@ class TestWhatATaskMayCost:
         assert wait.pause(START) == 30
         assert wait.unfinished_ids == ["a", "b"]
 
-    def test_after_a_failed_look_it_is_judged_by_the_next_good_one(self) -> None:
+    def test_cost_before_a_failed_poll_is_judged_by_the_next_good_one(self) -> None:
         wait = a_wait(max_credits=100)
         wait.record_snapshot("t1", a_snapshot(credit_usage=101))
         wait.record_error("t1", RESET, START)
@@ -306,6 +306,6 @@ class TestWhatATaskMayCost:
         assert wait.pause(START) == 30
 
     @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "many"])
-    def test_a_limit_that_makes_no_sense_is_refused(self, limit: Any) -> None:
+    def test_invalid_limit_is_refused(self, limit: Any) -> None:
         with pytest.raises(ValueError, match="max_credits"):
             a_policy(max_credits=limit)

@@ -14,8 +14,8 @@ from tests.core.build import START, a_policy, a_snapshot
 from tests.core.trackers import MISSING, RESET, a_wait, limited, the_end
 
 
-class TestMemory:
-    def test_it_holds_only_what_looking_again_would_not_tell(self) -> None:
+class TestCheckpoint:
+    def test_checkpoint_holds_only_failures_and_missing_tasks(self) -> None:
         wait = a_wait("fine", "failing", "missing", "new")
         wait.record_snapshot("fine", a_snapshot())
         wait.record_error("failing", RESET, START)
@@ -27,14 +27,14 @@ class TestMemory:
         }
         assert wait.needs_checkpoint
 
-    def test_a_wait_without_trouble_needs_none(self) -> None:
+    def test_checkpoint_without_trouble_is_empty(self) -> None:
         wait = a_wait()
         assert not wait.needs_checkpoint
         wait.record_snapshot("t1", a_snapshot())
 
         assert (wait.needs_checkpoint, wait.checkpoint()) == (False, {})
 
-    def test_a_task_that_was_given_up_is_looked_at_once_more_and_given_up_again(self) -> None:
+    def test_lost_task_is_polled_once_more_and_lost_again(self) -> None:
         wait = a_wait(max_poll_failures=2)
         wait.record_error("t1", RESET, START)
         wait.record_error("t1", RESET, START)
@@ -52,13 +52,13 @@ class TestOnWaiting:
         wait.record_snapshot("b", a_snapshot("completed"))
         return wait
 
-    def test_wait_goes_on_waiting(self) -> None:
+    def test_wait_continues_on_a_waiting_task(self) -> None:
         wait = self._asked("wait")
 
         assert wait.pause(START) == 30
         assert wait.unfinished_ids == ["a"]
 
-    def test_return_ends_the_wait_with_the_state(self) -> None:
+    def test_return_finishes_the_wait_with_the_state(self) -> None:
         wait = self._asked("return")
 
         assert the_end(wait, START) is None
@@ -66,11 +66,11 @@ class TestOnWaiting:
         assert record is not None
         assert record["state"] == "waiting"
 
-    def test_fail_ends_it_with_an_error(self) -> None:
+    def test_fail_finishes_the_wait_with_an_error(self) -> None:
         assert isinstance(the_end(self._asked("fail"), START), TaskNeedsInputError)
 
     @pytest.mark.parametrize("on_waiting", ["return", "fail"])
-    def test_others_that_still_run_are_waited_for_and_the_asking_one_may_go_on(self, on_waiting: str) -> None:
+    def test_waiting_task_may_continue_while_others_run(self, on_waiting: str) -> None:
         wait = a_wait("a", "b", on_waiting=on_waiting)
         wait.record_snapshot("a", a_snapshot("waiting"))
         wait.record_snapshot("b", a_snapshot("running"))
@@ -81,14 +81,14 @@ class TestOnWaiting:
         wait.record_snapshot("b", a_snapshot("completed"))
         assert the_end(wait, START) is None
 
-    def test_a_look_that_failed_since_is_repeated_first(self) -> None:
+    def test_failed_poll_is_repeated_before_the_return(self) -> None:
         wait = a_wait(on_waiting="return")
         wait.record_snapshot("t1", a_snapshot("waiting"))
         wait.record_error("t1", RESET, START)
 
         assert wait.pause(START) == 30
 
-    def test_an_asking_task_at_the_deadline_is_no_timeout_unless_it_was_waited_for(self) -> None:
+    def test_waiting_task_at_the_deadline_is_a_timeout_only_under_wait(self) -> None:
         assert self._asked("return").result(START).timed_out is None
         late = a_wait(deadline=START)
         late.record_snapshot("t1", a_snapshot("waiting"))
@@ -97,7 +97,7 @@ class TestOnWaiting:
 
 
 class TestUnknownWord:
-    def test_it_is_reported_once_and_waited_through(self) -> None:
+    def test_unknown_word_is_reported_once_and_waited_through(self) -> None:
         wait = a_wait("a", "b", deadline=START + 100)
         for task_id in ("a", "b", "a"):
             wait.record_snapshot(task_id, a_snapshot(TaskState.UNKNOWN, status="dreaming"))
@@ -110,7 +110,7 @@ class TestUnknownWord:
         assert wait.pause(START) == 30
         assert isinstance(the_end(wait, START + 100), WaitTimeoutError)
 
-    def test_another_unknown_word_is_reported_too(self) -> None:
+    def test_second_unknown_word_is_reported_too(self) -> None:
         wait = a_wait()
         wait.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="dreaming"))
         wait.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="waking"))
@@ -119,19 +119,17 @@ class TestUnknownWord:
 
 
 class TestPause:
-    def test_it_is_the_interval(self) -> None:
+    def test_pause_is_the_interval(self) -> None:
         assert a_wait(poll_interval=5).pause(START + 10_000) == 5
 
-    def test_a_service_is_not_asked_more_often_than_once_a_second(self) -> None:
+    def test_pause_is_at_least_a_second(self) -> None:
         assert a_wait(poll_interval=0).pause(START) == 1
 
     @pytest.mark.parametrize(("waited", "pause"), [(0, 5), (4, 5), (20, 20), (60, 60), (10_000, 60)])
-    def test_it_grows_with_the_time_waited_when_a_longest_one_is_given(
-        self, waited: float, pause: float
-    ) -> None:
+    def test_pause_grows_up_to_the_longest_interval(self, waited: float, pause: float) -> None:
         assert a_wait(poll_interval=5, max_poll_interval=60).pause(START + waited) == pause
 
-    def test_a_longest_one_below_the_interval_does_not_shorten_it(self) -> None:
+    def test_longest_interval_below_the_interval_is_ignored(self) -> None:
         assert a_wait(poll_interval=30, max_poll_interval=10).pause(START + 1000) == 30
 
 
@@ -145,7 +143,7 @@ class TestPolicy:
             ({"not_found_grace": -1}, "not_found_grace"),
         ],
     )
-    def test_what_cannot_be_done_is_refused_under_the_users_name_for_it(
+    def test_invalid_value_is_refused_under_its_parameter_name(
         self, wrong: dict[str, Any], name: str
     ) -> None:
         with pytest.raises(ValueError, match=name):
@@ -159,7 +157,7 @@ class TestPolicy:
 
 
 class TestNotes:
-    def test_a_failed_look_is_told_with_its_count(self) -> None:
+    def test_failed_poll_is_logged_with_its_count(self) -> None:
         wait = a_wait(max_poll_failures=2)
         wait.record_error("t1", RESET, START)
         wait.record_error("t1", RESET, START)
@@ -170,20 +168,20 @@ class TestNotes:
         ]
         assert wait.take_warnings() == []
 
-    def test_a_rate_limit_is_told_without_a_count(self) -> None:
+    def test_rate_limit_is_logged_without_a_count(self) -> None:
         wait = a_wait()
         wait.record_error("t1", limited(), START)
 
         assert wait.take_warnings() == ["Task t1: the poll failed: HTTP 429: no."]
 
-    def test_a_404_is_told_once_with_its_grace(self) -> None:
+    def test_missing_task_is_logged_once_with_its_grace(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_error("t1", MISSING, START + 30)
 
         assert wait.take_warnings() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
 
-    def test_a_404_that_is_believed_is_told_again(self) -> None:
+    def test_lost_missing_task_is_logged_again(self) -> None:
         wait = a_wait(not_found_grace=90)
         wait.record_error("t1", MISSING, START)
         wait.record_error("t1", MISSING, START + 90)
@@ -207,19 +205,19 @@ class TestSummary:
             (7380, "2 h 3 m"),
         ],
     )
-    def test_one_task_is_told_with_time_and_next_look(self, waited: float, text: str) -> None:
+    def test_single_task_is_described_with_time_and_next_poll(self, waited: float, text: str) -> None:
         wait = a_wait()
         wait.record_snapshot("t1", a_snapshot(url="https://x/t1"))
 
         assert wait.summary(START + waited, 30) == f"task t1 is running for {text}, next poll in 30 s"
 
-    def test_a_task_that_asks_is_told_with_its_place(self) -> None:
+    def test_waiting_task_is_described_with_its_url(self) -> None:
         wait = a_wait()
         wait.record_snapshot("t1", a_snapshot("waiting", url="https://x/t1"))
 
         assert wait.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
 
-    def test_many_are_counted_by_state(self) -> None:
+    def test_several_tasks_are_counted_by_state(self) -> None:
         wait = a_wait("a", "b", "c", "d", "e", max_poll_failures=1)
         wait.record_snapshot("a", a_snapshot("running"))
         wait.record_snapshot("b", a_snapshot("running"))
@@ -232,7 +230,7 @@ class TestSummary:
 
 
 class TestFirstUrl:
-    def test_it_is_the_first_tasks_that_has_one(self) -> None:
+    def test_first_url_is_that_of_the_first_task_with_one(self) -> None:
         wait = a_wait("a", "b", "c")
         assert wait.first_url is None
         wait.record_snapshot("a", a_snapshot())

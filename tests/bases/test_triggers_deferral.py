@@ -35,9 +35,9 @@ def waiting_sensor(**arguments: Any) -> ManusTaskSensor:
     return ManusTaskSensor(task_id="wait", **{"remote_task_id": "a", **arguments})
 
 
-class TestWhatIsStored:
+class TestSerialization:
     @pytest.mark.parametrize("kind", [ManusTaskTrigger, QStashTaskTrigger])
-    def test_every_argument_of_the_trigger_survives_a_round_trip(self, kind: type[RemoteTaskTrigger]) -> None:
+    def test_trigger_arguments_survive_a_round_trip(self, kind: type[RemoteTaskTrigger]) -> None:
         arguments = {
             "conn_id": "c",
             "remote_task_ids": ["a", "b"],
@@ -71,7 +71,7 @@ class TestWhatIsStored:
 
         assert event["records"]["a"]["state"] == "completed"
 
-    def test_no_key_is_stored_and_the_first_look_was_the_workers(
+    def test_trigger_stores_no_key_and_follows_a_first_poll_by_the_worker(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         service = install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -85,7 +85,7 @@ class TestWhatIsStored:
 
 
 class TestRestarts:
-    def test_a_restarted_triggerer_keeps_the_deadline(
+    def test_restarted_triggerer_keeps_the_deadline(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -98,7 +98,7 @@ class TestRestarts:
         assert event["timed_out"] == "timeout"
         assert clock.now == START + 1000
 
-    def test_a_cancelled_trigger_closes_its_connections(
+    def test_cancelled_trigger_closes_its_connections(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         from remote_tasks_provider.bases import triggers as module
@@ -133,7 +133,7 @@ class TestRestarts:
         assert closed == [True]
 
 
-class TestAirflowsOwnTimeouts:
+class TestAirflowTimeouts:
     def test_execution_timeout_ends_a_deferred_attempt(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
@@ -150,22 +150,20 @@ class TestAirflowsOwnTimeouts:
     @pytest.mark.parametrize(
         ("soft_fail", "expected"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)]
     )
-    def test_a_deferral_that_no_triggerer_ended_is_a_timeout(
-        self, soft_fail: bool, expected: type[Exception]
-    ) -> None:
+    def test_deferral_timeout_is_a_timeout(self, soft_fail: bool, expected: type[Exception]) -> None:
         sensor = waiting_sensor(soft_fail=soft_fail)
 
         with pytest.raises(expected, match="no triggerer"):
             sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
-    def test_one_that_execution_timeout_cut_short_ends_the_attempt_only(self) -> None:
+    def test_deferral_cut_short_by_execution_timeout_ends_only_the_attempt(self) -> None:
         sensor = waiting_sensor(execution_timeout=timedelta(seconds=100), soft_fail=True)
 
         with pytest.raises(AirflowTaskTimeout):
             sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
     @pytest.mark.parametrize("soft_fail", [False, True])
-    def test_a_crashed_trigger_is_a_failure_even_under_soft_fail(self, soft_fail: bool) -> None:
+    def test_crashed_trigger_is_a_failure_even_under_soft_fail(self, soft_fail: bool) -> None:
         sensor = waiting_sensor(soft_fail=soft_fail)
 
         with pytest.raises(Exception, match="Trigger failure") as crash:
@@ -174,12 +172,12 @@ class TestAirflowsOwnTimeouts:
         assert not isinstance(crash.value, AirflowSkipException)
 
     @pytest.mark.parametrize("event", [None, {}, {"status": "success"}, "done"])
-    def test_an_event_of_another_shape_fails_with_advice(self, event: Any) -> None:
+    def test_event_of_another_shape_fails_with_advice(self, event: Any) -> None:
         with pytest.raises(AirflowFailException, match="clear the task"):
             waiting_sensor().resume_execution("execute_complete", {"event": event}, {})
 
 
-class TestTheDeadlineCountsFromTheFirstAttempt:
+class TestDeadline:
     class Store(dict[str, Any]):
         def set(self, key: str, value: Any) -> None:
             self[key] = json.loads(json.dumps(value))
@@ -188,7 +186,7 @@ class TestTheDeadlineCountsFromTheFirstAttempt:
         deferral = deferral_of(waiting_sensor(retries=2, **arguments), context)
         return float(deferral.trigger.deadline) - START
 
-    def test_a_retry_does_not_move_it(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    def test_retry_does_not_move_the_deadline(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
         ti, store = TaskInstance(clock), self.Store()
         ti.max_tries = 2
@@ -197,7 +195,7 @@ class TestTheDeadlineCountsFromTheFirstAttempt:
 
         assert (first, self.end_of(clock, {"ti": ti, "task_state_store": store})) == (1000, 1000)
 
-    def test_a_cleared_task_begins_anew(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    def test_cleared_task_gets_a_new_deadline(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
         ti, store = TaskInstance(clock), self.Store()
         ti.max_tries = 2
@@ -207,7 +205,7 @@ class TestTheDeadlineCountsFromTheFirstAttempt:
 
         assert self.end_of(clock, {"ti": ti, "task_state_store": store}) == 1400
 
-    def test_without_a_store_it_counts_from_this_attempt(
+    def test_deadline_without_a_store_counts_from_this_attempt(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -215,7 +213,7 @@ class TestTheDeadlineCountsFromTheFirstAttempt:
 
         assert self.end_of(clock, {"ti": TaskInstance(clock)}) == 1400
 
-    def test_the_execution_deadline_counts_from_the_attempts_start(
+    def test_execution_deadline_counts_from_the_start_of_the_attempt(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -228,7 +226,7 @@ class TestTheDeadlineCountsFromTheFirstAttempt:
 
 
 class TestBadConnections:
-    def test_a_connection_that_broke_while_deferred_fails_the_task(
+    def test_connection_broken_while_deferred_fails_the_task(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         install(monkeypatch, clock, {"a": timeline((0, "running"))})
@@ -242,14 +240,14 @@ class TestBadConnections:
         with pytest.raises(AirflowFailException, match="'manus_default', field host: uses http://"):
             waiting_sensor().resume_execution("execute_complete", {"event": event}, context)
 
-    def test_a_missing_connection_in_the_triggerer_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_connection_in_the_triggerer_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         event = run_trigger(ManusTaskTrigger(conn_id="nowhere", remote_task_ids=["a"], poll_interval=1))
 
         assert "nowhere" in event["errors"]["a"]["message"]
 
 
 class TestManyIds:
-    def test_an_event_of_many_tasks_is_small_and_the_worker_asks_again(
+    def test_event_of_many_tasks_is_small_and_the_worker_polls_again(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         ids = [f"task-{number}" for number in range(300)]
@@ -282,7 +280,7 @@ class TestManyIds:
         with pytest.raises(AirflowSensorTimeout, match=r"task-7 \(running\)"):
             many.resume_execution("execute_complete", {"event": event}, context)
 
-    def test_a_connection_that_broke_meanwhile_fails_for_good(
+    def test_connection_broken_before_the_resumption_is_final(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
         ids = [f"task-{number}" for number in range(300)]

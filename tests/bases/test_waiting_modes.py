@@ -168,7 +168,7 @@ ENDINGS: dict[str, tuple[Any, dict[str, Any], str, str, float]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ENDINGS)
-def test_the_end_does_not_depend_on_the_mode(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outcome_is_the_same_in_all_modes(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     history, arguments, expected_end, part, seconds = ENDINGS[name]
     clock = Clock()
     install(monkeypatch, clock, {"a": history})
@@ -180,7 +180,7 @@ def test_the_end_does_not_depend_on_the_mode(name: str, mode: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_the_looks_come_at_the_same_moments_in_every_mode(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polls_come_at_the_same_moments_in_all_modes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     history, arguments, *_ = ENDINGS[name]
     looks = {}
     for mode in MODES:
@@ -201,7 +201,7 @@ class TestSeveralTasks:
     }
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_all_are_waited_for_and_come_back_in_order(
+    def test_tasks_are_all_waited_for_and_returned_in_order(
         self, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = Clock()
@@ -221,7 +221,7 @@ class TestSeveralTasks:
         assert clock.now - START == 300
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_a_failure_is_raised_when_all_have_ended(
+    def test_failure_is_raised_once_all_are_finished(
         self, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = Clock()
@@ -233,7 +233,7 @@ class TestSeveralTasks:
         assert "1 of 3: Manus task b failed: the agent gave up" in result
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_one_that_waits_for_a_person_is_returned_as_it_stands_at_the_end(
+    def test_waiting_task_is_returned_in_its_final_state(
         self, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = Clock()
@@ -244,9 +244,7 @@ class TestSeveralTasks:
         assert (end, [one["state"] for one in result]) == ("success", ["completed", "waiting"])
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_one_poisoned_id_does_not_end_the_others(
-        self, mode: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_invalid_id_affects_only_its_own_task(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = Clock()
         install(monkeypatch, clock, {**self.HISTORIES, "x": lambda at: 500})
 
@@ -256,9 +254,7 @@ class TestSeveralTasks:
         assert "The wait gave up 1 of 3 tasks. Manus task x" in result
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_a_wrong_key_is_tried_once_a_look_not_once_a_task(
-        self, mode: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_wrong_key_is_tried_once_per_poll(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = Clock()
         service = install(monkeypatch, clock, dict.fromkeys("abc", lambda at: 401))
 
@@ -269,7 +265,7 @@ class TestSeveralTasks:
         assert len(service.asked) == 1
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_an_empty_list_is_nothing_to_wait_for(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_empty_list_has_nothing_to_wait_for(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         install(monkeypatch, Clock(), {})
 
         assert live_through(lambda how: sensor(how, []), mode, Clock()) == ("success", [])

@@ -80,7 +80,7 @@ async def leave(trigger: RemoteTaskTrigger, running: list[Any]) -> None:
     await asyncio.sleep(0.02)
 
 
-def test_a_stop_is_seen_through_however_often_airflow_cancels(
+def test_cancel_request_completes_however_often_airflow_cancels(
     trigger: Watched, asked: threading.Event
 ) -> None:
     asyncio.run(cancel_often(trigger.on_kill(), asked))
@@ -88,7 +88,7 @@ def test_a_stop_is_seen_through_however_often_airflow_cancels(
     assert trigger.stopped == ["a"]
 
 
-def test_without_an_answer_of_airflow_nothing_is_stopped(
+def test_unknown_airflow_state_cancels_no_remote_task(
     trigger: Watched, asked: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
@@ -99,7 +99,7 @@ def test_without_an_answer_of_airflow_nothing_is_stopped(
     assert trigger.stopped == []
 
 
-class TestAKillWhileTheRemoteTaskIsStarted:
+class TestKillDuringTheSubmission:
     """The handler of the signal knows no id yet; when the answer has come, what it has started is known."""
 
     class Operator(RemoteTaskOperator):
@@ -110,7 +110,7 @@ class TestAKillWhileTheRemoteTaskIsStarted:
             return True
 
     @pytest.mark.parametrize(("state", "stopped"), [("failed", ["a"]), ("running", []), ("restarting", [])])
-    def test_it_is_stopped_then_if_a_user_ended_the_task(
+    def test_remote_task_is_cancelled_after_the_submission(
         self, monkeypatch: pytest.MonkeyPatch, state: str, stopped: list[str]
     ) -> None:
         monkeypatch.setattr(operator_module, "task_state", lambda _: state)
@@ -124,7 +124,7 @@ class TestAKillWhileTheRemoteTaskIsStarted:
         assert getattr(operator, "stopped", []) == stopped
 
 
-class TestWhereTriggersAreNotToldOfKills:
+class TestTriggerWithoutOnKill:
     """Airflow below 3.3: a trigger is only cancelled, and has to find out why."""
 
     @pytest.fixture(autouse=True)
@@ -133,12 +133,12 @@ class TestWhereTriggersAreNotToldOfKills:
         install(monkeypatch, Clock(), {"a": timeline((0, "running"))})
         asked.set()
 
-    def test_one_that_is_cancelled_alone_was_ended(self, trigger: Watched) -> None:
+    def test_trigger_cancelled_alone_was_killed(self, trigger: Watched) -> None:
         asyncio.run(cancel_one(trigger))
 
         assert trigger.stopped == ["a"]
 
-    def test_one_that_ends_with_the_triggerer_was_not(
+    def test_trigger_cancelled_with_the_triggerer_was_not_killed(
         self, trigger: Watched, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(trigger_module, "task_state", lambda _: pytest.fail("it asked Airflow"))
@@ -150,7 +150,7 @@ class TestWhereTriggersAreNotToldOfKills:
         assert trigger.stopped == []
 
 
-class TestWhereARetryResumesTheAttemptBefore:
+class TestResumedDeferral:
     """Airflow 3.0 does not forget what an attempt that failed after its deferral was resumed with."""
 
     @pytest.fixture
@@ -165,7 +165,7 @@ class TestWhereARetryResumesTheAttemptBefore:
             task_id="wait", remote_task_id="a", deferrable=True, poke_interval=5, timeout=1000
         )
 
-    def test_it_waits_anew(self, context: dict[str, Any]) -> None:
+    def test_retry_waits_anew(self, context: dict[str, Any]) -> None:
         with pytest.raises(TaskDeferred):
             self.sensor().execute(context)
         context["ti"].try_number = 2
@@ -173,7 +173,7 @@ class TestWhereARetryResumesTheAttemptBefore:
         with pytest.raises(TaskDeferred):
             self.sensor().resume_execution("__fail__", {"error": "Trigger failure"}, context)
 
-    def test_the_rest_of_the_same_attempt_does_not(self, context: dict[str, Any]) -> None:
+    def test_rest_of_the_same_attempt_does_not_wait_anew(self, context: dict[str, Any]) -> None:
         with pytest.raises(TaskDeferred):
             self.sensor().execute(context)
 
