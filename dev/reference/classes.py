@@ -93,8 +93,8 @@ class PublicClass:
     def _renamed(self) -> set[str]:
         """The parameters of a base that this class takes under a name of its own."""
         task_type = getattr(self.kind, "remote_task_type", None)
-        name = task_type.id_param if task_type else getattr(self.kind, "ids_field", "remote_task_id")
-        names = set() if name == "remote_task_id" else {"remote_task_id", "remote_task_ids"}
+        is_renamed = task_type is not None and task_type.id_param != "remote_task_id"
+        names = {"remote_task_id", "remote_task_ids"} if is_renamed else set()
         # The base classes of hooks, sensors and operators call it conn_id, as triggers do.
         has_own = hasattr(self.kind, "conn_name_attr") or hasattr(self.kind, "hook_class")
         # A sensor whose tasks never wait for a person has no such parameter.

@@ -29,7 +29,7 @@ class _ManusDecoratedOperator(DecoratedRemoteOperator, ManusTaskOperator):
 def manus_task(python_callable: Callable[..., str] | None = None, **kwargs: Any) -> TaskDecorator:
     """Ask the agent what the decorated function returns; see :class:`ManusTaskOperator` for the parameters.
 
-    The function runs on every attempt. A later attempt goes on with the task of an earlier one only if the
+    The function runs on every attempt. A later attempt re-attaches to the task of an earlier one only if the
     prompt is the same, so it should depend on the run, not on the clock.
 
     .. code-block:: python

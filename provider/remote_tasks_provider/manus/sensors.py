@@ -32,9 +32,9 @@ class ManusTaskSensor(RemoteTaskSensor):
         )
 
     With ``timeout=7200`` a task whose first attempt starts at 09:00 is waited for until 11:00, deferred or
-    not, restarts of the triggerer included; there is a last look at 11:00.
+    not, restarts of the triggerer included; there is a last poll at 11:00.
 
-    :param remote_task_id: the Manus task's id, or a list of ids, all of which must end. Templated.
+    :param remote_task_id: the Manus task's id, or a list of ids, all of which must finish. Templated.
     :param manus_conn_id: the Airflow connection. Templated.
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
@@ -42,16 +42,16 @@ class ManusTaskSensor(RemoteTaskSensor):
         branch on ``state``.
     :param on_waiting: when the agent waits for a person's answer: ``wait`` on, ``return`` (succeed, with
         state ``waiting``) or ``fail``. Templated.
-    :param poke_interval: seconds between looks.
+    :param poke_interval: seconds between polls.
     :param timeout: seconds from the first attempt's start until the sensor gives up; the Manus task is left
         alone.
     :param soft_fail: skip instead of failing on ``timeout``; a failed Manus task still fails the sensor.
     :param max_poll_failures: looks in a row that may fail (each repeats its request first); then the last
         error is raised and Airflow's ``retries`` apply.
-    :param start_from_trigger: with ``deferrable``: begin in the triggerer, without a worker (Airflow 3.3 or
-        newer; on others, for mapped tasks and for the output of another task the wait begins on a worker).
+    :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
     :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
-        newer). Task listeners and callbacks that need a worker do not see such an end.
+        newer). Task listeners and callbacks that need a worker do not see such a task end.
     :param not_found_grace: seconds for which a 404 must stand to be believed; a fresh task answers 404 for a
         while.
     """

@@ -26,21 +26,21 @@ class QStashTaskSensor(RemoteTaskSensor):
     default three times over about 33 minutes (https://upstash.com/docs/qstash/features/retry), so give
     ``timeout`` room.
 
-    :param remote_task_id: the QStash task's id, or a list of ids, all of which must end. Templated.
+    :param remote_task_id: the QStash task's id, or a list of ids, all of which must finish. Templated.
     :param qstash_conn_id: the Airflow connection. Templated.
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
     :param raise_on_failure: fail without a retry when a delivery failed or was cancelled; otherwise succeed,
         and let the next task branch on ``state``.
-    :param poke_interval: seconds between looks.
+    :param poke_interval: seconds between polls.
     :param timeout: seconds from the first attempt's start until the sensor gives up.
     :param soft_fail: skip instead of failing on ``timeout``.
-    :param max_poll_failures: looks in a row that may fail; then the last error is raised and ``retries``
+    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and ``retries``
         apply.
-    :param start_from_trigger: with ``deferrable``: begin in the triggerer, without a worker (Airflow 3.3 or
-        newer; on others, for mapped tasks and for the output of another task the wait begins on a worker).
+    :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
     :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
-        newer). Task listeners and callbacks that need a worker do not see such an end.
+        newer). Task listeners and callbacks that need a worker do not see such a task end.
     :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
@@ -80,28 +80,28 @@ class QStashMessageSensor(RemoteTaskSensor):
          "dlq_id": …, "response_status": …, "title": null, "created_at": null, "updated_at": …,
          "credit_usage": null}
 
-    A failed message has the id of its dead letter, the destination's HTTP status, and in ``error`` the start
+    A failed message has the id of its DLQ message, the destination's HTTP status, and in ``error`` the start
     of its answer without what looks like a secret. What was sent, headers and bodies, is never in it.
 
     A failed attempt is not the end: QStash repeats it, by default three times over about 33 minutes
     (https://upstash.com/docs/qstash/features/retry), so give ``timeout`` room. All waits on a connection ask
     together: one call tells of a hundred messages. A read-only token is enough.
 
-    :param message_id: the message's id, or a list of ids, all of which must end. Templated.
+    :param message_id: the message's id, or a list of ids, all of which must finish. Templated.
     :param qstash_conn_id: the Airflow connection. Templated.
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
     :param raise_on_failure: fail without a retry when a message failed or was cancelled; otherwise succeed,
         and let the next task branch on ``state``.
-    :param poke_interval: seconds between looks.
+    :param poke_interval: seconds between polls.
     :param timeout: seconds from the first attempt's start until the sensor gives up.
     :param soft_fail: skip instead of failing on ``timeout``.
-    :param max_poll_failures: looks in a row that may fail; then the last error is raised and ``retries``
+    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and ``retries``
         apply.
-    :param start_from_trigger: with ``deferrable``: begin in the triggerer, without a worker (Airflow 3.3 or
-        newer; on others, for mapped tasks and for the output of another task the wait begins on a worker).
+    :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
     :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
-        newer). Task listeners and callbacks that need a worker do not see such an end.
+        newer). Task listeners and callbacks that need a worker do not see such a task end.
     :param not_found_grace: seconds for which no log entry may tell of the message. Logs lag behind, and are
         forgotten after 3 to 14 days.
     """

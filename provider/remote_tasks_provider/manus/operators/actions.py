@@ -68,7 +68,7 @@ class _OneTaskOperator(BaseOperator):
 
 
 class ManusSendMessageOperator(_OneTaskOperator):
-    """Says something to a Manus task: the answer to its question, or what to do next if it has ended.
+    """Sends a message to a Manus task: the answer to its question, or what to do next if it has finished.
 
     It does not wait for the reply; a :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` does. The
     message is sent once; if the answer to it is lost, the operator fails, and a retry sends it again.
@@ -237,7 +237,7 @@ class ManusDeleteTaskOperator(_OneTaskOperator):
 
 
 class ManusGetResultOperator(_OneTaskOperator):
-    """Fetches what a Manus task has brought, without waiting for its end.
+    """Fetches the result of a Manus task, without waiting for it to finish.
 
     Returns ``{"id": …, "state": …, "url": …, "title": …, "text": <the agent's last word>, "structured": …,
     "files": [{"name": …, "content_type": …}], "credit_usage": …, "error": …}``. Links to files are left out,
@@ -248,7 +248,7 @@ class ManusGetResultOperator(_OneTaskOperator):
         with Manus's reason.
     :param result_path: a file to write the result to, as JSON, any URL that ``ObjectStoragePath`` knows; XCom
         then holds ``result_path`` instead of ``text`` and ``structured``. Templated.
-    :param output_grace: seconds to wait for the output of a task that has just ended.
+    :param output_grace: seconds to wait for the output of a task that has just finished.
     :param manus_conn_id: the Airflow connection. Templated.
     """
 
@@ -284,13 +284,13 @@ class ManusDownloadFilesOperator(_OneTaskOperator):
 
     Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …}``. Names are made safe
     and distinct, whatever the agent called its files. Only ``https://`` links are followed, without the API
-    key and without redirects. A file is complete or not there; a retry goes on with those that are missing.
+    key and without redirects. A file is complete or not there; a retry fetches those that are missing.
 
     :param remote_task_id: the Manus task's id. Templated.
     :param output_path: a folder, any URL that ``ObjectStoragePath`` knows. Templated.
     :param overwrite: replace files that something else has put there. Otherwise they fail the operator.
     :param max_file_size: bytes a file may have.
-    :param output_grace: seconds to wait for the output of a task that has just ended.
+    :param output_grace: seconds to wait for the output of a task that has just finished.
     :param manus_conn_id: the Airflow connection. Templated.
     """
 

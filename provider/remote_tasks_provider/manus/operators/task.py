@@ -1,4 +1,4 @@
-"""The operator that asks the agent for something and waits for what comes of it.
+"""The operator that submits a task to the agent and waits for its result.
 
 A task costs credits from the moment it is created, so three things are kept apart: starting it once
 (:mod:`.submission`), waiting for it (:mod:`remote_tasks_provider.bases.waiting`), and what this module
@@ -50,11 +50,11 @@ CREDITS_KEY = "credit_usage"
 
 
 class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
-    """Asks the Manus agent for something, and waits for what comes of it.
+    """Submits a task to the Manus agent, waits for it, and returns its result.
 
-    A task costs credits and is started once, whatever happens to the attempt that started it: see
+    A task costs credits and is submitted once, whatever happens to the attempt that submitted it: see
     ``docs/submitting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
-    wait begins, and ``credit_usage`` when it ends, well or badly. Returns::
+    wait starts, and ``credit_usage`` when it succeeds or fails. Returns::
 
         {"id": …, "state": "completed", "url": …, "title": …, "text": <the agent's last word>,
          "structured": <the value asked for by a schema>, "files": [{"name": …, "content_type": …}],
@@ -66,17 +66,18 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             task_id="ask", prompt="Summarise {{ ds }}'s news in 100 words.", deferrable=True, max_credits=200
         )
 
-    :param prompt: what the agent shall do; fewer than about 5,000 tokens. Templated.
+    :param prompt: what the agent should do; fewer than about 5,000 tokens. Templated.
     :param attachments: files for the agent: paths or URLs that ``ObjectStoragePath`` knows, which are
         uploaded (512 MB each at most); ``https://`` links, which Manus fetches itself (20 MB each); or
         ``{"file_id": …, "filename": …}`` of files that were uploaded before. Templated.
     :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite`` or ``manus-1.6-max``. Templated.
     :param project_id: the project to file the task under, whose instruction it follows. Templated.
     :param connectors: ids of connectors (authorised in the Manus app) it may use. Templated.
-    :param task_references: ids of at most 20 earlier tasks it may look at. API v2. Templated.
+    :param task_references: ids of at most 20 earlier tasks that it may read. API v2. Templated.
     :param locale: such as ``en``. Templated.
-    :param title: what the task is called in the Manus app; default the names of DAG, task and run. A mark
-        such as ``[af-1b2c3d4e5f-1]`` is added, by which later attempts find the task. API v2. Templated.
+    :param title: what the task is called in the Manus app; default the names of DAG, task and run. A
+        correlation tag such as ``[af-1b2c3d4e5f-1]`` is added, by which later attempts find the task. API
+        v2. Templated.
     :param structured_output_schema: a JSON schema of the value to return, of the
         `subset that Manus takes <https://open.manus.ai/docs/v2/structured-output>`__. API v2. Templated.
     :param interactive_mode: whether the agent may ask questions.
@@ -85,34 +86,34 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param wait_for_completion: wait; otherwise return ``{"id": …, "url": …, "title": …}`` at once.
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
-    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
         default ``[sensors] default_timeout``. The time a person takes to answer does not count.
     :param on_waiting: when the agent waits for a person: ``wait`` on, ``return`` (succeed, with state
         ``waiting`` and the question as ``text``), ``fail``, or ``human``: put the question under *Required
         Actions* in Airflow (3.1.3 or newer) and send the agent what a person answers there.
     :param response_timeout: with ``human``: seconds (or a ``timedelta``) a person has to answer; then the
-        operator looks whether the question was answered elsewhere, and fails if it was not. Default: no
+        operator checks whether the question was answered elsewhere, and fails if it was not. Default: no
         limit.
     :param assigned_users: with ``human``: the ids of those who may answer; default everybody who may.
     :param auto_confirm: action type → input: actions that are confirmed without asking, such as
         ``{"apiHighCreditNotice": {"action": "accept"}}``. Nothing else is ever confirmed by itself. API v2.
     :param raise_on_failure: fail when the task failed or was cancelled; otherwise succeed, and let the next
         task branch on ``state``.
-    :param max_credits: what the task may cost. When a look finds that it has cost more, it is stopped and the
-        operator fails. Between two looks it can go over. API v2.
+    :param max_credits: what the task may cost. When a poll finds that it has cost more, it is stopped and the
+        operator fails. Between two polls it can go over. API v2.
     :param cancel_on_kill: stop the task when a user marks this one failed or successful. API v2; with v1 it
-        goes on and the log says where.
+        keeps running and the log says where.
     :param cancel_on_timeout: stop the task when the operator gives up waiting. API v2.
-    :param output_grace: seconds to wait, on a worker, for the output of a task that has just ended; it can
+    :param output_grace: seconds to wait, on a worker, for the output of a task that has just finished; it can
         lag behind.
     :param result_path: a file to write the whole result to, as JSON, any URL that ``ObjectStoragePath``
         knows; XCom then holds the path instead of ``text`` and ``structured``. Templated.
     :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``reattach`` (take its
         result) or ``restart`` (stop it and pay for another).
-    :param on_orphaned_intent: a request was lost and no task is found that came of it: ``search`` starts one
-        if the search saw all tasks, ``start`` does in any case, ``fail`` never does.
-    :param max_poll_failures: looks in a row that may fail.
+    :param on_orphaned_intent: the response to a submission was lost and no task of it is found: ``search``
+        submits again if the search saw all tasks, ``start`` in any case, ``fail`` never.
+    :param max_poll_failures: consecutive polls that may fail.
     :param not_found_grace: seconds within which a fresh task becomes visible.
     :param manus_conn_id: the Airflow connection. Templated.
     """

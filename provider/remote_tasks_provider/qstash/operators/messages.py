@@ -1,4 +1,4 @@
-"""Operators around QStash messages: their outcome, logs, dead letters, and cancelling."""
+"""Operators around QStash messages: their outcome, logs, DLQ messages, and cancelling."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
     :param failed: what to run on failure; ``None`` fails this operator without a retry.
     :param cancelled: likewise.
     :param deferrable: wait in the triggerer; default ``[operators] default_deferrable``.
-    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up
         and fails; default ``[sensors] default_timeout``.
-    :param max_poll_failures: looks in a row that may fail.
+    :param max_poll_failures: consecutive polls that may fail.
     :param not_found_grace: seconds for which no log entry may tell of the message.
     :param qstash_conn_id: the Airflow connection. Templated.
     """
@@ -153,7 +153,7 @@ class QStashListLogsOperator(RemoteListOperator):
 
 
 class _SelectsDlqMessages(BaseOperator):
-    """An operator with the filters of the dead letter queue."""
+    """An operator with the filters of the dead letter queue (DLQ)."""
 
     filters: Sequence[str] = (
         "dlq_ids",
@@ -200,23 +200,23 @@ class _SelectsDlqMessages(BaseOperator):
         return {name: value for name, value in named.items() if value is not None}
 
     def chosen(self, dlq_id: str | None) -> dict[str, Any]:
-        """Return one dead letter or the filters.
+        """Return one DLQ message or the filters.
 
         :raises ValueError: for neither, or both.
         """
         given = self.given_filters()
         if (dlq_id is None) == (not given):
-            raise ValueError("give dlq_id for one dead letter, or at least one filter for many; not both")
+            raise ValueError("give dlq_id for one DLQ message, or at least one filter for many; not both")
         return given if dlq_id is None else {"dlq_id": validation.object_id(dlq_id, "dlq_id")}
 
 
 class QStashListDlqOperator(_SelectsDlqMessages, RemoteListOperator):
-    """Lists dead letters: messages whose attempts have all failed.
+    """Lists DLQ messages: those whose attempts have all failed.
 
     Returns like :class:`~remote_tasks_provider.manus.operators.ManusListTasksOperator`. What was sent is
     never returned; of the destination's last answer the start, without what looks like a secret.
 
-    :param dlq_ids: only these dead letters; one id or several.
+    :param dlq_ids: only these DLQ messages; one id or several.
     :param message_ids: only these messages'.
     :param url: only messages to this URL.
     :param url_group: only this URL group's.
@@ -226,7 +226,7 @@ class QStashListDlqOperator(_SelectsDlqMessages, RemoteListOperator):
     :param response_status: only those that were last answered with one of these HTTP statuses.
     :param from_date: only those that failed from this moment on.
     :param to_date: only those that failed up to this moment.
-    :param limit: dead letters at most; default 100 to XCom, all to a file.
+    :param limit: DLQ messages at most; default 100 to XCom, all to a file.
     :param output_path: a file to write as JSON Lines, any URL that ``ObjectStoragePath`` knows.
     :param qstash_conn_id: the Airflow connection.
 
@@ -247,7 +247,7 @@ class QStashListDlqOperator(_SelectsDlqMessages, RemoteListOperator):
         self.qstash_conn_id = qstash_conn_id
 
     def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the dead letters that pass the filters."""
+        """Yield the DLQ messages that pass the filters."""
         hook = QStashHook(self.qstash_conn_id)
         try:
             for dlq_message in hook.iter_dlq(limit=limit, **self.given_filters()):
@@ -257,13 +257,13 @@ class QStashListDlqOperator(_SelectsDlqMessages, RemoteListOperator):
 
 
 class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
-    """Sends dead letters again, each as a new message, and may wait for those.
+    """Publishes DLQ messages again, each as a new message, and may wait for those.
 
     Returns the new messages' ids, or with ``wait_for_completion`` a list of what
     :class:`~remote_tasks_provider.qstash.sensors.QStashMessageSensor` returns. Several filters narrow the
-    choice down; at least one, or ``dlq_id``, must be given. That no dead letter matches is no error.
+    choice down; at least one, or ``dlq_id``, must be given. No match is not an error.
 
-    :param dlq_id: one dead letter. Templated.
+    :param dlq_id: one DLQ message. Templated.
     :param dlq_ids: or several. Templated.
     :param message_ids: or those of these messages. Templated.
     :param url: or of messages to this URL. Templated.
@@ -277,13 +277,13 @@ class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
     :param wait_for_completion: wait until all are delivered, failed or cancelled.
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
-    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
         default ``[sensors] default_timeout``.
     :param raise_on_failure: fail without a retry when one failed again or was cancelled.
     :param cancel_on_kill: cancel the new messages when a user marks this task failed or successful while it
         waits.
-    :param max_poll_failures: looks in a row that may fail.
+    :param max_poll_failures: consecutive polls that may fail.
     :param not_found_grace: seconds for which no log entry may tell of a message.
     :param qstash_conn_id: the Airflow connection. Templated.
     """
@@ -325,11 +325,11 @@ class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
 
 
 class QStashDeleteDlqOperator(_SelectsDlqMessages):
-    """Deletes dead letters for ever; returns how many.
+    """Deletes DLQ messages for ever; returns how many.
 
     Several filters narrow the choice down; at least one, or ``dlq_id``, must be given.
 
-    :param dlq_id: one dead letter. Templated.
+    :param dlq_id: one DLQ message. Templated.
     :param dlq_ids: or several. Templated.
     :param message_ids: or those of these messages. Templated.
     :param url: or of messages to this URL. Templated.
@@ -369,13 +369,13 @@ class QStashDeleteDlqOperator(_SelectsDlqMessages):
         try:
             deleted = hook.delete_dlq(**chosen)
         except NotFoundError:
-            self.log.info("There is no such dead letter (any more).")
+            self.log.info("There is no such DLQ message (any more).")
             return 0
         except RemoteTaskError as error:
             raise request_exception(error) from error
         finally:
             hook.close()
-        self.log.info("%d dead letters were deleted.", deleted)
+        self.log.info("%d DLQ messages were deleted.", deleted)
         return deleted
 
 

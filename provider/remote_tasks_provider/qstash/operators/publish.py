@@ -134,18 +134,18 @@ class QStashPublishOperator(MessageOperator):
     :param callback: a URL that is told of every delivery. Templated.
     :param failure_callback: a URL that is told when the message has failed. Templated.
     :param flow_control: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
-    :param labels: by which logs and dead letters can be filtered. Templated.
+    :param labels: by which logs and DLQ messages can be filtered. Templated.
     :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
     :param wait_for_completion: wait until it is delivered, failed or cancelled.
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
-    :param poll_interval: seconds between looks, or a ``timedelta``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
         default ``[sensors] default_timeout``.
     :param raise_on_failure: fail without a retry when it failed or was cancelled.
     :param cancel_on_kill: cancel the messages this task has published when a user marks it failed or
         successful while it waits.
-    :param max_poll_failures: looks in a row that may fail.
+    :param max_poll_failures: consecutive polls that may fail.
     :param not_found_grace: seconds for which no log entry may tell of the message.
     :param qstash_conn_id: the Airflow connection. Templated.
     """
