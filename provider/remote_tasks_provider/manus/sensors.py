@@ -46,7 +46,7 @@ class ManusTaskSensor(RemoteTaskSensor):
     :param timeout: seconds from the first attempt's start until the sensor gives up; the Manus task is left
         alone.
     :param soft_fail: skip instead of failing on ``timeout``; a failed Manus task still fails the sensor.
-    :param max_poll_failures: looks in a row that may fail (each repeats its request first); then the last
+    :param max_poll_failures: consecutive polls that may fail (each repeats its request first); then the last
         error is raised and Airflow's ``retries`` apply.
     :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
         newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).

@@ -88,7 +88,7 @@ class MessageOperator(RemoteTaskOperator):
         return Submitted(ids, result, are_own, {"single": single})
 
     def collect(self, context: Context, result: WaitResult) -> Any:
-        """Return what became of the messages."""
+        """Return the records of the messages."""
         records = result.in_order(self.carried["ids"])
         return records[0] if self.carried.get("single", self.has_one_message) else records
 
@@ -131,8 +131,8 @@ class QStashPublishOperator(MessageOperator):
     :param delivery_timeout: how long a destination may take to answer: seconds, a ``timedelta`` or ``2m``.
     :param deduplication_id: another id than the one of the task; ``""`` for none, and then a lost answer
         fails the task without a retry. Templated.
-    :param callback: a URL that is told of every delivery. Templated.
-    :param failure_callback: a URL that is told when the message has failed. Templated.
+    :param callback: a URL that QStash calls for every delivery. Templated.
+    :param failure_callback: a URL that QStash calls when the message has failed. Templated.
     :param flow_control: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
     :param labels: by which logs and DLQ messages can be filtered. Templated.
     :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
