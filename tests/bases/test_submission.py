@@ -24,7 +24,7 @@ from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, SubmissionPolicy
 from tests.bases.history import START, Clock
 
-KEY = "remote_task_start"
+KEY = "remote_task_submission"
 RESET = TransportError("the connection was reset")
 
 
@@ -39,7 +39,7 @@ class Store(dict[str, Any]):
 class Remote:
     """A service that keeps marks, and what was done to it."""
 
-    sees_all = goes_by_marks = True
+    sees_all = finds_tags = True
 
     def __init__(self, clock: Clock, store: Store | None) -> None:
         self.clock = clock
@@ -57,10 +57,10 @@ class Remote:
         if self.prepare_fails:
             raise self.prepare_fails
 
-    def create(self, tag: CorrelationTag) -> Candidate:
+    def submit(self, tag: CorrelationTag) -> Candidate:
         intent = (self.store or {}).get(KEY, {"task_id": None})
         assert intent["task_id"] is None, "the intent is to be recorded before the request"
-        self.steps.append("create")
+        self.steps.append("submit")
         made = Candidate(f"t{len(self.tasks) + 1}", "https://x", TaskState.RUNNING, tag.attempt)
         if self.arrives:
             self.tasks[made.task_id] = made
@@ -68,8 +68,8 @@ class Remote:
             raise self.create_fails
         return made
 
-    def standing(self, task_id: str) -> Candidate:
-        self.steps.append(f"look at {task_id}")
+    def read(self, task_id: str) -> Candidate:
+        self.steps.append(f"read {task_id}")
         if not self.is_known:
             raise NotFoundError("no such task", status_code=404)
         return self.tasks[task_id]
@@ -80,8 +80,8 @@ class Remote:
             return []
         return [task for task in self.tasks.values() if task.attempt in attempts]
 
-    def stop(self, task_id: str) -> None:
-        self.steps.append(f"stop {task_id}")
+    def cancel(self, task_id: str) -> None:
+        self.steps.append(f"cancel {task_id}")
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ class TestFirstAttempt:
     def test_first_attempt_searches_nothing(self, remote: Remote, store: Store) -> None:
         started = ensure(remote)
 
-        assert remote.steps == ["prepare", "create"]
+        assert remote.steps == ["prepare", "submit"]
         assert remote.searches == []
         assert store[KEY] == {
             "fingerprint": "same",
@@ -229,7 +229,7 @@ class TestLaterAttempt:
 
         assert ensure(remote, 3, max_tries=4).task_id == "t1"
         assert store[KEY]["attempt"] == 3
-        assert remote.steps.count("create") == 1
+        assert remote.steps.count("submit") == 1
 
     def test_found_task_is_recorded(self, remote: Remote, store: Store) -> None:
         remote.create_fails = KeyError("killed")
@@ -250,7 +250,7 @@ class TestLaterAttempt:
         ensure(remote)
 
         assert ensure(remote, 2, fingerprint="other", on_stale_state="restart").task_id == "t2"
-        assert remote.steps[-3:] == ["stop t1", "prepare", "create"]
+        assert remote.steps[-3:] == ["cancel t1", "prepare", "submit"]
         assert store[KEY]["replaces"] == "t1"
 
     def test_fresh_invisible_task_is_not_submitted_again(self, remote: Remote) -> None:
@@ -312,7 +312,7 @@ class TestWithoutAStore:
 class TestWithoutTags:
     @pytest.fixture(autouse=True)
     def _no_marks(self, remote: Remote) -> None:
-        remote.goes_by_marks = False
+        remote.finds_tags = False
 
     def test_attempt_without_a_record_does_not_adopt_an_equal_task(self, remote: Remote) -> None:
         remote.tasks["t1"] = Candidate("t1", None, TaskState.RUNNING, 1)

@@ -48,7 +48,7 @@ def a_task(
 
 class TestRecord:
     def test_record_survives_json(self) -> None:
-        record = SubmissionRecord("f", START, 3, replaces="t0").started("t1", None)
+        record = SubmissionRecord("f", START, 3, replaces="t0").submitted("t1", None)
 
         assert SubmissionRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
 
@@ -65,7 +65,7 @@ class TestRecord:
         assert SubmissionRecord.from_json(data) == RECORD
 
     def test_record_kept_by_an_attempt_names_its_task(self) -> None:
-        kept = LOST.kept_by(a_task(task_id="t7"), RETRY)
+        kept = LOST.taken_over(a_task(task_id="t7"), RETRY)
 
         assert (kept.task_id, kept.attempt, kept.fingerprint) == ("t7", 2, "same")
 
@@ -126,7 +126,7 @@ class TestFromRecord:
     def test_cleared_task_does_not_resume_a_finished_task(self, state: TaskState, attempt: Attempt) -> None:
         decision = self.decide(a_task(state), attempt, "other")
 
-        assert (decision.reattach_to, decision.stop) == (None, None)
+        assert (decision.reattach_to, decision.cancel) == (None, None)
 
     def test_missing_task_is_submitted_again(self) -> None:
         decision = self.decide(None)
@@ -166,7 +166,7 @@ class TestFromRecord:
     def test_policy_restart_stops_an_unfinished_task(self, state: TaskState, stopped: str | None) -> None:
         decision = self.decide(a_task(state), fingerprint="other", on_stale_state="restart")
 
-        assert (decision.reattach_to, decision.stop) == (None, stopped)
+        assert (decision.reattach_to, decision.cancel) == (None, stopped)
 
 
 class TestFromSearch:
@@ -223,7 +223,7 @@ class TestFromSearch:
         if starts:
             assert self.decide(**facts).reattach_to is None
         else:
-            with pytest.raises(OrphanedStartError, match="not known whether a task came of it"):
+            with pytest.raises(OrphanedStartError, match="not known whether there is a task"):
                 self.decide(**facts)
 
     @pytest.mark.parametrize("policy", ["search", "fail"])

@@ -317,13 +317,13 @@ def dying(make: Make) -> Make:
 
 def die_in_the_request(task: AirflowTask, make: Make) -> None:
     """Run an attempt that is killed after Manus read its request, and before it knows the answer."""
-    create = ManusSubmission.create
+    create = ManusSubmission.submit
 
     def killed(self: ManusSubmission, tag: Any) -> None:
         create(self, tag)
         raise SystemExit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ManusSubmission, "create", killed)
+        patch.setattr(ManusSubmission, "submit", killed)
         with pytest.raises(SystemExit):
             task.attempt(make)

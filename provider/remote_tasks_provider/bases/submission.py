@@ -1,8 +1,8 @@
-"""Starting a remote task once, however many attempts Airflow makes.
+"""Submitting a remote task once, however many attempts Airflow makes.
 
-What an attempt decides is decided in :mod:`remote_tasks_provider.core.submission`; this module keeps the
-record (in Airflow's task state store, from 3.3 on), asks the service, and carries the decision out. Below 3.3
-there is nowhere to keep a record: there, the service's tasks are searched on every attempt but the first.
+:mod:`remote_tasks_provider.core.submission` decides what an attempt does. This module keeps the record (in
+Airflow's task state store, from 3.3 on), asks the service, and carries the decision out. Below 3.3 there is
+no place for a record: there, every attempt but the first searches the service's tasks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CorrelationTag", "Submission", "Submitter"]
 
-_RECORD = "remote_task_start"
+_RECORD = "remote_task_submission"
 _BETWEEN_SEARCHES = 5.0
 _DAY = 24 * 60 * 60.0
 # How far back a search goes at most, so that a run of long ago does not list years of tasks.
@@ -40,7 +40,7 @@ _LONGEST_SEARCH = 30 * _DAY
 
 @dataclass(frozen=True, slots=True)
 class CorrelationTag:
-    """What makes the task that one attempt starts recognisable: text to be put into its title.
+    """What makes the task of one attempt findable: text that is put into its title.
 
     :param key: the same for all attempts of one Airflow task instance.
     :param attempt: which of them.
@@ -53,47 +53,47 @@ class CorrelationTag:
         return f"[af-{self.key}-{self.attempt}]"
 
     def attempt_in(self, title: str | None, attempts: range) -> int | None:
-        """Return which of ``attempts`` of the same task instance has left its mark in ``title``."""
+        """Return which of ``attempts`` of the same task instance has put its tag into ``title``."""
         return next(
             (number for number in attempts if str(CorrelationTag(self.key, number)) in (title or "")), None
         )
 
 
 class Submission(Protocol):
-    """How one vendor's task is started and found again."""
+    """How a service's task is submitted and found again."""
 
     def prepare(self) -> None:
-        """Do what comes before the start and costs nothing, such as uploading files."""
+        """Do what comes before the submission and costs nothing, such as uploading files."""
 
-    def create(self, tag: CorrelationTag) -> Candidate:
-        """Start the task; ask once, and raise if that fails."""
+    def submit(self, tag: CorrelationTag) -> Candidate:
+        """Submit the task: one request, without a retry."""
 
-    def standing(self, task_id: str) -> Candidate:
-        """Return where a task stands.
+    def read(self, task_id: str) -> Candidate:
+        """Return a task as it is now.
 
         :raises NotFoundError: if the service does not know it.
         """
 
     def search(self, tag: CorrelationTag, attempts: range, since: float) -> Sequence[Candidate]:
-        """Return the tasks that one of ``attempts`` may have started since that moment."""
+        """Return the tasks that one of ``attempts`` may have submitted since that moment."""
 
-    def stop(self, task_id: str) -> None:
-        """Stop a task that is to be replaced by another."""
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task that another one replaces."""
 
     @property
     def sees_all(self) -> bool:
-        """Whether :meth:`search` would find any task that asks the same."""
+        """Whether :meth:`search` finds any task with the same inputs."""
 
     @property
-    def goes_by_marks(self) -> bool:
-        """Whether it would find one that asks something else, too."""
+    def finds_tags(self) -> bool:
+        """Whether it finds one with other inputs, too: by its correlation tag."""
 
 
 class Submitter:
-    """Starts one task, or finds the one that was started.
+    """Submits one task, or finds the one that was submitted.
 
     :param task: the operator, for its ``retries`` and its log.
-    :param appears_within: seconds after which a task that was started is listed.
+    :param appears_within: seconds after which a submitted task is listed.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Submitter:
         number = int(getattr(ti, "try_number", 1) or 1)
         self.attempt = Attempt(number, min(number, first_try_number(context, task)))
         run: Any = context.get("dag_run")
-        # A clear moves the start of a run that had ended; the other two stay.
+        # A clear moves the start of a finished run; the other two stay.
         moments = [getattr(run, name, None) for name in ("start_date", "queued_at", "run_after")]
         self._run_began = min((moment.timestamp() for moment in moments if moment), default=None)
         names = (ti.dag_id, ti.task_id, ti.run_id, str(ti.map_index))
@@ -122,61 +122,61 @@ class Submitter:
 
     @property
     def remembers(self) -> bool:
-        """Whether a record of this start outlives the attempt."""
+        """Whether a record of this submission outlives the attempt."""
         return self._store is not None
 
-    def ensure(self, starting: Submission, fingerprint: str) -> Candidate:
+    def ensure(self, submission: Submission, fingerprint: str) -> Candidate:
         """Return the task to wait for: an earlier attempt's, or a new one.
 
-        :raises RemoteTaskError: when it could not be started, or when that is for a person to decide.
+        :raises RemoteTaskError: when the submission failed, or when a person must decide.
         """
         record = SubmissionRecord.from_json(self._store.get(_RECORD)) if self._store is not None else None
-        decision = self._decide(starting, record, fingerprint)
+        decision = self._decide(submission, record, fingerprint)
         self._log.info("%s", decision.why)
         if decision.reattach_to is not None:
             record = record or SubmissionRecord(fingerprint, time.time(), self.attempt.number)
-            self._write(record.kept_by(decision.reattach_to, self.attempt))
+            self._write(record.taken_over(decision.reattach_to, self.attempt))
             return decision.reattach_to
-        if decision.stop is not None:
-            starting.stop(decision.stop)
-        return self._start(starting, fingerprint, record.task_id if record else None)
+        if decision.cancel is not None:
+            submission.cancel(decision.cancel)
+        return self._submit(submission, fingerprint, record.task_id if record else None)
 
     def forget(self) -> None:
-        """Drop the record: the task was stopped by this side, and a later attempt must start another."""
+        """Drop the record: this side cancelled the task, and a later attempt must submit another."""
         if self._store is not None:
             self._store.delete(_RECORD)
 
-    def _decide(self, starting: Submission, record: SubmissionRecord | None, fingerprint: str) -> Decision:
+    def _decide(self, submission: Submission, record: SubmissionRecord | None, fingerprint: str) -> Decision:
         if record is not None and record.task_id is not None:
-            standing = self._standing(starting, record)
-            return decide_from_record(record, standing, fingerprint, self.attempt, self._policy)
+            recorded = self._read(submission, record)
+            return decide_from_record(record, recorded, fingerprint, self.attempt, self._policy)
         if record is None and self.attempt.number == 1:
             return Decision("This is the first attempt.")
-        if record is None and self.remembers and not (starting.goes_by_marks or self.attempt.is_first):
-            # What merely asks the same is more likely another's.
-            return Decision("No earlier attempt has started a task.")
-        decision = self._decide_from_search(starting, record, fingerprint)
+        if record is None and self.remembers and not (submission.finds_tags or self.attempt.is_first):
+            # A task that merely has the same prompt is more likely another's.
+            return Decision("No earlier attempt has submitted a task.")
+        decision = self._decide_from_search(submission, record, fingerprint)
         if record is None or decision.reattach_to is None:
             return decision
         # What the lost request asked for may be something else.
         return decide_from_record(record, decision.reattach_to, fingerprint, self.attempt, self._policy)
 
     def _decide_from_search(
-        self, starting: Submission, record: SubmissionRecord | None, fingerprint: str
+        self, submission: Submission, record: SubmissionRecord | None, fingerprint: str
     ) -> Decision:
-        asks_the_same = record is None or record.fingerprint == fingerprint
+        same_inputs = record is None or record.fingerprint == fingerprint
         return decide_from_search(
-            self._search(starting, record),
+            self._search(submission, record),
             self.attempt,
             self._policy,
             lost=record,
-            sees_all=starting.sees_all and (asks_the_same or starting.goes_by_marks),
+            sees_all=submission.sees_all and (same_inputs or submission.finds_tags),
             remembers=self.remembers,
         )
 
-    def _standing(self, starting: Submission, record: SubmissionRecord) -> Candidate | None:
+    def _read(self, submission: Submission, record: SubmissionRecord) -> Candidate | None:
         try:
-            return starting.standing(record.task_id or "")
+            return submission.read(record.task_id or "")
         except NotFoundError:
             # A fresh task answers 404 for a while, too.
             if time.time() - record.intended_at < self._appears_within:
@@ -188,40 +188,40 @@ class Submitter:
         began = now - _DAY if self._run_began is None else self._run_began
         return max(began, now - _LONGEST_SEARCH)
 
-    def _search(self, starting: Submission, lost: SubmissionRecord | None) -> Sequence[Candidate]:
-        """Search for a task that was started; for a lost one, until it would be listed if there were one."""
+    def _search(self, submission: Submission, lost: SubmissionRecord | None) -> Sequence[Candidate]:
+        """Search for a submitted task; for a lost one, until it would be listed if there were one."""
         if lost is None:
-            return starting.search(self.tag, range(1, self.attempt.number + 1), self._began())
+            return submission.search(self.tag, range(1, self.attempt.number + 1), self._began())
         attempts, since = range(lost.attempt, lost.attempt + 1), lost.intended_at
         while True:
-            found = starting.search(self.tag, attempts, since)
+            found = submission.search(self.tag, attempts, since)
             left = since + self._appears_within - time.time()
             if found or left <= 0:
                 return found
-            self._log.info("No task is listed yet that the lost request may have started; looking on.")
+            self._log.info("The task of the lost request is not listed yet; searching again.")
             self._sleep(min(_BETWEEN_SEARCHES, left))
 
-    def _start(self, starting: Submission, fingerprint: str, replaces: str | None) -> Candidate:
-        starting.prepare()
+    def _submit(self, submission: Submission, fingerprint: str, replaces: str | None) -> Candidate:
+        submission.prepare()
         record = SubmissionRecord(fingerprint, time.time(), self.attempt.number, replaces=replaces)
         self._write(record)
         try:
-            started = starting.create(self.tag)
+            task = submission.submit(self.tag)
         except RemoteTaskError as error:
             if not may_have_submitted(error):
                 self.forget()
                 raise
-            self._log.warning("It is not known whether this request started a task: %s", error)
-            started = self._look_for_lost(starting, record, error)
-        self._write(record.started(started.task_id, started.url))
-        return started
+            self._log.warning("It is not known whether this request submitted a task: %s", error)
+            task = self._find_lost(submission, record, error)
+        self._write(record.submitted(task.task_id, task.url))
+        return task
 
-    def _look_for_lost(
-        self, starting: Submission, record: SubmissionRecord, error: RemoteTaskError
+    def _find_lost(
+        self, submission: Submission, record: SubmissionRecord, error: RemoteTaskError
     ) -> Candidate:
-        decision = self._decide_from_search(starting, record, record.fingerprint)
+        decision = self._decide_from_search(submission, record, record.fingerprint)
         if decision.reattach_to is None:
-            # All tasks were seen, and it is not among them.
+            # The search saw all tasks, and it is not among them.
             self.forget()
             raise error
         return decision.reattach_to

@@ -1,17 +1,18 @@
-"""Whether an attempt starts a remote task, or goes on with one that an earlier attempt started.
+"""Whether an attempt submits a remote task, or re-attaches to one that an earlier attempt submitted.
 
-Starting a task can cost money, and a service without idempotency keys would take a repeated request for a
-second order. So each start leaves a :class:`SubmissionRecord`: the intent before the request, the id after
-it. The next attempt decides from the record, from what the service says of the task, and from the user's
+A submission can cost money, and a service without idempotency keys would take a repeated request for a second
+one. So each submission leaves a :class:`SubmissionRecord`: the intent before the request, the id after it.
+The next attempt decides from the record, from what the service says of the task, and from the user's
 policies. Nothing here does I/O.
 
 The rules:
 
-* A recorded task is gone on with, finished or not, as long as Airflow merely retries. After a user has
-  *cleared* the Airflow task, a finished remote task is history; one that is still at work is gone on with.
-* If the inputs have changed since, ``on_stale_state`` decides about a task that would be gone on with.
+* An attempt re-attaches to a recorded task, finished or not, as long as Airflow merely retries. After a user
+  has *cleared* the Airflow task, a finished remote task is history; an attempt still re-attaches to a running
+  one.
+* If the inputs have changed since, ``on_stale_state`` decides about a task to re-attach to.
 * An intent without an id means that a request was lost. The service's tasks are searched for it: one that
-  matches is it; more than one is for a person to judge; for none, ``on_orphaned_intent`` decides. A user who
+  matches is it; with more than one, a person must judge; for none, ``on_orphaned_intent`` decides. A user who
   clears the task then has judged.
 * Where nothing was recorded, the tasks of all attempts are searched, too.
 """
@@ -71,13 +72,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRecord:
-    """What a start leaves for later attempts; plain JSON values.
+    """What a submission leaves for later attempts; plain JSON values.
 
     :param fingerprint: a hash of what was asked for.
     :param intended_at: when the request was about to be sent; Unix seconds.
     :param attempt: Airflow's try number then.
     :param task_id: ``None`` until the service has answered.
-    :param replaces: the task of an earlier start, which is not the one that comes of this.
+    :param replaces: the task of an earlier submission, which this one replaces.
     """
 
     fingerprint: str
@@ -87,13 +88,13 @@ class SubmissionRecord:
     url: str | None = None
     replaces: str | None = None
 
-    def started(self, task_id: str, url: str | None) -> SubmissionRecord:
-        """Return the record with the task that came of it."""
+    def submitted(self, task_id: str, url: str | None) -> SubmissionRecord:
+        """Return the record with the task that was submitted."""
         return replace(self, task_id=task_id, url=url)
 
-    def kept_by(self, candidate: Candidate, attempt: Attempt) -> SubmissionRecord:
-        """Return the record of an attempt that goes on with ``candidate``: from now on it is its task."""
-        return replace(self.started(candidate.task_id, candidate.url), attempt=attempt.number)
+    def taken_over(self, candidate: Candidate, attempt: Attempt) -> SubmissionRecord:
+        """Return the record of an attempt that re-attaches to ``candidate``: from now on it is its task."""
+        return replace(self.submitted(candidate.task_id, candidate.url), attempt=attempt.number)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a JSON object."""
@@ -112,9 +113,9 @@ class SubmissionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A remote task that an attempt may have started.
+    """A remote task that an attempt may have submitted.
 
-    :param attempt: which one, where the task tells.
+    :param attempt: which attempt, where the task shows it.
     """
 
     task_id: str
@@ -127,10 +128,10 @@ class Candidate:
 class SubmissionPolicy:
     """What the user wants where there is a choice.
 
-    :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``restart`` (stop that
-        one, start another) or ``reattach`` (go on with it all the same).
-    :param on_orphaned_intent: a request was lost, and no task is found that came of it: ``search`` trusts a
-        search that sees all tasks and starts one then, ``start`` starts one in any case, ``fail`` never does.
+    :param on_stale_state: an earlier attempt's task has other inputs: ``fail``, ``restart`` (cancel it and
+        submit another) or ``reattach`` (take it all the same).
+    :param on_orphaned_intent: a request was lost, and the search finds no task: ``search`` submits one if the
+        search sees all tasks, ``start`` submits one in any case, ``fail`` never does.
     """
 
     on_stale_state: OnStaleState = "fail"
@@ -141,18 +142,18 @@ class SubmissionPolicy:
 class Decision:
     """What an attempt does.
 
-    :param go_on_with: the task to go on with; ``None`` to start one.
-    :param stop: a task to stop before another is started.
+    :param reattach_to: the task to re-attach to; ``None`` to submit one.
+    :param cancel: a task to cancel before another is submitted.
     :param why: a sentence for the log.
     """
 
     why: str
     reattach_to: Candidate | None = None
-    stop: str | None = None
+    cancel: str | None = None
 
 
 def may_have_submitted(error: RemoteTaskError) -> bool:
-    """Whether a request to start that ended in ``error`` may have been carried out all the same."""
+    """Whether a submission that ended in ``error`` may have reached the service all the same."""
     if isinstance(error, TransportError):
         return error.sent is not False
     if isinstance(error, (ConnectionConfigError, RateLimitedError, RedirectError)):
@@ -162,31 +163,32 @@ def may_have_submitted(error: RemoteTaskError) -> bool:
 
 def decide_from_record(
     record: SubmissionRecord,
-    standing: Candidate | None,
+    recorded: Candidate | None,
     fingerprint: str,
     attempt: Attempt,
     policy: SubmissionPolicy,
 ) -> Decision:
     """Return what to do about the task that ``record`` names.
 
-    :param standing: where that task stands; ``None`` if the service does not know it any more.
+    :param recorded: that task as it is now; ``None`` if the service does not know it any more.
     :param fingerprint: of what is asked for now.
     :raises StaleStartError: when the inputs have changed and the policy is to fail.
     """
-    if standing is None:
+    if recorded is None:
         return Decision(f"The service no longer knows task {record.task_id} of an earlier attempt.")
     was_cleared = record.attempt < attempt.first
-    if was_cleared and standing.state.is_terminal:
-        return Decision(f"Task {standing.task_id} had ended before this task was cleared.")
+    if was_cleared and recorded.state.is_terminal:
+        return Decision(f"Task {recorded.task_id} was finished before this task was cleared.")
     is_same = record.fingerprint == fingerprint
     if is_same or policy.on_stale_state == "reattach":
-        return Decision(f"Going on with task {standing.task_id} of attempt {record.attempt}.", standing)
+        return Decision(f"Re-attaching to task {recorded.task_id} of attempt {record.attempt}.", recorded)
     if policy.on_stale_state == "restart":
-        running = None if standing.state.is_terminal else standing.task_id
-        return Decision(f"The inputs have changed since task {standing.task_id} was started.", stop=running)
+        running = None if recorded.state.is_terminal else recorded.task_id
+        why = f"The inputs have changed since task {recorded.task_id} was submitted."
+        return Decision(why, cancel=running)
     raise StaleStartError(
-        f"Attempt {record.attempt} started task {standing.task_id} ({standing.state}) with other inputs"
-        f"{_place(standing)}. It was left as it is. Set on_stale_state='reattach' to take its result, or "
+        f"Attempt {record.attempt} submitted task {recorded.task_id} ({recorded.state}) with other inputs"
+        f"{_place(recorded)}. It was left as it is. Set on_stale_state='reattach' to take its result, or "
         "'restart' to stop it and pay for a new one; or make the inputs the same on every attempt."
     )
 
@@ -200,16 +202,16 @@ def decide_from_search(
     sees_all: bool,
     remembers: bool = True,
 ) -> Decision:
-    """Return what to do after the service's tasks were searched for one that this Airflow task started.
+    """Return what to do after the service's tasks were searched for one that this Airflow task submitted.
 
     :param found: the tasks that match.
     :param lost: the record of a request whose answer never came.
     :param sees_all: whether a task that exists would have been found.
-    :param remembers: whether an earlier attempt that started a task would have left a record.
-    :raises OrphanedStartError: when only a person can tell.
+    :param remembers: whether an earlier attempt that submitted a task would have left a record.
+    :raises OrphanedStartError: when only a person can decide.
     """
     if lost is not None and lost.attempt < attempt.first:
-        # A user has cleared the task since: there is nothing left to be judged.
+        # A user has cleared the task since, and so has judged.
         lost, remembers = None, True
     if lost is None:
         found = [one for one in found if not _is_history(one, attempt)]
@@ -218,28 +220,28 @@ def decide_from_search(
     if len(found) > 1:
         ids = ", ".join(one.task_id for one in found)
         raise OrphanedStartError(
-            f"{len(found)} tasks may be the one that an earlier attempt started: {ids}. Nothing more was "
-            "started. Stop those that are not wanted in the vendor's app, then clear this task."
+            f"{len(found)} tasks may be the one that an earlier attempt submitted: {ids}. Nothing more was "
+            "submitted. Stop those that are not wanted in the vendor's app, then clear this task."
         )
     if found:
-        return Decision(f"Found task {found[0].task_id}, which an earlier attempt had started.", found[0])
+        return Decision(f"Found task {found[0].task_id}, which an earlier attempt had submitted.", found[0])
     is_open = lost is not None or not (remembers or attempt.is_first or sees_all)
     if is_open and (
         policy.on_orphaned_intent == "fail" or (policy.on_orphaned_intent == "search" and not sees_all)
     ):
         raise OrphanedStartError(
-            "An earlier request to start a task was lost, and it is not known whether a task came of it. "
-            "Nothing more was started. Look in the vendor's app: stop the task if there is one. Then clear "
-            "this task, or set on_orphaned_intent='start' to start one in such a case."
+            "The answer to an earlier submission was lost, and it is not known whether there is a task. "
+            "Nothing more was submitted. Check the vendor's app, and stop the task if there is one. Then "
+            "clear this task, or set on_orphaned_intent='start' to submit one in such a case."
         )
-    return Decision("No earlier attempt has started a task.")
+    return Decision("No earlier attempt has submitted a task.")
 
 
 def _is_history(one: Candidate, attempt: Attempt) -> bool:
-    """Whether a task had ended before a user cleared this one, as far as can be told."""
+    """Whether a task was finished before a user cleared this one, as far as is known."""
     was_before = attempt.is_first if one.attempt is None else one.attempt < attempt.first
     return one.state.is_terminal and was_before
 
 
-def _place(standing: Candidate) -> str:
-    return f" ({standing.url})" if standing.url else ""
+def _place(task: Candidate) -> str:
+    return f" ({task.url})" if task.url else ""

@@ -1,23 +1,23 @@
-"""How many Manus tasks are looked at with few calls: one list page answers for all of them.
+"""How many Manus tasks are polled with few operations: one list page answers for all of them.
 
-Three ways, and the one that costs least is taken:
+Three ways, and the cheapest is taken:
 
-* *one by one*, when a single task is waited for: as many calls as a page, and without other people's
-  conversations;
-* a *census*: the account's newest tasks, down to the oldest that is waited for. It tells where each of them
-  stands;
-* *changes*: only what has completed, failed or begun to wait for a person since the last look. Running tasks,
-  whose conversations make a page heavy, are not in it; one that is waited for and not listed stands where it
-  stood. Only a task that waited for a person may have gone on unseen, so it is asked for by itself.
+* *singles*: one operation a task. Taken when a single task is awaited, as the page would hold other people's
+  conversations.
+* a *full listing*: the account's newest tasks, down to the oldest that is awaited. It shows the state of
+  each.
+* an *incremental listing*: only what has completed, failed or begun to wait for a person since the last poll.
+  Running tasks, whose conversations make a page heavy, are not in it. An awaited task that is not listed is
+  unchanged. Only a task that waited for a person may have resumed unseen, so it is polled by itself.
 
-Changes rest on Manus moving ``updated_at`` when a task ends, which is observed, not promised. So every tenth
-look is a census, and if that finds an end which the changes missed, this watch takes a census each time from
-then on. A task that a census does not show (hidden, too old, too new) is asked for by itself, a few at a
-look.
+Incremental listings rest on Manus moving ``updated_at`` when a task finishes, which is observed, not
+promised. So every tenth poll is a full listing. If that finds a finished task which the incremental ones
+missed, every poll is a full listing from then on. A task that a full listing does not show (hidden, too old,
+too new) is polled by itself, a few at a time.
 
 API v1 lists at most 1,000 tasks a page (https://open.manus.ai/docs/v1/get-tasks), v2 at most 100, without
-conversations (https://open.manus.ai/docs/v2/task.list). v2 does not list changes, and it calls finished and
-stopped tasks alike: how a task ended is in its events, which are asked for once, when it has.
+conversations (https://open.manus.ai/docs/v2/task.list). v2 lists no changes, and it calls finished and
+stopped tasks alike: its events say how a task finished, and are read once, when it has.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ log = logging.getLogger(__name__)
 
 _Listing = Generator[Sequence[Operation[Any]], Sequence[Any], "dict[str, PollResult] | RemoteTaskError"]
 
-_CENSUS_EVERY = 10
+_FULL_LISTING_EVERY = 10
 _FIRST_PAGE_SIZE = 100
 # Room on a page of changes beyond as many as there were the last time.
 _SPARE = 20
-# Tasks that no list shows are asked for one by one, at most this many in one look.
+# Tasks that no list shows are polled one by one, at most this many in one poll.
 _MOST_SINGLES = 20
-# How far behind the newest change a look reads again: lists may lag a little behind the tasks.
+# How far behind the newest change a poll reads again: lists may lag a little behind the tasks.
 _OVERLAP = timedelta(seconds=120)
-_ENDS = ("completed", "failed", "pending")
-# Ends that are looked into in one look, and how far back each one's events are read.
-_MOST_ENDS = 40
+_CHANGED = ("completed", "failed", "pending")
+# Finished tasks whose events are read in one poll, and how many events of each.
+_MOST_FINISHED = 40
 _LAST_EVENTS = 50
 
 
@@ -63,18 +63,18 @@ class Listing:
     """How one version of the API lists tasks.
 
     :param page_size: tasks a page at most.
-    :param pages: pages at most that one look reads.
-    :param go_on: the call for the page after ``page`` of a census, as large as it can be.
-    :param tells_changes: whether the latest changes can be listed first.
-    :param events: a task's latest events, where only they tell how it ended.
+    :param pages: pages at most that one poll reads.
+    :param next_page: the operation for the page after ``page`` of a full listing, as large as it can be.
+    :param lists_changes: whether the latest changes can be listed first.
+    :param events: a task's latest events, where only they say how it finished.
     """
 
     get_task: Callable[[str], Operation[Any]]
     list_tasks: Callable[[TaskFilter], Operation[Page[ManusTaskSummary]]]
     page_size: int
     pages: int
-    go_on: Callable[[TaskFilter, Page[ManusTaskSummary]], Operation[Page[ManusTaskSummary]] | None]
-    tells_changes: bool
+    next_page: Callable[[TaskFilter, Page[ManusTaskSummary]], Operation[Page[ManusTaskSummary]] | None]
+    lists_changes: bool
     events: Callable[[str], Operation[Page[ManusEvent]]] | None = None
 
 
@@ -83,48 +83,48 @@ V1 = Listing(
     list_tasks=v1.list_summaries,
     page_size=v1.MAX_PAGE_SIZE,
     pages=10,
-    go_on=lambda query, page: v1.list_summaries(
+    next_page=lambda query, page: v1.list_summaries(
         replace(query, after=page.cursor, page_size=v1.MAX_PAGE_SIZE)
     ),
-    tells_changes=True,
+    lists_changes=True,
 )
 V2 = Listing(
     get_task=v2.get_task,
     list_tasks=v2.list_summaries,
     page_size=v2.MAX_PAGE_SIZE,
     pages=40,
-    go_on=lambda _query, page: page.next,
-    tells_changes=False,
+    next_page=lambda _query, page: page.next,
+    lists_changes=False,
     events=lambda task_id: v2.list_messages(task_id, order="desc", page_size=_LAST_EVENTS),
 )
 
 
 class ManusPollStrategy:
-    """The looks of one group of waits; remembers what it has learnt from one look to the next."""
+    """The polls of one shared poller; remembers what it has learnt from one poll to the next."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._listed: dict[str, datetime | None] = {}
-        """Tasks that the last census showed, and when they were created."""
+        """Tasks that the last full listing showed, and when they were created."""
         self._unlisted: set[str] = set()
         """Tasks that it did not show."""
         self._asked: dict[str, int] = {}
-        """In which look a task was last asked for by itself."""
+        """In which poll a task was last polled by itself."""
         self._paused: set[str] = set()
-        """Tasks that waited for a person when they were last seen. One that goes on is no change of the
-        kind that is listed."""
+        """Tasks that waited for a person when they were last seen. One that resumes is not listed as a
+        change."""
         self._newest_change: datetime | None = None
         self._read_since: datetime | None = None
-        """Down to which change the last look read, if it read changes."""
-        self._looks = 0
+        """Down to which change the last poll read, if it was incremental."""
+        self._polls = 0
         self._depth = _FIRST_PAGE_SIZE
         self._changes_seen = 0
         self._changes_expected = 0
-        self._census_is_due = False
-        self._trusts_changes = listing.tells_changes
+        self._full_listing_is_due = False
+        self._trusts_changes = listing.lists_changes
 
     def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
-        """Plan one look; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
+        """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
         wanted = dict.fromkeys([*due, *free])
         self._forget_all_but(wanted)
         if len(wanted) == 1:
@@ -132,7 +132,7 @@ class ManusPollStrategy:
         else:
             results = yield from self._many(due, wanted)
         if self._listing.events is not None:
-            results = yield from self._look_into_ends(results, self._listing.events)
+            results = yield from self._add_outcomes(results, self._listing.events)
         for task_id, result in results.items():
             if isinstance(result, TaskSnapshot):
                 self._paused.discard(task_id)
@@ -141,37 +141,39 @@ class ManusPollStrategy:
         return results
 
     def _many(self, due: Sequence[str], wanted: Collection[str]) -> PollPlan:
-        self._looks += 1
-        is_census = self._needs_census(wanted)
-        listed = yield from (self._census(wanted) if is_census else self._changes(wanted))
+        self._polls += 1
+        is_full_listing = self._needs_full_listing(wanted)
+        listed = yield from (
+            self._full_listing(wanted) if is_full_listing else self._incremental_listing(wanted)
+        )
         if isinstance(listed, RemoteTaskError):
             if listed.concerns_service:
                 return dict.fromkeys(wanted, listed)
-            log.warning("Manus: the list could not be read, asking for single tasks instead: %s", listed)
-            self._census_is_due = self._census_is_due or is_census
+            log.warning("Manus: the list could not be read; polling single tasks instead: %s", listed)
+            self._full_listing_is_due = self._full_listing_is_due or is_full_listing
             listed = {}
         missing = [task_id for task_id in due if task_id not in listed]
         return {**listed, **(yield from self._singles(self._rarest_first(missing)))}
 
-    def _needs_census(self, wanted: Collection[str]) -> bool:
+    def _needs_full_listing(self, wanted: Collection[str]) -> bool:
         return (
-            self._census_is_due
+            self._full_listing_is_due
             or not self._trusts_changes
             or self._newest_change is None
-            or self._looks % _CENSUS_EVERY == 0
+            or self._polls % _FULL_LISTING_EVERY == 0
             or len(self._paused) > _MOST_SINGLES
             or any(task_id not in self._listed and task_id not in self._unlisted for task_id in wanted)
         )
 
     def _forget_all_but(self, wanted: Collection[str]) -> None:
         self._listed = {task_id: made for task_id, made in self._listed.items() if task_id in wanted}
-        self._asked = {task_id: run_plan for task_id, run_plan in self._asked.items() if task_id in wanted}
+        self._asked = {task_id: poll for task_id, poll in self._asked.items() if task_id in wanted}
         self._unlisted.intersection_update(wanted)
         self._paused.intersection_update(wanted)
 
     def _rarest_first(self, missing: list[str]) -> list[str]:
         chosen = sorted(missing, key=lambda task_id: self._asked.get(task_id, 0))[:_MOST_SINGLES]
-        self._asked.update(dict.fromkeys(chosen, self._looks))
+        self._asked.update(dict.fromkeys(chosen, self._polls))
         return chosen
 
     def _singles(self, task_ids: list[str]) -> PollPlan:
@@ -183,27 +185,31 @@ class ManusPollStrategy:
             for task_id, answer in zip(task_ids, answers, strict=True)
         }
 
-    def _look_into_ends(
+    def _add_outcomes(
         self, results: Mapping[str, PollResult], events: Callable[[str], Operation[Page[ManusEvent]]]
     ) -> PollPlan:
-        """Ask how each task that has ended did so; one that there is no time for is left to the next look."""
+        """Read how each finished task did so; those beyond the limit are left to the next poll."""
         known = (TaskState.COMPLETED, TaskState.FAILED)
-        ended = [
+        finished = [
             one for one, task in results.items() if isinstance(task, TaskSnapshot) and task.state in known
         ]
-        if not ended:
+        if not finished:
             return results
-        found: dict[str, PollResult] = {one: task for one, task in results.items() if one not in set(ended)}
-        asked = ended[:_MOST_ENDS]
+        found: dict[str, PollResult] = {
+            one: task for one, task in results.items() if one not in set(finished)
+        }
+        asked = finished[:_MOST_FINISHED]
         answers = yield [events(task_id) for task_id in asked]
         for task_id, answer in zip(asked, answers, strict=True):
             found[task_id] = (
-                answer if isinstance(answer, RemoteTaskError) else _ended(results[task_id], answer.items)
+                answer
+                if isinstance(answer, RemoteTaskError)
+                else _with_outcome(results[task_id], answer.items)
             )
         return found
 
-    def _census(self, wanted: Collection[str]) -> _Listing:
-        """List the newest tasks until all that are wanted were seen, or paging on is not worth it."""
+    def _full_listing(self, wanted: Collection[str]) -> _Listing:
+        """List the newest tasks until all wanted ones were seen, or another page is not worth it."""
         found: dict[str, TaskSnapshot] = {}
         newest = self._newest_change
         query = TaskFilter(created_after=self._oldest(wanted), page_size=self._page_size(len(wanted)))
@@ -225,7 +231,7 @@ class ManusPollStrategy:
             left = len(wanted) - len(found)
             helps = len(found) > before or left > _MOST_SINGLES
             more = left > 1 and pages < self._listing.pages and helps and page.next is not None
-            operation = self._listing.go_on(query, page) if more else None
+            operation = self._listing.next_page(query, page) if more else None
         for task in found.values():
             self._check_trust(task)
         self._newest_change = newest
@@ -233,7 +239,7 @@ class ManusPollStrategy:
         self._listed = {task_id: task.created_at for task_id, task in found.items()}
         self._unlisted = set(wanted) - found.keys()
         self._read_since = None
-        self._census_is_due = False
+        self._full_listing_is_due = False
         return dict(found)
 
     def _oldest(self, wanted: Collection[str]) -> int | None:
@@ -245,15 +251,15 @@ class ManusPollStrategy:
     def _page_size(self, wanted: int) -> int:
         return min(self._listing.page_size, max(self._depth, wanted + wanted // 4))
 
-    def _changes(self, wanted: Collection[str]) -> _Listing:
-        """List what has ended since the last look; a listed task that is not in it has no news."""
+    def _incremental_listing(self, wanted: Collection[str]) -> _Listing:
+        """List what has changed since the last poll; a task that is not in it is unchanged."""
         assert self._newest_change is not None  # noqa: S101 - else it had been a census
         since = self._newest_change - _OVERLAP
         newest: datetime | None = self._newest_change
         found: dict[str, PollResult] = dict.fromkeys(self._listed.keys() - self._paused, Unchanged.UNCHANGED)
         size = min(self._listing.page_size, self._changes_expected + _SPARE)
         query = TaskFilter(
-            status=_ENDS, order_by="updated_at", created_after=self._oldest(wanted), page_size=size
+            status=_CHANGED, order_by="updated_at", created_after=self._oldest(wanted), page_size=size
         )
         operation: Operation[Page[ManusTaskSummary]] | None = self._listing.list_tasks(query)
         pages = changes = 0
@@ -270,8 +276,8 @@ class ManusPollStrategy:
             last = page.items[-1].updated_at if page.items else None
             reached = page.next is None or (last is not None and last < since)
             if not reached and pages == self._listing.pages:
-                log.info("Manus: more has changed than %d pages hold; the next look is a census.", pages)
-                self._census_is_due = reached = True
+                log.info("Manus: more has changed than %d pages hold; the next poll lists all tasks.", pages)
+                self._full_listing_is_due = reached = True
             size = min(self._listing.page_size, 4 * size)
             following = replace(query, after=page.cursor, page_size=size)
             operation = None if reached else self._listing.list_tasks(following)
@@ -283,23 +289,23 @@ class ManusPollStrategy:
         return found
 
     def _check_trust(self, task: TaskSnapshot) -> None:
-        """Notice an end that the last look, which read changes, should have shown and did not."""
+        """Notice a finished task that the last poll, an incremental one, should have shown and did not."""
         since = self._read_since
-        # A task that has just joined may have ended long before that look.
+        # A task that has just joined may have finished long before that poll.
         if since is None or task.id not in self._listed or not task.state.is_terminal:
             return
         if self._trusts_changes and (task.updated_at is None or task.updated_at < since):
             self._trusts_changes = False
-            log.info("Manus does not list the latest changes first; every look counts all tasks from now on.")
+            log.info("Manus does not list the latest changes first; every poll lists all tasks from now on.")
 
 
-def _ended(task: Any, latest: Sequence[ManusEvent]) -> TaskSnapshot:
-    """Return ``task``, which has ended, with what its events, newest first, tell of that."""
+def _with_outcome(task: Any, latest: Sequence[ManusEvent]) -> TaskSnapshot:
+    """Return the finished ``task`` with the outcome that its events, newest first, show."""
     error, stopped_by_user = how_it_finished(reversed(latest))
-    ended: TaskSnapshot = task
-    if ended.state is TaskState.FAILED:
-        return replace(ended, error=one_line(error, 1000) if error else ended.error)
-    return replace(ended, state=TaskState.CANCELLED) if stopped_by_user else ended
+    finished: TaskSnapshot = task
+    if finished.state is TaskState.FAILED:
+        return replace(finished, error=one_line(error, 1000) if error else finished.error)
+    return replace(finished, state=TaskState.CANCELLED) if stopped_by_user else finished
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

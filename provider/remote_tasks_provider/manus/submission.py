@@ -1,7 +1,7 @@
-"""How a Manus task is started once and found again; see :mod:`remote_tasks_provider.bases.submission`.
+"""How a Manus task is submitted once and found again; see :mod:`remote_tasks_provider.bases.submission`.
 
-API v2 keeps the title a task is created with, so the mark in it finds the task. v1 has no titles: there, a
-task is found by its prompt and the time it was created.
+API v2 keeps the title a task is created with, so the correlation tag in it finds the task. v1 has no titles:
+there, a task is found by its prompt and the time it was created.
 """
 
 from __future__ import annotations
@@ -25,56 +25,57 @@ _LONGEST_TITLE = 200
 
 
 class ManusSubmission:
-    """Starts the task that ``order`` asks for.
+    """Submits one task.
 
+    :param options: what the agent is asked.
     :param sources: files to upload and attach, before the task is created.
-    :param title: what the task shall be called; the mark is put behind it.
+    :param title: what the task is called; the correlation tag is put behind it.
     """
 
-    def __init__(self, hook: ManusHook, order: TaskOptions, sources: Sequence[Any], title: str) -> None:
+    def __init__(self, hook: ManusHook, options: TaskOptions, sources: Sequence[Any], title: str) -> None:
         self._hook = hook
-        self._order = order
+        self._options = options
         self._sources = sources
         self._title = title
         self._uploaded: list[dict[str, str]] = []
 
     @property
     def sees_all(self) -> bool:
-        """Whether the list shows any task of ours; nobody says that it shows those hidden in the app."""
-        return not self._order.hide_in_task_list
+        """Whether the list shows any task of ours; it is not documented to show those hidden in the app."""
+        return not self._options.hide_in_task_list
 
     @property
-    def goes_by_marks(self) -> bool:
-        """Whether tasks keep the title that holds the mark."""
+    def finds_tags(self) -> bool:
+        """Whether tasks keep the title that holds the correlation tag."""
         return self._hook.api.supports("title")
 
     def prepare(self) -> None:
         """Upload the files: what can fail without cost comes before the task is created."""
         self._uploaded = [self._hook.upload_file(source) for source in self._sources]
 
-    def create(self, tag: CorrelationTag) -> Candidate:
+    def submit(self, tag: CorrelationTag) -> Candidate:
         """Create the task."""
         api = self._hook.api
-        order = self._order.with_files(self._uploaded)
-        if self.goes_by_marks:
-            order = replace(order, title=f"{self._title[:_LONGEST_TITLE]} {tag}")
-        ref = api.create_task(order)
+        options = self._options.with_files(self._uploaded)
+        if self.finds_tags:
+            options = replace(options, title=f"{self._title[:_LONGEST_TITLE]} {tag}")
+        ref = api.create_task(options)
         return Candidate(ref.id, ref.url, TaskState.RUNNING)
 
-    def standing(self, task_id: str) -> Candidate:
-        """Return where a task stands."""
+    def read(self, task_id: str) -> Candidate:
+        """Return a task as it is now."""
         return _candidate(self._hook.get_task(task_id))
 
     def search(self, tag: CorrelationTag, attempts: range, since: float) -> Sequence[Candidate]:
-        """Return the tasks that bear the mark of one of ``attempts``, or, with API v1, that ask the same."""
+        """Return the tasks with the tag of one of ``attempts`` or, with API v1, with the same prompt."""
         tasks = self._hook.iter_tasks(created_after=max(0, int(since - _SKEW)))
-        if self.goes_by_marks:
-            marked = ((task, tag.attempt_in(task.title, attempts)) for task in tasks)
-            return [_candidate(task, number) for task, number in marked if number is not None]
-        return [_candidate(task) for task in tasks if _first_words(task) == self._order.prompt]
+        if self.finds_tags:
+            tagged = ((task, tag.attempt_in(task.title, attempts)) for task in tasks)
+            return [_candidate(task, number) for task, number in tagged if number is not None]
+        return [_candidate(task) for task in tasks if _prompt_of(task) == self._options.prompt]
 
-    def stop(self, task_id: str) -> None:
-        """Stop a task that is to be replaced."""
+    def cancel(self, task_id: str) -> None:
+        """Stop a task that another one replaces."""
         self._hook.stop_task(task_id)
 
 
@@ -82,6 +83,6 @@ def _candidate(task: ManusTask, attempt: int | None = None) -> Candidate:
     return Candidate(task.id, task.url, task.state, attempt)
 
 
-def _first_words(task: ManusTask) -> str | None:
-    said = next((message for message in task.output if message.role == "user"), None)
-    return next((part.text for part in said.content if part.text), None) if said else None
+def _prompt_of(task: ManusTask) -> str | None:
+    first = next((message for message in task.output if message.role == "user"), None)
+    return next((part.text for part in first.content if part.text), None) if first else None

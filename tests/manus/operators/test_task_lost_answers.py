@@ -163,7 +163,7 @@ class TestHiddenTask:
         die_in_the_request(task, self.hidden())
         task.retry()
 
-        with pytest.raises(AirflowFailException, match="not known whether a task came of it"):
+        with pytest.raises(AirflowFailException, match="not known whether there is a task"):
             task.attempt(self.hidden())
 
         assert len(account.created) == 1
@@ -184,7 +184,7 @@ class TestHiddenTask:
         account.faults.add("drop_after", path="*/task.create", times=1)
         task = account.task(retries=1)
 
-        with pytest.raises(AirflowFailException, match="Nothing more was started"):
+        with pytest.raises(AirflowFailException, match="Nothing more was submitted"):
             task.attempt(self.hidden())
 
         assert len(account.created) == 1
@@ -240,7 +240,7 @@ class TestNoCandidate:
     def test_unreadable_record_counts_as_no_record(self, account: Account, record: Any) -> None:
         task = account.task(retries=1)
         assert task.store is not None
-        task.store.set("remote_task_start", record)
+        task.store.set("remote_task_submission", record)
 
         assert [task.attempt(asks())["id"]] == account.created
 

@@ -108,7 +108,7 @@ class TestKilledWorker:
         keep = task.store.set
 
         def killed_at_the_second_write(key: str, value: Any) -> None:
-            if key == "remote_task_start" and value["task_id"]:
+            if key == "remote_task_submission" and value["task_id"]:
                 raise SystemExit
             keep(key, value)
 
