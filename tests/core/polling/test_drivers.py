@@ -1,4 +1,4 @@
-"""One look over either client: the same answers, and trouble that concerns every call met once."""
+"""Poll plans over either client, and the loop in which a worker waits."""
 
 from __future__ import annotations
 
@@ -19,43 +19,11 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Request, Response
-from remote_tasks_provider.core.polling.drivers import arun_plan, run_plan
+from remote_tasks_provider.core.polling.drivers import arun_plan, poll_until_done, run_plan
 from remote_tasks_provider.core.polling.strategy import OneByOne, PollPlan, PollResults
-from tests.core.build import a_call, a_config, a_response, a_snapshot
-
-
-class Words:
-    """A transport that answers a task's id with its word, an error status or an exception."""
-
-    def __init__(self, answers: dict[str, str | int | Exception]) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-        self.at_once = self.most_at_once = 0
-
-    def send(self, request: Request) -> Response:
-        task_id = request.path.removeprefix("/")
-        self.asked.append(task_id)
-        word = self.answers.get(task_id, "running")
-        if isinstance(word, Exception):
-            raise word
-        return a_response(word, {}) if isinstance(word, int) else a_response(200, word.encode())
-
-    def close(self) -> None: ...
-
-
-class AsyncWords(Words):
-    async def send(self, request: Request) -> Response:  # type: ignore[override]
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0)
-        self.at_once -= 1
-        return super().send(request)
-
-    async def aclose(self) -> None: ...
-
-
-def ask(task_id: str) -> Any:
-    return a_call(lambda response: response.body.decode(), path=f"/{task_id}")
+from tests.core.build import START, a_config, a_snapshot
+from tests.core.trackers import a_wait
+from tests.core.words import AsyncWords, Words, ask
 
 
 class Driver:
@@ -74,7 +42,7 @@ class Driver:
         return asyncio.run(arun_plan(plan, AsyncClient(config, words, lambda *_: None)))
 
 
-@pytest.fixture(params=[False, True], ids=["look", "alook"])
+@pytest.fixture(params=[False, True], ids=["run_plan", "arun_plan"])
 def carry_out(request: pytest.FixtureRequest) -> Driver:
     return Driver(request.param)
 
@@ -191,3 +159,34 @@ class TestConcurrency:
             assert len(asyncio.all_tasks()) == 1
 
         asyncio.run(run())
+
+
+class TestPollUntilDone:
+    def test_loop_polls_and_pauses_until_the_task_is_finished(self) -> None:
+        words, now, polls = Words({}), [START], []
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+            if now[0] >= START + 60:
+                words.answers["a"] = "completed"
+
+        result = poll_until_done(
+            a_wait("a"),
+            OneByOne(ask, a_snapshot),
+            Client(a_config(max_attempts=1), words, lambda *_: None),
+            sleep=sleep,
+            clock=lambda: now[0],
+            on_poll=lambda at, pause: polls.append((at - START, pause)),
+        )
+
+        assert result.outcome == "completed"
+        assert words.asked == ["a"] * 3
+        assert polls == [(0, 30), (30, 30), (60, None)]
+
+    def test_sleep_may_end_the_loop(self) -> None:
+        def leave(seconds: float) -> None:
+            raise InterruptedError
+
+        client = Client(a_config(max_attempts=1), Words({}), lambda *_: None)
+        with pytest.raises(InterruptedError):
+            poll_until_done(a_wait("a"), OneByOne(ask, a_snapshot), client, sleep=leave)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from remote_tasks_provider.core.errors import TaskNeedsInputError, WaitTimeoutError
-from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
-from tests.core.build import START, a_policy, a_snapshot
+from tests.core.build import START, a_snapshot
 from tests.core.trackers import MISSING, RESET, a_wait, limited, the_end
 
 
@@ -131,29 +128,6 @@ class TestPause:
 
     def test_longest_interval_below_the_interval_is_ignored(self) -> None:
         assert a_wait(poll_interval=30, max_poll_interval=10).pause(START + 1000) == 30
-
-
-class TestPolicy:
-    @pytest.mark.parametrize(
-        ("wrong", "name"),
-        [
-            ({"on_waiting": "explode"}, "on_waiting"),
-            ({"max_poll_failures": 0}, "max_poll_failures"),
-            ({"poll_interval": -1}, "poll_interval"),
-            ({"not_found_grace": -1}, "not_found_grace"),
-        ],
-    )
-    def test_invalid_value_is_refused_under_its_parameter_name(
-        self, wrong: dict[str, Any], name: str
-    ) -> None:
-        with pytest.raises(ValueError, match=name):
-            a_policy(**wrong)
-
-    def test_defaults_wait_patiently(self) -> None:
-        policy = PollPolicy(started_at=START, poll_interval=30)
-
-        assert (policy.deadline, policy.on_waiting, policy.max_poll_failures) == (None, "wait", 5)
-        assert (policy.not_found_grace, policy.max_poll_interval) == (90, None)
 
 
 class TestNotes:
