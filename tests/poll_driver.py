@@ -81,7 +81,7 @@ class PollDriver:
 
 
 def word(result: PollResult) -> str:
-    """Return a state, the name of an error, or ``no news``."""
+    """Return a state, the name of an error, or ``unchanged``."""
     if isinstance(result, TaskSnapshot):
         return result.state.value
     return type(result).__name__ if isinstance(result, RemoteTaskError) else result.value

@@ -1,7 +1,6 @@
-"""The names of tests: each starts with its subject, so that a list of failures reads as a list of facts.
+"""Names of tests: each test starts with its subject, so that a list of failures reads as a list of facts.
 
-A test file is named after the module that it tests, and a helper after what it holds; the rule for names of
-tests is the one that is checked here.
+A test file is named after the module that it tests. Both rules are checked here.
 """
 
 from __future__ import annotations

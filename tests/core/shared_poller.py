@@ -1,4 +1,4 @@
-"""A service whose one list answers for all tasks, and the waits that a test lets join it.
+"""A service whose one list answers for all tasks, and the waits that a test lets join the shared poller.
 
 Everything is the provider's own code but time, sockets and the vendor.
 """
@@ -28,14 +28,14 @@ __all__ = ["Log", "Story", "Together", "World", "play"]
 
 
 class Together:
-    """A watch that asks for everything in one call; a task that the answer leaves out was not covered."""
+    """A strategy that asks for everything in one call; a task that the answer omits was not covered."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
-        self.world.looks.append((self.world.time.monotonic, sorted(due), sorted(free)))
-        self.world.on_look()
+        self.world.polls.append((self.world.time.monotonic, sorted(due), sorted(free)))
+        self.world.on_poll()
         if self.world.bug is not None:
             raise self.world.bug
         covered = sorted({*due, *(free if self.world.tells_free else ())})
@@ -99,12 +99,12 @@ class PollMetrics:
     """Keeps what it counts."""
 
     def __init__(self) -> None:
-        self.looks: list[dict[str, Any]] = []
+        self.polls: list[dict[str, Any]] = []
         self.ends: list[tuple[str, float]] = []
         self.on_end: Callable[[], Any] = lambda: None
 
     def polled(self, service: str, **counts: int) -> None:
-        self.looks.append(counts)
+        self.polls.append(counts)
 
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         self.ends.append((outcome, seconds))
@@ -114,7 +114,7 @@ class PollMetrics:
 class World:
     """One event loop's triggerer.
 
-    :attr words: the tasks' states; one that is missing is not covered by a look.
+    :attr words: the tasks' states; one that is missing is not covered by a poll.
     :attr takes: how long an answer takes.
     :attr gate: closed, it holds every answer.
     :attr refusals: error answers to give first.
@@ -128,14 +128,14 @@ class World:
         self.gate.set()
         self.refusals: list[tuple[int, dict[str, str]]] = []
         self.good_key = self.key = "key 1"
-        self.on_look: Callable[[], Any] = lambda: None
+        self.on_poll: Callable[[], Any] = lambda: None
         self.bug: Exception | None = None
         self.no_connection: Exception | None = None
         self.tells_free = True
-        self.looks: list[tuple[float, list[str], list[str]]] = []
+        self.polls: list[tuple[float, list[str], list[str]]] = []
         self.transports: list[Transport] = []
         self.metrics = PollMetrics()
-        self.watches = 0
+        self.strategies = 0
         self.extras: dict[str, Any] = {}
         self.service = Service(
             name="Example",
@@ -149,7 +149,7 @@ class World:
         self.task_type = TaskType(self.service, "Example task", self._strategy)
 
     def _strategy(self, extras: ConnectionExtras) -> Together:
-        self.watches += 1
+        self.strategies += 1
         return Together(self)
 
     async def connect(self, rate_limiter: RateLimiter) -> AsyncClient:
@@ -198,8 +198,8 @@ class World:
 
     @property
     def asked(self) -> list[tuple[float, str]]:
-        """When each look was, counted from the start, and at what."""
-        return [(at - 1000.0, ",".join(due)) for at, due, _ in self.looks]
+        """When each poll was, in seconds from the start, and of which tasks."""
+        return [(at - 1000.0, ",".join(due)) for at, due, _ in self.polls]
 
     @property
     def open_transports(self) -> int:
@@ -219,7 +219,7 @@ Story = Callable[[World], Coroutine[Any, Any, None]]
 
 
 def play(story: Story, **world: Any) -> World:
-    """Live through a story in an event loop of its own."""
+    """Run a story in an event loop of its own."""
 
     async def run() -> World:
         made = World(**world)

@@ -15,7 +15,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from tests.core.build import a_policy, an_api_error
 
-__all__ = ["BROKEN", "FORBIDDEN", "MISSING", "RESET", "a_wait", "limited", "the_end"]
+__all__ = ["BROKEN", "FORBIDDEN", "MISSING", "RESET", "a_tracker", "failure_of", "limited"]
 
 RESET = TransportError("reset")
 MISSING = an_api_error(NotFoundError, 404)
@@ -29,12 +29,12 @@ def limited(retry_after: float | None = None) -> RateLimitedError:
     return error
 
 
-def a_wait(*ids: str, checkpoint: Any = None, **policy: Any) -> PollTracker:
+def a_tracker(*ids: str, checkpoint: Any = None, **policy: Any) -> PollTracker:
     return PollTracker(ids or ["t1"], a_policy(**policy), checkpoint)
 
 
-def the_end(wait: PollTracker, now: float) -> RemoteTaskError | None:
+def failure_of(tracker: PollTracker, now: float) -> RemoteTaskError | None:
     """Return the error that the wait ends in at ``now``; the wait must be over."""
-    assert wait.pause(now) is None
-    on_waiting = wait.policy.on_waiting
-    return wait.result(now).failure("Example task", raise_on_failure=True, on_waiting=on_waiting)
+    assert tracker.pause(now) is None
+    on_waiting = tracker.policy.on_waiting
+    return tracker.result(now).failure("Example task", raise_on_failure=True, on_waiting=on_waiting)

@@ -291,7 +291,7 @@ class TestFromTrigger:
         message_id = account.secret_failure()
         made = sensor("deferrable", message_id, end_from_trigger=True)
         with pytest.raises(TaskDeferred) as deferred:
-            made._defer({}, _a_wait(message_id), "qstash_default", 0.0)
+            made._defer({}, _a_tracker(message_id), "qstash_default", 0.0)
         event = fire(account, deferred.value.trigger)
 
         assert isinstance(event, TaskFailedEvent)
@@ -304,7 +304,7 @@ class TestFromTrigger:
         assert not made.start_from_trigger
 
 
-def _a_wait(message_id: str) -> Any:
+def _a_tracker(message_id: str) -> Any:
     from remote_tasks_provider.core.polling.tracker import PollTracker
     from tests.core.build import a_policy
 

@@ -22,7 +22,7 @@ from remote_tasks_provider.core.http.operation import Request, Response
 from remote_tasks_provider.core.polling.drivers import arun_plan, poll_until_done, run_plan
 from remote_tasks_provider.core.polling.strategy import OneByOne, PollPlan, PollResults
 from tests.core.build import START, a_config, a_snapshot
-from tests.core.trackers import a_wait
+from tests.core.trackers import a_tracker
 from tests.core.words import AsyncWords, Words, ask
 
 
@@ -171,7 +171,7 @@ class TestPollUntilDone:
                 words.answers["a"] = "completed"
 
         result = poll_until_done(
-            a_wait("a"),
+            a_tracker("a"),
             OneByOne(ask, a_snapshot),
             Client(a_config(max_attempts=1), words, lambda *_: None),
             sleep=sleep,
@@ -189,4 +189,4 @@ class TestPollUntilDone:
 
         client = Client(a_config(max_attempts=1), Words({}), lambda *_: None)
         with pytest.raises(InterruptedError):
-            poll_until_done(a_wait("a"), OneByOne(ask, a_snapshot), client, sleep=leave)
+            poll_until_done(a_tracker("a"), OneByOne(ask, a_snapshot), client, sleep=leave)

@@ -32,7 +32,7 @@ class TestGathering:
             await world.time.let_pass(1)
             await world.end(*waits)
 
-        (run_plan,) = play(story).looks
+        (run_plan,) = play(story).polls
         assert sorted(run_plan[1] + run_plan[2]) == ["a", "b", "c", "d"]
 
     def test_later_waits_are_polled_at_once(self) -> None:
@@ -63,8 +63,8 @@ class TestPollCycle:
             assert [report.outcome for report in reports] == ["completed"] * 50
 
         world = play(story)
-        assert len(world.looks) == 3
-        assert len(world.transports) == world.watches == 1
+        assert len(world.polls) == 3
+        assert len(world.transports) == world.strategies == 1
 
     def test_task_of_many_waits_is_polled_once(self) -> None:
         async def story(world: World) -> None:
@@ -98,7 +98,7 @@ class TestPollCycle:
             waits = [world.wait("quick", poll_interval=10), world.wait("slow", poll_interval=25)]
             await world.time.let_pass(101)
             assert {due for _, due in world.asked[1:]} == {"quick"}
-            assert all(free == ["slow"] for _, _, free in world.looks[1:])
+            assert all(free == ["slow"] for _, _, free in world.polls[1:])
             world.words["slow"] = "completed"
             await world.time.let_pass(10)
             assert (await waits[1]).outcome == "completed"
@@ -110,7 +110,7 @@ class TestPollCycle:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("a", "b", first_poll_in=20)]
             await world.time.let_pass(1)
-            assert world.looks[0][1:] == (["a"], ["b"])
+            assert world.polls[0][1:] == (["a"], ["b"])
             await world.end(*waits)
 
         play(story)
@@ -211,7 +211,7 @@ class TestJoining:
             world.words |= {"a": "completed", "b": "running"}
             await asyncio.gather(world.wait("a"), world.time.let_pass(40))
             assert [due for _, due in world.asked] == ["a", "b", "b"]
-            assert world.watches == len(world.transports) == 1
+            assert world.strategies == len(world.transports) == 1
             world.metrics.on_end = lambda: None
             world.words["b"] = "completed"
             await world.time.let_pass(30)
@@ -235,7 +235,7 @@ class TestJoining:
             await world.time.let_pass(31)
             assert (await second).outcome == "failed"
 
-        assert len(play(story).looks) <= 4
+        assert len(play(story).polls) <= 4
 
     def test_new_poller_begins_once_all_have_left(self) -> None:
         async def story(world: World) -> None:
@@ -246,7 +246,7 @@ class TestJoining:
                 await world.end(wait)
 
         world = play(story)
-        assert len(world.transports) == world.watches == 3
+        assert len(world.transports) == world.strategies == 3
 
 
 class TestLeaving:
@@ -256,7 +256,7 @@ class TestLeaving:
             await world.time.let_pass(1)
             leaves.cancel()
             await world.time.let_pass(30)
-            assert world.looks[-1][1:] == (["a"], [])
+            assert world.polls[-1][1:] == (["a"], [])
             assert leaves.cancelled()
             await world.end(stays)
 
@@ -349,7 +349,7 @@ class TestKeepingApart:
             waits = [world.wait("a", conn_id="one"), world.wait("b", conn_id="two")]
             await world.time.let_pass(1)
             assert sorted(world.asked) == [(0, "a"), (0, "b")]
-            assert world.open_transports == world.watches == 2
+            assert world.open_transports == world.strategies == 2
             waits[0].cancel()
             await settle()
             assert world.open_transports == 1
@@ -406,7 +406,7 @@ class TestTaskTypes:
                 world.wait("c", task_type=messages),
             ]
             await world.time.let_pass(1)
-            assert sorted(run_plan[1] for run_plan in world.looks) == [["a"], ["b", "c"]]
+            assert sorted(run_plan[1] for run_plan in world.polls) == [["a"], ["b", "c"]]
             await world.end(*waits)
 
         play(story)

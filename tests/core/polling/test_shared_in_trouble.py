@@ -37,7 +37,7 @@ class TestErrors:
             world.bug = None
             again = world.wait("a")
             await world.time.let_pass(1)
-            assert world.watches == 2
+            assert world.strategies == 2
             assert world.open_transports == 1
             await world.end(again)
 
@@ -48,7 +48,7 @@ class TestErrors:
             waits = [world.wait("a"), world.wait("b")]
             await world.time.let_pass(1)
             world.bug = ZeroDivisionError("oh")
-            world.on_look = waits[0].cancel
+            world.on_poll = waits[0].cancel
             await world.time.let_pass(30)
             assert waits[0].cancelled()
             assert isinstance(waits[1].exception(), ZeroDivisionError)
@@ -85,11 +85,11 @@ class TestErrors:
             joining = asyncio.ensure_future(late())
             world.words["b"] = "running"
             world.bug = ZeroDivisionError("oh")
-            world.on_look = failed.set
+            world.on_poll = failed.set
             first = world.wait("a")
             await world.time.let_pass(1)
             assert isinstance(first.exception(), ZeroDivisionError)
-            assert world.watches == 2
+            assert world.strategies == 2
             assert [due for _, due in world.asked] == ["a", "b"]
             await world.end(joining)  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ class TestErrors:
             await settle()
             assert [str(wait.exception()) for wait in waits] == ["no password"] * 2
 
-        assert play(story).looks == []
+        assert play(story).polls == []
 
     def test_changed_key_is_read_again(self) -> None:
         async def story(world: World) -> None:
@@ -133,7 +133,7 @@ class TestErrors:
             await world.time.let_pass(30)
             assert (await wait).outcome == "completed"
 
-        assert play(story).watches == watches
+        assert play(story).strategies == watches
 
     def test_wrong_key_fails_every_wait_after_one_call(self) -> None:
         async def story(world: World) -> None:
@@ -161,7 +161,7 @@ class TestErrors:
             assert [(await wait).outcome for wait in waits] == ["completed", "completed"]
 
         world = play(story)
-        assert sum(run_plan["rate_limited"] for run_plan in world.metrics.looks) == 1
+        assert sum(run_plan["rate_limited"] for run_plan in world.metrics.polls) == 1
 
     def test_rate_limits_slow_the_poller_down(self) -> None:
         async def story(world: World) -> None:
@@ -267,7 +267,7 @@ class TestClocks:
             assert not late.done()
             await world.end(late)
 
-        assert len(play(story).looks) == 12
+        assert len(play(story).polls) == 12
 
     def test_clock_set_back_changes_no_interval(self) -> None:
         async def story(world: World) -> None:
@@ -302,7 +302,7 @@ class TestClocks:
             for number in range(20):
                 world.time.wall_offset += 7000 if number % 2 else -7000
                 await world.time.let_pass(30)
-            assert len(world.looks) <= 22
+            assert len(world.polls) <= 22
             await world.end(*waits)
 
         play(story)
@@ -311,7 +311,7 @@ class TestClocks:
         async def story(world: World) -> None:
             wait = world.wait("a", poll_interval=0)
             await world.time.let_pass(60.5)
-            assert len(world.looks) == 61
+            assert len(world.polls) == 61
             await world.end(wait)
 
         play(story)
@@ -399,7 +399,7 @@ class TestMetrics:
             waits = [world.wait("a", "b"), world.wait("c"), world.wait("d")]
             del world.words["d"]
             await world.time.let_pass(1)
-            assert world.metrics.looks == [
+            assert world.metrics.polls == [
                 {"waits": 3, "updated": 2, "calls": 1, "saved": 2, "rate_limited": 0},
             ]
             await world.end(*waits)
@@ -414,7 +414,7 @@ class TestMetrics:
             await world.time.let_pass(31)
             assert [
                 (run_plan["calls"], run_plan["saved"], run_plan["rate_limited"])
-                for run_plan in world.metrics.looks
+                for run_plan in world.metrics.polls
             ] == [
                 (1, 1, 1),
                 (1, 0, 0),

@@ -8,86 +8,86 @@ from remote_tasks_provider.core.errors import TaskNeedsInputError, WaitTimeoutEr
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
 from tests.core.build import START, a_snapshot
-from tests.core.trackers import MISSING, RESET, a_wait, limited, the_end
+from tests.core.trackers import MISSING, RESET, a_tracker, failure_of, limited
 
 
 class TestCheckpoint:
     def test_checkpoint_holds_only_failures_and_missing_tasks(self) -> None:
-        wait = a_wait("fine", "failing", "missing", "new")
-        wait.record_snapshot("fine", a_snapshot())
-        wait.record_error("failing", RESET, START)
-        wait.record_error("missing", MISSING, START + 1)
+        tracker = a_tracker("fine", "failing", "missing", "new")
+        tracker.record_snapshot("fine", a_snapshot())
+        tracker.record_error("failing", RESET, START)
+        tracker.record_error("missing", MISSING, START + 1)
 
-        assert wait.checkpoint() == {
+        assert tracker.checkpoint() == {
             "failing": {"failures": 1, "missing_since": None},
             "missing": {"failures": 0, "missing_since": START + 1},
         }
-        assert wait.needs_checkpoint
+        assert tracker.needs_checkpoint
 
     def test_checkpoint_without_trouble_is_empty(self) -> None:
-        wait = a_wait()
-        assert not wait.needs_checkpoint
-        wait.record_snapshot("t1", a_snapshot())
+        tracker = a_tracker()
+        assert not tracker.needs_checkpoint
+        tracker.record_snapshot("t1", a_snapshot())
 
-        assert (wait.needs_checkpoint, wait.checkpoint()) == (False, {})
+        assert (tracker.needs_checkpoint, tracker.checkpoint()) == (False, {})
 
     def test_lost_task_is_polled_once_more_and_lost_again(self) -> None:
-        wait = a_wait(max_poll_failures=2)
-        wait.record_error("t1", RESET, START)
-        wait.record_error("t1", RESET, START)
-        heir = a_wait(max_poll_failures=2, checkpoint=wait.checkpoint())
+        tracker = a_tracker(max_poll_failures=2)
+        tracker.record_error("t1", RESET, START)
+        tracker.record_error("t1", RESET, START)
+        resumed = a_tracker(max_poll_failures=2, checkpoint=tracker.checkpoint())
 
-        assert heir.unfinished_ids == ["t1"]
-        heir.record_error("t1", RESET, START)
-        assert heir.pause(START) is None
+        assert resumed.unfinished_ids == ["t1"]
+        resumed.record_error("t1", RESET, START)
+        assert resumed.pause(START) is None
 
 
 class TestOnWaiting:
     def _asked(self, on_waiting: str) -> PollTracker:
-        wait = a_wait("a", "b", on_waiting=on_waiting)
-        wait.record_snapshot("a", a_snapshot("waiting"))
-        wait.record_snapshot("b", a_snapshot("completed"))
-        return wait
+        tracker = a_tracker("a", "b", on_waiting=on_waiting)
+        tracker.record_snapshot("a", a_snapshot("waiting"))
+        tracker.record_snapshot("b", a_snapshot("completed"))
+        return tracker
 
     def test_wait_continues_on_a_waiting_task(self) -> None:
-        wait = self._asked("wait")
+        tracker = self._asked("wait")
 
-        assert wait.pause(START) == 30
-        assert wait.unfinished_ids == ["a"]
+        assert tracker.pause(START) == 30
+        assert tracker.unfinished_ids == ["a"]
 
     def test_return_finishes_the_wait_with_the_state(self) -> None:
-        wait = self._asked("return")
+        tracker = self._asked("return")
 
-        assert the_end(wait, START) is None
-        record = wait.result(START).records["a"]
+        assert failure_of(tracker, START) is None
+        record = tracker.result(START).records["a"]
         assert record is not None
         assert record["state"] == "waiting"
 
     def test_fail_finishes_the_wait_with_an_error(self) -> None:
-        assert isinstance(the_end(self._asked("fail"), START), TaskNeedsInputError)
+        assert isinstance(failure_of(self._asked("fail"), START), TaskNeedsInputError)
 
     @pytest.mark.parametrize("on_waiting", ["return", "fail"])
     def test_waiting_task_may_continue_while_others_run(self, on_waiting: str) -> None:
-        wait = a_wait("a", "b", on_waiting=on_waiting)
-        wait.record_snapshot("a", a_snapshot("waiting"))
-        wait.record_snapshot("b", a_snapshot("running"))
+        tracker = a_tracker("a", "b", on_waiting=on_waiting)
+        tracker.record_snapshot("a", a_snapshot("waiting"))
+        tracker.record_snapshot("b", a_snapshot("running"))
 
-        assert wait.pause(START) == 30
-        assert wait.unfinished_ids == ["a", "b"]
-        wait.record_snapshot("a", a_snapshot("completed"))
-        wait.record_snapshot("b", a_snapshot("completed"))
-        assert the_end(wait, START) is None
+        assert tracker.pause(START) == 30
+        assert tracker.unfinished_ids == ["a", "b"]
+        tracker.record_snapshot("a", a_snapshot("completed"))
+        tracker.record_snapshot("b", a_snapshot("completed"))
+        assert failure_of(tracker, START) is None
 
     def test_failed_poll_is_repeated_before_the_return(self) -> None:
-        wait = a_wait(on_waiting="return")
-        wait.record_snapshot("t1", a_snapshot("waiting"))
-        wait.record_error("t1", RESET, START)
+        tracker = a_tracker(on_waiting="return")
+        tracker.record_snapshot("t1", a_snapshot("waiting"))
+        tracker.record_error("t1", RESET, START)
 
-        assert wait.pause(START) == 30
+        assert tracker.pause(START) == 30
 
     def test_waiting_task_at_the_deadline_is_a_timeout_only_under_wait(self) -> None:
         assert self._asked("return").result(START).timed_out is None
-        late = a_wait(deadline=START)
+        late = a_tracker(deadline=START)
         late.record_snapshot("t1", a_snapshot("waiting"))
 
         assert late.result(START).timed_out == "timeout"
@@ -95,72 +95,72 @@ class TestOnWaiting:
 
 class TestUnknownWord:
     def test_unknown_word_is_reported_once_and_waited_through(self) -> None:
-        wait = a_wait("a", "b", deadline=START + 100)
+        tracker = a_tracker("a", "b", deadline=START + 100)
         for task_id in ("a", "b", "a"):
-            wait.record_snapshot(task_id, a_snapshot(TaskState.UNKNOWN, status="dreaming"))
+            tracker.record_snapshot(task_id, a_snapshot(TaskState.UNKNOWN, status="dreaming"))
 
-        (note,) = wait.take_warnings()
+        (note,) = tracker.take_warnings()
         assert note == (
             "Task a has status 'dreaming', which this provider does not know; "
             "the wait continues as if it were running."
         )
-        assert wait.pause(START) == 30
-        assert isinstance(the_end(wait, START + 100), WaitTimeoutError)
+        assert tracker.pause(START) == 30
+        assert isinstance(failure_of(tracker, START + 100), WaitTimeoutError)
 
     def test_second_unknown_word_is_reported_too(self) -> None:
-        wait = a_wait()
-        wait.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="dreaming"))
-        wait.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="waking"))
+        tracker = a_tracker()
+        tracker.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="dreaming"))
+        tracker.record_snapshot("t1", a_snapshot(TaskState.UNKNOWN, status="waking"))
 
-        assert [note.split("'")[1] for note in wait.take_warnings()] == ["dreaming", "waking"]
+        assert [note.split("'")[1] for note in tracker.take_warnings()] == ["dreaming", "waking"]
 
 
 class TestPause:
     def test_pause_is_the_interval(self) -> None:
-        assert a_wait(poll_interval=5).pause(START + 10_000) == 5
+        assert a_tracker(poll_interval=5).pause(START + 10_000) == 5
 
     def test_pause_is_at_least_a_second(self) -> None:
-        assert a_wait(poll_interval=0).pause(START) == 1
+        assert a_tracker(poll_interval=0).pause(START) == 1
 
     @pytest.mark.parametrize(("waited", "pause"), [(0, 5), (4, 5), (20, 20), (60, 60), (10_000, 60)])
     def test_pause_grows_up_to_the_longest_interval(self, waited: float, pause: float) -> None:
-        assert a_wait(poll_interval=5, max_poll_interval=60).pause(START + waited) == pause
+        assert a_tracker(poll_interval=5, max_poll_interval=60).pause(START + waited) == pause
 
     def test_longest_interval_below_the_interval_is_ignored(self) -> None:
-        assert a_wait(poll_interval=30, max_poll_interval=10).pause(START + 1000) == 30
+        assert a_tracker(poll_interval=30, max_poll_interval=10).pause(START + 1000) == 30
 
 
 class TestNotes:
     def test_failed_poll_is_logged_with_its_count(self) -> None:
-        wait = a_wait(max_poll_failures=2)
-        wait.record_error("t1", RESET, START)
-        wait.record_error("t1", RESET, START)
+        tracker = a_tracker(max_poll_failures=2)
+        tracker.record_error("t1", RESET, START)
+        tracker.record_error("t1", RESET, START)
 
-        assert wait.take_warnings() == [
+        assert tracker.take_warnings() == [
             "Task t1: the poll failed (1 of 2 consecutive failures): reset",
             "Task t1: giving up: reset",
         ]
-        assert wait.take_warnings() == []
+        assert tracker.take_warnings() == []
 
     def test_rate_limit_is_logged_without_a_count(self) -> None:
-        wait = a_wait()
-        wait.record_error("t1", limited(), START)
+        tracker = a_tracker()
+        tracker.record_error("t1", limited(), START)
 
-        assert wait.take_warnings() == ["Task t1: the poll failed: HTTP 429: no."]
+        assert tracker.take_warnings() == ["Task t1: the poll failed: HTTP 429: no."]
 
     def test_missing_task_is_logged_once_with_its_grace(self) -> None:
-        wait = a_wait(not_found_grace=90)
-        wait.record_error("t1", MISSING, START)
-        wait.record_error("t1", MISSING, START + 30)
+        tracker = a_tracker(not_found_grace=90)
+        tracker.record_error("t1", MISSING, START)
+        tracker.record_error("t1", MISSING, START + 30)
 
-        assert wait.take_warnings() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
+        assert tracker.take_warnings() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
 
     def test_lost_missing_task_is_logged_again(self) -> None:
-        wait = a_wait(not_found_grace=90)
-        wait.record_error("t1", MISSING, START)
-        wait.record_error("t1", MISSING, START + 90)
+        tracker = a_tracker(not_found_grace=90)
+        tracker.record_error("t1", MISSING, START)
+        tracker.record_error("t1", MISSING, START + 90)
 
-        assert wait.take_warnings()[1:] == ["Task t1: giving up: HTTP 404: no."]
+        assert tracker.take_warnings()[1:] == ["Task t1: giving up: HTTP 404: no."]
 
 
 class TestSummary:
@@ -180,34 +180,34 @@ class TestSummary:
         ],
     )
     def test_single_task_is_described_with_time_and_next_poll(self, waited: float, text: str) -> None:
-        wait = a_wait()
-        wait.record_snapshot("t1", a_snapshot(url="https://x/t1"))
+        tracker = a_tracker()
+        tracker.record_snapshot("t1", a_snapshot(url="https://x/t1"))
 
-        assert wait.summary(START + waited, 30) == f"task t1 is running for {text}, next poll in 30 s"
+        assert tracker.summary(START + waited, 30) == f"task t1 is running for {text}, next poll in 30 s"
 
     def test_waiting_task_is_described_with_its_url(self) -> None:
-        wait = a_wait()
-        wait.record_snapshot("t1", a_snapshot("waiting", url="https://x/t1"))
+        tracker = a_tracker()
+        tracker.record_snapshot("t1", a_snapshot("waiting", url="https://x/t1"))
 
-        assert wait.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
+        assert tracker.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
 
     def test_several_tasks_are_counted_by_state(self) -> None:
-        wait = a_wait("a", "b", "c", "d", "e", max_poll_failures=1)
-        wait.record_snapshot("a", a_snapshot("running"))
-        wait.record_snapshot("b", a_snapshot("running"))
-        wait.record_error("c", RESET, START)
-        wait.record_error("d", MISSING, START)
+        tracker = a_tracker("a", "b", "c", "d", "e", max_poll_failures=1)
+        tracker.record_snapshot("a", a_snapshot("running"))
+        tracker.record_snapshot("b", a_snapshot("running"))
+        tracker.record_error("c", RESET, START)
+        tracker.record_error("d", MISSING, START)
 
-        assert wait.summary(START + 60, 90) == (
+        assert tracker.summary(START + 60, 90) == (
             "5 tasks after 1 m: 1 given up, 1 not seen, 1 not visible, 2 running; next poll in 1 m 30 s"
         )
 
 
 class TestFirstUrl:
     def test_first_url_is_that_of_the_first_task_with_one(self) -> None:
-        wait = a_wait("a", "b", "c")
-        assert wait.first_url is None
-        wait.record_snapshot("a", a_snapshot())
-        wait.record_snapshot("c", a_snapshot(url="https://x/c"))
+        tracker = a_tracker("a", "b", "c")
+        assert tracker.first_url is None
+        tracker.record_snapshot("a", a_snapshot())
+        tracker.record_snapshot("c", a_snapshot(url="https://x/c"))
 
-        assert wait.first_url == "https://x/c"
+        assert tracker.first_url == "https://x/c"
