@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from remote_tasks_sandbox.page import connection_strings
+from remote_tasks_sandbox.control import connection_strings
 from remote_tasks_sandbox.server import SandboxServer
 
 __all__ = ["main"]
@@ -19,20 +19,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="remote-tasks-sandbox",
         description="Serve local stand-ins for the Manus and QStash APIs: no key, no credits, no network.",
     )
-    parser.add_argument(
-        "--port", type=int, default=8099, help="port to listen on, 0 for a free one (default: 8099)"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="loopback address to listen on (default: 127.0.0.1)"
-    )
+    parser.add_argument("--port", type=int, default=8099, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--seed-demo", action="store_true", help="add a few tasks to try it with")
-    parser.add_argument(
-        "--seed-seconds",
-        type=float,
-        default=20.0,
-        metavar="S",
-        help="how long the demo tasks take (default: 20)",
-    )
+    seconds = "how long the demo tasks take (default: %(default)s)"
+    parser.add_argument("--seed-seconds", type=float, default=20.0, metavar="S", help=seconds)
     return parser
 
 

@@ -22,12 +22,10 @@ class Call:
     """A request to an emulated API.
 
     :param vendor: the first part of the path
-    :param method: upper-case method
     :param path: decoded path, with the vendor's prefix
     :param segments: path parts after the vendor, each decoded on its own, so an id may hold a slash
     :param query: decoded pairs in their order, empty values kept
     :param headers: lower-case name to value; of repeated headers the last one
-    :param body: as it came
     :param raw_segments: path parts after the vendor, as they were sent
     :param raw_query: the query as it was sent
     """

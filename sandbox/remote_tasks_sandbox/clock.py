@@ -25,7 +25,6 @@ class Clock:
         """Let time pass at once.
 
         :param seconds: how many; never backwards, since tasks do not undo their progress
-        :raises ValueError: for a negative or not finite number
         """
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"the clock moves forward by a finite number of seconds, not by {seconds!r}")

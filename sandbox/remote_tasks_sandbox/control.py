@@ -1,21 +1,70 @@
 """The control plane under ``/_sandbox/`` and the page: how other processes and people use the sandbox.
 
 Everything here calls :class:`~remote_tasks_sandbox.state.Sandbox`; nothing is decided here but how JSON
-becomes a call. ``app`` decides who may come in.
+becomes a call. ``app`` decides who may come in. The page is a file that never changes: it draws the JSON of
+``/_sandbox/page``, where every list of the sandbox's state is a table. Titles, ids and paths are whatever a
+test or a client sent, so ``static/page.js`` writes them as text and never as HTML.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from remote_tasks_sandbox.calls import Answer, Call, json_answer
 from remote_tasks_sandbox.demo import DEFAULT_SEED_SECONDS, seed_demo
-from remote_tasks_sandbox.page import overview, static
 from remote_tasks_sandbox.state import Sandbox
 from remote_tasks_sandbox.vendor import ControlCall, Handler
 
-__all__ = ["Control"]
+__all__ = ["Control", "connection_strings", "overview", "static"]
+
+_MOST_ROWS = 100
+_REQUESTS = 20
+_FOLDER = Path(__file__).parent / "static"
+_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:",
+    "cache-control": "no-store",
+}
+
+
+def static(name: str, status: int = 200) -> Answer:
+    """Return a file of the page."""
+    path = _FOLDER / name
+    if path.parent != _FOLDER or not path.is_file():
+        raise KeyError(name)
+    return Answer(status, path.read_bytes(), f"{_TYPES[path.suffix]}; charset=utf-8", _HEADERS)
+
+
+def connection_strings(sandbox: Sandbox, password: str | None = None) -> list[str]:
+    """Return the environment variables that point Airflow's default connections at the sandbox.
+
+    :param password: what stands in the place of the keys; default the keys themselves
+    """
+    lines = []
+    for name, vendor in sandbox.vendors.items():
+        key = getattr(sandbox.settings, vendor.key_setting) if password is None else password
+        connection = {"conn_type": name, "host": f"{sandbox.base_url}/{name}", "password": key}
+        value = json.dumps(connection, separators=(",", ":")).replace("'", "'\\''")
+        lines.append(f"AIRFLOW_CONN_{name.upper()}_DEFAULT='{value}'")
+    return lines
+
+
+def overview(sandbox: Sandbox) -> dict[str, Any]:
+    """Return the JSON of the page at ``/``; the caller holds the lock."""
+    tables = {name: rows for vendor in sandbox.vendors.values() for name, rows in vendor.state().items()}
+    tables["faults"] = [fault.describe() for fault in sandbox.faults.all()]
+    shown = {name: {"total": len(rows), "rows": rows[:_MOST_ROWS]} for name, rows in tables.items()}
+    requests = [record.describe() for record in sandbox.journal.last(_REQUESTS)]
+    return {
+        "title": "Sandbox",
+        "now": sandbox.clock.now(),
+        "refresh": True,
+        "connections": connection_strings(sandbox, "..."),
+        "tables": shown | {"requests": {"total": sandbox.journal.total, "rows": requests}},
+    }
 
 
 class Control:
@@ -29,11 +78,11 @@ class Control:
         self._routes: dict[str, Handler] = {
             "GET state": self._state,
             "POST reset": self._reset,
-            "GET faults": self._list_faults,
+            "GET faults": lambda _: {"faults": [fault.describe() for fault in sandbox.faults.all()]},
             "POST faults": self._add_faults,
             "DELETE faults": self._clear_faults,
             "DELETE faults/": self._remove_fault,
-            "GET requests": self._list_requests,
+            "GET requests": lambda _: {"requests": [one.describe() for one in sandbox.requests]},
             "DELETE requests": self._clear_requests,
             "GET clock": lambda _: {"now": sandbox.clock.now()},
             "POST clock": self._advance,
@@ -106,9 +155,6 @@ class Control:
             seed_demo(self._sandbox, float(body.get("seed_seconds", DEFAULT_SEED_SECONDS)))
         return {"reset": True}
 
-    def _list_faults(self, _: ControlCall) -> Any:
-        return {"faults": [fault.describe() for fault in self._sandbox.faults.all()]}
-
     def _add_faults(self, call: ControlCall) -> Any:
         ids = []
         for item in call.objects():
@@ -119,19 +165,16 @@ class Control:
 
     def _clear_faults(self, call: ControlCall) -> Any:
         self._sandbox.faults.clear()
-        return self._list_faults(call)
+        return {"faults": []}
 
     def _remove_fault(self, call: ControlCall) -> Any:
         if not self._sandbox.faults.remove(call.id):
             raise KeyError(call.id)
         return {"removed": True}
 
-    def _list_requests(self, _: ControlCall) -> Any:
-        return {"requests": [record.describe() for record in self._sandbox.requests]}
-
     def _clear_requests(self, call: ControlCall) -> Any:
         self._sandbox.journal.clear()
-        return self._list_requests(call)
+        return {"requests": []}
 
     def _advance(self, call: ControlCall) -> Any:
         seconds = call.object().get("advance")

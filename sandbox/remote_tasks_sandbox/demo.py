@@ -23,7 +23,6 @@ def seed_demo(sandbox: Sandbox, seconds: float = DEFAULT_SEED_SECONDS) -> None:
 
     :param sandbox: where to add them
     :param seconds: how long the demo tasks take, from 0 on
-    :raises ValueError: for a negative time, or when the demo tasks are there already
     """
     for name, vendor in sandbox.vendors.items():
         routes = vendor.account.control()

@@ -194,7 +194,6 @@ class Faults:
         :param after: leave the first so many matching calls alone
         :param options: the kind's own options
         :returns: an id for :meth:`remove`
-        :raises ValueError: for an unknown kind or option, or a count out of range
         """
         _check(kind, times, after, options)
         with self._lock:

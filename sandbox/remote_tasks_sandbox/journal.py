@@ -25,8 +25,6 @@ _KEPT = 50_000
 class RequestRecord:
     """One request to an emulated API.
 
-    :param method: upper-case method
-    :param path: decoded path
     :param query: decoded pairs in their order
     :param headers: lower-case name to value, secrets replaced by ``***``
     :param auth: for each header that can carry a key, whether it was sent

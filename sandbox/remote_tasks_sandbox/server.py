@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from types import TracebackType
 
 import uvicorn
 
@@ -85,7 +84,6 @@ class SandboxServer:
     :param host: loopback address or ``localhost``
     :param seed_seconds: how long the demo tasks take
     :param sandbox: the state to serve; default a new one
-    :raises ValueError: when ``host`` is not loopback
     :raises OSError: when the port is in use (on start)
     """
 
@@ -154,7 +152,5 @@ class SandboxServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -47,7 +47,6 @@ class Settings:
         """Change several settings, all or none.
 
         :param changes: setting name to new value
-        :raises ValueError: for an unknown name or a value of the wrong kind
         """
         kinds = _kinds(type(self))
         if unknown := sorted(set(changes) - set(kinds)):
@@ -79,10 +78,7 @@ def _kinds(settings: type[Settings]) -> dict[str, Any]:
 
 
 def _converted(kind: Any, value: Any) -> Any:
-    """Return a value as a setting keeps it.
-
-    :raises ValueError: when it is of another kind; the text says what it must be
-    """
+    """Return a value as a setting keeps it."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if get_origin(kind) is UnionType:
         return None if value is None else _converted(get_args(kind)[0], value)

@@ -1,32 +1,48 @@
 """The sandbox as one object: its clock, settings, vendors, faults and journal behind one lock.
 
-A test in the same process changes this object; other processes use the control plane, which calls it.
+A test in the same process changes this object; other processes use the control plane, which calls it. The
+vendors are all folders of this package that have a module ``vendor``: a new one needs no entry anywhere else.
 """
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_sandbox.clock import Clock, WallClock
 from remote_tasks_sandbox.faults import Faults
 from remote_tasks_sandbox.journal import Journal, RequestRecord
-from remote_tasks_sandbox.registry import VENDORS, new_settings
 from remote_tasks_sandbox.vendor import Context, Vendor
 
 __all__ = ["Sandbox"]
 
 
+def _found() -> tuple[type[Vendor], ...]:
+    folders = [module.name for module in iter_modules([str(Path(__file__).parent)]) if module.ispkg]
+    return tuple(import_module(f"{__package__}.{name}.vendor").VENDOR for name in folders)
+
+
+VENDORS = _found()
+
+#: The settings of all vendors in one object, with their defaults.
+_Settings: Any = make_dataclass("Settings", [], bases=tuple(vendor.settings for vendor in VENDORS))
+
+
 class Sandbox(Context):
     """State and behaviour of the emulated services; thread safe.
 
-    The account of each vendor is an attribute with the vendor's name.
+    The account of each vendor is an attribute with the vendor's name. Its methods raise ``ValueError`` for a
+    value that makes no sense.
 
     :param clock: what time it is; default the machine's clock, which can be advanced
     :param base_url: how clients reach the sandbox; part of the addresses it hands out
     """
 
     def __init__(self, clock: Clock | None = None, base_url: str = "http://127.0.0.1:8099") -> None:
-        super().__init__(clock or WallClock(), new_settings(), base_url)
+        super().__init__(clock or WallClock(), _Settings(), base_url)
         self.journal = Journal({name for vendor in VENDORS for name in vendor.key_headers})
         self.faults = Faults()
         self.vendors: dict[str, Vendor] = {vendor.name: vendor(self) for vendor in VENDORS}
@@ -49,5 +65,5 @@ class Sandbox(Context):
             self.journal.clear()
             self.limiter.clear()
             self.clock.reset()
-            vars(self.settings).update(vars(new_settings()))
+            vars(self.settings).update(vars(_Settings()))
         self.faults.clear()

@@ -135,10 +135,7 @@ class TaskStore(Generic[T]):
         self.set_script(task_id, [(status, None)], error=error)
 
     def set_script(self, task_id: str, script: Iterable[Any], *, error: str | None = None) -> None:
-        """Let a task follow a new script from now on.
-
-        :raises ValueError: for a bad script
-        """
+        """Let a task follow a new script from now on."""
         with self._lock:
             task = self._tasks[task_id]
             task.timeline.run(script, self._clock.now())

@@ -15,14 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from remote_tasks_sandbox.calls import Answer, Call
+from remote_tasks_sandbox.calls import Answer, Call, Refused
 from remote_tasks_sandbox.clock import Clock
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.settings import Settings
 
 __all__ = ["Context", "ControlCall", "Handler", "RateLimiter", "Vendor"]
-
-WINDOW_SECONDS = 60.0
 
 
 class RateLimiter:
@@ -31,18 +29,12 @@ class RateLimiter:
     def __init__(self) -> None:
         self._calls: dict[str, deque[float]] = {}
 
-    def wait_for(
-        self, endpoint: str, limit: int | None, now: float, window: float = WINDOW_SECONDS
-    ) -> float | None:
-        """Count one call, or say how long to wait for the next one.
+    def wait_for(self, endpoint: str, limit: int | None, now: float, window: float = 60.0) -> float | None:
+        """Count one call, or return the seconds until the next one may come; a refused call is not counted.
 
-        A refused call is not counted.
-
-        :param endpoint: the name the calls are counted under
         :param limit: calls in a window; ``None`` for no limit
         :param now: sandbox time, unix seconds
         :param window: seconds
-        :returns: ``None`` when the call is let through, else the seconds until one may
         """
         if limit is None:
             return None
@@ -83,6 +75,13 @@ class Context:
         wait = self.limiter.wait_for(endpoint, self.settings.rate_limits.get(endpoint), self.clock.now())
         return None if wait is None else max(math.ceil(wait), 1)
 
+    def check_limit(self, endpoint: str, message: str) -> None:
+        """Count one call to an endpoint, and refuse it if it is over its limit."""
+        wait = self.over_limit(endpoint)
+        if wait is not None:
+            headers = {"Retry-After": str(wait)} if self.settings.rate_limit_retry_after else {}
+            raise Refused(429, message, headers)
+
 
 @dataclass(frozen=True)
 class ControlCall:
@@ -96,19 +95,13 @@ class ControlCall:
     body: Any
 
     def object(self) -> dict[str, Any]:
-        """Return the body as one object.
-
-        :raises ValueError: when it is none
-        """
+        """Return the body as one object."""
         if not isinstance(self.body, dict):
             raise ValueError("the body must be a JSON object")  # noqa: TRY004 - a wrong value in JSON, answered with 400
         return self.body
 
     def objects(self) -> list[dict[str, Any]]:
-        """Return the body as a list of objects; one alone is a list of one.
-
-        :raises ValueError: when it is neither
-        """
+        """Return the body as a list of objects; one alone is a list of one."""
         items = self.body if isinstance(self.body, list) else [self.body]
         if not all(isinstance(item, dict) for item in items):
             raise ValueError("the body must be a JSON object or a list of them")

@@ -31,14 +31,14 @@ def imported_names(path: Path) -> set[str]:
 
 
 def import_graph() -> dict[str, set[str]]:
-    """Return which module imports which, those for types and those that the registry finds included."""
+    """Return which module imports which; the vendors that ``state`` finds at run time are imports, too."""
     modules = {module_name(path): path for path in FOLDER.rglob("*.py")}
     graph = {}
     for name, path in modules.items():
         imported = imported_names(path)
         graph[name] = {one for one in modules if one in imported}
         graph[name] |= {one.rpartition(".")[0] for one in imported} & set(modules) - {PACKAGE}
-    graph[f"{PACKAGE}.registry"] |= {
+    graph[f"{PACKAGE}.state"] |= {
         name for name in modules if name.endswith(".vendor") and name.count(".") == 2
     }
     return graph

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import remote_tasks_sandbox
-from remote_tasks_sandbox.page import connection_strings
+from remote_tasks_sandbox.control import connection_strings
 
 STATIC = Path(remote_tasks_sandbox.__file__).parent / "static"
 

@@ -1,12 +1,14 @@
 """The emulated Manus account: its tasks, projects and files, and what the next tasks will do.
 
-HTTP is left to ``v1_api`` and ``v2_api``, the form on the wire to ``v1_wire`` and ``v2_wire``. Lists stay
-sorted by creation and rendered tasks are kept, so that ten thousand of them are no burden.
+HTTP is left to ``v1_api`` and ``v2_api``, the form on the wire to ``wire``. Lists stay sorted by creation and
+rendered tasks are kept, so that ten thousand of them are no burden. A line of a prompt that begins with
+``sandbox:`` is a directive, such as ``sandbox: ask Which day?``; ``docs/sandbox.md`` lists them.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,13 +18,100 @@ from typing import Any
 from remote_tasks_sandbox.calls import Refused
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.files import Uploads
-from remote_tasks_sandbox.manus.prompt import bare_prompt, read_directives
 from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received, v1_word
-from remote_tasks_sandbox.progression import Script, Timeline, parse_script
+from remote_tasks_sandbox.progression import Script, Step, Timeline, parse_script
 from remote_tasks_sandbox.tasks import Key, TaskStore, random_id
 from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
 
-__all__ = ["Created", "ListQuery", "ManusAccount", "NewTask", "Project", "in_order"]
+__all__ = [
+    "Created",
+    "ListQuery",
+    "ManusAccount",
+    "NewTask",
+    "Project",
+    "bare_prompt",
+    "in_order",
+    "read_directives",
+]
+
+_LINE = re.compile(r"^[ \t]*sandbox:[ \t]*(\S+)[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_SECONDS = 5.0
+
+#: Directives that take a number, and the option of ``add_task`` that it is for.
+_NUMBERS = {
+    "credits": "credit_usage",
+    "burn": "credits_per_second",
+    "lag": "output_lag",
+    "background": "background_jobs",
+    "hide": "hidden_for",
+}
+
+
+def bare_prompt(prompt: str) -> str:
+    """Return the prompt without its directives."""
+    return _LINE.sub("", prompt).strip()
+
+
+def read_directives(prompt: str) -> dict[str, Any]:
+    """Return the options of ``add_task`` that a prompt asks for; none when it has none.
+
+    A directive that is not understood makes the task fail with an error that names it: a slip must not pass
+    for a success.
+    """
+    options: dict[str, Any] = {}
+    waits: list[dict[str, Any]] = []
+    seconds, end = None, None
+    for word, rest in _LINE.findall(prompt):
+        directive = word.lower()
+        try:
+            if directive == "seconds":
+                seconds = _number(rest)
+            elif directive in _NUMBERS:
+                number = _number(rest)
+                options[_NUMBERS[directive]] = int(number) if directive == "credits" else number
+            elif directive in ("ask", "action"):
+                waits.append(_wait(directive, rest))
+            elif directive == "files":
+                options["files"] = [name.strip() for name in rest.split(",") if name.strip()]
+            elif directive == "answer":
+                options["answer"] = rest
+            elif directive in ("fail", "stop"):
+                end = "failed" if directive == "fail" else "stopped"
+                options |= {"error": rest or None} if directive == "fail" else {"stopped_by_user": True}
+            else:
+                raise ValueError("there is no such directive")
+        except ValueError as error:
+            end, options["error"] = "failed", f"sandbox: {word} {rest}".rstrip() + f" ({error})"
+    if waits:
+        options["waiting"] = waits
+    if waits or seconds is not None or end is not None:
+        options["script"] = _script(_SECONDS if seconds is None else seconds, len(waits), end or "completed")
+    return options
+
+
+def _script(seconds: float, waits: int, end: str) -> list[Step]:
+    """Share the seconds of running evenly between the questions."""
+    part = seconds / (waits + 1)
+    steps: list[Step] = []
+    for _ in range(waits):
+        steps += [("running", part), ("pending", None)]
+    return [*steps, ("running", part), (end, None)]
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError("the number is from 0 on")
+    return number
+
+
+def _wait(directive: str, rest: str) -> dict[str, Any]:
+    if directive == "ask":
+        return {"type": "messageAskUser", "description": rest or None}
+    kind, _, description = rest.partition(" ")
+    if not kind:
+        raise ValueError("an action has a type, such as gmailSendAction")
+    return {"type": kind, "description": description or None}
 
 
 @dataclass(frozen=True)
@@ -116,7 +205,6 @@ class Created:
     """A task that was created through the API.
 
     :param version: ``v1`` or ``v2``
-    :param body: the request as it came
     :param at: sandbox time, unix seconds
     """
 
@@ -174,8 +262,6 @@ class ManusAccount(TaskStore[ManusTask]):
         :param created_at: unix seconds; default now
         :param advance_after_reads: go by reads instead of by time
         :param options: fields of :class:`ManusTask`
-        :returns: the task's id
-        :raises ValueError: for an id in use, a bad script, or something else that makes no sense
         """
         default = ASKING_SCRIPT if options.get("waiting") else DEFAULT_SCRIPT
         with self._lock:
@@ -205,7 +291,6 @@ class ManusAccount(TaskStore[ManusTask]):
 
         :param default: say it for every task for which nothing else is queued
         :param options: those of :meth:`add_task`; ``prompt`` and what else a request says come from there
-        :raises ValueError: for an option that ``add_task`` has not, or a bad script
         """
         if "prompt" in options:
             raise ValueError("the prompt of a task comes from the request")

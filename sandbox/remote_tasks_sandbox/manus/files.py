@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from mimetypes import guess_type
 from typing import Any
 from urllib.parse import quote
 
@@ -29,14 +30,6 @@ __all__ = [
 
 UPLOAD_SECONDS = 180.0
 _LIFE_SECONDS = 48 * 3600.0
-_MIME_TYPES = {
-    "md": "text/markdown",
-    "txt": "text/plain",
-    "csv": "text/csv",
-    "json": "application/json",
-    "pdf": "application/pdf",
-    "png": "image/png",
-}
 #: "executables and scripts refused": https://open.manus.ai/docs/v2/file.upload
 _REFUSED_ENDINGS = (".exe", ".sh", ".bat", ".dmg")
 
@@ -60,9 +53,7 @@ class OutputFile:
         name = given.get("name", "")
         if not name:
             raise ValueError("a file needs a name")
-        mime_type = given.get("mime_type") or _MIME_TYPES.get(
-            name.rpartition(".")[2], "application/octet-stream"
-        )
+        mime_type = given.get("mime_type") or guess_type(name)[0] or "application/octet-stream"
         content = given.get("content", f"Sandbox content of {name}\n")
         if "size" in given:
             content = b"x" * int(given["size"])

@@ -66,10 +66,7 @@ class Question:
         return self.schema if self.schema is not None else _SCHEMAS.get(self.type, _ACCEPT)
 
     def decide(self, given: Mapping[str, Any]) -> Decision:
-        """Return what a confirmation with this input does.
-
-        :raises ValueError: when the input does not fit the schema
-        """
+        """Return what a confirmation with this input does."""
         problem = input_problem(given, self.input_schema or {})
         if problem is None and given.get("action") == "select" and not given.get("client_id"):
             problem = "input.client_id is required"
@@ -84,10 +81,7 @@ class Question:
 
 
 def parse_questions(raw: Any) -> tuple[Question, ...]:
-    """Accept a type, ``{"type": ..., "description": ..., ...}``, or a list of these, asked one after another.
-
-    :raises ValueError: for anything else
-    """
+    """Accept a type, ``{"type": ..., "description": ..., ...}``, or a list of these, asked in turn."""
     if raw is None:
         return ()
     items: Any = [raw] if isinstance(raw, Question | str | Mapping) else raw

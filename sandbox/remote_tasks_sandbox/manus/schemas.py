@@ -23,16 +23,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 _KEYWORDS = frozenset(
     {
-        "type",
-        "properties",
-        "required",
-        "additionalProperties",
-        "items",
-        "enum",
-        "description",
-        "anyOf",
-        "$ref",
-        "$defs",
+        *("type", "properties", "required", "additionalProperties", "items", "enum"),
+        *("description", "anyOf", "$ref", "$defs"),
     }
 )
 _DEFINITIONS = "#/$defs/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from remote_tasks_sandbox.settings import Positive, Secret, Settings
 
@@ -32,13 +32,7 @@ class ManusSettings(Settings):
 
     manus_key: Secret = "sk-sandbox"
     manus_oauth_token: Secret = "oauth-sandbox"  # noqa: S105 - the published default
-    manus_oauth_scopes: tuple[Scope, ...] = (
-        "create_task",
-        "manage_all_tasks",
-        "create_project",
-        "use_connectors",
-        "use_my_browsers",
-    )
+    manus_oauth_scopes: tuple[Scope, ...] = get_args(Scope)
     manus_credits: int = 10_000
     manus_user_stop_on_stop: bool = False
     manus_v2_as_proto3: bool = False

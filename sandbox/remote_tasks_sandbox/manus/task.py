@@ -1,6 +1,6 @@
 """One task of the emulated Manus account: what happened to it, in the words of neither API version.
 
-``v1_wire`` and ``v2_wire`` write the same history each in their own way, so that a task made
+``wire`` writes the same history in the forms of both, so that a task made
 through one version is the same task in the other.
 """
 
@@ -66,10 +66,7 @@ class Received:
     :param version: ``v1`` or ``v2``
     :param at: sandbox time, unix seconds
     :param position: place in the timeline at which it came
-    :param body: the request as it came
-    :param text: the words of a message
     :param event_id: what a confirmation is for
-    :param input: what it says
     :param confirmed: whether it was used
     """
 
@@ -128,7 +125,6 @@ class ManusTask(Task):
     :param hidden_for: seconds for which the API does not know the task
     :param credits_per_second: credits used for each second of running, on top of ``credit_usage``
     :param extra_events: v2 events at the start, as they are; ``id`` and ``timestamp`` are made up
-    :raises ValueError: for a value that makes no sense
     """
 
     title: str = ""
@@ -158,7 +154,7 @@ class ManusTask(Task):
     # What came later.
     received: list[Received] = field(default_factory=list, init=False)
     cut_short: dict[int, bool] = field(default_factory=dict, init=False)
-    #: The last form it was sent in, with what that form depended on; kept by ``v1_wire``.
+    #: The last form it was sent in, with what that form depended on; kept by ``wire``.
     rendered: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False, init=False)
 
     def __post_init__(self) -> None:

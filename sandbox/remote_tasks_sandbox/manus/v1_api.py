@@ -27,8 +27,7 @@ from remote_tasks_sandbox.manus.parsing import (
     v1_attachments,
 )
 from remote_tasks_sandbox.manus.task import ManusTask
-from remote_tasks_sandbox.manus.v1_wire import rendered, task_url
-from remote_tasks_sandbox.manus.v2_wire import share_url
+from remote_tasks_sandbox.manus.wire import links, rendered
 from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["ManusV1Api", "v1_error"]
@@ -85,7 +84,7 @@ class ManusV1Api:
         try:
             self._check_key(call)
             endpoint, handler = self._operation(call)
-            self._check_rate(endpoint)
+            self._context.check_limit(endpoint, "rate limit exceeded")
             return handler(call, plan)
         except Refused as refused:
             return v1_error(refused.status, refused.message, refused.headers)
@@ -129,14 +128,6 @@ class ManusV1Api:
                 reason = "signature is invalid"
             raise Refused(401, f"invalid token: {reason}")
         raise Refused(401, "api key is required")
-
-    def _check_rate(self, endpoint: str) -> None:
-        wait = self._context.over_limit(endpoint)
-        if wait is not None:
-            headers = {"Retry-After": str(wait)} if self._context.settings.rate_limit_retry_after else {}
-            raise Refused(429, "rate limit exceeded", headers)
-
-    # --------------------------------------------------------------------------------------------- tasks
 
     def _list(self, call: Call, plan: Plan) -> Answer:
         query = _list_query(call, repeat=plan.repeats_cursor)
@@ -199,10 +190,7 @@ class ManusV1Api:
         return json_answer({"id": task.id, "object": "task.deleted", "deleted": True})
 
     def _named(self, task: ManusTask) -> Answer:
-        base_url = self._context.base_url
-        named = {"task_id": task.id, "task_title": task.title, "task_url": task_url(task, base_url)}
-        shared = share_url(task, base_url)
-        return json_answer(named if shared is None else named | {"share_url": shared})
+        return json_answer(links(task, self._context.base_url))
 
     def _render(self, task: ManusTask, now: float, plan: Plan) -> bytes:
         lags = bool(plan.shaping) and plan.lags(
@@ -212,8 +200,6 @@ class ManusV1Api:
         shown = rendered(task, now, lags=lags, base_url=base_url, expires_in=settings.file_url_seconds)
         task.note_read(now)
         return shown
-
-    # ------------------------------------------------------------------------------- files and projects
 
     def _create_file(self, call: Call, plan: Plan) -> Answer:
         body = check_fields(json_body(call), {"filename": str}, required=("filename",))

@@ -28,12 +28,10 @@ from remote_tasks_sandbox.manus.parsing import (
     single,
 )
 from remote_tasks_sandbox.manus.task import ManusTask, v2_word
-from remote_tasks_sandbox.manus.v1_wire import task_url
-from remote_tasks_sandbox.manus.v2_wire import events, share_url, wire_task
-from remote_tasks_sandbox.tasks import Key
+from remote_tasks_sandbox.manus.wire import events, links, wire_task
 from remote_tasks_sandbox.vendor import Context
 
-__all__ = ["Operations", "TaskOperations", "cursor_of", "read_cursor"]
+__all__ = ["Operations", "TaskOperations", "more_of", "read_cursor"]
 
 #: The newer words for the profiles, and what they stand for.
 _NEW_PROFILES = {"standard": "manus-1.6", "lite": "manus-1.6-lite", "max": "manus-1.6-max"}
@@ -125,9 +123,7 @@ class TaskOperations:
             return {"data": [], "has_more": False}
         page, more = self._account.listed(query, plan)
         shown: dict[str, Any] = {"data": [self._shown(task) for task in page]}
-        if plan.repeats_cursor:
-            return shown | {"has_more": True, "next_cursor": cursor_of("repeated")}
-        return shown | ({"has_more": True, "next_cursor": cursor_of(page[-1].key)} if more else _NO_MORE)
+        return shown | more_of(page[-1].key if more else None, plan)
 
     def _update(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         body = check_fields(json_body(call), _UPDATE, required=("task_id",))
@@ -180,17 +176,15 @@ class TaskOperations:
         )
         task.note_read(now)
         numbered = list(enumerate(found))
-        at = None if plan.repeats_cursor else _event_number(call)
+        cursor = None if plan.repeats_cursor else single(call, "cursor")
+        at = None if cursor is None else read_cursor(cursor, [int])[0]
         if ascending:
             rest = numbered if at is None else numbered[at + 1 :]
         else:
             rest = numbered[::-1] if at is None else numbered[:at][::-1]
         page = rest[:page_size]
         shown = {"task_id": task.id, "messages": [event for _, event in page]}
-        if plan.repeats_cursor:
-            return shown | {"has_more": True, "next_cursor": cursor_of("repeated")}
-        more = len(rest) > page_size
-        return shown | ({"has_more": True, "next_cursor": cursor_of(page[-1][0])} if more else _NO_MORE)
+        return shown | more_of(page[-1][0] if len(rest) > page_size else None, plan)
 
     def _confirm_action(self, call: Call, plan: Plan, _: str | None) -> dict[str, Any]:
         raw = json_body(call)
@@ -221,15 +215,7 @@ class TaskOperations:
         return wire
 
     def _named(self, task: ManusTask) -> dict[str, Any]:
-        base_url = self._context.base_url
-        named = {"task_id": task.id, "task_title": task.title, "task_url": task_url(task, base_url)}
-        shared = share_url(task, base_url)
-        if shared is not None:
-            named["share_url"] = shared
-        return named | {"share_visibility": task.share_visibility}
-
-
-_NO_MORE = {"has_more": False}
+        return links(task, self._context.base_url) | {"share_visibility": task.share_visibility}
 
 
 def _list_query(call: Call, *, repeat: bool) -> ListQuery | None:
@@ -244,8 +230,9 @@ def _list_query(call: Call, *, repeat: bool) -> ListQuery | None:
         if single(call, "agent_id") is None:
             raise Refused(400, "agent_id is required with scope agent_subtask")
         return None
+    after: Any = None if cursor is None or repeat else tuple(read_cursor(cursor, [int, int, str]))
     return ListQuery(
-        after_key=None if cursor is None or repeat else _task_key(cursor),
+        after_key=after,
         limit=page_size,
         ascending=ascending,
         project_id=project_id,
@@ -253,23 +240,17 @@ def _list_query(call: Call, *, repeat: bool) -> ListQuery | None:
     )
 
 
-def _task_key(cursor: str) -> Key:
-    created_at, number, task_id = read_cursor(cursor, [int, int, str])
-    return created_at, number, task_id
+def more_of(place: Any, plan: Plan) -> dict[str, Any]:
+    """Return whether more follows and the cursor for it, in which clients can't read anything.
 
-
-def _event_number(call: Call) -> int | None:
-    cursor = single(call, "cursor")
-    if cursor is None:
-        return None
-    number: int = read_cursor(cursor, [int])[0]
-    return number
-
-
-def cursor_of(place: Any) -> str:
-    """Return the cursor that stands for a place; clients can't read anything in it."""
+    :param place: where the next page begins; ``None`` when there is none
+    """
+    place = "repeated" if plan.repeats_cursor else place
+    if place is None:
+        return {"has_more": False}
     values = list(place) if isinstance(place, tuple) else [place]
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+    cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+    return {"has_more": True, "next_cursor": cursor}
 
 
 def read_cursor(cursor: str, kinds: list[type]) -> list[Any]:

@@ -6,7 +6,8 @@ thread safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -80,25 +81,30 @@ class QStashAccount(QStashTasks):
         self._known: dict[tuple[str, str], tuple[str, float]] = {}
         self._today = (0, 0)
 
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Hold the lock, and do what is due before and after."""
+        with self._lock:
+            self.engine.settle()
+            yield
+            self.engine.settle()
+
     @property
     def messages(self) -> list[Message]:
         """Return all messages as they are now, callbacks included, oldest first."""
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             return list(self.engine.messages.values())
 
     @property
     def deliveries(self) -> list[Delivery]:
         """Return all attempts that were answered, oldest first."""
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             return list(self.engine.deliveries)
 
     @property
     def dlq_messages(self) -> list[DlqMessage]:
         """Return what is in the dead letter queue, oldest first."""
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             since = milliseconds(self._clock.now() - self._settings.qstash_dlq_retention)
             return [
                 dlq_message for dlq_message in self.engine.dlq_messages.values() if dlq_message.at_ms >= since
@@ -106,8 +112,7 @@ class QStashAccount(QStashTasks):
 
     def get_message(self, message_id: str) -> Message | None:
         """Return a message as it is now, finished or not."""
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             return self.engine.messages.get(message_id)
 
     def publish(
@@ -124,12 +129,10 @@ class QStashAccount(QStashTasks):
         :param headers: ``Upstash-*`` and others
         :param queue: the queue it goes through
         :returns: the ids of the messages: one, or one for each member of a URL group
-        :raises ValueError: for what QStash would refuse
         """
-        raw = body.encode() if isinstance(body, str) else body
         lower = {name.lower(): value for name, value in (headers or {}).items()}
         try:
-            accepted = self.submit(destination, raw, lower, queue=queue, via="test")
+            accepted = self.submit(destination, _raw(body), lower, queue=queue, via="test")
         except Refused as refused:
             raise ValueError(refused.message) from None
         return [message_id for message_id, _, _ in accepted]
@@ -146,11 +149,7 @@ class QStashAccount(QStashTasks):
         error: str | None = None,
         body: str | bytes = b"",
         headers: Mapping[str, str] | None = None,
-        method: str = "POST",
-        max_retries: int = 3,
-        queue: str | None = None,
-        topic: str | None = None,
-        schedule_id: str | None = None,
+        **options: Any,
     ) -> str:
         """Add a message that follows a script instead of being delivered.
 
@@ -159,43 +158,26 @@ class QStashAccount(QStashTasks):
         :param response_status: what failed attempts were answered, in ``ERROR`` entries and the DLQ message
         :param error: why they failed; default ``HTTP status`` and the number
         :param headers: those passed on to the destination
-        :returns: the message's id
-        :raises ValueError: for an id in use or a bad script
+        :param options: ``method``, ``max_retries``, ``queue``, ``topic``, ``schedule_id``
         """
         steps = _message_script(script)
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             now = self._clock.now()
             chosen = random_id(63, "msg_") if message_id is None else message_id
             if not chosen or chosen in self.engine.messages:
                 raise ValueError(f"the message id {chosen!r} is empty or in use")
-            options = PublishOptions(
-                url,
-                method=method,
-                body=_raw(body),
-                headers={name.lower(): value for name, value in (headers or {}).items()},
-                max_retries=max_retries,
-                labels=tuple(labels),
-                queue=queue,
-                topic=topic,
-                schedule_id=schedule_id,
-            )
-            message = Message(chosen, options, now, now)
+            lower = {name.lower(): value for name, value in (headers or {}).items()}
+            published = PublishOptions(url, body=_raw(body), headers=lower, labels=tuple(labels), **options)
+            message = Message(chosen, published, now, now)
             message.scripted_response = Response(response_status, _raw(response_body), error=error or "")
             self.engine.add_scripted(message, steps, now)
-            self.engine.settle()
             return chosen
 
     def set_message_script(self, message_id: str, script: Iterable[Any]) -> None:
-        """Let a message follow a new script from now on.
-
-        :raises ValueError: for a bad script
-        """
+        """Let a message follow a new script from now on."""
         steps = _message_script(script)
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             self.engine.add_scripted(self.engine.messages[message_id], steps, self._clock.now())
-            self.engine.settle()
 
     def set_message_state(self, message_id: str, state: str) -> None:
         """Give a message a state from now on, for ever."""
@@ -208,7 +190,6 @@ class QStashAccount(QStashTasks):
         :param outcomes: for each attempt of a message a status, ``"error"``, ``"timeout"``, or ``{"status",
             "body", "headers", "latency"}``; the last one goes for all further attempts
         :param latency: sandbox seconds that an attempt takes
-        :raises ValueError: for an outcome that is none
         """
         with self._lock:
             self.engine.plans.add(pattern, outcomes, latency=latency)
@@ -220,8 +201,7 @@ class QStashAccount(QStashTasks):
 
         :param headers: lower-case names, the token left out
         """
-        with self._lock:
-            self.engine.settle()
+        with self._settled():
             now = self._clock.now()
             targets = self.targets(destination)
             limits = PLANS[self._settings.qstash_plan]
@@ -234,7 +214,6 @@ class QStashAccount(QStashTasks):
                     *(all(one[2] for one in accepted), queue, via, now),
                 )
             )
-            self.engine.settle()
             return accepted
 
     def targets(self, destination: str) -> list[PublishOptions]:

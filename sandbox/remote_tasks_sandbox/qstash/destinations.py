@@ -62,10 +62,7 @@ class DeliveryPlans:
         self._plans: list[DeliveryPlan] = []
 
     def add(self, pattern: str, outcomes: Any = (200,), *, latency: float = 0.0) -> None:
-        """Put a plan in force, before all that are.
-
-        :raises ValueError: for an outcome that is none, or a negative latency
-        """
+        """Put a plan in force, before all that are."""
         if isinstance(outcomes, int | str | Mapping):
             outcomes = [outcomes]
         if not isinstance(outcomes, Iterable):

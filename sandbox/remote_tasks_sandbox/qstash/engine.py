@@ -23,8 +23,15 @@ from remote_tasks_sandbox.qstash.destinations import (
     send,
     sign,
 )
-from remote_tasks_sandbox.qstash.gates import Gate
-from remote_tasks_sandbox.qstash.message import Delivery, DlqMessage, Log, Message, Response, milliseconds
+from remote_tasks_sandbox.qstash.message import (
+    Delivery,
+    DlqMessage,
+    Gate,
+    Log,
+    Message,
+    Response,
+    milliseconds,
+)
 from remote_tasks_sandbox.qstash.options import PLANS, FlowControl, PublishOptions
 from remote_tasks_sandbox.qstash.parsing import retry_delay_seconds
 from remote_tasks_sandbox.qstash.settings import QStashSettings
@@ -87,8 +94,6 @@ class QStashEngine:
         self.deliveries.clear()
         self.plans.clear()
         self.log.clear()
-
-    # ------------------------------------------------------------------------------------- messages begin
 
     def accept(self, options: PublishOptions, at: float, *, cause: Message | None = None) -> Message:
         """Take a message in.
@@ -157,8 +162,6 @@ class QStashEngine:
                 step(message, when)
 
         self.later(at, take)
-
-    # ------------------------------------------------------------------------------------------- attempts
 
     def _begin(self, message: Message, at: float) -> None:
         if message.cancel_requested:
@@ -266,8 +269,6 @@ class QStashEngine:
         message.callbacks += 1
         self.accept(replace(to, body=body, headers=headers), at, cause=message)
 
-    # ----------------------------------------------------------------------------------------------- ends
-
     def _fail(self, message: Message, response: Response, at: float) -> None:
         self.log.add(message, "FAILED", at)
         dlq_message = self._bury(message, response, at)
@@ -317,8 +318,6 @@ class QStashEngine:
             if cause.finished and cause.callbacks == 0:
                 self._leave(cause, at, finished=True)
 
-    # ---------------------------------------------------------------------------------------------- gates
-
     def open(self, gate: Gate, at: float) -> None:
         """Begin the messages that a queue or flow control held back and now admits."""
         for message in [one for one in gate.line.values() if one.id in gate.running]:
@@ -350,8 +349,6 @@ class QStashEngine:
         opens = gate.opens_at(at)
         if opens is not None and not gate.paused:
             self.later(opens, lambda when: self.open(gate, when))
-
-    # -------------------------------------------------------------------------------------------- scripts
 
     def _take_step(self, message: Message, at: float) -> None:
         if message.cancel_requested:

@@ -6,7 +6,7 @@ Values come as repeated parameters or in a list with commas; an address may hold
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,10 +19,19 @@ __all__ = ["Filters", "Page", "from_body", "from_query"]
 
 _UNSPLIT = frozenset({"url", "path"})
 _ALIASES = {"messageIds": "messageId", "callerIP": "callerIp", "flowControlKeys": "flowControlKey"}
-_MESSAGE_NAMES = (
-    *("messageId", "url", "host", "path", "topicName", "scheduleId", "queueName", "label", "callerIp"),
-    "flowControlKey",
-)
+#: What each filter of messages compares its values with.
+_FACTS: dict[str, Callable[[Message], set[str | None]]] = {
+    "messageId": lambda message: {message.id},
+    "url": lambda message: {message.url},
+    "host": lambda message: {urlsplit(message.url).netloc, urlsplit(message.url).hostname},
+    "path": lambda message: {urlsplit(message.url).path},
+    "topicName": lambda message: {message.options.topic},
+    "scheduleId": lambda message: {message.options.schedule_id},
+    "queueName": lambda message: {message.options.queue},
+    "label": lambda message: set(message.options.labels),
+    "flowControlKey": lambda message: {message.options.flow.key if message.options.flow else None},
+    "callerIp": lambda _: {CALLER_IP},
+}
 _DATES = ("fromDate", "toDate")
 
 
@@ -36,7 +45,7 @@ class Filters:
         self.values = dict(values)
         self.from_ms = _date(self.values, "fromDate", 0)
         self.to_ms = _date(self.values, "toDate", 2**62)
-        self._wanted = {name: frozenset(values[name]) for name in _MESSAGE_NAMES if name in values}
+        self._wanted = {name: frozenset(values[name]) for name in _FACTS if name in values}
 
     def __bool__(self) -> bool:
         return bool(self.values)
@@ -47,7 +56,7 @@ class Filters:
 
     def fit(self, message: Message) -> bool:
         """Whether a message is one of those asked for, dates left aside."""
-        return all(wanted & _facts(message, name) for name, wanted in self._wanted.items())
+        return all(wanted & _FACTS[name](message) for name, wanted in self._wanted.items())
 
 
 class Page:
@@ -79,7 +88,7 @@ def from_query(call: Call, *more: str) -> Filters:
     values: dict[str, list[str]] = {}
     for name, value in call.query:
         known = _ALIASES.get(name, name)
-        if known in (*_MESSAGE_NAMES, *_DATES, *more) and value:
+        if known in (*_FACTS, *_DATES, *more) and value:
             values.setdefault(known, []).extend(_split(known, value))
     return Filters(values)
 
@@ -91,7 +100,7 @@ def from_body(body: Any, *more: str) -> Filters:
     values: dict[str, list[str]] = {}
     for name, value in body.items():
         known = _ALIASES.get(name, name)
-        if known not in (*_MESSAGE_NAMES, *_DATES, *more):
+        if known not in (*_FACTS, *_DATES, *more):
             continue
         items = [str(one) for one in (value if isinstance(value, list) else [value]) if one not in (None, "")]
         if items:
@@ -116,27 +125,3 @@ def _cursor(cursor: str) -> tuple[int, int]:
     if not (dash and time_ms.isascii() and time_ms.isdecimal() and number.isascii() and number.isdecimal()):
         raise Refused(400, "invalid cursor")
     return int(time_ms), int(number)
-
-
-def _facts(message: Message, name: str) -> set[str | None]:
-    options = message.options
-    match name:
-        case "messageId":
-            return {message.id}
-        case "url":
-            return {options.url}
-        case "host":
-            return {urlsplit(options.url).netloc, urlsplit(options.url).hostname}
-        case "path":
-            return {urlsplit(options.url).path}
-        case "topicName":
-            return {options.topic}
-        case "scheduleId":
-            return {options.schedule_id}
-        case "queueName":
-            return {options.queue}
-        case "label":
-            return set(options.labels)
-        case "flowControlKey":
-            return {options.flow.key if options.flow else None}
-    return {CALLER_IP}

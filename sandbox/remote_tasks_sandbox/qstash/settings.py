@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from remote_tasks_sandbox.settings import Secret, Settings
 
 __all__ = ["QStashSettings"]
+
+StringField = Literal["maxRetry", "retried", "lastErrorAt"]
 
 _THREE_DAYS = 3 * 86400.0
 
@@ -28,11 +30,7 @@ class QStashSettings(Settings):
     wrong_region: bool = False
     region: str = "eu-central-1"
     cursor_end: Literal["absent", None, 0, "0", ""] = "absent"
-    qstash_string_fields: tuple[Literal["maxRetry", "retried", "lastErrorAt"], ...] = (
-        "maxRetry",
-        "retried",
-        "lastErrorAt",
-    )
+    qstash_string_fields: tuple[StringField, ...] = get_args(StringField)
     qstash_plan: Literal["free", "payg"] = "free"
     qstash_deliver: bool = True
     qstash_retry_seconds: float | None = 1.0

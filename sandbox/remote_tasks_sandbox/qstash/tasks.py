@@ -115,8 +115,6 @@ class QStashTasks(TaskStore[QStashTask]):
         :param created_at: unix milliseconds, moved on to the next that is free in the message; default now
         :param advance_after_reads: go by reads instead of by time
         :param options: fields of :class:`QStashTask`
-        :returns: the task's id
-        :raises ValueError: for an id in use or a bad script
         """
         if not message_id:
             raise ValueError("the message id is empty")

@@ -13,7 +13,7 @@ from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount
 from remote_tasks_sandbox.qstash.filters import Filters, Page, from_body, from_query
-from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, milliseconds
+from remote_tasks_sandbox.qstash.message import DlqMessage, milliseconds
 from remote_tasks_sandbox.qstash.parsing import json_body
 from remote_tasks_sandbox.qstash.v2_messages import Handler
 from remote_tasks_sandbox.qstash.wire import dlq_message_wire, entry_wire
@@ -45,8 +45,6 @@ class LogOperations:
             "POST /v2/dlq/retry/{dlqId}": ("qstash.dlq", self._retry),
         }
 
-    # ------------------------------------------------------------------------------------------------ log
-
     def _logs(self, call: Call, plan: Plan) -> Answer:
         page = Page(call)
         filters, states = from_query(call), _states(call)
@@ -69,7 +67,9 @@ class LogOperations:
         found = list(islice(shown, page.count + 1))
         more, found = len(found) > page.count, found[: page.count]
         body = self._cursor(found[-1].key if found else None, more=more, repeat=plan.repeats_cursor)
-        return json_answer(body | {settings.qstash_logs_key: [self._entry(entry) for entry in found]})
+        return json_answer(
+            body | {settings.qstash_logs_key: [entry_wire(entry, settings) for entry in found]}
+        )
 
     def _asked_for(self, filters: Filters) -> list[Any] | None:
         """Return the messages that were asked for by id, or ``None`` for all."""
@@ -79,17 +79,12 @@ class LogOperations:
         known = self._account.engine.messages
         return [known[message_id] for message_id in ids if message_id in known]
 
-    def _entry(self, entry: Entry) -> dict[str, Any]:
-        return entry_wire(entry, self._context.settings)
-
     def _cursor(self, last: tuple[int, int] | None, *, more: bool, repeat: bool) -> dict[str, Any]:
         if more or repeat:
             time_ms, number = last or (1, 0)
             return {"cursor": f"{time_ms}-{number}"}
         end = self._context.settings.cursor_end
         return {} if end == "absent" else {"cursor": end}
-
-    # -------------------------------------------------------------------------------------- dead letters
 
     def _dlq(self, call: Call, plan: Plan) -> Answer:
         page = Page(call)

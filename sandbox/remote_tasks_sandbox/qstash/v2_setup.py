@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount, Topic
-from remote_tasks_sandbox.qstash.gates import Gate
-from remote_tasks_sandbox.qstash.message import milliseconds
+from remote_tasks_sandbox.qstash.message import Gate, milliseconds
 from remote_tasks_sandbox.qstash.options import PLANS, read_options
 from remote_tasks_sandbox.qstash.parsing import check_url, flag, json_body, whole
 from remote_tasks_sandbox.qstash.schedules import Cron
@@ -108,8 +107,6 @@ class SetupOperations:
         gate.paused, gate.updated_at = paused, self._now
         self._engine.open(gate, self._now)
 
-    # ------------------------------------------------------------------------------------------ schedules
-
     def _put_schedule(self, call: Call, plan: Plan) -> Answer:
         destination, headers = destination_of(call, 2), publish_headers(call)
         expression = headers.get("upstash-cron")
@@ -128,8 +125,6 @@ class SetupOperations:
         return _done(
             lambda call: schedules.pause(_found(schedules.all, call, "schedule"), self._now, paused=paused)
         )
-
-    # --------------------------------------------------------------------------------------------- queues
 
     def _put_queue(self, call: Call, plan: Plan) -> Answer:
         body = json_body(call)
@@ -164,8 +159,6 @@ class SetupOperations:
             "lag": len(self._of_queue(queue.name)),
         }
 
-    # ----------------------------------------------------------------------------------------- URL groups
-
     def _put_endpoints(self, call: Call) -> None:
         name, topics = call.segments[2], self._account.topics
         if not _NAME.fullmatch(name):
@@ -186,8 +179,6 @@ class SetupOperations:
         topic.updated_at = self._now
         if not topic.endpoints:
             del self._account.topics[topic.name]
-
-    # ------------------------------------------------------------------------------ flow control and keys
 
     def _list_flows(self, call: Call, plan: Plan) -> Answer:
         search = "".join(call.values("search")[:1])
