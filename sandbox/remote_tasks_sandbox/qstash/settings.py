@@ -11,8 +11,6 @@ __all__ = ["QStashSettings"]
 
 StringField = Literal["maxRetry", "retried", "lastErrorAt"]
 
-_THREE_DAYS = 3 * 86400.0
-
 
 @dataclass
 class QStashSettings(Settings):
@@ -36,8 +34,8 @@ class QStashSettings(Settings):
     qstash_retry_seconds: float | None = 1.0
     qstash_cancel_seconds: float | None = 0.0
     qstash_log_lag: float = 0.0
-    qstash_log_retention: float = _THREE_DAYS
-    qstash_dlq_retention: float = _THREE_DAYS
+    qstash_log_retention: float = 3 * 86400.0
+    qstash_dlq_retention: float = 3 * 86400.0
     qstash_logs_key: Literal["events", "logs"] = "events"
     qstash_cancelled_word: Literal["CANCELLED", "CANCELED"] = "CANCELLED"
     qstash_lower_case_states: bool = False
