@@ -109,6 +109,10 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     assert listed["submission record"] == stored("submission_record").keys()
     assert listed["start of a wait"] == stored("wait_start").keys()
     assert listed["messages that were sent"] == stored("published_messages").keys()
+    carried = [stored(f"carried_{kind.__name__}") for kind in CARRYING]
+    assert listed["resume arguments"] == {name for arguments in carried for name in arguments}
+    assert listed["open question"] == stored("pending_question").keys()
+    assert listed["record of saved files"] == stored("saved_files").keys()
 
 
 @pytest.mark.parametrize("kind", TRIGGERS, ids=lambda kind: kind.__name__)

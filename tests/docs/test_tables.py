@@ -20,23 +20,16 @@ from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import StateTable, TaskState
-from remote_tasks_provider.core.submission import (
-    OnOrphanedIntent,
-    OnStaleState,
-    SubmissionPolicy,
-    SubmissionRecord,
-)
+from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT
 from remote_tasks_provider.manus.hitl_forms import form_for
 from remote_tasks_provider.manus.models import MANUS_STATES
 from remote_tasks_provider.manus.results import ManusQuestion
 from remote_tasks_provider.manus.service import MANUS, ManusExtras
-from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.api.options import PLANS
 from remote_tasks_provider.qstash.models import QSTASH_STATES
 from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
-from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
 from tests.docs import pages
 
 XCOM = "docs/xcom.md"
@@ -214,27 +207,6 @@ class TestMetrics:
             "wait_duration",
             "execution_timeout",
         }
-
-
-class TestStoredFormats:
-    def names(self, what: str) -> list[str]:
-        """Return the names that the page promises for one stored format."""
-        rows = pages.table(pages.section("docs/stability.md", "## Stored formats"), "what")
-        (row,) = [row for row in rows if row["what"].startswith(what)]
-        return re.findall(r"`(\w+)`", row["names"])
-
-    def test_trigger_arguments_are_those_of_both_triggers(self) -> None:
-        arguments = [
-            kind("any", ["a"], 1.0).serialize()[1].keys() for kind in (ManusTaskTrigger, QStashMessageTrigger)
-        ]
-        assert set(self.names("trigger arguments")) == arguments[0] | arguments[1]
-
-    def test_event_keys_are_those_of_a_wait_result(self) -> None:
-        assert self.names("[the event]") == list(WaitResult({}, {}, None, 0.0).to_event())
-
-    def test_submission_record_fields_are_those_of_the_class(self) -> None:
-        record = SubmissionRecord("hash", 0.0, 1)
-        assert self.names("submission record") == list(record.to_json())
 
 
 class TestEvent:
