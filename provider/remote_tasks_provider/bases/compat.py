@@ -47,7 +47,7 @@ TRIGGERS_GET_ON_KILL = Version(airflow.__version__) >= Version("3.3")
 RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8")
 """Whether the retry of an attempt that failed after a deferral resumes that attempt, with its old event.
 
-Seen in 3.0.6, gone in 3.1.8; those between were not looked at.
+Seen in 3.0.6, gone in 3.1.8; those between were not tried.
 """
 _FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 TRIGGER_FAILED = "__fail__"

@@ -43,7 +43,7 @@ class DecoratedRemoteOperator(DecoratedOperator):
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
     def execute(self, context: Context) -> Any:
-        """Call the function, and go on as the operator does."""
+        """Call the function, then do what the operator does."""
         context_merge(context, self.op_kwargs)
         wanted = determine_kwargs(self.python_callable, self.op_args, context)
         setattr(self, self.filled, self.python_callable(*self.op_args, **wanted))

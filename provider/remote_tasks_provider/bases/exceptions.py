@@ -1,4 +1,4 @@
-"""Which exception, or which end in the triggerer, tells Airflow the truth: fail for good, retry, or skip.
+"""Which exception, or which end in the triggerer, makes Airflow fail for good, retry, or skip.
 
 Airflow decides by the exception's class whether a task's ``retries`` are used. This is the only place where
 an error of :mod:`remote_tasks_provider.core.errors` becomes one of Airflow's; the original stays attached as
@@ -66,7 +66,7 @@ def wait_exception(
 
 
 def request_exception(error: RemoteTaskError) -> BaseException:
-    """Return what to raise when a single call ended in ``error``.
+    """Return what to raise when a single operation ended in ``error``.
 
     Only where a retry can help is the error raised as it is; a 404 counts, as a fresh task may appear.
     """

@@ -1,11 +1,11 @@
 """Remote files to and from Airflow's object storage: whole or not at all, and resumed by a retry.
 
 Knows ``ObjectStoragePath``, the links and no vendor. A file is written under a temporary name beside its own
-and moved when it is whole, so that nobody who reads the folder meets half a file.
+and moved when it is whole, so that no reader of the folder meets half a file.
 
 What earlier attempts finished is known by a small record in the folder, one per owner. Sizes alone would not
 do: yesterday's ``report.csv`` may well be as long as today's, and would be handed on as today's. The record
-tells whose a file is and, by a hash, where it came from; it holds no link.
+says whose a file is and, by a hash, where it came from; it holds no link.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["FileSource", "RemoteFile", "open_source", "save_files"]
 
 _POLICY = TransferPolicy()
 _MOST_UPLOAD_BYTES = 512 * 1024 * 1024
-_MOST_FAILURES_TOLD = 5
+_MOST_FAILURES_SHOWN = 5
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
@@ -61,7 +61,7 @@ class RemoteFile:
 
     :param name: what the service calls it; nothing is assumed about it.
     :param url: a link that needs no key.
-    :param size: bytes, where the service tells; not relied upon.
+    :param size: bytes, where the service gives it; not relied upon.
     """
 
     name: str
@@ -358,8 +358,8 @@ def _is_whole(entry: Any) -> bool:
 
 def _of(file: RemoteFile) -> str:
     """Return what changes when the service has another file of that name, but not with the link's key."""
-    told = [file.name, file.size, file.url.partition("?")[0]]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    facts = [file.name, file.size, file.url.partition("?")[0]]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _manifest(final: Any, entry: dict[str, Any]) -> dict[str, Any]:
@@ -401,13 +401,13 @@ def _move(part: Any, final: Any) -> None:
 
 
 def _summary(failures: Sequence[tuple[str, Exception]], count: int, folder: Any) -> TransferError:
-    told = [f"{local} ({_text(error)})" for local, error in failures[:_MOST_FAILURES_TOLD]]
-    if len(failures) > len(told):
-        told.append(f"and {len(failures) - len(told)} more, see the log")
+    texts = [f"{local} ({_text(error)})" for local, error in failures[:_MOST_FAILURES_SHOWN]]
+    if len(failures) > len(texts):
+        texts.append(f"and {len(failures) - len(texts)} more, see the log")
     helps = any(error.retry_helps if isinstance(error, RemoteTaskError) else True for _, error in failures)
     rest = f" The other {count - len(failures)} are in place." if count > len(failures) else ""
     return (TransferIncompleteError if helps else TransferError)(
-        f"{len(failures)} of {count} files were not saved to {folder}: {'; '.join(told)}.{rest}"
+        f"{len(failures)} of {count} files were not saved to {folder}: {'; '.join(texts)}.{rest}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Questions to a person, asked in the midst of a task: Airflow's human-in-the-loop.
+"""Questions to a person while a task waits: Airflow's human in the loop (HITL).
 
 An operator whose remote task waits for an answer calls :meth:`HITLMixin.ask`. The task gives its worker
 back, the question appears under *Required Actions* in Airflow's UI, and the answer resumes the operator in a
@@ -119,8 +119,8 @@ class HITLMixin(WaitingOperator):
         """Pause the task until a person has answered.
 
         The operator is resumed by ``getattr(self, then)(context, reply, **kwargs)``, in another process.
-        While it is paused nobody looks at the remote task: with a ``response_timeout`` of some minutes it is
-        looked at in between, and the question can be asked again if it still stands.
+        While it is paused nothing polls the remote task. With a ``response_timeout`` of some minutes it is
+        polled in between, and the question can be asked again if it still stands.
 
         :param then: the name of the method that takes the :class:`Reply`.
         :param kwargs: more arguments for it; plain JSON values, stored in Airflow's database.
@@ -136,7 +136,7 @@ class HITLMixin(WaitingOperator):
         self._put(context, _Asked(question, then, kwargs or {}, sorted(set(assigned_users)), deadline))
 
     def resume_with_reply(self, context: Context, asked: Mapping[str, Any], event: Any = None) -> Any:
-        """Go on after a person answered, or nobody did; Airflow calls it.
+        """Resume after a person answered, or time ran out; Airflow calls it.
 
         An answer that is none to the question is refused, and the question put again.
         """
@@ -178,8 +178,8 @@ class HITLMixin(WaitingOperator):
         form = form_of(question, getattr(ti, "log_url", None), defaults=[] if AWAITS_INPUT else None)
         stored = _store(ti.id, form, asked.users)
         unfit = why_unfit(stored, form, asked.users)
-        told = {"code": question.code, **question.to_json(), "asked_at": datetime.now(UTC).isoformat()}
-        ti.xcom_push(key=QUESTION_KEY, value=told)
+        value = {"code": question.code, **question.to_json(), "asked_at": datetime.now(UTC).isoformat()}
+        ti.xcom_push(key=QUESTION_KEY, value=value)
         self._tell(question, shown_code(stored), unfit)
         if unfit is not None:
             # The form was opened anew all the same, and has to be closed.
@@ -195,7 +195,7 @@ class HITLMixin(WaitingOperator):
             self.log.warning("It cannot be answered in Airflow, only at%s: %s.", place, unfit)
         elif shown != question.code:
             self.log.warning(
-                "Airflow goes on showing the first question this task asked. Answer this one in that form "
+                "Airflow keeps showing the first question this task asked. Answer this one in that form "
                 "with the code %s, or at%s.",
                 question.code,
                 place,

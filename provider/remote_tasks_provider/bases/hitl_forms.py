@@ -3,11 +3,11 @@
 Nothing here talks to Airflow; :mod:`remote_tasks_provider.bases.hitl` does.
 
 Airflow below 3.4 keeps one form for each task instance, for all its attempts: a later question clears the
-earlier answer, but the form goes on showing the text, buttons and fields of the first. So each form has a
+earlier answer, but the form keeps the text, buttons and fields of the first. So each form has a
 field with the code of the question it shows, and an answer counts only when it carries the code of the
 question that was asked last.
 
-What a remote service wrote is not trusted: it is shown letter for letter, never as Markdown, and cut.
+What a remote service wrote is not trusted: it is shown character by character, never as Markdown, and cut.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def read_reply(event: Any, question: Question) -> Reply:
     :raises RemoteTaskError: when Airflow resumed the task without an answer; a retry asks anew.
     """
     if not is_reply(event):
-        told = event.get("error") if isinstance(event, Mapping) else event
-        raise RemoteTaskError(f"Airflow resumed the task without an answer: {told}")
+        reason = event.get("error") if isinstance(event, Mapping) else event
+        raise RemoteTaskError(f"Airflow resumed the task without an answer: {reason}")
     chosen = tuple(event.get("chosen_options") or ())
     if event.get("timedout") or chosen in ((), (NO_ANSWER,)):
         return Reply(timed_out=True)
@@ -272,7 +272,7 @@ def _clean_schema(value: Any) -> Any:
 
 
 def _quoted(text: str) -> str:
-    """Return Markdown, a quotation, that shows ``text`` letter for letter: no picture, heading or button.
+    """Return Markdown, a quotation, that shows ``text`` as it is: no picture, heading or button.
 
     Airflow's UI makes a link of a web address wherever it stands; it leads where it says.
     """
