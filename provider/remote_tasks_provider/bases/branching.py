@@ -24,8 +24,24 @@ Branch = str | Iterable[str]
 class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
     """Waits for one remote task, then runs the branch of its state and skips the others.
 
-    See the services' operators for the parameters. A subclass names the parameters with the task and with the
-    connection as its service does, and passes them on under these names.
+    The task's record, which the service's sensor would return, is left in XCom under the key ``remote_task``.
+    A subclass names the parameters with the task and with the connection as its service does, and passes them
+    on under these names.
+
+    :param remote_task_id: the task's id.
+    :param conn_id: the Airflow connection.
+    :param completed: task or task group id, or several, to run on success; ``None`` skips everything
+        downstream.
+    :param failed: what to run on failure; ``None`` fails this operator without a retry.
+    :param cancelled: what to run when the task was cancelled; ``None`` fails this operator without a retry.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
+    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up
+        and fails; default ``[sensors] default_timeout``.
+    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and Airflow's
+        ``retries`` apply.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
     waiting: Branch | None = None

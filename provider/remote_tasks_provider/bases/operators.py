@@ -47,7 +47,21 @@ class Submitted:
 class RemoteTaskOperator(WaitingOperator):
     """Submits remote tasks once, waits for them, and returns what came of them.
 
-    See the services' operators for the parameters. Subclasses implement :meth:`submit` and :meth:`collect`.
+    Subclasses implement :meth:`submit` and :meth:`collect`. The parameters are those of every such operator.
+
+    :param wait_for_completion: wait until all are finished; otherwise return as soon as they are submitted.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param poll_interval: seconds between polls, or a ``timedelta``.
+    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
+        default ``[sensors] default_timeout``.
+    :param raise_on_failure: fail without a retry when a remote task failed or was cancelled; otherwise
+        succeed, and let the next task branch on ``state``.
+    :param cancel_on_kill: cancel the remote tasks that this task has submitted when a user marks it failed or
+        successful while it waits.
+    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and Airflow's
+        ``retries`` apply.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
     cancel_on_timeout: bool | None = None

@@ -28,10 +28,30 @@ _NEVER = 10**9
 
 
 class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
-    """Waits until one or many remote tasks are finished; see the services' sensors for the parameters.
+    """Waits until one or many remote tasks are finished; the parameters are those of every sensor.
 
     A subclass names the parameters with the tasks and with the connection as its service does, and passes
     them on under these names.
+
+    :param remote_task_id: the task's id, or a list of ids, all of which must finish.
+    :param conn_id: the Airflow connection.
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param raise_on_failure: fail without a retry when a remote task failed or was cancelled; otherwise
+        succeed, and let the next task branch on ``state``.
+    :param on_waiting: when a task waits for a person: ``wait`` on, ``return`` (succeed, with state
+        ``waiting``) or ``fail``.
+    :param poke_interval: seconds between polls.
+    :param timeout: seconds from the first attempt's start until the sensor gives up; the remote task is left
+        alone.
+    :param soft_fail: skip instead of failing on ``timeout``; a failed remote task still fails the sensor.
+    :param max_poll_failures: consecutive polls that may fail, each after repeating its request; then the last
+        error is raised and Airflow's ``retries`` apply.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
+    :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
+        newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
+    :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
+        newer). Task listeners and callbacks that need a worker do not see such a task end.
     """
 
     on_waiting: OnWaiting = "wait"

@@ -19,29 +19,16 @@ class QStashTaskSensor(RemoteTaskSensor):
     Returns one JSON object for one id, or a list of them in input order for several::
 
         {"id": …, "state": "completed", "status": "delivered", "url": …, "error": …, "message_id": …,
-        "retried": …,
-         "max_retry": …, "title": null, "created_at": null, "updated_at": …, "credit_usage": null}
+         "retried": …, "max_retry": …, "title": null, "created_at": null, "updated_at": …,
+         "credit_usage": null}
 
-    ``url`` is the destination without its query. A failed attempt is not the end: QStash repeats it, by
+    ``url`` is the destination without its query. A failed attempt is not final: QStash repeats it, by
     default three times over about 33 minutes (https://upstash.com/docs/qstash/features/retry), so give
     ``timeout`` room.
 
-    :param remote_task_id: the QStash task's id, or a list of ids, all of which must finish. Templated.
+    :param remote_task_id: the QStash task's id, or a list of ids, all of which must finish.
+        Templated.
     :param qstash_conn_id: the Airflow connection. Templated.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
-    :param raise_on_failure: fail without a retry when a delivery failed or was cancelled; otherwise succeed,
-        and let the next task branch on ``state``.
-    :param poke_interval: seconds between polls.
-    :param timeout: seconds from the first attempt's start until the sensor gives up.
-    :param soft_fail: skip instead of failing on ``timeout``.
-    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and ``retries``
-        apply.
-    :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
-        newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
-    :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
-        newer). Task listeners and callbacks that need a worker do not see such a task end.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
@@ -55,23 +42,16 @@ class QStashTaskSensor(RemoteTaskSensor):
         *,
         remote_task_id: str | Iterable[str],
         qstash_conn_id: str = QStashHook.default_conn_name,
-        deferrable: bool | None = None,
-        raise_on_failure: bool = True,
         poke_interval: float = 15.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            remote_task_id=remote_task_id,
-            deferrable=deferrable,
-            raise_on_failure=raise_on_failure,
-            poke_interval=poke_interval,
-            conn_id=qstash_conn_id,
-            **kwargs,
+            remote_task_id=remote_task_id, conn_id=qstash_conn_id, poke_interval=poke_interval, **kwargs
         )
 
 
 class QStashMessageSensor(RemoteTaskSensor):
-    """Waits until QStash messages are delivered, failed or cancelled, as the logs tell.
+    """Waits until QStash messages are delivered, failed or cancelled, according to the logs.
 
     Returns one JSON object for one id, or a list of them in input order for several, such as the messages of
     a URL group::
@@ -81,29 +61,17 @@ class QStashMessageSensor(RemoteTaskSensor):
          "credit_usage": null}
 
     A failed message has the id of its DLQ message, the destination's HTTP status, and in ``error`` the start
-    of its answer without what looks like a secret. What was sent, headers and bodies, is never in it.
+    of the destination's response without what looks like a secret. The record never has what was sent:
+    headers and bodies.
 
-    A failed attempt is not the end: QStash repeats it, by default three times over about 33 minutes
-    (https://upstash.com/docs/qstash/features/retry), so give ``timeout`` room. All waits on a connection ask
-    together: one call tells of a hundred messages. A read-only token is enough.
+    A failed attempt is not final: QStash repeats it, by default three times over about 33 minutes
+    (https://upstash.com/docs/qstash/features/retry), so give ``timeout`` room. All waits on a connection poll
+    together: one request covers a hundred messages. A read-only token is enough.
 
     :param message_id: the message's id, or a list of ids, all of which must finish. Templated.
     :param qstash_conn_id: the Airflow connection. Templated.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
-    :param raise_on_failure: fail without a retry when a message failed or was cancelled; otherwise succeed,
-        and let the next task branch on ``state``.
-    :param poke_interval: seconds between polls.
-    :param timeout: seconds from the first attempt's start until the sensor gives up.
-    :param soft_fail: skip instead of failing on ``timeout``.
-    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and ``retries``
-        apply.
-    :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
-        newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
-    :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
-        newer). Task listeners and callbacks that need a worker do not see such a task end.
-    :param not_found_grace: seconds for which no log entry may tell of the message. Logs lag behind, and are
-        forgotten after 3 to 14 days.
+    :param not_found_grace: seconds for which the logs may have no entry of the message. They lag behind, and
+        forget it after 3 to 14 days.
     """
 
     template_fields: Sequence[str] = ("message_id", "qstash_conn_id")
@@ -117,18 +85,14 @@ class QStashMessageSensor(RemoteTaskSensor):
         *,
         message_id: str | Iterable[str],
         qstash_conn_id: str = QStashHook.default_conn_name,
-        deferrable: bool | None = None,
-        raise_on_failure: bool = True,
         poke_interval: float = 15.0,
         not_found_grace: float = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             remote_task_id=message_id,
-            deferrable=deferrable,
-            raise_on_failure=raise_on_failure,
+            conn_id=qstash_conn_id,
             poke_interval=poke_interval,
             not_found_grace=not_found_grace,
-            conn_id=qstash_conn_id,
             **kwargs,
         )

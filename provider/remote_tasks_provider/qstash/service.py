@@ -48,7 +48,7 @@ def _explain(operation: Operation[Any], status: int, message: str, config: Conne
     if status == 401:
         return Hint(f"Check the password (token) of connection {config.conn_id!r}. {regions}")
     if status == 404 and operation.has_id:
-        return Hint("Is the id right? QStash forgets what is over after some days.")
+        return Hint("Is the id right? QStash forgets what has finished after some days.")
     return None
 
 

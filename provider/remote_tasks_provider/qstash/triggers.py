@@ -20,11 +20,10 @@ class QStashTaskTrigger(RemoteTaskTrigger):
 
 
 class QStashMessageTrigger(RemoteTaskTrigger):
-    """Waits for the outcome of QStash messages, by the logs.
+    """Waits for the outcome of QStash messages, according to the logs.
 
     :param conn_id: the Airflow connection; a read-only token is enough.
     :param message_ids: the messages to wait for; a template where the wait begins in the triggerer.
-    :param poll_interval: seconds between polls.
     :param rules: all else that :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` takes.
     """
 
