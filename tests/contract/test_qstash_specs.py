@@ -20,7 +20,7 @@ from openapi_schema_validator import OAS31Validator
 from remote_tasks_provider.core.http.operation import Operation, Request
 from remote_tasks_provider.qstash.api import settings, v2
 from remote_tasks_provider.qstash.api.options import PublishOptions
-from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
+from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from tests.specs import published
 
 HOOK = "https://example.com/hook?a=b"

@@ -125,7 +125,7 @@ ENDINGS: dict[str, tuple[Callable[[QStash], Any], dict[str, Any], str, str]] = {
         lagging(200, one(["DELIVERED"])),
         {"not_found_grace": 100},
         "failed",
-        "NotFoundError: QStash GET /v2/logs: HTTP 404: no log entry tells of message m",
+        "NotFoundError: QStash GET /v2/logs: HTTP 404: the logs have no entry of message m",
     ),
     "never sent": (lambda _account: "never-sent", {}, "failed", "NotFoundError"),
     "expired long ago": (

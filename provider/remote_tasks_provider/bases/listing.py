@@ -28,7 +28,12 @@ _MOST_XCOM_ITEMS = 1000
 
 
 class RemoteListOperator(BaseOperator):
-    """Lists remote tasks; see the vendors' operators for the parameters."""
+    """Lists something; the parameters are those of every such operator.
+
+    :param limit: items at most; default 100 to XCom, all to a file. Templated.
+    :param output_path: a file to write as JSON Lines, any URL that ``ObjectStoragePath`` knows. An existing
+        file is replaced, and a file that could not be finished is removed. Templated.
+    """
 
     def __init__(
         self, *, limit: int | None = None, output_path: str | ObjectStoragePath | None = None, **kwargs: Any

@@ -20,8 +20,8 @@ from remote_tasks_provider.qstash.api.v2_models import (
     PublishedMessage,
 )
 from remote_tasks_provider.qstash.manifest import MANIFEST
-from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
 from remote_tasks_provider.qstash.models import QStashTask
+from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from remote_tasks_provider.qstash.service import QSTASH
 
 __all__ = ["QStashHook"]

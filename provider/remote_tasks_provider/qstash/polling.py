@@ -1,29 +1,54 @@
-"""How many QStash tasks are looked at with few calls: one list answers for the tasks that share a message.
+"""How QStash tasks and messages are polled with few requests.
 
-QStash v1 has no list over all tasks, but one per message, newest first, 100 a page. A task's message is
-learnt when the task is first asked for; from then on a message with several waited-for tasks is asked for as
-a whole.
+* Tasks (API v1) have no list over all, but one per message, newest first, 100 a page. The first poll of a
+  task shows its message; from then on a message with several awaited tasks is listed as a whole.
+* Messages (API v2) are polled by the logs: one request for a hundred. The logs list every step of a message;
+  of many messages only the first and the last step are requested, which shows which have finished. Finished
+  messages push others off the page; they are not requested again, so that the next poll shows the others. Of
+  twenty messages or fewer all steps are requested, so that a log can say which attempt failed and when the
+  next one is due. https://upstash.com/docs/qstash/api/events/list
+
+The logs lag behind, forget, and have no 404. A message without an entry in a complete listing is "not found",
+which is believed after the wait's grace. Why a message failed is in its DLQ message, which is read once.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidRequestError, NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult
-from remote_tasks_provider.core.states import TaskSnapshot
-from remote_tasks_provider.qstash.api.v1 import get_task, list_message_tasks
+from remote_tasks_provider.core.states import TaskSnapshot, TaskState
+from remote_tasks_provider.qstash.api import v1, v2
+from remote_tasks_provider.qstash.api.v2_models import (
+    DlqMessage,
+    LogEntry,
+    MessageOutcome,
+    outcome_of,
+    snapshot_of,
+)
 from remote_tasks_provider.qstash.models import QStashTask, snapshot
 
-__all__ = ["QStashTaskPollStrategy"]
+__all__ = ["QStashMessagePollStrategy", "QStashTaskPollStrategy"]
 
-_MOST_PAGES = 10
+log = logging.getLogger(__name__)
+
+_MAX_TASK_PAGES = 10
+_MAX_LOG_PAGES = 5
+_FEW = 20
+# DLQ messages that one poll reads one by one.
+_MAX_SINGLE_DLQ = 40
+# The documentation and the vendor's own clients spell the last one differently.
+_FIRST_AND_LAST = tuple(
+    ("state", word) for word in ("CREATED", "DELIVERED", "FAILED", "CANCELLED", "CANCELED")
+)
 
 
 class QStashTaskPollStrategy:
-    """The looks of one group of waits; remembers which message a task belongs to."""
+    """Polls tasks; remembers which message a task belongs to."""
 
     def __init__(self) -> None:
         self._message_of: dict[str, str] = {}
@@ -31,7 +56,7 @@ class QStashTaskPollStrategy:
         """Tasks that their message's list does not show."""
 
     def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
-        """Plan one look; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
+        """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
         wanted = dict.fromkeys([*due, *free])
         self._message_of = {one: message for one, message in self._message_of.items() if one in wanted}
         self._unlisted &= wanted.keys()
@@ -39,30 +64,30 @@ class QStashTaskPollStrategy:
         yield from self._lists(self._shared_messages(due, wanted), wanted, results)
         singles = [task_id for task_id in due if task_id not in results]
         if singles:
-            answers = yield [get_task(task_id) for task_id in singles]
+            answers = yield [v1.get_task(task_id) for task_id in singles]
             for task_id, answer in zip(singles, answers, strict=True):
                 results[task_id] = answer if isinstance(answer, RemoteTaskError) else self._learn(answer)
         return results
 
     def _shared_messages(self, due: Sequence[str], wanted: Collection[str]) -> dict[str, set[str]]:
-        """Return the messages that a task is due of and that more than one is wanted of, with those tasks."""
+        """Return the messages with a due task and with more than one wanted task, and those tasks."""
         members: dict[str, set[str]] = {}
         for task_id in wanted:
             message = self._message_of.get(task_id)
             if message is not None and task_id not in self._unlisted:
                 members.setdefault(message, set()).add(task_id)
-        looked_at = {self._message_of.get(task_id) for task_id in due if task_id not in self._unlisted}
-        return {message: ids for message, ids in members.items() if len(ids) > 1 and message in looked_at}
+        are_due = {self._message_of.get(task_id) for task_id in due if task_id not in self._unlisted}
+        return {message: ids for message, ids in members.items() if len(ids) > 1 and message in are_due}
 
     def _lists(
         self, members: Mapping[str, set[str]], wanted: Collection[str], results: dict[str, PollResult]
     ) -> Any:
-        """Read each message's tasks until its members were seen; the rest is left to be asked for singly."""
+        """Read each message's list until it has shown its members; the rest is left to single requests."""
         pending: dict[str, Operation[Page[QStashTask]]] = {
-            message: list_message_tasks(message) for message in members
+            message: v1.list_message_tasks(message) for message in members
         }
         missing_of = dict(members)
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_TASK_PAGES):
             if not pending:
                 return
             answers = yield list(pending.values())
@@ -77,7 +102,7 @@ class QStashTaskPollStrategy:
                 )
                 before = missing_of[message]
                 missing = missing_of[message] = before - results.keys()
-                worth_it = len(missing) > 1 and (missing < before or len(missing) > _MOST_PAGES)
+                worth_it = len(missing) > 1 and (missing < before or len(missing) > _MAX_TASK_PAGES)
                 if worth_it and page.next is not None:
                     following[message] = page.next
                 else:
@@ -90,3 +115,151 @@ class QStashTaskPollStrategy:
         if task.message_id:
             self._message_of[task.task_id] = task.message_id
         return snapshot(task)
+
+
+class QStashMessagePollStrategy:
+    """Polls messages; remembers the last outcome of each."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, MessageOutcome] = {}
+        """Messages that the logs know, with the last outcome."""
+        self._chunk_size = v2.MAX_PAGE_SIZE
+
+    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+        """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
+        wanted = dict.fromkeys([*due, *free])
+        self._seen = {one: outcome for one, outcome in self._seen.items() if one in wanted}
+        # Others are covered too as long as they need no further request.
+        covered = list(wanted)[: max(len(due), -(-len(due) // v2.MAX_PAGE_SIZE) * v2.MAX_PAGE_SIZE)]
+        finished = [one for one in covered if one in self._seen and self._seen[one].state.is_terminal]
+        results: dict[str, PollResult] = {one: snapshot_of(self._seen[one]) for one in finished}
+        for chunk in _chunks([one for one in covered if one not in results], self._chunk_size):
+            found: dict[str, PollResult] = yield from self._chunk(chunk)
+            results |= found
+            error = next((one for one in found.values() if _concerns_service(one)), None)
+            if error is not None:
+                # Earlier results hold; those of failed messages wait for the DLQ until the next poll.
+                kept = {one: result for one, result in results.items() if not _has_failed(result)}
+                return dict.fromkeys([one for one in covered if one not in results], error) | kept
+        yield from self._with_dlq_messages(results)
+        return results
+
+    def outcome(self, message_id: str) -> MessageOutcome:
+        """Return the outcome of a message as of the last poll."""
+        return self._seen.get(message_id, MessageOutcome(message_id, TaskState.UNKNOWN))
+
+    def _chunk(self, ids: Sequence[str]) -> Any:
+        answer = yield from self._read(ids, () if len(ids) <= _FEW else _FIRST_AND_LAST)
+        if isinstance(answer, InvalidRequestError) and len(ids) > 1:
+            return (yield from self._in_smaller_chunks(ids, answer))
+        if isinstance(answer, RemoteTaskError):
+            # The cause is an id that QStash refuses, and not the filter for states.
+            self._chunk_size = v2.MAX_PAGE_SIZE
+            return dict.fromkeys(ids, answer)
+        entries, is_complete = answer
+        return self._results(ids, entries, is_complete=is_complete)
+
+    def _in_smaller_chunks(self, ids: Sequence[str], error: InvalidRequestError) -> Any:
+        """Read without the filter for states, which QStash may not know, or each of a few by itself."""
+        size = 1
+        if len(ids) > _FEW:
+            log.info("QStash refuses to filter so many logs by state; reading all steps instead: %s", error)
+            self._chunk_size = size = _FEW
+        results: dict[str, PollResult] = {}
+        for chunk in _chunks(ids, size):
+            results |= yield from self._chunk(chunk)
+        return results
+
+    def _read(self, ids: Sequence[str], states: tuple[tuple[str, str], ...]) -> Any:
+        """Return entries, newest first, and whether the listing is complete; or the error."""
+        operation: Operation[Page[LogEntry]] | None = v2.list_logs((*v2.message_filters(ids), *states))
+        found: list[LogEntry] = []
+        for _ in range(_MAX_LOG_PAGES):
+            (page,) = yield [operation]
+            if isinstance(page, InvalidRequestError) and found:
+                # The vendor's own client never sends messages' ids and a cursor together.
+                break
+            if isinstance(page, RemoteTaskError):
+                return page
+            found += page.items
+            operation = page.next
+            if operation is None or (found and _is_enough(ids, found, all_steps=not states)):
+                break
+        return found, operation is None
+
+    def _results(
+        self, ids: Sequence[str], entries: Sequence[LogEntry], *, is_complete: bool
+    ) -> dict[str, PollResult]:
+        entries_of: dict[str, list[LogEntry]] = {}
+        for entry in entries:
+            entries_of.setdefault(entry.message_id, []).append(entry)
+        results: dict[str, PollResult] = {}
+        for one in ids:
+            if one in entries_of:
+                self._seen[one] = outcome_of(one, entries_of[one])
+            if one in entries_of or (is_complete and one in self._seen):
+                results[one] = snapshot_of(self._seen[one])
+            elif is_complete:
+                results[one] = _not_found(one)
+        return results
+
+    def _with_dlq_messages(self, results: dict[str, PollResult]) -> Any:
+        """Read the DLQ messages of the messages that have failed, and add their facts."""
+        failed = [one for one, result in results.items() if _has_failed(result)]
+        dlq_messages: dict[str, DlqMessage] = {}
+        if len(failed) > 1:
+            chunks = _chunks(failed, v2.MAX_PAGE_SIZE)
+            answers = yield [v2.list_dlq_messages(v2.dlq_filters(one), page_size=len(one)) for one in chunks]
+            dlq_messages = _by_message(answers)
+        # That a filter may be repeated is documented for all lists together, but not for this one.
+        singles = [one for one in failed if one not in dlq_messages]
+        if singles:
+            now = singles[:_MAX_SINGLE_DLQ]
+            answers = yield [v2.list_dlq_messages(v2.dlq_filters([one]), page_size=1) for one in now]
+            dlq_messages |= _by_message(answers)
+        for one in singles[_MAX_SINGLE_DLQ:]:
+            del results[one]
+        for one, dlq_message in dlq_messages.items():
+            # A failure counts without its DLQ message too, which may have been deleted.
+            if one in self._seen:
+                self._seen[one] = self._seen[one].with_dlq_message(dlq_message)
+                results[one] = snapshot_of(self._seen[one])
+
+
+def _is_enough(ids: Sequence[str], newest_first: Sequence[LogEntry], *, all_steps: bool) -> bool:
+    """Whether a further page would bring nothing that matters now."""
+    newest: dict[str, LogEntry] = {}
+    for entry in newest_first:
+        newest.setdefault(entry.message_id, entry)
+    if not all_steps:
+        return newest.keys() >= set(ids) or any(entry.state.is_terminal for entry in newest_first)
+    # A step of the same millisecond as the page's last may follow on the next page, and be terminal.
+    last = newest_first[-1].time
+    return all(one in newest and newest[one].time != last for one in ids)
+
+
+def _by_message(answers: Sequence[Any]) -> dict[str, DlqMessage]:
+    pages = [answer for answer in answers if not isinstance(answer, RemoteTaskError)]
+    return {dlq_message.message_id: dlq_message for page in pages for dlq_message in page.items}
+
+
+def _has_failed(result: PollResult) -> bool:
+    return isinstance(result, TaskSnapshot) and result.state is TaskState.FAILED
+
+
+def _concerns_service(result: PollResult) -> bool:
+    return isinstance(result, RemoteTaskError) and result.concerns_service
+
+
+def _not_found(message_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"the logs have no entry of message {message_id}",
+        status_code=404,
+        endpoint="QStash GET /v2/logs",
+        hint="Logs lag behind by up to a minute, and are kept for 3 to 14 days, by plan. Is the id right, "
+        "and does the message belong to the region of the connection's host?",
+    )
+
+
+def _chunks(ids: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]

@@ -11,8 +11,7 @@ from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.options import PlanName
-from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
-from remote_tasks_provider.qstash.polling import QStashTaskPollStrategy
+from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy, QStashTaskPollStrategy
 
 __all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QStashExtras"]
 

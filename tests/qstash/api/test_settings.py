@@ -197,7 +197,7 @@ class TestSchedules:
 
     def test_unnamed_schedule_with_a_lost_answer_is_left_to_a_person(self, account: QStash) -> None:
         account.faults.add("drop_after", times=1)
-        with pytest.raises(AirflowFailException, match="a retry would make another"):
+        with pytest.raises(AirflowFailException, match="a retry would create another"):
             run(QStashScheduleOperator(task_id="t", action="create", cron="0 4 * * *", destination=HOOK))
 
         assert len(QStashHook().list_schedules()) == 1

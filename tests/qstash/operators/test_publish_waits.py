@@ -107,7 +107,7 @@ class TestOutcome:
     ) -> None:
         account.sandbox.settings.update({"qstash_log_lag": 10**6})
         began = account.clock.now()
-        with pytest.raises(AirflowFailException, match="no log entry tells of message"):
+        with pytest.raises(AirflowFailException, match="the logs have no entry of message"):
             account.task().attempt(lambda: publish(deferrable=deferrable, not_found_grace=120))
 
         assert 120 <= account.clock.now() - began < 200

@@ -1,4 +1,4 @@
-"""All operators of QStash, under one roof: import them from here."""
+"""All operators of QStash; import them from here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from remote_tasks_provider.qstash.operators.messages import (
     QStashDeleteDlqOperator,
     QStashListDlqOperator,
     QStashListLogsOperator,
-    QStashMessageBranchOperator,
     QStashRetryDlqOperator,
 )
 from remote_tasks_provider.qstash.operators.publish import QStashPublishBatchOperator, QStashPublishOperator
 from remote_tasks_provider.qstash.operators.reading import (
     QStashGetTaskOperator,
     QStashListMessageTasksOperator,
+    QStashMessageBranchOperator,
     QStashTaskBranchOperator,
 )
 from remote_tasks_provider.qstash.operators.settings import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
@@ -16,6 +16,7 @@ from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_provider.qstash.submission import deduplication_id, recall, remember
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
@@ -25,19 +26,22 @@ if TYPE_CHECKING:
 
 __all__ = ["QStashPublishBatchOperator", "QStashPublishOperator", "deduplication_id"]
 
-_COLOR = "#dff3ea"
-
-
 MESSAGES_KEY = "message_ids"
 """The XCom key that holds the ids of the messages that were published."""
 
 
 class MessageOperator(RemoteTaskOperator):
-    """An operator that publishes messages and may wait for their delivery; see those made of it."""
+    """An operator that publishes messages and may wait for their delivery.
+
+    :param wait_for_completion: wait until all messages are delivered, failed or cancelled.
+    :param not_found_grace: seconds for which the logs may have no entry of a message.
+    :param qstash_conn_id: the Airflow connection. Templated.
+    """
 
     remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
     hook_class = QStashHook
+    ui_color = COLOR
     still_running = "may still be delivered"
 
     def __init__(
@@ -136,18 +140,6 @@ class QStashPublishOperator(MessageOperator):
     :param flow_control: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
     :param labels: by which logs and DLQ messages can be filtered. Templated.
     :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
-    :param wait_for_completion: wait until it is delivered, failed or cancelled.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
-    :param poll_interval: seconds between polls, or a ``timedelta``.
-    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
-        default ``[sensors] default_timeout``.
-    :param raise_on_failure: fail without a retry when it failed or was cancelled.
-    :param cancel_on_kill: cancel the messages this task has published when a user marks it failed or
-        successful while it waits.
-    :param max_poll_failures: consecutive polls that may fail.
-    :param not_found_grace: seconds for which no log entry may tell of the message.
-    :param qstash_conn_id: the Airflow connection. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -165,7 +157,6 @@ class QStashPublishOperator(MessageOperator):
         "labels",
         "qstash_conn_id",
     )
-    ui_color = _COLOR
 
     def __init__(
         self,
@@ -248,7 +239,7 @@ class QStashPublishOperator(MessageOperator):
         return deduplication_id(self, context)
 
 
-class QStashPublishBatchOperator(BaseOperator):
+class QStashPublishBatchOperator(QStashOperator):
     """Publishes many messages with one call.
 
     Each element is a dict of the parameters of
@@ -263,36 +254,24 @@ class QStashPublishBatchOperator(BaseOperator):
 
     :param messages: the messages. Templated.
     :param raise_on_failure: fail when an element was refused.
-    :param qstash_conn_id: the Airflow connection. Templated.
     """
 
     template_fields: Sequence[str] = ("messages", "qstash_conn_id")
-    ui_color = _COLOR
 
     def __init__(
-        self,
-        *,
-        messages: Iterable[Mapping[str, Any]],
-        raise_on_failure: bool = True,
-        qstash_conn_id: str = QStashHook.default_conn_name,
-        **kwargs: Any,
+        self, *, messages: Iterable[Mapping[str, Any]], raise_on_failure: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.messages = messages
         self.raise_on_failure = raise_on_failure
-        self.qstash_conn_id = qstash_conn_id
 
-    def execute(self, context: Context) -> Any:
+    def act(self, hook: QStashHook, context: Context) -> Any:
         """Publish all."""
-        hook = QStashHook(self.qstash_conn_id)
-        orders: list[PublishOptions] = []
+        batch = self._batch(hook, context)
         try:
-            orders = self._orders(hook, context)
-            published = hook.publish_batch(orders)
+            published = hook.publish_batch(batch)
         except RemoteTaskError as error:
-            raise _not_published(error, has_key=all(order.has_key for order in orders)) from error
-        finally:
-            hook.close()
+            raise _not_published(error, has_key=all(options.has_key for options in batch)) from error
         results = [_as_json(messages) for messages in published]
         refused = [
             f"messages[{index}]: {message.error}"
@@ -303,24 +282,23 @@ class QStashPublishBatchOperator(BaseOperator):
         self.log.info("%d of %d elements were published.", len(published) - len(refused), len(published))
         if refused and self.raise_on_failure:
             context["ti"].xcom_push(key="published", value=results)
-            failure = TaskFailedError(f"{len(refused)} of {len(published)} refused: {'; '.join(refused[:5])}")
-            raise request_exception(failure) from failure
+            raise TaskFailedError(f"{len(refused)} of {len(published)} refused: {'; '.join(refused[:5])}")
         return results
 
-    def _orders(self, hook: QStashHook, context: Context) -> list[PublishOptions]:
-        orders = []
+    def _batch(self, hook: QStashHook, context: Context) -> list[PublishOptions]:
+        batch = []
         for index, given in enumerate(self.messages):
             options = dict(given)
             if not options.get("content_based_deduplication"):
                 options.setdefault("deduplication_id", deduplication_id(self, context, str(index)))
             try:
-                orders.append(hook.order(**({"destination": None} | options)))
+                batch.append(hook.order(**({"destination": None} | options)))
             except RemoteTaskError:
-                # A connection that cannot be used, which is a ValueError too, concerns them all.
+                # A connection that cannot be used is a ValueError too, but concerns all messages.
                 raise
             except (TypeError, ValueError) as error:
                 raise ValueError(f"messages[{index}]: {error}") from None
-        return orders
+        return batch
 
 
 def _not_published(error: RemoteTaskError, *, has_key: bool) -> BaseException:

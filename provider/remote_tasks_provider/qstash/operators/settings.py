@@ -1,17 +1,17 @@
-"""Operators for what stays: schedules, queues and URL groups."""
+"""Operators for what stays at QStash: schedules, queues and URL groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException
 
-from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators.base import QStashOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,47 +19,37 @@ if TYPE_CHECKING:
 __all__ = ["QStashQueueOperator", "QStashScheduleOperator", "QStashUrlGroupOperator"]
 
 
-class _SettingOperator(BaseOperator):
-    """Does one thing to a schedule, a queue or a URL group."""
+class _SettingOperator(QStashOperator):
+    """Does one thing to a schedule, a queue or a URL group, which an attribute of the operator names."""
 
-    ui_color = "#dff3ea"
+    name_attribute: ClassVar[str]
+    nameless: ClassVar[frozenset[str]] = frozenset({"list"})
+    """The actions that need no name."""
 
-    def __init__(
-        self,
-        *,
-        action: str,
-        qstash_conn_id: str = QStashHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, action: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.action = action
-        self.qstash_conn_id = qstash_conn_id
 
-    actions: tuple[str, ...] = ()
-
-    def act(self, hook: QStashHook, action: str) -> Any:
-        """Do it; return what goes to XCom."""
+    def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
+        """Return what does each action; it is called with the name, if the action needs one."""
         raise NotImplementedError
 
-    def execute(self, context: Context) -> Any:
-        """Do it."""
-        action = validation.choice(self.action, "action", self.actions)
-        hook = QStashHook(self.qstash_conn_id)
+    def act(self, hook: QStashHook, context: Context) -> Any:
+        """Do it; return an id, one object or all of them, as JSON."""
+        actions = self.actions(hook)
+        action = validation.choice(self.action, "action", actions)
+        name = getattr(self, self.name_attribute)
+        names = () if action in self.nameless else (validation.object_id(name, self.name_attribute),)
         try:
-            return self.act(hook, action)
-        except NotFoundError as error:
-            if action == "delete":
-                self.log.info("There is nothing to delete (any more).")
-                return None
-            raise request_exception(error) from error
-        except RemoteTaskError as error:
-            raise self.after_failure(error, action) from error
-        finally:
-            hook.close()
-
-    def after_failure(self, error: RemoteTaskError, action: str) -> BaseException:
-        """Return what to raise when it did not work."""
-        return request_exception(error)
+            found = actions[action](*names)
+        except NotFoundError:
+            if action != "delete":
+                raise
+            self.log.info("There is nothing to delete (any more).")
+            return None
+        if isinstance(found, list):
+            return [one.to_json() for one in found]
+        return found if found is None or isinstance(found, str) else found.to_json()
 
 
 class QStashScheduleOperator(_SettingOperator):
@@ -73,10 +63,9 @@ class QStashScheduleOperator(_SettingOperator):
     :param cron: for ``create``: five fields, before them a time zone if wanted, such as
         ``CRON_TZ=Europe/Zurich 0 4 * * *``. Templated.
     :param destination: for ``create``: a URL with its scheme, or the name of a URL group. Templated.
-    :param body: for ``create``: text, bytes, or anything that JSON can tell. Templated.
+    :param body: for ``create``: text, bytes, or a JSON value. Templated.
     :param options: for ``create``: more parameters of
         :meth:`~remote_tasks_provider.qstash.hooks.QStashHook.publish`, such as ``headers``. Templated.
-    :param qstash_conn_id: the Airflow connection. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -88,7 +77,8 @@ class QStashScheduleOperator(_SettingOperator):
         "options",
         "qstash_conn_id",
     )
-    actions = ("create", "get", "list", "pause", "resume", "delete")
+    name_attribute = "schedule_id"
+    nameless = frozenset({"create", "list"})
 
     def __init__(
         self,
@@ -107,68 +97,64 @@ class QStashScheduleOperator(_SettingOperator):
         self.body = body
         self.options = options
 
-    def act(self, hook: QStashHook, action: str) -> Any:
-        """Do it."""
-        if action == "create":
-            return hook.create_schedule(
-                self.destination,
-                self.cron or "",
-                self.body,
-                schedule_id=self.schedule_id,
-                **dict(self.options or {}),
-            )
-        if action == "list":
-            return [schedule.to_json() for schedule in hook.list_schedules()]
-        name = validation.object_id(self.schedule_id, "schedule_id")
-        if action == "get":
-            return hook.get_schedule(name).to_json()
-        acts = {"pause": hook.pause_schedule, "resume": hook.resume_schedule, "delete": hook.delete_schedule}
-        acts[action](name)
-        return None
+    def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
+        """Return what does each action."""
 
-    def after_failure(self, error: RemoteTaskError, action: str) -> BaseException:
-        """Fail for good where a retry might make a second schedule."""
-        if action == "create" and not self.schedule_id and may_have_submitted(error):
-            return AirflowFailException(
-                f"{error} It is not known whether the schedule was made, and without a schedule_id a retry "
-                "would make another. Look at QStash's schedules, then clear this task."
+        def create() -> str:
+            options = dict(self.options or {})
+            name = self.schedule_id
+            return hook.create_schedule(
+                self.destination, self.cron or "", self.body, schedule_id=name, **options
             )
-        return request_exception(error)
+
+        return {
+            "create": create,
+            "get": hook.get_schedule,
+            "list": hook.list_schedules,
+            "pause": hook.pause_schedule,
+            "resume": hook.resume_schedule,
+            "delete": hook.delete_schedule,
+        }
+
+    def failure(self, error: RemoteTaskError) -> BaseException:
+        """Fail for good where a retry might make a second schedule."""
+        if self.action == "create" and not self.schedule_id and may_have_submitted(error):
+            return AirflowFailException(
+                f"{error} It is not known whether the schedule was created, and without a schedule_id a "
+                "retry would create another. Check QStash's schedules, then clear this task."
+            )
+        return super().failure(error)
 
 
 class QStashQueueOperator(_SettingOperator):
-    """Makes, reads, lists, pauses, resumes or deletes a queue, which delivers in order.
+    """Creates, reads, lists, pauses, resumes or deletes a queue, which delivers in order.
 
     ``get`` returns the queue as a JSON object, ``list`` all of them.
 
-    :param action: ``upsert`` (make, or change), ``get``, ``list``, ``pause``, ``resume`` or ``delete``.
+    :param action: ``upsert`` (create, or change), ``get``, ``list``, ``pause``, ``resume`` or ``delete``.
         Templated.
     :param qstash_queue: its name; needed by all but ``list``. Templated.
     :param parallelism: for ``upsert``: how many messages are delivered at a time.
-    :param qstash_conn_id: the Airflow connection. Templated.
     """
 
     template_fields: Sequence[str] = ("action", "qstash_queue", "qstash_conn_id")
-    actions = ("upsert", "get", "list", "pause", "resume", "delete")
+    name_attribute = "qstash_queue"
 
     def __init__(self, *, qstash_queue: str | None = None, parallelism: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.qstash_queue = qstash_queue
         self.parallelism = parallelism
 
-    def act(self, hook: QStashHook, action: str) -> Any:
-        """Do it."""
-        if action == "list":
-            return [queue.to_json() for queue in hook.list_queues()]
-        name = validation.object_id(self.qstash_queue, "qstash_queue")
-        if action == "upsert":
-            hook.upsert_queue(name, self.parallelism)
-            return None
-        if action == "get":
-            return hook.get_queue(name).to_json()
-        acts = {"pause": hook.pause_queue, "resume": hook.resume_queue, "delete": hook.delete_queue}
-        acts[action](name)
-        return None
+    def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
+        """Return what does each action."""
+        return {
+            "upsert": lambda name: hook.upsert_queue(name, self.parallelism),
+            "get": hook.get_queue,
+            "list": hook.list_queues,
+            "pause": hook.pause_queue,
+            "resume": hook.resume_queue,
+            "delete": hook.delete_queue,
+        }
 
 
 class QStashUrlGroupOperator(_SettingOperator):
@@ -177,13 +163,12 @@ class QStashUrlGroupOperator(_SettingOperator):
     ``get`` returns the group as a JSON object, ``list`` all of them.
 
     :param action: ``add`` or ``remove`` destinations, ``get``, ``list`` or ``delete``. Templated.
-    :param url_group: its name; needed by all but ``list``. ``add`` makes it if need be. Templated.
+    :param url_group: its name; needed by all but ``list``. ``add`` creates it if there is none. Templated.
     :param endpoints: for ``add`` and ``remove``: URLs, or ``{"url": …, "name": …}``. Templated.
-    :param qstash_conn_id: the Airflow connection. Templated.
     """
 
     template_fields: Sequence[str] = ("action", "url_group", "endpoints", "qstash_conn_id")
-    actions = ("add", "remove", "get", "list", "delete")
+    name_attribute = "url_group"
 
     def __init__(
         self,
@@ -196,16 +181,13 @@ class QStashUrlGroupOperator(_SettingOperator):
         self.url_group = url_group
         self.endpoints = endpoints
 
-    def act(self, hook: QStashHook, action: str) -> Any:
-        """Do it."""
-        if action == "list":
-            return [group.to_json() for group in hook.list_url_groups()]
-        name = validation.object_id(self.url_group, "url_group")
-        if action == "get":
-            return hook.get_url_group(name).to_json()
-        if action == "delete":
-            hook.delete_url_group(name)
-            return None
-        acts = {"add": hook.upsert_endpoints, "remove": hook.remove_endpoints}
-        acts[action](name, [self.endpoints] if isinstance(self.endpoints, str) else list(self.endpoints))
-        return None
+    def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
+        """Return what does each action."""
+        endpoints = [self.endpoints] if isinstance(self.endpoints, str) else list(self.endpoints or ())
+        return {
+            "add": lambda name: hook.upsert_endpoints(name, endpoints),
+            "remove": lambda name: hook.remove_endpoints(name, endpoints),
+            "get": hook.get_url_group,
+            "list": hook.list_url_groups,
+            "delete": hook.delete_url_group,
+        }

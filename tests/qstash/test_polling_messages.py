@@ -145,7 +145,7 @@ class TestNotSeen:
         assert wait.unfinished_ids == ids[:-1]
         error = wait.result(start + 300).errors["never-sent"]
         assert (error["type"], error["status_code"]) == ("NotFoundError", 404)
-        assert "no log entry tells of message never-sent" in error["message"]
+        assert "the logs have no entry of message never-sent" in error["message"]
         assert "region of the connection's host" in error["hint"]
 
     @pytest.mark.parametrize("others", [0, 30])

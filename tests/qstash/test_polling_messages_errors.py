@@ -11,7 +11,7 @@ from remote_tasks_provider.core.errors import InvalidRequestError, RemoteTaskErr
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.strategy import PollResult
 from remote_tasks_provider.qstash.api.v2_models import LogEntry
-from remote_tasks_provider.qstash.message_polling import QStashMessagePollStrategy
+from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from tests.core.build import an_api_error
 from tests.poll_driver import word
 

@@ -1,0 +1,131 @@
+"""What QStash's operators share: the hook for one execution, lists, and the filters that select messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.bases.listing import RemoteListOperator
+from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.qstash.hooks import QStashHook
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["COLOR", "MessageFilters", "QStashListOperator", "QStashOperator", "Words"]
+
+COLOR = "#dff3ea"
+
+Moment = datetime | int | str
+Words = str | Iterable[str]
+
+
+class QStashOperator(BaseOperator):
+    """An operator that sends requests and does not wait for messages.
+
+    :param qstash_conn_id: the Airflow connection. Templated.
+    """
+
+    ui_color = COLOR
+
+    def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.qstash_conn_id = qstash_conn_id
+
+    def act(self, hook: QStashHook, context: Context) -> Any:
+        """Send the requests; return what goes to XCom."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Send the requests; an error that a retry cannot resolve fails the task for good."""
+        with closing(QStashHook(self.qstash_conn_id)) as hook:
+            try:
+                return self.act(hook, context)
+            except RemoteTaskError as error:
+                raise self.failure(error) from error
+
+    def failure(self, error: RemoteTaskError) -> BaseException:
+        """Return what to raise when a request failed."""
+        return request_exception(error)
+
+
+class QStashListOperator(RemoteListOperator):
+    """An operator that lists something of QStash.
+
+    :param qstash_conn_id: the Airflow connection. Templated.
+    """
+
+    ui_color = COLOR
+
+    def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.qstash_conn_id = qstash_conn_id
+
+    def read(self, hook: QStashHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield at most ``limit`` items lazily, each as its id and its JSON object."""
+        raise NotImplementedError
+
+    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what :meth:`read` yields, and close the hook."""
+        with closing(QStashHook(self.qstash_conn_id)) as hook:
+            yield from self.read(hook, limit)
+
+
+class MessageFilters(BaseOperator):
+    """An operator that selects messages by filters; a message must match all filters that are given.
+
+    :param message_ids: only these messages; one id or several. Templated.
+    :param url: only messages to this URL. Templated.
+    :param url_group: only messages to this URL group. Templated.
+    :param schedule_id: only messages of this schedule. Templated.
+    :param qstash_queue: only messages of this queue. Templated.
+    :param labels: only messages with one of these labels. Templated.
+    :param from_date: only what happened from this moment on: an aware ``datetime``, an ISO 8601 string with
+        an offset, or Unix seconds. Templated.
+    :param to_date: only what happened up to this moment. Templated.
+    """
+
+    filters: Sequence[str] = (
+        "message_ids",
+        "url",
+        "url_group",
+        "schedule_id",
+        "qstash_queue",
+        "labels",
+        "from_date",
+        "to_date",
+    )
+
+    def __init__(
+        self,
+        *,
+        message_ids: Words | None = None,
+        url: Words | None = None,
+        url_group: Words | None = None,
+        schedule_id: Words | None = None,
+        qstash_queue: Words | None = None,
+        labels: Words | None = None,
+        from_date: Moment | None = None,
+        to_date: Moment | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.message_ids = message_ids
+        self.url = url
+        self.url_group = url_group
+        self.schedule_id = schedule_id
+        self.qstash_queue = qstash_queue
+        self.labels = labels
+        self.from_date = from_date
+        self.to_date = to_date
+
+    def given_filters(self) -> dict[str, Any]:
+        """Return the filters by the hook's names; the hook refuses an empty one."""
+        given = {name: getattr(self, name) for name in self.filters}
+        given["queue"] = given.pop("qstash_queue")
+        return {name: value for name, value in given.items() if value is not None}
