@@ -106,9 +106,9 @@ class QStashPublishOperator(MessageOperator):
 
     The message carries a deduplication id made of the names of DAG, run, task and map index, so that a
     retried task, a lost answer or a 429 leads to one message. QStash remembers such an id for ten minutes
-    (https://upstash.com/docs/qstash/features/deduplication). From Airflow 3.3 on a retry waits for the messages
-    of the attempt before; below that, a retry later than ten minutes publishes again. A cleared task publishes
-    again, too.
+    (https://upstash.com/docs/qstash/features/deduplication). From Airflow 3.3 on a retry waits for the
+    messages of the attempt before; below that, a retry later than ten minutes publishes again. A cleared
+    task publishes again, too.
 
     Returns ``{"message_id": …, "deduplicated": …, "url": …}``, or a list of those for a URL group. With
     ``wait_for_completion`` it returns what
