@@ -224,9 +224,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def submit(self, context: Context) -> Submitted:
         """Submit the task, or re-attach to an earlier attempt's."""
-        order, sources = self._order()
-        self._check_what_is_asked(order)
-        task = self._submit_once(context, order, sources)
+        options, sources = self._task_options()
+        self._check_arguments(options)
+        task = self._submit_once(context, options, sources)
         ti: Any = context["ti"]
         ti.xcom_push(key=ID_KEY, value=task.task_id)
         push_link(context, task.url)
@@ -235,17 +235,17 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         result = {"id": task.task_id, "url": task.url, "title": self._title(context)}
         return Submitted([task.task_id], result, carried={"rounds": 0})
 
-    def _order(self) -> tuple[TaskOptions, list[Any]]:
+    def _task_options(self) -> tuple[TaskOptions, list[Any]]:
         """Return what to ask for, and what to upload for it.
 
         :raises ValueError: naming the parameter; nothing was sent.
         """
         links, sources = sort_attachments(self.attachments or ())
         # The title is given to the request itself, with the tag of the attempt.
-        order = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
-        return order, sources
+        options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
+        return options, sources
 
-    def _check_what_is_asked(self, order: TaskOptions) -> None:
+    def _check_arguments(self, options: TaskOptions) -> None:
         """Refuse what cannot work before anything is paid."""
         validation.choice(self.on_waiting, "on_waiting", ON_WAITING_FOR_INPUT)
         if self.on_waiting == "human" and not SUPPORTS_HITL:
@@ -266,14 +266,14 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         try:
             api = self.hook.api
             api.require(auto_confirm=self.auto_confirm, max_credits=self.max_credits, title=self.title)
-            api.check_options(order)
+            api.check_options(options)
         except RemoteTaskError as error:
             raise request_exception(error) from error
 
-    def _submit_once(self, context: Context, order: TaskOptions, sources: Sequence[Any]) -> Candidate:
-        submission = ManusSubmission(self.hook, order, sources, self._title(context))
+    def _submit_once(self, context: Context, options: TaskOptions, sources: Sequence[Any]) -> Candidate:
+        submission = ManusSubmission(self.hook, options, sources, self._title(context))
         try:
-            return self._submitter(context).ensure(submission, order.fingerprint(*map(str, sources)))
+            return self._submitter(context).ensure(submission, options.fingerprint(*map(str, sources)))
         except RemoteTaskError as error:
             raise request_exception(error) from error
         finally:
