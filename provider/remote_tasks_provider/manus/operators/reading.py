@@ -174,17 +174,7 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
         )
 
     :param remote_task_id: the Manus task's id. Templated.
-    :param completed: task or task group id, or several, to run on success; ``None`` skips everything
-        downstream.
-    :param failed: what to run on failure; ``None`` fails this operator without a retry.
-    :param cancelled: likewise.
     :param waiting: what to run when the agent waits for a person's answer; ``None`` waits on.
-    :param deferrable: wait in the triggerer; default ``[operators] default_deferrable``.
-    :param poll_interval: seconds between polls, or a ``timedelta``.
-    :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up
-        and fails; default ``[sensors] default_timeout``.
-    :param max_poll_failures: consecutive polls that may fail.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
     :param manus_conn_id: the Airflow connection. Templated.
     """
 

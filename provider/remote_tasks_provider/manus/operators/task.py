@@ -83,10 +83,6 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param interactive_mode: whether the agent may ask questions.
     :param hide_in_task_list: whether to keep the task out of the Manus app's list.
     :param share_visibility: ``private`` (default), ``team`` or ``public``.
-    :param wait_for_completion: wait; otherwise return ``{"id": …, "url": …, "title": …}`` at once.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
-    :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
         default ``[sensors] default_timeout``. The time a person takes to answer does not count.
     :param on_waiting: when the agent waits for a person: ``wait`` on, ``return`` (succeed, with state
@@ -98,8 +94,6 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param assigned_users: with ``human``: the ids of those who may answer; default everybody who may.
     :param auto_confirm: action type → input: actions that are confirmed without asking, such as
         ``{"apiHighCreditNotice": {"action": "accept"}}``. Nothing else is ever confirmed by itself. API v2.
-    :param raise_on_failure: fail when the task failed or was cancelled; otherwise succeed, and let the next
-        task branch on ``state``.
     :param max_credits: what the task may cost. When a poll finds that it has cost more, it is stopped and the
         operator fails. Between two polls it can go over. API v2.
     :param cancel_on_kill: stop the task when a user marks this one failed or successful. API v2; with v1 it
@@ -113,7 +107,6 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         result) or ``restart`` (stop it and pay for another).
     :param on_orphaned_intent: the response to a submission was lost and no task of it is found: ``search``
         submits again if the search saw all tasks, ``start`` in any case, ``fail`` never.
-    :param max_poll_failures: consecutive polls that may fail.
     :param not_found_grace: seconds within which a fresh task becomes visible.
     :param manus_conn_id: the Airflow connection. Templated.
     """
@@ -158,38 +151,20 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         interactive_mode: bool = False,
         hide_in_task_list: bool = False,
         share_visibility: str | None = None,
-        wait_for_completion: bool = True,
-        deferrable: bool | None = None,
-        poll_interval: float | timedelta = 30.0,
-        timeout: float | timedelta | None = None,
         on_waiting: OnWaitingForInput = "wait",
         response_timeout: float | timedelta | None = None,
         assigned_users: Iterable[str] = (),
         auto_confirm: Mapping[str, Mapping[str, Any]] | None = None,
-        raise_on_failure: bool = True,
         max_credits: int | None = None,
-        cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         output_grace: float = 30.0,
         result_path: str | ObjectStoragePath | None = None,
         on_stale_state: OnStaleState = "fail",
         on_orphaned_intent: OnOrphanedIntent = "search",
-        max_poll_failures: int = 5,
-        not_found_grace: float = 90.0,
         manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            wait_for_completion=wait_for_completion,
-            deferrable=deferrable,
-            poll_interval=poll_interval,
-            timeout=timeout,
-            raise_on_failure=raise_on_failure,
-            cancel_on_kill=cancel_on_kill,
-            max_poll_failures=max_poll_failures,
-            not_found_grace=not_found_grace,
-            **kwargs,
-        )
+        super().__init__(**kwargs)
         self.prompt = prompt
         self.attachments = attachments
         self.agent_profile = agent_profile
