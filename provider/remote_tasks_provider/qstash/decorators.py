@@ -25,7 +25,7 @@ class _QStashDecoratedOperator(DecoratedRemoteOperator, QStashPublishOperator):
 def qstash_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
     """Publish what the decorated function returns; see :class:`QStashPublishOperator` for the parameters.
 
-    The function runs on every attempt; QStash takes a retry for a repeat whatever it returns.
+    The function runs on every attempt; QStash treats a retry as a repeat whatever it returns.
 
     .. code-block:: python
 

@@ -122,7 +122,7 @@ class QStashPublishOperator(MessageOperator):
         )
 
     :param destination: a URL with its scheme, or the name of a URL group. Templated.
-    :param body: text, bytes, or anything that JSON can tell. Templated.
+    :param body: text, bytes, or a JSON value. Templated.
     :param url_group: the name of a URL group, where it could be taken for a host. Templated.
     :param qstash_queue: the queue to put it into, which delivers in order. Templated.
     :param method: of the delivery. Templated.
@@ -211,36 +211,27 @@ class QStashPublishOperator(MessageOperator):
         for message in messages:
             again = ", published before" if message.deduplicated else ""
             self.log.info("QStash message %s%s.", message.message_id, again)
-        single = len(messages) == 1 and messages[0].url is None
-        records = [message.to_json() for message in messages]
         # Another task may use an id of the user's own; the default id names this task.
         may_be_others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
+        are_own = bool(known) or not may_be_others
         return self.submitted(
-            context,
-            messages,
-            records[0] if single else records,
-            single=single,
-            are_own=bool(known) or not may_be_others,
+            context, messages, _as_json(messages), single=_is_single(messages), are_own=are_own
         )
 
     def _publish(self, context: Context) -> list[PublishedMessage]:
+        given = self.deduplication_id
+        key = deduplication_id(self, context) if given is None else given or None
         try:
-            options = PublishOptions.values_of(self) | {"deduplication_id": self._key(context)}
-            found = self.hook.publish(**options)
+            found = self.hook.publish(**PublishOptions.values_of(self) | {"deduplication_id": key})
         except RemoteTaskError as error:
-            raise _not_published(error, has_key=self.deduplication_id != "") from error
+            raise _not_published(error, has_key=key is not None) from error
         finally:
             self.hook.close()
         return found if isinstance(found, list) else [found]
 
-    def _key(self, context: Context) -> str | None:
-        if self.deduplication_id is not None:
-            return self.deduplication_id or None
-        return deduplication_id(self, context)
-
 
 class QStashPublishBatchOperator(QStashOperator):
-    """Publishes many messages with one call.
+    """Publishes many messages with one request.
 
     Each element is a dict of the parameters of
     :meth:`~remote_tasks_provider.qstash.hooks.QStashHook.publish`, ``destination`` (or ``url_group``) and
@@ -308,12 +299,17 @@ def _not_published(error: RemoteTaskError, *, has_key: bool) -> BaseException:
     """
     if not has_key and may_have_submitted(error):
         return AirflowFailException(
-            f"{error} It is not known whether the message was taken, and without a deduplication id a "
-            "retry would send it again. Look at QStash's logs, then clear this task."
+            f"{error} It is not known whether the message was accepted, and without a deduplication id a "
+            "retry would send it again. Check QStash's logs, then clear this task."
         )
     return request_exception(error)
 
 
+def _is_single(messages: Sequence[PublishedMessage]) -> bool:
+    """Whether it is one message to a URL, and not the only one of a URL group."""
+    return len(messages) == 1 and messages[0].url is None
+
+
 def _as_json(messages: Sequence[PublishedMessage]) -> Any:
     records = [message.to_json() for message in messages]
-    return records[0] if len(messages) == 1 and messages[0].url is None else records
+    return records[0] if _is_single(messages) else records
