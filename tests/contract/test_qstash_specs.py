@@ -184,7 +184,7 @@ LOGS = {
     "from_date": 1,
     "to_date": 2,
 }
-LETTERS = {name: value for name, value in LOGS.items() if name != "state"} | {
+DLQ_MESSAGES = {name: value for name, value in LOGS.items() if name != "state"} | {
     "dlq_ids": ["1-0", "2-0"],
     "response_status": [500, 502],
 }
@@ -192,15 +192,15 @@ MESSAGES = {name: value for name, value in LOGS.items() if name != "state"} | {"
 
 
 def _following(operation: Operation[Any], answer: Mapping[str, Any]) -> Operation[Any]:
-    """Return the call for the next page."""
+    """Return the operation for the next page."""
     from remote_tasks_provider.core.http.operation import Response
 
     page = operation.parse(Response(200, {}, json.dumps(answer).encode()))
     return page.next  # type: ignore[no-any-return]
 
 
-def _watched() -> list[Operation[Any]]:
-    """Return what a watch asks for few, and for many."""
+def _polled() -> list[Operation[Any]]:
+    """Return what one poll requests for few messages, and for many."""
     return [
         operation
         for count in (2, 50)
@@ -210,14 +210,14 @@ def _watched() -> list[Operation[Any]]:
 
 def _of_messages() -> dict[str, list[Operation[Any]]]:
     log_filters = v2.filters_of(LOGS, v2.LOG_FILTERS)
-    dlq_messages = v2.filters_of(LETTERS, v2.DLQ_FILTERS)
+    dlq_messages = v2.filters_of(DLQ_MESSAGES, v2.DLQ_FILTERS)
     listing = v2.list_logs(log_filters, cursor="1-2")
     dlq = v2.list_dlq_messages(dlq_messages)
     deletion, retry = v2.delete_dlq_messages(dlq_messages), v2.retry_dlq_messages(dlq_messages)
     keyed = {"deduplication_id": "a-1"}
     return {
         "probe": [v2.probe()],
-        "list_logs": [v2.list_logs(()), listing, *_watched()],
+        "list_logs": [v2.list_logs(()), listing, *_polled()],
         "list_dlq_messages": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
         "publish": [
             v2.publish(order()),
@@ -239,26 +239,22 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
 
 def _of_settings() -> dict[str, list[Operation[Any]]]:
     endpoints = ["https://a", {"url": "https://b", "name": "b"}]
-    plain = {
-        name: [getattr(settings, name)("name")]
-        for kind in ("schedule", "queue")
-        for name in (f"get_{kind}", f"delete_{kind}", f"pause_{kind}", f"resume_{kind}")
-    }
-    return plain | {
+    return {
         "create_schedule": [
             settings.create_schedule(order(), "0 4 * * *"),
             settings.create_schedule(order("x", delay=5, **FULL), "CRON_TZ=Europe/Zurich 0 4 * * *", "n"),
             settings.create_schedule(order("x", queue="q"), "0 4 * * *"),
         ],
-        "list_schedules": [settings.list_schedules()],
         "upsert_queue": [settings.upsert_queue("q", 3)],
-        "list_queues": [settings.list_queues()],
         "upsert_endpoints": [settings.upsert_endpoints("g", endpoints)],
         "remove_endpoints": [settings.remove_endpoints("g", endpoints)],
-        "get_url_group": [settings.get_url_group("g")],
-        "list_url_groups": [settings.list_url_groups()],
-        "delete_url_group": [settings.delete_url_group("g")],
     }
+
+
+def _of_resource(resource: settings.NamedResource[Any]) -> dict[str, list[Operation[Any]]]:
+    """Return every operation on a resource: all public methods but ``all`` take its name."""
+    methods = [name for name, _ in inspect.getmembers(resource, inspect.ismethod) if name[0] != "_"]
+    return {name: [getattr(resource, name)(*(() if name == "all" else ("name",)))] for name in methods}
 
 
 MODULES: dict[str, tuple[ModuleType, dict[str, list[Operation[Any]]]]] = {
@@ -266,10 +262,16 @@ MODULES: dict[str, tuple[ModuleType, dict[str, list[Operation[Any]]]]] = {
     "settings": (settings, _of_settings()),
 }
 #: Functions that build no call.
-HELPERS = {"filters_of", "dlq_filters", "message_filters"}
+HELPERS = {"filters_of"}
+RESOURCES = {
+    "schedules": _of_resource(settings.SCHEDULES),
+    "queues": _of_resource(settings.QUEUES),
+    "url_groups": _of_resource(settings.URL_GROUPS),
+}
+BUILT = {**{module: built for module, (_, built) in MODULES.items()}, **RESOURCES}
 CALLS = [
-    pytest.param(operation, id=f"{name}-{number}")
-    for _, built in MODULES.values()
+    pytest.param(operation, id=f"{group}-{name}-{number}")
+    for group, built in BUILT.items()
     for name, found in built.items()
     for number, operation in enumerate(found)
 ]
@@ -300,9 +302,7 @@ class TestEveryRequest:
         assert name.startswith(operation.name)
 
     def test_known_differences_are_all_sent(self) -> None:
-        calls = [
-            operation for _, built in MODULES.values() for found in built.values() for operation in found
-        ]
+        calls = [operation for built in BUILT.values() for found in built.values() for operation in found]
 
         assert {
             (operation.name, what) for operation in calls for what in differences(operation.request)

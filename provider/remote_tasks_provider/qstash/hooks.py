@@ -8,7 +8,6 @@ from typing import Any
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
-from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.polling.drivers import run_plan
 from remote_tasks_provider.qstash.api import settings, v1, v2
 from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
@@ -49,9 +48,6 @@ class QStashHook(RemoteTaskHook):
 
     def __init__(self, qstash_conn_id: str = default_conn_name) -> None:
         super().__init__(qstash_conn_id)
-
-    def _send(self, operation: Operation[Any]) -> Any:
-        return self.client.send(operation)
 
     # --------------------------------------------------------------------------------------- API v1: tasks
 
@@ -169,7 +165,7 @@ class QStashHook(RemoteTaskHook):
 
         :raises NotFoundError: when it is no longer in flight.
         """
-        self._send(v2.cancel_message(message_id))
+        self.client.send(v2.cancel_message(message_id))
 
     def cancel_messages(self, **filters: Any) -> int:
         """Cancel all messages that match; return how many.
@@ -180,7 +176,7 @@ class QStashHook(RemoteTaskHook):
         operation = v2.cancel_messages(v2.filters_of(filters, v2.MESSAGE_FILTERS))
         cancelled = 0
         while True:
-            found: int = self._send(operation)
+            found = self.client.send(operation)
             cancelled += found
             if found < v2.MAX_CANCELLED:
                 return cancelled
@@ -215,7 +211,7 @@ class QStashHook(RemoteTaskHook):
         :param dlq_id: one DLQ message; or give filters, as for :meth:`iter_dlq`.
         """
         if dlq_id is not None:
-            self._send(v2.delete_dlq_message(dlq_id))
+            self.client.send(v2.delete_dlq_message(dlq_id))
             return 1
         operation = v2.delete_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS))
         return sum(self.client.items(operation))
@@ -237,69 +233,69 @@ class QStashHook(RemoteTaskHook):
         :param schedule_id: its name; an existing schedule of that name is replaced.
         :param options: those of :meth:`publish`.
         """
-        order = self.order(destination, body, **options)
-        return self.client.send(settings.create_schedule(order, cron, schedule_id))
+        message = self.order(destination, body, **options)
+        return self.client.send(settings.create_schedule(message, cron, schedule_id))
 
     def get_schedule(self, schedule_id: str) -> QStashSchedule:
         """Return a schedule."""
-        return self.client.send(settings.get_schedule(schedule_id))
+        return self.client.send(settings.SCHEDULES.get(schedule_id))
 
     def list_schedules(self) -> list[QStashSchedule]:
         """Return all schedules."""
-        return self.client.send(settings.list_schedules())
+        return self.client.send(settings.SCHEDULES.all())
 
     def pause_schedule(self, schedule_id: str) -> None:
         """Pause a schedule."""
-        self._send(settings.pause_schedule(schedule_id))
+        self.client.send(settings.SCHEDULES.pause(schedule_id))
 
     def resume_schedule(self, schedule_id: str) -> None:
         """Resume a schedule."""
-        self._send(settings.resume_schedule(schedule_id))
+        self.client.send(settings.SCHEDULES.resume(schedule_id))
 
     def delete_schedule(self, schedule_id: str) -> None:
         """Delete a schedule."""
-        self._send(settings.delete_schedule(schedule_id))
+        self.client.send(settings.SCHEDULES.delete(schedule_id))
 
     def upsert_queue(self, queue: str, parallelism: int = 1) -> None:
         """Create a queue, or change how many of its messages are delivered at a time."""
-        self._send(settings.upsert_queue(queue, parallelism))
+        self.client.send(settings.upsert_queue(queue, parallelism))
 
     def get_queue(self, queue: str) -> QStashQueue:
         """Return a queue."""
-        return self.client.send(settings.get_queue(queue))
+        return self.client.send(settings.QUEUES.get(queue))
 
     def list_queues(self) -> list[QStashQueue]:
         """Return all queues."""
-        return self.client.send(settings.list_queues())
+        return self.client.send(settings.QUEUES.all())
 
     def pause_queue(self, queue: str) -> None:
         """Pause a queue: its messages stay in it."""
-        self._send(settings.pause_queue(queue))
+        self.client.send(settings.QUEUES.pause(queue))
 
     def resume_queue(self, queue: str) -> None:
         """Resume a queue; that can take a minute."""
-        self._send(settings.resume_queue(queue))
+        self.client.send(settings.QUEUES.resume(queue))
 
     def delete_queue(self, queue: str) -> None:
         """Delete a queue."""
-        self._send(settings.delete_queue(queue))
+        self.client.send(settings.QUEUES.delete(queue))
 
     def upsert_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
         """Add destinations to a URL group; create it if there is none."""
-        self._send(settings.upsert_endpoints(url_group, endpoints))
+        self.client.send(settings.upsert_endpoints(url_group, endpoints))
 
     def remove_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
         """Remove destinations from a URL group."""
-        self._send(settings.remove_endpoints(url_group, endpoints))
+        self.client.send(settings.remove_endpoints(url_group, endpoints))
 
     def get_url_group(self, url_group: str) -> QStashUrlGroup:
         """Return a URL group."""
-        return self.client.send(settings.get_url_group(url_group))
+        return self.client.send(settings.URL_GROUPS.get(url_group))
 
     def list_url_groups(self) -> list[QStashUrlGroup]:
         """Return all URL groups."""
-        return self.client.send(settings.list_url_groups())
+        return self.client.send(settings.URL_GROUPS.all())
 
     def delete_url_group(self, url_group: str) -> None:
         """Delete a URL group."""
-        self._send(settings.delete_url_group(url_group))
+        self.client.send(settings.URL_GROUPS.delete(url_group))

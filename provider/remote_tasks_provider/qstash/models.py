@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from remote_tasks_provider.core.http.parsing import (
     LenientInt,
@@ -20,7 +20,7 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
 
-__all__ = ["QSTASH_STATES", "QStashTask", "cursor_of", "public_url", "snapshot"]
+__all__ = ["QSTASH_STATES", "NamedFieldsModel", "QStashTask", "cursor_of", "public_url", "snapshot"]
 
 QSTASH_STATES = StateTable(
     {
@@ -50,6 +50,12 @@ def _zero_is_none(value: Any) -> Any:
 
 
 _Moment = Annotated[Moment, BeforeValidator(_zero_is_none)]
+
+
+class NamedFieldsModel(RemoteModel):
+    """Base of what may hold headers, bodies and other secrets: only the named fields are read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
 
 class QStashTask(RemoteModel):

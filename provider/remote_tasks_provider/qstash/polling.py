@@ -172,7 +172,7 @@ class QStashMessagePollStrategy:
 
     def _read(self, ids: Sequence[str], states: tuple[tuple[str, str], ...]) -> Any:
         """Return entries, newest first, and whether the listing is complete; or the error."""
-        operation: Operation[Page[LogEntry]] | None = v2.list_logs((*v2.message_filters(ids), *states))
+        operation: Operation[Page[LogEntry]] | None = v2.list_logs((*_filters(ids, v2.LOG_FILTERS), *states))
         found: list[LogEntry] = []
         for _ in range(_MAX_LOG_PAGES):
             (page,) = yield [operation]
@@ -209,13 +209,13 @@ class QStashMessagePollStrategy:
         dlq_messages: dict[str, DlqMessage] = {}
         if len(failed) > 1:
             chunks = _chunks(failed, v2.MAX_PAGE_SIZE)
-            answers = yield [v2.list_dlq_messages(v2.dlq_filters(one), page_size=len(one)) for one in chunks]
+            answers = yield [_list_dlq(one) for one in chunks]
             dlq_messages = _by_message(answers)
         # That a filter may be repeated is documented for all lists together, but not for this one.
         singles = [one for one in failed if one not in dlq_messages]
         if singles:
             now = singles[:_MAX_SINGLE_DLQ]
-            answers = yield [v2.list_dlq_messages(v2.dlq_filters([one]), page_size=1) for one in now]
+            answers = yield [_list_dlq([one]) for one in now]
             dlq_messages |= _by_message(answers)
         for one in singles[_MAX_SINGLE_DLQ:]:
             del results[one]
@@ -236,6 +236,14 @@ def _is_enough(ids: Sequence[str], newest_first: Sequence[LogEntry], *, all_step
     # A step of the same millisecond as the page's last may follow on the next page, and be terminal.
     last = newest_first[-1].time
     return all(one in newest and newest[one].time != last for one in ids)
+
+
+def _filters(ids: Sequence[str], known: Mapping[str, str]) -> v2.Filters:
+    return v2.filters_of({"message_ids": ids}, known)
+
+
+def _list_dlq(ids: Sequence[str]) -> Operation[Page[DlqMessage]]:
+    return v2.list_dlq_messages(_filters(ids, v2.DLQ_FILTERS), page_size=len(ids))
 
 
 def _by_message(answers: Sequence[Any]) -> dict[str, DlqMessage]:

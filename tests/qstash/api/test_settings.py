@@ -69,17 +69,17 @@ class TestCalls:
     @pytest.mark.parametrize(
         "make",
         [
-            settings.get_schedule,
-            settings.delete_schedule,
-            settings.pause_schedule,
-            settings.resume_schedule,
-            settings.get_queue,
-            settings.delete_queue,
-            settings.pause_queue,
-            settings.resume_queue,
+            settings.SCHEDULES.get,
+            settings.SCHEDULES.delete,
+            settings.SCHEDULES.pause,
+            settings.SCHEDULES.resume,
+            settings.QUEUES.get,
+            settings.QUEUES.delete,
+            settings.QUEUES.pause,
+            settings.QUEUES.resume,
             settings.upsert_queue,
-            settings.get_url_group,
-            settings.delete_url_group,
+            settings.URL_GROUPS.get,
+            settings.URL_GROUPS.delete,
             lambda name: settings.upsert_endpoints(name, [HOOK]),
             lambda name: settings.remove_endpoints(name, [HOOK]),
         ],
@@ -89,8 +89,8 @@ class TestCalls:
             make("")
 
     def test_name_reaches_no_other_endpoint(self) -> None:
-        assert settings.delete_queue("a/b").request.path == "/v2/queues/a%2Fb"
-        assert settings.pause_schedule("a/b").request.path == "/v2/schedules/a%2Fb/pause"
+        assert settings.QUEUES.delete("a/b").request.path == "/v2/queues/a%2Fb"
+        assert settings.SCHEDULES.pause("a/b").request.path == "/v2/schedules/a%2Fb/pause"
 
     @pytest.mark.parametrize("parallelism", [0, -1, 1.5, "many", None, True])
     def test_queue_delivers_at_least_one_at_a_time(self, parallelism: Any) -> None:
@@ -112,10 +112,10 @@ class TestCalls:
         with pytest.raises(ValueError, match=why):
             make("g", endpoints)
 
-    @pytest.mark.parametrize("what", ["schedules", "queues", "url_groups"])
+    @pytest.mark.parametrize("resource", [settings.SCHEDULES, settings.QUEUES, settings.URL_GROUPS])
     @pytest.mark.parametrize("body", [None, []])
-    def test_list_may_be_empty_in_two_ways(self, what: str, body: Any) -> None:
-        assert read(getattr(settings, f"list_{what}")(), body) == []
+    def test_list_may_be_empty_in_two_ways(self, resource: settings.NamedResource[Any], body: Any) -> None:
+        assert read(resource.all(), body) == []
 
     @pytest.mark.parametrize("body", [{}, {"scheduleId": ""}, "OK"])
     def test_schedule_without_an_id_is_refused(self, body: Any) -> None:
@@ -135,7 +135,7 @@ class TestModels:
             "lastScheduleTime": 1755095280020,
             "lastScheduleStates": {"msg_1": "SUCCESS"},
         }
-        found = read(settings.get_schedule("s"), body)
+        found = read(settings.SCHEDULES.get("s"), body)
 
         assert "hush" not in repr(found)
         assert "hush" not in json.dumps(found.to_json())
@@ -145,7 +145,7 @@ class TestModels:
 
     def test_group_shows_no_query(self) -> None:
         found = read(
-            settings.get_url_group("g"),
+            settings.URL_GROUPS.get("g"),
             {"name": "g", "endpoints": [{"name": "a", "url": f"{HOOK}?key=hush"}, {"url": HOOK}]},
         )
 
@@ -155,9 +155,9 @@ class TestModels:
     @pytest.mark.parametrize("odd", [None, "x", [5], {}])
     def test_odd_field_costs_only_itself(self, odd: Any) -> None:
         assert read(
-            settings.get_schedule("s"), {"scheduleId": "s", "retries": odd, "lastScheduleStates": odd}
+            settings.SCHEDULES.get("s"), {"scheduleId": "s", "retries": odd, "lastScheduleStates": odd}
         )
-        assert read(settings.get_queue("q"), {"name": "q", "lag": odd, "paused": odd})
+        assert read(settings.QUEUES.get("q"), {"name": "q", "lag": odd, "paused": odd})
 
 
 class TestSchedules:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request, Response, path
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request, path
 from remote_tasks_provider.core.http.parsing import (
     LenientBool,
     LenientInt,
@@ -23,42 +23,29 @@ from remote_tasks_provider.core.http.parsing import (
     Reader,
     RemoteModel,
 )
+from remote_tasks_provider.qstash.api.operations import acknowledged
 from remote_tasks_provider.qstash.api.options import PublishOptions, check_name, destination_url
-from remote_tasks_provider.qstash.models import public_url
+from remote_tasks_provider.qstash.models import NamedFieldsModel, public_url
 
 __all__ = [
+    "QUEUES",
+    "SCHEDULES",
+    "URL_GROUPS",
     "QStashQueue",
     "QStashSchedule",
     "QStashUrlGroup",
     "create_schedule",
-    "delete_queue",
-    "delete_schedule",
-    "delete_url_group",
-    "get_queue",
-    "get_schedule",
-    "get_url_group",
-    "list_queues",
-    "list_schedules",
-    "list_url_groups",
-    "pause_queue",
-    "pause_schedule",
     "remove_endpoints",
-    "resume_queue",
-    "resume_schedule",
     "upsert_endpoints",
     "upsert_queue",
 ]
 
+T = TypeVar("T")
+
 _CRON = re.compile(r"(CRON_TZ=[!-~]+ +)?[!-~]+( +[!-~]+){4}")
 
 
-class _Setting(RemoteModel):
-    """Base of what may hold headers and bodies: only the named fields are read."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-
-class QStashSchedule(_Setting):
+class QStashSchedule(NamedFieldsModel):
     """A message that QStash publishes at fixed times.
 
     :param last_states: message id → ``SUCCESS``, ``FAIL`` or ``IN_PROGRESS`` of the last runs.
@@ -83,7 +70,7 @@ class QStashSchedule(_Setting):
         return self.model_dump(mode="json") | {"destination": public_url(self.destination)}
 
 
-class QStashQueue(_Setting):
+class QStashQueue(NamedFieldsModel):
     """A queue, which delivers in order.
 
     :param lag: messages that wait; it is not exact.
@@ -101,12 +88,12 @@ class QStashQueue(_Setting):
         return self.model_dump(mode="json")
 
 
-class _Endpoint(_Setting):
+class _Endpoint(NamedFieldsModel):
     name: LenientStr = None
     url: LenientStr = Field(default=None, repr=False)
 
 
-class QStashUrlGroup(_Setting):
+class QStashUrlGroup(NamedFieldsModel):
     """Several destinations under one name."""
 
     name: str = Field(min_length=1)
@@ -126,12 +113,64 @@ class _ScheduleId(RemoteModel):
 
 
 _read_schedule_id = Reader(_ScheduleId)
-_read_schedule = Reader(QStashSchedule)
-_read_schedules = Reader(list[QStashSchedule] | None)
-_read_queue = Reader(QStashQueue)
-_read_queues = Reader(list[QStashQueue] | None)
-_read_group = Reader(QStashUrlGroup)
-_read_groups = Reader(list[QStashUrlGroup] | None)
+
+
+class NamedResource(Generic[T]):
+    """The operations on what QStash keeps by name in one folder of its API.
+
+    :param noun: names one object, for error messages: ``a schedule``.
+    :param folder: as in ``/v2/{folder}/{name}``.
+    :param placeholder: what QStash's reference calls a name, for error messages.
+    :param parameter: what this provider calls a name.
+    :param model: what an object is read as.
+    """
+
+    def __init__(self, noun: str, folder: str, placeholder: str, parameter: str, model: type[T]) -> None:
+        self._noun = noun
+        self._folder = folder
+        self._placeholder = placeholder
+        self._parameter = parameter
+        self._read = Reader(model)
+        self._read_all = Reader(list[model] | None)  # type: ignore[valid-type]  # built for pydantic
+
+    def get(self, name: str) -> Operation[T]:
+        """``GET /v2/{folder}/{name}``."""
+        return Operation(self._name("GET"), Request("GET", self._path(name)), self._noun, self._read)
+
+    def all(self) -> Operation[list[T]]:
+        """``GET /v2/{folder}``: all of them, there are no pages."""
+        place = f"/v2/{self._folder}"
+        return Operation(
+            f"GET {place}", Request("GET", place), "a list", lambda found: list(self._read_all(found) or [])
+        )
+
+    def delete(self, name: str) -> Operation[None]:
+        """``DELETE /v2/{folder}/{name}``."""
+        return acknowledged(self._name("DELETE"), Request("DELETE", self._path(name)))
+
+    def _name(self, method: str) -> str:
+        return f"{method} /v2/{self._folder}/{{{self._placeholder}}}"
+
+    def _path(self, name: str) -> str:
+        checked = validation.object_id(name, self._parameter)
+        return path("/v2/{folder}/{name}", folder=self._folder, name=checked)
+
+
+class PausableResource(NamedResource[T]):
+    """A resource that can be paused."""
+
+    def pause(self, name: str) -> Operation[None]:
+        """``POST /v2/{folder}/{name}/pause``."""
+        return acknowledged(f"{self._name('POST')}/pause", Request("POST", f"{self._path(name)}/pause"))
+
+    def resume(self, name: str) -> Operation[None]:
+        """``POST /v2/{folder}/{name}/resume``."""
+        return acknowledged(f"{self._name('POST')}/resume", Request("POST", f"{self._path(name)}/resume"))
+
+
+SCHEDULES = PausableResource("a schedule", "schedules", "scheduleId", "schedule_id", QStashSchedule)
+QUEUES = PausableResource("a queue", "queues", "queueName", "queue", QStashQueue)
+URL_GROUPS = NamedResource("a URL group", "topics", "urlGroupName", "url_group", QStashUrlGroup)
 
 
 def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None = None) -> Operation[str]:
@@ -165,65 +204,13 @@ def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None 
     )
 
 
-def get_schedule(schedule_id: str) -> Operation[QStashSchedule]:
-    """``GET /v2/schedules/{scheduleId}``."""
-    return _on("GET", "schedules", schedule_id, "a schedule", _read_schedule)
-
-
-def list_schedules() -> Operation[list[QStashSchedule]]:
-    """``GET /v2/schedules``: all of them, there are no pages."""
-    return _all("schedules", _read_schedules)
-
-
-def delete_schedule(schedule_id: str) -> Operation[None]:
-    """``DELETE /v2/schedules/{scheduleId}``."""
-    return _on("DELETE", "schedules", schedule_id, "an acknowledgement", _nothing)
-
-
-def pause_schedule(schedule_id: str) -> Operation[None]:
-    """``POST /v2/schedules/{scheduleId}/pause``."""
-    return _on("POST", "schedules", schedule_id, "an acknowledgement", _nothing, "/pause")
-
-
-def resume_schedule(schedule_id: str) -> Operation[None]:
-    """``POST /v2/schedules/{scheduleId}/resume``."""
-    return _on("POST", "schedules", schedule_id, "an acknowledgement", _nothing, "/resume")
-
-
 def upsert_queue(name: str, parallelism: int = 1) -> Operation[None]:
-    """``POST /v2/queues``: makes a queue, or changes its parallelism."""
+    """``POST /v2/queues``: creates a queue, or changes its parallelism."""
     body = {
         "queueName": check_name(name, "queue"),
         "parallelism": validation.whole_number(parallelism, "parallelism", least=1),
     }
-    return Operation(
-        "POST /v2/queues", Request("POST", "/v2/queues", json=body), "an acknowledgement", _nothing
-    )
-
-
-def get_queue(name: str) -> Operation[QStashQueue]:
-    """``GET /v2/queues/{queueName}``."""
-    return _on("GET", "queues", name, "a queue", _read_queue)
-
-
-def list_queues() -> Operation[list[QStashQueue]]:
-    """``GET /v2/queues``: all of them, there are no pages."""
-    return _all("queues", _read_queues)
-
-
-def delete_queue(name: str) -> Operation[None]:
-    """``DELETE /v2/queues/{queueName}``."""
-    return _on("DELETE", "queues", name, "an acknowledgement", _nothing)
-
-
-def pause_queue(name: str) -> Operation[None]:
-    """``POST /v2/queues/{queueName}/pause``: its messages stay where they are."""
-    return _on("POST", "queues", name, "an acknowledgement", _nothing, "/pause")
-
-
-def resume_queue(name: str) -> Operation[None]:
-    """``POST /v2/queues/{queueName}/resume``; it can take a minute to take effect."""
-    return _on("POST", "queues", name, "an acknowledgement", _nothing, "/resume")
+    return acknowledged("POST /v2/queues", Request("POST", "/v2/queues", json=body))
 
 
 def upsert_endpoints(name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
@@ -249,48 +236,5 @@ def _endpoints(method: str, name: str, endpoints: Sequence[str | Mapping[str, st
         elif not one.get("name"):
             raise ValueError(f"endpoints[{index}] has neither url nor name")
     place = path("/v2/topics/{name}/endpoints", name=check_name(name, "url_group"))
-    return Operation(
-        f"{method} /v2/topics/{{urlGroupName}}/endpoints",
-        Request(method, place, json={"endpoints": given}),
-        "an acknowledgement",
-        _nothing,
-    )
-
-
-def get_url_group(name: str) -> Operation[QStashUrlGroup]:
-    """``GET /v2/topics/{urlGroupName}``."""
-    return _on("GET", "topics", name, "a URL group", _read_group)
-
-
-def list_url_groups() -> Operation[list[QStashUrlGroup]]:
-    """``GET /v2/topics``: all of them, there are no pages."""
-    return _all("topics", _read_groups)
-
-
-def delete_url_group(name: str) -> Operation[None]:
-    """``DELETE /v2/topics/{urlGroupName}``."""
-    return _on("DELETE", "topics", name, "an acknowledgement", _nothing)
-
-
-_KEYS = {"schedules": "schedule_id", "queues": "queue", "topics": "url_group"}
-_ID_OF = {"schedules": "scheduleId", "queues": "queueName", "topics": "urlGroupName"}
-
-
-def _on(method: str, kind: str, name: str, expects: str, parse: Any, action: str = "") -> Operation[Any]:
-    place = path("/v2/{kind}/{name}", kind=kind, name=validation.object_id(name, _KEYS[kind]))
-    return Operation(
-        f"{method} /v2/{kind}/{{{_ID_OF[kind]}}}{action}", Request(method, f"{place}{action}"), expects, parse
-    )
-
-
-def _all(kind: str, read: Reader) -> Operation[Any]:
-    return Operation(
-        f"GET /v2/{kind}",
-        Request("GET", f"/v2/{kind}"),
-        "a list",
-        lambda response: list(read(response) or []),
-    )
-
-
-def _nothing(_response: Response) -> None:
-    """Read nothing: some of these are answered with an object, some with a word, some with nothing."""
+    request = Request(method, place, json={"endpoints": given})
+    return acknowledged(f"{method} /v2/topics/{{urlGroupName}}/endpoints", request)

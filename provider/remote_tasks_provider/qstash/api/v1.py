@@ -11,7 +11,8 @@ from typing import Any
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response, path
 from remote_tasks_provider.core.http.parsing import Reader, RemoteModel
-from remote_tasks_provider.qstash.models import QStashTask, cursor_of
+from remote_tasks_provider.qstash.api.operations import paged
+from remote_tasks_provider.qstash.models import QStashTask
 
 __all__ = ["get_task", "list_message_tasks"]
 
@@ -47,20 +48,14 @@ def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[
     """
     message = validation.object_id(message_id, "message_id")
 
-    def read(response: Response) -> Page[QStashTask]:
+    def read(response: Response) -> tuple[list[QStashTask], Any]:
         page: _TaskPage = _read_page(response)
-        following = cursor_of(page.cursor)
-        return Page(
-            page.tasks or [], following, list_message_tasks(message, following) if following else None
-        )
+        return page.tasks or [], page.cursor
 
-    return Operation(
-        name="GET /v1/messages/{messageId}/tasks",
-        request=Request(
-            "GET",
-            path("/v1/messages/{message_id}/tasks", message_id=message),
-            query=(("cursor", cursor),) if cursor else (),
-        ),
-        expects="a list of QStash tasks",
-        parse=read,
+    return paged(
+        "GET /v1/messages/{messageId}/tasks",
+        Request("GET", path("/v1/messages/{message_id}/tasks", message_id=message)),
+        "a list of QStash tasks",
+        read,
+        cursor=cursor,
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import Field
 
@@ -24,9 +24,9 @@ from remote_tasks_provider.core.http.parsing import (
     RemoteModel,
     one_line,
 )
+from remote_tasks_provider.qstash.api.operations import acknowledged, paged
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, PublishedMessage
-from remote_tasks_provider.qstash.models import cursor_of
 
 __all__ = [
     "DLQ_FILTERS",
@@ -37,19 +37,15 @@ __all__ = [
     "cancel_messages",
     "delete_dlq_message",
     "delete_dlq_messages",
-    "dlq_filters",
     "filters_of",
     "list_dlq_messages",
     "list_logs",
-    "message_filters",
     "probe",
     "publish",
     "publish_batch",
     "retry_dlq_message",
     "retry_dlq_messages",
 ]
-
-T = TypeVar("T")
 
 MAX_PAGE_SIZE = 100
 """Entries a page of logs or DLQ messages; older pages of the documentation name other numbers."""
@@ -126,50 +122,38 @@ def list_logs(
     :param filters: as QStash names them; a name may repeat.
     """
 
-    def read(response: Response) -> Page[LogEntry]:
+    def read(response: Response) -> tuple[list[LogEntry], Any]:
         page: _LogPage = _read_logs(response)
         if page.events is None and page.logs is None:
             raise ValueError("neither 'events' nor 'logs' is there")
-        following = cursor_of(page.cursor)
-        return Page(
-            page.events if page.events is not None else page.logs or [],
-            following,
-            list_logs(filters, page_size=page_size, cursor=following) if following else None,
-        )
+        return page.events if page.events is not None else page.logs or [], page.cursor
 
-    return _page("GET /v2/logs", "/v2/logs", filters, page_size, cursor, "QStash's logs", read)
+    return paged(
+        "GET /v2/logs",
+        Request("GET", "/v2/logs", query=(*filters, ("count", str(page_size)))),
+        "QStash's logs",
+        read,
+        cursor=cursor,
+        is_private=True,
+    )
 
 
-def list_dlq_messages(
-    filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
-) -> Operation[Page[DlqMessage]]:
+def list_dlq_messages(filters: Filters, *, page_size: int = MAX_PAGE_SIZE) -> Operation[Page[DlqMessage]]:
     """``GET /v2/dlq``: the messages in the dead letter queue, whose attempts have all failed."""
 
-    def read(response: Response) -> Page[DlqMessage]:
+    def read(response: Response) -> tuple[list[DlqMessage], Any]:
         page: _DlqPage = _read_dlq(response)
         if page.messages is None:
             raise ValueError("'messages' is missing")
-        following = cursor_of(page.cursor)
-        return Page(
-            page.messages,
-            following,
-            list_dlq_messages(filters, page_size=page_size, cursor=following) if following else None,
-        )
+        return page.messages, page.cursor
 
-    return _page("GET /v2/dlq", "/v2/dlq", filters, page_size, cursor, "QStash's DLQ messages", read)
-
-
-def _page(
-    name: str,
-    place: str,
-    filters: Filters,
-    page_size: int,
-    cursor: str | None,
-    expects: str,
-    read: Callable[[Response], T],
-) -> Operation[T]:
-    query = (*filters, ("count", str(page_size)), *((("cursor", cursor),) if cursor else ()))
-    return Operation(name, Request("GET", place, query=query), expects, read, is_private=True)
+    return paged(
+        "GET /v2/dlq",
+        Request("GET", "/v2/dlq", query=(*filters, ("count", str(page_size)))),
+        "QStash's DLQ messages",
+        read,
+        is_private=True,
+    )
 
 
 def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
@@ -245,9 +229,7 @@ def _accepted(messages: list[PublishedMessage]) -> list[PublishedMessage]:
 def cancel_message(message_id: str) -> Operation[None]:
     """``DELETE /v2/messages/{messageId}``: one message. Without an id it would be all messages."""
     place = path("/v2/messages/{message_id}", message_id=validation.object_id(message_id, "message_id"))
-    return Operation(
-        "DELETE /v2/messages/{messageId}", Request("DELETE", place), "an acknowledgement", _acknowledged
-    )
+    return acknowledged("DELETE /v2/messages/{messageId}", Request("DELETE", place))
 
 
 def cancel_messages(filters: Filters) -> Operation[int]:
@@ -255,16 +237,18 @@ def cancel_messages(filters: Filters) -> Operation[int]:
 
     :raises ValueError: without a filter, as that would cancel every message of the account.
     """
-    counted = (*filters, ("count", str(MAX_CANCELLED)))
-    return _bulk(
-        "DELETE", "/v2/messages", counted, "a count", lambda answer: _read_count(answer).cancelled or 0
+    return Operation(
+        "DELETE /v2/messages",
+        Request("DELETE", "/v2/messages", query=(*_given(filters), ("count", str(MAX_CANCELLED)))),
+        "a count",
+        lambda response: _read_count(response).cancelled or 0,
     )
 
 
 def delete_dlq_message(dlq_id: str) -> Operation[None]:
     """``DELETE /v2/dlq/{dlqId}``."""
     place = path("/v2/dlq/{dlq_id}", dlq_id=validation.object_id(dlq_id, "dlq_id"))
-    return Operation("DELETE /v2/dlq/{dlqId}", Request("DELETE", place), "an acknowledgement", _acknowledged)
+    return acknowledged("DELETE /v2/dlq/{dlqId}", Request("DELETE", place))
 
 
 def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
@@ -273,26 +257,20 @@ def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
     :raises ValueError: without a filter.
     """
 
-    def page(cursor: str | None) -> Operation[Page[int]]:
-        def read(response: Response) -> Page[int]:
-            answer: _Count = _read_count(response)
-            following = cursor_of(answer.cursor)
-            return Page([answer.deleted or 0], following, page(following) if following else None)
+    def read(response: Response) -> tuple[list[int], Any]:
+        answer: _Count = _read_count(response)
+        return [answer.deleted or 0], answer.cursor
 
-        return _bulk("DELETE", "/v2/dlq", _with_cursor(filters, cursor), "a count", read)
-
-    return page(None)
+    request = Request("DELETE", "/v2/dlq", query=_given(filters))
+    return paged("DELETE /v2/dlq", request, "a count", read)
 
 
-def retry_dlq_message(dlq_id: str, headers: tuple[tuple[str, str], ...] = ()) -> Operation[PublishedMessage]:
-    """``POST /v2/dlq/retry/{dlqId}``: publishes a DLQ message again, as a new message.
-
-    :param headers: that replace the message's own, such as ``Upstash-Retries``.
-    """
+def retry_dlq_message(dlq_id: str) -> Operation[PublishedMessage]:
+    """``POST /v2/dlq/retry/{dlqId}``: publishes a DLQ message again, as a new message."""
     place = path("/v2/dlq/retry/{dlq_id}", dlq_id=validation.object_id(dlq_id, "dlq_id"))
     return Operation(
         "POST /v2/dlq/retry/{dlqId}",
-        Request("POST", place, headers=headers),
+        Request("POST", place),
         "a published message",
         lambda response: _accepted(_messages(_read_published(response)))[0],
         # A retried message leaves the dead letter queue: a repeat finds nothing, and publishes nothing twice.
@@ -306,56 +284,20 @@ def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
     :raises ValueError: without a filter.
     """
 
-    def page(cursor: str | None) -> Operation[Page[PublishedMessage]]:
-        def read(response: Response) -> Page[PublishedMessage]:
-            answer: _Retried = _read_retried(response)
-            following = cursor_of(answer.cursor)
-            sent = [one.message() for one in answer.responses or []]
-            return Page(_accepted(sent) if sent else [], following, page(following) if following else None)
+    def read(response: Response) -> tuple[list[PublishedMessage], Any]:
+        answer: _Retried = _read_retried(response)
+        published = [one.message() for one in answer.responses or []]
+        return _accepted(published) if published else [], answer.cursor
 
-        return _bulk(
-            "POST",
-            "/v2/dlq/retry",
-            _with_cursor(filters, cursor),
-            "new messages",
-            read,
-            Idempotency.NOT_IDEMPOTENT,
-        )
-
-    return page(None)
+    request = Request("POST", "/v2/dlq/retry", query=_given(filters))
+    return paged("POST /v2/dlq/retry", request, "new messages", read, idempotency=Idempotency.NOT_IDEMPOTENT)
 
 
-def _with_cursor(filters: Filters, cursor: str | None) -> Filters:
-    return (*filters, *((("cursor", cursor),) if cursor else ()))
-
-
-def _bulk(
-    method: str,
-    place: str,
-    filters: Filters,
-    expects: str,
-    parse: Callable[[Response], T],
-    idempotency: Idempotency = Idempotency.IDEMPOTENT,
-) -> Operation[T]:
-    if not [value for name, value in filters if name not in ("cursor", "count") and value]:
+def _given(filters: Filters) -> tuple[tuple[str, str], ...]:
+    """Return filters that narrow something down."""
+    if not any(value for name, value in filters if name not in ("cursor", "count")):
         raise ValueError("no filter is given, which would mean everything the account has: give at least one")
-    return Operation(
-        f"{method} {place}", Request(method, place, query=tuple(filters)), expects, parse, idempotency
-    )
-
-
-def _acknowledged(_response: Response) -> None:
-    """Read nothing: the body is ``OK``, a count, or empty."""
-
-
-def message_filters(message_ids: Iterable[str]) -> Filters:
-    """Return the filter of the logs for several messages."""
-    return tuple(("messageIds", message_id) for message_id in message_ids)
-
-
-def dlq_filters(message_ids: Iterable[str]) -> Filters:
-    """Return the filter of the dead letter queue for several messages."""
-    return tuple(("messageId", message_id) for message_id in message_ids)
+    return tuple(filters)
 
 
 _SHARED: Mapping[str, str] = {

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, Field
 
 from remote_tasks_provider.core.http.parsing import (
     LenientInt,
@@ -21,11 +21,10 @@ from remote_tasks_provider.core.http.parsing import (
     Moment,
     OrEmptyList,
     OrEmptyStr,
-    RemoteModel,
     one_line,
 )
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
-from remote_tasks_provider.qstash.models import QSTASH_STATES, public_url
+from remote_tasks_provider.qstash.models import QSTASH_STATES, NamedFieldsModel, public_url
 
 __all__ = [
     "DlqMessage",
@@ -51,26 +50,10 @@ _SCHEME_AND_SECRET = re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;\"'\\]+")
 _LAST_WORD = re.compile(r"[A-Za-z0-9+/_=.-]+\Z")
 
 
-class _Entry(RemoteModel):
-    """Base of what may hold secrets: only the named fields are read."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-
-class LogEntry(_Entry):
-    """One event of a message.
-
-    :param status: QStash's own word, its field ``state``; :attr:`state` says what it means.
-    :param error: why an attempt failed.
-    :param next_delivery_at: when the next attempt is due.
-    :param response_status: the destination's HTTP status.
-    """
+class _MessageFacts(NamedFieldsModel):
+    """What both a log entry and a DLQ message have."""
 
     message_id: str = Field(alias="messageId", min_length=1)
-    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
-    time: Moment = None
-    error: LenientStr = Field(default=None, repr=False)
-    next_delivery_at: Moment = Field(default=None, alias="nextDeliveryTime")
     url: LenientStr = Field(default=None, repr=False)
     url_group: LenientStr = Field(default=None, alias="topicName")
     endpoint_name: LenientStr = Field(default=None, alias="endpointName")
@@ -79,6 +62,21 @@ class LogEntry(_Entry):
     response_status: LenientInt = Field(default=None, alias="responseStatus")
     max_retries: LenientInt = Field(default=None, alias="maxRetries")
     labels: Annotated[list[str], OrEmptyList()] = Field(default_factory=list)
+
+
+class LogEntry(_MessageFacts):
+    """One event of a message.
+
+    :param status: QStash's own word, its field ``state``; :attr:`state` says what it means.
+    :param error: why an attempt failed.
+    :param next_delivery_at: when the next attempt is due.
+    :param response_status: the destination's HTTP status.
+    """
+
+    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
+    time: Moment = None
+    error: LenientStr = Field(default=None, repr=False)
+    next_delivery_at: Moment = Field(default=None, alias="nextDeliveryTime")
 
     @property
     def state(self) -> TaskState:
@@ -92,25 +90,16 @@ class LogEntry(_Entry):
         return data | {"state": self.state.value, "url": public_url(self.url), "error": error}
 
 
-class DlqMessage(_Entry):
+class DlqMessage(_MessageFacts):
     """A message in the dead letter queue: all its attempts have failed.
 
     :param dlq_id: the id to retry or delete it by.
     :param response: the destination's last response, cut and redacted.
     """
 
-    message_id: str = Field(alias="messageId", min_length=1)
     dlq_id: LenientStr = Field(default=None, alias="dlqId")
-    url: LenientStr = Field(default=None, repr=False)
     method: LenientStr = None
-    url_group: LenientStr = Field(default=None, alias="topicName")
-    endpoint_name: LenientStr = Field(default=None, alias="endpointName")
-    schedule_id: LenientStr = Field(default=None, alias="scheduleId")
-    queue: LenientStr = Field(default=None, alias="queueName")
     created_at: Moment = Field(default=None, alias="createdAt")
-    max_retries: LenientInt = Field(default=None, alias="maxRetries")
-    response_status: LenientInt = Field(default=None, alias="responseStatus")
-    labels: Annotated[list[str], OrEmptyList()] = Field(default_factory=list)
     response_text: LenientStr = Field(default=None, alias="responseBody", exclude=True, repr=False)
     response_base64: LenientStr = Field(
         default=None,
