@@ -12,12 +12,7 @@ from remote_tasks_provider.core.polling.drivers import run_plan
 from remote_tasks_provider.qstash.api import settings, v1, v2
 from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
 from remote_tasks_provider.qstash.api.settings import QStashQueue, QStashSchedule, QStashUrlGroup
-from remote_tasks_provider.qstash.api.v2_models import (
-    DlqMessage,
-    LogEntry,
-    MessageOutcome,
-    PublishedMessage,
-)
+from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, MessageOutcome, PublishedMessage
 from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.models import QStashTask
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy

@@ -16,10 +16,7 @@ from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy, QSta
 __all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QStashExtras"]
 
 # https://upstash.com/docs/qstash/howto/multi-region
-_REGIONS = {
-    "eu": "https://qstash.upstash.io",
-    "us": "https://qstash-us-east-1.upstash.io",
-}
+_REGIONS = {"eu": "https://qstash.upstash.io", "us": "https://qstash-us-east-1.upstash.io"}
 
 
 class QStashExtras(ConnectionExtras):
@@ -61,9 +58,7 @@ QSTASH = Service(
 )
 
 QSTASH_TASK = TaskType(
-    service=QSTASH,
-    label="QStash task",
-    poll_strategy=lambda _extras: QStashTaskPollStrategy(),
+    service=QSTASH, label="QStash task", poll_strategy=lambda _extras: QStashTaskPollStrategy()
 )
 
 QSTASH_MESSAGE = TaskType(

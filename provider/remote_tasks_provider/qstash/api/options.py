@@ -18,14 +18,7 @@ from urllib.parse import quote, urlsplit
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.request_options import RequestOptions
 
-__all__ = [
-    "PLANS",
-    "PlanName",
-    "PublishOptions",
-    "check_headers",
-    "check_name",
-    "destination_url",
-]
+__all__ = ["PLANS", "PlanName", "PublishOptions", "check_headers", "check_name", "destination_url"]
 
 PlanName = Literal["free", "payg", "fixed"]
 
