@@ -216,7 +216,6 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
     deletion, retry = v2.delete_dlq_messages(dlq_messages), v2.retry_dlq_messages(dlq_messages)
     keyed = {"deduplication_id": "a-1"}
     return {
-        "probe": [v2.probe()],
         "list_logs": [v2.list_logs(()), listing, *_polled()],
         "list_dlq_messages": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
         "publish": [

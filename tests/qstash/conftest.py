@@ -1,4 +1,4 @@
-"""Both ways to carry out a look at the sandbox's messages, and an account there for whole Airflow tasks."""
+"""Both ways to run a poll of the messages in the sandbox, and an account there for whole Airflow tasks."""
 
 from __future__ import annotations
 

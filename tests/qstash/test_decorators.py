@@ -42,33 +42,33 @@ class TestCall:
         task = account.task()
         calls: list[int] = []
 
-        def told(count: int) -> str:
+        def body(count: int) -> str:
             calls.append(count)
             return "text"
 
         result = task.attempt(
-            lambda: operator(told, 5, wait_for_completion=True, deferrable=mode == "deferred", delay="10m")
+            lambda: operator(body, 5, wait_for_completion=True, deferrable=mode == "deferred", delay="10m")
         )
 
         assert (result["state"], calls) == ("completed", [5])
 
     def test_function_may_take_the_airflow_context(self, account: QStash) -> None:
-        def told(ti: Any) -> str:
+        def body(ti: Any) -> str:
             return f"attempt {ti.try_number}"
 
-        account.task().attempt(lambda: operator(told))
+        account.task().attempt(lambda: operator(body))
 
         assert bodies(account) == [b"attempt 1"]
 
     def test_retry_is_deduplicated_whatever_the_function_returns(self, account: QStash) -> None:
-        def told(ti: Any) -> str:
+        def body(ti: Any) -> str:
             return f"attempt {ti.try_number}"
 
         task = account.task(retries=1)
-        task.attempt(lambda: operator(told))
+        task.attempt(lambda: operator(body))
         task.retry()
 
-        assert task.attempt(lambda: operator(told))["deduplicated"] is True
+        assert task.attempt(lambda: operator(body))["deduplicated"] is True
         assert bodies(account) == [b"attempt 1"]
 
     def test_arguments_are_templates_and_the_returned_body_is_not(self, account: QStash) -> None:
@@ -83,11 +83,11 @@ class TestCall:
             operator(rows, 5, body="text")
 
     def test_body_that_is_not_json_is_refused(self, account: QStash) -> None:
-        def told() -> Any:
+        def body() -> Any:
             return {1, 2}
 
         with pytest.raises(ValueError, match="body cannot be written as JSON"):
-            account.task().attempt(lambda: operator(told))
+            account.task().attempt(lambda: operator(body))
         assert account.sandbox.requests == []
 
 

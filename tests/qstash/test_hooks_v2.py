@@ -70,17 +70,17 @@ class TestOutcomes:
         failed = found["b"]
         assert (failed.dlq_id, failed.response_status, failed.response) == (dlq_message.id, 500, "busy")
 
-    @pytest.mark.parametrize("ended", [0, 1, 49, 120, 250])
-    def test_many_outcomes_take_few_calls(self, account: QStash, hook: QStashHook, ended: int) -> None:
+    @pytest.mark.parametrize("finished", [0, 1, 49, 120, 250])
+    def test_many_outcomes_take_few_calls(self, account: QStash, hook: QStashHook, finished: int) -> None:
         ids = [account.qstash.add_message(f"m{number}", WAITING) for number in range(250)]
         account.clock.advance(60)
-        for one in ids[:ended]:
+        for one in ids[:finished]:
             account.qstash.set_message_state(one, "DELIVERED")
         found = hook.get_outcomes([*ids, "never-sent"])
 
         assert [one.state for one in found.values()] == [
-            *["completed"] * ended,
-            *["pending"] * (250 - ended),
+            *["completed"] * finished,
+            *["pending"] * (250 - finished),
             "unknown",
         ]
         assert len(account.requests("GET", "/v2/logs")) <= 6

@@ -38,7 +38,7 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "deferred")
 
 
-class Watcher:
+class Witness:
     """Runs a task, and keeps all that a reader could see of it."""
 
     def __init__(self, account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
@@ -61,13 +61,13 @@ class Watcher:
 
 
 @pytest.fixture
-def watcher(account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any) -> Watcher:
+def witness(account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any) -> Witness:
     caplog.set_level(logging.DEBUG)
     for noisy in ("asyncio", "urllib3", "httpcore", "httpx", "hpack"):
         caplog.set_level(logging.INFO, noisy)
-    # httpx tells of each request at INFO, its URL included.
+    # httpx logs each request at INFO, its URL included.
     caplog.set_level(logging.WARNING, "httpx")
-    return Watcher(account, caplog, capsys)
+    return Witness(account, caplog, capsys)
 
 
 def assert_clean(text: str) -> None:
@@ -79,10 +79,10 @@ def assert_clean(text: str) -> None:
 class TestOutcomes:
     @pytest.mark.parametrize("raises", [True, False])
     def test_sensor_shows_no_secret(
-        self, account: QStash, watcher: Watcher, deferrable: bool, raises: bool
+        self, account: QStash, witness: Witness, deferrable: bool, raises: bool
     ) -> None:
         message_id = account.secret_failure()
-        text = watcher.all_of(
+        text = witness.all_of(
             lambda: QStashMessageSensor(
                 task_id="ask", message_id=message_id, deferrable=deferrable, raise_on_failure=raises
             )
@@ -91,10 +91,10 @@ class TestOutcomes:
         assert "no room" in text
         assert_clean(text)
 
-    def test_branch_shows_no_secret(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+    def test_branch_shows_no_secret(self, account: QStash, witness: Witness, deferrable: bool) -> None:
         message_id = account.secret_failure()
         assert_clean(
-            watcher.all_of(
+            witness.all_of(
                 lambda: QStashMessageBranchOperator(
                     task_id="ask", message_id=message_id, deferrable=deferrable
                 )
@@ -102,10 +102,10 @@ class TestOutcomes:
         )
 
     def test_waiting_publish_shows_no_secret(
-        self, account: QStash, watcher: Watcher, deferrable: bool
+        self, account: QStash, witness: Witness, deferrable: bool
     ) -> None:
         account.secret_failure()
-        text = watcher.all_of(
+        text = witness.all_of(
             lambda: QStashPublishOperator(
                 task_id="ask",
                 wait_for_completion=True,
@@ -118,21 +118,21 @@ class TestOutcomes:
         assert "no room" in text
         assert_clean(text)
 
-    def test_dlq_retry_shows_no_secret(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+    def test_dlq_retry_shows_no_secret(self, account: QStash, witness: Witness, deferrable: bool) -> None:
         account.secret_failure()
         assert_clean(
-            watcher.all_of(
+            witness.all_of(
                 lambda: QStashRetryDlqOperator(
                     task_id="ask", response_status=500, wait_for_completion=True, deferrable=deferrable
                 )
             )
         )
 
-    def test_failed_polls_show_no_secret(self, account: QStash, watcher: Watcher, deferrable: bool) -> None:
+    def test_failed_polls_show_no_secret(self, account: QStash, witness: Witness, deferrable: bool) -> None:
         message_id = account.secret_failure()
         account.faults.add("status", status=500, times=4)
         assert_clean(
-            watcher.all_of(
+            witness.all_of(
                 lambda: QStashMessageSensor(task_id="ask", message_id=message_id, deferrable=deferrable)
             )
         )
@@ -140,9 +140,9 @@ class TestOutcomes:
 
 class TestLists:
     @pytest.mark.parametrize("make", [QStashListLogsOperator, QStashListDlqOperator])
-    def test_log_and_dlq_lists_show_no_secret(self, account: QStash, watcher: Watcher, make: Any) -> None:
+    def test_log_and_dlq_lists_show_no_secret(self, account: QStash, witness: Witness, make: Any) -> None:
         message_id = account.secret_failure()
-        text = watcher.all_of(lambda: make(task_id="ask"))
+        text = witness.all_of(lambda: make(task_id="ask"))
 
         assert message_id in text
         assert_clean(text)
@@ -162,7 +162,7 @@ class TestLists:
 
 
 class TestErrors:
-    """Errors tell what was called and never what was sent with it."""
+    """Errors name the operation and never what was sent with it."""
 
     @pytest.mark.parametrize(
         "fault",
@@ -178,7 +178,7 @@ class TestErrors:
     )
     @pytest.mark.parametrize("batch", [False, True])
     def test_failed_publish_shows_no_secret(
-        self, account: QStash, watcher: Watcher, fault: dict[str, Any], batch: bool
+        self, account: QStash, witness: Witness, fault: dict[str, Any], batch: bool
     ) -> None:
         account.connect(read_timeout=0.2, max_attempts=2)
         account.faults.add(**fault)
@@ -188,11 +188,11 @@ class TestErrors:
                 return QStashPublishBatchOperator(task_id="ask", messages=[PUBLISH])
             return QStashPublishOperator(task_id="ask", **PUBLISH)  # type: ignore[arg-type]
 
-        text = watcher.all_of(make)
+        text = witness.all_of(make)
         assert "QStash POST /v2/" in text
         assert_clean(text)
 
-    def test_oversized_body_is_not_shown(self, account: QStash, watcher: Watcher) -> None:
+    def test_oversized_body_is_not_shown(self, account: QStash, witness: Witness) -> None:
         with pytest.raises(ValueError, match="body") as caught:
             account.task().attempt(
                 lambda: QStashPublishOperator(task_id="ask", **(PUBLISH | {"body": SECRETS["body"] * 10**5}))  # type: ignore[arg-type]
@@ -216,7 +216,7 @@ class TestErrors:
         assert_clean(str(caught.value))
         assert_clean(repr(caught.value.to_json()))
 
-    def test_killed_wait_shows_no_secret(self, account: QStash, watcher: Watcher) -> None:
+    def test_killed_wait_shows_no_secret(self, account: QStash, witness: Witness) -> None:
         operator = QStashPublishOperator(task_id="ask", wait_for_completion=True, **PUBLISH)  # type: ignore[arg-type]
 
         def killed(*_: Any, **__: Any) -> Any:
@@ -230,4 +230,4 @@ class TestErrors:
         account.faults.add("drop_before", method="DELETE")
         operator.on_kill()
 
-        assert_clean(watcher.all_of(lambda: QStashListLogsOperator(task_id="ask")))
+        assert_clean(witness.all_of(lambda: QStashListLogsOperator(task_id="ask")))

@@ -234,9 +234,9 @@ class TestCost:
         found: dict[str, str] = {}
         left = [done, *ids]
         for _ in range(3):
-            told = message_driver.words(left)
+            states = message_driver.words(left)
             assert len(message_driver.calls) <= 1
-            found |= told
+            found |= states
             left = [one for one in left if one not in found]
 
         assert found == dict.fromkeys([done, *ids], "completed")
@@ -257,9 +257,9 @@ class TestCost:
         left = add(sandbox, 100, script=["FAILED"])
         sandbox.settings.update({"qstash_dlq_retention": 0})
         sandbox.clock.advance(60)
-        for told in (40, 40, 20):
+        for count in (40, 40, 20):
             found = message_driver.words(left)
-            assert list(found.values()) == ["failed"] * told
+            assert list(found.values()) == ["failed"] * count
             assert len(message_driver.calls) <= 43
             left = [one for one in left if one not in found]
         assert left == []

@@ -38,7 +38,7 @@ def sensor(mode: str, ids: Any = "m", **options: Any) -> QStashMessageSensor:
 
 
 def live(account: QStash, mode: str, make: Callable[[], Any]) -> tuple[str, str]:
-    """Run a sensor to its end; return how it ended and with what."""
+    """Run a sensor until it is finished; return its outcome and the result or error."""
     task: Any = account.task()
     first: list[datetime] = []
     task.get_first_reschedule_date = lambda _context: first[0] if first else None
@@ -76,11 +76,11 @@ def many(script: Any, *, odd: Any = None, unseen: bool = False) -> Callable[[QSt
 
 
 def lagging(seconds: float, story: Callable[[QStash], Any]) -> Callable[[QStash], Any]:
-    def told(account: QStash) -> Any:
+    def lagging_story(account: QStash) -> Any:
         account.sandbox.settings.update({"qstash_log_lag": seconds})
         return story(account)
 
-    return told
+    return lagging_story
 
 
 # name: (what happens, the sensor's arguments, how it ends, a part of the result)
@@ -93,7 +93,7 @@ ENDINGS: dict[str, tuple[Callable[[QStash], Any], dict[str, Any], str, str]] = {
         "failed",
         "TaskFailedError: QStash message m failed: HTTP status 500: busy (https://example.com/hook)",
     ),
-    "failed, told not to raise": (
+    "failed, without raise_on_failure": (
         one([*STEPS, ("FAILED", None)]),
         {"raise_on_failure": False},
         "success",
@@ -109,7 +109,7 @@ ENDINGS: dict[str, tuple[Callable[[QStash], Any], dict[str, Any], str, str]] = {
         "success",
         '"state": "completed"',
     ),
-    "a word nobody knows, then delivered": (
+    "an unknown word, then delivered": (
         one([("IN_LIMBO", 100.0), ("DELIVERED", None)]),
         {},
         "success",
@@ -165,9 +165,9 @@ class TestModes:
     def test_outcome_is_the_same_in_all_modes(self, account: QStash, name: str, mode: str) -> None:
         story, options, how, part = ENDINGS[name]
         ids = story(account)
-        ended, text = live(account, mode, lambda: sensor(mode, ids, **options))
+        outcome, text = live(account, mode, lambda: sensor(mode, ids, **options))
 
-        assert ended == how, text
+        assert outcome == how, text
         assert part in text
 
     @pytest.mark.parametrize("mode", MODES)

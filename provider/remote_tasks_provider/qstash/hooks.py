@@ -58,14 +58,14 @@ class QStashHook(RemoteTaskHook):
     ) -> Iterator[QStashTask]:
         """Return an iterator over a message's tasks, one per destination, newest first.
 
-        Lazy: QStash gives 100 tasks a page, and a page is requested when its first task is asked for.
+        Lazy: QStash gives 100 tasks a page, and a page is requested when its first task is needed.
 
         :param cursor: where to begin (Unix milliseconds).
         :param limit: tasks at most; ``None`` for all.
         :raises PaginationError: (while iterating) when QStash's pages never end.
         """
         start = None if cursor is None else str(validation.whole_number(cursor, "cursor", least=0))
-        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
+        most, _ = _limits(limit)
         return self.client.items(v1.list_message_tasks(message_id, start), most)
 
     # ------------------------------------------------------------------------------------------- messages
@@ -151,8 +151,7 @@ class QStashHook(RemoteTaskHook):
         :param filters: ``message_ids``, ``state``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
             ``labels``, ``from_date``, ``to_date`` (moments); several values of one filter match any.
         """
-        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
-        size = min(most or v2.MAX_PAGE_SIZE, v2.MAX_PAGE_SIZE)
+        most, size = _limits(limit)
         return self.client.items(v2.list_logs(v2.filters_of(filters, v2.LOG_FILTERS), page_size=size), most)
 
     def cancel_message(self, message_id: str) -> None:
@@ -185,8 +184,7 @@ class QStashHook(RemoteTaskHook):
         :param filters: ``message_ids``, ``dlq_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
             ``labels``, ``response_status``, ``from_date``, ``to_date``.
         """
-        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
-        size = min(most or v2.MAX_PAGE_SIZE, v2.MAX_PAGE_SIZE)
+        most, size = _limits(limit)
         operation = v2.list_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS), page_size=size)
         return self.client.items(operation, most)
 
@@ -294,3 +292,9 @@ class QStashHook(RemoteTaskHook):
     def delete_url_group(self, url_group: str) -> None:
         """Delete a URL group."""
         self.client.send(settings.URL_GROUPS.delete(url_group))
+
+
+def _limits(limit: int | None) -> tuple[int | None, int]:
+    """Return how many items to read, ``None`` for all, and how many a page needs."""
+    most = None if limit is None else validation.whole_number(limit, "limit", least=1)
+    return most, min(most or v2.MAX_PAGE_SIZE, v2.MAX_PAGE_SIZE)

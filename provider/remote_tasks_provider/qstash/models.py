@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from remote_tasks_provider.core.http.parsing import (
     LenientInt,
@@ -20,7 +20,7 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
 
-__all__ = ["QSTASH_STATES", "NamedFieldsModel", "QStashTask", "cursor_of", "public_url", "snapshot"]
+__all__ = ["QSTASH_STATES", "NamedFieldsModel", "QStashTask", "Url", "cursor_of", "public_url", "snapshot"]
 
 QSTASH_STATES = StateTable(
     {
@@ -52,10 +52,30 @@ def _zero_is_none(value: Any) -> Any:
 _Moment = Annotated[Moment, BeforeValidator(_zero_is_none)]
 
 
+def public_url(url: str | None) -> str | None:
+    """Return a destination without its user and query, which often hold a secret."""
+    if not url:
+        return None
+    # The query goes first: an "@" in it must not count as the end of a user.
+    scheme, separator, address = url.partition("?")[0].partition("#")[0].partition("://")
+    if not separator:
+        scheme, address = "", scheme
+    host, slash, place = address.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{place}"
+
+
+Url = Annotated[LenientStr, PlainSerializer(public_url, when_used="json")]
+"""A destination, which JSON shows without its user and query."""
+
+
 class NamedFieldsModel(RemoteModel):
     """Base of what may hold headers, bodies and other secrets: only the named fields are read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, a destination without its query."""
+        return self.model_dump(mode="json")
 
 
 class QStashTask(RemoteModel):
@@ -71,7 +91,7 @@ class QStashTask(RemoteModel):
     task_id: str = Field(alias="taskId", min_length=1)
     message_id: LenientStr = Field(default=None, alias="messageId")
     status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
-    url: LenientStr = None
+    url: Url = None
     error: LenientStr = None
     max_retry: LenientInt = Field(default=None, alias="maxRetry")
     retried: LenientInt = None
@@ -86,26 +106,13 @@ class QStashTask(RemoteModel):
         return QSTASH_STATES.read(self.status)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the task as a JSON object with :attr:`state`; see :func:`public_url` for ``url``."""
-        data = self.model_dump(mode="json")
-        return data | {"state": self.state.value, "url": public_url(self.url)}
+        """Return the task as a JSON object with :attr:`state`, the destination without its query."""
+        return self.model_dump(mode="json") | {"state": self.state.value}
 
 
 def cursor_of(value: Any) -> str | None:
     """Return a page's cursor. The last page has none, ``null``, ``0``, ``"0"`` or ``""``."""
     return None if value in (0, "0", "") or type(value) not in (int, str) else str(value)
-
-
-def public_url(url: str | None) -> str | None:
-    """Return a destination without its user and query, which often hold a secret."""
-    if not url:
-        return None
-    # The query goes first: an "@" in it must not count as the end of a user.
-    scheme, separator, address = url.partition("?")[0].partition("#")[0].partition("://")
-    if not separator:
-        scheme, address = "", scheme
-    host, slash, place = address.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{place}"
 
 
 def snapshot(task: QStashTask) -> TaskSnapshot:

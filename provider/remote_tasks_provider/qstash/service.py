@@ -53,7 +53,8 @@ QSTASH = Service(
     default_base_url=lambda extras: _REGIONS[extras.region],
     auth=_auth,
     extras=QStashExtras,
-    probe=lambda _extras: v2.probe(),
+    # A read-only token may do it too.
+    probe=lambda _extras: v2.list_logs((), page_size=1),
     explain=_explain,
 )
 

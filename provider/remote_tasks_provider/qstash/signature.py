@@ -74,7 +74,7 @@ def _claims(signature: str, keys: list[str], leeway: float) -> Mapping[str, Any]
         except jwt.InvalidSignatureError as error:
             failure = failure or error
         except jwt.PyJWTError as error:
-            # The key was right, or is none, and something else is wrong: that is what should be told.
+            # The key was right, or is none, and something else is wrong: the error must say what.
             raise SignatureError(f"the signature is not valid: {error}") from None
         else:
             return claims

@@ -25,7 +25,7 @@ _RECORD = "qstash_messages"
 def deduplication_id(task: BaseOperator, context: Context, part: str = "") -> str:
     """Return an id that is the same on every attempt of a task instance, and another after it was cleared.
 
-    :param part: tells apart several messages of one task.
+    :param part: distinguishes several messages of one task.
     """
     ti: Any = context["ti"]
     names = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index), str(first_try_number(context, task)), part)

@@ -22,7 +22,7 @@ from remote_tasks_provider.core.http.response import read_response
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
-from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
 from tests.core.connections import Over
 from tests.core.raw_server import RawServer, answer
 
@@ -247,7 +247,9 @@ class TestLogs:
         assert page.next.request.query == (("a", "1"), ("a", "2"), ("count", "7"), ("cursor", sent))
 
     def test_probe_is_small_and_read_only(self) -> None:
-        assert (v2.probe().request.method, v2.probe().request.query) == ("GET", (("count", "1"),))
+        request = QSTASH.probe(QStashExtras()).request
+
+        assert (request.method, request.query) == ("GET", (("count", "1"),))
 
     def test_answer_without_dlq_messages_is_refused(self) -> None:
         with pytest.raises(InvalidResponseError, match=r"GET /v2/dlq.*'messages' is missing"):

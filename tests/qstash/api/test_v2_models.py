@@ -1,4 +1,4 @@
-"""What became of a message, from its log entries and its dead letter; and what of them is never shown."""
+"""The outcome of a message, from its log entries and its DLQ message; and what of them is never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcomes to branch on; logs, dead letters, and cancelling: never more than was meant."""
+"""Branches on outcomes; lists of logs and DLQ messages; nothing is sent, deleted or cancelled beyond them."""
 
 from __future__ import annotations
 

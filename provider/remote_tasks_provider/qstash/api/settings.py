@@ -25,7 +25,7 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.qstash.api.operations import acknowledged
 from remote_tasks_provider.qstash.api.options import PublishOptions, check_name, destination_url
-from remote_tasks_provider.qstash.models import NamedFieldsModel, public_url
+from remote_tasks_provider.qstash.models import NamedFieldsModel, Url
 
 __all__ = [
     "QUEUES",
@@ -53,7 +53,7 @@ class QStashSchedule(NamedFieldsModel):
 
     schedule_id: str = Field(alias="scheduleId", min_length=1)
     cron: LenientStr = None
-    destination: LenientStr = Field(default=None, repr=False)
+    destination: Url = Field(default=None, repr=False)
     method: LenientStr = None
     queue: LenientStr = Field(default=None, alias="queueName")
     retries: LenientInt = None
@@ -64,10 +64,6 @@ class QStashSchedule(NamedFieldsModel):
     last_states: Annotated[dict[str, Any], OrEmptyDict()] = Field(
         default_factory=dict, alias="lastScheduleStates"
     )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the schedule as a JSON object, the destination without its query."""
-        return self.model_dump(mode="json") | {"destination": public_url(self.destination)}
 
 
 class QStashQueue(NamedFieldsModel):
@@ -83,14 +79,10 @@ class QStashQueue(NamedFieldsModel):
     created_at: Moment = Field(default=None, alias="createdAt")
     updated_at: Moment = Field(default=None, alias="updatedAt")
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the queue as a JSON object."""
-        return self.model_dump(mode="json")
-
 
 class _Endpoint(NamedFieldsModel):
     name: LenientStr = None
-    url: LenientStr = Field(default=None, repr=False)
+    url: Url = Field(default=None, repr=False)
 
 
 class QStashUrlGroup(NamedFieldsModel):
@@ -100,12 +92,6 @@ class QStashUrlGroup(NamedFieldsModel):
     endpoints: Annotated[list[_Endpoint], OrEmptyList()] = Field(default_factory=list)
     created_at: Moment = Field(default=None, alias="createdAt")
     updated_at: Moment = Field(default=None, alias="updatedAt")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the group as a JSON object, the destinations without their queries."""
-        data = self.model_dump(mode="json", exclude={"endpoints"})
-        found = [{"name": one.name, "url": public_url(one.url)} for one in self.endpoints]
-        return {**data, "endpoints": found}
 
 
 class _ScheduleId(RemoteModel):

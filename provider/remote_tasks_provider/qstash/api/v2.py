@@ -40,7 +40,6 @@ __all__ = [
     "filters_of",
     "list_dlq_messages",
     "list_logs",
-    "probe",
     "publish",
     "publish_batch",
     "retry_dlq_message",
@@ -107,11 +106,6 @@ _read_published = Reader(_Group | list[_Published] | _Published)
 _read_batch = Reader(list[_Group | list[_Published] | _Published])
 _read_retried = Reader(_Retried)
 _read_count = Reader(_Count)
-
-
-def probe() -> Operation[Any]:
-    """Return a cheap read that proves host and token; a read-only token may do it too."""
-    return list_logs((), page_size=1)
 
 
 def list_logs(

@@ -24,7 +24,7 @@ from remote_tasks_provider.core.http.parsing import (
     one_line,
 )
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
-from remote_tasks_provider.qstash.models import QSTASH_STATES, NamedFieldsModel, public_url
+from remote_tasks_provider.qstash.models import QSTASH_STATES, NamedFieldsModel, Url, public_url
 
 __all__ = [
     "DlqMessage",
@@ -54,7 +54,7 @@ class _MessageFacts(NamedFieldsModel):
     """What both a log entry and a DLQ message have."""
 
     message_id: str = Field(alias="messageId", min_length=1)
-    url: LenientStr = Field(default=None, repr=False)
+    url: Url = Field(default=None, repr=False)
     url_group: LenientStr = Field(default=None, alias="topicName")
     endpoint_name: LenientStr = Field(default=None, alias="endpointName")
     schedule_id: LenientStr = Field(default=None, alias="scheduleId")
@@ -85,9 +85,8 @@ class LogEntry(_MessageFacts):
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as a JSON object: the destination without its query, the error redacted."""
-        data = self.model_dump(mode="json")
         error = redacted(self.error) if self.error else None
-        return data | {"state": self.state.value, "url": public_url(self.url), "error": error}
+        return super().to_json() | {"state": self.state.value, "error": error}
 
 
 class DlqMessage(_MessageFacts):
@@ -121,8 +120,7 @@ class DlqMessage(_MessageFacts):
 
     def to_json(self) -> dict[str, Any]:
         """Return the message as a JSON object: no header, no body, the destination without its query."""
-        data = self.model_dump(mode="json")
-        return data | {"url": public_url(self.url), "response": self.response}
+        return super().to_json() | {"response": self.response}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +186,10 @@ def outcome_of(message_id: str, entries: Iterable[LogEntry]) -> MessageOutcome:
     own = [entry for entry in entries if entry.message_id == message_id]
     if not own:
         return MessageOutcome(message_id, TaskState.UNKNOWN)
-    newest = max(own, key=lambda entry: entry.time.timestamp() if entry.time else 0.0)
+    newest_first = sorted(own, key=lambda one: one.time.timestamp() if one.time else 0.0, reverse=True)
+    newest = newest_first[0]
     latest = next((entry for entry in own if entry.state.is_terminal), newest)
-    errors = [entry for entry in own if entry.error]
-    last = max(errors, key=lambda entry: entry.time.timestamp() if entry.time else 0.0, default=None)
+    last = next((entry for entry in newest_first if entry.error), None)
     error = last.error if last and latest.state is not TaskState.COMPLETED else None
     response_status = latest.response_status or (last.response_status if last else None)
     return MessageOutcome(

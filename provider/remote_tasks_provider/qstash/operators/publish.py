@@ -97,7 +97,7 @@ class MessageOperator(RemoteTaskOperator):
         return records[0] if self.carried.get("single", self.has_one_message) else records
 
     def what_remains(self, context: Context) -> str:
-        """Return what a reader must know when the wait has ended and the messages have not."""
+        """Return what a reader must know when the wait is over and the messages are not finished."""
         return "The messages were left as they are and may still be delivered."
 
 
@@ -293,7 +293,7 @@ class QStashPublishBatchOperator(QStashOperator):
 
 
 def _not_published(error: RemoteTaskError, *, has_key: bool) -> BaseException:
-    """Return what to raise when publishing ended in ``error``.
+    """Return what to raise when publishing failed with ``error``.
 
     :param has_key: whether QStash would recognise a repeat.
     """
