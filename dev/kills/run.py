@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import StandaloneAirflow
+from dev.environments import ROOT
 from dev.kills.matrix import DEFERRED, ON_A_WORKER, ROWS, Outcome
 from dev.kills.scenarios import ACTIONS, DAG_IDS, Deployment, Scenario, do_nothing
 from remote_tasks_sandbox import SandboxServer
@@ -160,7 +161,13 @@ def run_version(version: str, python: Path | str) -> VersionResult:
             "manus_slow": sandbox_connections(slow)["manus_v2"],
         }
         with StandaloneAirflow(
-            DAGS, connections=connections, config=CONFIG, python=python, start_timeout=240
+            DAGS,
+            connections=connections,
+            config=CONFIG,
+            # For the trigger in dev.kills.triggers.
+            environment={"PYTHONPATH": str(ROOT)},
+            python=python,
+            start_timeout=240,
         ) as airflow:
             for dag_id in DAG_IDS:
                 airflow.client.wait_for_dag(dag_id)

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
 
+from dev.kills.triggers import CrashingTrigger
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 
 #: Seconds. Long enough for a slow machine to submit the task or, in a retry, to find it.
@@ -21,11 +22,12 @@ class WithoutTriggerer(ManusTaskOperator):
 
 
 class Crashing(ManusTaskOperator):
-    """Its trigger raises in the first attempt."""
+    """Its trigger crashes in the first attempt."""
 
     def defer(self, *, trigger: Any, **how: Any) -> Any:
         if self._ti.try_number == 1:
-            trigger.remote_task_ids = [" "]
+            _, arguments = trigger.serialize()
+            trigger = CrashingTrigger(**arguments)
         super().defer(trigger=trigger, **how)
 
 
