@@ -130,11 +130,13 @@ class TestDeduplication:
 
         def dying() -> Any:
             operator = publish()
+            sent = operator.publish
 
-            def die(*_: Any, **__: Any) -> None:
+            def die(context: Any) -> None:
+                sent(context)
                 raise SystemExit
 
-            operator.submitted = die
+            operator.publish = die
             return operator
 
         with pytest.raises(SystemExit):

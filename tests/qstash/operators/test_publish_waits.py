@@ -82,13 +82,14 @@ class TestOutcome:
             if account.sent:
                 QStashHook().cancel_message(account.sent[0])
             else:
-                submitted = operator.submitted
+                sent = operator.publish
 
-                def cancelled(context: Any, messages: Any, *arguments: Any, **more: Any) -> Any:
+                def cancelled(context: Any) -> Any:
+                    messages = sent(context)
                     QStashHook().cancel_message(messages[0].message_id)
-                    return submitted(context, messages, *arguments, **more)
+                    return messages
 
-                operator.submitted = cancelled
+                operator.publish = cancelled
             return operator
 
         with pytest.raises(AirflowFailException, match="was cancelled"):

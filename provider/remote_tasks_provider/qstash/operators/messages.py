@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from remote_tasks_provider.bases.exceptions import request_exception
-from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import NotFoundError
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators.base import (
@@ -18,7 +16,6 @@ from remote_tasks_provider.qstash.operators.base import (
     Words,
 )
 from remote_tasks_provider.qstash.operators.publish import MessageOperator
-from remote_tasks_provider.qstash.submission import recall
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -121,28 +118,18 @@ class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
     filters; at least one, or ``dlq_id``, must be given. If no DLQ message matches, the operator succeeds.
     """
 
-    def submit(self, context: Context) -> Submitted:
-        """Publish them again, or re-attach to what an earlier attempt has published."""
+    def publish(self, context: Context) -> list[PublishedMessage]:
+        """Publish them again."""
         selection = self.selection()
         try:
-            messages = recall(self, context) or self._publish_again(selection)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
-        finally:
-            self.hook.close()
-        self.log.info("%d DLQ messages were published again.", len(messages))
-        ids = [message.message_id for message in messages]
-        return self.submitted(context, messages, ids, single=False)
-
-    def _publish_again(self, selection: dict[str, Any]) -> list[PublishedMessage]:
-        try:
-            published: list[PublishedMessage] = self.hook.retry_dlq(**selection)
+            messages: list[PublishedMessage] = self.hook.retry_dlq(**selection)
         except NotFoundError:
             # QStash also answers 404 when none of several messages is there (any more).
             if self.dlq_id is not None:
                 raise
-            return []
-        return published
+            messages = []
+        self.log.info("%d DLQ messages were published again.", len(messages))
+        return messages
 
 
 class QStashDeleteDlqOperator(_SelectsDlqMessages, QStashOperator):

@@ -43,6 +43,8 @@ class MessageOperator(RemoteTaskOperator):
     hook_class = QStashHook
     ui_color = COLOR
     still_running = "may still be delivered"
+    deduplication_id: str | None = None
+    """A parameter where the message carries one."""
 
     def __init__(
         self,
@@ -61,40 +63,49 @@ class MessageOperator(RemoteTaskOperator):
         )
         self.qstash_conn_id = qstash_conn_id
 
-    @property
-    def has_one_message(self) -> bool:
-        """Whether there can be no more than one message, where nothing else says so."""
+    def publish(self, context: Context) -> list[PublishedMessage]:
+        """Publish the messages."""
+        raise NotImplementedError
+
+    def result(self, messages: Sequence[PublishedMessage]) -> Any:
+        """Return what the operator returns without waiting."""
+        return [message.message_id for message in messages]
+
+    def is_single(self, messages: Sequence[PublishedMessage] | None) -> bool:
+        """Whether a wait returns one record instead of a list.
+
+        :param messages: what was published; ``None`` where it is not known.
+        """
         return False
 
-    def submitted(
-        self,
-        context: Context,
-        messages: Sequence[PublishedMessage],
-        result: Any,
-        *,
-        single: bool,
-        are_own: bool = True,
-    ) -> Submitted:
-        """Keep the messages, in XCom too, and return them as a submission.
-
-        :param result: what to return without waiting.
-        :param single: whether a wait returns one record instead of a list.
-        :param are_own: whether this task has published them, and none is another's.
-        """
+    def submit(self, context: Context) -> Submitted:
+        """Publish, or re-attach to what an earlier attempt has published."""
+        known = recall(self, context)
+        try:
+            messages = known or self.publish(context)
+        except RemoteTaskError as error:
+            raise request_exception(error) from error
+        finally:
+            self.hook.close()
+        for message in messages:
+            again = ", published before" if message.deduplicated else ""
+            self.log.info("QStash message %s%s.", message.message_id, again)
         ids = [message.message_id for message in messages]
         context["ti"].xcom_push(key=MESSAGES_KEY, value=ids)
-        self.log.info("QStash messages: %s", ", ".join(ids) or "none")
         remember(self, context, messages)
+        # Another task may use an id of the user's own; the default id names this task.
+        may_be_others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
+        are_own = bool(known) or not may_be_others
         if self.wait_for_completion and self.cancel_on_kill and not are_own:
             self.log.info(
                 "The message was published before, perhaps by another task: a kill does not cancel it."
             )
-        return Submitted(ids, result, are_own, {"single": single})
+        return Submitted(ids, self.result(messages), are_own, {"single": self.is_single(messages)})
 
     def collect(self, context: Context, result: WaitResult) -> Any:
         """Return the records of the messages."""
         records = result.in_order(self.carried["ids"])
-        return records[0] if self.carried.get("single", self.has_one_message) else records
+        return records[0] if self.carried.get("single", self.is_single(None)) else records
 
     def what_remains(self, context: Context) -> str:
         """Return what a reader must know when the wait is over and the messages are not finished."""
@@ -199,35 +210,23 @@ class QStashPublishOperator(MessageOperator):
         self.labels = labels
         self.redact = redact
 
-    @property
-    def has_one_message(self) -> bool:
-        """Whether the destination is a URL, and not a group of them."""
-        return "://" in str(self.destination or "")
-
-    def submit(self, context: Context) -> Submitted:
-        """Publish, or re-attach to what an earlier attempt has published."""
-        known = recall(self, context)
-        messages = known or self._publish(context)
-        for message in messages:
-            again = ", published before" if message.deduplicated else ""
-            self.log.info("QStash message %s%s.", message.message_id, again)
-        # Another task may use an id of the user's own; the default id names this task.
-        may_be_others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
-        are_own = bool(known) or not may_be_others
-        return self.submitted(
-            context, messages, _as_json(messages), single=_is_single(messages), are_own=are_own
-        )
-
-    def _publish(self, context: Context) -> list[PublishedMessage]:
+    def publish(self, context: Context) -> list[PublishedMessage]:
+        """Publish the message."""
         given = self.deduplication_id
         key = deduplication_id(self, context) if given is None else given or None
         try:
             found = self.hook.publish(**PublishOptions.values_of(self) | {"deduplication_id": key})
         except RemoteTaskError as error:
             raise _not_published(error, has_key=key is not None) from error
-        finally:
-            self.hook.close()
         return found if isinstance(found, list) else [found]
+
+    def result(self, messages: Sequence[PublishedMessage]) -> Any:
+        """Return the message, or a list for a URL group."""
+        return _as_json(messages)
+
+    def is_single(self, messages: Sequence[PublishedMessage] | None) -> bool:
+        """Whether the destination is a URL, and not a group of them."""
+        return "://" in str(self.destination or "") if messages is None else _is_single(messages)
 
 
 class QStashPublishBatchOperator(QStashOperator):
