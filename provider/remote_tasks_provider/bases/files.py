@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -38,6 +38,7 @@ from remote_tasks_provider.core.files.transfer import (
     upload,
 )
 from remote_tasks_provider.core.http.parsing import one_line
+from remote_tasks_provider.core.log import Log
 
 __all__ = ["FileSource", "RemoteFile", "open_source", "save_files"]
 
@@ -45,14 +46,6 @@ _POLICY = TransferPolicy()
 _MOST_UPLOAD_BYTES = 512 * 1024 * 1024
 _MOST_FAILURES_SHOWN = 5
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
-
-
-class _Log(Protocol):
-    """What the standard library's loggers and those of Airflow's tasks have in common."""
-
-    def info(self, text: str, /, *args: Any) -> Any: ...
-
-    def warning(self, text: str, /, *args: Any, exc_info: Any = ...) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ def save_files(
     *,
     owner: str,
     max_bytes_per_file: int,
-    log: _Log,
+    log: Log,
     overwrite: bool = False,
     refresh: Callable[[], Iterable[RemoteFile]] | None = None,
     policy: TransferPolicy = _POLICY,
@@ -191,7 +184,7 @@ class _Saving:
     max_bytes: int
     overwrite: bool
     policy: TransferPolicy
-    log: _Log
+    log: Log
 
     def save_all(self, files: Sequence[RemoteFile]) -> list[dict[str, Any]]:
         saved: list[dict[str, Any]] = []
@@ -327,7 +320,7 @@ def _numbered(files: Iterable[RemoteFile]) -> list[tuple[tuple[str, int], Remote
 class _Record:
     """What was saved into a folder for one owner, kept in a hidden file there."""
 
-    def __init__(self, folder: Any, owner: str, log: _Log) -> None:
+    def __init__(self, folder: Any, owner: str, log: Log) -> None:
         self._folder = folder
         self._log = log
         self._path = folder / f".remote-tasks-{hashlib.sha256(owner.encode()).hexdigest()[:16]}.json"
@@ -368,7 +361,7 @@ def _manifest(final: Any, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _part(folder: Any, log: _Log) -> Iterator[Any]:
+def _part(folder: Any, log: Log) -> Iterator[Any]:
     """Give the path for a file that is still being written; what is left there in the end is removed.
 
     It is a new one each time: an attempt that Airflow gave up may still be writing its own.

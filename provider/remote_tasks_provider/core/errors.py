@@ -49,26 +49,24 @@ class RemoteTaskError(Exception):
 
     retry_helps: ClassVar[bool] = False
     """Whether asking again, unchanged, can succeed."""
+    concerns_service: bool = False
+    """Whether every other call to the service would fail in the same way now."""
+    _fact_names: ClassVar[tuple[str, ...]] = ("message",)
+    """The arguments that rebuild the error; plain JSON values."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
-    @property
-    def concerns_service(self) -> bool:
-        """Whether every other call to the service would fail in the same way now."""
-        return False
-
-    def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that rebuild this error; plain JSON values."""
-        return {"message": self.message}
-
     def to_json(self) -> dict[str, Any]:
         """Return the error as JSON; :func:`error_from_json` reads it."""
-        return {"type": type(self).__name__, **self.facts()}
+        return {"type": type(self).__name__, **self._facts()}
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._fact_names}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.facts())
+        return _rebuild, (type(self), self._facts())
 
 
 class ConnectionConfigError(RemoteTaskError, ValueError):
@@ -87,19 +85,13 @@ class TransportError(RemoteTaskError):
     """
 
     retry_helps = True
+    _fact_names = ("message", "sent")
 
     def __init__(self, message: str, *, sent: bool | None = None) -> None:
         super().__init__(message)
         self.sent = sent
-
-    @property
-    def concerns_service(self) -> bool:
-        """True if no connection was made. A request that was lost later may fail for a reason of its own."""
-        return self.sent is False
-
-    def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that rebuild this error."""
-        return {"message": self.message, "sent": self.sent}
+        # A request that was lost later may have failed for a reason of its own.
+        self.concerns_service = sent is False
 
 
 class ApiError(RemoteTaskError):
@@ -113,6 +105,8 @@ class ApiError(RemoteTaskError):
     :param endpoint: the operation, such as ``Manus GET /v1/tasks``.
     :param hint: what you can do.
     """
+
+    _fact_names = ("message", "status_code", "code", "request_id", "retry_after", "endpoint", "hint")
 
     def __init__(
         self,
@@ -133,11 +127,6 @@ class ApiError(RemoteTaskError):
         self.endpoint = endpoint
         self.hint = hint
 
-    def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that rebuild this error."""
-        names = ("message", "status_code", "code", "request_id", "retry_after", "endpoint", "hint")
-        return {name: getattr(self, name) for name in names}
-
     def __str__(self) -> str:
         code = f" {self.code}" if self.code else ""
         where = f"{self.endpoint}: " if self.endpoint else ""
@@ -149,10 +138,7 @@ class ApiError(RemoteTaskError):
 class AuthenticationError(ApiError):
     """401, or a QStash token of another region. Check the connection's password and host."""
 
-    @property
-    def concerns_service(self) -> bool:
-        """Every other call carries the same key."""
-        return True
+    concerns_service = True
 
 
 class PermissionDeniedError(ApiError):
@@ -177,11 +163,7 @@ class RateLimitedError(ApiError):
     """
 
     retry_helps = True
-
-    @property
-    def concerns_service(self) -> bool:
-        """The limit is the account's."""
-        return True
+    concerns_service = True
 
 
 class ServerError(ApiError):
@@ -206,11 +188,7 @@ class RedirectError(InvalidResponseError):
     """
 
     retry_helps = False
-
-    @property
-    def concerns_service(self) -> bool:
-        """The whole service has moved."""
-        return True
+    concerns_service = True
 
 
 class PaginationError(RemoteTaskError):
@@ -275,6 +253,8 @@ class WaitTimeoutError(RemoteTaskError):
     :param aftermath: what happened to the remote task.
     """
 
+    _fact_names = ("message", "aftermath")
+
     def __init__(
         self,
         message: str,
@@ -283,10 +263,6 @@ class WaitTimeoutError(RemoteTaskError):
     ) -> None:
         super().__init__(message)
         self.aftermath = aftermath
-
-    def facts(self) -> dict[str, Any]:
-        """Return the keyword arguments that rebuild this error."""
-        return {"message": self.message, "aftermath": self.aftermath}
 
     def __str__(self) -> str:
         return f"{self.message} {self.aftermath}".rstrip()

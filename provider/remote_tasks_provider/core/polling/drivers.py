@@ -1,5 +1,6 @@
-"""Carries out a poll plan: on a worker one operation after the other, in the triggerer several at once.
+"""Carries out plans: on a worker one operation after the other, in the triggerer several at once.
 
+An error that every other operation would meet, such as a wrong key, answers the rest of a batch.
 :func:`poll_until_done` is the one loop in which a worker waits. The triggerer's is in :mod:`.shared`.
 """
 
@@ -8,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.polling.strategy import PollPlan, PollResults, PollStrategy
+from remote_tasks_provider.core.polling.strategy import Plan, PollStrategy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 
 __all__ = ["arun_plan", "poll_until_done", "run_plan"]
+
+T = TypeVar("T")
 
 _CONCURRENT_OPERATIONS = 8
 
@@ -49,44 +52,37 @@ def poll_until_done(
         sleep(pause)
 
 
-def run_plan(plan: PollPlan, client: Client) -> PollResults:
+def run_plan(plan: Plan[T], client: Client) -> T:
     """Carry out ``plan``, one operation after the other."""
+    answers: Any = None
     try:
-        operations = next(plan)
         while True:
-            answers: list[Any] = []
+            operations = plan.send(answers)
+            answers = []
             shared: RemoteTaskError | None = None
             for operation in operations:
-                answer = shared or _answer(client, operation)
-                answers.append(answer)
-                shared = shared or _shared_error(answer)
-            operations = plan.send(answers)
+                if shared is not None:
+                    answers.append(shared)
+                    continue
+                try:
+                    answers.append(client.send(operation))
+                except RemoteTaskError as error:
+                    answers.append(error)
+                    shared = error if error.concerns_service else None
     except StopIteration as done:
-        results: PollResults = done.value
-        return results
+        result: T = done.value
+        return result
 
 
-async def arun_plan(plan: PollPlan, client: AsyncClient) -> PollResults:
+async def arun_plan(plan: Plan[T], client: AsyncClient) -> T:
     """Carry out ``plan``, a few operations at a time."""
+    answers: Any = None
     try:
-        operations = next(plan)
         while True:
-            operations = plan.send(await _answers(client, operations))
+            answers = await _answers(client, plan.send(answers))
     except StopIteration as done:
-        results: PollResults = done.value
-        return results
-
-
-def _answer(client: Client, operation: Operation[Any]) -> Any:
-    try:
-        return client.send(operation)
-    except RemoteTaskError as error:
-        return error
-
-
-def _shared_error(answer: Any) -> RemoteTaskError | None:
-    """Return ``answer`` if it is an error that every other operation would meet: a wrong key, no network."""
-    return answer if isinstance(answer, RemoteTaskError) and answer.concerns_service else None
+        result: T = done.value
+        return result
 
 
 async def _answers(client: AsyncClient, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
@@ -102,7 +98,7 @@ async def _answers(client: AsyncClient, operations: Sequence[Operation[Any]]) ->
                     answers[index] = await client.send(operation)
                 except RemoteTaskError as error:
                     answers[index] = error
-                    shared = _shared_error(error)
+                    shared = error if error.concerns_service else None
             else:
                 answers[index] = shared
 

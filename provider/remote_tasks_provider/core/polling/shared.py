@@ -24,6 +24,7 @@ from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.http.client import AsyncClient
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
+from remote_tasks_provider.core.log import Log
 from remote_tasks_provider.core.polling.drivers import arun_plan
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.strategy import PollResults, PollStrategy
@@ -41,16 +42,6 @@ _BATCH = 50
 # A wait whose state does not change is mentioned in the log when it has become this much older.
 _LOG_GROWTH = 1.25
 _LOG_AT_LEAST = 30.0
-
-
-class Log(Protocol):
-    """Where to report a wait: a standard logger, or Airflow's."""
-
-    def info(self, event: str, *arguments: Any) -> Any:
-        """Say what happens."""
-
-    def warning(self, event: str, *arguments: Any) -> Any:
-        """Say what a reader should know."""
 
 
 class PollMetrics(Protocol):

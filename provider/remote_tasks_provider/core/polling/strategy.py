@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.states import TaskSnapshot
 
-__all__ = ["OneByOne", "PollPlan", "PollResult", "PollResults", "PollStrategy", "Unchanged"]
+__all__ = ["OneByOne", "Plan", "PollPlan", "PollResult", "PollResults", "PollStrategy", "Unchanged"]
+
+T = TypeVar("T")
 
 
 class Unchanged(Enum):
@@ -28,8 +30,10 @@ PollResult = TaskSnapshot | RemoteTaskError | Unchanged
 PollResults = Mapping[str, PollResult]
 """What a poll learnt of each task it covered. A task that is absent was not covered."""
 
-PollPlan = Generator[Sequence[Operation[Any]], Sequence[Any], PollResults]
-"""Yields operations, is sent their answers in order (values or :class:`RemoteTaskError`), returns results."""
+Plan = Generator[Sequence[Operation[Any]], Sequence[Any], T]
+"""Yields operations, is sent their answers in order (values or :class:`RemoteTaskError`), returns a value."""
+
+PollPlan = Plan[PollResults]
 
 
 class PollStrategy(Protocol):
