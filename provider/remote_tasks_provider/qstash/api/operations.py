@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
+from remote_tasks_provider.core.http.parsing import Reader, RemoteModel
 from remote_tasks_provider.qstash.models import cursor_of
 
-__all__ = ["acknowledged", "paged"]
+__all__ = ["CursorPage", "acknowledged", "paged"]
 
-T = TypeVar("T")
+
+class CursorPage(RemoteModel):
+    """Base of the pages that QStash returns."""
+
+    cursor: Any = None
+
+    def entries(self) -> Sequence[Any]:
+        """Return the page's items.
+
+        :raises ValueError: when they are missing.
+        """
+        raise NotImplementedError
 
 
 def paged(
     name: str,
     request: Request,
     expects: str,
-    read: Callable[[Response], tuple[Sequence[T], Any]],
+    read: Reader,
     *,
     cursor: str | None = None,
     idempotency: Idempotency = Idempotency.IDEMPOTENT,
     is_private: bool = False,
-) -> Operation[Page[T]]:
+) -> Operation[Page[Any]]:
     """Return the operation for one page, which leads to the operation for the next one.
 
     :param request: without a cursor.
-    :param read: returns the page's items, and its cursor as QStash sends it.
+    :param read: reads a :class:`CursorPage`.
     :param cursor: where the page begins; ``None`` for the first page.
     """
 
-    def page(response: Response) -> Page[T]:
-        items, found = read(response)
-        following = cursor_of(found)
-        return Page(items, following, at(following) if following else None)
+    def parse(response: Response) -> Page[Any]:
+        page: CursorPage = read(response)
+        following = cursor_of(page.cursor)
+        return Page(page.entries(), following, at(following) if following else None)
 
-    def at(cursor: str | None) -> Operation[Page[T]]:
+    def at(cursor: str | None) -> Operation[Page[Any]]:
         query = (*request.query, *((("cursor", cursor),) if cursor else ()))
-        return Operation(name, replace(request, query=query), expects, page, idempotency, is_private)
+        return Operation(name, replace(request, query=query), expects, parse, idempotency, is_private)
 
     return at(cursor)
 

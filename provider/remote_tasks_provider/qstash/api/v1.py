@@ -6,20 +6,20 @@ that still support them.
 
 from __future__ import annotations
 
-from typing import Any
-
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response, path
-from remote_tasks_provider.core.http.parsing import Reader, RemoteModel
-from remote_tasks_provider.qstash.api.operations import paged
+from remote_tasks_provider.core.http.operation import Operation, Page, Request, path
+from remote_tasks_provider.core.http.parsing import Reader
+from remote_tasks_provider.qstash.api.operations import CursorPage, paged
 from remote_tasks_provider.qstash.models import QStashTask
 
 __all__ = ["get_task", "list_message_tasks"]
 
 
-class _TaskPage(RemoteModel):
-    cursor: Any = None
+class _TaskPage(CursorPage):
     tasks: list[QStashTask] | None
+
+    def entries(self) -> list[QStashTask]:
+        return self.tasks or []
 
 
 _read_task = Reader(QStashTask)
@@ -47,15 +47,10 @@ def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[
     :raises ValueError: when the id cannot be one.
     """
     message = validation.object_id(message_id, "message_id")
-
-    def read(response: Response) -> tuple[list[QStashTask], Any]:
-        page: _TaskPage = _read_page(response)
-        return page.tasks or [], page.cursor
-
     return paged(
         "GET /v1/messages/{messageId}/tasks",
         Request("GET", path("/v1/messages/{message_id}/tasks", message_id=message)),
         "a list of QStash tasks",
-        read,
+        _read_page,
         cursor=cursor,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response, path
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, path
 from remote_tasks_provider.core.http.parsing import (
     LenientBool,
     LenientInt,
@@ -24,7 +24,7 @@ from remote_tasks_provider.core.http.parsing import (
     RemoteModel,
     one_line,
 )
-from remote_tasks_provider.qstash.api.operations import acknowledged, paged
+from remote_tasks_provider.qstash.api.operations import CursorPage, acknowledged, paged
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, PublishedMessage
 
@@ -55,16 +55,24 @@ MAX_CANCELLED = 500
 Filters = Sequence[tuple[str, str]]
 
 
-class _LogPage(RemoteModel):
+class _LogPage(CursorPage):
     # Documented as "logs"; the service sends "events".
     events: list[LogEntry] | None = None
     logs: list[LogEntry] | None = None
-    cursor: Any = None
+
+    def entries(self) -> list[LogEntry]:
+        if self.events is None and self.logs is None:
+            raise ValueError("neither 'events' nor 'logs' is there")
+        return self.events if self.events is not None else self.logs or []
 
 
-class _DlqPage(RemoteModel):
+class _DlqPage(CursorPage):
     messages: list[DlqMessage] | None = None
-    cursor: Any = None
+
+    def entries(self) -> list[DlqMessage]:
+        if self.messages is None:
+            raise ValueError("'messages' is missing")
+        return self.messages
 
 
 class _Published(RemoteModel):
@@ -89,15 +97,23 @@ class _Group(RemoteModel):
     messages: list[_Published]
 
 
-class _Retried(RemoteModel):
+class _Retried(CursorPage):
     responses: list[_Published] | None = None
-    cursor: Any = None
+
+    def entries(self) -> list[PublishedMessage]:
+        published = [one.message() for one in self.responses or []]
+        return _accepted(published) if published else []
 
 
-class _Count(RemoteModel):
-    cancelled: LenientInt = None
+class _Deleted(CursorPage):
     deleted: LenientInt = None
-    cursor: Any = None
+
+    def entries(self) -> list[int]:
+        return [self.deleted or 0]
+
+
+class _Cancelled(RemoteModel):
+    cancelled: LenientInt = None
 
 
 _read_logs = Reader(_LogPage)
@@ -105,7 +121,8 @@ _read_dlq = Reader(_DlqPage)
 _read_published = Reader(_Group | list[_Published] | _Published)
 _read_batch = Reader(list[_Group | list[_Published] | _Published])
 _read_retried = Reader(_Retried)
-_read_count = Reader(_Count)
+_read_deleted = Reader(_Deleted)
+_read_cancelled = Reader(_Cancelled)
 
 
 def list_logs(
@@ -115,39 +132,14 @@ def list_logs(
 
     :param filters: as QStash names them; a name may repeat.
     """
-
-    def read(response: Response) -> tuple[list[LogEntry], Any]:
-        page: _LogPage = _read_logs(response)
-        if page.events is None and page.logs is None:
-            raise ValueError("neither 'events' nor 'logs' is there")
-        return page.events if page.events is not None else page.logs or [], page.cursor
-
-    return paged(
-        "GET /v2/logs",
-        Request("GET", "/v2/logs", query=(*filters, ("count", str(page_size)))),
-        "QStash's logs",
-        read,
-        cursor=cursor,
-        is_private=True,
-    )
+    request = Request("GET", "/v2/logs", query=(*filters, ("count", str(page_size))))
+    return paged("GET /v2/logs", request, "QStash's logs", _read_logs, cursor=cursor, is_private=True)
 
 
 def list_dlq_messages(filters: Filters, *, page_size: int = MAX_PAGE_SIZE) -> Operation[Page[DlqMessage]]:
     """``GET /v2/dlq``: the messages in the dead letter queue, whose attempts have all failed."""
-
-    def read(response: Response) -> tuple[list[DlqMessage], Any]:
-        page: _DlqPage = _read_dlq(response)
-        if page.messages is None:
-            raise ValueError("'messages' is missing")
-        return page.messages, page.cursor
-
-    return paged(
-        "GET /v2/dlq",
-        Request("GET", "/v2/dlq", query=(*filters, ("count", str(page_size)))),
-        "QStash's DLQ messages",
-        read,
-        is_private=True,
-    )
+    request = Request("GET", "/v2/dlq", query=(*filters, ("count", str(page_size))))
+    return paged("GET /v2/dlq", request, "QStash's DLQ messages", _read_dlq, is_private=True)
 
 
 def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
@@ -235,7 +227,7 @@ def cancel_messages(filters: Filters) -> Operation[int]:
         "DELETE /v2/messages",
         Request("DELETE", "/v2/messages", query=(*_given(filters), ("count", str(MAX_CANCELLED)))),
         "a count",
-        lambda response: _read_count(response).cancelled or 0,
+        lambda response: _read_cancelled(response).cancelled or 0,
     )
 
 
@@ -250,13 +242,8 @@ def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
 
     :raises ValueError: without a filter.
     """
-
-    def read(response: Response) -> tuple[list[int], Any]:
-        answer: _Count = _read_count(response)
-        return [answer.deleted or 0], answer.cursor
-
     request = Request("DELETE", "/v2/dlq", query=_given(filters))
-    return paged("DELETE /v2/dlq", request, "a count", read)
+    return paged("DELETE /v2/dlq", request, "a count", _read_deleted)
 
 
 def retry_dlq_message(dlq_id: str) -> Operation[PublishedMessage]:
@@ -277,14 +264,9 @@ def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
 
     :raises ValueError: without a filter.
     """
-
-    def read(response: Response) -> tuple[list[PublishedMessage], Any]:
-        answer: _Retried = _read_retried(response)
-        published = [one.message() for one in answer.responses or []]
-        return _accepted(published) if published else [], answer.cursor
-
     request = Request("POST", "/v2/dlq/retry", query=_given(filters))
-    return paged("POST /v2/dlq/retry", request, "new messages", read, idempotency=Idempotency.NOT_IDEMPOTENT)
+    unsafe = Idempotency.NOT_IDEMPOTENT
+    return paged("POST /v2/dlq/retry", request, "new messages", _read_retried, idempotency=unsafe)
 
 
 def _given(filters: Filters) -> tuple[tuple[str, str], ...]:

@@ -54,17 +54,8 @@ class QStashOperator(BaseOperator):
         return request_exception(error)
 
 
-class QStashListOperator(RemoteListOperator):
-    """An operator that lists something of QStash.
-
-    :param qstash_conn_id: the Airflow connection. Templated.
-    """
-
-    ui_color = COLOR
-
-    def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.qstash_conn_id = qstash_conn_id
+class QStashListOperator(RemoteListOperator, QStashOperator):
+    """An operator that lists something of QStash, to XCom or to a file."""
 
     def read(self, hook: QStashHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield at most ``limit`` items lazily, each as its id and its JSON object."""
