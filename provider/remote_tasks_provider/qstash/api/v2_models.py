@@ -165,10 +165,8 @@ class MessageOutcome:
     at: Any = None
     next_delivery_at: Any = None
 
-    def with_dlq_message(self, dlq_message: DlqMessage | None) -> MessageOutcome:
+    def with_dlq_message(self, dlq_message: DlqMessage) -> MessageOutcome:
         """Return the outcome with the facts of the DLQ message."""
-        if dlq_message is None:
-            return self
         return replace(
             self,
             dlq_id=dlq_message.dlq_id,
