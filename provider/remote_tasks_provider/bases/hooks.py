@@ -45,8 +45,8 @@ class RemoteTaskHook(BaseHook):
 
         :raises ConnectionConfigError: when the connection cannot be used; the message names field and fix.
         """
-        found = connection_config(self.service, self.conn_id)
-        return Client(found, RequestsTransport(found), self.service.explain)
+        config = connection_config(self.service, self.conn_id)
+        return Client(config, RequestsTransport(config), self.service.explain)
 
     def get_conn(self) -> Client:
         """Return :attr:`client`."""
@@ -59,7 +59,7 @@ class RemoteTaskHook(BaseHook):
             del self.client
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one read-only call; say whether it worked and, if not, which field to mend.
+        """Make one read-only call; say whether it worked and, if not, which field to correct.
 
         Behind the *Test* button of the connection form. Never repeats a request and never shows the key.
         """
@@ -78,11 +78,7 @@ class RemoteTaskHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return the form's labels for Airflow below 3.2; later versions read the provider info."""
-        return {
-            "hidden_fields": cls.manifest.hidden_fields,
-            "relabeling": cls.manifest.relabeling,
-            "placeholders": cls.manifest.placeholders,
-        }
+        return cls.manifest.ui_field_behaviour()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:

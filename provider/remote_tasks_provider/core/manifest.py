@@ -28,10 +28,6 @@ class FormField:
     description: str
     schema: Mapping[str, Any]
 
-    def as_conn_field(self) -> dict[str, Any]:
-        """Return the field as ``conn-fields`` wants it."""
-        return {"label": self.label, "description": self.description, "schema": dict(self.schema)}
-
 
 _COMMON_FIELDS = {
     "connect_timeout": FormField(
@@ -81,22 +77,16 @@ class Manifest:
         """The vendor's fields, then those that every vendor has."""
         return {**self.fields, **_COMMON_FIELDS}
 
-    @property
-    def hidden_fields(self) -> list[str]:
-        """Airflow's own fields that mean nothing here."""
-        return ["login", "schema", "extra"]
-
-    @property
-    def relabeling(self) -> dict[str, str]:
-        """What Airflow's own fields are called here."""
-        return {"password": self.key_label, "host": "Base URL"}
-
-    @property
-    def placeholders(self) -> dict[str, str]:
-        """What an empty field shows."""
+    def ui_field_behaviour(self) -> dict[str, Any]:
+        """Return what the form makes of Airflow's own fields, under the names of a hook's method."""
         # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0
         # for an empty port, finds that it differs from the stored one, and then wants the password again.
-        return {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}
+        placeholders = {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}
+        return {
+            "hidden_fields": ["login", "schema", "extra"],
+            "relabeling": {"password": self.key_label, "host": "Base URL"},
+            "placeholders": placeholders,
+        }
 
     def connection_type(self) -> dict[str, Any]:
         """Return the entry of ``connection-types`` in the provider info."""
@@ -105,11 +95,12 @@ class Manifest:
             "hook-class-name": f"{_PACKAGE}.{self.folder}.hooks.{self.hook}",
             "hook-name": self.name,
             "ui-field-behaviour": {
-                "hidden-fields": self.hidden_fields,
-                "relabeling": self.relabeling,
-                "placeholders": self.placeholders,
+                name.replace("_", "-"): value for name, value in self.ui_field_behaviour().items()
             },
-            "conn-fields": {name: item.as_conn_field() for name, item in self.all_fields.items()},
+            "conn-fields": {
+                name: {"label": item.label, "description": item.description, "schema": dict(item.schema)}
+                for name, item in self.all_fields.items()
+            },
         }
 
     def integration(self) -> dict[str, Any]:

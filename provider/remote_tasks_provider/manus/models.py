@@ -16,9 +16,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,
-    OrEmptyDict,
-    OrEmptyList,
-    OrEmptyStr,
+    OrEmpty,
     RemoteModel,
     one_line,
 )
@@ -65,7 +63,7 @@ class ManusMessage(RemoteModel):
     status: LenientStr = None
     role: LenientStr = None
     type: LenientStr = None
-    content: Annotated[list[ManusContent], OrEmptyList()] = Field(default_factory=list)
+    content: Annotated[list[ManusContent], OrEmpty(list)] = Field(default_factory=list)
 
 
 def _read_messages(raw: list[Any]) -> list[ManusMessage]:
@@ -90,13 +88,13 @@ class ManusTaskSummary(RemoteModel):
     model_config = ConfigDict(extra="ignore")
 
     id: str = Field(min_length=1)
-    status: Annotated[str, OrEmptyStr()] = ""
+    status: Annotated[str, OrEmpty(str)] = ""
     created_at: Moment = None
     updated_at: Moment = None
     error: LenientStr = None
     incomplete_details: LenientStr = None
     model: LenientStr = None
-    metadata: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
     credit_usage: LenientInt = None
 
     @property
@@ -126,7 +124,7 @@ class ManusTask(ManusTaskSummary):
     object: LenientStr = None
     instructions: LenientStr = None
     max_output_tokens: LenientInt = None
-    raw_output: Annotated[list[Any], OrEmptyList()] = Field(default_factory=list, alias="output", repr=False)
+    raw_output: Annotated[list[Any], OrEmpty(list)] = Field(default_factory=list, alias="output", repr=False)
     locale: LenientStr = None
 
     @cached_property

@@ -14,7 +14,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,
-    OrEmptyStr,
+    OrEmpty,
     RemoteModel,
     one_line,
 )
@@ -90,7 +90,7 @@ class QStashTask(RemoteModel):
 
     task_id: str = Field(alias="taskId", min_length=1)
     message_id: LenientStr = Field(default=None, alias="messageId")
-    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
+    status: Annotated[str, OrEmpty(str)] = Field(default="", alias="state")
     url: Url = None
     error: LenientStr = None
     max_retry: LenientInt = Field(default=None, alias="maxRetry")

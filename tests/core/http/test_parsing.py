@@ -14,9 +14,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,
-    OrEmptyDict,
-    OrEmptyList,
-    OrEmptyStr,
+    OrEmpty,
     Reader,
     RemoteModel,
     one_line,
@@ -29,9 +27,9 @@ class Thing(RemoteModel):
     at: Moment = None
     count: LenientInt = None
     note: LenientStr = None
-    word: Annotated[str, OrEmptyStr()] = ""
-    tags: Annotated[list[str], OrEmptyList()] = Field(default_factory=list)
-    facts: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    word: Annotated[str, OrEmpty(str)] = ""
+    tags: Annotated[list[str], OrEmpty(list)] = Field(default_factory=list)
+    facts: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
 
 
 read = Reader(Thing)

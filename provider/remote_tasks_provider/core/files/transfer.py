@@ -24,7 +24,6 @@ from urllib.parse import SplitResult, urlsplit
 
 import tenacity
 
-import remote_tasks_provider
 from remote_tasks_provider.core.errors import (
     InvalidResponseError,
     LinkExpiredError,
@@ -265,9 +264,6 @@ def _request(
     import requests
 
     session = stack.enter_context(plain_session())
-    session.headers["User-Agent"] = (
-        f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} requests/{requests.__version__}"
-    )
     # The file itself, so that its bytes can be counted.
     session.headers["Accept-Encoding"] = "identity"
     try:

@@ -41,22 +41,25 @@ class _Sender:
         explain: Explain,
         rate_limiter: RateLimiter | None,
         policy: RetryPolicy,
+        clocks: Clocks,
     ) -> None:
         self.config = config
         self.rate_limiter = rate_limiter or RateLimiter({})
         self._explain = explain
         self._policy = policy
+        self._clocks = clocks
+
+    def backs_off_for(self) -> float:
+        """Return the seconds for which the service asked to be left alone; 0 when it did not."""
+        return self.rate_limiter.backs_off_for(self._clocks.monotonic())
 
     def _label(self, operation: Operation[T]) -> str:
         return f"{self.config.service} {operation.name}"
 
-    def _read(self, operation: Operation[T], response: Response, now: float, wall: float) -> T:
-        """Return the answer's value, and let the rate limiter know what the answer says about limits.
-
-        :param now: monotonic seconds.
-        :param wall: Unix seconds.
-        """
-        if seconds := used_up_for(response.headers, wall):
+    def _read(self, operation: Operation[T], response: Response) -> T:
+        """Return the answer's value, and let the rate limiter know what the answer says about limits."""
+        now = self._clocks.monotonic()
+        if seconds := used_up_for(response.headers, self._clocks.wall()):
             self.rate_limiter.back_off(seconds, now)
         try:
             return read_response(operation, response, self.config, self._explain)
@@ -86,7 +89,9 @@ class Client(_Sender):
         sleep: Callable[[float], None] = time.sleep,
         rate_limiter: RateLimiter | None = None,
     ) -> None:
-        super().__init__(config, explain, rate_limiter, RetryPolicy(max_attempts=config.extras.max_attempts))
+        policy = RetryPolicy(max_attempts=config.extras.max_attempts)
+        clocks = Clocks(wall=time.time, monotonic=time.monotonic)
+        super().__init__(config, explain, rate_limiter, policy, clocks)
         self._transport = transport
         self._sleep = sleep
 
@@ -100,12 +105,7 @@ class Client(_Sender):
         return answer
 
     def _attempt(self, operation: Operation[T]) -> T:
-        response = self._transport.send(operation.request)
-        return self._read(operation, response, time.monotonic(), time.time())
-
-    def backs_off_for(self) -> float:
-        """Return the seconds for which the service asked to be left alone; 0 when it did not."""
-        return self.rate_limiter.backs_off_for(time.monotonic())
+        return self._read(operation, self._transport.send(operation.request))
 
     def items(self, operation: Operation[Page[T]], limit: int | None = None) -> Iterator[T]:
         """Yield the items of a paged list; a page is read when its first item is asked for."""
@@ -133,9 +133,8 @@ class AsyncClient(_Sender):
         clocks: Clocks | None = None,
     ) -> None:
         policy = RetryPolicy(max_attempts=config.extras.max_attempts, give_up_after=_GIVE_UP_AFTER)
-        super().__init__(config, explain, rate_limiter, policy)
+        super().__init__(config, explain, rate_limiter, policy, clocks or Clocks())
         self._transport = transport
-        self._clocks = clocks or Clocks()
 
     async def send(self, operation: Operation[T]) -> T:
         """Like :meth:`Client.send`."""
@@ -147,12 +146,7 @@ class AsyncClient(_Sender):
             if pause >= _LOGGED_PAUSE:
                 log.info("%s: waits %.0f s to keep the rate limit.", self._label(operation), pause)
             await self._clocks.sleep(pause)
-        response = await self._transport.send(operation.request)
-        return self._read(operation, response, self._clocks.monotonic(), self._clocks.wall())
-
-    def backs_off_for(self) -> float:
-        """Like :meth:`Client.backs_off_for`."""
-        return self.rate_limiter.backs_off_for(self._clocks.monotonic())
+        return self._read(operation, await self._transport.send(operation.request))
 
     async def items(self, operation: Operation[Page[T]], limit: int | None = None) -> AsyncIterator[T]:
         """Like :meth:`Client.items`."""

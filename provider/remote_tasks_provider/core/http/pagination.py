@@ -42,14 +42,11 @@ class Pager(Generic[T]):
         name = self.next_operation.name if self.next_operation else "a list"
         self.next_operation = None if self._left == 0 else page.next
         if self.next_operation is not None:
-            self._remember(page.cursor, name)
+            if page.cursor is None or page.cursor in self._cursors:
+                raise PaginationError(
+                    f"{name}: the service says there is more, but its cursor {page.cursor!r} leads to a page "
+                    f"already read (after {len(self._cursors) + 1} pages). Stopped, as the list would never "
+                    "end; report it to the service."
+                )
+            self._cursors.add(page.cursor)
         return items
-
-    def _remember(self, cursor: str | None, name: str) -> None:
-        if cursor is None or cursor in self._cursors:
-            raise PaginationError(
-                f"{name}: the service says there is more, but its cursor {cursor!r} leads to a page "
-                f"already read (after {len(self._cursors) + 1} pages). Stopped, as the list would never end; "
-                "report it to the service."
-            )
-        self._cursors.add(cursor)

@@ -9,7 +9,7 @@ invalid.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
@@ -23,9 +23,7 @@ __all__ = [
     "LenientInt",
     "LenientStr",
     "Moment",
-    "OrEmptyDict",
-    "OrEmptyList",
-    "OrEmptyStr",
+    "OrEmpty",
     "OrNone",
     "Reader",
     "RemoteModel",
@@ -42,25 +40,16 @@ class OrNone:
         return core_schema.with_default_schema(handler(source), default=None, on_error="default")
 
 
-class OrEmptyList:
-    """Annotation: a list that is ``null`` or unreadable is read as empty."""
+class OrEmpty:
+    """Annotation: a value that is ``null`` or unreadable is read as an empty one of ``kind``."""
+
+    def __init__(self, kind: Callable[[], Any]) -> None:
+        self._kind = kind
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default_factory=list, on_error="default")
-
-
-class OrEmptyDict:
-    """Annotation: an object that is ``null`` or unreadable is read as empty."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default_factory=dict, on_error="default")
-
-
-class OrEmptyStr:
-    """Annotation: a text that is ``null`` or unreadable is read as empty."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default="", on_error="default")
+        return core_schema.with_default_schema(
+            handler(source), default_factory=self._kind, on_error="default"
+        )
 
 
 Moment = Annotated[AwareDatetime | None, OrNone()]

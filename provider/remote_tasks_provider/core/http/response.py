@@ -70,7 +70,12 @@ def read_response(
     """
     where = f"{config.service} {operation.name}"
     if 300 <= response.status < 400:
-        raise RedirectError(_redirect_message(where, response, config))
+        target = one_line(config.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
+        raise RedirectError(
+            f"{where}: HTTP {response.status}, a redirect to {target}. Redirects are not followed, "
+            f"because the key would go there too. Set the host of connection {config.conn_id!r} to the final "
+            "base URL."
+        )
     if not 200 <= response.status < 300:
         raise _api_error(operation, response, config, explain)
     try:
@@ -92,14 +97,6 @@ def _quoted(operation: Operation[Any], response: Response, config: ConnectionCon
     if operation.is_private:
         return ""
     return f": {one_line(config.scrub(response.body[:2000].decode('utf-8', 'replace')), 120)!r}"
-
-
-def _redirect_message(where: str, response: Response, config: ConnectionConfig) -> str:
-    target = one_line(config.scrub(response.headers.get("location", "nowhere")).split("?")[0], 200)
-    return (
-        f"{where}: HTTP {response.status}, a redirect to {target}. Redirects are not followed, because "
-        f"the key would go there too. Set the host of connection {config.conn_id!r} to the final base URL."
-    )
 
 
 def _api_error(

@@ -11,7 +11,7 @@ that is parsed needs neither.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import remote_tasks_provider
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
@@ -64,7 +64,7 @@ class RequestsTransport:
         self._failure = requests.RequestException
         self._config = config
         self._session = plain_session()
-        self._session.headers.update(_headers(config, f"requests/{requests.__version__}"))
+        self._session.headers.update(_headers(config))
         self._timeout = (config.extras.connect_timeout, config.extras.read_timeout)
 
     def send(self, request: Request) -> Response:
@@ -106,7 +106,7 @@ class HttpxTransport:
         self._failures = (httpx.HTTPError, httpx.InvalidURL)
         self._config = config
         self._client = httpx.AsyncClient(
-            headers=_headers(config, f"httpx/{httpx.__version__}"),
+            headers={**_headers(config), "User-Agent": _user_agent(f"httpx/{httpx.__version__}")},
             timeout=httpx.Timeout(config.extras.read_timeout, connect=config.extras.connect_timeout),
             follow_redirects=False,
         )
@@ -155,14 +155,13 @@ class _Body:
         return b"".join(self._parts)
 
 
-def _headers(config: ConnectionConfig, library: str) -> dict[str, str]:
+def _headers(config: ConnectionConfig) -> dict[str, str]:
     name, value = config.auth
-    return {
-        name: value,
-        "Accept": "application/json",
-        "Content-Type": "application/json",
-        "User-Agent": f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} {library}",
-    }
+    return {name: value, "Accept": "application/json", "Content-Type": "application/json"}
+
+
+def _user_agent(library: str) -> str:
+    return f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} {library}"
 
 
 def plain_session() -> requests.Session:
@@ -173,18 +172,10 @@ def plain_session() -> requests.Session:
     import requests
 
     session = requests.Session()
-    session.auth = _keep_headers
-    session.get_redirect_target = _no_target  # type: ignore[method-assign]
+    session.headers["User-Agent"] = _user_agent(f"requests/{requests.__version__}")
+    session.auth = lambda request: request
+    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign] # noqa: ARG005
     return session
-
-
-def _keep_headers(request: Any) -> Any:
-    """Stand in for an auth of requests, and do nothing."""
-    return request
-
-
-def _no_target(resp: Any) -> str | None:  # noqa: ARG001 - requests calls it so
-    return None
 
 
 def _no_answer(request: Request, config: ConnectionConfig, error: Exception) -> TransportError:

@@ -14,7 +14,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientBool,
     LenientInt,
     LenientStr,
-    OrEmptyDict,
+    OrEmpty,
     OrNone,
     Reader,
     RemoteModel,
@@ -83,8 +83,8 @@ class _Object(_Answer):
     model_config = ConfigDict(extra="allow")
 
     data: Any = None
-    project: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
-    file: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    project: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
+    file: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
     upload_url: LenientStr = Field(default=None, repr=False)
     confirmed: LenientBool = None
 

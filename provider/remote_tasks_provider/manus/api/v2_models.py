@@ -15,8 +15,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientBool,
     LenientStr,
     Moment,
-    OrEmptyDict,
-    OrEmptyList,
+    OrEmpty,
     OrNone,
     RemoteModel,
 )
@@ -45,7 +44,7 @@ class Attachment(RemoteModel):
     content_type: LenientStr = None
 
 
-_Attachments = Annotated[list[Attachment], OrEmptyList()]
+_Attachments = Annotated[list[Attachment], OrEmpty(list)]
 
 
 class UserMessage(RemoteModel):
@@ -59,7 +58,7 @@ class QuestionExpectation(RemoteModel):
     """How the agent wants its question answered; not in the published schema."""
 
     selection_mode: LenientStr = None
-    options: Annotated[list[Any], OrEmptyList()] = Field(default_factory=list)
+    options: Annotated[list[Any], OrEmpty(list)] = Field(default_factory=list)
 
 
 class AssistantMessage(RemoteModel):
@@ -87,7 +86,7 @@ class WaitingDetail(RemoteModel):
     waiting_for_event_id: LenientStr = None
     waiting_for_event_type: LenientStr = None
     waiting_description: LenientStr = None
-    confirm_input_schema: Annotated[dict[str, Any], OrEmptyDict()] = Field(default_factory=dict)
+    confirm_input_schema: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
 
 
 class StatusUpdate(RemoteModel):

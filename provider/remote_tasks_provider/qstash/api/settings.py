@@ -18,8 +18,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,
-    OrEmptyDict,
-    OrEmptyList,
+    OrEmpty,
     Reader,
     RemoteModel,
 )
@@ -61,7 +60,7 @@ class QStashSchedule(NamedFieldsModel):
     created_at: Moment = Field(default=None, alias="createdAt")
     last_run_at: Moment = Field(default=None, alias="lastScheduleTime")
     next_run_at: Moment = Field(default=None, alias="nextScheduleTime")
-    last_states: Annotated[dict[str, Any], OrEmptyDict()] = Field(
+    last_states: Annotated[dict[str, Any], OrEmpty(dict)] = Field(
         default_factory=dict, alias="lastScheduleStates"
     )
 
@@ -89,7 +88,7 @@ class QStashUrlGroup(NamedFieldsModel):
     """Several destinations under one name."""
 
     name: str = Field(min_length=1)
-    endpoints: Annotated[list[_Endpoint], OrEmptyList()] = Field(default_factory=list)
+    endpoints: Annotated[list[_Endpoint], OrEmpty(list)] = Field(default_factory=list)
     created_at: Moment = Field(default=None, alias="createdAt")
     updated_at: Moment = Field(default=None, alias="updatedAt")
 

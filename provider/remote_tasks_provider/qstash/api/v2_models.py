@@ -19,8 +19,7 @@ from remote_tasks_provider.core.http.parsing import (
     LenientInt,
     LenientStr,
     Moment,
-    OrEmptyList,
-    OrEmptyStr,
+    OrEmpty,
     one_line,
 )
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
@@ -61,7 +60,7 @@ class _MessageFacts(NamedFieldsModel):
     queue: LenientStr = Field(default=None, alias="queueName")
     response_status: LenientInt = Field(default=None, alias="responseStatus")
     max_retries: LenientInt = Field(default=None, alias="maxRetries")
-    labels: Annotated[list[str], OrEmptyList()] = Field(default_factory=list)
+    labels: Annotated[list[str], OrEmpty(list)] = Field(default_factory=list)
 
 
 class LogEntry(_MessageFacts):
@@ -73,7 +72,7 @@ class LogEntry(_MessageFacts):
     :param response_status: the destination's HTTP status.
     """
 
-    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="state")
+    status: Annotated[str, OrEmpty(str)] = Field(default="", alias="state")
     time: Moment = None
     error: LenientStr = Field(default=None, repr=False)
     next_delivery_at: Moment = Field(default=None, alias="nextDeliveryTime")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from remote_tasks_provider.core.http.parsing import LenientInt, LenientStr, Moment, OrEmptyStr, RemoteModel
+from remote_tasks_provider.core.http.parsing import LenientInt, LenientStr, Moment, OrEmpty, RemoteModel
 from remote_tasks_provider.core.states import StateTable, TaskState
 
 __all__ = ["ACME_STATES", "AcmeJob"]
@@ -27,7 +27,7 @@ class AcmeJob(RemoteModel):
     """A render job. Only the id is required."""
 
     id: str = Field(alias="job_id", min_length=1)
-    status: Annotated[str, OrEmptyStr()] = Field(default="", alias="phase")
+    status: Annotated[str, OrEmpty(str)] = Field(default="", alias="phase")
     page: LenientStr = None
     reason: LenientStr = None
     frames: LenientInt = None
