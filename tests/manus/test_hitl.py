@@ -143,7 +143,9 @@ class TestAutoConfirm:
     def test_unused_input_is_given_once(self, account: Account, mode: str) -> None:
         self.plan(account, {"type": "deployAction", "unconfirmed": 99})
 
-        with pytest.raises(AirflowFailException, match="did not take what auto_confirm has for deployAction"):
+        with pytest.raises(
+            AirflowFailException, match="did not accept what auto_confirm has for deployAction"
+        ):
             account.task().attempt(
                 asks(mode, on_waiting="fail", auto_confirm={"deployAction": {"accept": True}})
             )
@@ -153,7 +155,7 @@ class TestAutoConfirm:
     def test_refused_input_is_given_once(self, account: Account, mode: str) -> None:
         self.plan(account, COSTLY)
 
-        with pytest.raises(AirflowFailException, match=f"did not take what auto_confirm has for {COSTLY}"):
+        with pytest.raises(AirflowFailException, match=f"did not accept what auto_confirm has for {COSTLY}"):
             account.task().attempt(
                 asks(mode, on_waiting="fail", auto_confirm={COSTLY: {"action": "perhaps"}})
             )
@@ -295,7 +297,7 @@ class TestHuman:
         task = account.task(None, retries=3)
 
         with pytest.raises(
-            AirflowFailException, match=r"Nobody answered in Airflow within 120 s.*then clear"
+            AirflowFailException, match=r"No answer was given in Airflow within 120 s.*then clear"
         ):
             task.attempt(asks(mode, on_waiting="human", response_timeout=120))
 

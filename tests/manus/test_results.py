@@ -181,7 +181,7 @@ class TestStructuredValue:
         assert "structured output" not in str(v2(status, *events).error)
 
     def test_missing_value_is_a_failure(self) -> None:
-        found = v2("stopped", *ended(said("Done"))).missing_value()
+        found = v2("stopped", *ended(said("Done"))).requiring_value()
 
         assert (found.state, found.text) == ("failed", "Done")
         assert found.error == "the structured output that was asked for never came"

@@ -12,11 +12,10 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from remote_tasks_provider.bases.exceptions import request_exception
+from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import RemoteTaskError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,7 +26,7 @@ _DEFAULT_XCOM_ITEMS = 100
 _MOST_XCOM_ITEMS = 1000
 
 
-class RemoteListOperator(BaseOperator):
+class RemoteListOperator(RequestOperator):
     """Lists something; the parameters are those of every such operator.
 
     :param limit: items at most; default 100 to XCom, all to a file. Templated.
@@ -42,28 +41,25 @@ class RemoteListOperator(BaseOperator):
         self.limit = limit
         self.output_path = output_path
 
-    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def read(self, hook: Any, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield at most ``limit`` items lazily, each as its id and its JSON object."""
         raise NotImplementedError
 
-    def execute(self, context: Context) -> Any:
+    def act(self, hook: Any, context: Context) -> Any:
         """List; return the objects, or the manifest of the file they were written to."""
         limit = validation.whole_number(self.limit, "limit", least=1) if self.limit is not None else None
-        try:
-            if self.output_path:
-                return self._to_file(ObjectStoragePath(self.output_path), self.items(limit))
-            return self._to_xcom(limit)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
+        if self.output_path:
+            return self._to_file(ObjectStoragePath(self.output_path), self.read(hook, limit))
+        return self._to_xcom(hook, limit)
 
-    def _to_xcom(self, limit: int | None) -> list[dict[str, Any]]:
+    def _to_xcom(self, hook: Any, limit: int | None) -> list[dict[str, Any]]:
         if limit is not None and limit > _MOST_XCOM_ITEMS:
             raise ValueError(
                 f"limit is {limit}; at most {_MOST_XCOM_ITEMS} items fit into XCom. Set output_path to "
                 "write them to a file instead"
             )
         most = limit or _DEFAULT_XCOM_ITEMS
-        found = [item for _, item in islice(self.items(most if limit else most + 1), most + 1)]
+        found = [item for _, item in islice(self.read(hook, most if limit else most + 1), most + 1)]
         if len(found) > most:
             self.log.warning(
                 "There are more than %d items; only these are returned. Set limit, or output_path for all.",

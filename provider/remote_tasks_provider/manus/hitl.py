@@ -1,4 +1,4 @@
-"""What becomes of a question that the agent stops at: wait, return, fail, confirm if allowed, ask a person.
+"""What to do when the agent asks a question: wait, return, fail, confirm if allowed, ask a person.
 
 https://open.manus.ai/docs/v2/task-lifecycle: a question in words is answered by a message, an action by an
 input of its own schema. No action is confirmed unless a person has entered the input, or the DAG's author has
@@ -8,7 +8,7 @@ put the action's type into ``auto_confirm``.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from remote_tasks_provider.bases.exceptions import request_exception
@@ -83,13 +83,13 @@ class AgentQuestions:
         operator.own(self._context, [task_id])
         result = self._read(task_id)
         question = result.question
-        if result.state is not TaskState.WAITING or question is None or question.event_id != event_id:
+        if question is None or not _is_asked(event_id, result):
             self._log.info("The question was answered elsewhere, or is no longer asked.")
             return self.handle(task_id)
         if reply.unasked is not None and rich:
             self._ask(result, question, rich=False)
         if reply.unasked is not None or reply.timed_out:
-            why = reply.unasked or f"Nobody answered in Airflow within {operator.response_timeout:g} s."
+            why = reply.unasked or f"No answer was given in Airflow within {operator.response_timeout:g} s."
             raise self._needs_input(result, question, why)
         return self._carry_out(result, question, reply, rich=rich)
 
@@ -107,24 +107,21 @@ class AgentQuestions:
 
     def _settled(self, task_id: str) -> ManusResult:
         """Return the task once its status shows the last answer; it can lag behind."""
-        give_up_at = time.monotonic() + _LONGEST_EFFECT
-        while True:
-            result = self._read(task_id)
-            is_settled = result.state is not TaskState.WAITING or result.question is not None
-            if is_settled or time.monotonic() >= give_up_at:
-                return result
-            time.sleep(_BETWEEN_READS)
+        return self._read_until(
+            task_id, lambda now: now.state is not TaskState.WAITING or now.question is not None
+        )
 
     def _takes_effect(self, task_id: str, question: ManusQuestion) -> bool:
         """Wait, for a short while, until the task no longer waits for the answer to ``question``."""
+        result = self._read_until(task_id, lambda now: not _is_asked(question.event_id, now))
+        return not _is_asked(question.event_id, result)
+
+    def _read_until(self, task_id: str, is_reached: Callable[[ManusResult], bool]) -> ManusResult:
         give_up_at = time.monotonic() + _LONGEST_EFFECT
         while True:
             result = self._read(task_id)
-            now = result.question
-            if result.state is not TaskState.WAITING or now is None or now.event_id != question.event_id:
-                return True
-            if time.monotonic() >= give_up_at:
-                return False
+            if is_reached(result) or time.monotonic() >= give_up_at:
+                return result
             time.sleep(_BETWEEN_READS)
 
     # ------------------------------------------------------------------------------------------ answers
@@ -134,7 +131,7 @@ class AgentQuestions:
         self._log.info("Confirming %s of Manus task %s by auto_confirm: %s", question.kind, task_id, given)
         if self._send(task_id, question, Answer(input=given)):
             return self._operator.wait(self._context)
-        why = f"Manus did not take what auto_confirm has for {question.kind}."
+        why = f"Manus did not accept what auto_confirm has for {question.kind}."
         raise self._needs_input(self._read(task_id), question, why)
 
     def _ask(self, result: ManusResult, question: ManusQuestion, *, rich: bool) -> Any:
@@ -173,8 +170,8 @@ class AgentQuestions:
             ):
                 return False
         except InvalidRequestError as error:
-            # It does not fit what was asked, or somebody else was quicker.
-            self._log.warning("Manus did not take the answer: %s", error)
+            # It does not fit the question, or the question was answered meanwhile.
+            self._log.warning("Manus did not accept the answer: %s", error)
             return False
         except RemoteTaskError as error:
             if not may_have_submitted(error):
@@ -194,15 +191,22 @@ class AgentQuestions:
             text = f"was stopped by {by}."
         else:
             text = f"could not be stopped, as {by} chose ({result.url})."
-        error = TaskCancelledError(f"{self._operator.remote_task_type.label} {result.id} {text}")
+        return self._failure(TaskCancelledError, result, text)
+
+    def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:
+        text = (
+            f"waits for an answer: {question.text[:500]!r} ({result.url}). {why} "
+            "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
+        )
+        return self._failure(TaskNeedsInputError, result, text)
+
+    def _failure(self, kind: type[RemoteTaskError], result: ManusResult, text: str) -> BaseException:
+        error = kind(f"{self._operator.remote_task_type.label} {result.id} {text}")
         raised: BaseException = self._operator.wait_exception(error, None)
         return raised
 
-    def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:
-        label = self._operator.remote_task_type.label
-        error = TaskNeedsInputError(
-            f"{label} {result.id} waits for an answer: {question.text[:500]!r} ({result.url}). {why} "
-            "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
-        )
-        raised: BaseException = self._operator.wait_exception(error, None)
-        return raised
+
+def _is_asked(event_id: str | None, result: ManusResult) -> bool:
+    """Whether the task waits for the answer to this question."""
+    question = result.question
+    return result.state is TaskState.WAITING and question is not None and question.event_id == event_id

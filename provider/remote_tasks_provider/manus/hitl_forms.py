@@ -1,7 +1,7 @@
-"""A question of the agent's as a form in Airflow, and the form's answer as what Manus takes.
+"""The agent's question as a form in Airflow, and the person's reply as an answer for Manus.
 
 A form has buttons and fields. Each has a *plain* form, one text field, besides its *rich* one, because
-Airflow below 3.4 goes on showing the first form of a task: a later question can be answered there only as far
+Airflow below 3.4 keeps showing the first form of a task. A later question can be answered there only as far
 as the first form has what the later one needs, and all have the plain one.
 
 No action is confirmed but by what a person has entered, or by an input that the DAG's author has allowed for
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,13 @@ SEND = "Send"
 ANSWERED_THERE = "Answered in Manus"
 STOP = "Stop the task"
 ANSWER = "answer"
+_ANSWER_FIELD = {
+    "type": ["string", "null"],
+    "title": "Answer",
+    "description": "Your answer; for an action its input as JSON, unless it has fields here.",
+    "format": "multiline",
+    "default": None,
+}
 
 # Airflow stores and shows what is entered.
 _SECRET_KINDS = frozenset({"webdevRequestSecrets"})
@@ -58,24 +66,14 @@ def form_for(asked: ManusQuestion, title: str | None, url: str | None, *, rich: 
     if asked.kind in _SECRET_KINDS:
         text = f"{asked.text}\n\nIt asks for secrets. Enter them in the Manus app only, then say so here."
         return Question(subject, text, (ANSWERED_THERE, STOP), url=url)
-    fields: dict[str, Mapping[str, Any]] = {ANSWER: _answer_field()}
+    fields: dict[str, Mapping[str, Any]] = {ANSWER: _ANSWER_FIELD}
     options = asked.options[:_MOST_OPTIONS] if rich and not asked.multiple else ()
-    validation = _input_fields(asked.schema) if rich and not asked.in_words else {}
+    inputs = _input_fields(asked.schema) if rich and not asked.in_words else {}
     try:
-        return Question(subject, _text(asked), (*options, *buttons), {**fields, **validation}, url=url)
+        return Question(subject, _text(asked), (*options, *buttons), {**fields, **inputs}, url=url)
     except ValueError:
         # An input is called as no field of a form can be.
         return Question(subject, _text(asked), (*options, *buttons), fields, url=url)
-
-
-def _answer_field() -> dict[str, Any]:
-    return {
-        "type": ["string", "null"],
-        "title": "Answer",
-        "description": "Your answer; for an action its input as JSON, unless it has fields here.",
-        "format": "multiline",
-        "default": None,
-    }
 
 
 def _text(asked: ManusQuestion) -> str:
@@ -123,10 +121,8 @@ def read_answer(asked: ManusQuestion, reply: Reply) -> Answer | str:
     }
     if not text:
         return Answer(input=given) if given else "nothing was entered to confirm the action with"
-    try:
+    with suppress(ValueError):
         entered = json.loads(text)
-    except ValueError:
-        return 'the answer to an action must be a JSON object, such as {"accept": true}'
-    if not isinstance(entered, dict):
-        return 'the answer to an action must be a JSON object, such as {"accept": true}'
-    return Answer(input=given | entered)
+        if isinstance(entered, dict):
+            return Answer(input=given | entered)
+    return 'the answer to an action must be a JSON object, such as {"accept": true}'

@@ -128,7 +128,7 @@ class ManusHook(RemoteTaskHook):
             page_size=page_size,
             limit=most,
         )
-        return self.client.items(self.api.list_tasks(wanted), most)
+        return self.client.items(self.api.operations.list_tasks(wanted), most)
 
     def create_task(self, prompt: str, **options: Any) -> ManusTaskRef:
         """Create a task, which costs credits from then on. Every call creates one.
@@ -160,7 +160,7 @@ class ManusHook(RemoteTaskHook):
             task, result = api.get_result(remote_task_id)
             left = give_up_at - time.monotonic()
             if left <= 0 or _is_complete(task, result, structured):
-                return _without_value(result) if structured else result
+                return result.requiring_value() if structured else result
             if not is_logged:
                 self.log.info("Manus task %s has finished; waiting for its output.", task.id)
                 is_logged = True
@@ -171,12 +171,7 @@ class ManusHook(RemoteTaskHook):
         return self.api.iter_messages(remote_task_id)
 
     def send_message(
-        self,
-        remote_task_id: str,
-        content: str,
-        *,
-        files: Sequence[Mapping[str, str]] = (),
-        **options: Any,
+        self, remote_task_id: str, content: str, *, files: Sequence[Mapping[str, str]] = (), **options: Any
     ) -> None:
         """Send a message to a task: the answer to its question, or what to do next if it has finished.
 
@@ -292,12 +287,3 @@ def _is_complete(task: ManusTask, result: ManusResult, structured: bool) -> bool
     if not result.text or (structured and result.structured is None):
         return age is not None and age >= _OUTPUT_IS_OVERDUE_AFTER
     return age is None or age >= _OUTPUT_SETTLES_AFTER
-
-
-def _without_value(result: ManusResult) -> ManusResult:
-    """Return ``result``, as a failure if the structured value is missing."""
-    return (
-        result.missing_value()
-        if result.state is TaskState.COMPLETED and result.structured is None
-        else result
-    )

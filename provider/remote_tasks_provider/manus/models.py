@@ -66,15 +66,6 @@ class ManusMessage(RemoteModel):
     content: Annotated[list[ManusContent], OrEmpty(list)] = Field(default_factory=list)
 
 
-def _read_messages(raw: list[Any]) -> list[ManusMessage]:
-    """Return the messages that can be read; one odd message does not affect the others."""
-    messages = []
-    for one in raw:
-        with suppress(ValidationError):
-            messages.append(ManusMessage.model_validate(one))
-    return messages
-
-
 class ManusTaskSummary(RemoteModel):
     """A Manus task without its conversation, which is by far its largest part.
 
@@ -131,9 +122,14 @@ class ManusTask(ManusTaskSummary):
     def output(self) -> list[ManusMessage]:
         """The whole conversation, oldest message first.
 
-        Parsed on first use: of a hundred thousand listed tasks, few conversations are read.
+        Parsed on first use: of a hundred thousand listed tasks, few conversations are read. One odd message
+        does not affect the others.
         """
-        return _read_messages(self.raw_output)
+        messages = []
+        for one in self.raw_output:
+            with suppress(ValidationError):
+                messages.append(ManusMessage.model_validate(one))
+        return messages
 
     def to_json(self, *, include_output: bool = False) -> dict[str, Any]:
         """Return the task as a JSON object, with :attr:`state`, :attr:`title` and :attr:`url`.

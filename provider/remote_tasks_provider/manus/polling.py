@@ -111,8 +111,7 @@ class ManusPollStrategy:
         self._asked: dict[str, int] = {}
         """In which poll a task was last polled by itself."""
         self._paused: set[str] = set()
-        """Tasks that waited for a person when they were last seen. One that resumes is not listed as a
-        change."""
+        """Tasks that waited for a person when last seen; one that resumes is not listed as a change."""
         self._newest_change: datetime | None = None
         self._read_since: datetime | None = None
         """Down to which change the last poll read, if it was incremental."""
@@ -133,19 +132,16 @@ class ManusPollStrategy:
             results = yield from self._many(due, wanted)
         if self._listing.events is not None:
             results = yield from self._add_outcomes(results, self._listing.events)
-        for task_id, result in results.items():
-            if isinstance(result, TaskSnapshot):
-                self._paused.discard(task_id)
-                if result.state is TaskState.WAITING:
-                    self._paused.add(task_id)
+        seen = {one: task for one, task in results.items() if isinstance(task, TaskSnapshot)}
+        self._paused -= seen.keys()
+        self._paused |= {one for one, task in seen.items() if task.state is TaskState.WAITING}
         return results
 
     def _many(self, due: Sequence[str], wanted: Collection[str]) -> PollPlan:
         self._polls += 1
         is_full_listing = self._needs_full_listing(wanted)
-        listed = yield from (
-            self._full_listing(wanted) if is_full_listing else self._incremental_listing(wanted)
-        )
+        listing = self._full_listing if is_full_listing else self._incremental_listing
+        listed = yield from listing(wanted)
         if isinstance(listed, RemoteTaskError):
             if listed.concerns_service:
                 return dict.fromkeys(wanted, listed)
@@ -190,22 +186,19 @@ class ManusPollStrategy:
     ) -> PollPlan:
         """Read how each finished task did so; those beyond the limit are left to the next poll."""
         known = (TaskState.COMPLETED, TaskState.FAILED)
-        finished = [
-            one for one, task in results.items() if isinstance(task, TaskSnapshot) and task.state in known
-        ]
+        finished = {
+            one: task
+            for one, task in results.items()
+            if isinstance(task, TaskSnapshot) and task.state in known
+        }
         if not finished:
             return results
-        found: dict[str, PollResult] = {
-            one: task for one, task in results.items() if one not in set(finished)
-        }
-        asked = finished[:_MOST_FINISHED]
+        found: dict[str, PollResult] = {one: task for one, task in results.items() if one not in finished}
+        asked = list(finished)[:_MOST_FINISHED]
         answers = yield [events(task_id) for task_id in asked]
         for task_id, answer in zip(asked, answers, strict=True):
-            found[task_id] = (
-                answer
-                if isinstance(answer, RemoteTaskError)
-                else _with_outcome(results[task_id], answer.items)
-            )
+            is_error = isinstance(answer, RemoteTaskError)
+            found[task_id] = answer if is_error else _with_outcome(finished[task_id], answer.items)
         return found
 
     def _full_listing(self, wanted: Collection[str]) -> _Listing:
@@ -253,7 +246,7 @@ class ManusPollStrategy:
 
     def _incremental_listing(self, wanted: Collection[str]) -> _Listing:
         """List what has changed since the last poll; a task that is not in it is unchanged."""
-        assert self._newest_change is not None  # noqa: S101 - else it had been a census
+        assert self._newest_change is not None  # noqa: S101 - without it, the poll is a full listing
         since = self._newest_change - _OVERLAP
         newest: datetime | None = self._newest_change
         found: dict[str, PollResult] = dict.fromkeys(self._listed.keys() - self._paused, Unchanged.UNCHANGED)
@@ -299,13 +292,12 @@ class ManusPollStrategy:
             log.info("Manus does not list the latest changes first; every poll lists all tasks from now on.")
 
 
-def _with_outcome(task: Any, latest: Sequence[ManusEvent]) -> TaskSnapshot:
+def _with_outcome(task: TaskSnapshot, latest: Sequence[ManusEvent]) -> TaskSnapshot:
     """Return the finished ``task`` with the outcome that its events, newest first, show."""
     error, stopped_by_user = how_it_finished(reversed(latest))
-    finished: TaskSnapshot = task
-    if finished.state is TaskState.FAILED:
-        return replace(finished, error=one_line(error, 1000) if error else finished.error)
-    return replace(finished, state=TaskState.CANCELLED) if stopped_by_user else finished
+    if task.state is TaskState.FAILED:
+        return replace(task, error=one_line(error, 1000) if error else task.error)
+    return replace(task, state=TaskState.CANCELLED) if stopped_by_user else task
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -10,11 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import Field
+
+from remote_tasks_provider.core.http.parsing import LenientStr, RemoteModel
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES, ManusEvent, StatusUpdate, latest_turn
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 
-__all__ = ["ManusFile", "ManusQuestion", "ManusResult", "ManusTaskRef", "result_v1", "result_v2"]
+__all__ = [
+    "CreatedTask",
+    "ManusFile",
+    "ManusQuestion",
+    "ManusResult",
+    "ManusTaskRef",
+    "result_v1",
+    "result_v2",
+]
 
 # Answered by a message; anything else that the agent waits for is answered by an input of its own schema.
 # https://open.manus.ai/docs/v2/task-lifecycle
@@ -32,6 +43,19 @@ class ManusTaskRef:
     id: str
     url: str | None
     title: str | None
+
+
+class CreatedTask(RemoteModel):
+    """A task that was created or changed, as both versions send it."""
+
+    task_id: str = Field(min_length=1)
+    task_title: LenientStr = None
+    task_url: LenientStr = None
+
+    @property
+    def ref(self) -> ManusTaskRef:
+        """The task as a hook returns it."""
+        return ManusTaskRef(self.task_id, self.task_url, self.task_title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +118,18 @@ class ManusResult:
     error: str | None = None
     question: ManusQuestion | None = None
 
-    def missing_value(self) -> ManusResult:
-        """Return the result as a failure: a structured value was asked for and never came."""
-        return replace(
-            self, state=TaskState.FAILED, error="the structured output that was asked for never came"
-        )
+    def requiring_value(self) -> ManusResult:
+        """Return the result, as a failure if the task completed without the structured value."""
+        if self.state is not TaskState.COMPLETED or self.structured is not None:
+            return self
+        error = "the structured output that was asked for never came"
+        return replace(self, state=TaskState.FAILED, error=error)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object, files without their links, which work for anyone."""
-        return {
-            "id": self.id,
-            "state": self.state.value,
-            "url": self.url,
-            "title": self.title,
-            "text": self.text,
-            "structured": self.structured,
-            "files": [{"name": file.name, "content_type": file.content_type} for file in self.files],
-            "credit_usage": self.credit_usage,
-            "error": self.error,
-        }
+        names = ("id", "state", "url", "title", "text", "structured", "files", "credit_usage", "error")
+        files = [{"name": file.name, "content_type": file.content_type} for file in self.files]
+        return {name: getattr(self, name) for name in names} | {"state": self.state.value, "files": files}
 
 
 def result_v1(task: ManusTask) -> ManusResult:
@@ -123,12 +140,10 @@ def result_v1(task: ManusTask) -> ManusResult:
     parts = [part for message in turn for part in message.content]
     texts = ["\n".join(part.text for part in message.content if part.text) for message in turn]
     text = next((one for one in reversed(texts) if one), None)
-    files = [
-        ManusFile(part.file_name or "", part.file_url, part.mime_type) for part in parts if part.file_url
-    ]
+    files = [ManusFile(one.file_name or "", one.file_url, one.mime_type) for one in parts if one.file_url]
     asks = bool(turn) and task.state is TaskState.WAITING
     question = ManusQuestion(text or "", event_id=turn[-1].id) if asks else None
-    return _result(task, text, files, question=question)
+    return _result(task, text, files, question)
 
 
 def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
@@ -148,40 +163,31 @@ def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
         for one in message.attachments
         if one.url
     ]
+    question = _question(turn) if task.state is TaskState.WAITING else None
+    result = _result(task, words[-1].content if words else None, files, question)
     structured = [one for event in turn if (one := event.structured_output_result)]
-    state, error, value = task.state, task.error, None
     if structured and structured[-1].success:
-        value = structured[-1].value
-    elif structured and state is TaskState.COMPLETED:
+        return replace(result, structured=structured[-1].value)
+    if structured and result.state is TaskState.COMPLETED:
         # "value" is then an empty placeholder that fits the schema.
-        state = TaskState.FAILED
         error = f"the structured output could not be made: {structured[-1].error or 'no reason was given'}"
-    question = _question(turn) if state is TaskState.WAITING else None
-    text = words[-1].content if words else None
-    return _result(task, text, files, state=state, error=error, structured=value, question=question)
+        return replace(result, state=TaskState.FAILED, error=error)
+    return result
 
 
 def _result(
-    task: ManusTask,
-    text: str | None,
-    files: Iterable[ManusFile],
-    *,
-    state: TaskState | None = None,
-    error: str | None = None,
-    structured: Any = None,
-    question: ManusQuestion | None,
+    task: ManusTask, text: str | None, files: Iterable[ManusFile], question: ManusQuestion | None
 ) -> ManusResult:
     distinct = {(file.name, file.url.split("?")[0]): file for file in files}
     return ManusResult(
         id=task.id,
-        state=state or task.state,
+        state=task.state,
         url=task.url,
         title=task.title,
         text=text or None,
-        structured=structured,
         files=tuple(distinct.values()),
         credit_usage=task.credit_usage,
-        error=error or task.error or task.incomplete_details,
+        error=task.error or task.incomplete_details,
         question=question,
     )
 
@@ -194,7 +200,7 @@ def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
     latest = updates[-1] if updates else StatusUpdate()
     detail = latest.status_detail
     if detail is None and MANUS_V2_STATES.read(latest.agent_status) in _NOT_WAITING:
-        # Nobody must be asked again for an action that was confirmed meanwhile.
+        # An action that was confirmed meanwhile must not be put to a person again.
         return None
     said = [event.assistant_message for event in turn if event.assistant_message]
     last = said[-1] if said else None

@@ -93,7 +93,7 @@ class TestBoth:
         assert ref.id == created.id
         assert ref.url is not None
         assert ref.url.endswith(ref.id)
-        assert [task.id for task in api.client.items(api.list_tasks(task_filter()))] == [ref.id]
+        assert [task.id for task in api.client.items(api.operations.list_tasks(task_filter()))] == [ref.id]
 
     def test_answer_reaches_the_task(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("waiting", None)], question="Which day?")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,33 +42,25 @@ class TaskFilter:
         return frozenset(STATUSES[word] for word in self.status)
 
 
-def task_filter(
-    *,
-    status: str | Iterable[str] | None = None,
-    query: str | None = None,
-    created_after: Any = None,
-    created_before: Any = None,
-    project_id: str | None = None,
-    order: str = "desc",
-    order_by: str = "created_at",
-    after: str | None = None,
-    page_size: int = 100,
-    limit: int | None = None,
-) -> TaskFilter:
+def task_filter(*, limit: int | None = None, **filters: Any) -> TaskFilter:
     """Return a checked :class:`TaskFilter`.
 
     :param limit: how many tasks the caller asks for; no page is larger.
+    :param filters: as the user gives them, by the names of its fields.
     :raises ValueError: naming the parameter that is out of range.
     """
-    size = validation.whole_number(page_size, "page_size", least=1, most=MAX_PAGE_SIZE)
+    given = TaskFilter(**filters)
+    size = validation.whole_number(given.page_size, "page_size", least=1, most=MAX_PAGE_SIZE)
     return TaskFilter(
-        status=tuple(validation.choices(status, "status", STATUSES)),
-        query=query or None,
-        created_after=validation.unix_seconds(created_after, "created_after"),
-        created_before=validation.unix_seconds(created_before, "created_before"),
-        project_id=validation.object_id(project_id, "project_id") if project_id is not None else None,
-        order=validation.choice(order, "order", ("asc", "desc")),
-        order_by=validation.choice(order_by, "order_by", ("created_at", "updated_at")),
-        after=validation.object_id(after, "after") if after is not None else None,
+        status=tuple(validation.choices(given.status, "status", STATUSES)),
+        query=given.query or None,
+        created_after=validation.unix_seconds(given.created_after, "created_after"),
+        created_before=validation.unix_seconds(given.created_before, "created_before"),
+        project_id=(
+            validation.object_id(given.project_id, "project_id") if given.project_id is not None else None
+        ),
+        order=validation.choice(given.order, "order", ("asc", "desc")),
+        order_by=validation.choice(given.order_by, "order_by", ("created_at", "updated_at")),
+        after=validation.object_id(given.after, "after") if given.after is not None else None,
         page_size=min(size, limit) if limit else size,
     )

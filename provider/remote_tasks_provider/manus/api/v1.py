@@ -5,7 +5,7 @@ https://open.manus.ai/docs/v1/get-tasks
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from remote_tasks_provider.core.http.parsing import LenientStr, Reader, RemoteMo
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
-from remote_tasks_provider.manus.results import ManusTaskRef
+from remote_tasks_provider.manus.results import CreatedTask, ManusTaskRef
 
 __all__ = [
     "continue_task",
@@ -34,15 +34,24 @@ __all__ = [
     "update_task",
 ]
 
+# A filter and its name in the query.
+_FILTERS = {
+    "query": "query",
+    "created_after": "createdAfter",
+    "created_before": "createdBefore",
+    "project_id": "project_id",
+    "order": "order",
+    "order_by": "orderBy",
+    "after": "after",
+    "page_size": "limit",
+}
+
 TaskT = TypeVar("TaskT", bound=ManusTaskSummary)
 
 MAX_PAGE_SIZE = 1000
-
-
-class _Created(RemoteModel):
-    task_id: str = Field(min_length=1)
-    task_title: LenientStr = None
-    task_url: LenientStr = None
+_TASK = "/v1/tasks/{task_id}"
+_FILE = "/v1/files/{file_id}"
+_NOT_SET: tuple[Any, ...] = (None, (), [])
 
 
 class _Upload(RemoteModel):
@@ -58,25 +67,40 @@ class _Page(RemoteModel, Generic[TaskT]):
 
 
 _read_task = Reader(ManusTask)
-_read_created = Reader(_Created)
+_read_created = Reader(CreatedTask)
 _read_upload = Reader(_Upload)
 _read_object = Reader(dict[str, Any])
 _read_tasks = Reader(_Page[ManusTask])
 _read_summaries = Reader(_Page[ManusTaskSummary])
 
 
-def get_task(remote_task_id: str) -> Operation[ManusTask]:
-    """``GET /v1/tasks/{task_id}``: one task with its whole conversation.
+def _operation(
+    method: str,
+    template: str,
+    expects: str,
+    parse: Callable[[Response], Any],
+    *,
+    query: Sequence[tuple[str, str]] = (),
+    json: Mapping[str, Any] | None = None,
+    idempotency: Idempotency = Idempotency.IDEMPOTENT,
+    **ids: str,
+) -> Operation[Any]:
+    """Return an operation on ``/v1/…``.
 
-    :raises ValueError: when the id cannot be one.
+    :param template: of the path, with the names of ``ids`` in braces.
+    :param json: the body; fields that are not set are left out.
+    :raises ValueError: when an id cannot be one.
     """
-    task_id = validation.object_id(remote_task_id, "remote_task_id")
-    return Operation(
-        name="GET /v1/tasks/{task_id}",
-        request=Request("GET", path("/v1/tasks/{task_id}", task_id=task_id)),
-        expects="a Manus task",
-        parse=_read_task,
-    )
+    body = None if json is None else {name: value for name, value in json.items() if value not in _NOT_SET}
+    for name, value in ids.items():
+        validation.object_id(value, "remote_task_id" if name == "task_id" else name)
+    request = Request(method, path(template, **ids), query=tuple(query), json=body)
+    return Operation(f"{method} {template}", request, expects, parse, idempotency)
+
+
+def get_task(remote_task_id: str) -> Operation[ManusTask]:
+    """``GET /v1/tasks/{task_id}``: one task with its whole conversation."""
+    return _operation("GET", _TASK, "a Manus task", _read_task, task_id=remote_task_id)
 
 
 def list_tasks(filters: TaskFilter) -> Operation[Page[ManusTask]]:
@@ -106,28 +130,14 @@ def _list(filters: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
         )
         return Page(tasks, cursor, following)
 
-    return Operation(
-        name="GET /v1/tasks",
-        request=Request("GET", "/v1/tasks", query=_pairs(filters)),
-        expects="a list of Manus tasks",
-        parse=read,
-    )
+    return _operation("GET", "/v1/tasks", "a list of Manus tasks", read, query=_pairs(filters))
 
 
 def _pairs(filters: TaskFilter) -> tuple[tuple[str, str], ...]:
     """Return the query of a list; ``status`` repeats."""
-    named = {
-        "query": filters.query,
-        "createdAfter": filters.created_after,
-        "createdBefore": filters.created_before,
-        "project_id": filters.project_id,
-        "order": filters.order,
-        "orderBy": filters.order_by,
-        "after": filters.after,
-        "limit": filters.page_size,
-    }
     words = dict.fromkeys("pending" if word == "waiting" else word for word in filters.status)
-    given = [(name, str(value)) for name, value in named.items() if value is not None]
+    named = [(name, getattr(filters, field)) for field, name in _FILTERS.items()]
+    given = [(name, str(value)) for name, value in named if value is not None]
     return (*(("status", word) for word in words), *given)
 
 
@@ -137,29 +147,16 @@ def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
     https://open.manus.ai/docs/v1/create-task. What this version does not support is left out;
     :meth:`~remote_tasks_provider.manus.api.versions.ManusApi.check_options` refuses it.
     """
-    body = _task_body(options) | {
+    body = {
         "hideInTaskList": options.hide_in_task_list,
         "createShareableLink": _is_public(options.share_visibility),
     }
-    return _post_task(body)
+    return _post_task(options, body)
 
 
 def continue_task(remote_task_id: str, options: TaskOptions) -> Operation[ManusTaskRef]:
     """``POST /v1/tasks`` with the id of a task: sends it another message."""
-    task_id = validation.object_id(remote_task_id, "remote_task_id")
-    return _post_task(_task_body(options) | {"taskId": task_id})
-
-
-def _task_body(options: TaskOptions) -> dict[str, Any]:
-    return {
-        "prompt": options.prompt,
-        "agentProfile": options.agent_profile,
-        "attachments": [_attachment(file) for file in options.files],
-        "connectors": list(options.connectors),
-        "projectId": options.project_id,
-        "locale": options.locale,
-        "interactiveMode": options.interactive_mode,
-    }
+    return _post_task(options, {"taskId": validation.object_id(remote_task_id, "remote_task_id")})
 
 
 def _attachment(file: Mapping[str, str]) -> dict[str, str]:
@@ -169,22 +166,24 @@ def _attachment(file: Mapping[str, str]) -> dict[str, str]:
     return {names[name]: value for name, value in file.items() if name in names}
 
 
-def _post_task(body: Mapping[str, Any]) -> Operation[ManusTaskRef]:
-    def read(response: Response) -> ManusTaskRef:
-        created: _Created = _read_created(response)
-        return ManusTaskRef(created.task_id, created.task_url, created.task_title)
+def _post_task(options: TaskOptions, more: Mapping[str, Any]) -> Operation[ManusTaskRef]:
+    body = {
+        "prompt": options.prompt,
+        "agentProfile": options.agent_profile,
+        "attachments": [_attachment(file) for file in options.files],
+        "connectors": list(options.connectors),
+        "projectId": options.project_id,
+        "locale": options.locale,
+        "interactiveMode": options.interactive_mode,
+        **more,
+    }
+    not_idempotent = Idempotency.NOT_IDEMPOTENT
+    return _operation("POST", "/v1/tasks", "a created task", _ref, json=body, idempotency=not_idempotent)
 
-    return Operation(
-        name="POST /v1/tasks",
-        request=Request("POST", "/v1/tasks", json=_given(body)),
-        expects="a created task",
-        parse=read,
-        idempotency=Idempotency.NOT_IDEMPOTENT,
-    )
 
-
-def _given(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if value not in (None, (), [])}
+def _ref(response: Response) -> ManusTaskRef:
+    created: CreatedTask = _read_created(response)
+    return created.ref
 
 
 def _is_public(share_visibility: str | None) -> bool | None:
@@ -195,42 +194,20 @@ def update_task(
     remote_task_id: str, *, title: str | None, share_visibility: str | None, visible: bool | None
 ) -> Operation[ManusTaskRef]:
     """``PUT /v1/tasks/{task_id}``."""
-
-    def read(response: Response) -> ManusTaskRef:
-        created: _Created = _read_created(response)
-        return ManusTaskRef(created.task_id, created.task_url, created.task_title)
-
-    body = {
-        "title": title,
-        "enableShared": _is_public(share_visibility),
-        "enableVisibleInTaskList": visible,
-    }
-    return _task_operation("PUT", remote_task_id, "an updated task", read, _given(body))
+    shared = _is_public(share_visibility)
+    body = {"title": title, "enableShared": shared, "enableVisibleInTaskList": visible}
+    return _operation("PUT", _TASK, "an updated task", _ref, json=body, task_id=remote_task_id)
 
 
 def delete_task(remote_task_id: str) -> Operation[None]:
     """``DELETE /v1/tasks/{task_id}``: permanently."""
-    return _task_operation("DELETE", remote_task_id, "an acknowledgement", _acknowledged)
-
-
-def _task_operation(
-    method: str, remote_task_id: str, expects: str, parse: Any, body: Any = None
-) -> Operation[Any]:
-    task_id = validation.object_id(remote_task_id, "remote_task_id")
-    return Operation(
-        name=f"{method} /v1/tasks/{{task_id}}",
-        request=Request(method, path("/v1/tasks/{task_id}", task_id=task_id), json=body),
-        expects=expects,
-        parse=parse,
-    )
+    return _operation("DELETE", _TASK, "an acknowledgement", _acknowledged, task_id=remote_task_id)
 
 
 def create_project(name: str, instruction: str | None) -> Operation[dict[str, Any]]:
     """``POST /v1/projects``."""
-    body = _given({"name": name, "instruction": instruction})
-    return Operation(
-        "POST /v1/projects", Request("POST", "/v1/projects", json=body), "a project", _read_object
-    )
+    body = {"name": name, "instruction": instruction}
+    return _operation("POST", "/v1/projects", "a project", _read_object, json=body)
 
 
 def list_projects() -> Operation[list[dict[str, Any]]]:
@@ -239,9 +216,7 @@ def list_projects() -> Operation[list[dict[str, Any]]]:
     def read(response: Response) -> list[dict[str, Any]]:
         return list(_read_object(response).get("data") or [])
 
-    return Operation(
-        "GET /v1/projects", Request("GET", "/v1/projects", query=(("limit", "1000"),)), "projects", read
-    )
+    return _operation("GET", "/v1/projects", "projects", read, query=[("limit", "1000")])
 
 
 def create_upload(filename: str) -> Operation[tuple[str, str]]:
@@ -251,23 +226,17 @@ def create_upload(filename: str) -> Operation[tuple[str, str]]:
         upload: _Upload = _read_upload(response)
         return upload.id, upload.upload_url
 
-    request = Request("POST", "/v1/files", json={"filename": filename})
-    return Operation("POST /v1/files", request, "a URL to upload to", read)
+    return _operation("POST", "/v1/files", "a URL to upload to", read, json={"filename": filename})
 
 
 def get_file(file_id: str) -> Operation[dict[str, Any]]:
     """``GET /v1/files/{file_id}``."""
-    return _file_operation("GET", file_id, "a file", _read_object)
+    return _operation("GET", _FILE, "a file", _read_object, file_id=file_id)
 
 
 def delete_file(file_id: str) -> Operation[None]:
     """``DELETE /v1/files/{file_id}``."""
-    return _file_operation("DELETE", file_id, "an acknowledgement", _acknowledged)
-
-
-def _file_operation(method: str, file_id: str, expects: str, parse: Any) -> Operation[Any]:
-    place = path("/v1/files/{file_id}", file_id=validation.object_id(file_id, "file_id"))
-    return Operation(f"{method} /v1/files/{{file_id}}", Request(method, place), expects, parse)
+    return _operation("DELETE", _FILE, "an acknowledgement", _acknowledged, file_id=file_id)
 
 
 def probe() -> Operation[Any]:

@@ -7,7 +7,6 @@ key by which Manus would recognise a repeat, so they are not idempotent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from remote_tasks_provider.core import validation
@@ -49,6 +48,18 @@ T = TypeVar("T")
 
 MAX_PAGE_SIZE = 100
 _MAX_MESSAGES = 200
+# Options that have the same name in the body, and options of the task's first message.
+_TASK_OPTIONS = (
+    "agent_profile",
+    "project_id",
+    "locale",
+    "title",
+    "structured_output_schema",
+    "interactive_mode",
+    "hide_in_task_list",
+    "share_visibility",
+)
+_MESSAGE_OPTIONS = ("connectors", "enable_skills", "force_skills", "task_references")
 
 
 def _get(
@@ -119,7 +130,7 @@ def _list_tasks(filters: TaskFilter, cursor: str | None, *, skipping: bool) -> O
         if page.data is None and page.ok is None:
             raise ValueError("neither 'data' nor 'ok' is there")
         tasks, still_skipping = _after(page.data or [], filters.after if skipping else None)
-        following = _next_cursor(page.has_more, page.next_cursor)
+        following = page.cursor
         if page.data and _is_past(filters, page.data[-1]):
             following = None
         return Page(
@@ -137,12 +148,6 @@ def _list_tasks(filters: TaskFilter, cursor: str | None, *, skipping: bool) -> O
     if cursor is not None:
         query.append(("cursor", cursor))
     return _get("task.list", query, "a list of Manus tasks", read)
-
-
-def _next_cursor(has_more: bool | None, cursor: str | None) -> str | None:
-    if has_more and not cursor:
-        raise ValueError("'has_more' is true but there is no 'next_cursor' for the next page")
-    return cursor if has_more else None
 
 
 def _after(tasks: Sequence[ManusTaskV2], task_id: str | None) -> tuple[Sequence[ManusTaskV2], bool]:
@@ -185,14 +190,13 @@ def list_messages(
         page = read_events(response)
         if page.messages is None and page.ok is None:
             raise ValueError("neither 'messages' nor 'ok' is there")
-        following = _next_cursor(page.has_more, page.next_cursor)
-        return Page(
-            page.messages or [],
-            following,
+        following = page.cursor
+        more = (
             list_messages(remote_task_id, order=order, page_size=page_size, cursor=following)
             if following
-            else None,
+            else None
         )
+        return Page(page.messages or [], following, more)
 
     query = [("task_id", _task_id(remote_task_id)), ("order", order), ("limit", str(page_size))]
     return _get("task.listMessages", [*query, *([("cursor", cursor)] if cursor else [])], "events", read)
@@ -200,31 +204,16 @@ def list_messages(
 
 def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
     """``POST /v2/task.create``. It costs credits, and a repeat would cost them again."""
+    message = {name: list(getattr(options, name)) for name in _MESSAGE_OPTIONS}
     body = {
-        "message": _given(
-            {
-                "content": _content(options.prompt, options.files),
-                "connectors": list(options.connectors),
-                "enable_skills": list(options.enable_skills),
-                "force_skills": list(options.force_skills),
-                "task_references": list(options.task_references),
-            }
-        ),
-        "agent_profile": options.agent_profile,
-        "project_id": options.project_id,
-        "locale": options.locale,
-        "title": options.title,
-        "structured_output_schema": options.structured_output_schema,
-        "interactive_mode": options.interactive_mode,
-        "hide_in_task_list": options.hide_in_task_list,
-        "share_visibility": options.share_visibility,
+        "message": _given({"content": _content(options.prompt, options.files), **message}),
+        **{name: getattr(options, name) for name in _TASK_OPTIONS},
     }
-    return _post("task.create", body, "a created task", _created, Idempotency.NOT_IDEMPOTENT)
+    return _post("task.create", body, "a created task", _ref, Idempotency.NOT_IDEMPOTENT)
 
 
-def _created(response: Response) -> ManusTaskRef:
-    created = read_created(response)
-    return ManusTaskRef(created.task_id, created.task_url, created.task_title)
+def _ref(response: Response) -> ManusTaskRef:
+    return read_created(response).ref
 
 
 def _content(text: str, files: Iterable[Mapping[str, str]]) -> Any:
@@ -242,13 +231,13 @@ def send_message(
 ) -> Operation[None]:
     """``POST /v2/task.sendMessage``: answers a question, or continues a finished task."""
     schema = structured_output_schema
+    if schema is not None:
+        schema = check_schema(schema, "structured_output_schema")
     body = {
         "task_id": _task_id(remote_task_id),
         "message": {"content": _content(content, check_files(files))},
         "agent_profile": agent_profile,
-        "structured_output_schema": (
-            None if schema is None else check_schema(schema, "structured_output_schema")
-        ),
+        "structured_output_schema": schema,
     }
     return _post("task.sendMessage", body, "an acknowledgement", _acknowledged, Idempotency.NOT_IDEMPOTENT)
 
@@ -263,13 +252,11 @@ def confirm_action(remote_task_id: str, event_id: str, answer: Mapping[str, Any]
         "event_id": validation.object_id(event_id, "event_id"),
         "input": dict(answer) if answer is not None else None,
     }
-    return _post(
-        "task.confirmAction",
-        body,
-        "a confirmation",
-        lambda response: read_object(response).confirmed is not False,
-        Idempotency.NOT_IDEMPOTENT,
-    )
+
+    def read(response: Response) -> bool:
+        return read_object(response).confirmed is not False
+
+    return _post("task.confirmAction", body, "a confirmation", read, Idempotency.NOT_IDEMPOTENT)
 
 
 def stop_task(remote_task_id: str) -> Operation[None]:
@@ -292,7 +279,7 @@ def update_task(
         "share_visibility": share_visibility,
         "enable_visible_in_task_list": visible,
     }
-    return _post("task.update", body, "an updated task", _created)
+    return _post("task.update", body, "an updated task", _ref)
 
 
 def create_project(name: str, instruction: str | None) -> Operation[dict[str, Any]]:
@@ -327,12 +314,8 @@ def get_file(file_id: str) -> Operation[dict[str, Any]]:
 
 def delete_file(file_id: str) -> Operation[None]:
     """``POST /v2/file.delete``."""
-    return _post(
-        "file.delete",
-        {"file_id": validation.object_id(file_id, "file_id")},
-        "an acknowledgement",
-        _acknowledged,
-    )
+    body = {"file_id": validation.object_id(file_id, "file_id")}
+    return _post("file.delete", body, "an acknowledgement", _acknowledged)
 
 
 def available_credits() -> Operation[int | None]:
@@ -350,7 +333,7 @@ def available_credits() -> Operation[int | None]:
 
 def probe() -> Operation[Any]:
     """Return a cheap read that proves host and key."""
-    return list_tasks(replace(TaskFilter(), page_size=1))
+    return list_tasks(TaskFilter(page_size=1))
 
 
 def _acknowledged(response: Response) -> None:

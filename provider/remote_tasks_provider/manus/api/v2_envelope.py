@@ -20,6 +20,7 @@ from remote_tasks_provider.core.http.parsing import (
     RemoteModel,
 )
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
+from remote_tasks_provider.manus.results import CreatedTask
 
 __all__ = ["read_created", "read_credits", "read_events", "read_object", "read_task", "read_tasks"]
 
@@ -61,22 +62,28 @@ class _TaskAnswer(_Answer):
     task: ManusTaskV2
 
 
-class _TaskPage(_Answer):
+class _Page(_Answer):
+    has_more: LenientBool = None
+    next_cursor: LenientStr = None
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the next page begins; ``None`` on the last one."""
+        if self.has_more and not self.next_cursor:
+            raise ValueError("'has_more' is true but there is no 'next_cursor' for the next page")
+        return self.next_cursor if self.has_more else None
+
+
+class _TaskPage(_Page):
     data: list[ManusTaskV2] | None = None
-    has_more: LenientBool = None
-    next_cursor: LenientStr = None
 
 
-class _EventPage(_Answer):
+class _EventPage(_Page):
     messages: list[ManusEvent] | None = None
-    has_more: LenientBool = None
-    next_cursor: LenientStr = None
 
 
-class _Created(_Answer):
-    task_id: str = Field(min_length=1)
-    task_title: LenientStr = None
-    task_url: LenientStr = None
+class _Created(_Answer, CreatedTask):
+    pass
 
 
 class _Object(_Answer):

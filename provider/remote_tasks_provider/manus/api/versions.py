@@ -7,7 +7,6 @@ anything is sent.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from types import ModuleType
@@ -15,11 +14,10 @@ from typing import Any, ClassVar
 
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.client import Client
-from remote_tasks_provider.core.http.operation import Operation, Page
+from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.manus.api import v1, v2
-from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions
-from remote_tasks_provider.manus.api.v2_models import ManusTaskV2, as_message
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, as_message
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
 
@@ -28,22 +26,23 @@ __all__ = ["ManusApi", "api_version", "manus_api"]
 Files = Sequence[Mapping[str, str]]
 
 
-class ManusApi(ABC):
-    """What you can do with an account, in either version of the API.
+class ManusApi:
+    """What you can do with an account by API v2; a subclass says what v1 does in another way, or cannot do.
 
     :param client: sends the operations.
     """
 
-    version: ClassVar[str]
-    operations: ClassVar[ModuleType]
+    version = "v2"
+    operations: ClassVar[ModuleType] = v2
     """The functions that both versions have under the same names."""
-    auth_header: ClassVar[str]
+    # https://open.manus.ai/docs/v2/authentication
+    auth_header = "x-manus-api-key"
     """The header that carries an API key."""
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Options of a task, or of the operator that waits for it, that only the other version can honour."""
     visibilities: ClassVar[tuple[str, ...]] = VISIBILITIES
     """The values of ``share_visibility``."""
-    needs_filenames: ClassVar[bool] = False
+    needs_filenames = False
     """Whether an attached file must have a name."""
 
     def __init__(self, client: Client) -> None:
@@ -55,11 +54,6 @@ class ManusApi(ABC):
 
         :raises ConnectionConfigError: where a task cannot be stopped.
         """
-        if cls.version != "v2":
-            raise ConnectionConfigError(
-                "stopping a task needs API v2: set api_version to v2 in the connection's extra (the same key "
-                "works there)"
-            )
         return v2.stop_task(remote_task_id)
 
     @classmethod
@@ -67,28 +61,31 @@ class ManusApi(ABC):
         """Whether this version supports an option, such as ``title``, by which a task can be found."""
         return option not in cls.unsupported
 
-    def list_tasks(self, filters: TaskFilter) -> Operation[Page[ManusTask]]:
-        """Return the operation that lists tasks."""
-        operation: Operation[Page[ManusTask]] = self.operations.list_tasks(filters)
-        return operation
-
-    @abstractmethod
     def get_task(self, remote_task_id: str) -> ManusTask:
         """Return a task with its whole conversation."""
+        return self._with_events(remote_task_id)[0]
 
-    @abstractmethod
     def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
         """Return a task and its result so far."""
+        task, events = self._with_events(remote_task_id)
+        return task, result_v2(task, events)
 
-    @abstractmethod
+    def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[ManusEvent]]:
+        task = self.client.send(v2.get_task(remote_task_id))
+        events = list(self.client.items(v2.list_messages(remote_task_id)))
+        return task.with_events(events), events
+
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
         """Yield the conversation's messages, oldest first."""
+        for event in self.client.items(v2.list_messages(remote_task_id)):
+            if message := as_message(event):
+                yield ManusMessage.model_validate(message)
 
-    @abstractmethod
     def send_message(
         self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
     ) -> None:
         """Send a message to a task."""
+        self.client.send(v2.send_message(remote_task_id, content, files=files, **options))
 
     def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
         """Answer an action that waits for confirmation; return whether Manus accepted the answer."""
@@ -168,6 +165,13 @@ class _V1(ManusApi):
     visibilities = ("private", "public")
     needs_filenames = True
 
+    @classmethod
+    def cancel(cls, remote_task_id: str) -> Operation[None]:  # noqa: ARG003 - as in the base
+        raise ConnectionConfigError(
+            "stopping a task needs API v2: set api_version to v2 in the connection's extra (the same key "
+            "works there)"
+        )
+
     def get_task(self, remote_task_id: str) -> ManusTask:
         return self.client.send(v1.get_task(remote_task_id))
 
@@ -183,42 +187,11 @@ class _V1(ManusApi):
     ) -> None:
         message = TaskOptions(content, files=files, **options)
         self.check_options(message)
-        operation = v1.continue_task(remote_task_id, message)
         if not options.get("agent_profile"):
             # v1 needs one in each message; another than the task has would change what it costs.
             model = self.get_task(remote_task_id).model or ""
-            profile = model.removesuffix("-agent") or message.agent_profile
-            operation = v1.continue_task(remote_task_id, replace(message, agent_profile=profile))
-        self.client.send(operation)
-
-
-class _V2(ManusApi):
-    version = "v2"
-    operations: ClassVar[ModuleType] = v2
-    # https://open.manus.ai/docs/v2/authentication
-    auth_header = "x-manus-api-key"
-
-    def get_task(self, remote_task_id: str) -> ManusTask:
-        return self._with_events(remote_task_id)[0]
-
-    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
-        task, events = self._with_events(remote_task_id)
-        return task, result_v2(task, events)
-
-    def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[Any]]:
-        task = self.client.send(v2.get_task(remote_task_id))
-        events = list(self.client.items(v2.list_messages(remote_task_id)))
-        return task.with_events(events), events
-
-    def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
-        for event in self.client.items(v2.list_messages(remote_task_id)):
-            if message := as_message(event):
-                yield ManusMessage.model_validate(message)
-
-    def send_message(
-        self, remote_task_id: str, content: str, files: Files, options: Mapping[str, Any]
-    ) -> None:
-        self.client.send(v2.send_message(remote_task_id, content, files=files, **options))
+            message = replace(message, agent_profile=model.removesuffix("-agent") or message.agent_profile)
+        self.client.send(v1.continue_task(remote_task_id, message))
 
 
 def api_version(extras: Any) -> type[ManusApi]:
@@ -226,7 +199,7 @@ def api_version(extras: Any) -> type[ManusApi]:
 
     :param extras: a :class:`~remote_tasks_provider.manus.service.ManusExtras`.
     """
-    return _V1 if extras.api_version == "v1" else _V2
+    return _V1 if extras.api_version == "v1" else ManusApi
 
 
 def manus_api(client: Client) -> ManusApi:

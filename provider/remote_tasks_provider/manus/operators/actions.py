@@ -1,4 +1,4 @@
-"""Operators that do one thing to a Manus task that is already there, or fetch what it has brought."""
+"""Operators that do one thing with an existing Manus task: change it, answer it, fetch its result."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from remote_tasks_provider.bases.exceptions import request_exception, wait_exception
+from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.files import RemoteFile, save_files
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.core import validation
@@ -17,7 +17,7 @@ from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.api.options import check_prompt
 from remote_tasks_provider.manus.hooks import ManusHook
-from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.operators.base import OneTaskOperator
 from remote_tasks_provider.manus.output import result_to_xcom
 from remote_tasks_provider.manus.results import ManusResult
 
@@ -35,54 +35,20 @@ __all__ = [
 ]
 
 
-class _OneTaskOperator(BaseOperator):
-    """Does something with one task.
-
-    A wrong key, a wrong id and the like fail for good; what a retry can mend is retried.
-    """
-
-    template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id")
-    operator_extra_links = (ManusTaskLink(),)
-    ui_color = "#e8e4f5"
-
-    def __init__(
-        self, *, remote_task_id: str, manus_conn_id: str = ManusHook.default_conn_name, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id
-        self.manus_conn_id = manus_conn_id
-
-    def act(self, hook: ManusHook, context: Context) -> Any:
-        """Do it; return what goes to XCom."""
-        raise NotImplementedError
-
-    def execute(self, context: Context) -> Any:
-        """Do it."""
-        hook = ManusHook(self.manus_conn_id)
-        try:
-            return self.act(hook, context)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
-        finally:
-            hook.close()
-
-
-class ManusSendMessageOperator(_OneTaskOperator):
+class ManusSendMessageOperator(OneTaskOperator):
     """Sends a message to a Manus task: the answer to its question, or what to do next if it has finished.
 
     It does not wait for the reply; a :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` does. The
-    message is sent once; if the answer to it is lost, the operator fails, and a retry sends it again.
+    message is sent once. If the response is lost, the operator fails, and a retry sends it again.
 
-    :param remote_task_id: the Manus task's id. Templated.
     :param content: what to say; fewer than about 5,000 tokens. Templated.
     :param attachments: files for the agent, uploaded first: paths or URLs that ``ObjectStoragePath`` knows.
         Templated.
     :param structured_output_schema: a JSON schema of the value to make of the reply. API v2. Templated.
-    :param manus_conn_id: the Airflow connection. Templated.
     """
 
     template_fields: Sequence[str] = (
-        *_OneTaskOperator.template_fields,
+        *OneTaskOperator.template_fields,
         "content",
         "attachments",
         "structured_output_schema",
@@ -111,20 +77,18 @@ class ManusSendMessageOperator(_OneTaskOperator):
         hook.send_message(self.remote_task_id, self.content, files=files, **options)
 
 
-class ManusConfirmActionOperator(_OneTaskOperator):
+class ManusConfirmActionOperator(OneTaskOperator):
     """Answers an action that a Manus task waits to have confirmed. API v2.
 
-    :param remote_task_id: the Manus task's id. Templated.
     :param input: what the action's schema asks for, such as ``{"accept": True}``; the
         `table of actions <https://open.manus.ai/docs/v2/task-lifecycle>`__ has them. There is no default:
         confirming may send mail, deploy or spend. Templated.
     :param expect: the type of action that this may confirm, such as ``gmailSendAction``; anything else that
         the task waits for fails the operator.
     :param event_id: the event that waits; default whatever the task waits for now. Templated.
-    :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "input", "event_id")
+    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "input", "event_id")
 
     def __init__(
         self, *, input: Mapping[str, Any], expect: str, event_id: str | None = None, **kwargs: Any
@@ -144,7 +108,7 @@ class ManusConfirmActionOperator(_OneTaskOperator):
             )
         if not self._confirm(hook, asked.event_id or ""):
             raise TaskFailedError(
-                f"Manus did not take the input for {self.expect}; it must fit {json.dumps(asked.schema)}"
+                f"Manus did not accept the input for {self.expect}; it must fit {json.dumps(asked.schema)}"
             )
 
     def _confirm(self, hook: ManusHook, event_id: str) -> bool:
@@ -153,7 +117,7 @@ class ManusConfirmActionOperator(_OneTaskOperator):
         except RemoteTaskError as error:
             # A retry would find that nothing waits any more, and could not tell why.
             if may_have_submitted(error) and self._is_done(hook, event_id):
-                self.log.warning("The action was confirmed, though the answer got lost: %s", error)
+                self.log.warning("The action was confirmed; the response to it was lost: %s", error)
                 return True
             raise
 
@@ -162,32 +126,26 @@ class ManusConfirmActionOperator(_OneTaskOperator):
         return now is None or now.event_id != event_id
 
 
-class ManusStopTaskOperator(_OneTaskOperator):
-    """Stops a Manus task. A message resumes it, and its background jobs may go on for a while. API v2.
-
-    :param remote_task_id: the Manus task's id. Templated.
-    :param manus_conn_id: the Airflow connection. Templated.
-    """
+class ManusStopTaskOperator(OneTaskOperator):
+    """Stops a Manus task. A message resumes it, and its background jobs may run for a while. API v2."""
 
     def act(self, hook: ManusHook, context: Context) -> None:
         """Stop the task."""
         hook.stop_task(self.remote_task_id)
-        self.log.info("Manus task %s was told to stop.", self.remote_task_id)
+        self.log.info("Asked Manus to stop task %s.", self.remote_task_id)
 
 
-class ManusUpdateTaskOperator(_OneTaskOperator):
+class ManusUpdateTaskOperator(OneTaskOperator):
     """Changes a Manus task's title, who may see it, or whether the Manus app lists it.
 
     Returns ``{"id": …, "url": …, "title": …}``.
 
-    :param remote_task_id: the Manus task's id. Templated.
     :param title: the new title. Templated.
     :param share_visibility: ``private``, ``public`` or, with API v2, ``team``. Templated.
     :param visible_in_task_list: whether the Manus app lists it.
-    :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "title", "share_visibility")
+    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "title", "share_visibility")
 
     def __init__(
         self,
@@ -214,12 +172,10 @@ class ManusUpdateTaskOperator(_OneTaskOperator):
         return {"id": ref.id, "url": ref.url, "title": ref.title}
 
 
-class ManusDeleteTaskOperator(_OneTaskOperator):
-    """Deletes a Manus task for ever, its files included. Stop a running one first.
+class ManusDeleteTaskOperator(OneTaskOperator):
+    """Deletes a Manus task permanently, its files included. Stop a running one first.
 
-    :param remote_task_id: the Manus task's id. Templated.
-    :param missing_ok: succeed when there is no such task, as after an attempt whose answer was lost.
-    :param manus_conn_id: the Airflow connection. Templated.
+    :param missing_ok: succeed when there is no such task, as after an attempt whose response was lost.
     """
 
     def __init__(self, *, missing_ok: bool = True, **kwargs: Any) -> None:
@@ -236,23 +192,21 @@ class ManusDeleteTaskOperator(_OneTaskOperator):
             self.log.info("There is no Manus task %s (any more).", self.remote_task_id)
 
 
-class ManusGetResultOperator(_OneTaskOperator):
+class ManusGetResultOperator(OneTaskOperator):
     """Fetches the result of a Manus task, without waiting for it to finish.
 
     Returns ``{"id": …, "state": …, "url": …, "title": …, "text": <the agent's last word>, "structured": …,
     "files": [{"name": …, "content_type": …}], "credit_usage": …, "error": …}``. Links to files are left out,
     as whoever has one can open the file; :class:`ManusDownloadFilesOperator` fetches them.
 
-    :param remote_task_id: the Manus task's id. Templated.
     :param structured: whether a structured value was asked for. One that could not be made fails the operator
         with Manus's reason.
     :param result_path: a file to write the result to, as JSON, any URL that ``ObjectStoragePath`` knows; XCom
         then holds ``result_path`` instead of ``text`` and ``structured``. Templated.
     :param output_grace: seconds to wait for the output of a task that has just finished.
-    :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "result_path")
+    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "result_path")
 
     def __init__(
         self,
@@ -279,22 +233,20 @@ class ManusGetResultOperator(_OneTaskOperator):
         return result_to_xcom(result.to_json(), self.result_path, self.log)
 
 
-class ManusDownloadFilesOperator(_OneTaskOperator):
+class ManusDownloadFilesOperator(OneTaskOperator):
     """Saves the files that a Manus task has made, and returns a list of what was saved.
 
     Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …}``. Names are made safe
     and distinct, whatever the agent called its files. Only ``https://`` links are followed, without the API
     key and without redirects. A file is complete or not there; a retry fetches those that are missing.
 
-    :param remote_task_id: the Manus task's id. Templated.
     :param output_path: a folder, any URL that ``ObjectStoragePath`` knows. Templated.
     :param overwrite: replace files that something else has put there. Otherwise they fail the operator.
     :param max_file_size: bytes a file may have.
     :param output_grace: seconds to wait for the output of a task that has just finished.
-    :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (*_OneTaskOperator.template_fields, "output_path")
+    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
 
     def __init__(
         self,

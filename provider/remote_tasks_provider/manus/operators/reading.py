@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
-from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, OneTaskOperator
 from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
@@ -23,52 +22,31 @@ if TYPE_CHECKING:
 
 __all__ = ["ManusGetTaskOperator", "ManusListTasksOperator", "ManusTaskBranchOperator"]
 
-_COLOR = "#e8e4f5"
+_FILTERS = tuple(field.name for field in fields(TaskFilter))
 
 
-class ManusGetTaskOperator(BaseOperator):
+class ManusGetTaskOperator(OneTaskOperator):
     """Reads one Manus task and returns it as a JSON object, with ``state``, ``title`` and ``url``.
 
     Fails without a retry where asking again cannot help (wrong key, wrong id form); a 404 is retried, as a
     fresh task takes some seconds to appear.
 
-    :param remote_task_id: the Manus task's id. Templated.
     :param include_output: also return the conversation, which can be long. Links to files are never returned.
-    :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id")
-    operator_extra_links = (ManusTaskLink(),)
-    ui_color = _COLOR
-
-    def __init__(
-        self,
-        *,
-        remote_task_id: str,
-        include_output: bool = False,
-        manus_conn_id: str = ManusHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, include_output: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id
         self.include_output = include_output
-        self.manus_conn_id = manus_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
         """Read the task."""
-        hook = ManusHook(self.manus_conn_id)
-        try:
-            task = hook.get_task(self.remote_task_id)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
-        finally:
-            hook.close()
+        task = hook.get_task(self.remote_task_id)
         push_link(context, task.url)
         self.log.info("Manus task %s is %s.", task.id, task.state)
         return task.to_json(include_output=self.include_output)
 
 
-class ManusListTasksOperator(RemoteListOperator):
+class ManusListTasksOperator(ManusOperator, RemoteListOperator):
     """Lists Manus tasks: up to 1000 to XCom, or any number to a file.
 
     Without ``output_path`` it returns a list of JSON objects. With it, it writes them as JSON Lines, one page
@@ -82,32 +60,14 @@ class ManusListTasksOperator(RemoteListOperator):
     :param project_id: only this project's tasks.
     :param order: ``desc`` (newest first) or ``asc``.
     :param order_by: ``created_at`` or ``updated_at``.
-    :param after: go on after the task with this id.
+    :param after: begin after the task with this id.
     :param page_size: tasks a request, 1 to 1000.
-    :param limit: tasks at most; default 100 to XCom, all to a file.
-    :param output_path: a file to write, any URL that ``ObjectStoragePath`` knows. An existing file is
-        replaced, and a file that could not be finished is removed.
     :param include_output: also give each task's conversation.
-    :param manus_conn_id: the Airflow connection.
 
     All but ``include_output`` are templated.
     """
 
-    template_fields: Sequence[str] = (
-        "status",
-        "query",
-        "created_after",
-        "created_before",
-        "project_id",
-        "order",
-        "order_by",
-        "after",
-        "page_size",
-        "limit",
-        "output_path",
-        "manus_conn_id",
-    )
-    ui_color = _COLOR
+    template_fields: Sequence[str] = (*_FILTERS, "limit", "output_path", "manus_conn_id")
 
     def __init__(
         self,
@@ -122,7 +82,6 @@ class ManusListTasksOperator(RemoteListOperator):
         after: str | None = None,
         page_size: int = 100,
         include_output: bool = False,
-        manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -136,28 +95,11 @@ class ManusListTasksOperator(RemoteListOperator):
         self.after = after
         self.page_size = page_size
         self.include_output = include_output
-        self.manus_conn_id = manus_conn_id
 
-    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def read(self, hook: ManusHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the account's tasks that pass the filters."""
-        hook = ManusHook(self.manus_conn_id)
-        tasks = hook.iter_tasks(
-            status=self.status,
-            query=self.query,
-            created_after=self.created_after,
-            created_before=self.created_before,
-            project_id=self.project_id,
-            order=self.order,
-            order_by=self.order_by,
-            after=self.after,
-            page_size=self.page_size,
-            limit=limit,
-        )
-        try:
-            for task in tasks:
-                yield task.id, task.to_json(include_output=self.include_output)
-        finally:
-            hook.close()
+        for task in hook.iter_tasks(**{name: getattr(self, name) for name in _FILTERS}, limit=limit):
+            yield task.id, task.to_json(include_output=self.include_output)
 
 
 class ManusTaskBranchOperator(RemoteTaskBranchOperator):
@@ -190,7 +132,7 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
     remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger
     hook_class = ManusHook
-    ui_color = _COLOR
+    ui_color = COLOR
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ from remote_tasks_provider.manus.attachments import sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
+from remote_tasks_provider.manus.operators.base import COLOR
 from remote_tasks_provider.manus.output import result_to_xcom
 from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.submission import ManusSubmission
@@ -134,7 +135,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     still_running = "keeps running and costs credits"
     was_cancelled = "was stopped; it can be resumed in the Manus app"
     cancel_on_timeout: bool
-    ui_color = "#e8e4f5"
+    ui_color = COLOR
 
     def __init__(
         self,

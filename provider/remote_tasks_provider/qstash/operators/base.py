@@ -1,21 +1,16 @@
-"""What QStash's operators share: the hook for one execution, lists, and the filters that select messages."""
+"""What QStash's operators share: the connection, and the filters that select messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.listing import RemoteListOperator
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.qstash.hooks import QStashHook
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
 
 __all__ = ["COLOR", "MessageFilters", "QStashListOperator", "QStashOperator", "Words"]
 
@@ -25,46 +20,22 @@ Moment = datetime | int | str
 Words = str | Iterable[str]
 
 
-class QStashOperator(BaseOperator):
+class QStashOperator(RequestOperator):
     """An operator that sends requests and does not wait for messages.
 
     :param qstash_conn_id: the Airflow connection. Templated.
     """
 
+    hook_class = QStashHook
     ui_color = COLOR
 
     def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.qstash_conn_id = qstash_conn_id
 
-    def act(self, hook: QStashHook, context: Context) -> Any:
-        """Send the requests; return what goes to XCom."""
-        raise NotImplementedError
 
-    def execute(self, context: Context) -> Any:
-        """Send the requests; an error that a retry cannot resolve fails the task for good."""
-        with closing(QStashHook(self.qstash_conn_id)) as hook:
-            try:
-                return self.act(hook, context)
-            except RemoteTaskError as error:
-                raise self.failure(error) from error
-
-    def failure(self, error: RemoteTaskError) -> BaseException:
-        """Return what to raise when a request failed."""
-        return request_exception(error)
-
-
-class QStashListOperator(RemoteListOperator, QStashOperator):
+class QStashListOperator(QStashOperator, RemoteListOperator):
     """An operator that lists something of QStash, to XCom or to a file."""
-
-    def read(self, hook: QStashHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield at most ``limit`` items lazily, each as its id and its JSON object."""
-        raise NotImplementedError
-
-    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what :meth:`read` yields, and close the hook."""
-        with closing(QStashHook(self.qstash_conn_id)) as hook:
-            yield from self.read(hook, limit)
 
 
 class MessageFilters(BaseOperator):

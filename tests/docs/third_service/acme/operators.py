@@ -33,19 +33,16 @@ class AcmeListJobsOperator(RemoteListOperator):
     """Lists Acme jobs to XCom, or all of them to a file."""
 
     template_fields: Sequence[str] = ("limit", "output_path", "acme_conn_id")
+    hook_class = AcmeHook
 
     def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.acme_conn_id = acme_conn_id
 
-    def items(self, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def read(self, hook: AcmeHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the account's jobs."""
-        hook = AcmeHook(self.acme_conn_id)
-        try:
-            for job in hook.iter_jobs(limit=limit):
-                yield job.id, job.to_json()
-        finally:
-            hook.close()
+        for job in hook.iter_jobs(limit=limit):
+            yield job.id, job.to_json()
 
 
 # [END operators]
