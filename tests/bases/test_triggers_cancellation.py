@@ -66,7 +66,7 @@ async def cancel_often(work: Coroutine[Any, Any, Any], asked: threading.Event) -
 
 
 async def cancel_one(trigger: RemoteTaskTrigger) -> None:
-    """Cancel the trigger's run while the event loop goes on with others."""
+    """Cancel the run of the trigger while the event loop runs others."""
     task = asyncio.ensure_future(anext(trigger.run()))
     await asyncio.sleep(0.02)
     task.cancel()
