@@ -15,6 +15,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ class TestWait:
     def test_sensor_settings_are_read(self, order: Order) -> None:
         settings = stored("trigger_ManusTaskTrigger")["kwargs"]["sensor"]
 
-        assert as_json(SensorSettings(**order(settings)).to_json()) == settings
+        assert as_json(asdict(SensorSettings(**order(settings)))) == settings
 
     @ORDERS
     def test_checkpoint_is_read(self, order: Order) -> None:

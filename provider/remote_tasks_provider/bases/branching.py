@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseBranchOperator
 
-from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, default_deferrable, wait_timeout
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, wait_timeout
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
@@ -34,14 +34,9 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         downstream.
     :param failed: what to run on failure; ``None`` fails this operator without a retry.
     :param cancelled: what to run when the task was cancelled; ``None`` fails this operator without a retry.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
     :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up
         and fails; default ``[sensors] default_timeout``.
-    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and Airflow's
-        ``retries`` apply.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
     waiting: Branch | None = None
@@ -55,11 +50,8 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         completed: Branch | None = None,
         failed: Branch | None = None,
         cancelled: Branch | None = None,
-        deferrable: bool | None = None,
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = None,
-        max_poll_failures: int = 5,
-        not_found_grace: float = 90.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -68,11 +60,8 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = validation.positive(poll_interval, "poll_interval")
         self.timeout = wait_timeout(timeout)
-        self.max_poll_failures = max_poll_failures
-        self.not_found_grace = not_found_grace
 
     def execute(self, context: Context) -> Any:
         """Wait, then branch; the task's record is left in XCom under the key ``remote_task``."""
@@ -91,20 +80,16 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
 
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Follow the branch of the state that ended the wait."""
-        (record,) = result.records.values()
-        state = (record or {}).get("state")
-        has_branch = state in (TaskState.FAILED, TaskState.CANCELLED) and self._branch(state) is not None
+        ((task_id, record),) = result.records.items()
+        state = record["state"] if record else TaskState.UNKNOWN
+        branch = self._branch(state)
+        is_handled = state in (TaskState.FAILED, TaskState.CANCELLED) and branch is not None
         label = self.remote_task_type.label
-        error = result.failure(label, raise_on_failure=not has_branch, on_waiting="return")
+        error = result.failure(label, raise_on_failure=not is_handled, on_waiting="return")
         if error is not None:
             raise self.wait_exception(error, result.timed_out) from error
         context["ti"].xcom_push(key="remote_task", value=dict(record or {}))
-        return self._follow(context, record or {})
-
-    def _follow(self, context: Context, record: Mapping[str, Any]) -> Any:
-        branch = self._branch(record["state"])
-        label = self.remote_task_type.label
-        self.log.info("%s %s is %s; branch: %s", label, record["id"], record["state"], branch or "none")
+        self.log.info("%s %s is %s; branch: %s", label, task_id, state, branch or "none")
         return self.do_branch(context, branch)
 
     def _branch(self, state: str) -> str | list[str] | None:

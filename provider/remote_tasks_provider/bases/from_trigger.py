@@ -8,7 +8,7 @@ would know: :class:`SensorSettings`, a plain JSON object in the trigger's argume
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -46,10 +46,6 @@ class SensorSettings:
     raise_on_failure: bool
     soft_fail: bool
     never_fail: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
-        return asdict(self)
 
     def begin(self, timeout_after: datetime | None, now: float) -> dict[str, float | None]:
         """Return the start and the deadlines of a wait that began in the triggerer, also after a restart.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -75,14 +75,7 @@ class _Asked:
     unasked: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "question": self.question.to_json(),
-            "then": self.then,
-            "kwargs": dict(self.kwargs),
-            "users": list(self.users),
-            "deadline": self.deadline,
-            "unasked": self.unasked,
-        }
+        return {**asdict(self), "question": self.question.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> _Asked:
@@ -98,7 +91,7 @@ class HITLMixin(WaitingOperator):
     def wait_again(self, context: Context, **carried: Any) -> Any:
         """Poll the remote task, and wait again.
 
-        Called instead of the method that a trigger was to resume, when somebody filled in a form that the
+        Called instead of the method that a trigger was to resume, when a person filled in a form that the
         task does not wait for. The answer is not used.
 
         :param carried: what that method would have been given, without ``event``.
@@ -129,7 +122,7 @@ class HITLMixin(WaitingOperator):
         :raises AirflowFailException: where :data:`SUPPORTS_HITL` is false.
         """
         if not SUPPORTS_HITL:
-            raise _nobody_there(question)
+            raise _cannot_ask(question)
         # Found out now, not after hours.
         json.dumps([getattr(self, then).__name__, kwargs])
         deadline = None if response_timeout is None else time.time() + response_timeout
@@ -155,7 +148,7 @@ class HITLMixin(WaitingOperator):
         even where its new attempt is deferred for something else.
         """
         if next_method != _RESUME and is_reply(kwargs.get("event")):
-            self.log.warning("Somebody answered a question of an earlier attempt; the answer is not used.")
+            self.log.warning("A person answered a question of an earlier attempt; the answer is not used.")
             del kwargs["event"]
             return self.wait_again(context, **kwargs)
         return super().resume(next_method, kwargs, context)
@@ -180,13 +173,13 @@ class HITLMixin(WaitingOperator):
         unfit = why_unfit(stored, form, asked.users)
         value = {"code": question.code, **question.to_json(), "asked_at": datetime.now(UTC).isoformat()}
         ti.xcom_push(key=QUESTION_KEY, value=value)
-        self._tell(question, shown_code(stored), unfit)
+        self._log_question(question, shown_code(stored), unfit)
         if unfit is not None:
             # The form was opened anew all the same, and has to be closed.
             asked = replace(asked, deadline=time.time(), unasked=unfit)
         self._pause(ti.id, asked, trigger_class)
 
-    def _tell(self, question: Question, shown: str | None, unfit: str | None) -> None:
+    def _log_question(self, question: Question, shown: str | None, unfit: str | None) -> None:
         text = "\n".join(f"  | {line}" for line in question.text.split("\n"))
         self.log.info("Question %s: %s\n%s", question.code, question.subject, text)
         self.log.info("To choose from: %s", ", ".join(question.options))
@@ -225,7 +218,7 @@ class HITLMixin(WaitingOperator):
         )
 
 
-def _nobody_there(question: Question) -> BaseException:
+def _cannot_ask(question: Question) -> BaseException:
     place = f" at {question.url}" if question.url else ""
     return wait_exception(
         TaskNeedsInputError(
@@ -241,7 +234,7 @@ def _trigger_class(question: Question) -> Any:
     try:
         from airflow.providers.standard.triggers.hitl import HITLTrigger
     except ImportError as error:
-        raise _nobody_there(question) from error
+        raise _cannot_ask(question) from error
     return HITLTrigger
 
 

@@ -153,16 +153,13 @@ def read_reply(event: Any, question: Question) -> Reply:
     given = dict(event.get("params_input") or {})
     code = str(given.get(_CODE_FIELD) or "").strip()
     if code.casefold() != question.code.casefold():
-        raise ReplyRefusedError(f"it has {_what_code(code)}, and {question.code} was asked")
+        given_code = f"the code {_line(code)}" if code else "no code"
+        raise ReplyRefusedError(f"it has {given_code}, and {question.code} was asked")
     if not set(chosen) <= set(question.options) or (len(chosen) > 1 and not question.multiple):
         raise ReplyRefusedError(f"{_line(', '.join(chosen))} cannot be chosen")
     values = {name: _valid(name, given.get(name), schema) for name, schema in question.fields.items()}
     user = event.get("responded_by_user") or {}
     return Reply(chosen, values, user.get("name") or user.get("id"))
-
-
-def _what_code(code: str) -> str:
-    return f"the code {_line(code)}" if code else "no code"
 
 
 def _valid(name: str, value: Any, schema: Mapping[str, Any]) -> Any:

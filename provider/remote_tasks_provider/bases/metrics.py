@@ -30,7 +30,6 @@ class _AirflowMetrics:
     def polled(
         self, service: str, *, waits: int, updated: int, calls: int, saved: int, rate_limited: int
     ) -> None:
-        """Count one poll cycle."""
         tags = {"service": service.lower()}
         Stats.incr("remote_tasks.polls", calls, tags=tags)
         Stats.incr("remote_tasks.polls_saved", saved, tags=tags)
@@ -39,7 +38,6 @@ class _AirflowMetrics:
             Stats.incr("remote_tasks.rate_limited", rate_limited, tags=tags)
 
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
-        """Count one wait that ended."""
         Stats.timing(
             "remote_tasks.wait_duration",
             seconds * 1000,

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from remote_tasks_provider.bases.compat import is_over, task_state
-from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, default_deferrable, wait_timeout
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, wait_timeout
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancellation import cancel_tasks
 from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
-from remote_tasks_provider.core.polling.policy import OnWaiting, TimedOut
+from remote_tasks_provider.core.polling.policy import TimedOut
 from remote_tasks_provider.core.polling.result import WaitResult
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ class RemoteTaskOperator(WaitingOperator):
     Subclasses implement :meth:`submit` and :meth:`collect`. The parameters are those of every such operator.
 
     :param wait_for_completion: wait until all are finished; otherwise return as soon as they are submitted.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
     :param poll_interval: seconds between polls, or a ``timedelta``.
     :param timeout: seconds (or a ``timedelta``) from the first attempt's start until the operator gives up;
         default ``[sensors] default_timeout``.
@@ -59,9 +57,6 @@ class RemoteTaskOperator(WaitingOperator):
         succeed, and let the next task branch on ``state``.
     :param cancel_on_kill: cancel the remote tasks that this task has submitted when a user marks it failed or
         successful while it waits.
-    :param max_poll_failures: consecutive polls that may fail; then the last error is raised and Airflow's
-        ``retries`` apply.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
     cancel_on_timeout: bool | None = None
@@ -79,24 +74,18 @@ class RemoteTaskOperator(WaitingOperator):
         self,
         *,
         wait_for_completion: bool = True,
-        deferrable: bool | None = None,
         poll_interval: float | timedelta = 30.0,
         timeout: float | timedelta | None = None,
         raise_on_failure: bool = True,
         cancel_on_kill: bool = True,
-        max_poll_failures: int = 5,
-        not_found_grace: float = 90.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = validation.positive(poll_interval, "poll_interval")
         self.timeout = wait_timeout(timeout)
         self.raise_on_failure = raise_on_failure
         self.cancel_on_kill = cancel_on_kill
-        self.max_poll_failures = max_poll_failures
-        self.not_found_grace = not_found_grace
 
     # ------------------------------------------------------------------------------------------- submit
 
@@ -159,10 +148,8 @@ class RemoteTaskOperator(WaitingOperator):
         # dag.test() resumes a task without what was carried.
         self.carried = {"ids": list(result.records), "are_own": True, **self.carried}
         self._restore(context)
-        on_waiting: OnWaiting = "return"
-        error = result.failure(
-            self.remote_task_type.label, raise_on_failure=self.raise_on_failure, on_waiting=on_waiting
-        )
+        label = self.remote_task_type.label
+        error = result.failure(label, raise_on_failure=self.raise_on_failure, on_waiting="return")
         if error is not None:
             raise self.failed(context, error, result)
         return self.collect(context, result)
@@ -192,6 +179,10 @@ class RemoteTaskOperator(WaitingOperator):
     def cancels_when_killed(self) -> bool:
         """Whether to cancel the remote tasks when a user ends this one."""
         return self.cancel_on_kill and bool(self._own)
+
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return whether the trigger cancels the remote tasks when a user ends the deferred task."""
+        return {"cancel_on_kill": self.cancels_when_killed}
 
     def on_kill(self) -> None:
         """Cancel the remote tasks if a user has ended this one; Airflow calls it on the worker.

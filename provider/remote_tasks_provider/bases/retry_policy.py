@@ -11,7 +11,6 @@ one DAG file serves all versions: a policy in ``default_args`` is passed over th
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -99,24 +98,21 @@ class RemoteTaskRetryPolicy(RetryPolicy):
 
 
 def _remote_error(exception: BaseException) -> RemoteTaskError | None:
-    """Return the error of this provider that an attempt ended in, if it did."""
-    return next((one for one in _told(exception) if isinstance(one, RemoteTaskError)), None)
+    """Return the error of this provider that made an attempt fail, if one did.
 
-
-def _told(exception: BaseException) -> Iterator[BaseException]:
-    """Yield ``exception`` and what it was made of.
-
-    An error that merely came before another one is not what ended the attempt: a fallback that fails after a
+    An error that merely came before another one is not it: a fallback that fails after a
     401 may well succeed next time. Nor is the one beneath ``execution_timeout``, which ends an attempt and
     never the task.
     """
     seen: set[int] = set()
     found: BaseException | None = exception
     while found is not None and id(found) not in seen and not isinstance(found, AirflowTaskTimeout):
-        yield found
+        if isinstance(found, RemoteTaskError):
+            return found
         seen.add(id(found))
         handled = not found.__suppress_context__ and isinstance(found, AirflowException)
         found = found.__cause__ or (found.__context__ if handled else None)
+    return None
 
 
 def _name(error: RemoteTaskError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from airflow.triggers.base import StartTriggerArgs
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.from_trigger import SensorSettings
-from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, default_deferrable
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.polling.policy import OnWaiting
@@ -35,8 +36,6 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
 
     :param remote_task_id: the task's id, or a list of ids, all of which must finish.
     :param conn_id: the Airflow connection.
-    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
-        default_deferrable``.
     :param raise_on_failure: fail without a retry when a remote task failed or was cancelled; otherwise
         succeed, and let the next task branch on ``state``.
     :param on_waiting: when a task waits for a person: ``wait`` on, ``return`` (succeed, with state
@@ -45,9 +44,6 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
     :param timeout: seconds from the first attempt's start until the sensor gives up; the remote task is left
         alone.
     :param soft_fail: skip instead of failing on ``timeout``; a failed remote task still fails the sensor.
-    :param max_poll_failures: consecutive polls that may fail, each after repeating its request; then the last
-        error is raised and Airflow's ``retries`` apply.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
     :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
         newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).
     :param end_from_trigger: with ``deferrable``: end in the triggerer, without a worker (Airflow 3.3 or
@@ -62,10 +58,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         *,
         remote_task_id: str | Iterable[str],
         conn_id: str,
-        deferrable: bool | None = None,
         raise_on_failure: bool = True,
-        max_poll_failures: int = 5,
-        not_found_grace: float = 90.0,
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         on_waiting: OnWaiting = "wait",
@@ -74,10 +67,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         super().__init__(**kwargs)
         setattr(self, self.remote_task_type.id_param, remote_task_id)
         setattr(self, self.hook_class.conn_name_attr, conn_id)
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.raise_on_failure = raise_on_failure
-        self.max_poll_failures = max_poll_failures
-        self.not_found_grace = not_found_grace
         self.on_waiting = on_waiting
         self.end_from_trigger = end_from_trigger
         if (start_from_trigger or end_from_trigger) and not self.deferrable:
@@ -102,7 +92,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
                 "conn_id": conn_id,
                 self.remote_task_type.ids_param: self.awaited,
                 **self._poll_rules(),
-                "sensor": self._settings().to_json(),
+                "sensor": asdict(self._settings()),
             },
             timeout=timedelta(seconds=self.wait_limits.deferral),
         )
@@ -133,10 +123,10 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
             never_fail=self.never_fail,
         )
 
-    def trigger_settings(self) -> dict[str, Any] | None:
+    def trigger_arguments(self) -> dict[str, Any]:
         """Return the settings where the trigger is to end the task."""
         settings = self._settings()
-        return settings.to_json() if settings.ends_in_triggerer else None
+        return {"sensor": asdict(settings)} if settings.ends_in_triggerer else {}
 
     # ---------------------------------------------------------------------------------------- on a worker
 

@@ -212,19 +212,14 @@ class Submitter:
                 self.forget()
                 raise
             self._log.warning("It is not known whether this request submitted a task: %s", error)
-            task = self._find_lost(submission, record, error)
+            found = self._decide_from_search(submission, record, fingerprint).reattach_to
+            if found is None:
+                # The search saw all tasks, and it is not among them.
+                self.forget()
+                raise
+            task = found
         self._write(record.submitted(task.task_id, task.url))
         return task
-
-    def _find_lost(
-        self, submission: Submission, record: SubmissionRecord, error: RemoteTaskError
-    ) -> Candidate:
-        decision = self._decide_from_search(submission, record, record.fingerprint)
-        if decision.reattach_to is None:
-            # The search saw all tasks, and it is not among them.
-            self.forget()
-            raise error
-        return decision.reattach_to
 
     def _write(self, record: SubmissionRecord) -> None:
         if self._store is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
@@ -37,7 +38,6 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
     error_from_json,
 )
-from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy, TimedOut, WaitLimits
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -47,17 +47,12 @@ from remote_tasks_provider.core.service import TaskType
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Mode", "WaitingOperator", "default_deferrable", "wait_timeout"]
+__all__ = ["Mode", "WaitingOperator", "wait_timeout"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
 
 _STARTED = "remote_wait_started"
 _DEFERRED_IN = "remote_wait_attempt"
-
-
-def default_deferrable() -> bool:
-    """Return Airflow's ``[operators] default_deferrable``."""
-    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
 
 
 def wait_timeout(timeout: float | timedelta | None) -> float:
@@ -71,6 +66,12 @@ class WaitingOperator(BaseOperator):
     """What sensors, branch operators and operators have in common: they wait for remote tasks of one type.
 
     Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
+
+    :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
+        default_deferrable``.
+    :param max_poll_failures: consecutive polls that may fail, each after repeating its request; then the last
+        error is raised and Airflow's ``retries`` apply.
+    :param not_found_grace: seconds for which a 404 must stand to be believed.
     """
 
     remote_task_type: ClassVar[TaskType]
@@ -83,6 +84,21 @@ class WaitingOperator(BaseOperator):
     _attempt_began: float | None = None
     """When this attempt began, where Airflow gives the start of an earlier one."""
     _link_pushed: bool = False
+
+    def __init__(
+        self,
+        *,
+        deferrable: bool | None = None,
+        max_poll_failures: int = 5,
+        not_found_grace: float = 90.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+        self.max_poll_failures = max_poll_failures
+        self.not_found_grace = not_found_grace
 
     @cached_property
     def hook(self) -> Any:
@@ -108,14 +124,9 @@ class WaitingOperator(BaseOperator):
         """Return what to raise for a wait that ended in ``error``."""
         return wait_exception(error, timed_out)
 
-    @property
-    def cancels_when_killed(self) -> bool:
-        """Whether the trigger cancels the remote tasks when a user ends the deferred task."""
-        return False
-
-    def trigger_settings(self) -> dict[str, Any] | None:
-        """Return what the trigger must know to end the task itself; ``None`` where a worker ends it."""
-        return None
+    def trigger_arguments(self) -> dict[str, Any]:
+        """Return arguments of the trigger beyond those of the wait, if there are more."""
+        return {}
 
     # ----------------------------------------------------------------------------------------- the wait
 
@@ -125,11 +136,10 @@ class WaitingOperator(BaseOperator):
         The first poll is always the worker's: a task that is already finished never reaches the triggerer.
         """
         tracker = PollTracker(ids, policy)
-        hook = self.hook
 
         def pause(seconds: float) -> None:
             if mode == "deferrable":
-                self._defer(context, tracker, hook.conn_id, seconds)
+                self._defer(context, tracker, seconds)
             # A fresh process would not know the consecutive failures, or since when a 404 stands.
             if mode == "reschedule" and not tracker.needs_checkpoint:
                 raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + seconds, UTC))
@@ -144,33 +154,31 @@ class WaitingOperator(BaseOperator):
                 push_link(context, url)
                 self._link_pushed = True
 
-        client = self._client(hook)
-        strategy = self.remote_task_type.poll_strategy(client.config.extras)
         try:
-            result = poll_until_done(tracker, strategy, client, sleep=pause, clock=time.time, on_poll=report)
-            return self.finish(context, result)
+            return self.finish(context, self._poll(tracker, sleep=pause, on_poll=report))
         finally:
-            hook.close()
+            self.hook.close()
 
-    def _client(self, hook: RemoteTaskHook) -> Client:
+    def _poll(self, tracker: PollTracker, **how: Any) -> WaitResult:
         try:
-            return hook.client
+            client = self.hook.client
         except ConnectionConfigError as error:
             raise self.wait_exception(error, None) from error
+        strategy = self.remote_task_type.poll_strategy(client.config.extras)
+        return poll_until_done(tracker, strategy, client, clock=time.time, **how)
 
-    def _defer(self, context: Context, tracker: PollTracker, conn_id: str, pause: float) -> None:
+    def _defer(self, context: Context, tracker: PollTracker, pause: float) -> None:
         if RETRIES_RESUME:
             context["ti"].xcom_push(key=_DEFERRED_IN, value=context["ti"].try_number)
         now = time.time()
         timeout = tracker.policy.deferral_timeout(now)
         arguments: dict[str, Any] = {
-            "conn_id": conn_id,
+            "conn_id": self.hook.conn_id,
             self.remote_task_type.ids_param: tracker.ids,
-            **tracker.policy.to_json(),
+            **asdict(tracker.policy),
             "first_poll_at": now + pause,
             "checkpoint": tracker.checkpoint() or None,
-            "cancel_on_kill": self.cancels_when_killed,
-            "sensor": self.trigger_settings(),
+            **self.trigger_arguments(),
         }
         self.defer(
             trigger=self.trigger_class(**arguments),
@@ -205,15 +213,10 @@ class WaitingOperator(BaseOperator):
         policy = PollPolicy(
             started_at=time.time(), poll_interval=1.0, max_poll_failures=1, not_found_grace=0.0
         )
-        hook = self.hook
-        client = self._client(hook)
-        strategy = self.remote_task_type.poll_strategy(client.config.extras)
         try:
-            result = poll_until_done(
-                PollTracker(ids, policy), strategy, client, sleep=time.sleep, clock=time.time
-            )
+            result = self._poll(PollTracker(ids, policy), sleep=time.sleep)
         finally:
-            hook.close()
+            self.hook.close()
         for data in result.errors.values():
             if (error := error_from_json(data)).retry_helps:
                 raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ class TestPolicy:
     def test_policy_survives_json(self) -> None:
         policy = a_policy(deadline=START + 9, on_waiting="fail", max_credits=5)
 
-        assert PollPolicy(**json.loads(json.dumps(policy.to_json()))) == policy
+        assert PollPolicy(**json.loads(json.dumps(asdict(policy)))) == policy
 
 
 class TestDeadlines:

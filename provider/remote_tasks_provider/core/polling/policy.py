@@ -7,7 +7,7 @@ process changes neither.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from remote_tasks_provider.core import validation
@@ -101,10 +101,6 @@ class PollPolicy:
                 f"poll_interval ({self.poll_interval}) and not_found_grace ({self.not_found_grace}) are "
                 "seconds and cannot be negative"
             )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the policy as a JSON object; ``PollPolicy(**data)`` is the way back."""
-        return asdict(self)
 
     def timed_out(self, now: float) -> TimedOut | None:
         """Return the deadline that has passed, if one has."""
