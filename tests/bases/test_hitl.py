@@ -13,9 +13,17 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from markdown_it import MarkdownIt
 
 import remote_tasks_provider.bases.hitl as human_module
-from remote_tasks_provider.bases.compat import AWAITS_INPUT
-from remote_tasks_provider.bases.hitl import QUESTION_KEY, SUPPORTS_HITL, HITLMixin, Question, Reply
-from remote_tasks_provider.bases.hitl_forms import ReplyRefusedError, form_of, is_reply, read_reply
+from remote_tasks_provider.bases.compat import AWAITS_INPUT, SUPPORTS_HITL
+from remote_tasks_provider.bases.hitl import HITLMixin
+from remote_tasks_provider.bases.hitl_forms import (
+    QUESTION_KEY,
+    Question,
+    Reply,
+    ReplyRefusedError,
+    form_of,
+    is_reply,
+    read_reply,
+)
 from remote_tasks_provider.core.errors import RemoteTaskError
 from tests.bases.history import START, Clock, TaskInstance
 

@@ -48,7 +48,7 @@ def a_task(
 
 class TestRecord:
     def test_record_survives_json(self) -> None:
-        record = SubmissionRecord("f", START, 3, replaces="t0").submitted("t1", None)
+        record = SubmissionRecord("f", START, 3, replaces="t0").with_task(a_task(task_id="t1"), RETRY)
 
         assert SubmissionRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
 
@@ -65,7 +65,7 @@ class TestRecord:
         assert SubmissionRecord.from_json(data) == RECORD
 
     def test_record_kept_by_an_attempt_names_its_task(self) -> None:
-        kept = LOST.taken_over(a_task(task_id="t7"), RETRY)
+        kept = LOST.with_task(a_task(task_id="t7"), RETRY)
 
         assert (kept.task_id, kept.attempt, kept.fingerprint) == ("t7", 2, "same")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.bases.hitl import Question, Reply
+from remote_tasks_provider.bases.hitl_forms import Question, Reply
 from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP, Answer, form_for, read_answer
 from remote_tasks_provider.manus.results import ManusQuestion
 

@@ -1,8 +1,4 @@
-"""From an Airflow connection id to an :class:`~remote_tasks_provider.core.http.connection.ConnectionConfig`.
-
-Twice, because on a triggerer's event loop the lookup must not block; what is made of the connection is
-decided once, in :mod:`remote_tasks_provider.core.http.connection`.
-"""
+"""From the id of an Airflow connection to the config of a service."""
 
 from __future__ import annotations
 
@@ -32,7 +28,7 @@ def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
 
 
 async def async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
-    """Like :func:`connection_config`, for an event loop."""
+    """Like :func:`connection_config`, for an event loop, where the lookup must not block."""
     connection = await get_async_connection(conn_id)
     found = service.config(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
     if found.secret != connection.password:

@@ -1,11 +1,10 @@
 """Remote files to and from Airflow's object storage: whole or not at all, and resumed by a retry.
 
-Knows ``ObjectStoragePath``, the links and no vendor. A file is written under a temporary name beside its own
-and moved when it is whole, so that no reader of the folder meets half a file.
+A file is written under a temporary name beside its own and moved when it is whole, so that no reader of the
+folder meets half a file.
 
-What earlier attempts finished is known by a small record in the folder, one per owner. Sizes alone would not
-do: yesterday's ``report.csv`` may well be as long as today's, and would be handed on as today's. The record
-says whose a file is and, by a hash, where it came from; it holds no link.
+What earlier attempts finished is known by a small record in the folder, one per owner: whose a file is and,
+by a hash, where it came from. Sizes alone would not do: yesterday's ``report.csv`` may be as long as today's.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Waits that begin or end in the triggerer, so that no worker process is started for them.
-
-``start_from_trigger`` needs Airflow 3.3, which renders the trigger's templates; ``end_from_trigger`` saves
-the worker that would only have fetched the result. The trigger must then know of its sensor what a worker
-would know: :class:`SensorSettings`, a plain JSON object in the trigger's arguments.
-"""
+"""Waits that begin or end in the triggerer, so that no worker process is started for them (Airflow 3.3)."""
 
 from __future__ import annotations
 
@@ -27,7 +22,7 @@ __all__ = ["SensorSettings", "TaskEnd"]
 
 @dataclass(frozen=True, slots=True)
 class SensorSettings:
-    """What a trigger must know of its sensor to begin or end a wait without a worker.
+    """What a trigger must know of its sensor to begin or end a wait without a worker; one of its arguments.
 
     :param label: names one remote task in messages.
     :param timeout: seconds from the start until the sensor gives up.

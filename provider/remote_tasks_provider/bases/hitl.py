@@ -1,12 +1,9 @@
 """Questions to a person while a task waits: Airflow's human in the loop (HITL).
 
-An operator whose remote task waits for an answer calls :meth:`HITLMixin.ask`. The task gives its worker
-back, the question appears under *Required Actions* in Airflow's UI, and the answer resumes the operator in a
-method of its choice; it may wait on and ask again, any number of times in one attempt.
-
-What is asked and how an answer is read is decided in :mod:`remote_tasks_provider.bases.hitl_forms`; its
-module docstring says why a form may show an older question, and why that cannot lead to a wrong answer. A
-question that could not be shown is in the task's log and in XCom.
+An operator whose remote task waits for an answer calls :meth:`HITLMixin.ask`. The question appears under
+*Required Actions* in Airflow's UI, and the answer resumes the operator; it may wait on and ask again, any
+number of times in one attempt. :mod:`remote_tasks_provider.bases.hitl_forms` decides what is asked and how an
+answer is read. A question that could not be shown is in the task's log and in XCom.
 """
 
 from __future__ import annotations
@@ -38,14 +35,7 @@ from remote_tasks_provider.core.errors import TaskNeedsInputError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = [
-    "HITL_REQUIREMENT",
-    "QUESTION_KEY",
-    "SUPPORTS_HITL",
-    "HITLMixin",
-    "Question",
-    "Reply",
-]
+__all__ = ["HITL_REQUIREMENT", "HITLMixin"]
 
 HITL_REQUIREMENT = (
     "Only Airflow 3.1.3 or newer can put a question to a person; below 3.3 it needs "
@@ -83,10 +73,7 @@ class _Asked:
 
 
 class HITLMixin(WaitingOperator):
-    """Lets an operator put questions to a person while it waits for a remote task.
-
-    It comes first among the bases of the operator.
-    """
+    """Lets an operator put questions to a person while it waits. First among the operator's bases."""
 
     def wait_again(self, context: Context, **carried: Any) -> Any:
         """Poll the remote task, and wait again.

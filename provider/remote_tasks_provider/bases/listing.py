@@ -1,8 +1,4 @@
-"""The operator every vendor's list operator is made of: a few items to XCom, or all of them to a file.
-
-XCom lives in Airflow's database, so a long list goes to object storage as JSON Lines, one item in memory at a
-time.
-"""
+"""The base of every list operator: a few items to XCom, or all of them to a file, one in memory at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The base of every operator that submits remote tasks: submit → wait → finish; cancel; resume.
 
-The module reads in that order. How a task is submitted once is in :mod:`.submission`, how the wait polls in
-:mod:`.waiting`, and whether a question is put to a person in :mod:`.hitl`, the only mixin.
+How a task is submitted once is in :mod:`.submission`, how the wait polls in :mod:`.waiting`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
 """When Airflow's own retry comes: a policy that listens to the service instead of to ``retry_delay`` alone.
 
-``retries`` and ``retry_delay`` are set before anything has gone wrong. The service knows better: it says when
-to come back, and some errors no retry heals. Operators already fail for good where a retry cannot help; this
-policy does the same for hooks that are called in ``@task`` functions, and adds the right moment to all.
-
-Airflow asks policies from 3.3 on. Below, this module can still be imported and the policy be made, so that
-one DAG file serves all versions: a policy in ``default_args`` is passed over there.
+Operators already fail for good where a retry cannot help. This policy does the same for hooks that are called
+in ``@task`` functions, and adds the right moment to all.
 """
 
 from __future__ import annotations

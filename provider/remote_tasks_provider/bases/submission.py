@@ -135,7 +135,7 @@ class Submitter:
         self._log.info("%s", decision.why)
         if decision.reattach_to is not None:
             record = record or SubmissionRecord(fingerprint, time.time(), self.attempt.number)
-            self._write(record.taken_over(decision.reattach_to, self.attempt))
+            self._write(record.with_task(decision.reattach_to, self.attempt))
             return decision.reattach_to
         if decision.cancel is not None:
             submission.cancel(decision.cancel)
@@ -218,7 +218,7 @@ class Submitter:
                 self.forget()
                 raise
             task = found
-        self._write(record.submitted(task.task_id, task.url))
+        self._write(record.with_task(task, self.attempt))
         return task
 
     def _write(self, record: SubmissionRecord) -> None:

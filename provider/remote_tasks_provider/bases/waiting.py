@@ -1,9 +1,7 @@
 """How an operator or sensor waits for remote tasks, once for poke, reschedule and deferrable mode.
 
-The three differ in one line: how the pause between two polls is spent. A worker sleeps, gives the task back
-to the scheduler, or defers the wait to the triggerer. What a poll means is decided in
-:mod:`remote_tasks_provider.core.polling.tracker`, when a wait gives up in :mod:`~.policy` there, and how it
-ended in :mod:`~.result`.
+The three differ in how the pause between two polls is spent: a worker sleeps, gives the task back to the
+scheduler, or defers the wait to the triggerer. :mod:`remote_tasks_provider.core.polling` has the rules.
 """
 
 from __future__ import annotations
@@ -188,11 +186,9 @@ class WaitingOperator(BaseOperator):
         )
 
     def execute_complete(self, context: Context, event: Any = None, **carried: Any) -> Any:
-        """Finish after the trigger fired.
+        """Finish after the trigger fired ``event``.
 
         :param carried: what :attr:`carried` was when the task was deferred.
-        :param event: what :meth:`remote_tasks_provider.core.polling.result.WaitResult.to_event` returned in
-            the triggerer.
         """
         self.carried = carried
         try:

@@ -1,8 +1,6 @@
 """What a vendor tells Airflow about itself: data only, free to read in every Airflow process.
 
 Must import nothing but the standard library: the scheduler, the API server and every worker read it at start.
-The connection form is written once here; Airflow 3.2+ takes it from the provider info, older versions from
-the hook.
 """
 
 from __future__ import annotations
@@ -78,7 +76,7 @@ class Manifest:
         return {**self.fields, **_COMMON_FIELDS}
 
     def ui_field_behaviour(self) -> dict[str, Any]:
-        """Return what the form makes of Airflow's own fields, under the names of a hook's method."""
+        """Return what the form makes of Airflow's own fields, as a hook gives it below Airflow 3.2."""
         # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0
         # for an empty port, finds that it differs from the stored one, and then wants the password again.
         placeholders = {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}

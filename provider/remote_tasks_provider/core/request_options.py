@@ -1,7 +1,4 @@
-"""Request options as one dataclass a vendor, which hook, operator and decorator share.
-
-Imports no client: options are checked before anything is sent.
-"""
+"""Request options, which hook, operator and decorator share and which are checked before anything is sent."""
 
 from __future__ import annotations
 

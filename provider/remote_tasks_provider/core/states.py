@@ -1,7 +1,4 @@
-"""One vocabulary for the state of a remote task, whatever word its vendor uses.
-
-A vendor supplies a :class:`StateTable`; sensors, triggers and DAGs see only :class:`TaskState`.
-"""
+"""One vocabulary for the state of a remote task, whatever word its vendor uses."""
 
 from __future__ import annotations
 

@@ -88,13 +88,9 @@ class SubmissionRecord:
     url: str | None = None
     replaces: str | None = None
 
-    def submitted(self, task_id: str, url: str | None) -> SubmissionRecord:
-        """Return the record with the task that was submitted."""
-        return replace(self, task_id=task_id, url=url)
-
-    def taken_over(self, candidate: Candidate, attempt: Attempt) -> SubmissionRecord:
-        """Return the record of an attempt that re-attaches to ``candidate``: from now on it is its task."""
-        return replace(self.submitted(candidate.task_id, candidate.url), attempt=attempt.number)
+    def with_task(self, task: Candidate, attempt: Attempt) -> SubmissionRecord:
+        """Return the record of an attempt that has submitted ``task``, or re-attaches to it."""
+        return replace(self, task_id=task.task_id, url=task.url, attempt=attempt.number)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as a JSON object."""
@@ -186,9 +182,10 @@ def decide_from_record(
         running = None if recorded.state.is_terminal else recorded.task_id
         why = f"The inputs have changed since task {recorded.task_id} was submitted."
         return Decision(why, cancel=running)
+    place = f" ({recorded.url})" if recorded.url else ""
     raise StaleStartError(
         f"Attempt {record.attempt} submitted task {recorded.task_id} ({recorded.state}) with other inputs"
-        f"{_place(recorded)}. It was left as it is. Set on_stale_state='reattach' to take its result, or "
+        f"{place}. It was left as it is. Set on_stale_state='reattach' to take its result, or "
         "'restart' to stop it and pay for a new one; or make the inputs the same on every attempt."
     )
 
@@ -241,7 +238,3 @@ def _is_history(one: Candidate, attempt: Attempt) -> bool:
     """Whether a task was finished before a user cleared this one, as far as is known."""
     was_before = attempt.is_first if one.attempt is None else one.attempt < attempt.first
     return one.state.is_terminal and was_before
-
-
-def _place(task: Candidate) -> str:
-    return f" ({task.url})" if task.url else ""

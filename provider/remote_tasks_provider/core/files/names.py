@@ -1,9 +1,7 @@
 """Turns the names that a remote service has for its files into names that are safe to write anywhere.
 
-Pure, and for any vendor. The names are untrusted, as an agent may have read them on the web: they may leave
-their folder, hide a file, pretend to be another kind of file, or be no names at all. The result is one plain
-file name each, distinct on every file system and always the same for the same list, so that a repeated
-transfer finds the files of an earlier one.
+The names are untrusted, as an agent may have read them on the web: they may leave their folder, hide a file,
+pretend to be another kind of file, or be no names at all.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ _TYPES = mimetypes.MimeTypes()
 
 
 def local_names(files: Iterable[tuple[str | None, str | None]]) -> list[str]:
-    """Return a safe local name for each file, in order.
+    """Return a safe local name for each file, in order; always the same for the same list.
 
     A name is one path component of at most 200 bytes in UTF-8, its extension kept. No two are equal, not
     even on a file system that folds case or Unicode normal forms: the second ``a.txt`` becomes

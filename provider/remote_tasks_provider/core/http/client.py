@@ -17,7 +17,7 @@ from remote_tasks_provider.core.http.pagination import Pager
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
 from remote_tasks_provider.core.http.response import Explain, read_response, used_up_for
 from remote_tasks_provider.core.http.retry import RetryPolicy
-from remote_tasks_provider.core.http.transport import AsyncTransport, Transport
+from remote_tasks_provider.core.http.transport import HttpxTransport, RequestsTransport
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -84,7 +84,7 @@ class Client(_Sender):
     def __init__(
         self,
         config: ConnectionConfig,
-        transport: Transport,
+        transport: RequestsTransport,
         explain: Explain,
         sleep: Callable[[float], None] = time.sleep,
         rate_limiter: RateLimiter | None = None,
@@ -127,7 +127,7 @@ class AsyncClient(_Sender):
     def __init__(
         self,
         config: ConnectionConfig,
-        transport: AsyncTransport,
+        transport: HttpxTransport,
         explain: Explain,
         rate_limiter: RateLimiter | None = None,
         clocks: Clocks | None = None,

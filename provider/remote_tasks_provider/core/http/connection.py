@@ -1,8 +1,4 @@
-"""Makes a connection config from an Airflow connection's fields: one pure function for every vendor.
-
-No Airflow import: :class:`ConnectionFields` carries what the connection held.
-Extras are taken by allow-list: an unknown field is an error and never becomes a header.
-"""
+"""Makes a connection config from an Airflow connection's fields: one pure function for every vendor."""
 
 from __future__ import annotations
 
@@ -41,7 +37,7 @@ class ConnectionFields:
 
 
 class ConnectionExtras(BaseModel):
-    """Extras that every vendor's connection knows. Unknown names are refused."""
+    """Extras that every vendor's connection knows. An unknown name is an error and never becomes a header."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,10 +79,8 @@ def connect(
     auth: Callable[[str, ExtrasT], tuple[str, str]],
     extras: type[ExtrasT],
 ) -> ConnectionConfig:
-    """Return the connection config that ``fields`` describe.
+    """Return the connection config that ``fields`` describe; see :class:`~..service.Service` for the rest.
 
-    :param auth: makes the header that carries the key, given the key and the extras.
-    :param extras: the vendor's allow-list.
     :raises ConnectionConfigError: naming the field and the fix.
     """
     secret, known = _secret(fields), _extras(fields, extras)

@@ -1,7 +1,4 @@
-"""Reads a paged list: lazily, with one page in memory, and never in a circle.
-
-A list ends when its service gives no next page, not when a page is empty.
-"""
+"""Reads a paged list: lazily, with one page in memory, and never in a circle."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ T = TypeVar("T")
 class Pager(Generic[T]):
     """The decisions of reading one list, without its I/O.
 
-    Send :attr:`next_operation`, hand the page to :meth:`accept`, and repeat while there is a next operation.
+    Send :attr:`next_operation`, hand the page to :meth:`accept`, and repeat while there is a next operation:
+    a page that is empty does not end a list.
 
     :param first: the operation for the first page.
     :param limit: how many items to give at most; ``None`` for all.

@@ -1,9 +1,4 @@
-"""Keeps under a service's rate limits, and keeps what the service asked for by ``Retry-After``.
-
-A vendor's limits are data: operation → how many requests in how many seconds. The service counts all requests
-of an account while a triggerer sees only its own, so a part of each limit is left to others. A 429 holds back
-every operation until the moment that the service named.
-"""
+"""Keeps under a service's rate limits, and keeps what the service asked for by ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ from dataclasses import dataclass
 
 __all__ = ["RateLimit", "RateLimiter"]
 
-# Of a limit, the part that one triggerer uses.
+# Of a limit, the part that one triggerer uses: the service counts all requests of an account.
 _SHARE = 0.8
 
 

@@ -1,9 +1,7 @@
-"""One retry policy for every operation of every vendor over both transports.
+"""One retry policy for every operation of every vendor over both transports. ``tenacity`` does the waiting.
 
-Three knobs that are easily mixed are kept apart: a request's timeout
-(:class:`~.connection.ConnectionExtras`), the repetition of one request that failed (here), and the schedule
-of a wait's polls (:mod:`remote_tasks_provider.core.polling.policy`). ``tenacity`` does the waiting; this
-module decides.
+A request's timeout is in :class:`~.connection.ConnectionExtras`, the schedule of a wait's polls in
+:mod:`remote_tasks_provider.core.polling.policy`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ that is parsed needs neither.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import remote_tasks_provider
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
@@ -22,41 +22,15 @@ from remote_tasks_provider.core.http.operation import Request, Response
 if TYPE_CHECKING:
     import requests
 
-__all__ = [
-    "AsyncTransport",
-    "HttpxTransport",
-    "RequestsTransport",
-    "Transport",
-    "plain_session",
-]
+__all__ = ["HttpxTransport", "RequestsTransport", "plain_session"]
 
 # A page of 1,000 tasks with long conversations fits; a runaway answer does not fill a worker's memory.
 _MAX_BODY_BYTES = 128 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 
 
-class Transport(Protocol):
-    """Sends requests and blocks meanwhile."""
-
-    def send(self, request: Request) -> Response:
-        """Return the response to ``request``."""
-
-    def close(self) -> None:
-        """Release connections."""
-
-
-class AsyncTransport(Protocol):
-    """Sends requests without blocking the event loop."""
-
-    async def send(self, request: Request) -> Response:
-        """Return the response to ``request``."""
-
-    async def aclose(self) -> None:
-        """Release connections."""
-
-
 class RequestsTransport:
-    """A :class:`Transport` over one ``requests.Session``. Not for use on an event loop."""
+    """Sends requests over one ``requests.Session`` and blocks meanwhile."""
 
     def __init__(self, config: ConnectionConfig) -> None:
         import requests
@@ -98,7 +72,7 @@ class RequestsTransport:
 
 
 class HttpxTransport:
-    """An :class:`AsyncTransport` over one ``httpx.AsyncClient``; belongs to the first event loop it meets."""
+    """Sends requests over one ``httpx.AsyncClient``; belongs to the first event loop it meets."""
 
     def __init__(self, config: ConnectionConfig) -> None:
         import httpx

@@ -1,7 +1,4 @@
-"""How a wait ended: what the trigger sends back, and which error or result that makes on the worker.
-
-The same object ends a wait in every mode, so that poke, reschedule and deferrable give the same result.
-"""
+"""How a wait ended: what the trigger sends back, and which error or result that makes on the worker."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ _PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class WaitResult:
-    """How a wait ended.
+    """How a wait ended, in every mode.
 
     :param records: id → what the last successful poll returned (see :meth:`~.states.TaskSnapshot.to_record`),
         ``None`` if there was none.

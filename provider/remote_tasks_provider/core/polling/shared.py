@@ -3,11 +3,7 @@
 In a triggerer, a thousand waits on one connection share one *poller*: one HTTP client, one
 :class:`~.strategy.PollStrategy`, one loop that polls when the first of them is due and gives all of them the
 results. A wait joins and leaves at any time. The poller starts with the first wait, and closes its
-connections with the last.
-
-Pollers are kept apart by event loop, task type and connection, so two triggerers, two tests or two accounts
-never mix. Polls are scheduled by a monotonic clock. Only deadlines, which must survive a restart, are read
-off the wall clock.
+connections with the last. Pollers are kept apart by event loop, task type and connection.
 """
 
 from __future__ import annotations
@@ -109,6 +105,7 @@ class SharedPoller:
     async def join(self, tracker: PollTracker, first_poll_in: float, log: Log) -> WaitResult:
         """Return how the wait ended; leaves at once when cancelled.
 
+        :param first_poll_in: seconds until the wait wants its first poll; it may get one earlier.
         :raises ConnectionConfigError: when the connection cannot be used.
         """
         earliest = 0.0 if self._client is not None else _GATHERING
@@ -297,12 +294,9 @@ def join(
     first_poll_in: float,
     log: Log,
 ) -> Coroutine[Any, Any, WaitResult]:
-    """Return, when awaited, how a wait ended that was polled with every other wait on the same connection.
+    """Poll this wait with every other one on the same connection; see :meth:`SharedPoller.join`.
 
     :param connect: opens a client; called for the first wait, and again when the key is refused.
-    :param first_poll_in: seconds until the wait wants its first poll; it may get one earlier.
-    :param log: where to report this wait.
-    :raises ConnectionConfigError: (when awaited) when the connection cannot be used.
     """
     pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
     key = (task_type.service.name, task_type.label, conn_id)

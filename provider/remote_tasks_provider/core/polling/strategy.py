@@ -1,7 +1,6 @@
 """How to learn the state of many tasks with few operations.
 
-A :class:`PollStrategy` plans without I/O: it yields batches of operations and is sent their answers, so that
-the same plan serves the worker (one operation after the other) and the triggerer (several at once). It may
+A :class:`PollStrategy` plans without I/O, so that the same plan serves the worker and the triggerer. It may
 remember what it has learnt. Each service has its own, in its ``polling`` module.
 """
 

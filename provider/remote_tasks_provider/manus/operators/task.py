@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.exceptions import request_exception
-from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, SUPPORTS_HITL, HITLMixin
+from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
