@@ -16,18 +16,27 @@ from airflow.providers.common.compat.sdk import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["DecoratedRemoteOperator", "template_fields_of"]
+__all__ = ["DecoratedRemoteOperator"]
 
 
 class DecoratedRemoteOperator(DecoratedOperator):
     """An operator one of whose arguments a function returns; to be named before that operator as a base.
 
-    ``operator`` is the operator, ``filled`` the argument.
+    ``operator`` is the operator, ``filled`` the argument, which is no template field then.
     """
 
     operator: ClassVar[type[BaseOperator]]
     filled: ClassVar[str]
     custom_operator_name: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = (name for name in cls.operator.template_fields if name != cls.filled)
+        cls.template_fields = (*DecoratedOperator.template_fields, *own)
+        cls.template_fields_renderers = {
+            **DecoratedOperator.template_fields_renderers,
+            **cls.operator.template_fields_renderers,
+        }
 
     def __init__(
         self,
@@ -48,9 +57,3 @@ class DecoratedRemoteOperator(DecoratedOperator):
         wanted = determine_kwargs(self.python_callable, self.op_args, context)
         setattr(self, self.filled, self.python_callable(*self.op_args, **wanted))
         return self.operator.execute(self, context)
-
-
-def template_fields_of(operator: type[BaseOperator], filled: str) -> tuple[str, ...]:
-    """Return the template fields of an operator under a function: not what the function returns."""
-    own = (name for name in operator.template_fields if name != filled)
-    return (*DecoratedOperator.template_fields, *own)

@@ -138,9 +138,9 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         self.poll_interval = validation.positive(poll_interval, "poll_interval")
         self.timeout = validation.positive(timeout, "timeout")
         self.cancel_on_timeout = cancel_on_timeout
-        self.max_credits = max_credits
-        if max_credits is not None:
-            self.max_credits = validation.whole_number(max_credits, "max_credits", least=1)
+        self.max_credits = (
+            None if max_credits is None else validation.whole_number(max_credits, "max_credits", least=1)
+        )
 
     def resolve_agent(self, agent: str) -> ManagedAgentRef:
         """Return which agent ``agent`` is.
@@ -170,8 +170,8 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
             )
         prompt = _prompt(request)
         timeout = self.timeout if request.timeout is None else validation.positive(request.timeout, "timeout")
-        # A hook for each request: a model may ask two things at once, and the end of one call must not close
-        # the other's connections.
+        # A hook for each request: a model may ask two things at once, and one call must not close the other's
+        # connections.
         with closing(ManusHook(self.conn_id)) as hook:
             with _sorted_errors():
                 hook.api.require(max_credits=self.max_credits)
@@ -230,7 +230,10 @@ class _Turn:
                 time.sleep(policy.poll_interval)
                 self._poll_until_settled(policy)
                 # In this order: the first read may be older.
-                is_received = self._is_received()
+                is_received = (
+                    self.messages_before is None
+                    or _user_messages(self.hook.get_task(self.task_id)) > self.messages_before
+                )
                 result = self.hook.get_result(self.task_id, structured=structured)
                 if is_received and (result.state.is_terminal or result.state is TaskState.WAITING):
                     return result
@@ -266,20 +269,13 @@ class _Turn:
         if error := result.failure(MANUS_TASK.label, raise_on_failure=False, on_waiting="return"):
             raise error
 
-    def _is_received(self) -> bool:
-        return (
-            self.messages_before is None
-            or _user_messages(self.hook.get_task(self.task_id)) > self.messages_before
-        )
-
     def _give_up(self, why: str, *, stop: bool) -> ManagedAgentInvocationError:
-        if stop:
-            try:
+        try:
+            if stop:
                 self.hook.stop_task(self.task_id)
-            except RemoteTaskError as failure:
-                log.warning("%s could not be stopped: %s", self, failure)
-            else:
                 return ManagedAgentInvocationError(f"{self} {why}, and was stopped.")
+        except RemoteTaskError as failure:
+            log.warning("%s could not be stopped: %s", self, failure)
         return OrphanedAgentTaskError(
             f"{self} {why}. It was left as it is, and may still be working, and costing."
         )
@@ -318,15 +314,11 @@ def _profile_and_project(agent: str) -> tuple[str, str | None]:
 
 def _prompt(request: ManagedAgentRequest) -> str:
     """Return the prompt; a conversation becomes one text, as Manus accepts only one."""
-    if request.messages is None:
-        prompt = request.prompt
-    else:
+    prompt = request.prompt
+    if request.messages is not None:
         messages = [(str(one.get("role") or "user"), _words(one.get("content"))) for one in request.messages]
-        prompt = (
-            messages[0][1]
-            if len(messages) == 1
-            else "\n\n".join(f"{role}: {words}" for role, words in messages)
-        )
+        texts = [f"{role}: {words}" for role, words in messages]
+        prompt = messages[0][1] if len(messages) == 1 else "\n\n".join(texts)
     try:
         return check_prompt(prompt, "the prompt")
     except ValueError as error:

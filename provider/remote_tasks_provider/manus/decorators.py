@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
-from airflow.providers.common.compat.sdk import DecoratedOperator, TaskDecorator, task_decorator_factory
+from airflow.providers.common.compat.sdk import TaskDecorator, task_decorator_factory
 
-from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator, template_fields_of
+from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator
 from remote_tasks_provider.manus.operators.task import ManusTaskOperator
 
 __all__ = ["manus_task"]
@@ -19,11 +19,6 @@ class _ManusDecoratedOperator(DecoratedRemoteOperator, ManusTaskOperator):
     custom_operator_name = "@task.manus"
     operator = ManusTaskOperator
     filled = "prompt"
-    template_fields: Sequence[str] = template_fields_of(ManusTaskOperator, "prompt")
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        **DecoratedOperator.template_fields_renderers,
-        **ManusTaskOperator.template_fields_renderers,
-    }
 
 
 def manus_task(python_callable: Callable[..., str] | None = None, **kwargs: Any) -> TaskDecorator:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskDecorator, task_decorator_factory
 
-from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator, template_fields_of
+from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator
 from remote_tasks_provider.qstash.operators.publish import QStashPublishOperator
 
 __all__ = ["qstash_task"]
@@ -19,7 +19,6 @@ class _QStashDecoratedOperator(DecoratedRemoteOperator, QStashPublishOperator):
     custom_operator_name = "@task.qstash"
     operator = QStashPublishOperator
     filled = "body"
-    template_fields: Sequence[str] = template_fields_of(QStashPublishOperator, "body")
 
 
 def qstash_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

@@ -38,20 +38,16 @@ MANUS_V2_STATES = StateTable(
 class Attachment(RemoteModel):
     """A file of a message; ``url`` is signed, expires, and works for anyone who has it."""
 
-    type: LenientStr = None
     filename: LenientStr = None
     url: LenientStr = Field(default=None, repr=False)
     content_type: LenientStr = None
-
-
-_Attachments = Annotated[list[Attachment], OrEmpty(list)]
 
 
 class UserMessage(RemoteModel):
     """A message from a user or from this provider."""
 
     content: LenientStr = None
-    attachments: _Attachments = Field(default_factory=list)
+    attachments: Annotated[list[Attachment], OrEmpty(list)] = Field(default_factory=list)
 
 
 class QuestionExpectation(RemoteModel):
@@ -61,14 +57,12 @@ class QuestionExpectation(RemoteModel):
     options: Annotated[list[Any], OrEmpty(list)] = Field(default_factory=list)
 
 
-class AssistantMessage(RemoteModel):
+class AssistantMessage(UserMessage):
     """A message from the agent.
 
     :param delivery_kind: ``result`` or ``progress``; not in the published schema.
     """
 
-    content: LenientStr = None
-    attachments: _Attachments = Field(default_factory=list)
     delivery_kind: LenientStr = None
     question_expectation: Annotated[QuestionExpectation | None, OrNone()] = None
 
@@ -76,7 +70,6 @@ class AssistantMessage(RemoteModel):
 class ErrorMessage(RemoteModel):
     """Why a task failed."""
 
-    error_type: LenientStr = None
     content: LenientStr = None
 
 
@@ -94,8 +87,6 @@ class StatusUpdate(RemoteModel):
 
     agent_status: LenientStr = None
     status_detail: Annotated[WaitingDetail | None, OrNone()] = None
-    brief: LenientStr = None
-    description: LenientStr = None
 
 
 class StructuredOutput(RemoteModel):
@@ -163,14 +154,11 @@ class ManusTaskV2(ManusTask):
         :param events: oldest first.
         """
         known = list(events)
+        messages = [message for event in known if (message := as_message(event))]
         error, stopped_by_user = how_it_finished(known)
-        complete = self.model_copy(
-            update={
-                "raw_output": [message for event in known if (message := as_message(event))],
-                "error": error if self.state is TaskState.FAILED else None,
-                "stopped_by_user": stopped_by_user,
-            }
-        )
+        error = error if self.state is TaskState.FAILED else None
+        update = {"raw_output": messages, "error": error, "stopped_by_user": stopped_by_user}
+        complete = self.model_copy(update=update)
         # The copy has the cached conversation too.
         complete.__dict__.pop("output", None)
         return complete
