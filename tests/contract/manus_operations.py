@@ -78,7 +78,6 @@ def _shared(api: Any, ids: Ids) -> dict[str, list[Operation[Any]]]:
         "get_file": [api.get_file(ids.file)],
         "create_project": [api.create_project("Sums", None), api.create_project("Sums", "Be brief.")],
         "list_projects": [api.list_projects()],
-        "probe": [api.probe()],
         # Last, as they take away what the others are about.
         "delete_file": [api.delete_file(ids.file)],
         "delete_task": [api.delete_task(ids.task)],

@@ -89,7 +89,6 @@ OPERATIONS: dict[tuple[str, str], Reading] = {
     # Where there is more, where it goes on must be told.
     ("v1", "list_tasks"): Reading(("data", "data.*.id", "last_id"), _use_tasks),
     ("v1", "list_summaries"): Reading(("data", "data.*.id", "last_id"), _use_summaries),
-    ("v1", "probe"): Reading(("data", "data.*.id", "last_id"), _use_tasks),
     ("v1", "create_task"): Reading(("task_id",), _use_ref),
     ("v1", "continue_task"): Reading(("task_id",), _use_ref),
     ("v1", "update_task"): Reading(("task_id",), _use_ref),
@@ -97,7 +96,6 @@ OPERATIONS: dict[tuple[str, str], Reading] = {
     ("v2", "get_task"): Reading(("task", "task.id"), _use_task),
     ("v2", "list_tasks"): Reading(("data", "data.*.id", "next_cursor"), _use_tasks),
     ("v2", "list_summaries"): Reading(("data", "data.*.id", "next_cursor"), _use_summaries),
-    ("v2", "probe"): Reading(("data", "data.*.id", "next_cursor"), _use_tasks),
     ("v2", "list_messages"): Reading(("messages", "next_cursor"), _use_events),
     ("v2", "create_task"): Reading(("task_id",), _use_ref),
     ("v2", "update_task"): Reading(("task_id",), _use_ref),
@@ -201,7 +199,7 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
         *(
             pytest.param(version, name, body, id=f"{version}-{name}-{body}")
             for version, name in OPERATIONS
-            if name not in ("probe", "list_summaries", "list_messages", "available_credits")
+            if name not in ("list_summaries", "list_messages", "available_credits")
             if (version, name) != ("v2", "list_tasks")
             for body in _lacking(version, name)
         ),

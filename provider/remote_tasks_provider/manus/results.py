@@ -14,7 +14,14 @@ from pydantic import Field
 
 from remote_tasks_provider.core.http.parsing import LenientStr, RemoteModel
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES, ManusEvent, StatusUpdate, latest_turn
+from remote_tasks_provider.manus.api.v2_models import (
+    MANUS_V2_STATES,
+    AssistantMessage,
+    ManusEvent,
+    QuestionExpectation,
+    StatusUpdate,
+    latest_turn,
+)
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 
 __all__ = [
@@ -203,9 +210,9 @@ def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
         # An action that was confirmed meanwhile must not be put to a person again.
         return None
     said = [event.assistant_message for event in turn if event.assistant_message]
-    last = said[-1] if said else None
-    wanted = last.question_expectation if last else None
-    words = (last.content if last else None) or ""
+    last = said[-1] if said else AssistantMessage()
+    wanted = last.question_expectation or QuestionExpectation()
+    words = last.content or ""
     if detail is None:
         return ManusQuestion(words)
     kind = detail.waiting_for_event_type or "messageAskUser"
@@ -215,6 +222,6 @@ def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
         event_id=detail.waiting_for_event_id,
         kind=kind,
         schema=detail.confirm_input_schema,
-        options=tuple(str(one) for one in wanted.options) if wanted else (),
-        multiple=bool(wanted and wanted.selection_mode == "multiple"),
+        options=tuple(str(one) for one in wanted.options),
+        multiple=wanted.selection_mode == "multiple",
     )

@@ -35,8 +35,6 @@ class ManusTaskSensor(RemoteTaskSensor):
 
     :param remote_task_id: the Manus task's id, or a list of ids, all of which must finish. Templated.
     :param manus_conn_id: the Airflow connection. Templated.
-    :param on_waiting: when the agent waits for a person's answer: ``wait`` on, ``return`` (succeed, with
-        state ``waiting``) or ``fail``. Templated.
     :param not_found_grace: seconds for which a 404 must stand to be believed; a fresh task answers 404 for a
         while.
     """
@@ -57,8 +55,5 @@ class ManusTaskSensor(RemoteTaskSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            remote_task_id=remote_task_id,
-            conn_id=manus_conn_id,
-            poke_interval=poke_interval,
-            **kwargs,
+            remote_task_id=remote_task_id, conn_id=manus_conn_id, poke_interval=poke_interval, **kwargs
         )

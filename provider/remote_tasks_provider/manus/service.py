@@ -12,6 +12,7 @@ from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service, TaskType
+from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.versions import api_version
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 
@@ -64,7 +65,7 @@ MANUS = Service(
     default_base_url="https://api.manus.ai",
     auth=_auth,
     extras=ManusExtras,
-    probe=lambda extras: api_version(extras).operations.probe(),
+    probe=lambda extras: api_version(extras).operations.list_tasks(TaskFilter(page_size=1)),
     explain=_explain,
     # Documented for API v2, per account: https://open.manus.ai/docs/v2/rate-limits. Taken to hold for v1 too.
     limits={

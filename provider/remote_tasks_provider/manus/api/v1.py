@@ -201,7 +201,7 @@ def update_task(
 
 def delete_task(remote_task_id: str) -> Operation[None]:
     """``DELETE /v1/tasks/{task_id}``: permanently."""
-    return _operation("DELETE", _TASK, "an acknowledgement", _acknowledged, task_id=remote_task_id)
+    return _operation("DELETE", _TASK, "an acknowledgement", _read_object, task_id=remote_task_id)
 
 
 def create_project(name: str, instruction: str | None) -> Operation[dict[str, Any]]:
@@ -236,13 +236,4 @@ def get_file(file_id: str) -> Operation[dict[str, Any]]:
 
 def delete_file(file_id: str) -> Operation[None]:
     """``DELETE /v1/files/{file_id}``."""
-    return _operation("DELETE", _FILE, "an acknowledgement", _acknowledged, file_id=file_id)
-
-
-def probe() -> Operation[Any]:
-    """Return a cheap read that proves host and key."""
-    return list_tasks(TaskFilter(page_size=1))
-
-
-def _acknowledged(response: Response) -> None:
-    _read_object(response)
+    return _operation("DELETE", _FILE, "an acknowledgement", _read_object, file_id=file_id)

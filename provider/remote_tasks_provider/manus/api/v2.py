@@ -331,10 +331,5 @@ def available_credits() -> Operation[int | None]:
     return _get("usage.availableCredits", (), "credits", read)
 
 
-def probe() -> Operation[Any]:
-    """Return a cheap read that proves host and key."""
-    return list_tasks(TaskFilter(page_size=1))
-
-
 def _acknowledged(response: Response) -> None:
     read_object(response)

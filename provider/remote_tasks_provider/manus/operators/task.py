@@ -1,6 +1,6 @@
 """The operator that submits a task to the agent and waits for its result.
 
-A task costs credits from the moment it is created, so three things are kept apart: starting it once
+A task costs credits from the moment it is created, so three things are kept apart: submitting it once
 (:mod:`.submission`), waiting for it (:mod:`remote_tasks_provider.bases.waiting`), and what this module
 decides: what a kill, a timeout, a question or too high a bill does to it.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -21,11 +21,7 @@ from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import (
-    BudgetExceededError,
-    RemoteTaskError,
-    TaskFailedError,
-)
+from remote_tasks_provider.core.errors import BudgetExceededError, RemoteTaskError, TaskFailedError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, OnOrphanedIntent, OnStaleState, SubmissionPolicy
@@ -189,11 +185,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.cancel_on_timeout = cancel_on_timeout
         self.output_grace = output_grace
         self.result_path = result_path
-        self.on_stale_state = validation.choice(
-            on_stale_state, "on_stale_state", ("fail", "restart", "reattach")
-        )
+        self.on_stale_state = validation.choice(on_stale_state, "on_stale_state", get_args(OnStaleState))
         self.on_orphaned_intent = validation.choice(
-            on_orphaned_intent, "on_orphaned_intent", ("search", "start", "fail")
+            on_orphaned_intent, "on_orphaned_intent", get_args(OnOrphanedIntent)
         )
         self.manus_conn_id = manus_conn_id
 
@@ -201,7 +195,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def submit(self, context: Context) -> Submitted:
         """Submit the task, or re-attach to an earlier attempt's."""
-        options, sources = self._task_options()
+        links, sources = sort_attachments(self.attachments or ())
+        # The title is given to the request itself, with the tag of the attempt.
+        options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
         self._check_arguments(options)
         task = self._submit_once(context, options, sources)
         ti: Any = context["ti"]
@@ -211,16 +207,6 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.log.info("Manus task %s: %s", task.task_id, task.url or "no page")
         result = {"id": task.task_id, "url": task.url, "title": self._title(context)}
         return Submitted([task.task_id], result, carried={"rounds": 0})
-
-    def _task_options(self) -> tuple[TaskOptions, list[Any]]:
-        """Return what to ask for, and what to upload for it.
-
-        :raises ValueError: naming the parameter; nothing was sent.
-        """
-        links, sources = sort_attachments(self.attachments or ())
-        # The title is given to the request itself, with the tag of the attempt.
-        options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
-        return options, sources
 
     def _check_arguments(self, options: TaskOptions) -> None:
         """Refuse what cannot work before anything is paid."""
