@@ -1,8 +1,9 @@
-"""The base of every operator that sends requests and does not wait for remote tasks."""
+"""How an operator sends requests, and the base of those that do not wait for remote tasks."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -14,7 +15,17 @@ from remote_tasks_provider.core.errors import RemoteTaskError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["RequestOperator"]
+__all__ = ["RequestOperator", "sending"]
+
+
+@contextmanager
+def sending(hook: RemoteTaskHook) -> Iterator[None]:
+    """Send requests in a block: their errors leave it as Airflow's, and the hook's connections are closed."""
+    with closing(hook):
+        try:
+            yield
+        except RemoteTaskError as error:
+            raise request_exception(error) from error
 
 
 class RequestOperator(BaseOperator):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
+from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.core.errors import (
     InvalidRequestError,
     RemoteTaskError,
@@ -97,12 +98,8 @@ class AgentQuestions:
 
     def _read(self, task_id: str) -> ManusResult:
         hook = self._operator.hook
-        try:
+        with sending(hook):
             result: ManusResult = hook.get_result(task_id, output_grace=0)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
-        finally:
-            hook.close()
         return result
 
     def _settled(self, task_id: str) -> ManusResult:

@@ -13,7 +13,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.request_options import RequestOptions
 from remote_tasks_provider.manus.api.schemas import check_schema
 
-__all__ = ["DEFAULT_PROFILE", "VISIBILITIES", "TaskOptions", "check_files", "check_prompt"]
+__all__ = ["DEFAULT_PROFILE", "VISIBILITIES", "TaskOptions", "check_files", "check_prompt", "given"]
 
 DEFAULT_PROFILE = "manus-1.6"
 """Always sent: one client saw tasks that never appeared when none was."""
@@ -96,6 +96,11 @@ class TaskOptions(RequestOptions):
         """
         asked = asdict(self) | {"title": None, "sources": sorted(sources)}
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def given(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``body`` without the fields that are not set; to Manus an empty list does not mean "none"."""
+    return {name: value for name, value in body.items() if value not in (None, (), [])}
 
 
 def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:

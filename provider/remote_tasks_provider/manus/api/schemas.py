@@ -34,7 +34,7 @@ def check_schema(schema: Any, name: str) -> dict[str, Any]:
     if schema.get("type") != "object":
         raise ValueError(f"{name}: the root must have type 'object', so that the result is a JSON object")
     untitled: dict[str, Any] = _untitled(schema)
-    for place, fault in _faults(untitled, "", 1, frozenset(_definitions(untitled))):
+    for place, fault in _faults(untitled, "", 1, frozenset(_named(untitled, "$defs"))):
         raise ValueError(f"{name}: {place or 'the root'}: {fault}")
     return untitled
 
@@ -54,8 +54,9 @@ def _untitled(node: Any) -> Any:
     return found
 
 
-def _definitions(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = schema.get("$defs", {})
+def _named(node: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
+    """Return the schemas under ``keyword`` by name; none if it holds something else."""
+    found = node.get(keyword, {})
     return found if isinstance(found, Mapping) else {}
 
 
@@ -105,20 +106,16 @@ def _object_faults(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, s
         yield place, "an object needs additionalProperties: false"
     required = node.get("required", [])
     if not isinstance(required, list) or set(map(str, required)) != set(properties):
-        yield (
-            place,
-            "required must name every property; for an optional one allow null: type ['string', 'null']",
-        )
+        fix = "for an optional one allow null: type ['string', 'null']"
+        yield place, f"required must name every property; {fix}"
 
 
 def _inner(node: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any, int]]:
     """Yield the schemas inside ``node`` with their places and by how much deeper they are."""
-    for keyword in ("properties", "$defs"):
-        inner = node.get(keyword, {})
-        if isinstance(inner, Mapping):
-            dot = ".$defs." if keyword == "$defs" else "."
-            for name, schema in inner.items():
-                yield f"{place}{dot}{name}", schema, _holds_more(schema) if keyword == "properties" else 0
+    for name, schema in _named(node, "properties").items():
+        yield f"{place}.{name}", schema, _holds_more(schema)
+    for name, schema in _named(node, "$defs").items():
+        yield f"{place}.$defs.{name}", schema, 0
     if "items" in node:
         yield f"{place}[]", node["items"], _holds_more(node["items"])
     choices = node.get("anyOf")

@@ -15,7 +15,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response, path
 from remote_tasks_provider.core.http.parsing import LenientStr, Reader, RemoteModel
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.options import TaskOptions
+from remote_tasks_provider.manus.api.options import TaskOptions, given
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
 from remote_tasks_provider.manus.results import CreatedTask, ManusTaskRef
 
@@ -51,7 +51,6 @@ TaskT = TypeVar("TaskT", bound=ManusTaskSummary)
 MAX_PAGE_SIZE = 1000
 _TASK = "/v1/tasks/{task_id}"
 _FILE = "/v1/files/{file_id}"
-_NOT_SET: tuple[Any, ...] = (None, (), [])
 
 
 class _Upload(RemoteModel):
@@ -91,7 +90,7 @@ def _operation(
     :param json: the body; fields that are not set are left out.
     :raises ValueError: when an id cannot be one.
     """
-    body = None if json is None else {name: value for name, value in json.items() if value not in _NOT_SET}
+    body = None if json is None else given(json)
     for name, value in ids.items():
         validation.object_id(value, "remote_task_id" if name == "task_id" else name)
     request = Request(method, path(template, **ids), query=tuple(query), json=body)
@@ -137,8 +136,8 @@ def _pairs(filters: TaskFilter) -> tuple[tuple[str, str], ...]:
     """Return the query of a list; ``status`` repeats."""
     words = dict.fromkeys("pending" if word == "waiting" else word for word in filters.status)
     named = [(name, getattr(filters, field)) for field, name in _FILTERS.items()]
-    given = [(name, str(value)) for name, value in named if value is not None]
-    return (*(("status", word) for word in words), *given)
+    others = [(name, str(value)) for name, value in named if value is not None]
+    return (*(("status", word) for word in words), *others)
 
 
 def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:

@@ -7,12 +7,13 @@ key by which Manus would recognise a repeat, so they are not idempotent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.options import TaskOptions, check_files
+from remote_tasks_provider.manus.api.options import TaskOptions, check_files, given
 from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.api.v2_envelope import (
     read_created,
@@ -48,17 +49,7 @@ T = TypeVar("T")
 
 MAX_PAGE_SIZE = 100
 _MAX_MESSAGES = 200
-# Options that have the same name in the body, and options of the task's first message.
-_TASK_OPTIONS = (
-    "agent_profile",
-    "project_id",
-    "locale",
-    "title",
-    "structured_output_schema",
-    "interactive_mode",
-    "hide_in_task_list",
-    "share_visibility",
-)
+# Options of the task's first message; the others are the task's own. All have the same names in the body.
 _MESSAGE_OPTIONS = ("connectors", "enable_skills", "force_skills", "task_references")
 
 
@@ -66,12 +57,8 @@ def _get(
     operation: str, query: Sequence[tuple[str, str]], expects: str, parse: Callable[..., T]
 ) -> Operation[T]:
     named = " {task_id}" if any(name == "task_id" for name, _ in query) else ""
-    return Operation(
-        name=f"GET /v2/{operation}{named}",
-        request=Request("GET", f"/v2/{operation}", query=tuple(query)),
-        expects=expects,
-        parse=parse,
-    )
+    request = Request("GET", f"/v2/{operation}", query=tuple(query))
+    return Operation(f"GET /v2/{operation}{named}", request, expects, parse)
 
 
 def _post(
@@ -82,18 +69,8 @@ def _post(
     idempotency: Idempotency = Idempotency.IDEMPOTENT,
 ) -> Operation[T]:
     named = next((f" {{{name}}}" for name in ("task_id", "file_id") if name in body), "")
-    return Operation(
-        name=f"POST /v2/{operation}{named}",
-        request=Request("POST", f"/v2/{operation}", json=_given(body)),
-        expects=expects,
-        parse=parse,
-        idempotency=idempotency,
-    )
-
-
-def _given(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``body`` without the fields that are not set; to Manus an empty list does not mean "none"."""
-    return {name: value for name, value in body.items() if value not in (None, (), [])}
+    request = Request("POST", f"/v2/{operation}", json=given(body))
+    return Operation(f"POST /v2/{operation}{named}", request, expects, parse, idempotency)
 
 
 def _task_id(value: Any) -> str:
@@ -204,11 +181,10 @@ def list_messages(
 
 def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
     """``POST /v2/task.create``. It costs credits, and a repeat would cost them again."""
-    message = {name: list(getattr(options, name)) for name in _MESSAGE_OPTIONS}
-    body = {
-        "message": _given({"content": _content(options.prompt, options.files), **message}),
-        **{name: getattr(options, name) for name in _TASK_OPTIONS},
-    }
+    body = {field.name: getattr(options, field.name) for field in fields(options)}
+    content = _content(body.pop("prompt"), body.pop("files"))
+    message = {name: list(body.pop(name)) for name in _MESSAGE_OPTIONS}
+    body = {"message": given({"content": content, **message}), **body}
     return _post("task.create", body, "a created task", _ref, Idempotency.NOT_IDEMPOTENT)
 
 

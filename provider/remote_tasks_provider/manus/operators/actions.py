@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -169,7 +170,7 @@ class ManusUpdateTaskOperator(OneTaskOperator):
             visible_in_task_list=self.visible_in_task_list,
         )
         push_link(context, ref.url)
-        return {"id": ref.id, "url": ref.url, "title": ref.title}
+        return asdict(ref)
 
 
 class ManusDeleteTaskOperator(OneTaskOperator):

@@ -19,6 +19,7 @@ from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import BudgetExceededError, RemoteTaskError, TaskFailedError
@@ -235,12 +236,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def _submit_once(self, context: Context, options: TaskOptions, sources: Sequence[Any]) -> Candidate:
         submission = ManusSubmission(self.hook, options, sources, self._title(context))
-        try:
+        with sending(self.hook):
             return self._submitter(context).ensure(submission, options.fingerprint(*map(str, sources)))
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
-        finally:
-            self.hook.close()
 
     def _submitter(self, context: Context) -> Submitter:
         policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)  # type: ignore[arg-type]  # checked
@@ -282,13 +279,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         """Return what the agent has brought."""
         ((task_id, record),) = result.records.items()
         wants_value = self.structured_output_schema is not None
-        try:
+        # If this fails, a retry re-attaches to the finished task, and fetches its result.
+        with sending(self.hook):
             found = self.hook.get_result(task_id, structured=wants_value, output_grace=self.output_grace)
-        except RemoteTaskError as error:
-            # A retry re-attaches to the finished task, and fetches its result.
-            raise request_exception(error) from error
-        finally:
-            self.hook.close()
         self.push_credits(context, found.credit_usage)
         if self.raise_on_failure and found.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
