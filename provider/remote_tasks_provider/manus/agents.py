@@ -157,10 +157,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
     def invoke_agent(self, agent: str, request: ManagedAgentRequest) -> ManagedAgentResponse:
         """Give ``request`` to ``agent`` and return its answer, minutes or hours later.
 
-        :raises ManagedAgentRejected: when other words could help.
-        :raises ManagedAgentInvocationError: when nothing on this side can.
-        :raises RemoteTaskError: when no task was created, and a retry helps.
-        :raises ValueError: for an option that cannot be right.
+        Raises what the class describes, and ``ValueError`` for an option that cannot be right.
         """
         profile, project_id = _profile_and_project(agent)
         options = dict(request.vendor_options)
@@ -281,7 +278,7 @@ class _Turn:
         )
 
     def __str__(self) -> str:
-        return f"Manus task {self.task_id}" + (f" ({self.url})" if self.url else "")
+        return _task_name(self.task_id, self.url)
 
 
 @contextmanager
@@ -356,7 +353,7 @@ def _response(result: ManusResult) -> ManagedAgentResponse:
 
 
 def _failure(result: ManusResult) -> RemoteTaskError | None:
-    name = f"Manus task {result.id}" + (f" ({result.url})" if result.url else "")
+    name = _task_name(result.id, result.url)
     if result.state is TaskState.FAILED:
         return TaskFailedError(f"{name} failed: {result.error or 'Manus gave no reason'}")
     if result.state is TaskState.CANCELLED:
@@ -367,6 +364,10 @@ def _failure(result: ManusResult) -> RemoteTaskError | None:
         way = f", or send a request with session_id={result.id!r}" if asked and asked.in_words else ""
         return TaskNeedsInputError(f'{name} waits for an answer to "{text}". Answer it there{way}.')
     return None
+
+
+def _task_name(task_id: str, url: str | None) -> str:
+    return f"Manus task {task_id}" + (f" ({url})" if url else "")
 
 
 def _text_of_files(result: ManusResult) -> str:

@@ -205,7 +205,8 @@ class ManusPollStrategy:
         """List the newest tasks until all wanted ones were seen, or another page is not worth it."""
         found: dict[str, TaskSnapshot] = {}
         newest = self._newest_change
-        query = TaskFilter(created_after=self._oldest(wanted), page_size=self._page_size(len(wanted)))
+        size = min(self._listing.page_size, max(self._depth, len(wanted) + len(wanted) // 4))
+        query = TaskFilter(created_after=self._oldest(wanted), page_size=size)
         operation: Operation[Page[ManusTaskSummary]] | None = self._listing.list_tasks(query)
         read = pages = deepest = 0
         while operation is not None:
@@ -240,9 +241,6 @@ class ManusPollStrategy:
         moments = [self._listed.get(task_id) for task_id in wanted]
         known = [moment for moment in moments if moment is not None]
         return int(min(known).timestamp()) - 1 if known and len(known) == len(moments) else None
-
-    def _page_size(self, wanted: int) -> int:
-        return min(self._listing.page_size, max(self._depth, wanted + wanted // 4))
 
     def _incremental_listing(self, wanted: Collection[str]) -> _Listing:
         """List what has changed since the last poll; a task that is not in it is unchanged."""

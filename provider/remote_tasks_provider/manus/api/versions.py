@@ -16,7 +16,7 @@ from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.manus.api import v1, v2
-from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions
+from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, as_message
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
@@ -40,10 +40,6 @@ class ManusApi:
     """The header that carries an API key."""
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Options of a task, or of the operator that waits for it, that only the other version can honour."""
-    visibilities: ClassVar[tuple[str, ...]] = VISIBILITIES
-    """The values of ``share_visibility``."""
-    needs_filenames = False
-    """Whether an attached file must have a name."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -118,12 +114,8 @@ class ManusApi:
         :raises ValueError: when a file lacks the name that it needs.
         """
         self.require(**{field.name: getattr(options, field.name) for field in fields(options)})
-        if self.needs_filenames and not all("filename" in file for file in options.files):
-            raise ValueError(
-                f"a file needs its filename with API {self.version}: {{'file_id': …, 'filename': …}}"
-            )
 
-    def require(self, *, share_visibility: str | None = None, **options: Any) -> None:
+    def require(self, **options: Any) -> None:
         """Refuse the options that are set and that this version does not support.
 
         :raises ConnectionConfigError: naming the option.
@@ -131,8 +123,6 @@ class ManusApi:
         for name in sorted(self.unsupported & options.keys()):
             if options[name]:
                 raise self._needs_v2(name)
-        if share_visibility not in (None, *self.visibilities):
-            raise self._needs_v2(f"share_visibility {share_visibility!r}")
 
     def _require_v2(self, subject: str) -> None:
         if self.version != "v2":
@@ -162,8 +152,6 @@ class _V1(ManusApi):
             "max_credits",
         }
     )
-    visibilities = ("private", "public")
-    needs_filenames = True
 
     @classmethod
     def cancel(cls, remote_task_id: str) -> Operation[None]:  # noqa: ARG003 - as in the base
@@ -171,6 +159,16 @@ class _V1(ManusApi):
             "stopping a task needs API v2: set api_version to v2 in the connection's extra (the same key "
             "works there)"
         )
+
+    def check_options(self, options: TaskOptions) -> None:
+        super().check_options(options)
+        if not all("filename" in file for file in options.files):
+            raise ValueError("a file needs its filename with API v1: {'file_id': …, 'filename': …}")
+
+    def require(self, *, share_visibility: str | None = None, **options: Any) -> None:
+        super().require(**options)
+        if share_visibility == "team":
+            raise self._needs_v2("share_visibility 'team'")
 
     def get_task(self, remote_task_id: str) -> ManusTask:
         return self.client.send(v1.get_task(remote_task_id))
