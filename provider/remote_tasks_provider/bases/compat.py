@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import airflow
 from packaging.version import Version
@@ -62,10 +62,8 @@ def first_rescheduled_at(context: Context, task: BaseOperator) -> datetime | Non
     Attempts before a user cleared the task do not count.
     """
     ti: Any = context["ti"]
-    found: datetime | None
     if hasattr(ti, "get_first_reschedule_date"):
-        found = ti.get_first_reschedule_date(context)
-        return found
+        return cast("datetime | None", ti.get_first_reschedule_date(context))
     # Airflow 2.11 keeps it in its database, behind a private function that its own sensors use.
     sensors: Any = import_module("airflow.sensors.base")
     found = sensors._orig_start_date(
@@ -75,7 +73,7 @@ def first_rescheduled_at(context: Context, task: BaseOperator) -> datetime | Non
         map_index=ti.map_index,
         try_number=first_try_number(context, task),
     )
-    return found
+    return cast("datetime | None", found)
 
 
 def first_try_number(context: Context, task: BaseOperator) -> int:

@@ -330,7 +330,7 @@ class _Record:
                 read = json.loads(self._path.read_text(encoding="utf-8"))
                 self._files = {name: entry for name, entry in read["files"].items() if _is_whole(entry)}
             except (ValueError, TypeError, KeyError, AttributeError):
-                log.warning("%s cannot be read; it is begun anew.", self._path)
+                log.warning("%s cannot be read; a new record replaces it.", self._path)
 
     def get(self, local: str) -> dict[str, Any] | None:
         return self._files.get(local)

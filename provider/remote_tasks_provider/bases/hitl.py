@@ -121,15 +121,18 @@ class HITLMixin(WaitingOperator):
         An answer that is none to the question is refused, and the question put again.
         """
         pending = _Asked.from_json(asked)
-        reply = self._read(pending, event)
-        if reply is None:
+        try:
+            unasked = pending.unasked
+            reply = read_reply(event, pending.question) if unasked is None else Reply(unasked=unasked)
+        except ReplyRefusedError as error:
+            self.log.warning("An answer was refused: %s. The question is asked again.", error)
             self._put(context, pending)
         if reply.chosen:
             self.log.info("%s answered: %s", reply.by, ", ".join(reply.chosen))
         return getattr(self, pending.then)(context, reply, **pending.kwargs)
 
     def resume(self, next_method: str, kwargs: dict[str, Any], context: Context) -> Any:
-        """Resume after a pause, also when it was ended by an answer that the task does not wait for.
+        """Resume after a pause, also by an answer that the task does not wait for.
 
         A form that was open when the task was cleared stays open, and Airflow 3.3 resumes the task for it
         even where its new attempt is deferred for something else.
@@ -139,15 +142,6 @@ class HITLMixin(WaitingOperator):
             del kwargs["event"]
             return self.wait_again(context, **kwargs)
         return super().resume(next_method, kwargs, context)
-
-    def _read(self, pending: _Asked, event: Any) -> Reply | None:
-        if pending.unasked is not None:
-            return Reply(unasked=pending.unasked)
-        try:
-            return read_reply(event, pending.question)
-        except ReplyRefusedError as error:
-            self.log.warning("An answer was refused: %s. The question is asked again.", error)
-            return None
 
     def _put(self, context: Context, asked: _Asked) -> NoReturn:
         ti: Any = context["ti"]
@@ -162,7 +156,7 @@ class HITLMixin(WaitingOperator):
         ti.xcom_push(key=QUESTION_KEY, value=value)
         self._log_question(question, shown_code(stored), unfit)
         if unfit is not None:
-            # The form was opened anew all the same, and has to be closed.
+            # The form was opened all the same, and has to be closed.
             asked = replace(asked, deadline=time.time(), unasked=unfit)
         self._pause(ti.id, asked, trigger_class)
 

@@ -42,7 +42,7 @@ __all__ = [
 QUESTION_KEY = "remote_task_question"
 """The XCom key that holds the question that was asked last, with its code."""
 NO_ANSWER = "No answer in time"
-"""What stands in place of an option where nobody answered, on Airflow 3.1 and 3.2."""
+"""What stands in place of an option where no answer came, on Airflow 3.1 and 3.2."""
 
 _CODE_FIELD = "question_code"
 # The UI sends the buttons under the first name; Airflow's operators refuse the second.
@@ -118,7 +118,7 @@ class Reply:
     :param chosen: the options that were chosen; empty unless a person answered.
     :param fields: field → value, valid against the field's schema.
     :param by: who answered.
-    :param timed_out: whether nobody answered in time. The form is closed then; asking again opens it anew.
+    :param timed_out: whether no answer came in time. The form is closed then; asking again opens it again.
     :param unasked: why Airflow could not put the question to anybody; ``None`` when it was asked.
     """
 
@@ -142,7 +142,7 @@ def read_reply(event: Any, question: Question) -> Reply:
     """Return what the event, with which Airflow resumed the task, says about ``question``.
 
     :raises ReplyRefusedError: when it is not an answer to this question.
-    :raises RemoteTaskError: when Airflow resumed the task without an answer; a retry asks anew.
+    :raises RemoteTaskError: when Airflow resumed the task without an answer; a retry asks again.
     """
     if not is_reply(event):
         reason = event.get("error") if isinstance(event, Mapping) else event

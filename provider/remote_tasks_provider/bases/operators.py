@@ -186,8 +186,7 @@ class RemoteTaskOperator(WaitingOperator):
     def on_kill(self) -> None:
         """Cancel the remote tasks if a user has ended this one; Airflow calls it on the worker.
 
-        Airflow also kills a task that was cleared. Then the next attempt re-attaches to the remote tasks, so
-        the task's own state is asked for first.
+        It also kills a task that was cleared: see :func:`~remote_tasks_provider.bases.compat.is_over`.
         """
         self._killed_too_early = not self._own
         if not self.cancels_when_killed:
@@ -250,7 +249,7 @@ class RemoteTaskOperator(WaitingOperator):
         return []
 
     def what_remains(self, context: Context) -> str:
-        """Return what a reader must know when the wait has ended and the remote tasks have not."""
+        """Return what a reader must know when the wait is over and the remote tasks are not finished."""
         if not self._own:
             return ""
         next_step = "the retry resumes" if self._has_retries_left(context) else "clear this task to resume"

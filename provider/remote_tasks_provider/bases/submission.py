@@ -183,15 +183,13 @@ class Submitter:
                 raise
             return None
 
-    def _began(self) -> float:
-        now = time.time()
-        began = now - _DAY if self._run_began is None else self._run_began
-        return max(began, now - _LONGEST_SEARCH)
-
     def _search(self, submission: Submission, lost: SubmissionRecord | None) -> Sequence[Candidate]:
         """Search for a submitted task; for a lost one, until it would be listed if there were one."""
         if lost is None:
-            return submission.search(self.tag, range(1, self.attempt.number + 1), self._began())
+            now = time.time()
+            began = now - _DAY if self._run_began is None else self._run_began
+            attempts = range(1, self.attempt.number + 1)
+            return submission.search(self.tag, attempts, max(began, now - _LONGEST_SEARCH))
         attempts, since = range(lost.attempt, lost.attempt + 1), lost.intended_at
         while True:
             found = submission.search(self.tag, attempts, since)

@@ -200,11 +200,8 @@ class RemoteTaskTrigger(BaseTrigger):
         """Cancel the remote tasks if a user has ended the Airflow task.
 
         Airflow calls it from 3.3 on, also for a task that was cleared, and then after the next attempt has
-        begun. Before 3.3 it is called whenever the trigger is cancelled. So the task's own state is asked
-        for: see :func:`~remote_tasks_provider.bases.compat.is_over`.
-
-        Airflow repeats the cancellation of the trigger every second until it has ended, and would so cut
-        short what takes longer: it is shielded to its end.
+        begun: see :func:`~remote_tasks_provider.bases.compat.is_over`. Before 3.3 :meth:`run` calls it
+        whenever the trigger is cancelled. Airflow repeats that every second; it is shielded to its end.
         """
         if self.cancel_on_kill and self.task_instance is not None:
             await _run_to_the_end(self._cancel_if_over())

@@ -228,7 +228,7 @@ class WaitingOperator(BaseOperator):
         kwargs = dict(next_kwargs or {})
         if RETRIES_RESUME and self._is_retry(context):
             self.log.info(
-                "This is a retry, which Airflow took for the rest of the attempt before: waiting anew."
+                "This is a retry, which Airflow took for the rest of the attempt before: waiting again."
             )
             self._attempt_began = time.time()
             return self.execute(context)
@@ -254,7 +254,7 @@ class WaitingOperator(BaseOperator):
         """Learn again what was carried: Airflow resumes without it when a trigger has crashed."""
 
     def what_remains(self, context: Context) -> str:
-        """Return what a reader must know when the wait has ended and the remote task has not."""
+        """Return what a reader must know when the wait is over and the remote task is not finished."""
         return ""
 
     def gave_up(self, context: Context, error: WaitTimeoutError, timed_out: TimedOut) -> BaseException:
@@ -286,7 +286,9 @@ class WaitingOperator(BaseOperator):
         :param rules: the rest of :class:`PollPolicy`.
         """
         started_at = self._started_at(context, mode) if started_at is None else started_at
-        deadlines = self.wait_limits.deadlines(started_at, self._attempt_started_at(context))
+        started = getattr(context.get("ti"), "start_date", None)
+        attempt_started_at = self._attempt_began or (started.timestamp() if started else time.time())
+        deadlines = self.wait_limits.deadlines(started_at, attempt_started_at)
         if mode != "deferrable":
             # On a worker Airflow itself ends the attempt.
             deadlines["execution_deadline"] = None
@@ -312,7 +314,3 @@ class WaitingOperator(BaseOperator):
             return float(saved["at"])
         store.set(_STARTED, {"first_try": first_try, "at": now})
         return now
-
-    def _attempt_started_at(self, context: Context) -> float:
-        started = getattr(context.get("ti"), "start_date", None)
-        return self._attempt_began or (started.timestamp() if started else time.time())

@@ -1,7 +1,6 @@
 """What a service supplies: itself (:class:`Service`), and each type of remote task (:class:`TaskType`).
 
-Hooks name a service; operators, sensors, triggers and branch operators name a task type and reach the service
-through it. ``docs/add-a-service.md`` is the checklist of a new service.
+Hooks name a service; operators, sensors and triggers name a task type. See ``docs/add-a-service.md``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from remote_tasks_provider.core.http.connection import (
     ConnectionConfig,
     ConnectionExtras,
     ConnectionFields,
-    connect,
 )
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
@@ -53,12 +51,15 @@ class Service:
 
         :raises ConnectionConfigError: naming the field and the fix.
         """
-        return connect(
-            fields,
+        secret, extras = fields.secret(), fields.extras(self.extras)
+        default = self.default_base_url
+        return ConnectionConfig(
             service=self.name,
-            default_base_url=self.default_base_url,
-            auth=self.auth,
-            extras=self.extras,
+            conn_id=fields.conn_id,
+            base_url=fields.base_url(default if isinstance(default, str) else default(extras)),
+            auth=self.auth(secret, extras),
+            secret=secret,
+            extras=extras,
         )
 
 

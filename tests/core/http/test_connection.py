@@ -12,10 +12,10 @@ from remote_tasks_provider.core.http.connection import (
     ConnectionConfig,
     ConnectionExtras,
     ConnectionFields,
-    connect,
     is_loopback,
 )
-from tests.core.build import SECRET, a_config
+from remote_tasks_provider.core.service import Service
+from tests.core.build import SECRET, a_call, a_config
 
 
 class Extras(ConnectionExtras):
@@ -30,13 +30,20 @@ class Extras(ConnectionExtras):
         return self
 
 
-def _connect(**fields: Any) -> ConnectionConfig:
-    return connect(
-        ConnectionFields(**({"conn_id": "my_conn", "password": SECRET} | fields)),
-        service="Example",
-        default_base_url="https://api.example.com",
+def _service(extras: type[ConnectionExtras], default_base_url: Any) -> Service:
+    return Service(
+        name="Example",
+        default_base_url=default_base_url,
         auth=lambda key, _extras: ("X-Key", key),
-        extras=Extras,
+        extras=extras,
+        probe=lambda _extras: a_call(),
+        explain=lambda *_: None,
+    )
+
+
+def _connect(**fields: Any) -> ConnectionConfig:
+    return _service(Extras, "https://api.example.com").config(
+        ConnectionFields(**({"conn_id": "my_conn", "password": SECRET} | fields))
     )
 
 
@@ -175,13 +182,8 @@ class TestRegions:
         class Extras(ConnectionExtras):
             region: str = "eu"
 
-        return connect(
-            ConnectionFields("my_conn", password=SECRET, **fields),  # type: ignore[arg-type]
-            service="Example",
-            default_base_url=lambda extras: f"https://{extras.region}.example.com",
-            auth=lambda key, _extras: ("X-Key", key),
-            extras=Extras,
-        ).base_url
+        service = _service(Extras, lambda extras: f"https://{extras.region}.example.com")
+        return service.config(ConnectionFields("my_conn", password=SECRET, **fields)).base_url  # type: ignore[arg-type]
 
     def test_extras_choose_the_region(self) -> None:
         assert self._url() == "https://eu.example.com"

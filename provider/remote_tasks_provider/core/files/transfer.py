@@ -1,9 +1,8 @@
 """Moves files from and to signed links. Whoever has such a link may use it, so it must not leak.
 
-Only this module and the transport open sockets. They are apart on purpose: this one knows no connection and
-no key, so it can't send a key to the storage behind a link. Requests carry no cookies and nothing from
-``.netrc``. The query of a link is its key: no message, log line, repr or chained exception shows it, so the
-exceptions of ``requests`` are dropped. Files pass in chunks; one that breaks off starts again.
+This module knows no connection and no key, so it can't send a key to the storage behind a link. The query of
+a link is its key: no message, log line, repr or chained exception shows it, so the exceptions of ``requests``
+are dropped. Files pass in chunks; one that breaks off starts again.
 """
 
 from __future__ import annotations
@@ -348,9 +347,11 @@ class _SizedSource(_Source):
 def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> None:
     status = answer.status_code
     if 300 <= status < 400:
+        parts, _ = _split(answer.headers.get("location", ""))
+        target = parts.hostname or f"another path of {link.host}"
         raise RedirectError(
-            f"{link.label}: HTTP {status}, a redirect to {_redirected_to(answer, link)}. A link must "
-            "lead to the file itself; redirects are not followed."
+            f"{link.label}: HTTP {status}, a redirect to {target}. A link must lead to the file "
+            "itself; redirects are not followed."
         )
     if 200 <= status < 300:
         return
@@ -370,11 +371,6 @@ def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> Non
         endpoint=link.label,
         hint=hint if status in _WANTS_LENGTH else "",
     )
-
-
-def _redirected_to(answer: requests.Response, link: _Link) -> str:
-    parts, _ = _split(answer.headers.get("location", ""))
-    return parts.hostname or f"another path of {link.host}"
 
 
 def _storage_code(answer: requests.Response) -> str | None:

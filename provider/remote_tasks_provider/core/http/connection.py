@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remote_tasks_provider.core.errors import ConnectionConfigError
 
-__all__ = ["ConnectionConfig", "ConnectionExtras", "ConnectionFields", "connect", "is_loopback"]
+__all__ = ["ConnectionConfig", "ConnectionExtras", "ConnectionFields", "is_loopback"]
 
 ExtrasT = TypeVar("ExtrasT", bound="ConnectionExtras")
 
@@ -26,7 +26,10 @@ _VERSION_TAIL = re.compile(r"/v\d+(/.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFields:
-    """The fields of an Airflow connection that this provider reads."""
+    """The fields of an Airflow connection that this provider reads.
+
+    What cannot be used raises :class:`ConnectionConfigError`, which names the field and the fix.
+    """
 
     conn_id: str
     host: str | None = None
@@ -34,6 +37,71 @@ class ConnectionFields:
     port: int | None = None
     schema: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def _error(self, field_name: str, what: str) -> ConnectionConfigError:
+        return ConnectionConfigError(f"Connection {self.conn_id!r}, field {field_name}: {what}")
+
+    def secret(self) -> str:
+        """Return the key, without what is often pasted along with it."""
+        secret = (self.password or "").strip().strip(_QUOTES).strip()
+        secret = _BEARER.sub("", secret).strip(_QUOTES).strip()
+        if not secret:
+            raise self._error("password", "is empty; put the API key or token there")
+        if not _SECRET_SHAPE.fullmatch(secret):
+            raise self._error(
+                "password", "holds a space, a line break or a non-ASCII character; paste the key alone"
+            )
+        return secret
+
+    def base_url(self, default: str) -> str:
+        """Return the base URL; ``default`` where there is no host."""
+        host = (self.host or "").strip() or default
+        if "://" not in host:
+            host = f"{self.schema if self.schema in ('http', 'https') else 'https'}://{host}"
+        elif self.schema and not host.startswith(f"{self.schema}://"):
+            raise self._error(
+                "schema", "is not used; put the whole base URL, path prefix included, into host"
+            )
+        try:
+            parts = urlsplit(host)
+            port = parts.port
+        except ValueError:
+            raise self._error("host", f"is no URL; expected something like {default}") from None
+        self._check_host(parts.scheme, parts.hostname, default)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise self._error("host", "may hold no user, query or fragment; the key belongs into password")
+        prefix = parts.path.rstrip("/")
+        if pasted := _VERSION_TAIL.search(prefix):
+            raise self._error("host", f"ends in {pasted.group()!r}; leave out the API's version and path")
+        if self.port and port and self.port != port:
+            raise self._error("port", f"is {self.port}, but host says {port}; leave out one of them")
+        port = port or self.port
+        name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
+
+    def _check_host(self, scheme: str, name: str | None, default: str) -> None:
+        if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
+            raise self._error("host", f"is no http(s) URL; expected something like {default}")
+        if scheme == "http" and not is_loopback(name):
+            raise self._error(
+                "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
+            )
+
+    def extras(self, kind: type[ExtrasT]) -> ExtrasT:
+        """Return the extras, checked against the allow-list ``kind``."""
+        given = {name: value for name, value in self.extra.items() if value not in (None, "")}
+        try:
+            return kind.model_validate(given)
+        except ValidationError as error:
+            fault = error.errors(include_input=False, include_url=False)[0]
+            if not fault["loc"]:
+                # Of several extras together; pydantic puts the kind of error before its text.
+                raise self._error("extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
+            name = str(fault["loc"][0])
+            if fault["type"] == "extra_forbidden":
+                known = ", ".join(kind.model_fields)
+                raise self._error("extra", f"{name!r} is not known; the names are {known}") from None
+            raise self._error(f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None
 
 
 class ConnectionExtras(BaseModel):
@@ -71,85 +139,6 @@ class ConnectionConfig:
         return text.replace(self.secret, "***")
 
 
-def connect(
-    fields: ConnectionFields,
-    *,
-    service: str,
-    default_base_url: str | Callable[[ExtrasT], str],
-    auth: Callable[[str, ExtrasT], tuple[str, str]],
-    extras: type[ExtrasT],
-) -> ConnectionConfig:
-    """Return the connection config that ``fields`` describe; see :class:`~..service.Service` for the rest.
-
-    :raises ConnectionConfigError: naming the field and the fix.
-    """
-    secret, known = _secret(fields), _extras(fields, extras)
-    default = default_base_url if isinstance(default_base_url, str) else default_base_url(known)
-    return ConnectionConfig(
-        service=service,
-        conn_id=fields.conn_id,
-        base_url=_base_url(fields, default),
-        auth=auth(secret, known),
-        secret=secret,
-        extras=known,
-    )
-
-
-def _config_error(fields: ConnectionFields, field_name: str, what: str) -> ConnectionConfigError:
-    return ConnectionConfigError(f"Connection {fields.conn_id!r}, field {field_name}: {what}")
-
-
-def _secret(fields: ConnectionFields) -> str:
-    secret = (fields.password or "").strip().strip(_QUOTES).strip()
-    secret = _BEARER.sub("", secret).strip(_QUOTES).strip()
-    if not secret:
-        raise _config_error(fields, "password", "is empty; put the API key or token there")
-    if not _SECRET_SHAPE.fullmatch(secret):
-        raise _config_error(
-            fields, "password", "holds a space, a line break or a non-ASCII character; paste the key alone"
-        )
-    return secret
-
-
-def _base_url(fields: ConnectionFields, default: str) -> str:
-    host = (fields.host or "").strip() or default
-    if "://" not in host:
-        host = f"{fields.schema if fields.schema in ('http', 'https') else 'https'}://{host}"
-    elif fields.schema and not host.startswith(f"{fields.schema}://"):
-        raise _config_error(
-            fields, "schema", "is not used; put the whole base URL, path prefix included, into host"
-        )
-    try:
-        parts = urlsplit(host)
-        port = parts.port
-    except ValueError:
-        raise _config_error(fields, "host", f"is no URL; expected something like {default}") from None
-    _check_host(fields, parts.scheme, parts.hostname, default)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise _config_error(
-            fields, "host", "may hold no user, query or fragment; the key belongs into password"
-        )
-    prefix = parts.path.rstrip("/")
-    if pasted := _VERSION_TAIL.search(prefix):
-        raise _config_error(
-            fields, "host", f"ends in {pasted.group()!r}; leave out the API's version and path"
-        )
-    if fields.port and port and fields.port != port:
-        raise _config_error(fields, "port", f"is {fields.port}, but host says {port}; leave out one of them")
-    port = port or fields.port
-    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
-
-
-def _check_host(fields: ConnectionFields, scheme: str, name: str | None, default: str) -> None:
-    if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
-        raise _config_error(fields, "host", f"is no http(s) URL; expected something like {default}")
-    if scheme == "http" and not is_loopback(name):
-        raise _config_error(
-            fields, "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
-        )
-
-
 def is_loopback(name: str) -> bool:
     """Whether what is sent to the host ``name`` never leaves this machine, so no one else can read it."""
     if name == "localhost":
@@ -158,19 +147,3 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _extras(fields: ConnectionFields, kind: type[ExtrasT]) -> ExtrasT:
-    given = {name: value for name, value in fields.extra.items() if value not in (None, "")}
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        if not fault["loc"]:
-            # Of several extras together; pydantic puts the kind of error before its text.
-            raise _config_error(fields, "extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
-        name = str(fault["loc"][0])
-        if fault["type"] == "extra_forbidden":
-            known = ", ".join(kind.model_fields)
-            raise _config_error(fields, "extra", f"{name!r} is not known; the names are {known}") from None
-        raise _config_error(fields, f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None

@@ -57,8 +57,6 @@ def connection_failure(
 ) -> ConnectionFailure:
     """Return what ``error``, raised by ``requests`` or ``httpx``, means.
 
-    :param connect_timeout: the request's, in seconds.
-    :param read_timeout: the request's, in seconds.
     :param scrub: takes the key out of the error's own text. Without it that text is not shown at all, as it
         can hold a signed link.
     """
@@ -69,15 +67,12 @@ def connection_failure(
         if sent is False:
             return ConnectionFailure(f"no connection within {connect_timeout:g} s", sent)
         return ConnectionFailure(f"silent for {read_timeout:g} s", sent)
-    return ConnectionFailure(_system_reason(error) or _own_reason(reasons, scrub), sent)
-
-
-def _own_reason(reasons: list[BaseException], scrub: Callable[[str], str] | None) -> str:
-    if any(type(one).__name__ in _CLOSED for one in reasons):
-        return "the connection closed before a whole HTTP answer had come"
-    innermost = reasons[-1]
-    text = one_line(scrub(str(innermost)), 120) if scrub else ""
-    return f"{type(innermost).__name__}: {text}" if text else type(innermost).__name__
+    if reason := _system_reason(error):
+        return ConnectionFailure(reason, sent)
+    if not _CLOSED.isdisjoint(names):
+        return ConnectionFailure("the connection closed before a whole HTTP answer had come", sent)
+    text = one_line(scrub(str(reasons[-1])), 120) if scrub else ""
+    return ConnectionFailure(f"{names[-1]}: {text}" if text else names[-1], sent)
 
 
 def _reasons(error: BaseException) -> list[BaseException]:

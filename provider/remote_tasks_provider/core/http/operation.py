@@ -1,7 +1,4 @@
-"""What vendors and transports exchange: a request, its response, and the operation that joins them.
-
-Plain frozen data; no I/O. Paging is data too: a page knows the operation for the next one.
-"""
+"""What vendors and transports exchange: a request, its response, and the operation that joins them."""
 
 from __future__ import annotations
 

@@ -3,10 +3,9 @@
 No other module opens a socket but :mod:`remote_tasks_provider.core.files.transfer`, which moves files and
 must know no key.
 
-Both do the same few things: send one request, follow no redirect (the key would go to the other host),
-read no ``.netrc`` (it would replace the key), bound the time and the size, and say whether a failed request
-had been sent (:mod:`.connection_errors`). Each library is imported when its transport is made: a DAG file
-that is parsed needs neither.
+Both send one request, follow no redirect (the key would go to the other host), read no ``.netrc`` (it would
+replace the key), bound the time and the size, and say whether a failed request had been sent. Each library is
+imported when its transport is made: a DAG file that is parsed needs neither.
 """
 
 from __future__ import annotations
@@ -58,11 +57,12 @@ class RequestsTransport:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                body = _Body(request, self._config)
+                body = bytearray()
                 for chunk in answer.iter_content(_CHUNK_BYTES):
-                    body.add(chunk)
+                    body += chunk
+                    _check_size(body, request, self._config)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status_code, headers, body.whole())
+                return Response(answer.status_code, headers, bytes(body))
         except self._failure as error:
             raise _no_answer(request, self._config, error) from None
 
@@ -95,11 +95,12 @@ class HttpxTransport:
                 content=request.content,
                 headers=dict(request.headers),
             ) as answer:
-                body = _Body(request, self._config)
+                body = bytearray()
                 async for chunk in answer.aiter_bytes():
-                    body.add(chunk)
+                    body += chunk
+                    _check_size(body, request, self._config)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status_code, headers, body.whole())
+                return Response(answer.status_code, headers, bytes(body))
         except self._failures as error:
             raise _no_answer(request, self._config, error) from None
 
@@ -108,25 +109,12 @@ class HttpxTransport:
         await self._client.aclose()
 
 
-class _Body:
-    """Collects a response's body up to the size cap."""
-
-    def __init__(self, request: Request, config: ConnectionConfig) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._where = f"{config.service} {request.place}"
-
-    def add(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > _MAX_BODY_BYTES:
-            raise InvalidResponseError(
-                f"{self._where}: the answer exceeds {_MAX_BODY_BYTES >> 20} MiB and was dropped; "
-                "ask for fewer items (page_size)."
-            )
-        self._parts.append(chunk)
-
-    def whole(self) -> bytes:
-        return b"".join(self._parts)
+def _check_size(body: bytearray, request: Request, config: ConnectionConfig) -> None:
+    if len(body) > _MAX_BODY_BYTES:
+        raise InvalidResponseError(
+            f"{config.service} {request.place}: the answer exceeds {_MAX_BODY_BYTES >> 20} MiB and was "
+            "dropped; ask for fewer items (page_size)."
+        )
 
 
 def _headers(config: ConnectionConfig) -> dict[str, str]:

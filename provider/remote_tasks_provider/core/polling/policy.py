@@ -1,8 +1,6 @@
 """How a wait polls, and when it gives up. Every deadline of a wait is derived here and nowhere else.
 
-A wait has two limits: ``timeout`` counts from the start of the first attempt, Airflow's ``execution_timeout``
-from the start of this one. Both become moments (Unix seconds), so that a deferral, a restart or another
-process changes neither.
+Limits become moments (Unix seconds), so that a deferral, a restart or another process changes none.
 """
 
 from __future__ import annotations
@@ -68,17 +66,8 @@ class WaitLimits:
 class PollPolicy:
     """How to poll. Plain JSON values under the names of the trigger's arguments, which carry them.
 
-    :param started_at: when the first attempt began; Unix seconds.
-    :param poll_interval: seconds between polls.
-    :param deadline: when to give up; Unix seconds, ``None`` for never. See :class:`WaitLimits`.
-    :param execution_deadline: when Airflow's ``execution_timeout`` ends this attempt, likewise.
-    :param on_waiting: what to do with a task that waits for a person: ``wait`` on, ``return`` it, or
-        ``fail``.
-    :param max_poll_failures: consecutive failures of polls at which a wait gives up.
-    :param not_found_grace: seconds for which a 404 must stand to be believed; fresh tasks answer 404 for a
-        while.
-    :param max_poll_interval: when set, pauses grow with the time waited, from ``poll_interval`` up to this.
-    :param max_credits: what a task may cost; one that is still running and has cost more ends the wait.
+    :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` describes them. Moments are Unix seconds;
+    :class:`WaitLimits` makes the deadlines, ``None`` for never.
     """
 
     started_at: float

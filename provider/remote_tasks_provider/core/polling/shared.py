@@ -48,15 +48,12 @@ class PollMetrics(Protocol):
     ) -> None:
         """Count one poll cycle.
 
-        :param waits: how many waits have joined.
-        :param updated: how many of them got a result.
-        :param calls: how many requests it took.
-        :param saved: how many more it would have taken to ask for each task by itself.
-        :param rate_limited: how many requests were answered with 429.
+        :param updated: how many of the ``waits`` got a result.
+        :param saved: how many more ``calls`` it would have taken to ask for each task by itself.
         """
 
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
-        """Count one wait that ended, after ``seconds``."""
+        """Count one finished wait."""
 
 
 @dataclass(eq=False, slots=True)
