@@ -84,7 +84,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
     """Manus behind the managed-agent contract of ``common.ai``. Needs the extra ``ai``.
 
     An agent's name is a Manus agent profile, or a profile and the id of a project whose instructions and
-    connectors the agent shall have: ``manus-1.6``, ``manus-1.6-max/<project id>``.
+    connectors the agent has: ``manus-1.6``, ``manus-1.6-max/<project id>``.
 
     Each request creates a Manus task, which costs credits, and waits for it on the worker. The answer's
     ``session_id`` is the task's id; a request with that ``session_id`` continues the task's conversation.

@@ -136,7 +136,7 @@ class ManusHook(RemoteTaskHook):
         An error after the request was sent leaves open whether there is a task now;
         :class:`~remote_tasks_provider.manus.operators.ManusTaskOperator` finds out, this method does not.
 
-        :param prompt: what the agent shall do; fewer than about 5,000 tokens.
+        :param prompt: what the agent should do; fewer than about 5,000 tokens.
         :param options: ``files`` (such as :meth:`upload_file` gives), ``agent_profile``, ``project_id``,
             ``connectors``, ``locale``, ``interactive_mode``, ``hide_in_task_list``, ``share_visibility``;
             with API v2 also ``title``, ``structured_output_schema``, ``enable_skills``, ``force_skills``,

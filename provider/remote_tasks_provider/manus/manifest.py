@@ -1,4 +1,4 @@
-"""Manus in Airflow's eyes; data only."""
+"""What Airflow shows of Manus before a hook is imported; data only."""
 
 from __future__ import annotations
 

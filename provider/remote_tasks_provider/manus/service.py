@@ -1,4 +1,4 @@
-"""Manus as the core sees it: where it lives, how it authenticates, how its tasks are polled and cancelled."""
+"""What the core needs of Manus: where it lives, how it authenticates, how tasks are polled and cancelled."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class TaskOptions(RequestOptions):
 
     https://open.manus.ai/docs/v2/task.create
 
-    :param prompt: what the agent shall do; fewer than about 5,000 tokens.
+    :param prompt: what the agent should do; fewer than about 5,000 tokens.
     :param files: ``{"file_id": …}``, ``{"file_url": …}`` or ``{"file_data": …}``: see :func:`check_files`.
     :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite``, ``manus-1.6-max``.
     :param task_references: ids of at most 20 earlier tasks that the agent may read.

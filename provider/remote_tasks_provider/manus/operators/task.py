@@ -276,7 +276,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         return super().finish(context, result)
 
     def collect(self, context: Context, result: WaitResult) -> Any:
-        """Return what the agent has brought."""
+        """Return the result of the task."""
         ((task_id, record),) = result.records.items()
         wants_value = self.structured_output_schema is not None
         # If this fails, a retry re-attaches to the finished task, and fetches its result.

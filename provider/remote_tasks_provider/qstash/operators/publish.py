@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.core.errors import RemoteTaskError, TaskFailedError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.submission import may_have_submitted
@@ -81,12 +82,8 @@ class MessageOperator(RemoteTaskOperator):
     def submit(self, context: Context) -> Submitted:
         """Publish, or re-attach to what an earlier attempt has published."""
         known = recall(self, context)
-        try:
+        with sending(self.hook):
             messages = known or self.publish(context)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
-        finally:
-            self.hook.close()
         for message in messages:
             again = ", published before" if message.deduplicated else ""
             self.log.info("QStash message %s%s.", message.message_id, again)
