@@ -222,7 +222,7 @@ class TestSubmission:
         read = SubmissionRecord.from_json(order(record))
 
         assert read is not None
-        assert as_json(read.to_json()) == record
+        assert as_json(asdict(read)) == record
 
     @ORDERS
     def test_published_messages_are_read(self, order: Order) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remote_tasks_provider.bases.compat import first_try_number
@@ -221,4 +221,4 @@ class Submitter:
 
     def _write(self, record: SubmissionRecord) -> None:
         if self._store is not None:
-            self._store.set(_RECORD, record.to_json())
+            self._store.set(_RECORD, asdict(record))

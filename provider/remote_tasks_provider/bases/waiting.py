@@ -254,7 +254,7 @@ class WaitingOperator(BaseOperator):
         """Learn again what was carried: Airflow resumes without it when a trigger has crashed."""
 
     def what_remains(self, context: Context) -> str:
-        """Return what a reader must know when the wait is over and the remote task is not finished."""
+        """Return what to say in the log about a remote task that is not finished when the wait is over."""
         return ""
 
     def gave_up(self, context: Context, error: WaitTimeoutError, timed_out: TimedOut) -> BaseException:

@@ -9,11 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from remote_tasks_provider.core.http.connection import (
-    ConnectionConfig,
-    ConnectionExtras,
-    ConnectionFields,
-)
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras, ConnectionFields
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Explain

@@ -20,7 +20,7 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from remote_tasks_provider.core.errors import (
@@ -92,13 +92,9 @@ class SubmissionRecord:
         """Return the record of an attempt that has submitted ``task``, or re-attaches to it."""
         return replace(self, task_id=task.task_id, url=task.url, attempt=attempt.number)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as a JSON object."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, data: Any) -> SubmissionRecord | None:
-        """Return the record in ``data``, ``None`` if there is none or another version wrote it."""
+        """Return the record in ``data``, a JSON object; ``None`` if there is none or it cannot be read."""
         if not isinstance(data, Mapping):
             return None
         try:

@@ -65,24 +65,19 @@ class WaitResult:
 
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event, which Airflow writes to its log and its database."""
-        omitted = self._finished_ids() if len(self.records) > _MOST_RECORDS_IN_EVENT else []
-        left_out = set(omitted)
+        records = dict(self.records)
+        omitted = []
+        if len(records) > _MOST_RECORDS_IN_EVENT:
+            omitted = [task_id for task_id, record in records.items() if _is_finished(record)]
+        for task_id in omitted:
+            del records[task_id]
         return {
-            "records": {
-                task_id: record for task_id, record in self.records.items() if task_id not in left_out
-            },
+            "records": records,
             "errors": self.errors,
             "timed_out": self.timed_out,
             "waited": self.waited,
             "omitted": omitted,
         }
-
-    def _finished_ids(self) -> list[str]:
-        return [
-            task_id
-            for task_id, record in self.records.items()
-            if record is not None and TaskState(record["state"]).is_terminal
-        ]
 
     def completed_with(self, other: WaitResult) -> WaitResult:
         """Return the result with what ``other`` has of the omitted tasks."""
@@ -156,8 +151,12 @@ class WaitResult:
         unfinished = [
             f"{label} {task_id} ({record['state'] if record else 'never seen'})"
             for task_id, record in self.records.items()
-            if record is None or not TaskState(record["state"]).is_terminal
+            if not _is_finished(record)
         ]
         return (
             f"Gave up after {self.waited:.0f} s ({self.timed_out}) waiting for {self._sentence(unfinished)}."
         )
+
+
+def _is_finished(record: Mapping[str, Any] | None) -> bool:
+    return record is not None and TaskState(record["state"]).is_terminal

@@ -22,11 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from remote_tasks_provider.core.errors import (
-    NotFoundError,
-    RateLimitedError,
-    RemoteTaskError,
-)
+from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, RemoteTaskError
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.strategy import PollResults
