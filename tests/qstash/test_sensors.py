@@ -291,7 +291,7 @@ class TestFromTrigger:
         message_id = account.secret_failure()
         made = sensor("deferrable", message_id, end_from_trigger=True)
         with pytest.raises(TaskDeferred) as deferred:
-            made._defer({}, _a_tracker(message_id), "qstash_default", 0.0)
+            made._defer({}, _a_tracker(message_id), 0.0)
         event = fire(account, deferred.value.trigger)
 
         assert isinstance(event, TaskFailedEvent)
