@@ -245,8 +245,9 @@ def _of_settings() -> dict[str, list[Operation[Any]]]:
             settings.create_schedule(order("x", queue="q"), "0 4 * * *"),
         ],
         "upsert_queue": [settings.upsert_queue("q", 3)],
-        "upsert_endpoints": [settings.upsert_endpoints("g", endpoints)],
-        "remove_endpoints": [settings.remove_endpoints("g", endpoints)],
+        "change_endpoints": [
+            settings.change_endpoints(method, "g", endpoints) for method in ("POST", "DELETE")
+        ],
     }
 
 

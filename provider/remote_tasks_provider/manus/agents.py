@@ -204,7 +204,6 @@ class _Turn:
 
     @classmethod
     def submit(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
-        """Create a task."""
         with _sorted_errors("a task was created"):
             ref = hook.create_task(prompt, **options)
         log.info("Created Manus task %s (%s).", ref.id, ref.url)
@@ -212,7 +211,6 @@ class _Turn:
 
     @classmethod
     def resume(cls, hook: ManusHook, task_id: str, content: str, **options: Any) -> _Turn:
-        """Send a message to a task."""
         with _sorted_errors():
             task = hook.get_task(task_id)
         with _sorted_errors(f"task {task_id} received the message"):
@@ -221,7 +219,6 @@ class _Turn:
         return cls(hook, task_id, task.url, _user_messages(task))
 
     def wait(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
-        """Wait until this request has a result; return it."""
         try:
             while True:
                 time.sleep(policy.poll_interval)
@@ -249,10 +246,7 @@ class _Turn:
             ) from error
 
     def _poll_until_settled(self, policy: PollPolicy) -> None:
-        """Poll the task until it finishes or waits.
-
-        :raises RemoteTaskError: at the deadline, or when the wait gave the task up.
-        """
+        """Poll the task until it finishes or waits; raise at the deadline, or when it was given up."""
         tracker, client = PollTracker([self.task_id], policy), self.hook.client
 
         def report(now: float, pause: float | None) -> None:
@@ -336,14 +330,11 @@ def _user_messages(task: ManusTask) -> int:
 
 
 def _response(result: ManusResult) -> ManagedAgentResponse:
-    """Return the answer that ``result`` holds.
-
-    :raises ManagedAgentInvocationError: when it holds none.
-    """
     if failure := _failure(result):
         raise ManagedAgentInvocationError(str(failure)) from failure
+    names = ", ".join(file.name for file in result.files)
     return ManagedAgentResponse(
-        text=result.text or _text_of_files(result),
+        text=result.text or (f"Without a word, but with files: {names}" if names else ""),
         raw=result,
         structured=result.structured,
         session_id=result.id,
@@ -368,8 +359,3 @@ def _failure(result: ManusResult) -> RemoteTaskError | None:
 
 def _task_name(task_id: str, url: str | None) -> str:
     return f"Manus task {task_id}" + (f" ({url})" if url else "")
-
-
-def _text_of_files(result: ManusResult) -> str:
-    names = ", ".join(file.name for file in result.files)
-    return f"Without a word, but with files: {names}" if names else ""

@@ -39,11 +39,7 @@ _BETWEEN_READS = 2.0
 
 
 class AgentQuestions:
-    """Deals with the questions that one Manus task stops at, for the operator that waits for it.
-
-    :param operator: the ``ManusTaskOperator``; its ``on_waiting``, ``auto_confirm``, ``response_timeout`` and
-        ``assigned_users`` decide.
-    """
+    """Deals with the questions that one Manus task stops at, as the parameters of its operator say."""
 
     def __init__(self, operator: Any, context: Context) -> None:
         self._operator = operator
@@ -54,7 +50,10 @@ class AgentQuestions:
     def handle(self, task_id: str) -> Any:
         """Answer what the agent waits for, put it to a person, return it, or fail."""
         operator = self._operator
-        result = self._settled(task_id)
+        # The status can lag behind the last answer: read until it shows it.
+        result = self._read_until(
+            task_id, lambda now: now.state is not TaskState.WAITING or now.question is not None
+        )
         if result.state is not TaskState.WAITING:
             return operator.wait(self._context)
         question = result.question or ManusQuestion("")
@@ -92,7 +91,14 @@ class AgentQuestions:
         if reply.unasked is not None or reply.timed_out:
             why = reply.unasked or f"No answer was given in Airflow within {operator.response_timeout:g} s."
             raise self._needs_input(result, question, why)
-        return self._carry_out(result, question, reply, rich=rich)
+        answer = read_answer(question, reply)
+        if isinstance(answer, Answer) and answer.stop:
+            raise self._stopped(result, reply.by or "a person")
+        if isinstance(answer, Answer) and self._send(result.id, question, answer):
+            return operator.wait(self._context)
+        problem = answer if isinstance(answer, str) else "the agent still waits"
+        self._log.warning("The question is put again: %s.", problem)
+        return self._ask(result, question, rich=rich)
 
     # -------------------------------------------------------------------------------------------- reads
 
@@ -101,12 +107,6 @@ class AgentQuestions:
         with sending(hook):
             result: ManusResult = hook.get_result(task_id, output_grace=0)
         return result
-
-    def _settled(self, task_id: str) -> ManusResult:
-        """Return the task once its status shows the last answer; it can lag behind."""
-        return self._read_until(
-            task_id, lambda now: now.state is not TaskState.WAITING or now.question is not None
-        )
 
     def _takes_effect(self, task_id: str, question: ManusQuestion) -> bool:
         """Wait, for a short while, until the task no longer waits for the answer to ``question``."""
@@ -145,16 +145,6 @@ class AgentQuestions:
             response_timeout=self._operator.response_timeout,
             assigned_users=self._operator.assigned_users,
         )
-
-    def _carry_out(self, result: ManusResult, question: ManusQuestion, reply: Reply, *, rich: bool) -> Any:
-        answer = read_answer(question, reply)
-        if isinstance(answer, Answer) and answer.stop:
-            raise self._stopped(result, reply.by or "a person")
-        if isinstance(answer, Answer) and self._send(result.id, question, answer):
-            return self._operator.wait(self._context)
-        why = answer if isinstance(answer, str) else "the agent still waits"
-        self._log.warning("The question is put again: %s.", why)
-        return self._ask(result, question, rich=rich)
 
     def _send(self, task_id: str, question: ManusQuestion, answer: Answer) -> bool:
         """Send Manus the answer; return whether the agent took it."""

@@ -14,7 +14,7 @@ from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
-from remote_tasks_provider.manus.api.versions import ManusApi, manus_api
+from remote_tasks_provider.manus.api.versions import ManusApi, api_version
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef
@@ -71,7 +71,7 @@ class ManusHook(RemoteTaskHook):
     @property
     def api(self) -> ManusApi:
         """The version of the API that the connection names."""
-        return manus_api(self.client)
+        return api_version(self.client.config.extras)(self.client)
 
     def get_task(self, remote_task_id: str) -> ManusTask:
         """Return one task with its whole conversation.

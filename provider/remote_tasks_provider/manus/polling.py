@@ -125,7 +125,10 @@ class ManusPollStrategy:
     def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
         wanted = dict.fromkeys([*due, *free])
-        self._forget_all_but(wanted)
+        self._listed = {task_id: made for task_id, made in self._listed.items() if task_id in wanted}
+        self._asked = {task_id: poll for task_id, poll in self._asked.items() if task_id in wanted}
+        self._unlisted.intersection_update(wanted)
+        self._paused.intersection_update(wanted)
         if len(wanted) == 1:
             results = yield from self._singles(list(wanted))
         else:
@@ -160,12 +163,6 @@ class ManusPollStrategy:
             or len(self._paused) > _MOST_SINGLES
             or any(task_id not in self._listed and task_id not in self._unlisted for task_id in wanted)
         )
-
-    def _forget_all_but(self, wanted: Collection[str]) -> None:
-        self._listed = {task_id: made for task_id, made in self._listed.items() if task_id in wanted}
-        self._asked = {task_id: poll for task_id, poll in self._asked.items() if task_id in wanted}
-        self._unlisted.intersection_update(wanted)
-        self._paused.intersection_update(wanted)
 
     def _rarest_first(self, missing: list[str]) -> list[str]:
         chosen = sorted(missing, key=lambda task_id: self._asked.get(task_id, 0))[:_MOST_SINGLES]

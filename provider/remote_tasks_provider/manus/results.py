@@ -154,10 +154,7 @@ def result_v1(task: ManusTask) -> ManusResult:
 
 
 def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
-    """Return the result in a v2 task's events.
-
-    :param events: oldest first.
-    """
+    """Return the result in a v2 task's events, oldest first."""
     turn = latest_turn(events)
     said = [event.assistant_message for event in turn if event.assistant_message]
     # The last message may have nothing but files.

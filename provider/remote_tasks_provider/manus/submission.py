@@ -25,12 +25,7 @@ _LONGEST_TITLE = 200
 
 
 class ManusSubmission:
-    """Submits one task.
-
-    :param options: what the agent is asked.
-    :param sources: files to upload and attach, before the task is created.
-    :param title: what the task is called; the correlation tag is put behind it.
-    """
+    """Submits one task; its files are uploaded first, and the correlation tag is put behind its title."""
 
     def __init__(self, hook: ManusHook, options: TaskOptions, sources: Sequence[Any], title: str) -> None:
         self._hook = hook
@@ -47,7 +42,7 @@ class ManusSubmission:
     @property
     def finds_tags(self) -> bool:
         """Whether tasks keep the title that holds the correlation tag."""
-        return self._hook.api.supports("title")
+        return "title" not in self._hook.api.unsupported
 
     def prepare(self) -> None:
         """Upload the files: what can fail without cost comes before the task is created."""
@@ -56,7 +51,7 @@ class ManusSubmission:
     def submit(self, tag: CorrelationTag) -> Candidate:
         """Create the task."""
         api = self._hook.api
-        options = self._options.with_files(self._uploaded)
+        options = replace(self._options, files=(*self._options.files, *self._uploaded))
         if self.finds_tags:
             options = replace(options, title=f"{self._title[:_LONGEST_TITLE]} {tag}")
         ref = api.create_task(options)

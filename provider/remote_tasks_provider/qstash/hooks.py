@@ -275,11 +275,11 @@ class QStashHook(RemoteTaskHook):
 
     def upsert_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
         """Add destinations to a URL group; create it if there is none."""
-        self.client.send(settings.upsert_endpoints(url_group, endpoints))
+        self.client.send(settings.change_endpoints("POST", url_group, endpoints))
 
     def remove_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
         """Remove destinations from a URL group."""
-        self.client.send(settings.remove_endpoints(url_group, endpoints))
+        self.client.send(settings.change_endpoints("DELETE", url_group, endpoints))
 
     def get_url_group(self, url_group: str) -> QStashUrlGroup:
         """Return a URL group."""

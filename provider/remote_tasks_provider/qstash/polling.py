@@ -136,7 +136,8 @@ class QStashMessagePollStrategy:
         for chunk in _chunks([one for one in covered if one not in results], self._chunk_size):
             found: dict[str, PollResult] = yield from self._chunk(chunk)
             results |= found
-            error = next((one for one in found.values() if _concerns_service(one)), None)
+            errors = (one for one in found.values() if isinstance(one, RemoteTaskError))
+            error = next((one for one in errors if one.concerns_service), None)
             if error is not None:
                 # Earlier results hold; those of failed messages wait for the DLQ until the next poll.
                 kept = {one: result for one, result in results.items() if not _has_failed(result)}
@@ -253,10 +254,6 @@ def _by_message(answers: Sequence[Any]) -> dict[str, DlqMessage]:
 
 def _has_failed(result: PollResult) -> bool:
     return isinstance(result, TaskSnapshot) and result.state is TaskState.FAILED
-
-
-def _concerns_service(result: PollResult) -> bool:
-    return isinstance(result, RemoteTaskError) and result.concerns_service
 
 
 def _not_found(message_id: str) -> NotFoundError:

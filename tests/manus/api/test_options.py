@@ -168,8 +168,3 @@ class TestFingerprint:
     def test_changed_files_change_the_fingerprint(self) -> None:
         assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint("b.csv")
         assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint()
-
-    def test_uploaded_files_follow_the_given_ones(self) -> None:
-        order = TaskOptions("Hello", files=[{"file_id": "f1"}]).with_files([{"file_id": "f2"}])
-
-        assert [file["file_id"] for file in order.files] == ["f1", "f2"]

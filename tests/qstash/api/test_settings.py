@@ -80,8 +80,8 @@ class TestCalls:
             settings.upsert_queue,
             settings.URL_GROUPS.get,
             settings.URL_GROUPS.delete,
-            lambda name: settings.upsert_endpoints(name, [HOOK]),
-            lambda name: settings.remove_endpoints(name, [HOOK]),
+            lambda name: settings.change_endpoints("POST", name, [HOOK]),
+            lambda name: settings.change_endpoints("DELETE", name, [HOOK]),
         ],
     )
     def test_empty_name_is_refused(self, make: Any) -> None:
@@ -107,10 +107,10 @@ class TestCalls:
             ([{"name": ""}], r"endpoints\[0\] has neither url nor name"),
         ],
     )
-    @pytest.mark.parametrize("make", [settings.upsert_endpoints, settings.remove_endpoints])
-    def test_group_needs_urls(self, make: Any, endpoints: Any, why: str) -> None:
+    @pytest.mark.parametrize("method", ["POST", "DELETE"])
+    def test_group_needs_urls(self, method: str, endpoints: Any, why: str) -> None:
         with pytest.raises(ValueError, match=why):
-            make("g", endpoints)
+            settings.change_endpoints(method, "g", endpoints)
 
     @pytest.mark.parametrize("resource", [settings.SCHEDULES, settings.QUEUES, settings.URL_GROUPS])
     @pytest.mark.parametrize("body", [None, []])

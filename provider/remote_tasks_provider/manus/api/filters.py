@@ -47,7 +47,6 @@ def task_filter(*, limit: int | None = None, **filters: Any) -> TaskFilter:
 
     :param limit: how many tasks the caller asks for; no page is larger.
     :param filters: as the user gives them, by the names of its fields.
-    :raises ValueError: naming the parameter that is out of range.
     """
     given = TaskFilter(**filters)
     size = validation.whole_number(given.page_size, "page_size", least=1, most=MAX_PAGE_SIZE)

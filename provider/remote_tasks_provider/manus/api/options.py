@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from remote_tasks_provider.core import validation
@@ -33,12 +33,8 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 class TaskOptions(RequestOptions):
     """What is asked of the agent; hook, operator and decorator share this definition. It checks itself.
 
-    https://open.manus.ai/docs/v2/task.create
+    ``ManusTaskOperator`` describes the parameters. https://open.manus.ai/docs/v2/task.create
 
-    :param prompt: what the agent should do; fewer than about 5,000 tokens.
-    :param files: ``{"file_id": …}``, ``{"file_url": …}`` or ``{"file_data": …}``: see :func:`check_files`.
-    :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite``, ``manus-1.6-max``.
-    :param task_references: ids of at most 20 earlier tasks that the agent may read.
     :raises ValueError: naming the parameter, before anything is paid.
     """
 
@@ -85,15 +81,8 @@ class TaskOptions(RequestOptions):
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def with_files(self, files: Iterable[Mapping[str, str]]) -> TaskOptions:
-        """Return the same options with more files attached."""
-        return replace(self, files=(*self.files, *files))
-
     def fingerprint(self, *sources: str) -> str:
-        """Return a hash of what is asked; the same question has the same one on every attempt.
-
-        :param sources: names of files that will be attached.
-        """
+        """Return a hash of what is asked, files to be attached included; it is the same on every attempt."""
         asked = asdict(self) | {"title": None, "sources": sorted(sources)}
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
@@ -107,8 +96,6 @@ def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:
     """Return ``files`` if each is ``{"file_id": …}``, ``{"file_url": …}`` or ``{"file_data": …}``.
 
     Beside that may be its ``filename`` and ``mime_type``; data is a ``data:`` URI of at most 20 MB.
-
-    :raises ValueError: naming the file and the fault.
     """
     found = tuple(files)
     for index, file in enumerate(found):
@@ -124,10 +111,7 @@ def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:
 
 
 def check_prompt(prompt: Any, name: str) -> str:
-    """Return ``prompt`` if it is a text that Manus takes.
-
-    :raises ValueError: naming the parameter and the fix.
-    """
+    """Return ``prompt`` if it is a text that Manus takes."""
     if not isinstance(prompt, str):
         raise ValueError(f"{name} is a {type(prompt).__name__}; it must be a text")  # noqa: TRY004
     if not prompt.strip():

@@ -24,11 +24,7 @@ _DEFINITIONS = "#/$defs/"
 
 
 def check_schema(schema: Any, name: str) -> dict[str, Any]:
-    """Return ``schema``, without the titles that Manus does not know and pydantic writes, if it is taken.
-
-    :param name: the parameter, for the message.
-    :raises ValueError: naming the place and the fault.
-    """
+    """Return ``schema``, without the titles that Manus does not know and pydantic writes, if it is taken."""
     if not isinstance(schema, Mapping):
         raise ValueError(f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict")  # noqa: TRY004
     if schema.get("type") != "object":

@@ -84,12 +84,7 @@ def _operation(
     idempotency: Idempotency = Idempotency.IDEMPOTENT,
     **ids: str,
 ) -> Operation[Any]:
-    """Return an operation on ``/v1/…``.
-
-    :param template: of the path, with the names of ``ids`` in braces.
-    :param json: the body; fields that are not set are left out.
-    :raises ValueError: when an id cannot be one.
-    """
+    """Return an operation on ``/v1/…``; its ids are checked, and unset fields of the body are left out."""
     body = None if json is None else given(json)
     for name, value in ids.items():
         validation.object_id(value, "remote_task_id" if name == "task_id" else name)
@@ -129,15 +124,11 @@ def _list(filters: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
         )
         return Page(tasks, cursor, following)
 
-    return _operation("GET", "/v1/tasks", "a list of Manus tasks", read, query=_pairs(filters))
-
-
-def _pairs(filters: TaskFilter) -> tuple[tuple[str, str], ...]:
-    """Return the query of a list; ``status`` repeats."""
     words = dict.fromkeys("pending" if word == "waiting" else word for word in filters.status)
     named = [(name, getattr(filters, field)) for field, name in _FILTERS.items()]
     others = [(name, str(value)) for name, value in named if value is not None]
-    return (*(("status", word) for word in words), *others)
+    query = [*(("status", word) for word in words), *others]
+    return _operation("GET", "/v1/tasks", "a list of Manus tasks", read, query=query)
 
 
 def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:

@@ -219,10 +219,7 @@ def send_message(
 
 
 def confirm_action(remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> Operation[bool]:
-    """``POST /v2/task.confirmAction``; returns whether Manus accepted the answer.
-
-    :param answer: the input that the waiting event's schema asks for.
-    """
+    """``POST /v2/task.confirmAction``; returns whether Manus accepted the answer."""
     body = {
         "task_id": _task_id(remote_task_id),
         "event_id": validation.object_id(event_id, "event_id"),

@@ -149,10 +149,7 @@ class ManusTaskV2(ManusTask):
         return self.task_url or None
 
     def with_events(self, events: Iterable[ManusEvent]) -> ManusTaskV2:
-        """Return the task with what its events add: conversation, error text, and whether a user stopped it.
-
-        :param events: oldest first.
-        """
+        """Return the task with what its events, oldest first, add: conversation, error, stopped or not."""
         known = list(events)
         messages = [message for event in known if (message := as_message(event))]
         error, stopped_by_user = how_it_finished(known)
@@ -179,10 +176,7 @@ def latest_turn(events: Iterable[ManusEvent]) -> list[ManusEvent]:
 
 
 def how_it_finished(events: Iterable[ManusEvent]) -> tuple[str | None, bool]:
-    """Return the text of the latest turn's error, if there is one, and whether a user stopped it.
-
-    :param events: oldest first.
-    """
+    """Return the error of the latest turn of ``events``, oldest first, and whether a user stopped it."""
     turn = latest_turn(events)
     errors = [event.error_message.content for event in turn if event.error_message]
     return (errors[-1] if errors else None), any(event.type == "user_stop" for event in turn)

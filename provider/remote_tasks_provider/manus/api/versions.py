@@ -21,16 +21,13 @@ from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, a
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
 
-__all__ = ["ManusApi", "api_version", "manus_api"]
+__all__ = ["ManusApi", "api_version"]
 
 Files = Sequence[Mapping[str, str]]
 
 
 class ManusApi:
-    """What you can do with an account by API v2; a subclass says what v1 does in another way, or cannot do.
-
-    :param client: sends the operations.
-    """
+    """What you can do with an account by API v2; a subclass says what v1 does otherwise, or cannot do."""
 
     version = "v2"
     operations: ClassVar[ModuleType] = v2
@@ -46,16 +43,8 @@ class ManusApi:
 
     @classmethod
     def cancel(cls, remote_task_id: str) -> Operation[None]:
-        """Return the operation that stops a task.
-
-        :raises ConnectionConfigError: where a task cannot be stopped.
-        """
+        """Return the operation that stops a task; v1 refuses it."""
         return v2.stop_task(remote_task_id)
-
-    @classmethod
-    def supports(cls, option: str) -> bool:
-        """Whether this version supports an option, such as ``title``, by which a task can be found."""
-        return option not in cls.unsupported
 
     def get_task(self, remote_task_id: str) -> ManusTask:
         """Return a task with its whole conversation."""
@@ -99,27 +88,17 @@ class ManusApi:
         return self.client.send(v2.available_credits())
 
     def create_task(self, options: TaskOptions) -> ManusTaskRef:
-        """Create a task.
-
-        :raises ConnectionConfigError: when this version does not support one of ``options``.
-        """
+        """Create a task."""
         self.check_options(options)
         ref: ManusTaskRef = self.client.send(self.operations.create_task(options))
         return ref
 
     def check_options(self, options: TaskOptions) -> None:
-        """Refuse request options that this version does not support; sends nothing.
-
-        :raises ConnectionConfigError: naming the option.
-        :raises ValueError: when a file lacks the name that it needs.
-        """
+        """Refuse request options that this version does not support; sends nothing."""
         self.require(**{field.name: getattr(options, field.name) for field in fields(options)})
 
     def require(self, **options: Any) -> None:
-        """Refuse the options that are set and that this version does not support.
-
-        :raises ConnectionConfigError: naming the option.
-        """
+        """Refuse the options that are set and that this version does not support."""
         for name in sorted(self.unsupported & options.keys()):
             if options[name]:
                 raise self._needs_v2(name)
@@ -129,7 +108,6 @@ class ManusApi:
             raise self._needs_v2(subject)
 
     def _needs_v2(self, subject: str) -> ConnectionConfigError:
-        """Return the error for something that only API v2 can do."""
         return ConnectionConfigError(
             f"{subject} needs API v2: set api_version to v2 in the extra of connection "
             f"{self.client.config.conn_id!r} (the same key works there)"
@@ -198,8 +176,3 @@ def api_version(extras: Any) -> type[ManusApi]:
     :param extras: a :class:`~remote_tasks_provider.manus.service.ManusExtras`.
     """
     return _V1 if extras.api_version == "v1" else ManusApi
-
-
-def manus_api(client: Client) -> ManusApi:
-    """Return the API that the connection of ``client`` names."""
-    return api_version(client.config.extras)(client)

@@ -117,14 +117,13 @@ class ManusConfirmActionOperator(OneTaskOperator):
             return hook.confirm_action(self.remote_task_id, event_id, self.input)
         except RemoteTaskError as error:
             # A retry would find that nothing waits any more, and could not tell why.
-            if may_have_submitted(error) and self._is_done(hook, event_id):
-                self.log.warning("The action was confirmed; the response to it was lost: %s", error)
-                return True
-            raise
-
-    def _is_done(self, hook: ManusHook, event_id: str) -> bool:
-        now = hook.get_result(self.remote_task_id, output_grace=0).question
-        return now is None or now.event_id != event_id
+            if not may_have_submitted(error):
+                raise
+            now = hook.get_result(self.remote_task_id, output_grace=0).question
+            if now is not None and now.event_id == event_id:
+                raise
+            self.log.warning("The action was confirmed; the response to it was lost: %s", error)
+            return True
 
 
 class ManusStopTaskOperator(OneTaskOperator):

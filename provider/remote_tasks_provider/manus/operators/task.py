@@ -25,7 +25,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import BudgetExceededError, RemoteTaskError, TaskFailedError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import Candidate, OnOrphanedIntent, OnStaleState, SubmissionPolicy
+from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.attachments import sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
@@ -200,7 +200,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         # The title is given to the request itself, with the tag of the attempt.
         options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
         self._check_arguments(options)
-        task = self._submit_once(context, options, sources)
+        submission = ManusSubmission(self.hook, options, sources, self._title(context))
+        with sending(self.hook):
+            task = self._submitter(context).ensure(submission, options.fingerprint(*map(str, sources)))
         ti: Any = context["ti"]
         ti.xcom_push(key=ID_KEY, value=task.task_id)
         push_link(context, task.url)
@@ -233,11 +235,6 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             api.check_options(options)
         except RemoteTaskError as error:
             raise request_exception(error) from error
-
-    def _submit_once(self, context: Context, options: TaskOptions, sources: Sequence[Any]) -> Candidate:
-        submission = ManusSubmission(self.hook, options, sources, self._title(context))
-        with sending(self.hook):
-            return self._submitter(context).ensure(submission, options.fingerprint(*map(str, sources)))
 
     def _submitter(self, context: Context) -> Submitter:
         policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)  # type: ignore[arg-type]  # checked

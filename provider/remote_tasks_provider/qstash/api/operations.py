@@ -19,10 +19,7 @@ class CursorPage(RemoteModel):
     cursor: Any = None
 
     def entries(self) -> Sequence[Any]:
-        """Return the page's items.
-
-        :raises ValueError: when they are missing.
-        """
+        """Return the page's items; raise ``ValueError`` when they are missing."""
         raise NotImplementedError
 
 
@@ -36,12 +33,7 @@ def paged(
     idempotency: Idempotency = Idempotency.IDEMPOTENT,
     is_private: bool = False,
 ) -> Operation[Page[Any]]:
-    """Return the operation for one page, which leads to the operation for the next one.
-
-    :param request: without a cursor.
-    :param read: reads a :class:`CursorPage`.
-    :param cursor: where the page begins; ``None`` for the first page.
-    """
+    """Return the operation for one :class:`CursorPage`, which leads to the operation for the next one."""
 
     def parse(response: Response) -> Page[Any]:
         page: CursorPage = read(response)

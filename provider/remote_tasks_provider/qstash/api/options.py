@@ -164,10 +164,7 @@ def _target(destination: str | None, url_group: str | None) -> str:
 
 
 def destination_url(url: Any, name: str) -> str:
-    """Return ``url`` as it is sent in a path, if QStash can deliver there.
-
-    :raises ValueError: naming the parameter and the fix.
-    """
+    """Return ``url`` as it is sent in a path, if QStash can deliver there."""
     if not isinstance(url, str) or not url.strip():
         raise ValueError(f"{name} is {url!r}; it must be a URL: did a template or an XCom come out empty?")
     shown = url.split("?")[0].rpartition("@")[2][:80]
@@ -218,10 +215,7 @@ def encode_body(body: Any) -> tuple[bytes, str | None]:
 
 
 def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, str], ...]:
-    """Return the headers for the destination, as they are sent to QStash.
-
-    :raises ValueError: for a header that no request can have, and for one of QStash's own.
-    """
+    """Return the headers for the destination, as they are sent to QStash."""
     if not isinstance(headers, Mapping):
         raise ValueError(f"headers is a {type(headers).__name__}; it must be a dict of names and values")  # noqa: TRY004
     sent: dict[str, str] = {"Content-Type": content_type} if content_type else {}

@@ -33,9 +33,8 @@ __all__ = [
     "QStashQueue",
     "QStashSchedule",
     "QStashUrlGroup",
+    "change_endpoints",
     "create_schedule",
-    "remove_endpoints",
-    "upsert_endpoints",
     "upsert_queue",
 ]
 
@@ -162,9 +161,6 @@ def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None 
     """``POST /v2/schedules/{destination}``; returns the schedule's id.
 
     With a ``schedule_id`` a repeat sets the same schedule again.
-
-    :param cron: five fields, before them a time zone if wanted: ``CRON_TZ=Europe/Zurich 0 4 * * *``.
-    :raises ValueError: when it cannot be one.
     """
     if not isinstance(cron, str) or not _CRON.fullmatch(cron.strip()):
         raise ValueError(
@@ -198,20 +194,11 @@ def upsert_queue(name: str, parallelism: int = 1) -> Operation[None]:
     return acknowledged("POST /v2/queues", Request("POST", "/v2/queues", json=body))
 
 
-def upsert_endpoints(name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
-    """``POST /v2/topics/{urlGroupName}/endpoints``: adds destinations; creates the group if there is none.
+def change_endpoints(method: str, name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
+    """``POST /v2/topics/{urlGroupName}/endpoints`` adds destinations, ``DELETE`` removes them.
 
-    :param endpoints: URLs, or ``{"url": …, "name": …}``.
+    The first one creates the group, and the group is deleted with its last one.
     """
-    return _endpoints("POST", name, endpoints)
-
-
-def remove_endpoints(name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
-    """``DELETE /v2/topics/{urlGroupName}/endpoints``: the group is deleted with its last one."""
-    return _endpoints("DELETE", name, endpoints)
-
-
-def _endpoints(method: str, name: str, endpoints: Sequence[str | Mapping[str, str]]) -> Operation[None]:
     given = [{"url": one} if isinstance(one, str) else dict(one) for one in endpoints]
     if not given:
         raise ValueError("endpoints is empty; give at least one URL")

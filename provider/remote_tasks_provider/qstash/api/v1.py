@@ -27,10 +27,7 @@ _read_page = Reader(_TaskPage)
 
 
 def get_task(remote_task_id: str) -> Operation[QStashTask]:
-    """``GET /v1/tasks/{taskId}``.
-
-    :raises ValueError: when the id cannot be one.
-    """
+    """``GET /v1/tasks/{taskId}``."""
     task_id = validation.object_id(remote_task_id, "remote_task_id")
     return Operation(
         name="GET /v1/tasks/{taskId}",
@@ -41,11 +38,7 @@ def get_task(remote_task_id: str) -> Operation[QStashTask]:
 
 
 def list_message_tasks(message_id: str, cursor: str | None = None) -> Operation[Page[QStashTask]]:
-    """``GET /v1/messages/{messageId}/tasks``: one task per destination, newest first, 100 a page.
-
-    :param cursor: where the page begins; from an earlier page.
-    :raises ValueError: when the id cannot be one.
-    """
+    """``GET /v1/messages/{messageId}/tasks``: one task per destination, newest first, 100 a page."""
     message = validation.object_id(message_id, "message_id")
     return paged(
         "GET /v1/messages/{messageId}/tasks",

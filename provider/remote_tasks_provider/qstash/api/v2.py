@@ -53,6 +53,7 @@ MAX_CANCELLED = 500
 """Messages that one request cancels at most."""
 
 Filters = Sequence[tuple[str, str]]
+"""As QStash names them; a name may repeat."""
 
 
 class _LogPage(CursorPage):
@@ -128,10 +129,7 @@ _read_cancelled = Reader(_Cancelled)
 def list_logs(
     filters: Filters, *, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None
 ) -> Operation[Page[LogEntry]]:
-    """``GET /v2/logs``: what happened to messages, newest first.
-
-    :param filters: as QStash names them; a name may repeat.
-    """
+    """``GET /v2/logs``: what happened to messages, newest first."""
     request = Request("GET", "/v2/logs", query=(*filters, ("count", str(page_size))))
     return paged("GET /v2/logs", request, "QStash's logs", _read_logs, cursor=cursor, is_private=True)
 
@@ -219,10 +217,7 @@ def cancel_message(message_id: str) -> Operation[None]:
 
 
 def cancel_messages(filters: Filters) -> Operation[int]:
-    """``DELETE /v2/messages``: messages that match, 500 at most; returns how many.
-
-    :raises ValueError: without a filter, as that would cancel every message of the account.
-    """
+    """``DELETE /v2/messages``: messages that match, 500 at most; returns how many. Needs a filter."""
     return Operation(
         "DELETE /v2/messages",
         Request("DELETE", "/v2/messages", query=(*_given(filters), ("count", str(MAX_CANCELLED)))),
@@ -238,10 +233,7 @@ def delete_dlq_message(dlq_id: str) -> Operation[None]:
 
 
 def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
-    """``DELETE /v2/dlq``: DLQ messages that match, some with each request; an item counts those of one.
-
-    :raises ValueError: without a filter.
-    """
+    """``DELETE /v2/dlq``: DLQ messages that match, some a request, which an item counts. Needs a filter."""
     request = Request("DELETE", "/v2/dlq", query=_given(filters))
     return paged("DELETE /v2/dlq", request, "a count", _read_deleted)
 
@@ -260,10 +252,7 @@ def retry_dlq_message(dlq_id: str) -> Operation[PublishedMessage]:
 
 
 def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
-    """``POST /v2/dlq/retry``: publishes all DLQ messages that match again, some with each request.
-
-    :raises ValueError: without a filter.
-    """
+    """``POST /v2/dlq/retry``: publishes DLQ messages that match again, some a request. Needs a filter."""
     request = Request("POST", "/v2/dlq/retry", query=_given(filters))
     unsafe = Idempotency.NOT_IDEMPOTENT
     return paged("POST /v2/dlq/retry", request, "new messages", _read_retried, idempotency=unsafe)

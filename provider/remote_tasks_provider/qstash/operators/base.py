@@ -8,11 +8,10 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.qstash.hooks import QStashHook
 
-__all__ = ["COLOR", "MessageFilters", "QStashListOperator", "QStashOperator", "Words"]
+__all__ = ["COLOR", "MessageFilters", "QStashOperator", "Words"]
 
 COLOR = "#dff3ea"
 
@@ -32,10 +31,6 @@ class QStashOperator(RequestOperator):
     def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.qstash_conn_id = qstash_conn_id
-
-
-class QStashListOperator(QStashOperator, RemoteListOperator):
-    """An operator that lists something of QStash, to XCom or to a file."""
 
 
 class MessageFilters(BaseOperator):

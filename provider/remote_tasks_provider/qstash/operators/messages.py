@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.operators.base import (
-    MessageFilters,
-    QStashListOperator,
-    QStashOperator,
-    Words,
-)
+from remote_tasks_provider.qstash.operators.base import MessageFilters, QStashOperator, Words
 from remote_tasks_provider.qstash.operators.publish import MessageOperator
 
 if TYPE_CHECKING:
@@ -29,7 +25,7 @@ __all__ = [
 ]
 
 
-class QStashListLogsOperator(MessageFilters, QStashListOperator):
+class QStashListLogsOperator(MessageFilters, QStashOperator, RemoteListOperator):
     """Lists log entries, newest first: up to 1000 to XCom, or any number to a file.
 
     Returns like :class:`~remote_tasks_provider.manus.operators.ManusListTasksOperator`. Headers and bodies,
@@ -72,7 +68,7 @@ class _DlqFilters(MessageFilters):
         self.response_status = response_status
 
 
-class QStashListDlqOperator(_DlqFilters, QStashListOperator):
+class QStashListDlqOperator(_DlqFilters, QStashOperator, RemoteListOperator):
     """Lists DLQ messages (dead letters): messages whose attempts have all failed.
 
     Returns like :class:`~remote_tasks_provider.manus.operators.ManusListTasksOperator`. What was sent is

@@ -73,10 +73,7 @@ class MessageOperator(RemoteTaskOperator):
         return [message.message_id for message in messages]
 
     def is_single(self, messages: Sequence[PublishedMessage] | None) -> bool:
-        """Whether a wait returns one record instead of a list.
-
-        :param messages: what was published; ``None`` where it is not known.
-        """
+        """Whether a wait returns one record, not a list; ``messages`` is ``None`` where it is not known."""
         return False
 
     def submit(self, context: Context) -> Submitted:
@@ -289,10 +286,7 @@ class QStashPublishBatchOperator(QStashOperator):
 
 
 def _not_published(error: RemoteTaskError, *, has_key: bool) -> BaseException:
-    """Return what to raise when publishing failed with ``error``.
-
-    :param has_key: whether QStash would recognise a repeat.
-    """
+    """Return what to raise when publishing failed; with a key, QStash would recognise a repeat."""
     if not has_key and may_have_submitted(error):
         return AirflowFailException(
             f"{error} It is not known whether the message was accepted, and without a deduplication id a "

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
+from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.operators.base import COLOR, QStashListOperator, QStashOperator
+from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
 
@@ -43,7 +44,7 @@ class QStashGetTaskOperator(QStashOperator):
         return task.to_json()
 
 
-class QStashListMessageTasksOperator(QStashListOperator):
+class QStashListMessageTasksOperator(QStashOperator, RemoteListOperator):
     """Lists a message's tasks, one per destination, newest first.
 
     Returns like :class:`~remote_tasks_provider.manus.operators.ManusListTasksOperator`.
