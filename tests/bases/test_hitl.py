@@ -244,8 +244,8 @@ class Agent(HITLMixin):
     def waited(self, context: Any, event: Any = None, **kwargs: Any) -> Any:
         return "resumed by its trigger", event, kwargs
 
-    def wait_again(self, context: Any, **kwargs: Any) -> Any:
-        return "waits again", kwargs
+    def wait(self, context: Any) -> Any:
+        return "waits again", self.carried
 
 
 class Desk:

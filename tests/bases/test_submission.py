@@ -91,7 +91,7 @@ def store() -> Store:
 
 @pytest.fixture
 def remote(clock: Clock, store: Store, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time))
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time, sleep=clock.sleep))
     return Remote(clock, store)
 
 
@@ -111,9 +111,7 @@ def ensure(
     if remote.store is not None:
         context["task_state_store"] = remote.store
     task: Any = SimpleNamespace(log=logging.getLogger(__name__), retries=3)
-    starter = Submitter(
-        task, context, policy=SubmissionPolicy(**policy), appears_within=90, sleep=remote.clock.sleep
-    )
+    starter = Submitter(task, context, policy=SubmissionPolicy(**policy), appears_within=90)
     return starter.ensure(remote, fingerprint)
 
 

@@ -12,6 +12,7 @@ from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Request, Response
+from remote_tasks_provider.core.http.pagination import Pager
 from remote_tasks_provider.core.http.response import Explain
 from remote_tasks_provider.core.http.transport import HttpxTransport, RequestsTransport
 
@@ -87,7 +88,11 @@ class Over:
         """Walk a list to its end."""
 
         async def walk(client: AsyncClient) -> list[Any]:
-            return [item async for item in client.items(operation, limit)]
+            found: list[Any] = []
+            pager = Pager(operation, limit)
+            while pager.next_operation is not None:
+                found += pager.accept(await client.send(pager.next_operation))
+            return found
 
         return self._with(config, explain, lambda client: list(client.items(operation, limit)), walk)
 

@@ -184,7 +184,7 @@ class TestMetrics:
     def test_metrics_page_names_every_metric_with_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stats = RecordingStats()
         monkeypatch.setattr(metrics, "Stats", stats)
-        metrics.METRICS.polled("Manus", waits=3, updated=3, calls=2, saved=1, rate_limited=1)
+        metrics.METRICS.polled("Manus", waits=3, calls=2, saved=1, rate_limited=1)
         metrics.METRICS.finished("Manus", outcome="completed", seconds=1.0)
 
         listed = dict(re.findall(r"^\* `(remote_tasks\.\w+)` \((.*?)\)", pages.read(self.PAGE), re.M))

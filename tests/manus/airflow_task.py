@@ -73,7 +73,6 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     for module in (submission, waiting, hitl, manus_hitl, hooks, client):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
-    monkeypatch.setitem(submission.Submitter.__init__.__kwdefaults__, "sleep", sleep)
     monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
     clocks = Clocks(wall=clock.now, monotonic=clock.now, sleep=asleep, spread=lambda: 1.0)
     monkeypatch.setattr(triggers.RemoteTaskTrigger, "clocks", clocks)

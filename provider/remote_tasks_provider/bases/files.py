@@ -13,9 +13,10 @@ import hashlib
 import json
 import mimetypes
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
@@ -29,19 +30,12 @@ from remote_tasks_provider.core.errors import (
     TransferIncompleteError,
 )
 from remote_tasks_provider.core.files.names import local_names
-from remote_tasks_provider.core.files.transfer import (
-    ByteReader,
-    TransferPolicy,
-    Transferred,
-    download,
-    upload,
-)
+from remote_tasks_provider.core.files.transfer import Transferred, download, upload
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.log import Log
 
 __all__ = ["FileSource", "RemoteFile", "open_source", "save_files"]
 
-_POLICY = TransferPolicy()
 _MOST_UPLOAD_BYTES = 512 * 1024 * 1024
 _MOST_FAILURES_SHOWN = 5
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
@@ -71,7 +65,6 @@ def save_files(
     log: Log,
     overwrite: bool = False,
     refresh: Callable[[], Iterable[RemoteFile]] | None = None,
-    policy: TransferPolicy = _POLICY,
 ) -> list[dict[str, Any]]:
     """Save ``files`` into a folder; return name, path, size, content type and SHA-256 of each, in order.
 
@@ -101,7 +94,6 @@ def save_files(
         links=_Links(files, refresh),
         max_bytes=max_bytes_per_file,
         overwrite=overwrite,
-        policy=policy,
         log=log,
     )
     return saving.save_all(files)
@@ -120,30 +112,17 @@ class FileSource:
     size: int
     content_type: str
 
-    def open(self) -> AbstractContextManager[ByteReader]:
-        """Open it for reading bytes."""
-        opened: AbstractContextManager[ByteReader] = self.path.open("rb")
-        return opened
-
-    def upload_to(self, url: str, policy: TransferPolicy = _POLICY) -> Transferred:
+    def upload_to(self, url: str) -> None:
         """Send it to a signed link; raises like :func:`~remote_tasks_provider.core.files.transfer.upload`."""
-        with self.open() as reader:
-            return upload(url, reader, self.size, self.content_type, policy=policy)
+        upload(url, partial(self.path.open, "rb"), self.size, self.content_type)
 
 
-def open_source(
-    path: str | ObjectStoragePath,
-    *,
-    max_bytes: int = _MOST_UPLOAD_BYTES,
-    refused_extensions: Collection[str] = (),
-) -> FileSource:
+def open_source(path: str | ObjectStoragePath) -> FileSource:
     """Return the file at ``path``, checked before anything is sent.
 
     :param path: any URL that ``ObjectStoragePath`` knows.
-    :param max_bytes: what the service takes.
-    :param refused_extensions: what the service does not take, such as ``.exe``.
     :raises FileNotFoundError: there is no such file; a retry helps if another task makes it.
-    :raises ValueError: it is a folder, empty, too large or of a refused kind.
+    :raises ValueError: it is a folder, empty or too large.
     """
     found = _path(path)
     if not str(path).strip() or found.is_dir():
@@ -151,13 +130,10 @@ def open_source(
     if not found.exists():
         raise FileNotFoundError(f"{path} does not exist")
     name, size = str(found.name), int(found.size())
-    for extension in refused_extensions:
-        if name.casefold().rstrip(". ").endswith(extension.casefold()):
-            raise ValueError(f"{path}: the service takes no {extension} files")
     if not size:
         raise ValueError(f"{path} is empty; was it written to the end?")
-    if size > max_bytes:
-        raise ValueError(f"{path} has {size} bytes; the service takes at most {max_bytes}")
+    if size > _MOST_UPLOAD_BYTES:
+        raise ValueError(f"{path} has {size} bytes; the service takes at most {_MOST_UPLOAD_BYTES}")
     return FileSource(found, name, size, _content_type(name))
 
 
@@ -182,7 +158,6 @@ class _Saving:
     links: _Links
     max_bytes: int
     overwrite: bool
-    policy: TransferPolicy
     log: Log
 
     def save_all(self, files: Sequence[RemoteFile]) -> list[dict[str, Any]]:
@@ -268,7 +243,6 @@ class _Saving:
             # Not `part.open`, which would tell Airflow's lineage of the temporary name.
             lambda: part.fs.open(part.path, "wb"),
             max_bytes=self.max_bytes,
-            policy=self.policy,
         )
         if file.size is not None and file.size != done.size:
             self.log.warning("%r has %d bytes; %d were announced.", file.name, done.size, file.size)

@@ -75,17 +75,6 @@ class _Asked:
 class HITLMixin(WaitingOperator):
     """Lets an operator put questions to a person while it waits. First among the operator's bases."""
 
-    def wait_again(self, context: Context, **carried: Any) -> Any:
-        """Poll the remote task, and wait again.
-
-        Called instead of the method that a trigger was to resume, when a person filled in a form that the
-        task does not wait for. The answer is not used.
-
-        :param carried: what that method would have been given, without ``event``.
-        """
-        self.carried = carried
-        return self.wait(context)
-
     def ask(
         self,
         context: Context,
@@ -140,7 +129,8 @@ class HITLMixin(WaitingOperator):
         if next_method != _RESUME and is_reply(kwargs.get("event")):
             self.log.warning("A person answered a question of an earlier attempt; the answer is not used.")
             del kwargs["event"]
-            return self.wait_again(context, **kwargs)
+            self.carried = kwargs
+            return self.wait(context)
         return super().resume(next_method, kwargs, context)
 
     def _put(self, context: Context, asked: _Asked) -> NoReturn:

@@ -27,9 +27,7 @@ __all__ = ["METRICS"]
 class _AirflowMetrics:
     """A :class:`~remote_tasks_provider.core.polling.shared.PollMetrics` over Airflow's ``Stats``."""
 
-    def polled(
-        self, service: str, *, waits: int, updated: int, calls: int, saved: int, rate_limited: int
-    ) -> None:
+    def polled(self, service: str, *, waits: int, calls: int, saved: int, rate_limited: int) -> None:
         tags = {"service": service.lower()}
         Stats.incr("remote_tasks.polls", calls, tags=tags)
         Stats.incr("remote_tasks.polls_saved", saved, tags=tags)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,19 +97,12 @@ class Submitter:
     """
 
     def __init__(
-        self,
-        task: BaseOperator,
-        context: Context,
-        *,
-        policy: SubmissionPolicy,
-        appears_within: float,
-        sleep: Callable[[float], None] = time.sleep,
+        self, task: BaseOperator, context: Context, *, policy: SubmissionPolicy, appears_within: float
     ) -> None:
         ti: Any = context["ti"]
         self._log = task.log
         self._policy = policy
         self._appears_within = appears_within
-        self._sleep = sleep
         self._store: Any = context.get("task_state_store")
         number = int(getattr(ti, "try_number", 1) or 1)
         self.attempt = Attempt(number, min(number, first_try_number(context, task)))
@@ -197,7 +190,7 @@ class Submitter:
             if found or left <= 0:
                 return found
             self._log.info("The task of the lost request is not listed yet; searching again.")
-            self._sleep(min(_BETWEEN_SEARCHES, left))
+            time.sleep(min(_BETWEEN_SEARCHES, left))
 
     def _submit(self, submission: Submission, fingerprint: str, replaces: str | None) -> Candidate:
         submission.prepare()

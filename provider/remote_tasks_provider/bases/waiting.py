@@ -139,7 +139,7 @@ class WaitingOperator(BaseOperator):
             if mode == "deferrable":
                 self._defer(context, tracker, seconds)
             # A fresh process would not know the consecutive failures, or since when a 404 stands.
-            if mode == "reschedule" and not tracker.needs_checkpoint:
+            if mode == "reschedule" and not tracker.checkpoint():
                 raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + seconds, UTC))
             time.sleep(seconds)
 

@@ -72,22 +72,8 @@ class Both:
 
     def take(self, operation: Operation[Any], count: int, limit: int | None = None) -> list[Any]:
         """Take so many items of a list, then stop."""
-        if not self._async:
-            items = self.client.items(operation, limit)
-            return [item for _, item in zip(range(count), items, strict=False)]
-
-        async def take() -> list[Any]:
-            found: list[Any] = []
-            items = self.client.items(operation, limit)
-            while len(found) < count:
-                try:
-                    found.append(await anext(items))
-                except StopAsyncIteration:
-                    break
-            await items.aclose()
-            return found
-
-        return asyncio.run(take())
+        items = self.client.items(operation, limit)
+        return [item for _, item in zip(range(count), items, strict=False)]
 
     def close(self) -> None:
         if self._async:
@@ -169,25 +155,29 @@ class TestBackOff:
 
 
 class TestItems:
+    @pytest.fixture
+    def client(self) -> Both:
+        return Both(is_async=False)
+
     @pytest.mark.parametrize(("count", "pages"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 3)])
     def test_page_is_requested_when_its_first_item_is_needed(
-        self, both: Both, count: int, pages: int
+        self, client: Both, count: int, pages: int
     ) -> None:
-        both.play(*[a_response()] * 3)
+        client.play(*[a_response()] * 3)
 
-        assert both.take(_paged(2, 2, 1), count) == list(range(5))[:count]
-        assert both.transport.sent == [f"/page/{number}" for number in range(pages)]
+        assert client.take(_paged(2, 2, 1), count) == list(range(5))[:count]
+        assert client.transport.sent == [f"/page/{number}" for number in range(pages)]
 
-    def test_empty_page_is_passed_over(self, both: Both) -> None:
-        assert both.play(*[a_response()] * 3).take(_paged(1, 0, 1), 9) == [0, 1]
+    def test_empty_page_is_passed_over(self, client: Both) -> None:
+        assert client.play(*[a_response()] * 3).take(_paged(1, 0, 1), 9) == [0, 1]
 
-    def test_limit_counts_items(self, both: Both) -> None:
-        assert both.play(*[a_response()] * 3).take(_paged(2, 2, 1), 9, limit=3) == [0, 1, 2]
+    def test_limit_counts_items(self, client: Both) -> None:
+        assert client.play(*[a_response()] * 3).take(_paged(2, 2, 1), 9, limit=3) == [0, 1, 2]
 
-    def test_pages_are_repeated_one_by_one(self, both: Both) -> None:
-        both.play(a_response(500), a_response(), a_response(500), a_response(), max_attempts=2)
+    def test_pages_are_repeated_one_by_one(self, client: Both) -> None:
+        client.play(a_response(500), a_response(), a_response(500), a_response(), max_attempts=2)
 
-        assert both.take(_paged(1, 1), 9) == [0, 1]
+        assert client.take(_paged(1, 1), 9) == [0, 1]
 
 
 class TestClose:

@@ -19,6 +19,7 @@ from remote_tasks_provider.core.errors import (
     ServerError,
     TransportError,
 )
+from remote_tasks_provider.core.http import retry
 from remote_tasks_provider.core.http.operation import Idempotency
 from remote_tasks_provider.core.http.retry import RetryPolicy
 from tests.core.build import an_api_error
@@ -74,13 +75,12 @@ class TestDecision:
 
 class TestDefaults:
     def test_defaults_are_five_attempts_within_about_a_minute(self) -> None:
-        policy = RetryPolicy()
-
-        assert (policy.max_attempts, policy.base, policy.cap, policy.max_retry_after) == (5, 0.5, 20, 30)
+        assert RetryPolicy().max_attempts == 5
+        assert (retry._BASE, retry._CAP, retry._MAX_RETRY_AFTER) == (0.5, 20, 30)
 
 
 class TestPause:
-    policy = RetryPolicy(base=0.5, cap=20)
+    policy = RetryPolicy()
 
     @pytest.mark.parametrize(("attempt", "most"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 20), (100, 20)])
     def test_pause_is_random_below_a_growing_bound(

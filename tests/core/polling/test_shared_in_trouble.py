@@ -400,7 +400,7 @@ class TestMetrics:
             del world.words["d"]
             await world.time.let_pass(1)
             assert world.metrics.polls == [
-                {"waits": 3, "updated": 2, "calls": 1, "saved": 2, "rate_limited": 0},
+                {"waits": 3, "calls": 1, "saved": 2, "rate_limited": 0},
             ]
             await world.end(*waits)
 

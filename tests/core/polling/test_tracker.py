@@ -165,7 +165,7 @@ class TestRateLimit:
             tracker.record_error("t1", limited(), START)
 
         assert tracker.pause(START) == 30
-        assert not tracker.needs_checkpoint
+        assert not tracker.checkpoint()
 
     def test_rate_limit_does_not_reset_the_consecutive_failures(self) -> None:
         tracker = a_tracker(max_poll_failures=2)
@@ -196,7 +196,7 @@ class TestNotFound:
         assert tracker.pause(START + 89) is not None
         tracker.record_snapshot("t1", a_snapshot("running"))
 
-        assert not tracker.needs_checkpoint
+        assert not tracker.checkpoint()
         tracker.record_snapshot("t1", a_snapshot("completed"))
         assert failure_of(tracker, START + 120) is None
 

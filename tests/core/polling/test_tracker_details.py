@@ -22,14 +22,13 @@ class TestCheckpoint:
             "failing": {"failures": 1, "missing_since": None},
             "missing": {"failures": 0, "missing_since": START + 1},
         }
-        assert tracker.needs_checkpoint
 
     def test_checkpoint_without_trouble_is_empty(self) -> None:
         tracker = a_tracker()
-        assert not tracker.needs_checkpoint
+        assert tracker.checkpoint() == {}
         tracker.record_snapshot("t1", a_snapshot())
 
-        assert (tracker.needs_checkpoint, tracker.checkpoint()) == (False, {})
+        assert tracker.checkpoint() == {}
 
     def test_lost_task_is_polled_once_more_and_lost_again(self) -> None:
         tracker = a_tracker(max_poll_failures=2)

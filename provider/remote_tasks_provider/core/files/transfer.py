@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from http.client import responses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import tenacity
@@ -40,7 +40,9 @@ from remote_tasks_provider.core.http.transport import plain_session
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["ByteReader", "ByteWriter", "TransferPolicy", "Transferred", "download", "upload"]
+__all__ = ["ByteReader", "ByteWriter", "Transferred", "download", "upload"]
+
+T = TypeVar("T")
 
 _CHUNK_BYTES = 256 * 1024
 # Storage services send an error as a small XML document, with the code near the start.
@@ -49,9 +51,9 @@ _STORAGE_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>")
 # Google Cloud Storage, and S3 for a link made with temporary credentials, answer 400 with this code.
 _EXPIRED_CODES = frozenset({"ExpiredToken"})
 _EXPIRED_STATUSES = frozenset({401, 403, 410})
-# A storage that accepts no body of unknown length answers with one of these.
-_WANTS_LENGTH = frozenset({411, 501})
 
+# Seconds to wait for a connection, and seconds without a byte.
+_CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 60.0
 # Half an hour, as an attempt may take many minutes before it breaks.
 _RETRIES = RetryPolicy(give_up_after=1800.0)
 
@@ -64,35 +66,19 @@ class ByteWriter(Protocol):
 
 
 class ByteReader(Protocol):
-    """Where a file comes from. With ``seekable() -> True``, ``tell`` and ``seek`` it can be sent again."""
+    """Where a file comes from."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes, none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class TransferPolicy:
-    """The timeouts of a transfer, and how often it is retried.
-
-    :param connect_timeout: seconds to wait for a connection to the host.
-    :param read_timeout: seconds without a byte after which an attempt counts as failed.
-    :param retries: which failures are retried, and when.
-    :param sleep: waits between attempts.
-    """
-
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    retries: RetryPolicy = _RETRIES
-    sleep: Callable[[float], Any] = time.sleep
-
-
-@dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was transferred.
+    """What was downloaded.
 
     :param size: bytes.
     :param sha256: in lower-case hexadecimal.
-    :param content_type: from the host or, for an upload, from the caller.
+    :param content_type: from the host.
     """
 
     size: int
@@ -100,15 +86,11 @@ class Transferred:
     content_type: str | None = None
 
 
-_POLICY = TransferPolicy()
-
-
 def download(
     url: str,
     open_writer: Callable[[], AbstractContextManager[ByteWriter]],
     *,
     max_bytes: int,
-    policy: TransferPolicy = _POLICY,
 ) -> Transferred:
     """Download the file of a signed link.
 
@@ -124,32 +106,24 @@ def download(
     :raises NotFoundError, InvalidRequestError: the host has no such file, or refuses the link.
     """
     link = _link(url, "download from")
-    return _with_retries(partial(_receive, link, open_writer, max_bytes, policy), link, policy)
+    return _with_retries(partial(_receive, link, open_writer, max_bytes), link)
 
 
 def upload(
     url: str,
-    reader: ByteReader,
-    size: int | None = None,
-    content_type: str | None = None,
-    *,
-    policy: TransferPolicy = _POLICY,
-) -> Transferred:
-    """``PUT`` a file's bytes to a signed link. Raises like :func:`download`, or what ``reader`` raises.
+    open_reader: Callable[[], AbstractContextManager[ByteReader]],
+    size: int,
+    content_type: str,
+) -> None:
+    """``PUT`` a file's bytes to a signed link. Raises like :func:`download`, or what the reader raises.
 
-    :param reader: is read from its position. It is sent again after a failure only if it is seekable.
-    :param size: bytes that ``reader`` holds. If unknown, the body is sent in HTTP chunks, which not every
-        storage accepts.
+    :param open_reader: opens the file. It is called for each attempt.
+    :param size: bytes that the file holds; not 0, which ``requests`` would take for an unknown length.
     :param content_type: sent as it is; a link may be signed for one type only.
-    :raises TransferError: also when ``reader`` holds more or less than ``size``.
+    :raises TransferError: also when the file holds more or less than ``size``.
     """
     link = _link(url, "upload to")
-    start = _position(reader)
-    if start is None:
-        policy = replace(policy, retries=replace(policy.retries, max_attempts=1))
-    elif size is None:
-        size = _seek(reader, 0, 2) - start
-    return _with_retries(partial(_send, link, reader, start, size, content_type, policy), link, policy)
+    _with_retries(partial(_send, link, open_reader, size, content_type), link)
 
 
 # ------------------------------------------------------------------------------------------- the attempts
@@ -192,14 +166,14 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     return parts, port
 
 
-def _with_retries(attempt: Callable[[], Transferred], link: _Link, policy: TransferPolicy) -> Transferred:
-    """Make attempts as the policy allows; a request to a signed link is idempotent."""
+def _with_retries(attempt: Callable[[], T], link: _Link) -> T:
+    """Make attempts as ``_RETRIES`` allows; a request to a signed link is idempotent."""
     logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERY)
     token = _IN_TRANSFER.set(True)
     try:
-        rules = policy.retries.tenacity(Idempotency.IDEMPOTENT, link.label, policy.sleep)
-        transferred: Transferred = tenacity.Retrying(**rules)(attempt)
-        return transferred
+        rules = _RETRIES.tenacity(Idempotency.IDEMPOTENT, link.label, time.sleep)
+        answer: T = tenacity.Retrying(**rules)(attempt)
+        return answer
     finally:
         _IN_TRANSFER.reset(token)
 
@@ -208,10 +182,9 @@ def _receive(
     link: _Link,
     open_writer: Callable[[], AbstractContextManager[ByteWriter]],
     max_bytes: int,
-    policy: TransferPolicy,
 ) -> Transferred:
     with ExitStack() as stack:
-        answer = _request(stack, "GET", link, policy)
+        answer = _request(stack, "GET", link)
         _check_status(answer, link)
         if answer.status_code != HTTPStatus.OK:
             raise InvalidResponseError(f"{link.label}: HTTP {answer.status_code} instead of the file.")
@@ -219,7 +192,7 @@ def _receive(
         _check_size(length or 0, max_bytes, link)
         size, digest = 0, hashlib.sha256()
         writer = stack.enter_context(open_writer())
-        for chunk in _chunks(answer, link, policy):
+        for chunk in _chunks(answer, link):
             size += len(chunk)
             _check_size(size, max_bytes, link)
             digest.update(chunk)
@@ -232,33 +205,22 @@ def _receive(
 
 def _send(
     link: _Link,
-    reader: ByteReader,
-    start: int | None,
-    size: int | None,
-    content_type: str | None,
-    policy: TransferPolicy,
-) -> Transferred:
-    if start is not None:
-        _seek(reader, start)
-    source = _Source(reader, link) if size is None else _SizedSource(reader, link, size)
+    open_reader: Callable[[], AbstractContextManager[ByteReader]],
+    size: int,
+    content_type: str,
+) -> None:
     with ExitStack() as stack:
-        # An empty body is sent at once, as requests would take it for one of unknown length.
-        body: Any = iter(source) if size is None else source if size else b"".join(source)
-        headers = {"Content-Type": content_type} if content_type else {}
+        source = _Source(stack.enter_context(open_reader()), size, link)
         try:
-            answer = _request(stack, "PUT", link, policy, data=body, headers=headers)
+            answer = _request(stack, "PUT", link, data=source, headers={"Content-Type": content_type})
         except TransportError:
             if source.failure is not None:
                 raise source.failure from None
             raise
-        hint = "Pass the size: the host may take no body of unknown length." if size is None else ""
-        _check_status(answer, link, hint)
-    return Transferred(source.size, source.digest.hexdigest(), content_type)
+        _check_status(answer, link)
 
 
-def _request(
-    stack: ExitStack, method: str, link: _Link, policy: TransferPolicy, **sent: Any
-) -> requests.Response:
+def _request(stack: ExitStack, method: str, link: _Link, **sent: Any) -> requests.Response:
     """Send one request by a session of its own, which has no cookie and no key."""
     import requests
 
@@ -269,82 +231,66 @@ def _request(
         answer = session.request(
             method,
             link.url,
-            timeout=(policy.connect_timeout, policy.read_timeout),
+            timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT),
             allow_redirects=False,
             stream=True,
             **sent,
         )
         return stack.enter_context(answer)
     except requests.RequestException as error:
-        lost = _lost(error, link, policy)
+        lost = _lost(error, link)
     raise lost
 
 
-def _chunks(answer: requests.Response, link: _Link, policy: TransferPolicy) -> Iterator[bytes]:
+def _chunks(answer: requests.Response, link: _Link) -> Iterator[bytes]:
     import requests
 
     lost = None
     try:
         yield from answer.iter_content(_CHUNK_BYTES)
     except requests.RequestException as error:
-        lost = _lost(error, link, policy)
+        lost = _lost(error, link)
     if lost is not None:
         raise lost
 
 
 class _Source:
-    """Passes a reader to ``requests`` in chunks.
+    """Passes a reader of ``size`` bytes to ``requests`` in chunks; an error if it holds more or less.
 
     An ``OSError`` of the reader would look like one of the network, so it is kept in ``failure``.
     """
 
-    def __init__(self, reader: ByteReader, link: _Link) -> None:
+    def __init__(self, reader: ByteReader, size: int, link: _Link) -> None:
         self._reader = reader
+        self._size = size
         self._link = link
-        self.size = 0
-        self.digest = hashlib.sha256()
         self.failure: Exception | None = None
 
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self._read():
-            self.size += len(chunk)
-            self.digest.update(chunk)
-            yield chunk
+    def __len__(self) -> int:
+        return self._size
 
-    def _read(self) -> bytes:
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._size
         try:
-            return self._reader.read(_CHUNK_BYTES)
+            while chunk := self._reader.read(_CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+            if left:
+                raise TransferError(
+                    f"{self._link.label}: the file holds {'more' if left < 0 else 'less'} than the "
+                    f"{self._size} bytes that were announced; did it change meanwhile?"
+                )
         except Exception as error:
             self.failure = error
             raise
 
 
-class _SizedSource(_Source):
-    """A source whose size the host knows, so that it must be neither longer nor shorter."""
-
-    def __init__(self, reader: ByteReader, link: _Link, size: int) -> None:
-        super().__init__(reader, link)
-        self._expected = size
-
-    def __len__(self) -> int:
-        return self._expected
-
-    def _read(self) -> bytes:
-        chunk = super()._read()
-        size = self.size + len(chunk)
-        if size > self._expected or (not chunk and size < self._expected):
-            self.failure = TransferError(
-                f"{self._link.label}: the file holds {'more' if chunk else 'less'} than the {self._expected} "
-                "bytes that were announced; did it change meanwhile?"
-            )
-            raise self.failure
-        return chunk
-
-
 # ------------------------------------------------------------------------------------------ the responses
 
 
-def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> None:
+def _check_status(answer: requests.Response, link: _Link) -> None:
     status = answer.status_code
     if 300 <= status < 400:
         parts, _ = _split(answer.headers.get("location", ""))
@@ -369,7 +315,6 @@ def _check_status(answer: requests.Response, link: _Link, hint: str = "") -> Non
         code=code,
         retry_after=retry_after(headers, time.time()),
         endpoint=link.label,
-        hint=hint if status in _WANTS_LENGTH else "",
     )
 
 
@@ -397,21 +342,9 @@ def _check_size(size: int, max_bytes: int, link: _Link) -> None:
         )
 
 
-def _lost(error: requests.RequestException, link: _Link, policy: TransferPolicy) -> TransportError:
-    failure = connection_failure(
-        error, connect_timeout=policy.connect_timeout, read_timeout=policy.read_timeout
-    )
+def _lost(error: requests.RequestException, link: _Link) -> TransportError:
+    failure = connection_failure(error, connect_timeout=_CONNECT_TIMEOUT, read_timeout=_READ_TIMEOUT)
     return TransportError(f"{link.label}: {failure.reason}.", sent=failure.sent)
-
-
-def _position(reader: ByteReader) -> int | None:
-    """Return the position of ``reader``, ``None`` if it cannot seek."""
-    seekable = getattr(reader, "seekable", None)
-    return int(reader.tell()) if seekable is not None and seekable() else None  # type: ignore[attr-defined]
-
-
-def _seek(reader: ByteReader, offset: int, whence: int = 0) -> int:
-    return int(reader.seek(offset, whence))  # type: ignore[attr-defined]
 
 
 # ----------------------------------------------------------------------------------------------- the log

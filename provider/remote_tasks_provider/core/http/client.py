@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import tenacity
@@ -39,12 +39,12 @@ class _Sender:
         self,
         config: ConnectionConfig,
         explain: Explain,
-        rate_limiter: RateLimiter | None,
+        rate_limiter: RateLimiter,
         policy: RetryPolicy,
         clocks: Clocks,
     ) -> None:
         self.config = config
-        self.rate_limiter = rate_limiter or RateLimiter({})
+        self.rate_limiter = rate_limiter
         self._explain = explain
         self._policy = policy
         self._clocks = clocks
@@ -78,7 +78,6 @@ class Client(_Sender):
 
     :param explain: what the vendor knows about error answers.
     :param sleep: waits between attempts.
-    :param rate_limiter: keeps what the service asked for.
     """
 
     def __init__(
@@ -87,11 +86,10 @@ class Client(_Sender):
         transport: RequestsTransport,
         explain: Explain,
         sleep: Callable[[float], None] = time.sleep,
-        rate_limiter: RateLimiter | None = None,
     ) -> None:
         policy = RetryPolicy(max_attempts=config.extras.max_attempts)
         clocks = Clocks(wall=time.time, monotonic=time.monotonic)
-        super().__init__(config, explain, rate_limiter, policy, clocks)
+        super().__init__(config, explain, RateLimiter({}), policy, clocks)
         self._transport = transport
         self._sleep = sleep
 
@@ -133,7 +131,7 @@ class AsyncClient(_Sender):
         clocks: Clocks | None = None,
     ) -> None:
         policy = RetryPolicy(max_attempts=config.extras.max_attempts, give_up_after=_GIVE_UP_AFTER)
-        super().__init__(config, explain, rate_limiter, policy, clocks or Clocks())
+        super().__init__(config, explain, rate_limiter or RateLimiter({}), policy, clocks or Clocks())
         self._transport = transport
 
     async def send(self, operation: Operation[T]) -> T:
@@ -147,13 +145,6 @@ class AsyncClient(_Sender):
                 log.info("%s: waits %.0f s to keep the rate limit.", self._label(operation), pause)
             await self._clocks.sleep(pause)
         return self._read(operation, await self._transport.send(operation.request))
-
-    async def items(self, operation: Operation[Page[T]], limit: int | None = None) -> AsyncIterator[T]:
-        """Like :meth:`Client.items`."""
-        pager = Pager(operation, limit)
-        while pager.next_operation is not None:
-            for item in pager.accept(await self.send(pager.next_operation)):
-                yield item
 
     async def aclose(self) -> None:
         """Release the transport's connections."""

@@ -21,23 +21,22 @@ __all__ = ["RetryPolicy"]
 
 log = logging.getLogger(__name__)
 
+# Seconds: the n-th pause is random between 0 and `_BASE * 2**(n-1)`, at most `_CAP` (full jitter).
+_BASE = 0.5
+_CAP = 20.0
+# When the service asks for a longer pause, its error is raised instead of holding the caller.
+_MAX_RETRY_AFTER = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often and how far apart one request is repeated.
 
     :param max_attempts: how often a request is sent at most, the first time included.
-    :param base: seconds; the n-th pause is random between 0 and ``base * 2**(n-1)`` (full jitter).
-    :param cap: longest such pause in seconds.
-    :param max_retry_after: when the service asks for a longer pause than this many seconds, the error is
-        raised with its ``retry_after`` instead of holding the caller.
     :param give_up_after: seconds from the first attempt, after which a failed request is not repeated.
     """
 
     max_attempts: int = 5
-    base: float = 0.5
-    cap: float = 20.0
-    max_retry_after: float = 30.0
     give_up_after: float = 300.0
 
     def allows(self, error: BaseException, idempotency: Idempotency) -> bool:
@@ -45,7 +44,7 @@ class RetryPolicy:
 
         A request that would act twice is repeated only when the first provably had no effect.
         """
-        if isinstance(error, ApiError) and (error.retry_after or 0) > self.max_retry_after:
+        if isinstance(error, ApiError) and (error.retry_after or 0) > _MAX_RETRY_AFTER:
             return False
         if idempotency is Idempotency.NOT_IDEMPOTENT:
             return isinstance(error, RateLimitedError) or (
@@ -55,9 +54,9 @@ class RetryPolicy:
 
     def pause(self, error: BaseException | None, attempt: int) -> float:
         """Return the seconds to wait after the ``attempt``-th try ended in ``error``."""
-        jitter = random.uniform(0, min(self.cap, self.base * 2 ** (attempt - 1)))  # noqa: S311 - spreads load
+        jitter = random.uniform(0, min(_CAP, _BASE * 2 ** (attempt - 1)))  # noqa: S311 - spreads load
         if isinstance(error, ApiError) and error.retry_after is not None:
-            return error.retry_after + min(jitter, self.base)
+            return error.retry_after + min(jitter, _BASE)
         return jitter
 
     def tenacity(

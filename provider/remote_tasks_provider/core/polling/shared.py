@@ -43,12 +43,9 @@ _LOG_AT_LEAST = 30.0
 class PollMetrics(Protocol):
     """Counts what a poller does; see ``docs/metrics.md``."""
 
-    def polled(
-        self, service: str, *, waits: int, updated: int, calls: int, saved: int, rate_limited: int
-    ) -> None:
+    def polled(self, service: str, *, waits: int, calls: int, saved: int, rate_limited: int) -> None:
         """Count one poll cycle.
 
-        :param updated: how many of the ``waits`` got a result.
         :param saved: how many more ``calls`` it would have taken to ask for each task by itself.
         """
 
@@ -177,12 +174,11 @@ class SharedPoller:
             self._use(await self._connect(self._rate_limiter))
         calls, refused = self._rate_limiter.calls, self._rate_limiter.refused
         results = await self._results(list(due), free.keys() - due.keys())
-        updated, covered = await self._deliver(waits, results, now)
+        covered = await self._deliver(waits, results, now)
         calls = self._rate_limiter.calls - calls
         self._metrics.polled(
             self._task_type.service.name,
             waits=len(waits),
-            updated=updated,
             calls=calls,
             saved=max(0, covered - calls),
             rate_limited=self._rate_limiter.refused - refused,
@@ -211,24 +207,23 @@ class SharedPoller:
             results = await arun_plan(self._strategy.plan(due, free), renewed)
         return results
 
-    async def _deliver(self, waits: list[_Joined], results: PollResults, began: float) -> tuple[int, int]:
-        """Give every wait its results; return how many waits and how many tasks they were about.
+    async def _deliver(self, waits: list[_Joined], results: PollResults, began: float) -> int:
+        """Give every wait its results; return how many tasks they cover, counted for each wait.
 
         A wait that became due during the poll, and that it did not cover, gets the next poll.
 
         :param began: when the poll began; monotonic.
         """
-        updated = covered = 0
+        covered = 0
         for index, wait in enumerate(waits, 1):
             if index % _BATCH == 0:
                 await asyncio.sleep(0)
             if not wait.done.done():
                 count = wait.tracker.update(results, self._clocks.wall())
-                updated += count > 0
                 covered += count
                 if count or wait.due <= began:
                     self._settle(wait)
-        return updated, covered
+        return covered
 
     def _settle(self, wait: _Joined) -> None:
         """End the wait if it is over, else schedule its next poll."""

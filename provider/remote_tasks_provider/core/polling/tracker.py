@@ -111,13 +111,11 @@ class PollTracker:
         """The tasks to poll next."""
         return [task_id for task_id, progress in self._tasks.items() if not progress.is_finished]
 
-    @property
-    def needs_checkpoint(self) -> bool:
-        """Whether another process needs more than the ids and the policy to resume the wait."""
-        return not all(progress.is_clean for progress in self._tasks.values())
-
     def checkpoint(self) -> dict[str, dict[str, Any]]:
-        """Return what another process needs to resume the wait: only what a poll would not tell it."""
+        """Return what another process needs to resume the wait, beside the ids and the policy.
+
+        Only what a poll would not tell it; mostly nothing.
+        """
         return {
             task_id: {"failures": progress.failures, "missing_since": progress.missing_since}
             for task_id, progress in self._tasks.items()
