@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.clocks import Clocks
+from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
@@ -265,6 +266,39 @@ class TestManyIds:
         assert [record["id"] for record in result] == ids
         assert [record["id"] for record in result if record["state"] == "failed"] == ["task-7"]
         assert [what for what, _ in service.asked] == ["list"]
+
+    def test_task_resumed_meanwhile_is_not_awaited_again(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        ids = [f"task-{number}" for number in range(300)]
+        histories = dict.fromkeys(ids, timeline((0, "running"), (50, "completed")))
+        histories["task-7"] = timeline((0, "running"), (50, "completed"), (100, "running"))
+        install(monkeypatch, clock, histories)
+        context = {"ti": TaskInstance(clock)}
+        many = waiting_sensor(remote_task_id=ids)
+        event = run_trigger(deferral_of(many, context).trigger)
+        clock.now = began = START + 200
+
+        result = many.resume_execution("execute_complete", {"event": event}, context)
+
+        assert [record["id"] for record in result if record["state"] == "running"] == ["task-7"]
+        assert clock.now == began
+
+    def test_unreadable_tasks_are_left_to_a_retry_when_the_time_is_up(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        ids = [f"task-{number}" for number in range(300)]
+        histories = dict.fromkeys(ids, timeline((0, "running"), (50, "completed"), (100, 429)))
+        install(monkeypatch, clock, histories)
+        context = {"ti": TaskInstance(clock)}
+        many = waiting_sensor(remote_task_id=ids)
+        event = run_trigger(deferral_of(many, context).trigger)
+        clock.now = began = START + 200
+
+        with pytest.raises(RemoteTaskError, match="300 finished tasks could not be read"):
+            many.resume_execution("execute_complete", {"event": event}, context)
+
+        assert clock.now - began == pytest.approx(many.timeout, abs=60)
 
     def test_unfinished_tasks_stay_in_the_event_of_a_timeout(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock

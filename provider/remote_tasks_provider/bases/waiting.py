@@ -204,15 +204,27 @@ class WaitingOperator(BaseOperator):
     def _read_again(self, ids: Iterable[str]) -> WaitResult:
         """Read the finished tasks that were too many for the trigger's event.
 
+        Each is read once: one that was resumed meanwhile is not awaited again.
+
         :raises RemoteTaskError: when the service cannot be asked now; a retry of the task waits anew.
         """
+        now = time.time()
         policy = PollPolicy(
-            started_at=time.time(), poll_interval=1.0, max_poll_failures=1, not_found_grace=0.0
+            started_at=now,
+            poll_interval=1.0,
+            deadline=now + self.timeout,
+            max_poll_failures=1,
+            not_found_grace=0.0,
         )
+        tracker = PollTracker(ids, policy)
         try:
-            result = self._poll(PollTracker(ids, policy), sleep=time.sleep)
+            result = self._poll(tracker, sleep=time.sleep, is_enough=lambda: not tracker.unread_ids)
         finally:
             self.hook.close()
+        if unread := tracker.unread_ids:
+            raise RemoteTaskError(
+                f"{len(unread)} finished tasks could not be read within {self.timeout:g} s; a retry does."
+            )
         for data in result.errors.values():
             if (error := error_from_json(data)).retry_helps:
                 raise error
@@ -243,8 +255,9 @@ class WaitingOperator(BaseOperator):
         try:
             return BaseOperator.resume_execution(self, next_method, kwargs, context)
         except TaskDeferralError as error:
-            note = self.what_remains(context)
-            raise TaskDeferralError(f"{error}. {note}" if note else str(error)) from error
+            if not (note := self.what_remains(context)):
+                raise
+            raise TaskDeferralError(f"{error}. {note}") from error
 
     def resume(self, next_method: str, kwargs: dict[str, Any], context: Context) -> Any:
         """Call the method that the deferral named."""

@@ -297,7 +297,7 @@ class ManusTask(Task):
     def _waiting(self, position: int, start: float, raw: str, number: int) -> Iterator[Entry]:
         event_id, question = self._asked(position, number)
         text = question.description or (
-            self.question if question.in_words else f"May I go on with {question.type}?"
+            self.question if question.in_words else f"May I continue with {question.type}?"
         )
         yield Entry("agent", f"ask-{position}", start, text, question=question)
         yield Entry("status", f"status-{position}", start, text, raw, question=question, event_id=event_id)

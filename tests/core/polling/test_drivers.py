@@ -190,3 +190,23 @@ class TestPollUntilDone:
         client = Client(a_config(max_attempts=1), Words({}), lambda *_: None)
         with pytest.raises(InterruptedError):
             poll_until_done(a_tracker("a"), OneByOne(ask, a_snapshot), client, sleep=leave)
+
+    def test_loop_ends_early_once_every_task_was_read(self) -> None:
+        tracker = a_tracker("a", "b")
+        words = Words({"a": "running"})
+
+        def sleep(seconds: float) -> None:
+            assert tracker.unread_ids == ["b"]
+            words.answers["b"] = "running"
+
+        client = Client(a_config(max_attempts=1), words, lambda *_: None)
+        result = poll_until_done(
+            tracker,
+            OneByOne(ask, a_snapshot),
+            client,
+            sleep=sleep,
+            clock=lambda: START,
+            is_enough=lambda: not tracker.unread_ids,
+        )
+
+        assert [record and record["state"] for record in result.records.values()] == ["running", "running"]

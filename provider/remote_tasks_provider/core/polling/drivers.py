@@ -33,6 +33,7 @@ def poll_until_done(
     sleep: Callable[[float], Any] = time.sleep,
     clock: Callable[[], float] = time.time,
     on_poll: Callable[[float, float | None], None] = lambda _now, _pause: None,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> WaitResult:
     """Poll until the wait is over; return how it ended.
 
@@ -40,6 +41,7 @@ def poll_until_done(
     :param clock: Unix seconds.
     :param on_poll: called after each poll with the time and the pause before the next one (``None``: it was
         the last), for logs.
+    :param is_enough: whether to end although tasks are unfinished; asked after each poll.
     """
     while True:
         results = run_plan(strategy.plan(tracker.unfinished_ids, ()), client)
@@ -47,7 +49,7 @@ def poll_until_done(
         tracker.update(results, now)
         pause = tracker.pause(now, back_off=client.backs_off_for())
         on_poll(now, pause)
-        if pause is None:
+        if pause is None or is_enough():
             return tracker.result(now)
         sleep(pause)
 

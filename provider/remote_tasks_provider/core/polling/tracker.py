@@ -107,6 +107,15 @@ class PollTracker:
         return next((snapshot.url for snapshot in snapshots if snapshot and snapshot.url), None)
 
     @property
+    def unread_ids(self) -> list[str]:
+        """The tasks that no poll has read yet, and that were not given up."""
+        return [
+            task_id
+            for task_id, progress in self._tasks.items()
+            if progress.snapshot is None and progress.error is None
+        ]
+
+    @property
     def unfinished_ids(self) -> list[str]:
         """The tasks to poll next."""
         return [task_id for task_id, progress in self._tasks.items() if not progress.is_finished]
