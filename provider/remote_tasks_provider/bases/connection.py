@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
-from asgiref.sync import sync_to_async
 
+from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
 from remote_tasks_provider.core.service import Service
 
@@ -28,12 +28,19 @@ def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
 
 
 async def async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
-    """Like :func:`connection_config`, for an event loop, where the lookup must not block."""
+    """Like :func:`connection_config`, for an event loop, where the lookup must not block.
+
+    :raises TimeoutError: when Airflow does not answer.
+    """
+    return await ask(_async_connection_config(service, conn_id))
+
+
+async def _async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     connection = await get_async_connection(conn_id)
     found = service.config(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
     if found.secret != connection.password:
         # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
-        await sync_to_async(mask_secret)(found.secret)
+        await in_thread(mask_secret, found.secret)
     return found
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from remote_tasks_provider.bases.exceptions import Verdict, verdict
 from remote_tasks_provider.bases.links import LINK_KEY
+from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.polling.policy import OnWaiting, WaitLimits
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -93,12 +93,14 @@ class TaskEnd:
         elif self.error is not None:
             log.info("Skipping: %s", self.error)
         for key, value in self.xcoms.items():
-            # In a thread, as it waits for the triggerer's supervisor.
-            await sync_to_async(XCom.set)(
-                key=key,
-                value=value,
-                dag_id=task_instance.dag_id,
-                task_id=task_instance.task_id,
-                run_id=task_instance.run_id,
-                map_index=task_instance.map_index,
+            await ask(
+                in_thread(
+                    XCom.set,
+                    key=key,
+                    value=value,
+                    dag_id=task_instance.dag_id,
+                    task_id=task_instance.task_id,
+                    run_id=task_instance.run_id,
+                    map_index=task_instance.map_index,
+                )
             )

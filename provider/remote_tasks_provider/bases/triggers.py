@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, task_state
 from remote_tasks_provider.bases.connection import async_connection_config
 from remote_tasks_provider.bases.from_trigger import SensorSettings
 from remote_tasks_provider.bases.metrics import METRICS
+from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancellation import acancel_tasks
 from remote_tasks_provider.core.clocks import Clocks
@@ -209,7 +209,7 @@ class RemoteTaskTrigger(BaseTrigger):
     async def _cancel_if_over(self) -> None:
         try:
             async with asyncio.timeout(_LONGEST_CANCELLATION):
-                state = await sync_to_async(task_state)(self.task_instance)
+                state = await ask(in_thread(task_state, self.task_instance))
                 if is_over(state):
                     await self._cancel(f"this task was marked {state}")
                 else:
