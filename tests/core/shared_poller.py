@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from remote_tasks_provider.core.errors import RemoteTaskError
@@ -16,9 +16,10 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Operation, Request, Response
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from remote_tasks_provider.core.polling import shared
+from remote_tasks_provider.core.polling.drivers import AsyncLink
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
-from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Unchanged
+from remote_tasks_provider.core.polling.strategy import PollPlan, PollRequest, PollResult, Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import Service, TaskType
 from tests.core.build import a_config, a_policy, a_response, a_snapshot
@@ -33,7 +34,8 @@ class Together:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+    def plan(self, request: PollRequest) -> PollPlan:
+        due, free = request.due, request.free
         self.world.polls.append((self.world.time.monotonic, sorted(due), sorted(free)))
         self.world.on_poll()
         if self.world.bug is not None:
@@ -47,8 +49,9 @@ class Together:
         )
         (answer,) = yield [operation]
         if isinstance(answer, RemoteTaskError):
-            return dict.fromkeys(covered, answer)
-        return {task_id: self._finding(task_id, word) for task_id, word in answer.items()}
+            yield dict.fromkeys(covered, answer)
+            return
+        yield {task_id: self._finding(task_id, word) for task_id, word in answer.items()}
 
     def _finding(self, task_id: str, word: str) -> PollResult:
         return Unchanged.UNCHANGED if word == "unchanged" else a_snapshot(word, task_id)
@@ -101,10 +104,14 @@ class PollMetrics:
     def __init__(self) -> None:
         self.polls: list[dict[str, Any]] = []
         self.ends: list[tuple[str, float]] = []
+        self.emptied_at: list[int] = []
         self.on_end: Callable[[], Any] = lambda: None
 
     def polled(self, service: str, **counts: int) -> None:
         self.polls.append(counts)
+
+    def emptied(self, service: str) -> None:
+        self.emptied_at.append(len(self.polls))
 
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         self.ends.append((outcome, seconds))
@@ -137,6 +144,9 @@ class World:
         self.metrics = PollMetrics()
         self.strategies = 0
         self.extras: dict[str, Any] = {}
+        self.base_url = a_config().base_url
+        self.reads: list[float] = []
+        self.rate_limiter = RateLimiter(limits or {}, jitter=lambda: 0.0)
         self.service = Service(
             name="Example",
             default_base_url="https://api.example.com",
@@ -152,22 +162,31 @@ class World:
         self.strategies += 1
         return Together(self)
 
-    async def connect(self, rate_limiter: RateLimiter) -> AsyncClient:
+    def link(self) -> AsyncLink:
+        return AsyncLink(self.read, self.connect)
+
+    async def read(self) -> ConnectionConfig:
+        """Read the connection."""
+        self.reads.append(self.time.monotonic - 1000)
         await asyncio.sleep(0)
         if self.no_connection is not None:
             raise self.no_connection
         config = a_config(max_attempts=1)
-        keyed = ConnectionConfig(
+        return ConnectionConfig(
             config.service,
             config.conn_id,
-            config.base_url,
+            self.base_url,
             ("API_KEY", self.key),
             self.key,
             config.extras.model_copy(update=self.extras),
         )
-        transport = Transport(self, keyed)
+
+    async def connect(self, config: ConnectionConfig) -> AsyncClient:
+        """Open a client."""
+        await asyncio.sleep(0)
+        transport = Transport(self, config)
         self.transports.append(transport)
-        return AsyncClient(keyed, transport, self.service.explain, rate_limiter, self.time.clocks)
+        return AsyncClient(config, transport, self.service.explain, self.rate_limiter, self.time.clocks)
 
     def wait(self, *ids: str, **facts: Any) -> asyncio.Task[WaitResult]:
         """Let a wait join; see :meth:`join`."""
@@ -189,7 +208,7 @@ class World:
             PollTracker(ids, a_policy(**policy)),
             task_type=task_type or self.task_type,
             conn_id=conn_id,
-            connect=self.connect,
+            link=self.link,
             clocks=self.time.clocks,
             metrics=self.metrics,
             first_poll_in=first_poll_in,
@@ -228,7 +247,7 @@ def play(story: Story, **world: Any) -> World:
         await settle()
         assert made.open_transports == 0
         assert len(asyncio.all_tasks()) == 1
-        assert not shared._POLLERS.get(asyncio.get_running_loop())
+        assert not shared._POLLERS.get()
         return made
 
     return asyncio.run(run())

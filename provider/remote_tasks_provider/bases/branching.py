@@ -73,7 +73,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
             mode,
             poll_interval=self.poll_interval,
             on_waiting="wait" if self.waiting is None else "return",
-            max_poll_failures=self.max_poll_failures,
+            outage_tolerance=self.outage_tolerance,
             not_found_grace=self.not_found_grace,
         )
         return self.wait_for_tasks(context, [task_id], policy, mode)

@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from remote_tasks_provider.bases.supervisor import ask, in_thread
+from remote_tasks_provider.core.errors import (
+    ConnectionConfigError,
+    ConnectionUnavailableError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
+from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.service import Service
 
-__all__ = ["async_connection_config", "connection_config"]
+__all__ = [
+    "async_connection_config",
+    "connection_config",
+    "read_connection",
+    "read_connection_async",
+]
 
 
 def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
@@ -42,6 +53,35 @@ async def _async_connection_config(service: Service, conn_id: str) -> Connection
         # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
         await in_thread(mask_secret, found.secret)
     return found
+
+
+def read_connection(service: Service, conn_id: str) -> ConnectionConfig:
+    """Like :func:`connection_config`, for a wait, which survives for a while that this fails.
+
+    :raises ConnectionConfigError: when there is no such connection, or it cannot be used.
+    :raises ConnectionUnavailableError: when it cannot be read now.
+    """
+    try:
+        return connection_config(service, conn_id)
+    except Exception as error:  # a secrets backend raises what it likes
+        raise _read_error(conn_id, error) from error
+
+
+async def read_connection_async(service: Service, conn_id: str) -> ConnectionConfig:
+    """Like :func:`read_connection`, for an event loop."""
+    try:
+        return await async_connection_config(service, conn_id)
+    except Exception as error:
+        raise _read_error(conn_id, error) from error
+
+
+def _read_error(conn_id: str, error: Exception) -> RemoteTaskError:
+    if isinstance(error, RemoteTaskError):
+        return error
+    if isinstance(error, AirflowNotFoundException):
+        return ConnectionConfigError(str(error))
+    reason = f"{type(error).__name__}: {error}"
+    return ConnectionUnavailableError(f"Connection {conn_id!r} cannot be read now ({one_line(reason)}).")
 
 
 def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> ConnectionFields:

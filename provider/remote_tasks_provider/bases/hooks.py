@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from remote_tasks_provider.bases.connection import connection_config
+from remote_tasks_provider.bases.connection import connection_config, read_connection
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.rate_limit import limiter_for
 from remote_tasks_provider.core.http.transport import RequestsTransport
 from remote_tasks_provider.core.manifest import Manifest
-from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.polling.drivers import Link
+from remote_tasks_provider.core.polling.session import PollSession
+from remote_tasks_provider.core.service import Service, TaskType
 
 __all__ = ["RemoteTaskHook"]
 
@@ -45,8 +50,25 @@ class RemoteTaskHook(BaseHook):
 
         :raises ConnectionConfigError: when the connection cannot be used; the message names field and fix.
         """
-        config = connection_config(self.service, self.conn_id)
-        return Client(config, RequestsTransport(config), self.service.explain)
+        return self.connect(connection_config(self.service, self.conn_id))
+
+    def connect(self, config: ConnectionConfig) -> Client:
+        """Return a client to what ``config`` describes, and use it from now on as :attr:`client`."""
+        limiter = limiter_for(config.account, self.service.limits)
+        client = Client(config, RequestsTransport(config), self.service.explain, limiter)
+        self.__dict__["client"] = client
+        return client
+
+    @property
+    def backs_off_for(self) -> float:
+        """The seconds for which the service asked to be left alone, as far as this hook's calls know."""
+        return self.client.backs_off_for() if "client" in self.__dict__ else 0.0
+
+    def polling(self, task_type: TaskType) -> tuple[PollSession, Link]:
+        """Return what a wait polls with: over :attr:`client`, which follows changes of the connection."""
+        link = Link(lambda: read_connection(self.service, self.conn_id), self.connect)
+        link.client = self.__dict__.get("client")
+        return PollSession(task_type, link.client and link.client.config, time.monotonic()), link
 
     def get_conn(self) -> Client:
         """Return :attr:`client`."""

@@ -35,6 +35,9 @@ class _AirflowMetrics:
         if rate_limited:
             Stats.incr("remote_tasks.rate_limited", rate_limited, tags=tags)
 
+    def emptied(self, service: str) -> None:
+        Stats.gauge("remote_tasks.waits", 0, tags={"service": service.lower()})
+
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         Stats.timing(
             "remote_tasks.wait_duration",

@@ -120,7 +120,7 @@ class RemoteTaskOperator(WaitingOperator):
             mode,
             started_at=self.carried.get("started_at"),
             poll_interval=self.poll_interval,
-            max_poll_failures=self.max_poll_failures,
+            outage_tolerance=self.outage_tolerance,
             not_found_grace=self.not_found_grace,
             **self.poll_rules(),
         )

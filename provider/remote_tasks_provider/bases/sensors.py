@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteTaskSensor"]
 
 # ``silent_fail`` asks to poll on whatever goes wrong, until the timeout.
-_NEVER = 10**9
+_NEVER = 1e9
 
 
 class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
@@ -133,7 +133,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait; return one record for one id, a list in input order for several."""
         name = self.remote_task_type.id_param
-        ids = validation.object_ids(self.awaited, name)
+        ids = self.awaited_ids()
         self._log_what_cannot_be_done()
         if not ids:
             self.log.info("%s is an empty list: there is nothing to wait for.", name)
@@ -153,10 +153,14 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         return {
             "poll_interval": self.poke_interval,
             "on_waiting": self.on_waiting,
-            "max_poll_failures": _NEVER if self.silent_fail else self.max_poll_failures,
+            "outage_tolerance": _NEVER if self.silent_fail else self.outage_tolerance,
             "not_found_grace": self.not_found_grace,
             "max_poll_interval": longest if self.exponential_backoff else None,
         }
+
+    def awaited_ids(self) -> list[str]:
+        """Return the ids of the tasks to wait for."""
+        return validation.object_ids(self.awaited, self.remote_task_type.id_param)
 
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Return the records in the order of the ids, or raise."""
@@ -164,7 +168,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         error = result.failure(label, raise_on_failure=self.raise_on_failure, on_waiting=self.on_waiting)
         if error is not None:
             raise self.wait_exception(error, result.timed_out) from error
-        records = result.in_order(validation.object_ids(self.awaited, self.remote_task_type.id_param))
+        records = result.in_order(self.awaited_ids())
         for record in records:
             self.log.info("%s %s is %s.", label, (record or {}).get("id"), (record or {}).get("state"))
         return records[0] if isinstance(self.awaited, str) else records

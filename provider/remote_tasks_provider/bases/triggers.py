@@ -16,23 +16,24 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, task_state
-from remote_tasks_provider.bases.connection import async_connection_config
+from remote_tasks_provider.bases.connection import read_connection_async
 from remote_tasks_provider.bases.from_trigger import SensorSettings
 from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancellation import acancel_tasks
 from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError
+from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.http.client import AsyncClient
-from remote_tasks_provider.core.http.rate_limit import RateLimiter
+from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.rate_limit import limiter_for
+from remote_tasks_provider.core.http.response import MAX_RETRY_AFTER
 from remote_tasks_provider.core.http.transport import HttpxTransport
+from remote_tasks_provider.core.polling.drivers import AsyncLink
 from remote_tasks_provider.core.polling.policy import OnWaiting, PollPolicy
-from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import TaskType
@@ -42,8 +43,8 @@ __all__ = ["RemoteTaskTrigger"]
 # Less than Airflow gives a trigger to clean up in ([triggerer] on_kill_timeout, 30 s).
 _LONGEST_CANCELLATION = 20.0
 
-# By event loop: a task that does nothing. Who ends a loop cancels all of its tasks before any of them runs.
-_idlers: dict[asyncio.AbstractEventLoop, asyncio.Task[Any]] = {}
+# A task that does nothing. Who ends a loop cancels all of its tasks before any of them runs.
+_IDLERS = PerLoop(lambda: asyncio.get_running_loop().create_task(asyncio.Event().wait()))
 
 # One for all, as Airflow's own costs three objects a trigger. The triggerer tells the tasks apart by context.
 log = logging.getLogger(__name__)
@@ -61,8 +62,9 @@ class RemoteTaskTrigger(BaseTrigger):
     :param deadline: when to give up, Unix seconds; default never.
     :param execution_deadline: when Airflow's ``execution_timeout`` ends the attempt, likewise.
     :param on_waiting: ``wait`` for a task that waits for a person, or ``return`` or ``fail``.
-    :param max_poll_failures: consecutive failures of polls at which to give up.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
+    :param max_poll_failures: of earlier versions, which counted; not used.
+    :param not_found_grace: seconds for which a 404, a 401, a 403, a redirect, a refused request or an
+        unusable connection must stand to be believed.
     :param max_poll_interval: when set, pauses grow with the time waited, up to this many seconds.
     :param max_credits: what a task may cost; a running one that has cost more ends the wait.
     :param first_poll_at: when to poll first, Unix seconds; default at once.
@@ -72,6 +74,9 @@ class RemoteTaskTrigger(BaseTrigger):
         successful. A task that was cleared is left alone: its next attempt re-attaches to the remote tasks.
     :param sensor: what a wait that begins or ends in the triggerer must know of its sensor; see
         :class:`~remote_tasks_provider.bases.from_trigger.SensorSettings`.
+    :param outage_tolerance: seconds without a good answer after which to give up.
+    :param in_detail: whether to learn how a task finished where that takes a request of its own.
+    :param back_off_until: until when the service asked a worker to be left alone, Unix seconds.
     """
 
     remote_task_type: ClassVar[TaskType]
@@ -88,14 +93,17 @@ class RemoteTaskTrigger(BaseTrigger):
         deadline: float | None = None,
         execution_deadline: float | None = None,
         on_waiting: OnWaiting = "wait",
-        max_poll_failures: int = 5,
+        max_poll_failures: int | None = None,
         not_found_grace: float = 90.0,
         max_poll_interval: float | None = None,
         max_credits: int | None = None,
         first_poll_at: float | None = None,
-        checkpoint: Mapping[str, Mapping[str, Any]] | None = None,
+        checkpoint: Any = None,
         cancel_on_kill: bool = False,
         sensor: Mapping[str, Any] | None = None,
+        outage_tolerance: float = 900.0,
+        in_detail: bool = True,
+        back_off_until: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, without annotations
         self.conn_id = conn_id
@@ -114,6 +122,9 @@ class RemoteTaskTrigger(BaseTrigger):
         self.checkpoint = checkpoint
         self.cancel_on_kill = cancel_on_kill
         self.sensor = sensor
+        self.outage_tolerance = outage_tolerance
+        self.in_detail = in_detail
+        self.back_off_until = back_off_until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and every constructor argument; derived, so that none can be forgotten."""
@@ -135,20 +146,19 @@ class RemoteTaskTrigger(BaseTrigger):
         ids = validation.object_ids(self.remote_task_ids, self.remote_task_type.id_param)
         settings = SensorSettings(**self.sensor) if self.sensor else None
         tracker = PollTracker(ids, self._policy(settings), self.checkpoint)
-        idler = None if TRIGGERS_GET_ON_KILL else _idler()
+        idler = None if TRIGGERS_GET_ON_KILL else _IDLERS.get()
         try:
             result = await join(
                 tracker,
                 task_type=self.remote_task_type,
                 conn_id=self.conn_id,
-                connect=self._connect,
+                link=self._link,
                 clocks=self.clocks,
                 metrics=METRICS,
-                first_poll_in=self._first_poll_in(),
+                first_poll_in=self._seconds_until(self.first_poll_at),
+                back_off=self._seconds_until(self.back_off_until),
                 log=log,
             )
-        except (ConnectionConfigError, AirflowNotFoundException) as error:
-            result = self._unusable(tracker, error)
         except asyncio.CancelledError:
             # Not where the triggerer ends: then the wait continues elsewhere, and Airflow could not be asked.
             if idler is not None and not idler.cancelling():
@@ -170,29 +180,21 @@ class RemoteTaskTrigger(BaseTrigger):
             given |= {"started_at": now} if settings is None else settings.begin(self.timeout_after, now)
         return PollPolicy(**given)
 
-    def _first_poll_in(self) -> float:
-        """Return the seconds until the first poll; no more than a pause, if the worker's clock is ahead."""
-        if self.first_poll_at is None:
-            return 0.0
-        return min(
-            self.first_poll_at - self.clocks.wall(), max(self.poll_interval, self.max_poll_interval or 0.0)
-        )
+    def _seconds_until(self, moment: float | None) -> float:
+        """Return the seconds until a moment that the worker has set, by its own clock, which may be ahead."""
+        longest = max(self.poll_interval, self.max_poll_interval or 0.0, MAX_RETRY_AFTER)
+        return 0.0 if moment is None else min(moment - self.clocks.wall(), longest)
 
-    async def _connect(self, rate_limiter: RateLimiter) -> AsyncClient:
+    def _link(self) -> AsyncLink:
         service = self.remote_task_type.service
-        config = await async_connection_config(service, self.conn_id)
+        return AsyncLink(lambda: read_connection_async(service, self.conn_id), self._connect)
+
+    async def _connect(self, config: ConnectionConfig) -> AsyncClient:
+        service = self.remote_task_type.service
         # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
         transport = await asyncio.to_thread(HttpxTransport, config)
-        return AsyncClient(config, transport, service.explain, rate_limiter, self.clocks)
-
-    def _unusable(self, tracker: PollTracker, error: Exception) -> WaitResult:
-        reason = error if isinstance(error, RemoteTaskError) else ConnectionConfigError(str(error))
-        return WaitResult(
-            records=dict.fromkeys(tracker.ids),
-            errors={task_id: reason.to_json() for task_id in tracker.ids},
-            timed_out=None,
-            waited=max(0.0, self.clocks.wall() - tracker.policy.started_at),
-        )
+        limiter = limiter_for(config.account, service.limits)
+        return AsyncClient(config, transport, service.explain, limiter, self.clocks)
 
     # ------------------------------------------------------------------------------------------- a kill
 
@@ -220,21 +222,12 @@ class RemoteTaskTrigger(BaseTrigger):
             )
 
     async def _cancel(self, why: str) -> None:
-        client = await self._connect(RateLimiter({}))
+        client = await self._connect(await read_connection_async(self.remote_task_type.service, self.conn_id))
         try:
             ids = validation.object_ids(self.remote_task_ids, self.remote_task_type.id_param)
             await acancel_tasks(client, self.remote_task_type, ids, why, log)
         finally:
             await client.aclose()
-
-
-def _idler() -> asyncio.Task[Any]:
-    loop = asyncio.get_running_loop()
-    if loop not in _idlers:
-        for closed in [one for one in _idlers if one.is_closed()]:
-            del _idlers[closed]
-        _idlers[loop] = loop.create_task(asyncio.Event().wait())
-    return _idlers[loop]
 
 
 async def _run_to_the_end(work: Coroutine[Any, Any, None]) -> None:

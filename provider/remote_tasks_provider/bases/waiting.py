@@ -30,12 +30,7 @@ from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import (
-    ConnectionConfigError,
-    RemoteTaskError,
-    WaitTimeoutError,
-    error_from_json,
-)
+from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
 from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy, TimedOut, WaitLimits
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -67,9 +62,10 @@ class WaitingOperator(BaseOperator):
 
     :param deferrable: wait in the triggerer and use no worker meanwhile; default ``[operators]
         default_deferrable``.
-    :param max_poll_failures: consecutive polls that may fail, each after repeating its request; then the last
-        error is raised and Airflow's ``retries`` apply.
-    :param not_found_grace: seconds for which a 404 must stand to be believed.
+    :param outage_tolerance: seconds without one good answer after which the wait gives up; then the last
+        error is raised and Airflow's ``retries`` apply. A 429 does not count.
+    :param not_found_grace: seconds for which a 404, a 401, a 403, a redirect, a refused request or an
+        unusable connection must stand to be believed.
     """
 
     remote_task_type: ClassVar[TaskType]
@@ -87,7 +83,7 @@ class WaitingOperator(BaseOperator):
         self,
         *,
         deferrable: bool | None = None,
-        max_poll_failures: int = 5,
+        outage_tolerance: float = 900.0,
         not_found_grace: float = 90.0,
         **kwargs: Any,
     ) -> None:
@@ -95,7 +91,7 @@ class WaitingOperator(BaseOperator):
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
-        self.max_poll_failures = max_poll_failures
+        self.outage_tolerance = validation.positive(outage_tolerance, "outage_tolerance")
         self.not_found_grace = not_found_grace
 
     @cached_property
@@ -117,6 +113,10 @@ class WaitingOperator(BaseOperator):
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Return the operator's result, or raise."""
         raise NotImplementedError
+
+    def awaited_ids(self) -> list[str]:
+        """Return the ids of the tasks that :meth:`wait_for_tasks` was called with, after a deferral."""
+        return list(self.carried.get("ids", ()))
 
     def wait_exception(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
         """Return what to raise for a wait that ended in ``error``."""
@@ -144,8 +144,7 @@ class WaitingOperator(BaseOperator):
             time.sleep(seconds)
 
         def report(now: float, seconds: float | None) -> None:
-            for warning in tracker.take_warnings():
-                self.log.warning("%s", warning)
+            self._log_warnings(tracker)
             if seconds is not None:
                 self.log.info("%s: %s", self.remote_task_type.service.name, tracker.summary(now, seconds))
             if not self._link_pushed and (url := tracker.first_url):
@@ -158,24 +157,25 @@ class WaitingOperator(BaseOperator):
             self.hook.close()
 
     def _poll(self, tracker: PollTracker, **how: Any) -> WaitResult:
-        try:
-            client = self.hook.client
-        except ConnectionConfigError as error:
-            raise self.wait_exception(error, None) from error
-        strategy = self.remote_task_type.poll_strategy(client.config.extras)
-        return poll_until_done(tracker, strategy, client, clock=time.time, **how)
+        return poll_until_done(tracker, *self.hook.polling(self.remote_task_type), **how)
+
+    def _log_warnings(self, tracker: PollTracker) -> None:
+        for warning in tracker.take_warnings():
+            self.log.warning("%s", warning)
 
     def _defer(self, context: Context, tracker: PollTracker, pause: float) -> None:
         if RETRIES_RESUME:
             context["ti"].xcom_push(key=_DEFERRED_IN, value=context["ti"].try_number)
         now = time.time()
         timeout = tracker.policy.deferral_timeout(now)
+        back_off = self.hook.backs_off_for
         arguments: dict[str, Any] = {
             "conn_id": self.hook.conn_id,
             self.remote_task_type.ids_param: tracker.ids,
             **asdict(tracker.policy),
             "first_poll_at": now + pause,
             "checkpoint": tracker.checkpoint() or None,
+            "back_off_until": now + back_off if back_off else None,
             **self.trigger_arguments(),
         }
         self.defer(
@@ -192,7 +192,7 @@ class WaitingOperator(BaseOperator):
         """
         self.carried = carried
         try:
-            result = WaitResult.from_event(event)
+            result = WaitResult.from_event(event, self.awaited_ids())
         except RemoteTaskError as error:
             raise wait_exception(error, None) from error
         if self.start_from_trigger:
@@ -202,28 +202,34 @@ class WaitingOperator(BaseOperator):
         return self.finish(context, result)
 
     def _read_again(self, ids: Iterable[str]) -> WaitResult:
-        """Read the finished tasks that were too many for the trigger's event.
+        """Read the tasks that were too many for the trigger's event, as fast as the rate limit allows.
 
         Each is read once: one that was resumed meanwhile is not awaited again.
 
-        :raises RemoteTaskError: when the service cannot be asked now; a retry of the task waits anew.
+        :raises RemoteTaskError: when the service cannot be asked; a retry of the task waits anew.
         """
         now = time.time()
         policy = PollPolicy(
             started_at=now,
             poll_interval=1.0,
             deadline=now + self.timeout,
-            max_poll_failures=1,
-            not_found_grace=0.0,
+            outage_tolerance=self.outage_tolerance,
+            not_found_grace=self.not_found_grace,
         )
         tracker = PollTracker(ids, policy)
+        self.log.info("Reading %d tasks again, as the trigger's event could not hold them.", len(tracker.ids))
         try:
-            result = self._poll(tracker, sleep=time.sleep, is_enough=lambda: not tracker.unread_ids)
+            result = self._poll(
+                tracker,
+                sleep=time.sleep,
+                on_poll=lambda _now, _pause: self._log_warnings(tracker),
+                is_enough=lambda: not tracker.unread_ids,
+            )
         finally:
             self.hook.close()
         if unread := tracker.unread_ids:
             raise RemoteTaskError(
-                f"{len(unread)} finished tasks could not be read within {self.timeout:g} s; a retry does."
+                f"{len(unread)} tasks could not be read again within {self.timeout:g} s; a retry waits anew."
             )
         for data in result.errors.values():
             if (error := error_from_json(data)).retry_helps:

@@ -20,14 +20,14 @@ def cancel_tasks(client: Client, task_type: TaskType, ids: Iterable[str], why: s
 
     :param why: the reason, for the log: ``this task was marked failed``.
     """
-    return run_plan(_cancel_all(task_type, client.config.extras, ids, why, log), client)
+    return run_plan(_cancel_all(task_type, client.config.extras, ids, why, log), client.send)
 
 
 async def acancel_tasks(
     client: AsyncClient, task_type: TaskType, ids: Iterable[str], why: str, log: Log
 ) -> list[str]:
     """Like :func:`cancel_tasks`, on an event loop."""
-    return await arun_plan(_cancel_all(task_type, client.config.extras, ids, why, log), client)
+    return await arun_plan(_cancel_all(task_type, client.config.extras, ids, why, log), client.send)
 
 
 def _cancel_all(task_type: TaskType, extras: Any, ids: Iterable[str], why: str, log: Log) -> Plan[list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Clocks"]
+__all__ = ["Clocks", "steady"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,14 @@ class Clocks:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
     spread: Callable[[], float] = lambda: random.uniform(0.9, 1.0)  # noqa: S311 - spreads load
+
+
+def steady(
+    wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+) -> Callable[[], float]:
+    """Return a clock of Unix seconds that shows the time of day now, and from now on never jumps.
+
+    A wait reads its deadlines by it: setting the machine's clock neither ends nor prolongs the wait.
+    """
+    offset = wall() - monotonic()
+    return lambda: offset + monotonic()

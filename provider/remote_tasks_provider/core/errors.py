@@ -16,6 +16,7 @@ __all__ = [
     "AuthenticationError",
     "BudgetExceededError",
     "ConnectionConfigError",
+    "ConnectionUnavailableError",
     "InvalidRequestError",
     "InvalidResponseError",
     "LinkExpiredError",
@@ -74,6 +75,18 @@ class ConnectionConfigError(RemoteTaskError, ValueError):
 
     The message names the field and the fix; see ``docs/connections.md``.
     """
+
+    concerns_service = True
+
+
+class ConnectionUnavailableError(RemoteTaskError):
+    """The Airflow connection can't be read now: the secrets backend or the API server does not answer.
+
+    Wait, or check them; the message has their error.
+    """
+
+    retry_helps = True
+    concerns_service = True
 
 
 class TransportError(RemoteTaskError):

@@ -247,7 +247,7 @@ class _Turn:
 
     def _poll_until_settled(self, policy: PollPolicy) -> None:
         """Poll the task until it finishes or waits; raise at the deadline, or when it was given up."""
-        tracker, client = PollTracker([self.task_id], policy), self.hook.client
+        tracker = PollTracker([self.task_id], policy)
 
         def report(now: float, pause: float | None) -> None:
             for warning in tracker.take_warnings():
@@ -255,8 +255,7 @@ class _Turn:
             if pause is not None:
                 log.info("Manus: %s", tracker.summary(now, pause))
 
-        strategy = MANUS_TASK.poll_strategy(client.config.extras)
-        result = poll_until_done(tracker, strategy, client, sleep=time.sleep, clock=time.time, on_poll=report)
+        result = poll_until_done(tracker, *self.hook.polling(MANUS_TASK), sleep=time.sleep, on_poll=report)
         if error := result.failure(MANUS_TASK.label, raise_on_failure=False, on_waiting="return"):
             raise error
 

@@ -1,290 +1,263 @@
 """How many Manus tasks are polled with few operations: one list page answers for all of them.
 
-Three ways, and the cheapest is taken:
+Three ways, and each poll takes the one with the fewest operations:
 
-* *singles*: one operation a task. Taken when a single task is awaited, as the page would hold other people's
+* *singles*: one operation a task. Always for a single task, as a page would hold other people's
   conversations.
-* a *full listing*: the account's newest tasks, down to the oldest that is awaited. It shows the state of
-  each.
-* an *incremental listing*: only what has completed, failed or begun to wait for a person since the last poll.
-  Running tasks, whose conversations make a page heavy, are not in it. An awaited task that is not listed is
-  unchanged. Only a task that waited for a person may have resumed unseen, so it is polled by itself.
+* a *full listing* (:class:`~.listing.FullListing`): as many pages as the places of the awaited tasks need,
+  which the last full listing has shown.
+* an *incremental listing* (:class:`~.listing.Changes`, API v1): mostly one small page. A listed task that is
+  not on it is unchanged. Tasks that have just joined, and tasks that waited for a person and may have resumed
+  unseen, are polled by themselves beside it. Some minutes after the last full listing the next one checks it.
 
-Incremental listings rest on Manus moving ``updated_at`` when a task finishes, which is observed, not
-promised. So every tenth poll is a full listing. If that finds a finished task which the incremental ones
-missed, every poll is a full listing from then on. A task that a full listing does not show (hidden, too old,
-too new) is polled by itself, a few at a time.
+A task that a full listing does not show (hidden, too old, too new) is polled by itself, on a schedule of its
+own: it never makes a listing necessary, and all of them together get a few operations a minute.
 
-API v1 lists at most 1,000 tasks a page (https://open.manus.ai/docs/v1/get-tasks), v2 at most 100, without
-conversations (https://open.manus.ai/docs/v2/task.list). v2 lists no changes, and it calls finished and
-stopped tasks alike: its events say how a task finished, and are read once, when it has.
+API v2 calls finished and stopped tasks alike: the events of a task say how it finished. They are read once,
+when it has, and only for waits that must know.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from remote_tasks_provider.core.errors import RemoteTaskError
-from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.http.parsing import one_line
-from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult, Unchanged
+from remote_tasks_provider.core.polling.strategy import (
+    BATCH,
+    OneByOne,
+    Plan,
+    PollPlan,
+    PollRequest,
+    PollResult,
+    PollResults,
+    Rotation,
+    Unchanged,
+)
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
-from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, how_it_finished
-from remote_tasks_provider.manus.models import ManusTaskSummary, snapshot
+from remote_tasks_provider.manus.listing import V1, V2, Changes, FullListing, Listing, PageWeight
+from remote_tasks_provider.manus.models import snapshot
 
 __all__ = ["V1", "V2", "Listing", "ManusPollStrategy"]
 
 log = logging.getLogger(__name__)
 
-_Listing = Generator[Sequence[Operation[Any]], Sequence[Any], "dict[str, PollResult] | RemoteTaskError"]
-
-_FULL_LISTING_EVERY = 10
-_FIRST_PAGE_SIZE = 100
-# Room on a page of changes beyond as many as there were the last time.
-_SPARE = 20
-# Tasks that no list shows are polled one by one, at most this many in one poll.
-_MOST_SINGLES = 20
-# How far behind the newest change a poll reads again: lists may lag a little behind the tasks.
-_OVERLAP = timedelta(seconds=120)
-_CHANGED = ("completed", "failed", "pending")
-# Finished tasks whose events are read in one poll, and how many events of each.
-_MOST_FINISHED = 40
-_LAST_EVENTS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """How one version of the API lists tasks.
-
-    :param page_size: tasks a page at most.
-    :param pages: pages at most that one poll reads.
-    :param next_page: the operation for the page after ``page`` of a full listing, as large as it can be.
-    :param lists_changes: whether the latest changes can be listed first.
-    :param events: a task's latest events, where only they say how it finished.
-    """
-
-    get_task: Callable[[str], Operation[Any]]
-    list_tasks: Callable[[TaskFilter], Operation[Page[ManusTaskSummary]]]
-    page_size: int
-    pages: int
-    next_page: Callable[[TaskFilter, Page[ManusTaskSummary]], Operation[Page[ManusTaskSummary]] | None]
-    lists_changes: bool
-    events: Callable[[str], Operation[Page[ManusEvent]]] | None = None
-
-
-V1 = Listing(
-    get_task=v1.get_task,
-    list_tasks=v1.list_summaries,
-    page_size=v1.MAX_PAGE_SIZE,
-    pages=10,
-    next_page=lambda query, page: v1.list_summaries(
-        replace(query, after=page.cursor, page_size=v1.MAX_PAGE_SIZE)
-    ),
-    lists_changes=True,
-)
-V2 = Listing(
-    get_task=v2.get_task,
-    list_tasks=v2.list_summaries,
-    page_size=v2.MAX_PAGE_SIZE,
-    pages=40,
-    next_page=lambda _query, page: page.next,
-    lists_changes=False,
-    events=lambda task_id: v2.list_messages(task_id, order="desc", page_size=_LAST_EVENTS),
-)
+# Seconds after which a full listing checks what the incremental ones have shown, and after which one that was
+# interrupted is begun anew.
+_FULL_LISTING_EVERY = 600.0
+_RESUMES_WITHIN = 300.0
+# Tasks that no list shows get so many operations in so many seconds together, and tasks at most in one poll
+# where the list cannot be read.
+_MOST_SINGLES = 40
+_SINGLES_SECONDS = 60.0
+# Finished tasks whose events are read in one poll.
+_MOST_OUTCOMES = 32
+_FINISHED = (TaskState.COMPLETED, TaskState.FAILED)
 
 
 class ManusPollStrategy:
-    """The polls of one shared poller; remembers what it has learnt from one poll to the next."""
+    """The polls over one connection; remembers what it has learnt from one poll to the next."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
-        self._listed: dict[str, datetime | None] = {}
-        """Tasks that the last full listing showed, and when they were created."""
+        self._weight = PageWeight(listing)
+        self._changes = Changes(listing, self._weight)
+        self._singles = OneByOne(listing.get_task, snapshot)
+        self._created: dict[str, datetime | None] = {}
+        """When tasks were created, of those that some answer has shown."""
+        self._places: dict[str, int] = {}
+        """Tasks that the last full listing showed, and their places in it."""
         self._unlisted: set[str] = set()
         """Tasks that it did not show."""
-        self._asked: dict[str, int] = {}
-        """In which poll a task was last polled by itself."""
         self._paused: set[str] = set()
         """Tasks that waited for a person when last seen; one that resumes is not listed as a change."""
-        self._newest_change: datetime | None = None
-        self._read_since: datetime | None = None
-        """Down to which change the last poll read, if it was incremental."""
-        self._polls = 0
-        self._depth = _FIRST_PAGE_SIZE
-        self._changes_seen = 0
-        self._changes_expected = 0
+        self._finished: dict[str, TaskSnapshot] = {}
+        """Finished tasks whose events are not read yet."""
+        self._outcomes = Rotation()
+        self._interrupted: FullListing | None = None
+        self._full_listing_at: float | None = None
         self._full_listing_is_due = False
-        self._trusts_changes = listing.lists_changes
+        self._allowed = float(_MOST_SINGLES)
+        self._allowed_at = 0.0
 
-    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+    def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
-        wanted = dict.fromkeys([*due, *free])
-        self._listed = {task_id: made for task_id, made in self._listed.items() if task_id in wanted}
-        self._asked = {task_id: poll for task_id, poll in self._asked.items() if task_id in wanted}
+        wanted = request.wanted
+        self._forget_all_but(wanted)
+        due = [task_id for task_id in request.due if task_id not in self._finished]
+        listed = [task_id for task_id in due if task_id not in self._unlisted]
+        if listed:
+            yield from self._learning(self._poll_listed(listed, list(wanted), request.now), request)
+        if rare := self._rarely(request.due, request.now):
+            yield from self._learning(self._singles.ask(rare), request)
+        yield from self._read_outcomes(request)
+
+    def _forget_all_but(self, wanted: Mapping[str, None]) -> None:
+        self._created = {one: at for one, at in self._created.items() if one in wanted}
+        self._places = {one: place for one, place in self._places.items() if one in wanted}
+        self._finished = {one: task for one, task in self._finished.items() if one in wanted}
         self._unlisted.intersection_update(wanted)
         self._paused.intersection_update(wanted)
-        if len(wanted) == 1:
-            results = yield from self._singles(list(wanted))
-        else:
-            results = yield from self._many(due, wanted)
-        if self._listing.events is not None:
-            results = yield from self._add_outcomes(results, self._listing.events)
-        seen = {one: task for one, task in results.items() if isinstance(task, TaskSnapshot)}
-        self._paused -= seen.keys()
-        self._paused |= {one for one, task in seen.items() if task.state is TaskState.WAITING}
-        return results
+        self._singles.keep(wanted)
+        self._outcomes.keep(wanted)
 
-    def _many(self, due: Sequence[str], wanted: Collection[str]) -> PollPlan:
-        self._polls += 1
-        is_full_listing = self._needs_full_listing(wanted)
-        listing = self._full_listing if is_full_listing else self._incremental_listing
-        listed = yield from listing(wanted)
-        if isinstance(listed, RemoteTaskError):
-            if listed.concerns_service:
-                return dict.fromkeys(wanted, listed)
-            log.warning("Manus: the list could not be read; polling single tasks instead: %s", listed)
-            self._full_listing_is_due = self._full_listing_is_due or is_full_listing
-            listed = {}
-        missing = [task_id for task_id in due if task_id not in listed]
-        return {**listed, **(yield from self._singles(self._rarest_first(missing)))}
+    # --------------------------------------------------------------------------------------- which way
 
-    def _needs_full_listing(self, wanted: Collection[str]) -> bool:
-        return (
-            self._full_listing_is_due
-            or not self._trusts_changes
-            or self._newest_change is None
-            or self._polls % _FULL_LISTING_EVERY == 0
-            or len(self._paused) > _MOST_SINGLES
-            or any(task_id not in self._listed and task_id not in self._unlisted for task_id in wanted)
-        )
+    def _poll_listed(self, due: list[str], wanted: list[str], now: float) -> Plan[Any]:
+        """Poll the tasks that a list shows, or may show, in the cheapest way."""
+        new = [task_id for task_id in due if task_id not in self._places]
+        paused = [task_id for task_id in due if task_id in self._paused and task_id in self._places]
+        full = max(1, -(-self._depth // self._weight.largest_page))
+        incremental = 1 + len(new) + len(paused)
+        if len(wanted) == 1 or len(due) < min(full, incremental):
+            return (yield from self._singles.ask(due))
+        if self._can_read_changes(now) and incremental <= full:
+            return (yield from self._read_changes(due, wanted, [*new, *paused]))
+        return (yield from self._list_all(due, wanted, now))
 
-    def _rarest_first(self, missing: list[str]) -> list[str]:
-        chosen = sorted(missing, key=lambda task_id: self._asked.get(task_id, 0))[:_MOST_SINGLES]
-        self._asked.update(dict.fromkeys(chosen, self._polls))
+    @property
+    def _depth(self) -> int:
+        """How many tasks a list must show to show all that are known to be in it."""
+        deepest = max(self._places.values(), default=0)
+        return deepest + deepest // 8
+
+    def _can_read_changes(self, now: float) -> bool:
+        if self._full_listing_at is None or self._full_listing_is_due or self._interrupted:
+            return False
+        return self._changes.are_known and now - self._full_listing_at < _FULL_LISTING_EVERY
+
+    def _rarely(self, due: Iterable[str], now: float) -> list[str]:
+        """Return the tasks that no list shows and whose turn it is."""
+        rate = _MOST_SINGLES / _SINGLES_SECONDS
+        self._allowed = min(float(_MOST_SINGLES), self._allowed + (now - self._allowed_at) * rate)
+        self._allowed_at = now
+        unlisted = [one for one in due if one in self._unlisted and one not in self._finished]
+        chosen = self._singles.longest_waiting(unlisted, int(self._allowed))
+        self._allowed -= len(chosen)
         return chosen
 
-    def _singles(self, task_ids: list[str]) -> PollPlan:
-        if not task_ids:
-            return {}
-        answers = yield [self._listing.get_task(task_id) for task_id in task_ids]
-        return {
-            task_id: answer if isinstance(answer, RemoteTaskError) else snapshot(answer)
-            for task_id, answer in zip(task_ids, answers, strict=True)
-        }
+    # ------------------------------------------------------------------------------------------- lists
 
-    def _add_outcomes(
-        self, results: Mapping[str, PollResult], events: Callable[[str], Operation[Page[ManusEvent]]]
-    ) -> PollPlan:
-        """Read how each finished task did so; those beyond the limit are left to the next poll."""
-        known = (TaskState.COMPLETED, TaskState.FAILED)
-        finished = {
-            one: task
-            for one, task in results.items()
-            if isinstance(task, TaskSnapshot) and task.state in known
-        }
-        if not finished:
-            return results
-        found: dict[str, PollResult] = {one: task for one, task in results.items() if one not in finished}
-        asked = list(finished)[:_MOST_FINISHED]
-        answers = yield [events(task_id) for task_id in asked]
-        for task_id, answer in zip(asked, answers, strict=True):
-            is_error = isinstance(answer, RemoteTaskError)
-            found[task_id] = answer if is_error else _with_outcome(finished[task_id], answer.items)
-        return found
+    def _list_all(self, due: list[str], wanted: list[str], now: float) -> Plan[None]:
+        listing = self._interrupted
+        if listing is None or now - listing.began > _RESUMES_WITHIN:
+            # Half as many again: tasks that are created meanwhile come first.
+            expected = max(self._depth, len(wanted)) * 3 // 2
+            size = max(1, min(self._weight.largest_page, max(expected, _MOST_SINGLES)))
+            query = TaskFilter(created_after=self._oldest(wanted), page_size=size)
+            searched = [task_id for task_id in wanted if task_id not in self._finished]
+            hidden = frozenset(self._unlisted)
+            listing = FullListing(self._listing, self._weight, dict.fromkeys(searched), hidden, query, now)
+        problem = yield from listing.read()
+        if problem is None:
+            self._learn_from(listing, now)
+        elif problem.concerns_service or problem.retry_helps:
+            self._interrupted = listing
+        left = [task_id for task_id in due if task_id not in listing.found]
+        if problem is not None:
+            yield from self._without_a_list(problem, left)
 
-    def _full_listing(self, wanted: Collection[str]) -> _Listing:
-        """List the newest tasks until all wanted ones were seen, or another page is not worth it."""
-        found: dict[str, TaskSnapshot] = {}
-        newest = self._newest_change
-        size = min(self._listing.page_size, max(self._depth, len(wanted) + len(wanted) // 4))
-        query = TaskFilter(created_after=self._oldest(wanted), page_size=size)
-        operation: Operation[Page[ManusTaskSummary]] | None = self._listing.list_tasks(query)
-        read = pages = deepest = 0
-        while operation is not None:
-            (page,) = yield [operation]
-            if isinstance(page, RemoteTaskError):
-                return page
-            pages += 1
-            before = len(found)
-            for position, task in enumerate(page.items, read + 1):
-                newest = _later(newest, task.updated_at)
-                if task.id in wanted:
-                    # Page by page: ten thousand at once would hold the event loop up.
-                    found[task.id] = snapshot(task)
-                    deepest = position
-            read += len(page.items)
-            left = len(wanted) - len(found)
-            helps = len(found) > before or left > _MOST_SINGLES
-            more = left > 1 and pages < self._listing.pages and helps and page.next is not None
-            operation = self._listing.next_page(query, page) if more else None
-        for task in found.values():
-            self._check_trust(task)
-        self._newest_change = newest
-        self._depth = max(_FIRST_PAGE_SIZE, deepest + deepest // 4)
-        self._listed = {task_id: task.created_at for task_id, task in found.items()}
-        self._unlisted = set(wanted) - found.keys()
-        self._read_since = None
-        self._full_listing_is_due = False
-        return dict(found)
+    def _learn_from(self, listing: FullListing, now: float) -> None:
+        for task in listing.finished:
+            if task.id in self._places:
+                self._changes.check(task)
+        self._interrupted, self._full_listing_is_due, self._full_listing_at = None, False, now
+        self._places = {task_id: place for task_id, (_, place) in listing.found.items()}
+        self._unlisted = {*listing.missing, *(self._unlisted - listing.found.keys())}
+        self._changes.reset(listing.newest_change)
 
-    def _oldest(self, wanted: Collection[str]) -> int | None:
-        """Return a moment before the creation of every wanted task, if all are known."""
-        moments = [self._listed.get(task_id) for task_id in wanted]
+    def _without_a_list(self, problem: RemoteTaskError, due: list[str]) -> Plan[None]:
+        """Poll a few tasks by themselves, unless the problem is the service's."""
+        if problem.concerns_service:
+            yield dict.fromkeys(due, problem)
+            return
+        log.warning("Manus: the list could not be read; polling single tasks instead: %s", problem)
+        asked = self._singles.longest_waiting(due, _MOST_SINGLES)
+        results = yield from self._singles.ask(asked)
+        if results and all(isinstance(one, RemoteTaskError) for one in results.values()):
+            yield {task_id: problem for task_id in due if task_id not in results}
+
+    def _read_changes(self, due: list[str], wanted: list[str], others: list[str]) -> Plan[None]:
+        is_complete = yield from self._changes.read(dict.fromkeys(wanted), self._oldest(wanted))
+        if isinstance(is_complete, RemoteTaskError):
+            yield from self._without_a_list(is_complete, due)
+            return
+        if not is_complete:
+            log.info("Manus: more has changed than a poll reads; the next poll lists all tasks.")
+            self._full_listing_is_due = True
+        else:
+            known = self._places.keys() - self._paused - self._finished.keys()
+            yield dict.fromkeys(known, Unchanged.UNCHANGED)
+        yield from self._singles.ask(others)
+
+    def _oldest(self, wanted: Iterable[str]) -> int | None:
+        """Return a moment before the creation of every wanted task that a list may show, if all are known."""
+        moments = [self._created.get(task_id) for task_id in wanted if task_id not in self._unlisted]
         known = [moment for moment in moments if moment is not None]
         return int(min(known).timestamp()) - 1 if known and len(known) == len(moments) else None
 
-    def _incremental_listing(self, wanted: Collection[str]) -> _Listing:
-        """List what has changed since the last poll; a task that is not in it is unchanged."""
-        assert self._newest_change is not None  # noqa: S101 - without it, the poll is a full listing
-        since = self._newest_change - _OVERLAP
-        newest: datetime | None = self._newest_change
-        found: dict[str, PollResult] = dict.fromkeys(self._listed.keys() - self._paused, Unchanged.UNCHANGED)
-        size = min(self._listing.page_size, self._changes_expected + _SPARE)
-        query = TaskFilter(
-            status=_CHANGED, order_by="updated_at", created_after=self._oldest(wanted), page_size=size
-        )
-        operation: Operation[Page[ManusTaskSummary]] | None = self._listing.list_tasks(query)
-        pages = changes = 0
-        while operation is not None:
-            (page,) = yield [operation]
-            if isinstance(page, RemoteTaskError):
-                return page
-            pages += 1
-            for task in page.items:
-                newest = _later(newest, task.updated_at)
-                changes += task.updated_at is not None and task.updated_at >= since
-                if task.id in wanted:
-                    found[task.id] = snapshot(task)
-            last = page.items[-1].updated_at if page.items else None
-            reached = page.next is None or (last is not None and last < since)
-            if not reached and pages == self._listing.pages:
-                log.info("Manus: more has changed than %d pages hold; the next poll lists all tasks.", pages)
-                self._full_listing_is_due = reached = True
-            size = min(self._listing.page_size, 4 * size)
-            following = replace(query, after=page.cursor, page_size=size)
-            operation = None if reached else self._listing.list_tasks(following)
-        # As many as now, and as many more as there were more now than the last time.
-        self._changes_expected = changes + max(0, changes - self._changes_seen)
-        self._changes_seen = changes
-        self._newest_change = newest
-        self._read_since = since
-        return found
+    # ----------------------------------------------------------------------------------- what was learnt
 
-    def _check_trust(self, task: TaskSnapshot) -> None:
-        """Notice a finished task that the last poll, an incremental one, should have shown and did not."""
-        since = self._read_since
-        # A task that has just joined may have finished long before that poll.
-        if since is None or task.id not in self._listed or not task.state.is_terminal:
+    def _learning(self, plan: Plan[Any], request: PollRequest) -> Plan[None]:
+        """Carry out ``plan``; learn from its results, and hold back what must be known in detail."""
+        answers: Any = None
+        told: set[str] = set()
+        try:
+            while True:
+                step = plan.send(answers)
+                if not isinstance(step, Mapping):
+                    answers = yield step
+                else:
+                    answers = None
+                    # What a page showed is newer than that nothing has changed.
+                    results = {
+                        task_id: one
+                        for task_id, one in step.items()
+                        if one is not Unchanged.UNCHANGED or task_id not in told
+                    }
+                    told.update(results)
+                    yield self._learn(results, request)
+        except StopIteration:
+            pass
+
+    def _learn(self, results: PollResults, request: PollRequest) -> dict[str, PollResult]:
+        """Learn from ``results``; return those that may be delivered."""
+        delivered: dict[str, PollResult] = {}
+        for task_id, result in results.items():
+            if isinstance(result, TaskSnapshot):
+                self._created[task_id] = result.created_at
+                (self._paused.add if result.state is TaskState.WAITING else self._paused.discard)(task_id)
+                if self._listing.events and result.state in _FINISHED and task_id in request.in_detail:
+                    self._finished[task_id] = result
+                    continue
+            delivered[task_id] = result
+        return delivered
+
+    def _read_outcomes(self, request: PollRequest) -> Plan[None]:
+        """Read how finished tasks did so, and deliver each; those beyond the limit come in the next poll."""
+        events = self._listing.events
+        if events is None or not self._finished:
             return
-        if self._trusts_changes and (task.updated_at is None or task.updated_at < since):
-            self._trusts_changes = False
-            log.info("Manus does not list the latest changes first; every poll lists all tasks from now on.")
+        asked = self._outcomes.longest_waiting(self._finished, _MOST_OUTCOMES)
+        for start in range(0, len(asked), BATCH):
+            batch = asked[start : start + BATCH]
+            answers = yield [events(task_id) for task_id in batch]
+            results: dict[str, PollResult] = {}
+            for task_id, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, RemoteTaskError):
+                    results[task_id] = answer
+                else:
+                    results[task_id] = _with_outcome(self._finished.pop(task_id), answer.items)
+            self._outcomes.note(batch)
+            yield results
+            if any(isinstance(one, RemoteTaskError) and one.concerns_service for one in results.values()):
+                return
 
 
 def _with_outcome(task: TaskSnapshot, latest: Sequence[ManusEvent]) -> TaskSnapshot:
@@ -293,7 +266,3 @@ def _with_outcome(task: TaskSnapshot, latest: Sequence[ManusEvent]) -> TaskSnaps
     if task.state is TaskState.FAILED:
         return replace(task, error=one_line(error, 1000) if error else task.error)
     return replace(task, state=TaskState.CANCELLED) if stopped_by_user else task
-
-
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return other if one is None or (other is not None and other > one) else one

@@ -8,7 +8,8 @@ from typing import Any
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
-from remote_tasks_provider.core.polling.drivers import run_plan
+from remote_tasks_provider.core.polling.drivers import results_of
+from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.qstash.api import settings, v1, v2
 from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
 from remote_tasks_provider.qstash.api.settings import QStashQueue, QStashSchedule, QStashUrlGroup
@@ -134,7 +135,7 @@ class QStashHook(RemoteTaskHook):
             chunk = ids[start : start + v2.MAX_PAGE_SIZE]
             left = set(chunk)
             while left:
-                results = run_plan(strategy.plan(chunk), self.client)
+                results = results_of(strategy.plan(PollRequest(chunk)), self.client.send)
                 for result in results.values():
                     if isinstance(result, RemoteTaskError) and not isinstance(result, NotFoundError):
                         raise result

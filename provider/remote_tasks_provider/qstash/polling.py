@@ -20,7 +20,16 @@ from typing import Any
 
 from remote_tasks_provider.core.errors import InvalidRequestError, NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
-from remote_tasks_provider.core.polling.strategy import PollPlan, PollResult
+from remote_tasks_provider.core.polling.strategy import (
+    OneByOne,
+    Plan,
+    PollPlan,
+    PollRequest,
+    PollResult,
+    Rotation,
+    batches,
+    result_of,
+)
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.qstash.api import v1, v2
 from remote_tasks_provider.qstash.api.v2_models import (
@@ -54,20 +63,17 @@ class QStashTaskPollStrategy:
         self._message_of: dict[str, str] = {}
         self._unlisted: set[str] = set()
         """Tasks that their message's list does not show."""
+        self._singles = OneByOne(v1.get_task, self._learn)
 
-    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+    def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
-        wanted = dict.fromkeys([*due, *free])
+        wanted = request.wanted
         self._message_of = {one: message for one, message in self._message_of.items() if one in wanted}
         self._unlisted &= wanted.keys()
-        results: dict[str, PollResult] = {}
-        yield from self._lists(self._shared_messages(due, wanted), wanted, results)
-        singles = [task_id for task_id in due if task_id not in results]
-        if singles:
-            answers = yield [v1.get_task(task_id) for task_id in singles]
-            for task_id, answer in zip(singles, answers, strict=True):
-                results[task_id] = answer if isinstance(answer, RemoteTaskError) else self._learn(answer)
-        return results
+        self._singles.keep(wanted)
+        told: set[str] = set()
+        yield from self._lists(self._shared_messages(request.due, wanted), wanted, told)
+        yield from self._singles.ask([task_id for task_id in request.due if task_id not in told])
 
     def _shared_messages(self, due: Sequence[str], wanted: Collection[str]) -> dict[str, set[str]]:
         """Return the messages with a due task and with more than one wanted task, and those tasks."""
@@ -79,9 +85,7 @@ class QStashTaskPollStrategy:
         are_due = {self._message_of.get(task_id) for task_id in due if task_id not in self._unlisted}
         return {message: ids for message, ids in members.items() if len(ids) > 1 and message in are_due}
 
-    def _lists(
-        self, members: Mapping[str, set[str]], wanted: Collection[str], results: dict[str, PollResult]
-    ) -> Any:
+    def _lists(self, members: Mapping[str, set[str]], wanted: Collection[str], told: set[str]) -> Plan[None]:
         """Read each message's list until it has shown its members; the rest is left to single requests."""
         pending: dict[str, Operation[Page[QStashTask]]] = {
             message: v1.list_message_tasks(message) for message in members
@@ -92,13 +96,18 @@ class QStashTaskPollStrategy:
                 return
             answers = yield list(pending.values())
             following = {}
+            results: dict[str, PollResult] = {}
             for message, page in zip(pending, answers, strict=True):
                 if isinstance(page, RemoteTaskError):
                     if page.concerns_service:
-                        results.update(dict.fromkeys(members[message], page))
+                        results.update(dict.fromkeys(missing_of[message], page))
                     continue
                 results.update(
-                    {task.task_id: self._learn(task) for task in page.items if task.task_id in wanted}
+                    {
+                        task.task_id: result_of(task.task_id, self._learn, task)
+                        for task in page.items
+                        if task.task_id in wanted
+                    }
                 )
                 before = missing_of[message]
                 missing = missing_of[message] = before - results.keys()
@@ -107,6 +116,8 @@ class QStashTaskPollStrategy:
                     following[message] = page.next
                 else:
                     self._unlisted |= missing
+            told |= results.keys()
+            yield results
             pending = following
         for message in pending:
             self._unlisted |= missing_of[message]
@@ -124,26 +135,36 @@ class QStashMessagePollStrategy:
         self._seen: dict[str, MessageOutcome] = {}
         """Messages that the logs know, with the last outcome."""
         self._chunk_size = v2.MAX_PAGE_SIZE
+        self._rotation = Rotation()
 
-    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+    def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
-        wanted = dict.fromkeys([*due, *free])
+        wanted = request.wanted
         self._seen = {one: outcome for one, outcome in self._seen.items() if one in wanted}
+        self._rotation.keep(wanted)
+        due = self._rotation.longest_waiting(request.due)
         # Others are covered too as long as they need no further request.
-        covered = list(wanted)[: max(len(due), -(-len(due) // v2.MAX_PAGE_SIZE) * v2.MAX_PAGE_SIZE)]
+        room = -len(due) % v2.MAX_PAGE_SIZE
+        covered = [*due, *self._rotation.longest_waiting(request.wanted.keys() - set(due), room)]
         finished = [one for one in covered if one in self._seen and self._seen[one].state.is_terminal]
-        results: dict[str, PollResult] = {one: snapshot_of(self._seen[one]) for one in finished}
-        for chunk in _chunks([one for one in covered if one not in results], self._chunk_size):
+        if finished:
+            yield from self._deliver({one: snapshot_of(self._seen[one]) for one in finished})
+        asked = [one for one in covered if one not in finished]
+        for start in range(0, len(asked), self._chunk_size):
+            chunk = asked[start : start + self._chunk_size]
             found: dict[str, PollResult] = yield from self._chunk(chunk)
-            results |= found
             errors = (one for one in found.values() if isinstance(one, RemoteTaskError))
             error = next((one for one in errors if one.concerns_service), None)
             if error is not None:
-                # Earlier results hold; those of failed messages wait for the DLQ until the next poll.
-                kept = {one: result for one, result in results.items() if not _has_failed(result)}
-                return dict.fromkeys([one for one in covered if one not in results], error) | kept
+                yield {one: found.get(one, error) for one in asked[start:]}
+                return
+            self._rotation.note(chunk)
+            yield from self._deliver(found)
+
+    def _deliver(self, results: dict[str, PollResult]) -> PollPlan:
+        """Deliver results; those of failed messages with the facts of their DLQ messages."""
         yield from self._with_dlq_messages(results)
-        return results
+        yield results
 
     def outcome(self, message_id: str) -> MessageOutcome:
         """Return the outcome of a message as of the last poll."""
@@ -167,7 +188,7 @@ class QStashMessagePollStrategy:
             log.info("QStash refuses to filter so many logs by state; reading all steps instead: %s", error)
             self._chunk_size = size = _FEW
         results: dict[str, PollResult] = {}
-        for chunk in _chunks(ids, size):
+        for chunk in batches(ids, size):
             results |= yield from self._chunk(chunk)
         return results
 
@@ -209,7 +230,7 @@ class QStashMessagePollStrategy:
         failed = [one for one, result in results.items() if _has_failed(result)]
         dlq_messages: dict[str, DlqMessage] = {}
         if len(failed) > 1:
-            chunks = _chunks(failed, v2.MAX_PAGE_SIZE)
+            chunks = batches(failed, v2.MAX_PAGE_SIZE)
             answers = yield [_list_dlq(one) for one in chunks]
             dlq_messages = _by_message(answers)
         # That a filter may be repeated is documented for all lists together, but not for this one.
@@ -264,7 +285,3 @@ def _not_found(message_id: str) -> NotFoundError:
         hint="Logs lag behind by up to a minute, and are kept for 3 to 14 days, by plan. Is the id right, "
         "and does the message belong to the region of the connection's host?",
     )
-
-
-def _chunks(ids: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]

@@ -19,7 +19,7 @@ from tests.core.shared_poller import Log, World, play
 def _no_gathering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first look come at once, but where it is the matter."""
     if request.cls is not TestGathering:
-        monkeypatch.setattr(shared, "_GATHERING", 0.0)
+        monkeypatch.setattr(shared, "GATHERING", 0.0)
 
 
 class TestGathering:

@@ -20,7 +20,7 @@ from tests.core.shared_poller import Log, World, play
 @pytest.fixture(autouse=True)
 def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the first look come at once."""
-    monkeypatch.setattr(shared, "_GATHERING", 0.0)
+    monkeypatch.setattr(shared, "GATHERING", 0.0)
 
 
 class TestErrors:

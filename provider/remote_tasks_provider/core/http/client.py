@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import tenacity
@@ -25,26 +26,32 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+# The shortest time, in seconds, that a request gets to be answered in.
+_LEAST_TIMEOUT = 1.0
 # Pauses shorter than this many seconds are not mentioned in the log.
 _LOGGED_PAUSE = 1.0
-# On an event loop other waits queue behind a request. One that hung for its whole timeout is left to the next
-# poll cycle.
+# On an event loop other waits queue behind a request. One that hung for its whole timeout, or that needs a
+# long pause, is left to the next poll cycle.
 _GIVE_UP_AFTER = 20.0
+_PATIENCE = 10.0
 
 
 class _Sender:
-    """What both clients have in common: everything but the sending itself."""
+    """What both clients have in common: everything but the sending itself.
+
+    :param rate_limiter: gives each attempt its moment; default the one of the account.
+    """
 
     def __init__(
         self,
         config: ConnectionConfig,
         explain: Explain,
-        rate_limiter: RateLimiter,
+        rate_limiter: RateLimiter | None,
         policy: RetryPolicy,
         clocks: Clocks,
     ) -> None:
         self.config = config
-        self.rate_limiter = rate_limiter
+        self.rate_limiter = rate_limiter or RateLimiter({})
         self._explain = explain
         self._policy = policy
         self._clocks = clocks
@@ -56,25 +63,50 @@ class _Sender:
     def _label(self, operation: Operation[T]) -> str:
         return f"{self.config.service} {operation.name}"
 
+    def _pause(self, operation: Operation[T], patience: float) -> float:
+        """Return the seconds to wait before the operation may be sent; 0 sends it.
+
+        :param patience: the longest pause to wait here.
+        :raises RateLimitedError: when that is too long to wait here.
+        """
+        now = self._clocks.monotonic()
+        pause = self.rate_limiter.reserve(operation.name, now)
+        if pause > patience:
+            self.rate_limiter.back_off(pause, now, operation.name)
+            raise RateLimitedError(
+                f"not sent for {pause:.0f} s, to keep the rate limit",
+                status_code=429,
+                retry_after=pause,
+                endpoint=self._label(operation),
+            )
+        if pause >= _LOGGED_PAUSE:
+            log.info("%s: waits %.0f s to keep the rate limit.", self._label(operation), pause)
+        return pause
+
     def _read(self, operation: Operation[T], response: Response) -> T:
         """Return the answer's value, and let the rate limiter know what the answer says about limits."""
         now = self._clocks.monotonic()
         if seconds := used_up_for(response.headers, self._clocks.wall()):
             self.rate_limiter.back_off(seconds, now)
         try:
-            return read_response(operation, response, self.config, self._explain)
-        except ApiError as error:
-            refused = isinstance(error, RateLimitedError)
-            # A 503 speaks for the service. What other errors ask for is about one operation.
-            if refused or (error.status_code == 503 and error.retry_after):
-                self.rate_limiter.back_off(error.retry_after or 1.0, now, refused=refused)
+            value = read_response(operation, response, self.config, self._explain)
+        except RateLimitedError as error:
+            self.rate_limiter.refuse(operation.name, error.retry_after, now)
             raise
+        except ApiError as error:
+            # A 503 speaks for the service. What other errors ask for is about one operation.
+            if error.status_code == 503 and error.retry_after:
+                self.rate_limiter.back_off(error.retry_after, now)
+            raise
+        self.rate_limiter.accepted(operation.name)
+        return value
 
 
 class Client(_Sender):
     """Sends operations and blocks meanwhile.
 
-    It notes what the service says about limits, and does not pace its operations: a worker sends few.
+    It notes what the service says about limits. It paces an operation only where it is asked to: polls and
+    cancellations, of which there may be many.
 
     :param explain: what the vendor knows about error answers.
     :param sleep: waits between attempts.
@@ -85,25 +117,41 @@ class Client(_Sender):
         config: ConnectionConfig,
         transport: RequestsTransport,
         explain: Explain,
+        rate_limiter: RateLimiter | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         policy = RetryPolicy(max_attempts=config.extras.max_attempts)
         clocks = Clocks(wall=time.time, monotonic=time.monotonic)
-        super().__init__(config, explain, RateLimiter({}), policy, clocks)
+        super().__init__(config, explain, rate_limiter, policy, clocks)
         self._transport = transport
         self._sleep = sleep
 
-    def send(self, operation: Operation[T]) -> T:
+    def send(self, operation: Operation[T], *, paced: bool = False, give_up_at: float | None = None) -> T:
         """Return what ``operation`` asks for, repeating it as :class:`~.retry.RetryPolicy` allows.
 
+        :param paced: whether to wait for the rate limiter.
+        :param give_up_at: when to have an answer at the latest; monotonic.
         :raises RemoteTaskError: the last attempt's error.
         """
-        rules = self._policy.tenacity(operation.idempotency, self._label(operation), self._sleep)
-        answer: T = tenacity.Retrying(**rules)(self._attempt, operation)
+        policy = self._policy
+        if give_up_at is not None:
+            left = max(0.0, give_up_at - self._clocks.monotonic())
+            policy = replace(policy, give_up_after=min(left, policy.give_up_after))
+        rules = policy.tenacity(operation.idempotency, self._label(operation), self._sleep)
+        answer: T = tenacity.Retrying(**rules)(self._attempt, operation, paced, give_up_at)
         return answer
 
-    def _attempt(self, operation: Operation[T]) -> T:
-        return self._read(operation, self._transport.send(operation.request))
+    def _attempt(self, operation: Operation[T], paced: bool, give_up_at: float | None) -> T:
+        def left() -> float:
+            return float("inf") if give_up_at is None else give_up_at - self._clocks.monotonic()
+
+        if paced:
+            while (pause := self._pause(operation, min(self._policy.patience, left()))) > 0:
+                self._sleep(pause)
+        else:
+            self.rate_limiter.note(operation.name, self._clocks.monotonic())
+        timeout = None if give_up_at is None else max(_LEAST_TIMEOUT, left())
+        return self._read(operation, self._transport.send(operation.request, timeout=timeout))
 
     def items(self, operation: Operation[Page[T]], limit: int | None = None) -> Iterator[T]:
         """Yield the items of a paged list; a page is read when its first item is asked for."""
@@ -117,10 +165,7 @@ class Client(_Sender):
 
 
 class AsyncClient(_Sender):
-    """:class:`Client` for an event loop. It paces its operations, too.
-
-    :param rate_limiter: gives each attempt its moment; shared by all that send on the account.
-    """
+    """:class:`Client` for an event loop. It paces every operation."""
 
     def __init__(
         self,
@@ -130,8 +175,10 @@ class AsyncClient(_Sender):
         rate_limiter: RateLimiter | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        policy = RetryPolicy(max_attempts=config.extras.max_attempts, give_up_after=_GIVE_UP_AFTER)
-        super().__init__(config, explain, rate_limiter or RateLimiter({}), policy, clocks or Clocks())
+        policy = RetryPolicy(
+            max_attempts=config.extras.max_attempts, give_up_after=_GIVE_UP_AFTER, patience=_PATIENCE
+        )
+        super().__init__(config, explain, rate_limiter, policy, clocks or Clocks())
         self._transport = transport
 
     async def send(self, operation: Operation[T]) -> T:
@@ -140,9 +187,7 @@ class AsyncClient(_Sender):
         return await tenacity.AsyncRetrying(**rules)(self._attempt, operation)
 
     async def _attempt(self, operation: Operation[T]) -> T:
-        while (pause := self.rate_limiter.reserve(operation.name, self._clocks.monotonic())) > 0:
-            if pause >= _LOGGED_PAUSE:
-                log.info("%s: waits %.0f s to keep the rate limit.", self._label(operation), pause)
+        while (pause := self._pause(operation, self._policy.patience)) > 0:
             await self._clocks.sleep(pause)
         return self._read(operation, await self._transport.send(operation.request))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -133,6 +134,12 @@ class ConnectionConfig:
     auth: tuple[str, str] = field(repr=False)
     secret: str = field(repr=False)
     extras: ConnectionExtras = field(default_factory=ConnectionExtras)
+
+    @property
+    def account(self) -> tuple[str, str, str]:
+        """Who is called and with which key, without the key itself: what a rate limit belongs to."""
+        digest = hashlib.sha256(self.secret.encode()).hexdigest()
+        return self.service, self.base_url, digest
 
     def scrub(self, text: str) -> str:
         """Return ``text`` without the key, should the service have echoed it."""

@@ -108,11 +108,13 @@ class Page(Generic[T]):
 
     :param cursor: where the next page begins; ``None`` at the end.
     :param next: the operation for that page; ``None`` at the end.
+    :param size: the answer's bytes, where someone wants to know how heavy items are.
     """
 
     items: Sequence[T]
     cursor: str | None = None
     next: Operation[Page[T]] | None = None
+    size: int = 0
 
 
 def path(template: str, **ids: str) -> str:

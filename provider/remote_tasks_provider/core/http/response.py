@@ -29,7 +29,7 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
 from remote_tasks_provider.core.http.parsing import one_line
 
-__all__ = ["Explain", "Hint", "error_kind", "read_response", "retry_after", "used_up_for"]
+__all__ = ["MAX_RETRY_AFTER", "Explain", "Hint", "error_kind", "read_response", "retry_after", "used_up_for"]
 
 T = TypeVar("T")
 
@@ -42,8 +42,8 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     429: RateLimitedError,
 }
 
-# The service is taken to be wrong when it asks for more.
-_MAX_RETRY_AFTER = 3600.0
+MAX_RETRY_AFTER = 3600.0
+"""Seconds; the service is taken to be wrong when it asks for a longer pause."""
 # QStash counts bursts by the second; a longer pause would only mean that the clocks differ.
 _BURST_WINDOW = 2.0
 
@@ -178,7 +178,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
             if reset is not None:
                 seconds = reset - now
                 break
-    return None if seconds is None else min(max(seconds, 0.0), _MAX_RETRY_AFTER)
+    return None if seconds is None else min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def used_up_for(headers: Mapping[str, str], now: float) -> float | None:

@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 # Seconds: the n-th pause is random between 0 and `_BASE * 2**(n-1)`, at most `_CAP` (full jitter).
 _BASE = 0.5
 _CAP = 20.0
-# When the service asks for a longer pause, its error is raised instead of holding the caller.
-_MAX_RETRY_AFTER = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +32,20 @@ class RetryPolicy:
 
     :param max_attempts: how often a request is sent at most, the first time included.
     :param give_up_after: seconds from the first attempt, after which a failed request is not repeated.
+    :param patience: the longest pause, in seconds, that is waited for the service. When a longer one is
+        needed, the error is raised instead of holding the caller.
     """
 
     max_attempts: int = 5
     give_up_after: float = 300.0
+    patience: float = 30.0
 
     def allows(self, error: BaseException, idempotency: Idempotency) -> bool:
         """Whether a request that ended in ``error`` may be sent again.
 
         A request that would act twice is repeated only when the first provably had no effect.
         """
-        if isinstance(error, ApiError) and (error.retry_after or 0) > _MAX_RETRY_AFTER:
+        if isinstance(error, ApiError) and (error.retry_after or 0) > self.patience:
             return False
         if idempotency is Idempotency.NOT_IDEMPOTENT:
             return isinstance(error, RateLimitedError) or (
@@ -83,7 +84,7 @@ class RetryPolicy:
             "retry": tenacity.retry_if_exception(lambda error: self.allows(error, idempotency)),
             "wait": pause,
             "stop": tenacity.stop_any(
-                tenacity.stop_after_attempt(self.max_attempts), tenacity.stop_after_delay(self.give_up_after)
+                tenacity.stop_after_attempt(self.max_attempts), tenacity.stop_before_delay(self.give_up_after)
             ),
             "before_sleep": log_retry,
             "sleep": sleep,

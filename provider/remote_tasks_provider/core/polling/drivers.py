@@ -8,30 +8,125 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from remote_tasks_provider.core.clocks import steady
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
+from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.polling.policy import LAST_POLL
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.polling.strategy import Plan, PollStrategy
+from remote_tasks_provider.core.polling.session import PollSession, UseConnection
+from remote_tasks_provider.core.polling.strategy import (
+    ConnectionStep,
+    Plan,
+    PollPlan,
+    PollRequest,
+    PollResult,
+    PollResults,
+)
 from remote_tasks_provider.core.polling.tracker import PollTracker
 
-__all__ = ["arun_plan", "poll_until_done", "run_plan"]
+__all__ = ["AsyncLink", "Link", "arun_plan", "poll_until_done", "results_of", "run_plan"]
 
 T = TypeVar("T")
 
 _CONCURRENT_OPERATIONS = 8
 
+Deliver = Callable[[PollResults], Any]
+Send = Callable[[Operation[Any]], Any]
+Asend = Callable[[Operation[Any]], Awaitable[Any]]
+
+
+class Link:
+    """A worker's way to the service, over whatever the connection says now.
+
+    :param read: reads the connection; raises :class:`RemoteTaskError`.
+    :param open_client: opens a client to what was read; likewise.
+    """
+
+    def __init__(
+        self, read: Callable[[], ConnectionConfig], open_client: Callable[[ConnectionConfig], Client]
+    ) -> None:
+        self._read = read
+        self._open = open_client
+        self.client: Client | None = None
+
+    def control(self, step: ConnectionStep) -> Any:
+        """Carry out a step that concerns the connection; return its answer or its error."""
+        try:
+            if not isinstance(step, UseConnection):
+                return self._read()
+            old, self.client = self.client, self._open(step.config)
+        except RemoteTaskError as error:
+            return error
+        if old is not None:
+            old.close()
+        return None
+
+    @property
+    def backs_off_for(self) -> float:
+        """The seconds for which the service asked to be left alone."""
+        return self.client.backs_off_for() if self.client else 0.0
+
+    def send(self, operation: Operation[T], *, give_up_at: float | None = None) -> T:
+        """Send an operation; see :meth:`.client.Client.send`."""
+        assert self.client is not None  # noqa: S101 - a session uses a connection before it polls
+        return self.client.send(operation, paced=True, give_up_at=give_up_at)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self.client is not None:
+            self.client.close()
+
+
+class AsyncLink:
+    """:class:`Link` for an event loop."""
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[ConnectionConfig]],
+        open_client: Callable[[ConnectionConfig], Awaitable[AsyncClient]],
+    ) -> None:
+        self._read = read
+        self._open = open_client
+        self.client: AsyncClient | None = None
+
+    async def control(self, step: ConnectionStep) -> Any:
+        """Like :meth:`Link.control`."""
+        try:
+            if not isinstance(step, UseConnection):
+                return await self._read()
+            opened = await self._open(step.config)
+        except RemoteTaskError as error:
+            return error
+        old, self.client = self.client, opened
+        if old is not None:
+            await old.aclose()
+        return None
+
+    async def send(self, operation: Operation[T]) -> T:
+        """Send an operation; see :meth:`.client.AsyncClient.send`."""
+        assert self.client is not None  # noqa: S101 - a session uses a connection before it polls
+        return await self.client.send(operation)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self.client = self.client, None
+        if client is not None:
+            await client.aclose()
+
 
 def poll_until_done(
     tracker: PollTracker,
-    strategy: PollStrategy,
-    client: Client,
+    session: PollSession,
+    link: Link,
     *,
     sleep: Callable[[float], Any] = time.sleep,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
     on_poll: Callable[[float, float | None], None] = lambda _now, _pause: None,
     is_enough: Callable[[], bool] = lambda: False,
 ) -> WaitResult:
@@ -43,51 +138,99 @@ def poll_until_done(
         the last), for logs.
     :param is_enough: whether to end although tasks are unfinished; asked after each poll.
     """
+    clock = clock or steady()
     while True:
-        results = run_plan(strategy.plan(tracker.unfinished_ids, ()), client)
+        due = tracker.unfinished_ids
+        left = tracker.policy.seconds_left(clock())
+        give_up_at = None if left is None else monotonic() + left + LAST_POLL
+        run_plan(
+            session.cycle(PollRequest(due, (), due if tracker.policy.in_detail else (), monotonic())),
+            lambda operation: link.send(operation, give_up_at=give_up_at),  # noqa: B023 - called at once
+            deliver=lambda results: tracker.update(results, clock()),
+            control=link.control,
+        )
         now = clock()
-        tracker.update(results, now)
-        pause = tracker.pause(now, back_off=client.backs_off_for())
+        pause = tracker.pause(now, back_off=link.backs_off_for)
         on_poll(now, pause)
         if pause is None or is_enough():
             return tracker.result(now)
         sleep(pause)
 
 
-def run_plan(plan: Plan[T], client: Client) -> T:
-    """Carry out ``plan``, one operation after the other."""
-    answers: Any = None
+def run_plan(
+    plan: Plan[T],
+    send: Send,
+    *,
+    deliver: Deliver = lambda _: None,
+    control: Callable[[Any], Any] | None = None,
+) -> T:
+    """Carry out ``plan``, one operation after the other.
+
+    :param send: sends an operation; raises :class:`RemoteTaskError`.
+    :param deliver: takes results as they come.
+    :param control: carries out the steps that concern the connection.
+    """
+    answer: Any = None
     try:
         while True:
-            operations = plan.send(answers)
-            answers = []
-            shared: RemoteTaskError | None = None
-            for operation in operations:
-                if shared is not None:
-                    answers.append(shared)
-                    continue
-                try:
-                    answers.append(client.send(operation))
-                except RemoteTaskError as error:
-                    answers.append(error)
-                    shared = error if error.concerns_service else None
+            step = plan.send(answer)
+            if isinstance(step, Mapping):
+                answer = deliver(step)
+            elif isinstance(step, Sequence):
+                answer = _answers(send, step)
+            else:
+                answer = control(step) if control else None
     except StopIteration as done:
         result: T = done.value
         return result
 
 
-async def arun_plan(plan: Plan[T], client: AsyncClient) -> T:
-    """Carry out ``plan``, a few operations at a time."""
-    answers: Any = None
+async def arun_plan(
+    plan: Plan[T],
+    send: Asend,
+    *,
+    deliver: Callable[[PollResults], Awaitable[Any]] | None = None,
+    control: Callable[[Any], Awaitable[Any]] | None = None,
+) -> T:
+    """Carry out ``plan``, a few operations at a time; see :func:`run_plan`."""
+    answer: Any = None
     try:
         while True:
-            answers = await _answers(client, plan.send(answers))
+            step = plan.send(answer)
+            if isinstance(step, Mapping):
+                answer = await deliver(step) if deliver else None
+            elif isinstance(step, Sequence):
+                answer = await _aanswers(send, step)
+            else:
+                answer = await control(step) if control else None
     except StopIteration as done:
         result: T = done.value
         return result
 
 
-async def _answers(client: AsyncClient, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
+def results_of(plan: PollPlan, send: Send) -> dict[str, PollResult]:
+    """Carry out a poll plan; return everything that it delivers."""
+    results: dict[str, PollResult] = {}
+    run_plan(plan, send, deliver=results.update)
+    return results
+
+
+def _answers(send: Send, operations: Sequence[Operation[Any]]) -> list[Any]:
+    answers: list[Any] = []
+    shared: RemoteTaskError | None = None
+    for operation in operations:
+        if shared is not None:
+            answers.append(shared)
+            continue
+        try:
+            answers.append(send(operation))
+        except RemoteTaskError as error:
+            answers.append(error)
+            shared = error if error.concerns_service else None
+    return answers
+
+
+async def _aanswers(send: Asend, operations: Sequence[Operation[Any]]) -> list[Any]:
     answers: list[Any] = [None] * len(operations)
     remaining = iter(enumerate(operations))
     shared: RemoteTaskError | None = None
@@ -97,7 +240,7 @@ async def _answers(client: AsyncClient, operations: Sequence[Operation[Any]]) ->
         for index, operation in remaining:
             if shared is None:
                 try:
-                    answers[index] = await client.send(operation)
+                    answers[index] = await send(operation)
                 except RemoteTaskError as error:
                     answers[index] = error
                     shared = error if error.concerns_service else None

@@ -10,16 +10,30 @@ from typing import Any, Literal
 
 from remote_tasks_provider.core import validation
 
-__all__ = ["ON_WAITING", "TRIGGERER_GRACE", "OnWaiting", "PollPolicy", "TimedOut", "WaitLimits"]
+__all__ = [
+    "LAST_POLL",
+    "ON_WAITING",
+    "SHORTEST_PAUSE",
+    "TRIGGERER_GRACE",
+    "OnWaiting",
+    "PollPolicy",
+    "TimedOut",
+    "WaitLimits",
+]
 
 OnWaiting = Literal["wait", "return", "fail"]
 ON_WAITING: tuple[OnWaiting, ...] = ("wait", "return", "fail")
 
 TimedOut = Literal["timeout", "execution_timeout"]
 
+LAST_POLL = 5.0
+"""Seconds that the poll at a deadline may take. Then the wait ends with what is known."""
 TRIGGERER_GRACE = 300.0
 """Seconds by which Airflow's own timeout of a deferral comes later than the deadline. The trigger ends a wait
 at its deadline; Airflow's timeout is for the case that no triggerer was there to do it."""
+
+SHORTEST_PAUSE = 1.0
+"""Seconds; however short the interval that was asked for, a service is not polled more often than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,9 @@ class PollPolicy:
 
     :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` describes them. Moments are Unix seconds;
     :class:`WaitLimits` makes the deadlines, ``None`` for never.
+
+    :param in_detail: whether the wait must know how a task finished where that takes an operation of its own;
+        not where the operator reads the result on a worker anyway.
     """
 
     started_at: float
@@ -75,21 +92,20 @@ class PollPolicy:
     deadline: float | None = None
     execution_deadline: float | None = None
     on_waiting: OnWaiting = "wait"
-    max_poll_failures: int = 5
+    outage_tolerance: float = 900.0
     not_found_grace: float = 90.0
     max_poll_interval: float | None = None
     max_credits: int | None = None
+    in_detail: bool = True
 
     def __post_init__(self) -> None:
         validation.choice(self.on_waiting, "on_waiting", ON_WAITING)
-        validation.whole_number(self.max_poll_failures, "max_poll_failures", least=1)
         if self.max_credits is not None:
             validation.whole_number(self.max_credits, "max_credits", least=1)
-        if self.poll_interval < 0 or self.not_found_grace < 0:
-            raise ValueError(
-                f"poll_interval ({self.poll_interval}) and not_found_grace ({self.not_found_grace}) are "
-                "seconds and cannot be negative"
-            )
+        for name in ("poll_interval", "outage_tolerance", "not_found_grace"):
+            # Not "value < 0": a NaN is refused, too.
+            if not (value := getattr(self, name)) >= 0:
+                raise ValueError(f"{name} is {value}; it is a number of seconds and cannot be negative")
 
     def timed_out(self, now: float) -> TimedOut | None:
         """Return the deadline that has passed, if one has."""
@@ -103,6 +119,13 @@ class PollPolicy:
         """Return the seconds until the next deadline, at least 0; ``None`` when there is no deadline."""
         ends = [end for end in (self.deadline, self.execution_deadline) if end is not None]
         return max(0.0, min(ends) - now) if ends else None
+
+    def interval(self, now: float) -> float:
+        """Return the seconds that the wait wants between two polls now."""
+        wanted = self.poll_interval
+        if self.max_poll_interval is not None:
+            wanted = max(wanted, min(now - self.started_at, self.max_poll_interval))
+        return max(wanted, SHORTEST_PAUSE)
 
     def deferral_timeout(self, now: float) -> float | None:
         """Return the seconds after which Airflow times a deferral out; ``None`` for never."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +23,9 @@ from remote_tasks_provider.core.states import TaskState
 __all__ = ["WaitResult"]
 
 _SHOWN = 5
-_MOST_RECORDS_IN_EVENT = 100
+# Characters of an event. Airflow wraps each plain object once more, and stores other arguments beside it.
+_MOST_PLAIN = 24_000
+_MOST_PACKED = 40_000
 _PHRASES = {
     TaskState.FAILED: "failed",
     TaskState.CANCELLED: "was cancelled",
@@ -37,8 +42,8 @@ class WaitResult:
     :param errors: id → why the wait gave a task up (see :meth:`~.errors.RemoteTaskError.to_json`).
     :param timed_out: which deadline ended the wait, if one did.
     :param waited: seconds since the first attempt began.
-    :param omitted: finished tasks that are not in ``records``, as there are too many for an event: the worker
-        reads them again.
+    :param omitted: tasks that are not in ``records``, as there are too many for an event: the worker reads
+        them again.
     """
 
     records: Mapping[str, Mapping[str, Any] | None]
@@ -64,20 +69,35 @@ class WaitResult:
         return next((record["url"] for record in self.records.values() if record and record["url"]), None)
 
     def to_event(self) -> dict[str, Any]:
-        """Return the payload of the trigger's event, which Airflow writes to its log and its database."""
-        records = dict(self.records)
-        omitted = []
-        if len(records) > _MOST_RECORDS_IN_EVENT:
-            omitted = [task_id for task_id, record in records.items() if _is_finished(record)]
-        for task_id in omitted:
-            del records[task_id]
-        return {
-            "records": records,
+        """Return the payload of the trigger's event, which Airflow writes to its log and its database.
+
+        It fits into the smallest column of a metadata database, MySQL's 64 KB: many records are compressed,
+        and finished ones that do not fit even so are left out, to be read again by the worker.
+        """
+        event: dict[str, Any] = {
+            "records": dict(self.records),
             "errors": self.errors,
             "timed_out": self.timed_out,
             "waited": self.waited,
-            "omitted": omitted,
+            "omitted": [],
         }
+        if len(json.dumps(event)) <= _MOST_PLAIN:
+            return event
+        # What a second reading would not tell comes first.
+        ids = sorted(self.records, key=lambda one: (one not in self.errors, _is_finished(self.records[one])))
+        fits, packed = len(ids), self._pack(ids)
+        while len(packed) > _MOST_PACKED:
+            fits = int(fits * 0.9 * _MOST_PACKED / len(packed))
+            packed = self._pack(ids[:fits])
+        omitted = "rest" if fits < len(ids) else []
+        return {**event, "records": {}, "errors": {}, "packed": packed, "omitted": omitted}
+
+    def _pack(self, ids: Sequence[str]) -> str:
+        kept = {
+            "records": {task_id: self.records[task_id] for task_id in ids},
+            "errors": {task_id: self.errors[task_id] for task_id in ids if task_id in self.errors},
+        }
+        return base64.b64encode(zlib.compress(json.dumps(kept).encode())).decode()
 
     def completed_with(self, other: WaitResult) -> WaitResult:
         """Return the result with what ``other`` has of the omitted tasks."""
@@ -89,9 +109,10 @@ class WaitResult:
         )
 
     @classmethod
-    def from_event(cls, event: Any) -> WaitResult:
+    def from_event(cls, event: Any, ids: Iterable[str] = ()) -> WaitResult:
         """Return the result that a trigger's event holds.
 
+        :param ids: the tasks of the wait, of which the event may leave some out.
         :raises RemoteTaskError: when the event is missing or another trigger's.
         """
         names = ("records", "errors", "timed_out", "waited")
@@ -100,7 +121,13 @@ class WaitResult:
                 "The trigger came back without a result this version understands. The remote tasks are "
                 "untouched; clear the task to wait for them again."
             )
-        return cls(**{name: event[name] for name in names}, omitted=event.get("omitted", ()))
+        facts = {name: event[name] for name in names}
+        if "packed" in event:
+            facts |= json.loads(zlib.decompress(base64.b64decode(event["packed"])))
+        omitted = event.get("omitted", ())
+        if omitted == "rest":
+            omitted = [task_id for task_id in dict.fromkeys(ids) if task_id not in facts["records"]]
+        return cls(**facts, omitted=omitted)
 
     def failure(self, label: str, *, raise_on_failure: bool, on_waiting: str) -> RemoteTaskError | None:
         """Return the error that this result is, or ``None`` for a success.

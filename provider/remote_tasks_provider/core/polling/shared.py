@@ -1,9 +1,12 @@
 """One poll loop for all waits on one connection.
 
 In a triggerer, a thousand waits on one connection share one *poller*: one HTTP client, one
-:class:`~.strategy.PollStrategy`, one loop that polls when the first of them is due and gives all of them the
-results. A wait joins and leaves at any time. The poller starts with the first wait, and closes its
-connections with the last. Pollers are kept apart by event loop, task type and connection.
+:class:`~.session.PollSession`, one loop that polls when the :class:`~.schedule.Schedule` says so, and gives
+the waits their results page by page. A wait joins and leaves at any time. The poller starts with the first
+wait, and closes its connections with the last. Pollers are kept apart by event loop, task type and
+connection.
+
+Deadlines do not depend on that loop: a request that hangs, or a long list, delays none.
 """
 
 from __future__ import annotations
@@ -11,33 +14,34 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-from collections.abc import Awaitable, Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
-from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import AuthenticationError
-from remote_tasks_provider.core.http.client import AsyncClient
-from remote_tasks_provider.core.http.rate_limit import RateLimiter
+from remote_tasks_provider.core.clocks import Clocks, steady
+from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.log import Log
-from remote_tasks_provider.core.polling.drivers import arun_plan
+from remote_tasks_provider.core.polling.drivers import AsyncLink, arun_plan
+from remote_tasks_provider.core.polling.policy import LAST_POLL
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.polling.strategy import PollResults, PollStrategy
+from remote_tasks_provider.core.polling.schedule import GATHERING, Due, Schedule
+from remote_tasks_provider.core.polling.session import PollSession
+from remote_tasks_provider.core.polling.strategy import PollRequest, PollResult, PollResults
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import TaskType
 
 __all__ = ["PollMetrics", "SharedPoller", "join"]
 
-Connect = Callable[[RateLimiter], Awaitable[AsyncClient]]
+log = logging.getLogger(__name__)
 
-# A triggerer that starts brings its waits one after the other. The first poll waits so many seconds for them.
-_GATHERING = 0.25
 # After this many waits have got their results, other coroutines get their turn.
 _BATCH = 50
 # A wait whose state does not change is mentioned in the log when it has become this much older.
 _LOG_GROWTH = 1.25
 _LOG_AT_LEAST = 30.0
+# From so many waits on, the garbage collector is spared what is there when they come.
+_MANY_WAITS = 2048
 
 
 class PollMetrics(Protocol):
@@ -46,28 +50,44 @@ class PollMetrics(Protocol):
     def polled(self, service: str, *, waits: int, calls: int, saved: int, rate_limited: int) -> None:
         """Count one poll cycle.
 
+        :param waits: how many waits there are.
         :param saved: how many more ``calls`` it would have taken to ask for each task by itself.
         """
 
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         """Count one finished wait."""
 
+    def emptied(self, service: str) -> None:
+        """Note that the last wait has left."""
+
 
 @dataclass(eq=False, slots=True)
 class _Joined:
     """A wait that has joined.
 
-    :param due: when it wants the next poll at the latest; monotonic.
+    :param now: Unix seconds, by a clock that does not jump.
+    :param ends_at: when the wait ends at the latest, whatever the loop does; monotonic.
     :param context: the triggerer sends a log record to the task whose context it was made in.
     """
 
     tracker: PollTracker
-    due: float
+    due: Due
+    now: Callable[[], float]
+    ends_at: float
     log: Log
     done: asyncio.Future[WaitResult]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     logged_state: str = ""
     logged_after: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return not self.done.done()
+
+    def fail(self, error: BaseException) -> None:
+        """End the wait with a fault of this provider."""
+        if self.is_open:
+            self.done.set_exception(error)
 
 
 class SharedPoller:
@@ -79,169 +99,202 @@ class SharedPoller:
     def __init__(
         self,
         task_type: TaskType,
-        connect: Connect,
+        link: AsyncLink,
         clocks: Clocks,
         metrics: PollMetrics,
         on_empty: Callable[[SharedPoller], None],
     ) -> None:
-        self._task_type = task_type
-        self._connect = connect
+        self._service = task_type.service.name
+        self._link = link
         self._clocks = clocks
         self._metrics = metrics
         self._on_empty = on_empty
-        self._rate_limiter = RateLimiter(task_type.service.limits)
-        self._client: AsyncClient | None = None
-        self._strategy: PollStrategy | None = None
-        self._waits: set[_Joined] = set()
-        self._new_wait = asyncio.Event()
-        self._loop_task: asyncio.Task[None] | None = None
+        self._session = PollSession(task_type)
+        self._schedule = Schedule()
+        self._waits: dict[_Joined, None] = {}
+        self._joined = asyncio.Event()
+        self._earlier_end = asyncio.Event()
+        self._next_end = float("inf")
+        self._tasks: list[asyncio.Task[None]] = []
 
-    async def join(self, tracker: PollTracker, first_poll_in: float, log: Log) -> WaitResult:
+    # ------------------------------------------------------------------------------------ join and leave
+
+    async def join(self, tracker: PollTracker, first_poll_in: float, back_off: float, log: Log) -> WaitResult:
         """Return how the wait ended; leaves at once when cancelled.
 
         :param first_poll_in: seconds until the wait wants its first poll; it may get one earlier.
-        :raises ConnectionConfigError: when the connection cannot be used.
+        :param back_off: seconds for which the service asked a worker to be left alone.
         """
-        earliest = 0.0 if self._client is not None else _GATHERING
-        wait = _Joined(
-            tracker=tracker,
-            due=self._clocks.monotonic() + max(earliest, first_poll_in),
-            log=log,
-            done=asyncio.get_running_loop().create_future(),
-        )
-        self._waits.add(wait)
+        wait = self._new_wait(tracker, first_poll_in, log)
+        self._waits[wait] = None
+        if back_off > 0:
+            self._schedule.back_off(self._clocks.monotonic() + back_off)
         _spare_the_collector(len(self._waits))
-        self._new_wait.set()
-        if self._loop_task is None or self._loop_task.done():
-            # In an empty context: what the poller does belongs to no single task's log.
-            self._loop_task = asyncio.get_running_loop().create_task(
-                self._run(), context=contextvars.Context()
-            )
+        self._joined.set()
+        if wait.ends_at < self._next_end:
+            self._earlier_end.set()
+        self._start()
         try:
             return await wait.done
         finally:
-            self._waits.discard(wait)
+            self._waits.pop(wait, None)
             if not self._waits:
                 await self._close()
 
+    def _new_wait(self, tracker: PollTracker, first_poll_in: float, log: Log) -> _Joined:
+        now = self._clocks.monotonic()
+        clock = steady(self._clocks.wall, self._clocks.monotonic)
+        left = tracker.policy.seconds_left(clock())
+        is_first = first_poll_in <= 0
+        earliest = GATHERING if is_first and self._link.client is None else 0.0
+        return _Joined(
+            tracker=tracker,
+            due=Due(now + max(earliest, first_poll_in), tracker.policy.interval(clock()), is_first),
+            now=clock,
+            ends_at=float("inf") if left is None else now + left + LAST_POLL,
+            log=log,
+            done=asyncio.get_running_loop().create_future(),
+        )
+
+    def _start(self) -> None:
+        if any(not task.done() for task in self._tasks):
+            return
+        # In an empty context: what the poller does belongs to no single task's log.
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(work, context=contextvars.Context())
+            for work in (self._run(), self._end_overdue())
+        ]
+
     async def _close(self) -> None:
         self._on_empty(self)
-        task, self._loop_task = self._loop_task, None
+        self._metrics.emptied(self._service)
+        tasks, self._tasks = self._tasks, []
         try:
-            if task is not None:
+            for task in tasks:
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             # Not before the loop has stopped, which may just have opened another client.
-            client, self._client = self._client, None
-            if client is not None:
-                await client.aclose()
+            try:
+                await self._link.aclose()
+            except Exception as error:  # noqa: BLE001 - the waits have their results
+                log.warning("%s: the connections were not closed: %r", self._service, error)
+
+    # -------------------------------------------------------------------------------------------- the loop
 
     async def _run(self) -> None:
         try:
             while self._waits:
-                self._new_wait.clear()
-                seconds = min(wait.due for wait in self._waits) - self._clocks.monotonic()
+                self._joined.clear()
+                seconds = self._schedule.next_at(wait.due for wait in self._waits) - self._clocks.monotonic()
                 if seconds > 0:
-                    await self._idle(seconds)
+                    await self._idle(seconds, self._joined)
                 else:
-                    await self._poll()
+                    await self._cycle()
         except Exception as error:  # noqa: BLE001 - whatever it is, no wait may hang for ever
             self._on_empty(self)
             for wait in self._waits:
-                if not wait.done.done():
-                    wait.done.set_exception(error)
+                wait.fail(error)
 
-    async def _idle(self, seconds: float) -> None:
-        """Sleep until the next poll, or until a wait joins that may want an earlier one."""
+    async def _idle(self, seconds: float, event: asyncio.Event) -> None:
+        """Sleep, or until the event comes."""
         sleeper = asyncio.ensure_future(self._clocks.sleep(seconds))
-        joined = asyncio.ensure_future(self._new_wait.wait())
+        interrupted = asyncio.ensure_future(event.wait())
         try:
-            await asyncio.wait((sleeper, joined), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sleeper, interrupted), return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeper.cancel()
-            joined.cancel()
+            interrupted.cancel()
 
-    async def _poll(self) -> None:
+    async def _cycle(self) -> None:
         """One poll cycle: poll the tasks of all waits that are due, and give every wait its results."""
-        now = self._clocks.monotonic()
-        due: dict[str, None] = {}
-        free: dict[str, None] = {}
-        waits = list(self._waits)
-        for wait in waits:
-            (due if wait.due <= now else free).update(dict.fromkeys(wait.tracker.unfinished_ids))
-        if self._client is None:
-            self._use(await self._connect(self._rate_limiter))
-        calls, refused = self._rate_limiter.calls, self._rate_limiter.refused
-        results = await self._results(list(due), free.keys() - due.keys())
-        covered = await self._deliver(waits, results, now)
-        calls = self._rate_limiter.calls - calls
-        self._metrics.polled(
-            self._task_type.service.name,
-            waits=len(waits),
-            calls=calls,
-            saved=max(0, covered - calls),
-            rate_limited=self._rate_limiter.refused - refused,
+        began = self._clocks.monotonic()
+        until = self._schedule.begin((wait.due for wait in self._waits), began)
+        cycle = _Cycle(self._waits, until)
+        before = self._counts
+        await arun_plan(
+            self._session.cycle(cycle.request(began)),
+            self._link.send,
+            deliver=lambda results: self._deliver(cycle, results),
+            control=self._link.control,
         )
-
-    def _use(self, client: AsyncClient) -> None:
-        """Poll over ``client`` from now on.
-
-        With other extras, such as another version of the API, what was learnt from the old one may not hold.
-        """
-        old, self._client = self._client, client
-        if old is None or old.config.extras != client.config.extras:
-            self._strategy = self._task_type.poll_strategy(client.config.extras)
-
-    async def _results(self, due: list[str], free: set[str]) -> PollResults:
-        """Poll once; if the key is refused but was changed meanwhile, once more with the new one."""
-        assert self._client is not None and self._strategy is not None  # noqa: S101, PT018 - set by _use
-        results = await arun_plan(self._strategy.plan(due, free), self._client)
-        if any(isinstance(result, AuthenticationError) for result in results.values()):
-            renewed, old = await self._connect(self._rate_limiter), self._client
-            if renewed.config == old.config:
-                await renewed.aclose()
-                return results
-            self._use(renewed)
-            await old.aclose()
-            results = await arun_plan(self._strategy.plan(due, free), renewed)
-        return results
-
-    async def _deliver(self, waits: list[_Joined], results: PollResults, began: float) -> int:
-        """Give every wait its results; return how many tasks they cover, counted for each wait.
-
-        A wait that became due during the poll, and that it did not cover, gets the next poll.
-
-        :param began: when the poll began; monotonic.
-        """
-        covered = 0
-        for index, wait in enumerate(waits, 1):
+        self._schedule.spread = self._clocks.spread()
+        for index, wait in enumerate(cycle.to_settle, 1):
             if index % _BATCH == 0:
                 await asyncio.sleep(0)
-            if not wait.done.done():
-                count = wait.tracker.update(results, self._clocks.wall())
-                covered += count
-                if count or wait.due <= began:
-                    self._settle(wait)
-        return covered
+            if wait.is_open:
+                self._settle(wait, began)
+        calls, refused = (after - earlier for after, earlier in zip(self._counts, before, strict=True))
+        self._metrics.polled(
+            self._service,
+            waits=len(cycle.waits),
+            calls=max(0, calls),
+            saved=max(0, cycle.covered - calls),
+            rate_limited=max(0, refused),
+        )
 
-    def _settle(self, wait: _Joined) -> None:
+    @property
+    def _counts(self) -> tuple[int, int]:
+        limiter = self._link.client.rate_limiter if self._link.client else None
+        return (limiter.calls, limiter.refused) if limiter else (0, 0)
+
+    async def _deliver(self, cycle: _Cycle, results: PollResults) -> None:
+        """Give the waits their part of ``results``; end those that are over."""
+        for index, (wait, own) in enumerate(cycle.parts(results), 1):
+            if index % _BATCH == 0:
+                await asyncio.sleep(0)
+            if not wait.is_open:
+                continue
+            try:
+                covered = wait.tracker.update(own, wait.now(), is_due=wait in cycle.due)
+                if covered and wait.tracker.is_over:
+                    self._end(wait)
+            except Exception as error:
+                log.exception("%s: a wait failed by a fault of this provider.", self._service)
+                wait.fail(error)
+                continue
+            cycle.note(wait, covered)
+
+    def _settle(self, wait: _Joined, began: float) -> None:
         """End the wait if it is over, else schedule its next poll."""
-        now = self._clocks.wall()
-        back_off = self._rate_limiter.backs_off_for(self._clocks.monotonic())
-        pause = wait.tracker.pause(now, self._clocks.spread(), back_off)
+        now, moment = wait.now(), self._clocks.monotonic()
+        spread = self._schedule.spread
+        back_off = self._link.client.backs_off_for() if self._link.client else 0.0
+        pause = wait.tracker.pause(now, spread, back_off)
         for warning in wait.tracker.take_warnings():
             wait.context.run(wait.log.warning, "%s", warning)
         if pause is None:
-            result = wait.tracker.result(now)
-            self._metrics.finished(
-                self._task_type.service.name, outcome=result.outcome, seconds=result.waited
-            )
-            self._waits.discard(wait)
-            wait.done.set_result(result)
-        else:
-            wait.due = self._clocks.monotonic() + pause
-            self._mention(wait, now, pause)
+            self._end(wait)
+            return
+        interval = wait.tracker.policy.interval(now)
+        # From the beginning of the cycle, so that a long one does not prolong the interval.
+        wait.due.at = max(began + pause, moment + min(pause, 1.0))
+        wait.due.interval = interval
+        wait.due.is_urgent = pause < interval * spread
+        self._mention(wait, now, pause)
+
+    def _end(self, wait: _Joined) -> None:
+        for warning in wait.tracker.take_warnings():
+            wait.context.run(wait.log.warning, "%s", warning)
+        result = wait.tracker.result(wait.now())
+        self._metrics.finished(self._service, outcome=result.outcome, seconds=result.waited)
+        self._waits.pop(wait, None)
+        wait.done.set_result(result)
+
+    async def _end_overdue(self) -> None:
+        """End each wait whose deadline has passed, but for the time of a last poll."""
+        while self._waits:
+            self._earlier_end.clear()
+            now = self._clocks.monotonic()
+            for wait in [one for one in self._waits if one.ends_at <= now]:
+                if wait.is_open:
+                    self._end(wait)
+            self._next_end = min((wait.ends_at for wait in self._waits), default=float("inf"))
+            if self._next_end == float("inf"):
+                await self._earlier_end.wait()
+            else:
+                await self._idle(self._next_end - now, self._earlier_end)
 
     def _mention(self, wait: _Joined, now: float, pause: float) -> None:
         state, after = wait.tracker.state, now - wait.tracker.policy.started_at
@@ -251,28 +304,80 @@ class SharedPoller:
             return
         wait.logged_state, wait.logged_after = state, after
         summary = wait.tracker.summary(now, pause)
-        wait.context.run(wait.log.info, "%s: %s", self._task_type.service.name, summary)
+        wait.context.run(wait.log.info, "%s: %s", self._service, summary)
 
 
-_most_waits = 1024
+class _Cycle:
+    """The waits of one poll cycle, and what it has told them.
+
+    :param until: the latest moment of a due poll that is taken along.
+    """
+
+    def __init__(self, waits: Iterable[_Joined], until: float) -> None:
+        self.waits = [wait for wait in waits if wait.is_open]
+        self.due = {wait for wait in self.waits if wait.due.at <= until}
+        self.covered = 0
+        self._told: set[_Joined] = set()
+        self._by_task: dict[str, list[_Joined]] = {}
+        for wait in self.waits:
+            for task_id in wait.tracker.unfinished_ids:
+                self._by_task.setdefault(task_id, []).append(wait)
+
+    def request(self, now: float) -> PollRequest:
+        """Return what the cycle is for."""
+        due = [task_id for task_id, waits in self._by_task.items() if any(wait in self.due for wait in waits)]
+        in_detail = {
+            task_id
+            for task_id, waits in self._by_task.items()
+            if any(wait.tracker.policy.in_detail for wait in waits)
+        }
+        return PollRequest(due, self._by_task.keys() - set(due), in_detail, now)
+
+    def parts(self, results: PollResults) -> Iterable[tuple[_Joined, PollResults]]:
+        """Return the waits that ``results`` concern, each with its own."""
+        parts: dict[_Joined, dict[str, PollResult]] = {}
+        for task_id, result in results.items():
+            for wait in self._by_task.get(task_id, ()):
+                parts.setdefault(wait, {})[task_id] = result
+        return parts.items()
+
+    def note(self, wait: _Joined, covered: int) -> None:
+        """Note that a wait got so many results."""
+        self.covered += covered
+        if covered:
+            self._told.add(wait)
+
+    @property
+    def to_settle(self) -> Iterable[_Joined]:
+        """The waits whose next poll has to be scheduled: those that were due, and those that were covered."""
+        return [wait for wait in self.waits if wait in self.due or wait in self._told]
+
+
+_is_spared = False
 
 
 def _spare_the_collector(waits: int) -> None:
     """Keep the garbage collector's passes short where thousands of waits are held.
 
     A full pass goes through every object of the process: with ten thousand waits and all that Airflow has
-    loaded it holds the event loop up for 150 ms. When a poller has twice as many waits as any before, from
-    2,048 on, what is there is set aside; it is still freed when nothing refers to it. Below twice a
-    triggerer's default capacity nothing is done.
+    loaded it holds the event loop up for 150 ms. So what is there when they come is set aside, once, and
+    given back when they have gone.
     """
-    global _most_waits
-    if waits >= 2 * _most_waits:
-        _most_waits = waits
+    global _is_spared
+    if waits >= _MANY_WAITS and not _is_spared:
+        _is_spared = True
         gc.freeze()
 
 
+def _stop_sparing() -> None:
+    global _is_spared
+    if _is_spared:
+        _is_spared = False
+        gc.unfreeze()
+
+
 _Key = tuple[str, str, str]
-_POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, SharedPoller]] = WeakKeyDictionary()
+_POLLERS: PerLoop[dict[_Key, SharedPoller]] = PerLoop(dict)
 
 
 def join(
@@ -280,23 +385,26 @@ def join(
     *,
     task_type: TaskType,
     conn_id: str,
-    connect: Connect,
+    link: Callable[[], AsyncLink],
     clocks: Clocks,
     metrics: PollMetrics,
     first_poll_in: float,
     log: Log,
+    back_off: float = 0.0,
 ) -> Coroutine[Any, Any, WaitResult]:
     """Poll this wait with every other one on the same connection; see :meth:`SharedPoller.join`.
 
-    :param connect: opens a client; called for the first wait, and again when the key is refused.
+    :param link: makes the way to the service, for the first wait.
     """
-    pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
+    pollers = _POLLERS.get()
     key = (task_type.service.name, task_type.label, conn_id)
 
     def forget(poller: SharedPoller) -> None:
         if pollers.get(key) is poller:
             del pollers[key]
+        if not pollers:
+            _stop_sparing()
 
     if key not in pollers:
-        pollers[key] = SharedPoller(task_type, connect, clocks, metrics, forget)
-    return pollers[key].join(tracker, first_poll_in, log)
+        pollers[key] = SharedPoller(task_type, link(), clocks, metrics, forget)
+    return pollers[key].join(tracker, first_poll_in, back_off, log)

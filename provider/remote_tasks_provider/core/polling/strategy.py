@@ -6,17 +6,35 @@ remember what it has learnt. Each service has its own, in its ``polling`` module
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidResponseError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.states import TaskSnapshot
 
-__all__ = ["OneByOne", "Plan", "PollPlan", "PollResult", "PollResults", "PollStrategy", "Unchanged"]
+__all__ = [
+    "BATCH",
+    "ConnectionStep",
+    "OneByOne",
+    "Plan",
+    "PollPlan",
+    "PollRequest",
+    "PollResult",
+    "PollResults",
+    "PollStrategy",
+    "Rotation",
+    "Unchanged",
+    "batches",
+    "result_of",
+]
 
 T = TypeVar("T")
+
+BATCH = 16
+"""Tasks that are asked for by themselves before their results are delivered."""
 
 
 class Unchanged(Enum):
@@ -29,21 +47,71 @@ PollResult = TaskSnapshot | RemoteTaskError | Unchanged
 PollResults = Mapping[str, PollResult]
 """What a poll learnt of each task it covered. A task that is absent was not covered."""
 
-Plan = Generator[Sequence[Operation[Any]], Sequence[Any], T]
-"""Yields operations, is sent their answers in order (values or :class:`RemoteTaskError`), returns a value."""
 
-PollPlan = Plan[PollResults]
+class ConnectionStep:
+    """A step of a plan that concerns the connection itself; see :mod:`.session`."""
+
+
+Plan = Generator["Sequence[Operation[Any]] | PollResults | ConnectionStep", Any, T]
+"""Yields operations, and is sent their answers in order (values or :class:`RemoteTaskError`); or yields
+results, which are delivered at once. Returns a value."""
+
+PollPlan = Plan[None]
+
+
+@dataclass(frozen=True, slots=True)
+class PollRequest:
+    """What one poll is for.
+
+    :param due: tasks to poll now.
+    :param free: tasks to report too, as far as that costs no further operation.
+    :param in_detail: those of them of which the wait must know how they finished, where that takes an
+        operation of its own.
+    :param now: seconds of a monotonic clock.
+    """
+
+    due: Sequence[str]
+    free: Collection[str] = ()
+    in_detail: Collection[str] = ()
+    now: float = 0.0
+
+    @property
+    def wanted(self) -> dict[str, None]:
+        """All tasks, those that are due first."""
+        return dict.fromkeys([*self.due, *self.free])
 
 
 class PollStrategy(Protocol):
-    """A way to poll many tasks."""
+    """A way to poll many tasks.
 
-    def plan(self, due: Sequence[str], free: Collection[str]) -> PollPlan:
-        """Plan one poll.
+    A plan delivers results as soon as it has them, so that nothing is lost when a later operation fails. It
+    asks first for what was not read for longest, and resumes at its cursor what was interrupted, so that
+    every task gets its turn when the service lets only few requests through.
+    """
 
-        :param due: tasks to poll now.
-        :param free: tasks to report too, as far as that costs no further operation.
-        """
+    def plan(self, request: PollRequest) -> PollPlan:
+        """Plan one poll."""
+
+
+class Rotation:
+    """Remembers when each task was asked for by itself, so that those come first which waited longest."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, int] = {}
+        self._round = 0
+
+    def keep(self, wanted: Collection[str]) -> None:
+        """Forget all other tasks."""
+        self._asked = {task_id: number for task_id, number in self._asked.items() if task_id in wanted}
+
+    def longest_waiting(self, task_ids: Iterable[str], most: int | None = None) -> list[str]:
+        """Return ``task_ids``, or ``most`` of them, in the order in which they should be asked for."""
+        return sorted(task_ids, key=lambda task_id: self._asked.get(task_id, 0))[:most]
+
+    def note(self, task_ids: Iterable[str]) -> None:
+        """Note that these were asked for."""
+        self._round += 1
+        self._asked.update(dict.fromkeys(task_ids, self._round))
 
 
 class OneByOne:
@@ -58,11 +126,58 @@ class OneByOne:
     ) -> None:
         self._get_task = get_task
         self._snapshot = snapshot
+        self._rotation = Rotation()
 
-    def plan(self, due: Sequence[str], free: Collection[str] = ()) -> PollPlan:
+    def plan(self, request: PollRequest) -> PollPlan:
         """Ask for each task that is due."""
-        answers = yield [self._get_task(task_id) for task_id in due]
-        return {
-            task_id: answer if isinstance(answer, RemoteTaskError) else self._snapshot(answer)
-            for task_id, answer in zip(due, answers, strict=True)
-        }
+        self.keep(request.wanted)
+        yield from self.ask(request.due)
+
+    def keep(self, wanted: Collection[str]) -> None:
+        """Forget all other tasks."""
+        self._rotation.keep(wanted)
+
+    def longest_waiting(self, task_ids: Iterable[str], most: int | None = None) -> list[str]:
+        """Return ``task_ids``, or ``most`` of them, those first that were not asked for for longest."""
+        return self._rotation.longest_waiting(task_ids, most)
+
+    def ask(self, task_ids: Collection[str]) -> Plan[dict[str, PollResult]]:
+        """Ask for each of the tasks, a few at a time; return the results, which were delivered.
+
+        An error that the others would meet too ends the round; they come first in the next one.
+        """
+        found: dict[str, PollResult] = {}
+        for batch in batches(self._rotation.longest_waiting(task_ids), BATCH):
+            answers = yield [self._get_task(task_id) for task_id in batch]
+            results = {
+                task_id: result_of(task_id, self._snapshot, answer)
+                for task_id, answer in zip(batch, answers, strict=True)
+            }
+            self._rotation.note(task_id for task_id, one in results.items() if not _is_shared(one))
+            found |= results
+            yield results
+            if shared := next((one for one in results.values() if _is_shared(one)), None):
+                rest = {task_id: shared for task_id in task_ids if task_id not in found}
+                if rest:
+                    yield rest
+                return found | rest
+        return found
+
+
+def result_of(task_id: str, snapshot: Callable[[Any], TaskSnapshot], answer: Any) -> PollResult:
+    """Return the result that ``answer`` is; one that cannot be understood spoils its own task only."""
+    if isinstance(answer, RemoteTaskError):
+        return answer
+    try:
+        return snapshot(answer)
+    except Exception as error:  # noqa: BLE001 - whatever an odd value leads to, the other tasks go on
+        return InvalidResponseError(f"the answer about {task_id} cannot be understood: {error!r}")
+
+
+def batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield ``items`` in slices of ``size``."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _is_shared(result: PollResult) -> bool:
+    return isinstance(result, RemoteTaskError) and result.concerns_service

@@ -8,67 +8,30 @@ The rules:
 * A wait ends when each of its tasks is finished, or at its deadline. There is always a last poll *at* the
   deadline.
 * A task is finished when its state is terminal; when it waits for a person and ``on_waiting`` is not
-  ``wait``; or when its trouble cannot heal: an error where no retry helps, ``max_poll_failures`` consecutive
-  failures, or a 404 that has stood for ``not_found_grace`` seconds.
+  ``wait``; or when its trouble has lasted for too long (:mod:`.progress`).
+* Trouble is charged to a wait only for its own polls, those that were due.
 * A running task that has cost more than ``max_credits`` ends the wait, too.
-* A 429 is no failure. The next poll comes when the service asked for it.
+* The next poll comes when the service asked for it, but a deadline is not missed for that.
 * An unknown status word is reported once, and the wait continues.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from typing import Any
 
-from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, RemoteTaskError
-from remote_tasks_provider.core.polling.policy import PollPolicy
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.polling.policy import SHORTEST_PAUSE, PollPolicy
+from remote_tasks_provider.core.polling.progress import Progress, read_checkpoint, write_checkpoint
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.strategy import PollResults
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 
 __all__ = ["PollTracker"]
 
-# However short the interval that was asked for, a service is not polled more often than this.
-_SHORTEST_PAUSE = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    """What is known of one task of a wait.
-
-    :param error: set when the wait gave the task up: why.
-    :param failures: consecutive failures.
-    :param missing_since: when the first 404 of those that stand came.
-    """
-
-    snapshot: TaskSnapshot | None = None
-    error: Mapping[str, Any] | None = None
-    failures: int = 0
-    missing_since: float | None = None
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing is lost if only the service remembers this task."""
-        return self.failures == 0 and self.missing_since is None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether no poll can change it. A task that waits for a person is not finished: it may resume."""
-        return self.error is not None or (self.snapshot is not None and self.snapshot.state.is_terminal)
-
-    @property
-    def state(self) -> str:
-        """Where the task stands, for the log."""
-        if self.error is not None:
-            return "given up"
-        if self.missing_since is not None:
-            return "not visible"
-        return self.snapshot.state.value if self.snapshot else "not seen"
-
-
-_NOT_POLLED = _Progress()
+# An outage meets every task of a wait; so many of them are named.
+_MOST_WARNINGS = 10
 
 
 class PollTracker:
@@ -84,16 +47,13 @@ class PollTracker:
         self,
         ids: Iterable[str],
         policy: PollPolicy,
-        checkpoint: Mapping[str, Mapping[str, Any]] | None = None,
+        checkpoint: Any = None,
     ) -> None:
-        known = checkpoint or {}
         self.policy = policy
         self._ids = tuple(ids)
-        self._tasks = {
-            task_id: _Progress(**known[task_id]) if task_id in known else _NOT_POLLED for task_id in self._ids
-        }
+        self._tasks = read_checkpoint(self._ids, checkpoint)
         self._reported_words: frozenset[str] = frozenset()
-        self._warnings: tuple[str, ...] = ()
+        self._warnings: list[str] | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -120,33 +80,35 @@ class PollTracker:
         """The tasks to poll next."""
         return [task_id for task_id, progress in self._tasks.items() if not progress.is_finished]
 
-    def checkpoint(self) -> dict[str, dict[str, Any]]:
+    def checkpoint(self) -> list[dict[str, Any]]:
         """Return what another process needs to resume the wait, beside the ids and the policy.
 
         Only what a poll would not tell it; mostly nothing.
         """
-        return {
-            task_id: {"failures": progress.failures, "missing_since": progress.missing_since}
-            for task_id, progress in self._tasks.items()
-            if not progress.is_clean
-        }
+        return write_checkpoint(self._tasks)
 
     # ------------------------------------------------------------------------------------- poll results
 
-    def update(self, results: PollResults, now: float) -> int:
-        """Take in the results of a poll; return how many unfinished tasks they cover."""
+    def update(self, results: PollResults, now: float, *, is_due: bool = True) -> int:
+        """Take in results of a poll; return how many unfinished tasks they cover.
+
+        :param is_due: whether the poll was this wait's own; errors of others' polls are not charged to it.
+        """
         covered = 0
-        for task_id in self.unfinished_ids:
-            result = results.get(task_id)
-            if result is None:
+        for task_id, result in results.items():
+            before = self._tasks.get(task_id)
+            if before is None or before.is_finished:
+                continue
+            if isinstance(result, RemoteTaskError):
+                if is_due:
+                    covered += 1
+                    self.record_error(task_id, result, now)
                 continue
             covered += 1
             if isinstance(result, TaskSnapshot):
                 self.record_snapshot(task_id, result)
-            elif isinstance(result, RemoteTaskError):
-                self.record_error(task_id, result, now)
-            elif not self._tasks[task_id].is_clean:
-                self._tasks[task_id] = _Progress(snapshot=self._tasks[task_id].snapshot)
+            elif before.last is not None or not before.is_clean:
+                self._tasks[task_id] = Progress(snapshot=before.snapshot)
         return covered
 
     def record_snapshot(self, task_id: str, snapshot: TaskSnapshot) -> None:
@@ -157,37 +119,31 @@ class PollTracker:
                 f"Task {task_id} has status {snapshot.status!r}, which this provider does not know; "
                 "the wait continues as if it were running."
             )
-        self._tasks[task_id] = _Progress(snapshot=snapshot)
+        self._tasks[task_id] = Progress(snapshot=snapshot)
 
     def record_error(self, task_id: str, error: RemoteTaskError, now: float) -> None:
         """Take in a poll of ``task_id`` that failed with ``error``."""
         before = self._tasks[task_id]
-        if isinstance(error, NotFoundError):
-            # The earlier of both: the clock may have been set back.
-            missing_since = now if before.missing_since is None else min(before.missing_since, now)
-            progress = replace(before, missing_since=missing_since)
-            gives_up = now - missing_since >= self.policy.not_found_grace
-        elif isinstance(error, RateLimitedError):
-            progress, gives_up = before, False
-        else:
-            progress = replace(before, failures=before.failures + 1, missing_since=None)
-            gives_up = not error.retry_helps or progress.failures >= self.policy.max_poll_failures
-        if gives_up:
-            progress = replace(progress, error=error.to_json())
-        # A 404 that stands is reported once; the summaries then say that the task is not visible.
-        if gives_up or not isinstance(error, NotFoundError) or before.missing_since is None:
+        progress = self._tasks[task_id] = before.after(error, now, self.policy)
+        # Trouble that stands is reported once; the summaries then say where the task stands.
+        if progress.error is not None or progress.last != before.last:
             self._warn(self._about_failure(task_id, progress, error))
-        self._tasks[task_id] = progress
 
-    def _about_failure(self, task_id: str, progress: _Progress, error: RemoteTaskError) -> str:
+    def _about_failure(self, task_id: str, progress: Progress, error: RemoteTaskError) -> str:
         if progress.error is not None:
             return f"Task {task_id}: giving up: {error}"
         if isinstance(error, NotFoundError):
-            grace = f"{self.policy.not_found_grace:g} s"
-            return f"Task {task_id} is not visible (yet); believed after {grace}: {error}"
-        most = self.policy.max_poll_failures
-        count = f" ({progress.failures} of {most} consecutive failures)" if progress.failures else ""
-        return f"Task {task_id}: the poll failed{count}: {error}"
+            return f"Task {task_id} is not visible (yet); believed after {self._grace}: {error}"
+        if progress.doubt is not None:
+            return f"Task {task_id}: the poll failed; believed after {self._grace}: {error}"
+        if progress.trouble_since is None:
+            return f"Task {task_id}: not polled, which is no failure: {error}"
+        tolerance = f"{self.policy.outage_tolerance:g} s"
+        return f"Task {task_id}: the poll failed; tolerated for {tolerance} without a good answer: {error}"
+
+    @property
+    def _grace(self) -> str:
+        return f"{self.policy.not_found_grace:g} s"
 
     # ------------------------------------------------------------------------------------ what comes next
 
@@ -200,24 +156,26 @@ class PollTracker:
         """
         if self.policy.timed_out(now) or not self._is_open:
             return None
-        wanted = self.policy.poll_interval
-        if self.policy.max_poll_interval is not None:
-            wanted = max(wanted, min(now - self.policy.started_at, self.policy.max_poll_interval))
-        pauses = [max(wanted * spread, back_off, _SHORTEST_PAUSE)]
+        pauses = [max(self.policy.interval(now) * spread, back_off, SHORTEST_PAUSE)]
         if (left := self.policy.seconds_left(now)) is not None:
             pauses.append(left)
         pauses += [
-            max(progress.missing_since + self.policy.not_found_grace - now, _SHORTEST_PAUSE)
+            max(decided_at - now, back_off, SHORTEST_PAUSE)
             for progress in self._tasks.values()
-            if progress.missing_since is not None and progress.error is None
+            if (decided_at := progress.decided_at(self.policy)) is not None
         ]
         return min(pauses)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every task is finished, so that no further poll is needed."""
+        return not self._is_open
 
     @property
     def _is_open(self) -> bool:
         return any(self._is_awaited(progress) for progress in self._tasks.values())
 
-    def _is_awaited(self, progress: _Progress) -> bool:
+    def _is_awaited(self, progress: Progress) -> bool:
         if progress.is_finished:
             return False
         snapshot = progress.snapshot
@@ -246,12 +204,14 @@ class PollTracker:
     # ---------------------------------------------------------------------------------------------- log
 
     def _warn(self, text: str) -> None:
-        self._warnings = (*self._warnings, text)
+        self._warnings = self._warnings or []
+        self._warnings.append(text)
 
     def take_warnings(self) -> list[str]:
         """Return what happened since the last call that the log should warn of."""
-        warnings, self._warnings = self._warnings, ()
-        return list(warnings)
+        warnings, self._warnings = self._warnings or [], None
+        more = len(warnings) - _MOST_WARNINGS
+        return [*warnings[:_MOST_WARNINGS], f"and {more} more like these"] if more > 0 else warnings
 
     def summary(self, now: float, pause: float) -> str:
         """Return one line for the log: ``task X is running for 2 m, next poll in 30 s``."""

@@ -122,7 +122,7 @@ def _list(filters: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
         following: Operation[Page[TaskT]] | None = (
             _list(replace(filters, after=cursor), read_page) if cursor else None
         )
-        return Page(tasks, cursor, following)
+        return Page(tasks, cursor, following, len(response.body))
 
     words = dict.fromkeys("pending" if word == "waiting" else word for word in filters.status)
     named = [(name, getattr(filters, field)) for field, name in _FILTERS.items()]

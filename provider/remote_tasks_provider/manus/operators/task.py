@@ -8,6 +8,7 @@ decides: what a kill, a timeout, a question or too high a bill does to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -22,7 +23,12 @@ from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import BudgetExceededError, RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.errors import (
+    BudgetExceededError,
+    RemoteTaskError,
+    TaskCancelledError,
+    TaskFailedError,
+)
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
@@ -253,6 +259,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             "on_waiting": "wait" if self.on_waiting == "wait" else "return",
             # After a pause it is as the template rendered it: a text.
             "max_credits": None if self.max_credits is None else int(self.max_credits),
+            # The result, which is read on a worker, says how the task finished.
+            "in_detail": False,
         }
 
     # ------------------------------------------------------------------------------------------- finish
@@ -270,7 +278,17 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             raise self._over_budget(context, task_id, credits)
         if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:
             return AgentQuestions(self, context).handle(task_id)
+        if state is TaskState.FAILED and not (record or {}).get("error"):
+            result = self._with_reason(task_id, result)
         return super().finish(context, result)
+
+    def _with_reason(self, task_id: str, result: WaitResult) -> WaitResult:
+        """Return the result of a task that failed with its reason: with v2, only its messages have it."""
+        try:
+            error = self.hook.get_result(task_id, output_grace=0).error
+        except RemoteTaskError as problem:
+            error = f"the reason could not be read: {problem}"
+        return replace(result, records={task_id: {**(result.records[task_id] or {}), "error": error}})
 
     def collect(self, context: Context, result: WaitResult) -> Any:
         """Return the result of the task."""
@@ -283,6 +301,11 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         if self.raise_on_failure and found.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
             raise self.wait_exception(failure, None) from failure
+        if self.raise_on_failure and found.state is TaskState.CANCELLED:
+            stopped = TaskCancelledError(
+                f"{self.remote_task_type.label} {task_id} was stopped by a user ({found.url})"
+            )
+            raise self.wait_exception(stopped, None) from stopped
         self.log.info("Manus task %s is %s; it cost %s credits.", task_id, found.state, found.credit_usage)
         return result_to_xcom({**(record or {}), **found.to_json()}, self.result_path, self.log)
 

@@ -1,0 +1,31 @@
+"""Things that belong to an event loop, and must not keep one alive that is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["PerLoop"]
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """One value for each event loop. Those of closed loops are dropped when another loop asks for its own.
+
+    :param make: makes a loop's value.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._values: dict[asyncio.AbstractEventLoop, T] = {}
+
+    def get(self) -> T:
+        """Return the value of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._values:
+            for closed in [one for one in self._values if one.is_closed()]:
+                del self._values[closed]
+            self._values[loop] = self._make()
+        return self._values[loop]
