@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
 from remote_tasks_provider.core.http.client import AsyncClient
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
 from remote_tasks_provider.core.http.operation import Operation, Request, Response
@@ -70,18 +71,24 @@ class Transport:
         self.sent_at.append(self.world.time.monotonic - 1000)
         await self.world.gate.wait()
         await self.world.time.sleep(self.world.takes)
-        if self.config.auth[1] != self.world.good_key:
+        if self.world.no_answer:
+            raise TransportError("no route to host", sent=False)
+        if self.config.auth[1] != (self.world.good_key or self.config.auth[1]):
             return a_response(401, {})
         if self.world.refusals:
             status, headers = self.world.refusals.pop(0)
             return a_response(status, {}, **headers)
         words = self.world.words
+        if not self.world.missing_for.get(self.config.auth[1], set()).isdisjoint(request.path[1:].split(",")):
+            return a_response(404, {})
         asked = [task_id for task_id in request.path[1:].split(",") if task_id in words]
         return a_response(200, {task_id: words[task_id] for task_id in asked})
 
     async def aclose(self) -> None:
         await asyncio.sleep(0)
         self.closed += 1
+        if self.world.on_close is not None:
+            raise self.world.on_close
 
 
 class Log:
@@ -146,6 +153,11 @@ class World:
         self.extras: dict[str, Any] = {}
         self.base_url = a_config().base_url
         self.reads: list[float] = []
+        self.on_read: Callable[[], Any] = lambda: None
+        self.on_close: Exception | None = None
+        self.no_answer = False
+        self.missing_for: dict[str, set[str]] = {}
+        self.spread: Callable[[], float] | None = None
         self.rate_limiter = RateLimiter(limits or {}, jitter=lambda: 0.0)
         self.service = Service(
             name="Example",
@@ -168,9 +180,11 @@ class World:
     async def read(self) -> ConnectionConfig:
         """Read the connection."""
         self.reads.append(self.time.monotonic - 1000)
+        problem = self.no_connection
+        self.on_read()
         await asyncio.sleep(0)
-        if self.no_connection is not None:
-            raise self.no_connection
+        if problem is not None:
+            raise problem
         config = a_config(max_attempts=1)
         return ConnectionConfig(
             config.service,
@@ -199,6 +213,7 @@ class World:
         *ids: str,
         first_poll_in: float = 0.0,
         log: Log | None = None,
+        back_off: float = 0.0,
         conn_id: str = "example_default",
         task_type: TaskType | None = None,
         **policy: Any,
@@ -209,9 +224,10 @@ class World:
             task_type=task_type or self.task_type,
             conn_id=conn_id,
             link=self.link,
-            clocks=self.time.clocks,
+            clocks=replace(self.time.clocks, spread=self.spread or self.time.clocks.spread),
             metrics=self.metrics,
             first_poll_in=first_poll_in,
+            back_off=back_off,
             log=log or Log(),
         )
 

@@ -21,6 +21,9 @@ class PerLoop(Generic[T]):
         self._make = make
         self._values: dict[asyncio.AbstractEventLoop, T] = {}
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def get(self) -> T:
         """Return the value of the running loop."""
         loop = asyncio.get_running_loop()

@@ -75,7 +75,7 @@ class TestPollCycle:
 
         play(story)
 
-    def test_waits_keep_their_own_intervals(self) -> None:
+    def test_waits_are_polled_with_the_most_impatient_one_and_never_later_than_they_ask(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             waits = [world.wait("quick", poll_interval=10), world.wait("slow", poll_interval=25)]
@@ -83,11 +83,10 @@ class TestPollCycle:
             assert world.asked == [
                 (0, "quick,slow"),
                 (10, "quick"),
-                (20, "quick"),
-                (25, "slow"),
+                (20, "quick,slow"),
                 (30, "quick"),
-                (40, "quick"),
-                (50, "quick,slow"),
+                (40, "quick,slow"),
+                (50, "quick"),
             ]
             await world.end(*waits)
 
@@ -137,26 +136,37 @@ class TestPollCycle:
 
 
 class TestJoining:
-    def test_wait_that_joins_during_a_pause_is_polled_at_once(self) -> None:
+    def test_wait_that_joins_during_a_pause_is_polled_at_once_and_then_with_the_others(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
             first = world.wait("a")
             await world.time.let_pass(7)
             second = world.wait("b")
-            await world.time.let_pass(30)
-            assert world.asked == [(0, "a"), (7, "b"), (30, "a"), (37, "b")]
+            await world.time.let_pass(60)
+            assert world.asked == [(0, "a"), (7, "b"), (30, "a,b"), (60, "a,b")]
             await world.end(first, second)
+
+        play(story)
+
+    def test_waits_that_trickle_in_do_not_cost_a_poll_each(self) -> None:
+        async def story(world: World) -> None:
+            waits = []
+            for number in range(100):
+                waits.append(world.wait(f"t{number}", poll_interval=5))
+                await world.time.let_pass(0.2)
+            assert len(world.polls) <= 21
+            await world.end(*waits)
 
         play(story)
 
     def test_wait_that_joins_during_a_poll_gets_the_next_one(self) -> None:
         async def story(world: World) -> None:
-            world.takes = 5
+            world.takes = 6
             first = world.wait("a")
             await world.time.let_pass(2)
             second = world.wait("b")
-            await world.time.let_pass(4)
-            assert world.asked == [(0, "a"), (5, "b")]
+            await world.time.let_pass(5)
+            assert world.asked == [(0, "a"), (6, "b")]
             await world.end(first, second)
 
         play(story)
@@ -164,10 +174,10 @@ class TestJoining:
     def test_wait_that_becomes_due_during_a_poll_gets_the_next_one(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
-            world.takes = 5
-            waits = [world.wait("a"), world.wait("b", first_poll_in=3)]
-            await world.time.let_pass(6)
-            assert world.asked == [(0, "a"), (5, "b")]
+            world.takes = 40
+            waits = [world.wait("a", poll_interval=300), world.wait("b", first_poll_in=31)]
+            await world.time.let_pass(46)
+            assert world.asked == [(0, "a"), (40, "b")]
             await world.end(*waits)
 
         play(story)
@@ -175,14 +185,46 @@ class TestJoining:
     def test_deadline_that_passes_during_a_foreign_poll_has_its_last_poll(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
-            world.takes = 5
-            waits = [world.wait("a"), world.wait("b", first_poll_in=3, deadline=START + 3)]
+            world.takes = 4
+            waits = [world.wait("a"), world.wait("b", first_poll_in=3, deadline=START + 3.5)]
             world.words["b"] = "completed"
             await world.time.let_pass(11)
             assert (await waits[1]).outcome == "completed"
             await world.end(*waits)
 
         play(story)
+
+    def test_deadline_is_not_delayed_by_a_request_that_hangs(self) -> None:
+        async def story(world: World) -> None:
+            world.takes = 300
+            waits = [world.wait("a", deadline=START + 3), world.wait("b", deadline=START + 60)]
+            await world.time.let_pass(8.1)
+            assert (await waits[0]).outcome == "timeout"
+            await world.time.let_pass(57)
+            assert (await waits[1]).outcome == "timeout"
+
+        play(story)
+
+    def test_deadline_of_a_late_wait_is_kept_although_others_end_later(self) -> None:
+        async def story(world: World) -> None:
+            world.takes = 300
+            late = world.wait("a", deadline=START + 500)
+            await world.time.let_pass(10)
+            soon = world.wait("b", deadline=START + 20)
+            await world.time.let_pass(15.1)
+            assert (await soon).waited == pytest.approx(25)
+            await world.end(late)
+
+        play(story)
+
+    def test_deadline_is_not_delayed_by_a_back_off(self) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(429, {"retry_after": "3600"})]
+            wait = world.wait("a", deadline=START + 100)
+            await world.time.let_pass(105.1)
+            assert (await wait).outcome == "timeout"
+
+        assert len(play(story).transports[0].sent_at) == 1
 
     def test_wait_joins_in_the_tick_in_which_the_last_one_finishes(self) -> None:
         async def story(world: World) -> None:
@@ -210,7 +252,7 @@ class TestJoining:
             world.metrics.on_end = ended.set
             world.words |= {"a": "completed", "b": "running"}
             await asyncio.gather(world.wait("a"), world.time.let_pass(40))
-            assert [due for _, due in world.asked] == ["a", "b", "b"]
+            assert [due for _, due in world.asked][:2] == ["a", "b"]
             assert world.strategies == len(world.transports) == 1
             world.metrics.on_end = lambda: None
             world.words["b"] = "completed"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.errors import ConnectionConfigError, ConnectionUnavailableError
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.polling import shared
+from remote_tasks_provider.core.polling.tracker import PollTracker
 from tests.core.build import START
 from tests.core.fake_clock import Timekeeper, settle
 from tests.core.shared_poller import Log, World, play
@@ -25,19 +26,18 @@ def _no_gathering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestErrors:
     @pytest.mark.filterwarnings("error")
-    def test_bug_fails_every_wait_loudly_and_the_next_gets_a_fresh_poller(self) -> None:
+    def test_bug_of_the_poller_fails_every_wait_loudly_and_the_next_gets_a_fresh_one(self) -> None:
         async def story(world: World) -> None:
+            world.no_connection = ZeroDivisionError("oh")
             waits = [world.wait("a"), world.wait("b"), world.wait("c", first_poll_in=500)]
             await world.time.let_pass(1)
-            world.bug = ZeroDivisionError("oh")
-            await world.time.let_pass(30)
             assert [type(wait.exception()) for wait in waits] == [ZeroDivisionError] * 3
             assert world.open_transports == 0
 
-            world.bug = None
+            world.no_connection = None
             again = world.wait("a")
             await world.time.let_pass(1)
-            assert world.strategies == 2
+            assert world.strategies == 1
             assert world.open_transports == 1
             await world.end(again)
 
@@ -46,9 +46,8 @@ class TestErrors:
     def test_wait_cancelled_while_a_bug_ends_the_poller_is_just_cancelled(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a"), world.wait("b")]
-            await world.time.let_pass(1)
-            world.bug = ZeroDivisionError("oh")
-            world.on_poll = waits[0].cancel
+            world.no_connection = ZeroDivisionError("oh")
+            world.on_read = waits[0].cancel
             await world.time.let_pass(30)
             assert waits[0].cancelled()
             assert isinstance(waits[1].exception(), ZeroDivisionError)
@@ -57,12 +56,12 @@ class TestErrors:
 
     def test_wait_that_joins_while_a_bug_ends_the_poller_is_not_lost(self) -> None:
         async def story(world: World) -> None:
-            world.bug = ZeroDivisionError("oh")
+            world.no_connection = ZeroDivisionError("oh")
             first = world.wait("a")
             joined: list[asyncio.Task[Any]] = []
 
             def join(_: Any) -> None:
-                world.bug = None
+                world.no_connection = None
                 joined.append(world.wait("b"))
 
             first.add_done_callback(join)
@@ -79,30 +78,117 @@ class TestErrors:
 
             async def late() -> None:
                 await failed.wait()
-                world.bug = None
+                world.no_connection = None
                 await world.join("b")
 
             joining = asyncio.ensure_future(late())
             world.words["b"] = "running"
-            world.bug = ZeroDivisionError("oh")
-            world.on_poll = failed.set
+            world.no_connection = ZeroDivisionError("oh")
+            world.on_read = failed.set
             first = world.wait("a")
             await world.time.let_pass(1)
             assert isinstance(first.exception(), ZeroDivisionError)
-            assert world.strategies == 2
-            assert [due for _, due in world.asked] == ["a", "b"]
+            assert [due for _, due in world.asked] == ["b"]
             await world.end(joining)  # type: ignore[arg-type]
 
         play(story)
 
-    def test_unusable_connection_fails_every_wait(self) -> None:
+    def test_bug_of_a_strategy_is_trouble_that_may_pass(self) -> None:
+        async def story(world: World) -> None:
+            log = Log()
+            waits = [world.wait("a", log=log), world.wait("b", outage_tolerance=60)]
+            await world.time.let_pass(1)
+            world.bug = ZeroDivisionError("oh")
+            await world.time.let_pass(100)
+            assert (await waits[1]).outcome == "error"
+            assert "fault of this provider: ZeroDivisionError" in log.warnings[0]
+            world.bug = None
+            world.words["a"] = "completed"
+            await world.time.let_pass(30)
+            assert (await waits[0]).outcome == "completed"
+
+        play(story)
+
+    def test_bug_of_one_wait_ends_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        record_snapshot = PollTracker.record_snapshot
+
+        def odd(tracker: PollTracker, task_id: str, snapshot: Any) -> None:
+            if task_id == "a":
+                raise ZeroDivisionError("oh")
+            record_snapshot(tracker, task_id, snapshot)
+
+        async def story(world: World) -> None:
+            monkeypatch.setattr(PollTracker, "record_snapshot", odd)
+            waits = [world.wait("a"), world.wait("b")]
+            await world.time.let_pass(1)
+            assert isinstance(waits[0].exception(), ZeroDivisionError)
+            world.words["b"] = "completed"
+            await world.time.let_pass(30)
+            assert (await waits[1]).outcome == "completed"
+
+        play(story)
+
+    def test_results_survive_connections_that_cannot_be_closed(self) -> None:
+        async def story(world: World) -> None:
+            world.words["a"] = "completed"
+            wait = world.wait("a")
+            await world.time.let_pass(0.0)
+            world.on_close = RuntimeError("already gone")
+            await world.time.let_pass(1)
+            assert (await wait).outcome == "completed"
+
+        play(story)
+
+    def test_closed_event_loops_are_forgotten(self) -> None:
+        async def story(world: World) -> None:
+            assert len(shared._POLLERS) == 1
+
+        async def left_open() -> None:
+            World().wait("a")
+            await settle()
+
+        asyncio.run(left_open())
+        asyncio.run(left_open())
+        play(story)
+
+    def test_unusable_connection_is_believed_when_it_has_stood_for_its_grace(self) -> None:
         async def story(world: World) -> None:
             world.no_connection = ConnectionConfigError("no password")
-            waits = [world.wait("a"), world.wait("b")]
-            await settle()
-            assert [str(wait.exception()) for wait in waits] == ["no password"] * 2
+            waits = [world.wait("a"), world.wait("b", not_found_grace=300)]
+            await world.time.let_pass(91)
+            assert (await waits[0]).errors["a"]["message"] == "no password"
+            world.no_connection = None
+            world.words["b"] = "completed"
+            await world.time.let_pass(31)
+            assert (await waits[1]).outcome == "completed"
 
-        assert play(story).polls == []
+        assert len(play(story).polls) == 1
+
+    def test_connection_that_cannot_be_read_is_trouble_judged_by_time(self) -> None:
+        async def story(world: World) -> None:
+            world.no_connection = ConnectionUnavailableError("the vault is sealed")
+            waits = [world.wait("a", outage_tolerance=300), world.wait("b")]
+            await world.time.let_pass(301)
+            assert (await waits[0]).errors["a"]["type"] == "ConnectionUnavailableError"
+            world.no_connection = None
+            world.words["b"] = "completed"
+            await world.time.let_pass(31)
+            assert (await waits[1]).outcome == "completed"
+
+        play(story)
+
+    def test_impatient_wait_does_not_decide_about_the_patient_ones(self) -> None:
+        async def story(world: World) -> None:
+            world.no_answer = True
+            slow = [world.wait(f"t{number}", poll_interval=60) for number in range(49)]
+            quick = world.wait("quick", poll_interval=1)
+            await world.time.let_pass(30)
+            world.no_answer = False
+            await world.time.let_pass(60)
+            assert not any(wait.done() for wait in [*slow, quick])
+            await world.end(*slow, quick)
+
+        play(story)
 
     def test_changed_key_is_read_again(self) -> None:
         async def story(world: World) -> None:
@@ -120,33 +206,78 @@ class TestErrors:
         world = play(story)
         assert [at for at, _ in world.asked] == [0, 30, 30, 60]
 
-    @pytest.mark.parametrize(("extras", "watches"), [({}, 1), ({"max_attempts": 2}, 2)])
-    def test_strategy_is_kept_unless_more_than_the_key_has_changed(
-        self, extras: dict[str, Any], watches: int
-    ) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [{"key": "key 2"}, {"extras": {"max_attempts": 2}}, {"base_url": "https://other.example.com"}],
+    )
+    def test_changed_connection_is_noticed_while_the_old_one_works(self, change: dict[str, Any]) -> None:
+        async def story(world: World) -> None:
+            world.good_key = ""
+            wait = world.wait("a")
+            await world.time.let_pass(299)
+            vars(world).update(change)
+            await world.time.let_pass(40)
+            assert world.strategies == 2
+            assert [transport.closed for transport in world.transports] == [1, 0]
+            await world.end(wait)
+
+        world = play(story)
+        assert world.reads == [0, 300]
+
+    def test_task_of_the_new_account_is_not_missed_in_the_old_one(self) -> None:
+        async def story(world: World) -> None:
+            world.good_key = ""
+            old = world.wait("a")
+            await world.time.let_pass(10)
+            world.key = "key 2"
+            world.missing_for["key 1"] = {"b"}
+            new = world.wait("b", not_found_grace=0)
+            await world.time.let_pass(21)
+            assert not new.done()
+            await world.end(old, new)
+
+        assert len(play(story).transports) == 2
+
+    def test_connection_that_cannot_be_read_again_is_used_as_it_was(self) -> None:
         async def story(world: World) -> None:
             wait = world.wait("a")
-            await world.time.let_pass(1)
-            world.good_key = world.key = "key 2"
-            world.extras = extras
+            await world.time.let_pass(299)
+            world.no_connection = ConnectionUnavailableError("the vault is sealed")
+            await world.time.let_pass(2000)
             world.words["a"] = "completed"
-            await world.time.let_pass(30)
+            await world.time.let_pass(31)
             assert (await wait).outcome == "completed"
 
-        assert play(story).strategies == watches
+        world = play(story)
+        assert len(world.transports) == 1
+        assert [read for read in world.reads if 290 < read < 500] == [300, 360, 420, 480]
 
-    def test_wrong_key_fails_every_wait_after_one_call(self) -> None:
+    @pytest.mark.parametrize("status", [401, 403, 302, 400])
+    def test_final_error_that_passes_within_its_grace_fails_no_wait(self, status: int) -> None:
+        async def story(world: World) -> None:
+            world.refusals = [(status, {})]
+            waits = [world.wait(f"t{number}") for number in range(20)]
+            await world.time.let_pass(1)
+            world.words = dict.fromkeys(world.words, "completed")
+            await world.time.let_pass(30)
+            assert {(await wait).outcome for wait in waits} == {"completed"}
+
+        play(story)
+
+    def test_wrong_key_that_stands_fails_every_wait_after_its_grace(self) -> None:
         async def story(world: World) -> None:
             world.good_key = "another"
             waits = [world.wait(f"t{number}") for number in range(20)]
-            await world.time.let_pass(1)
+            await world.time.let_pass(89)
+            assert not any(wait.done() for wait in waits)
+            await world.time.let_pass(2)
             reports = await asyncio.gather(*waits)
             kinds = {error["type"] for report in reports for error in report.errors.values()}
             assert kinds == {"AuthenticationError"}
             assert {report.outcome for report in reports} == {"error"}
-            assert [transport.closed for transport in world.transports] == [1, 1]
 
-        assert play(story).asked == [(0, ",".join(sorted(f"t{number}" for number in range(20))))]
+        world = play(story)
+        assert [at for at, _ in world.asked] == world.reads[1:] == [0, 30, 60, 90]
 
     def test_retry_after_of_a_429_pauses_the_whole_poller(self) -> None:
         async def story(world: World) -> None:
@@ -163,6 +294,14 @@ class TestErrors:
         world = play(story)
         assert sum(run_plan["rate_limited"] for run_plan in world.metrics.polls) == 1
 
+    def test_worker_s_back_off_holds_in_the_triggerer(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a", back_off=300)
+            await world.time.let_pass(320)
+            await world.end(wait)
+
+        assert [at for at, _ in play(story).asked] == [300]
+
     def test_rate_limits_slow_the_poller_down(self) -> None:
         async def story(world: World) -> None:
             world.tells_free = False
@@ -173,28 +312,28 @@ class TestErrors:
 
         play(story, limits={"GET /tasks": RateLimit(1, seconds=10)})
 
-    def test_failed_poll_is_one_failure_of_each_wait(self) -> None:
+    def test_outage_is_tolerated_for_so_long_as_each_wait_says(self) -> None:
         async def story(world: World) -> None:
-            world.refusals = [(500, {})] * 4
+            world.refusals = [(500, {})] * 5
             log = Log()
-            waits = [world.wait("a", log=log, max_poll_failures=5), world.wait("b", max_poll_failures=3)]
-            await world.time.let_pass(91)
+            waits = [world.wait("a", log=log), world.wait("b", outage_tolerance=60)]
+            await world.time.let_pass(61)
             assert (await waits[1]).outcome == "error"
-            assert [line.partition("): ")[0] for line in log.warnings] == [
-                f"Task a: the poll failed ({count} of 5 consecutive failures" for count in range(1, 5)
+            assert [line.partition(" without")[0] for line in log.warnings] == [
+                "Task a: the poll failed; tolerated for 900 s"
             ]
             world.words["a"] = "completed"
-            await world.time.let_pass(30)
+            await world.time.let_pass(100)
             assert (await waits[0]).outcome == "completed"
 
         play(story)
 
-    def test_unchanged_result_resets_the_consecutive_failures(self) -> None:
+    def test_unchanged_result_ends_the_trouble(self) -> None:
         async def story(world: World) -> None:
-            wait = world.wait("a", max_poll_failures=3)
+            wait = world.wait("a", outage_tolerance=70)
+            world.words["a"] = "unchanged"
             for _ in range(4):
                 world.refusals = [(500, {})] * 2
-                world.words["a"] = "unchanged"
                 await world.time.let_pass(90)
             assert not wait.done()
             await world.end(wait)
@@ -256,32 +395,20 @@ class TestClocks:
 
         assert [at for at, _ in play(story, time=Timekeeper(spread=0.9)).asked] == [0, 20]
 
-    def test_clock_set_forward_finishes_waits_past_their_deadline(self) -> None:
-        async def story(world: World) -> None:
-            early, late = world.wait("a", deadline=START + 600), world.wait("b", deadline=START + 99_999)
-            await world.time.let_pass(1)
-            world.time.wall_offset += 3600
-            await world.time.let_pass(30)
-            assert (await early).outcome == "timeout"
-            await world.time.let_pass(300)
-            assert not late.done()
-            await world.end(late)
-
-        assert len(play(story).polls) == 12
-
-    def test_clock_set_back_changes_no_interval(self) -> None:
+    @pytest.mark.parametrize("jump", [3600, -36_000])
+    def test_clock_that_is_set_changes_neither_deadline_nor_interval(self, jump: int) -> None:
         async def story(world: World) -> None:
             world.refusals = [(503, {"retry_after": "40"})]
             wait = world.wait("a", deadline=START + 600)
             await world.time.let_pass(41)
-            world.time.wall_offset -= 36_000
-            await world.time.let_pass(400)
+            world.time.wall_offset += jump
+            await world.time.let_pass(560)
             times = [at for at, _ in world.asked]
             pauses = [after - before for before, after in pairwise(times)]
-            assert all(30 <= pause <= 40 for pause in pauses)
-            world.words["a"] = "completed"
-            await world.time.let_pass(41)
-            assert (await wait).waited == 0
+            assert all(30 <= pause <= 40 for pause in pauses[:-1])
+            assert times[-1] == 600
+            assert (await wait).outcome == "timeout"
+            assert (await wait).waited == 600
 
         play(story)
 
@@ -364,9 +491,9 @@ class TestLog:
         async def story(world: World) -> None:
             connect = world.connect
 
-            async def noting(rate_limiter: Any) -> Any:
+            async def noting(config: Any) -> Any:
                 seen.append(whose.get())
-                return await connect(rate_limiter)
+                return await connect(config)
 
             world.connect = noting  # type: ignore[method-assign]
             whose.set("mine")
@@ -434,12 +561,13 @@ class TestMetrics:
 
 
 class TestManyWaits:
-    def test_collector_is_spared_each_time_the_poller_has_doubled(
+    def test_collector_is_spared_once_and_gets_back_what_it_was_spared(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        at: list[int] = []
-        monkeypatch.setattr(shared, "_most_waits", 2)
-        monkeypatch.setattr(shared.gc, "freeze", lambda: at.append(len(waits)))
+        calls: list[str] = []
+        monkeypatch.setattr(shared, "_MANY_WAITS", 3)
+        monkeypatch.setattr(shared.gc, "freeze", lambda: calls.append(f"freeze {len(waits)}"))
+        monkeypatch.setattr(shared.gc, "unfreeze", lambda: calls.append("unfreeze"))
         waits: list[Any] = []
 
         async def story(world: World) -> None:
@@ -450,7 +578,17 @@ class TestManyWaits:
 
         play(story)
 
-        assert at == [4, 8, 16]
+        assert calls == ["freeze 3", "unfreeze"]
+
+    def test_jitter_is_drawn_once_for_all(self) -> None:
+        async def story(world: World) -> None:
+            draws = iter([1.0, 0.9, 0.95, 0.93, 1.0])
+            world.spread = lambda: next(draws)
+            waits = [world.wait(f"t{number}") for number in range(300)]
+            await world.time.let_pass(110)
+            await world.end(*waits)
+
+        assert [at for at, _ in play(story).asked] == pytest.approx([0, 30, 57, 85.5])
 
     def test_delivery_of_results_yields_to_other_coroutines(self) -> None:
         turns = 0

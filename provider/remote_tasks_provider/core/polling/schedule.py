@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from remote_tasks_provider.core.polling.policy import SHORTEST_PAUSE
+
 __all__ = ["GATHERING", "Due", "Schedule"]
 
 GATHERING = 0.25
 """A triggerer that starts brings its waits one after the other. Their first poll waits so many seconds."""
-# What cannot wait gets a cycle after this part of the shortest interval, and at most after so many seconds.
-_HURRY = 0.25
-_LONGEST_HURRY = 5.0
+# A wait that has just begun is polled when this part of its interval has passed since the last cycle, and at
+# most so many seconds: others may follow it.
+_NEWCOMERS = 0.25
+_LONGEST_NEWCOMERS = 5.0
 
 
 @dataclass(slots=True)
@@ -50,6 +53,10 @@ class Schedule:
         """Have no cycle before ``until``: the service asked for it."""
         self._not_before = max(self._not_before, until)
 
+    def first_poll(self, now: float, interval: float) -> float:
+        """Return when a wait that has just begun gets its first poll."""
+        return max(now, self._cycle_at + min(interval * _NEWCOMERS, _LONGEST_NEWCOMERS))
+
     def next_at(self, waits: Iterable[Due]) -> float:
         """Return when the next cycle is."""
         shortest = calm = urgent = float("inf")
@@ -60,7 +67,7 @@ class Schedule:
             else:
                 calm = min(calm, wait.at)
         calm = max(calm, self._regular_at + shortest * self.spread)
-        urgent = max(urgent, self._cycle_at + min(shortest * _HURRY, _LONGEST_HURRY))
+        urgent = max(urgent, self._cycle_at + SHORTEST_PAUSE)
         return max(min(calm, urgent), self._not_before)
 
     def begin(self, waits: Iterable[Due], now: float) -> float:

@@ -115,7 +115,7 @@ class SharedPoller:
         self._joined = asyncio.Event()
         self._earlier_end = asyncio.Event()
         self._next_end = float("inf")
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     # ------------------------------------------------------------------------------------ join and leave
 
@@ -145,11 +145,17 @@ class SharedPoller:
         now = self._clocks.monotonic()
         clock = steady(self._clocks.wall, self._clocks.monotonic)
         left = tracker.policy.seconds_left(clock())
+        interval = tracker.policy.interval(clock())
         is_first = first_poll_in <= 0
-        earliest = GATHERING if is_first and self._link.client is None else 0.0
+        if not is_first:
+            first_poll_at = now + first_poll_in
+        elif self._link.client is None:
+            first_poll_at = now + GATHERING
+        else:
+            first_poll_at = self._schedule.first_poll(now, interval)
         return _Joined(
             tracker=tracker,
-            due=Due(now + max(earliest, first_poll_in), tracker.policy.interval(clock()), is_first),
+            due=Due(first_poll_at, interval, is_first),
             now=clock,
             ends_at=float("inf") if left is None else now + left + LAST_POLL,
             log=log,
@@ -157,23 +163,21 @@ class SharedPoller:
         )
 
     def _start(self) -> None:
-        if any(not task.done() for task in self._tasks):
-            return
-        # In an empty context: what the poller does belongs to no single task's log.
         loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(work, context=contextvars.Context())
-            for work in (self._run(), self._end_overdue())
-        ]
+        for work in (self._run, self._end_overdue):
+            # Either may have ended with the wait before, which has not left yet.
+            if work.__name__ not in self._tasks or self._tasks[work.__name__].done():
+                # In an empty context: what the poller does belongs to no single task's log.
+                self._tasks[work.__name__] = loop.create_task(work(), context=contextvars.Context())
 
     async def _close(self) -> None:
         self._on_empty(self)
         self._metrics.emptied(self._service)
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = self._tasks, {}
         try:
-            for task in tasks:
+            for task in tasks.values():
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
         finally:
             # Not before the loop has stopped, which may just have opened another client.
             try:
