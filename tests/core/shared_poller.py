@@ -180,11 +180,10 @@ class World:
     async def read(self) -> ConnectionConfig:
         """Read the connection."""
         self.reads.append(self.time.monotonic - 1000)
-        problem = self.no_connection
         self.on_read()
+        if self.no_connection is not None:
+            raise self.no_connection
         await asyncio.sleep(0)
-        if problem is not None:
-            raise problem
         config = a_config(max_attempts=1)
         return ConnectionConfig(
             config.service,
