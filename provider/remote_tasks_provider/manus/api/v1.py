@@ -13,7 +13,7 @@ from pydantic import Field
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response, path
-from remote_tasks_provider.core.http.parsing import Reader, RemoteModel
+from remote_tasks_provider.core.http.parsing import Items, JsonObject, Reader, RemoteModel
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.options import TaskOptions, given
 from remote_tasks_provider.manus.api.v1_pages import TaskPage, TaskPages, read_summaries
@@ -59,10 +59,15 @@ class _Upload(RemoteModel):
     upload_url: str = Field(min_length=1, repr=False)
 
 
+class _Projects(RemoteModel):
+    data: Items[JsonObject] | None = None
+
+
 _read_task = Reader(ManusTask)
 _read_created = Reader(CreatedTask)
 _read_upload = Reader(_Upload)
-_read_object = Reader(dict[str, Any])
+_read_object = Reader(JsonObject)
+_read_projects = Reader(_Projects)
 
 
 def _operation(
@@ -198,7 +203,8 @@ def list_projects() -> Operation[list[dict[str, Any]]]:
     """``GET /v1/projects``; at most 1,000."""
 
     def read(response: Response) -> list[dict[str, Any]]:
-        return list(_read_object(response).get("data") or [])
+        projects: _Projects = _read_projects(response)
+        return projects.data or []
 
     return _operation("GET", "/v1/projects", "projects", read, query=[("limit", "1000")])
 

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, GetCoreSchemaHandler, field_serializer
 from pydantic_core import CoreSchema, core_schema
 
 from remote_tasks_provider.core.http.operation import Response
-from remote_tasks_provider.core.http.parsing import LenientStr, OrEmpty, Reader, RemoteModel
+from remote_tasks_provider.core.http.parsing import Items, LenientStr, OrEmpty, Reader, RemoteModel
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
 
 __all__ = ["TaskPage", "TaskPages", "read_summaries"]
@@ -28,8 +28,9 @@ class TaskPage(RemoteModel, Generic[ItemT]):
     """One page of the list."""
 
     object: LenientStr = None
-    data: list[ItemT] | None = None
+    data: Items[ItemT] | None = None
     last_id: LenientStr = None
+    # Not lenient: a list whose end is not known must not end.
     has_more: bool | None = None
 
 
