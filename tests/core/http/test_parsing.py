@@ -136,7 +136,7 @@ class TestItems:
         assert len(read_all(response)) == 2
         assert response.odd_items == []
 
-    def test_only_item_that_is_odd_leaves_an_empty_list(self) -> None:
+    def test_list_of_one_odd_item_is_empty(self) -> None:
         assert read_all(a_response(body=[{"id": 5}])) == []
 
     def test_several_items_of_which_none_is_readable_are_another_answer(self) -> None:
