@@ -21,8 +21,8 @@ from dev.bench.processes import ask
 MODULE = "dev.bench.listing_client"
 #: Ten times as many pages may need this many times the memory.
 FLAT = 1.25
-#: Ours may take this many times the time of the bare loop.
-MOST = 1.5
+#: Ours, with typed objects, may take this many times the time of the bare loop.
+MOST = 1.0
 
 Figures = dict[str, dict[str, float]]
 

@@ -189,7 +189,7 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
     for key in body.keys() - {"ok"}:
         yield {other: value for other, value in body.items() if other != key}
         yield body | {key: None}
-        empty = [{"id": ""}] if key == "data" else {} if isinstance(body[key], dict) else ""
+        empty = [{"id": ""}, {"id": ""}] if key == "data" else {} if isinstance(body[key], dict) else ""
         yield body | {key: empty}
 
 
@@ -204,7 +204,7 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
             for body in _lacking(version, name)
         ),
         ("v1", "list_tasks", {"data": [], "has_more": True}),
-        ("v2", "list_tasks", {"ok": True, "data": [{"status": "running"}]}),
+        ("v2", "list_tasks", {"ok": True, "data": [{"status": "running"}, {}]}),
         ("v2", "list_tasks", {"ok": True, "data": [], "has_more": True}),
         ("v2", "list_tasks", {"health": "good"}),
         ("v2", "list_messages", {"ok": True, "messages": [], "has_more": True, "next_cursor": ""}),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import Phase, settings
+
 from remote_tasks_provider.core.errors import ApiError, InvalidRequestError
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
@@ -13,6 +15,15 @@ from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 
 SECRET = "sk-very-secret-key-1234567890"
 START = 1_763_501_439.0
+
+# The same examples on every run, and no limit of time: the machines that run this are of all kinds.
+BOUNDED = settings(
+    derandomize=True,
+    max_examples=200,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    deadline=None,
+    database=None,
+)
 
 
 def a_config(base_url: str = "https://api.example.com", **extras: Any) -> ConnectionConfig:

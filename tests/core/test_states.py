@@ -63,5 +63,14 @@ class TestRecord:
 
         assert record["retried"] == 2
 
+    def test_very_long_texts_are_cut(self) -> None:
+        long = "x" * 5000
+        record = TaskSnapshot(
+            "t1", TaskState.RUNNING, long, long, long, long, details={"model": long, "n": 5}
+        ).to_record()
+
+        assert {len(record[name]) for name in ("status", "url", "title", "error", "model")} == {2000}
+        assert record["n"] == 5
+
     def test_state_is_a_plain_string(self) -> None:
         assert type(TaskSnapshot("t1", TaskState.RUNNING, "busy").to_record()["state"]) is str

@@ -206,7 +206,7 @@ class TestErrors:
         """Neither is the start of an answer shown, where others would help to find a proxy's page."""
         account.secret_failure()
         entry = {"body": SECRETS["body"], "header": {"Authorization": [SECRETS["header"]]}}
-        body = json.dumps({"messages": [entry], "events": [entry]})
+        body = json.dumps({"messages": [entry, entry], "events": [entry, entry]})
         account.faults.add("status", status=200, body=body, path=f"/qstash{path}")
         hook = QStashHook()
         with pytest.raises(RemoteTaskError) as caught:

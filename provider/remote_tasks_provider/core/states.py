@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from remote_tasks_provider.core.storable import cut
+
 __all__ = ["StateTable", "TaskSnapshot", "TaskState"]
 
 
@@ -31,6 +33,9 @@ class TaskState(StrEnum):
         """Whether the task will never change again."""
         return self in _TERMINAL
 
+
+# Beyond what any service writes; one that is beside itself must not fill Airflow's database.
+_MOST_TEXT = 2000
 
 _TERMINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED})
 
@@ -81,6 +86,9 @@ class TaskSnapshot:
             moment = getattr(self, name)
             if moment is not None:
                 object.__setattr__(self, name, moment.astimezone(UTC))
+        for name in ("status", "url", "title", "error"):
+            object.__setattr__(self, name, _bounded(getattr(self, name)))
+        object.__setattr__(self, "details", {name: _bounded(one) for name, one in self.details.items()})
 
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object that a wait leaves in XCom; absent facts are ``None``, times ISO 8601."""
@@ -96,6 +104,10 @@ class TaskSnapshot:
             "credit_usage": self.credit_usage,
             **self.details,
         }
+
+
+def _bounded(value: Any) -> Any:
+    return cut(value, _MOST_TEXT) if isinstance(value, str) else value
 
 
 def _iso_utc(moment: datetime | None) -> str | None:

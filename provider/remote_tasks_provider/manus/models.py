@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from remote_tasks_provider.core.http.parsing import (
+    Items,
     LenientInt,
     LenientStr,
     Moment,
@@ -21,6 +22,7 @@ from remote_tasks_provider.core.http.parsing import (
     one_line,
 )
 from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
+from remote_tasks_provider.core.storable import storable_json
 
 __all__ = ["MANUS_STATES", "ManusContent", "ManusMessage", "ManusTask", "ManusTaskSummary", "snapshot"]
 
@@ -63,7 +65,7 @@ class ManusMessage(RemoteModel):
     status: LenientStr = None
     role: LenientStr = None
     type: LenientStr = None
-    content: Annotated[list[ManusContent], OrEmpty(list)] = Field(default_factory=list)
+    content: Annotated[Items[ManusContent], OrEmpty(list)] = Field(default_factory=list)
 
 
 class ManusTaskSummary(RemoteModel):
@@ -144,7 +146,8 @@ class ManusTask(ManusTaskSummary):
                 message.model_dump(mode="json", exclude={"content": {"__all__": {"file_url"}}})
                 for message in self.output
             ]
-        return data
+        found: dict[str, Any] = storable_json(data)
+        return found
 
 
 def snapshot(task: ManusTaskSummary) -> TaskSnapshot:

@@ -73,10 +73,6 @@ class NamedFieldsModel(RemoteModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object, a destination without its query."""
-        return self.model_dump(mode="json")
-
 
 class QStashTask(RemoteModel):
     """The delivery of one message to one destination.
@@ -107,12 +103,19 @@ class QStashTask(RemoteModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as a JSON object with :attr:`state`, the destination without its query."""
-        return self.model_dump(mode="json") | {"state": self.state.value}
+        return super().to_json() | {"state": self.state.value}
 
 
 def cursor_of(value: Any) -> str | None:
-    """Return a page's cursor. The last page has none, ``null``, ``0``, ``"0"`` or ``""``."""
-    return None if value in (0, "0", "") or type(value) not in (int, str) else str(value)
+    """Return a page's cursor. The last page has none, ``null``, ``0``, ``"0"`` or ``""``.
+
+    :raises ValueError: for another value that is no cursor: whether more follows is not known then.
+    """
+    if value in (None, 0, "0", ""):
+        return None
+    if type(value) not in (int, str):
+        raise ValueError("'cursor' is neither a text nor a whole number")
+    return str(value)
 
 
 def snapshot(task: QStashTask) -> TaskSnapshot:

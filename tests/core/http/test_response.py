@@ -21,8 +21,10 @@ from remote_tasks_provider.core.errors import (
     RemoteTaskError,
     ServerError,
 )
+from remote_tasks_provider.core.http import response
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
+from remote_tasks_provider.core.http.parsing import Items, Reader
 from remote_tasks_provider.core.http.response import Hint, read_response, retry_after, used_up_for
 from tests.core.build import SECRET, START, a_call, a_config, a_response
 
@@ -105,7 +107,7 @@ class TestErrorBodies:
             (["a list"], None, '["a list"]', None),
             (b"plain  text\nin lines", None, "plain text in lines", None),
             (b"", None, "", None),
-            (b"\xff\xfe\x00", None, "\ufffd\ufffd\x00", None),
+            (b"\xff\xfe\x00", None, "\ufffd\ufffd\ufffd", None),
             (b"null", None, "null", None),
         ],
     )
@@ -228,6 +230,77 @@ class TestInvalidResponse:
             read_response(operation, a_response(200, {"body": "hush"}), a_config(), _no_hint)
 
         assert "(application/json)" in str(caught.value)
+
+
+class TestOddItems:
+    @pytest.fixture(autouse=True)
+    def fresh_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(response, "_warned", set())
+
+    def _read(self, body: Any, name: str = "GET /v1/things") -> Any:
+        operation = replace(a_call(Reader(Items[str])), name=name)
+        return read_response(operation, a_response(body=body), a_config(), _no_hint)
+
+    def test_odd_items_are_reported_with_their_operation_and_number(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self._read(["a", 5, None, "b"]) == ["a", "b"]
+
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.getMessage().startswith("Example GET /v1/things: left out 2 of the items")
+
+    def test_odd_items_of_one_operation_are_warned_of_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("DEBUG")
+        for name in ("GET /v1/things", "GET /v1/things", "GET /v1/others"):
+            self._read(["a", 5], name)
+
+        assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "WARNING"]
+
+    def test_good_items_are_not_reported(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("DEBUG")
+        self._read(["a"])
+
+        assert caplog.records == []
+
+
+class TestOddText:
+    """What a service wrote goes into an error, and with it into Airflow's database."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            rb'{"message": "a\u0000b", "code": "\u0000", "request_id": "\ud800"}',
+            rb'{"error": {"message": "a\ud800b", "code": "\udfff"}, "request_id": "\u0000"}',
+            b'{"message": "a\x00b", "code": "\x00", "request_id": "\xff"}',
+        ],
+    )
+    def test_error_body_is_read_without_what_cannot_be_stored(self, body: bytes) -> None:
+        error = _api_error(a_response(400, body))
+
+        assert (error.message, error.code, error.request_id) == ("a\ufffdb", "\ufffd", "\ufffd")
+
+    @pytest.mark.parametrize("body", [b"a\x00b", b"a\xffb"])
+    def test_plain_error_body_is_read_without_what_cannot_be_stored(self, body: bytes) -> None:
+        assert _api_error(a_response(400, body, content_type="text/plain")).message == "a\ufffdb"
+
+    @pytest.mark.parametrize("status", [200, 302, 500])
+    def test_headers_are_read_without_what_cannot_be_stored(self, status: int) -> None:
+        headers = dict.fromkeys(("location", "content_type", "x_request_id"), "a\x00b")
+
+        error = _error(a_response(status, b"", **headers), parse=Reader(dict))
+
+        assert "\x00" not in json.dumps(error.to_json()).replace("\\u0000", "\x00")
+        assert "a\ufffdb" in str(error)
+
+    def test_error_body_that_is_nested_very_deep_is_shown_as_text(self) -> None:
+        body = b'{"message": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+        assert len(_api_error(a_response(500, body)).message) <= 300
+
+    @pytest.mark.parametrize("body", [b'{"message": NaN, "code": 1e999}', b'{"code": ' + b"9" * 5000 + b"}"])
+    def test_error_body_with_odd_numbers_is_read(self, body: bytes) -> None:
+        assert json.dumps(_api_error(a_response(500, body)).to_json(), allow_nan=False)
 
 
 class TestRetryAfter:

@@ -140,7 +140,7 @@ class TestPages:
             ({"object": "task", "id": "x"}, "neither 'data' nor"),
             ({"object": "list", "has_more": True}, "no 'last_id'"),
             ({"data": {}}, "at data"),
-            ({"data": [{"status": "running"}]}, "at data.0.id"),
+            ({"data": [{"status": "running"}, {}]}, "none of the 2 items is readable at data"),
             ([], "top level"),
         ],
         ids=str,

@@ -206,10 +206,22 @@ class TestBatch:
             [("d", None)],
         ]
 
-    @pytest.mark.parametrize("body", [{}, {"messageId": "a"}, [{}], [None], "OK"])
+    @pytest.mark.parametrize("body", [{}, {"messageId": "a"}, [], [{"messageId": "a"}] * 2, "OK"])
     def test_answer_of_another_shape_is_refused(self, body: Any) -> None:
         with pytest.raises(InvalidResponseError, match="POST /v2/batch"):
             read(v2.publish_batch([order()]), body)
+
+    @pytest.mark.parametrize(
+        "odd", [{}, None, 5, "OK", {"messageId": ""}, [{"messageId": "b"}, {}], {"messages": [None]}], ids=str
+    )
+    def test_unreadable_element_hides_no_other(self, odd: Any) -> None:
+        first, second, third = read(
+            v2.publish_batch([order()] * 3), [{"messageId": "a"}, odd, {"messageId": "c"}]
+        )
+
+        assert [one.message_id for one in (*first, *third)] == ["a", "c"]
+        assert [one.message_id for one in second] == [""]
+        assert "cannot be read" in (second[0].error or "")
 
 
 class TestLogs:

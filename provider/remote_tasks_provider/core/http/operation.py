@@ -60,11 +60,13 @@ class Response:
 
     :param headers: with lower-case names.
     :param body: decoded from any content encoding.
+    :param odd_items: how many items of each list were left out when the body was read, if any were.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    odd_items: list[int] = field(default_factory=list, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

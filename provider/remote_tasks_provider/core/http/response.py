@@ -6,7 +6,7 @@ Error bodies are read in every shape the vendors use: ``{"code": 5, "message": â
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,11 +27,13 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
-from remote_tasks_provider.core.http.parsing import one_line
+from remote_tasks_provider.core.http.parsing import Reader, one_line
 
 __all__ = ["MAX_RETRY_AFTER", "Explain", "Hint", "error_kind", "read_response", "retry_after", "used_up_for"]
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     401: AuthenticationError,
@@ -46,6 +48,10 @@ MAX_RETRY_AFTER = 3600.0
 """Seconds; the service is taken to be wrong when it asks for a longer pause."""
 # QStash counts bursts by the second; a longer pause would only mean that the clocks differ.
 _BURST_WINDOW = 2.0
+
+_read_error = Reader(dict[str, Any])
+_warned: set[str] = set()
+"""Operations of whose odd items the log has told. A triggerer reads the same list for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def read_response(
     if not 200 <= response.status < 300:
         raise _api_error(operation, response, config, explain)
     try:
-        return operation.parse(response)
+        value = operation.parse(response)
     except Refused as refused:
         answer = replace(response, status=refused.status)
         raise _api_error(operation, answer, config, explain) from None
@@ -90,6 +96,21 @@ def read_response(
             f"({kind}{_quoted(operation, response, config)}). "
             f"If this stays, check the host of connection {config.conn_id!r} ({config.base_url})."
         ) from None
+    if response.odd_items:
+        _report_odd_items(where, sum(response.odd_items))
+    return value
+
+
+def _report_odd_items(where: str, count: int) -> None:
+    level = logging.DEBUG if where in _warned else logging.WARNING
+    _warned.add(where)
+    log.log(
+        level,
+        "%s: left out %d of the items that the service sent, which cannot be read: not an object, or without "
+        "a usable id. Report it to the service. Said once; further ones are logged at level DEBUG.",
+        where,
+        count,
+    )
 
 
 def _quoted(operation: Operation[Any], response: Response, config: ConnectionConfig) -> str:
@@ -141,10 +162,8 @@ def _general_hint(operation: Operation[Any], status: int, config: ConnectionConf
 def _details(response: Response) -> tuple[str | None, str, str | None]:
     """Return code, message and request id of an error body."""
     try:
-        body = json.loads(response.body)
+        body = _read_error(response)
     except ValueError:
-        return None, _plain_text(response), None
-    if not isinstance(body, dict):
         return None, _plain_text(response), None
     inner = body.get("error")
     source: Mapping[str, Any] = inner if isinstance(inner, dict) else body

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response, path
-from remote_tasks_provider.core.http.parsing import LenientStr, Reader, RemoteModel
+from remote_tasks_provider.core.http.parsing import Items, JsonObject, Reader, RemoteModel
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.options import TaskOptions, given
+from remote_tasks_provider.manus.api.v1_pages import TaskPage, TaskPages, read_summaries
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
 from remote_tasks_provider.manus.results import CreatedTask, ManusTaskRef
 
@@ -58,19 +59,15 @@ class _Upload(RemoteModel):
     upload_url: str = Field(min_length=1, repr=False)
 
 
-class _Page(RemoteModel, Generic[TaskT]):
-    object: LenientStr = None
-    data: list[TaskT] | None = None
-    last_id: LenientStr = None
-    has_more: bool | None = None
+class _Projects(RemoteModel):
+    data: Items[JsonObject] | None = None
 
 
 _read_task = Reader(ManusTask)
 _read_created = Reader(CreatedTask)
 _read_upload = Reader(_Upload)
-_read_object = Reader(dict[str, Any])
-_read_tasks = Reader(_Page[ManusTask])
-_read_summaries = Reader(_Page[ManusTaskSummary])
+_read_object = Reader(JsonObject)
+_read_projects = Reader(_Projects)
 
 
 def _operation(
@@ -100,19 +97,21 @@ def get_task(remote_task_id: str) -> Operation[ManusTask]:
 def list_tasks(filters: TaskFilter) -> Operation[Page[ManusTask]]:
     """``GET /v1/tasks``: tasks, each with its whole conversation, so a page can be heavy.
 
+    The conversation is parsed when it is asked for.
+
     All of the account's tasks are listed, also those created in the Manus app.
     """
-    return _list(filters, _read_tasks)
+    return _list(filters, TaskPages())
 
 
 def list_summaries(filters: TaskFilter) -> Operation[Page[ManusTaskSummary]]:
     """``GET /v1/tasks`` again, without reading the conversations."""
-    return _list(filters, _read_summaries)
+    return _list(filters, read_summaries)
 
 
-def _list(filters: TaskFilter, read_page: Reader) -> Operation[Page[TaskT]]:
+def _list(filters: TaskFilter, read_page: Callable[[Response], TaskPage[TaskT]]) -> Operation[Page[TaskT]]:
     def read(response: Response) -> Page[TaskT]:
-        page: _Page[TaskT] = read_page(response)
+        page = read_page(response)
         if page.data is None and page.object != "list":
             raise ValueError("neither 'data' nor 'object': 'list' is there")
         tasks = page.data or []
@@ -204,7 +203,8 @@ def list_projects() -> Operation[list[dict[str, Any]]]:
     """``GET /v1/projects``; at most 1,000."""
 
     def read(response: Response) -> list[dict[str, Any]]:
-        return list(_read_object(response).get("data") or [])
+        projects: _Projects = _read_projects(response)
+        return projects.data or []
 
     return _operation("GET", "/v1/projects", "projects", read, query=[("limit", "1000")])
 

@@ -20,6 +20,7 @@ from remote_tasks_provider.manus.api.v2_envelope import (
     read_credits,
     read_events,
     read_object,
+    read_projects,
     read_task,
     read_tasks,
 )
@@ -263,7 +264,7 @@ def create_project(name: str, instruction: str | None) -> Operation[dict[str, An
 
 def list_projects() -> Operation[list[dict[str, Any]]]:
     """``GET /v2/project.list``: all of them, there are no pages."""
-    return _get("project.list", (), "projects", lambda answer: list(read_object(answer).data or []))
+    return _get("project.list", (), "projects", lambda answer: read_projects(answer).data or [])
 
 
 def create_upload(filename: str) -> Operation[tuple[str, str]]:
@@ -274,9 +275,9 @@ def create_upload(filename: str) -> Operation[tuple[str, str]]:
 def _upload(response: Response) -> tuple[str, str]:
     answer = read_object(response)
     file_id = answer.file.get("id")
-    if not file_id or not answer.upload_url:
+    if not file_id or not isinstance(file_id, str) or not answer.upload_url:
         raise ValueError("'file.id' or 'upload_url' is missing")
-    return str(file_id), answer.upload_url
+    return file_id, answer.upload_url
 
 
 def get_file(file_id: str) -> Operation[dict[str, Any]]:

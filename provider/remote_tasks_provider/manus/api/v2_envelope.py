@@ -11,6 +11,8 @@ from pydantic import ConfigDict, Field
 
 from remote_tasks_provider.core.http.operation import Refused, Response
 from remote_tasks_provider.core.http.parsing import (
+    Items,
+    JsonObject,
     LenientBool,
     LenientInt,
     LenientStr,
@@ -22,7 +24,15 @@ from remote_tasks_provider.core.http.parsing import (
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.results import CreatedTask
 
-__all__ = ["read_created", "read_credits", "read_events", "read_object", "read_task", "read_tasks"]
+__all__ = [
+    "read_created",
+    "read_credits",
+    "read_events",
+    "read_object",
+    "read_projects",
+    "read_task",
+    "read_tasks",
+]
 
 T = TypeVar("T")
 
@@ -63,7 +73,8 @@ class _TaskAnswer(_Answer):
 
 
 class _Page(_Answer):
-    has_more: LenientBool = None
+    # Not lenient: a list whose end is not known must not end.
+    has_more: bool | None = None
     next_cursor: LenientStr = None
 
     @property
@@ -75,11 +86,11 @@ class _Page(_Answer):
 
 
 class _TaskPage(_Page):
-    data: list[ManusTaskV2] | None = None
+    data: Items[ManusTaskV2] | None = None
 
 
 class _EventPage(_Page):
-    messages: list[ManusEvent] | None = None
+    messages: Items[ManusEvent] | None = None
 
 
 class _Created(_Answer, CreatedTask):
@@ -89,11 +100,14 @@ class _Created(_Answer, CreatedTask):
 class _Object(_Answer):
     model_config = ConfigDict(extra="allow")
 
-    data: Any = None
-    project: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
-    file: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
+    project: Annotated[JsonObject, OrEmpty(dict)] = Field(default_factory=dict)
+    file: Annotated[JsonObject, OrEmpty(dict)] = Field(default_factory=dict)
     upload_url: LenientStr = Field(default=None, repr=False)
     confirmed: LenientBool = None
+
+
+class _Projects(_Answer):
+    data: Items[JsonObject] | None = None
 
 
 class _Credits(RemoteModel):
@@ -132,4 +146,5 @@ read_tasks = _Read(_TaskPage)
 read_events = _Read(_EventPage)
 read_created = _Read(_Created)
 read_object = _Read(_Object)
+read_projects = _Read(_Projects)
 read_credits = _Read(_CreditsAnswer)

@@ -12,6 +12,9 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from remote_tasks_provider.core.http.parsing import (
+    Items,
+    Json,
+    JsonObject,
     LenientBool,
     LenientStr,
     Moment,
@@ -47,7 +50,7 @@ class UserMessage(RemoteModel):
     """A message from a user or from this provider."""
 
     content: LenientStr = None
-    attachments: Annotated[list[Attachment], OrEmpty(list)] = Field(default_factory=list)
+    attachments: Annotated[Items[Attachment], OrEmpty(list)] = Field(default_factory=list)
 
 
 class QuestionExpectation(RemoteModel):
@@ -79,7 +82,7 @@ class WaitingDetail(RemoteModel):
     waiting_for_event_id: LenientStr = None
     waiting_for_event_type: LenientStr = None
     waiting_description: LenientStr = None
-    confirm_input_schema: Annotated[dict[str, Any], OrEmpty(dict)] = Field(default_factory=dict)
+    confirm_input_schema: Annotated[JsonObject, OrEmpty(dict)] = Field(default_factory=dict)
 
 
 class StatusUpdate(RemoteModel):
@@ -93,7 +96,7 @@ class StructuredOutput(RemoteModel):
     """The value that a schema asked for. Without ``success``, ``value`` is an empty placeholder."""
 
     success: Annotated[bool | None, OrNone()] = None
-    value: Any = None
+    value: Json = None
     error: LenientStr = None
 
 
@@ -126,7 +129,7 @@ class ManusTaskV2(ManusTask):
     task_type: LenientStr = None
     share_visibility: LenientStr = None
     has_running_background_jobs: LenientBool = None
-    stopped_by_user: bool = False
+    stopped_by_user: Annotated[bool, OrEmpty(bool)] = False
 
     @property
     def state(self) -> TaskState:

@@ -14,6 +14,8 @@ from pydantic import Field
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request, path
 from remote_tasks_provider.core.http.parsing import (
+    Items,
+    JsonObject,
     LenientBool,
     LenientInt,
     LenientStr,
@@ -59,7 +61,7 @@ class QStashSchedule(NamedFieldsModel):
     created_at: Moment = Field(default=None, alias="createdAt")
     last_run_at: Moment = Field(default=None, alias="lastScheduleTime")
     next_run_at: Moment = Field(default=None, alias="nextScheduleTime")
-    last_states: Annotated[dict[str, Any], OrEmpty(dict)] = Field(
+    last_states: Annotated[JsonObject, OrEmpty(dict)] = Field(
         default_factory=dict, alias="lastScheduleStates"
     )
 
@@ -87,7 +89,7 @@ class QStashUrlGroup(NamedFieldsModel):
     """Several destinations under one name."""
 
     name: str = Field(min_length=1)
-    endpoints: Annotated[list[_Endpoint], OrEmpty(list)] = Field(default_factory=list)
+    endpoints: Annotated[Items[_Endpoint], OrEmpty(list)] = Field(default_factory=list)
     created_at: Moment = Field(default=None, alias="createdAt")
     updated_at: Moment = Field(default=None, alias="updatedAt")
 
@@ -115,7 +117,7 @@ class NamedResource(Generic[T]):
         self._placeholder = placeholder
         self._parameter = parameter
         self._read = Reader(model)
-        self._read_all = Reader(list[model] | None)  # type: ignore[valid-type]  # built for pydantic
+        self._read_all = Reader(Items[model] | None)  # type: ignore[valid-type]  # built for pydantic
 
     def get(self, name: str) -> Operation[T]:
         """``GET /v2/{folder}/{name}``."""
@@ -125,7 +127,7 @@ class NamedResource(Generic[T]):
         """``GET /v2/{folder}``: all of them, there are no pages."""
         place = f"/v2/{self._folder}"
         return Operation(
-            f"GET {place}", Request("GET", place), "a list", lambda found: list(self._read_all(found) or [])
+            f"GET {place}", Request("GET", place), "a list", lambda found: self._read_all(found) or []
         )
 
     def delete(self, name: str) -> Operation[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, path
-from remote_tasks_provider.core.http.parsing import Reader
+from remote_tasks_provider.core.http.parsing import Items, Reader
 from remote_tasks_provider.qstash.api.operations import CursorPage, paged
 from remote_tasks_provider.qstash.models import QStashTask
 
@@ -16,7 +16,7 @@ __all__ = ["get_task", "list_message_tasks"]
 
 
 class _TaskPage(CursorPage):
-    tasks: list[QStashTask] | None
+    tasks: Items[QStashTask] | None
 
     def entries(self) -> list[QStashTask]:
         return self.tasks or []

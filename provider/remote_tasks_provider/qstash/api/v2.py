@@ -10,16 +10,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, path
 from remote_tasks_provider.core.http.parsing import (
+    Items,
     LenientBool,
     LenientInt,
     LenientStr,
+    OrEmpty,
     Reader,
     RemoteModel,
     one_line,
@@ -58,8 +60,8 @@ Filters = Sequence[tuple[str, str]]
 
 class _LogPage(CursorPage):
     # Documented as "logs"; the service sends "events".
-    events: list[LogEntry] | None = None
-    logs: list[LogEntry] | None = None
+    events: Items[LogEntry] | None = None
+    logs: Items[LogEntry] | None = None
 
     def entries(self) -> list[LogEntry]:
         if self.events is None and self.logs is None:
@@ -68,7 +70,7 @@ class _LogPage(CursorPage):
 
 
 class _DlqPage(CursorPage):
-    messages: list[DlqMessage] | None = None
+    messages: Items[DlqMessage] | None = None
 
     def entries(self) -> list[DlqMessage]:
         if self.messages is None:
@@ -82,10 +84,14 @@ class _Published(RemoteModel):
     url: LenientStr = None
     error: LenientStr = None
 
-    def message(self) -> PublishedMessage:
-        """Return the message, or the refused element of a batch."""
+    @model_validator(mode="after")
+    def _check(self) -> _Published:
         if not self.message_id and not self.error:
             raise ValueError("'messageId' is missing")
+        return self
+
+    def message(self) -> PublishedMessage:
+        """Return the message, or the refused element of a batch."""
         return PublishedMessage(
             self.message_id or "",
             bool(self.deduplicated),
@@ -95,11 +101,12 @@ class _Published(RemoteModel):
 
 
 class _Group(RemoteModel):
+    # Not lenient: a wait for some of a group's messages would not be one for all.
     messages: list[_Published]
 
 
 class _Retried(CursorPage):
-    responses: list[_Published] | None = None
+    responses: Items[_Published] | None = None
 
     def entries(self) -> list[PublishedMessage]:
         published = [one.message() for one in self.responses or []]
@@ -117,10 +124,19 @@ class _Cancelled(RemoteModel):
     cancelled: LenientInt = None
 
 
+def _unreadable() -> _Published:
+    return _Published(
+        error="what QStash answered for it cannot be read; its logs say whether it was accepted"
+    )
+
+
+_Answer = _Group | list[_Published] | _Published
+
+
 _read_logs = Reader(_LogPage)
 _read_dlq = Reader(_DlqPage)
-_read_published = Reader(_Group | list[_Published] | _Published)
-_read_batch = Reader(list[_Group | list[_Published] | _Published])
+_read_published = Reader(_Answer)
+_read_batch = Reader(list[Annotated[_Answer, OrEmpty(_unreadable)]])
 _read_retried = Reader(_Retried)
 _read_deleted = Reader(_Deleted)
 _read_cancelled = Reader(_Cancelled)
@@ -178,7 +194,7 @@ def publish_batch(batch: Sequence[PublishOptions]) -> Operation[list[list[Publis
         name="POST /v2/batch",
         request=Request("POST", "/v2/batch", content=json.dumps(elements, ensure_ascii=False).encode()),
         expects="published messages",
-        parse=lambda response: [_messages(one) for one in _read_batch(response)],
+        parse=lambda response: _of_batch(_read_batch(response), len(batch)),
         idempotency=Idempotency.KEYED
         if all(options.has_key for options in batch)
         else Idempotency.NOT_IDEMPOTENT,
@@ -198,6 +214,12 @@ def _as_text(body: bytes) -> str:
 def _messages(answer: Any) -> list[PublishedMessage]:
     found = answer.messages if isinstance(answer, _Group) else answer
     return [one.message() for one in (found if isinstance(found, list) else [found])]
+
+
+def _of_batch(answers: Sequence[Any], count: int) -> list[list[PublishedMessage]]:
+    if len(answers) != count:
+        raise ValueError(f"there are {len(answers)} answers to {count} messages")
+    return [_messages(one) for one in answers]
 
 
 def _accepted(messages: list[PublishedMessage]) -> list[PublishedMessage]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field
 
 from remote_tasks_provider.core.http.parsing import (
+    Items,
     LenientInt,
     LenientStr,
     Moment,
@@ -60,7 +61,7 @@ class _MessageFacts(NamedFieldsModel):
     queue: LenientStr = Field(default=None, alias="queueName")
     response_status: LenientInt = Field(default=None, alias="responseStatus")
     max_retries: LenientInt = Field(default=None, alias="maxRetries")
-    labels: Annotated[list[str], OrEmpty(list)] = Field(default_factory=list)
+    labels: Annotated[Items[str], OrEmpty(list)] = Field(default_factory=list)
 
 
 class LogEntry(_MessageFacts):

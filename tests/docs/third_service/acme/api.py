@@ -8,13 +8,13 @@ from typing import Any
 from remote_tasks_provider.acme.models import AcmeJob
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response, path
-from remote_tasks_provider.core.http.parsing import LenientStr, Reader, RemoteModel
+from remote_tasks_provider.core.http.parsing import Items, LenientStr, Reader, RemoteModel
 
 __all__ = ["get_job", "list_jobs", "whoami"]
 
 
 class _JobPage(RemoteModel):
-    jobs: list[AcmeJob]
+    jobs: Items[AcmeJob]
     next: LenientStr = None
 
 
