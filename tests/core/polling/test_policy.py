@@ -41,7 +41,8 @@ class TestPolicy:
         ("wrong", "name"),
         [
             ({"on_waiting": "explode"}, "on_waiting"),
-            ({"max_poll_failures": 0}, "max_poll_failures"),
+            ({"outage_tolerance": -1}, "outage_tolerance"),
+            ({"outage_tolerance": float("nan")}, "outage_tolerance"),
             ({"poll_interval": -1}, "poll_interval"),
             ({"not_found_grace": -1}, "not_found_grace"),
         ],
@@ -55,7 +56,7 @@ class TestPolicy:
     def test_defaults_wait_patiently(self) -> None:
         policy = PollPolicy(started_at=START, poll_interval=30)
 
-        assert (policy.deadline, policy.on_waiting, policy.max_poll_failures) == (None, "wait", 5)
+        assert (policy.deadline, policy.on_waiting, policy.outage_tolerance) == (None, "wait", 900)
         assert (policy.not_found_grace, policy.max_poll_interval) == (90, None)
 
     def test_policy_survives_json(self) -> None:

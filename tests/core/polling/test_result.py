@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 from dataclasses import replace
 from typing import Any
 
@@ -169,19 +171,100 @@ class TestInOrder:
         assert _report(None, "completed").first_url is None
 
 
-class TestLargeEvents:
-    def test_records_that_can_be_fetched_again_are_left_out(self) -> None:
-        report = _report(*["completed"] * 98, "failed", "running", None)
-        event = json.loads(json.dumps(report.to_event()))
+def _realistic(count: int, unfinished: int = 3, lost: int = 2) -> WaitResult:
+    """Records such as a list of Manus tasks gives, hard to compress; the last ones are not finished."""
+    chance = random.Random(7)
 
-        assert event["records"] == {"t100": report.records["t100"], "t101": None}
-        assert event["omitted"] == [f"t{number}" for number in range(1, 100)]
-        assert _report(*["completed"] * 100).to_event()["omitted"] == []
+    def word(length: int) -> str:
+        return "".join(chance.choices(string.ascii_letters + string.digits, k=length))
+
+    ids = [word(22) for _ in range(count)]
+    records: dict[str, Any] = {}
+    for number, task_id in enumerate(ids):
+        state = "completed" if number < count - unfinished - lost else "running"
+        records[task_id] = a_snapshot(
+            state, task_id, url=f"https://manus.im/app/{task_id}", title=word(30), credit_usage=number
+        ).to_record()
+    lost_ids = ids[count - lost :]
+    records |= dict.fromkeys(lost_ids)
+    return WaitResult(records, dict.fromkeys(lost_ids, LOST), "timeout", 75.4)
+
+
+def _reordered(event: Any) -> Any:
+    """Return the event as a JSONB column gives it back: the keys of each object in another order."""
+    if isinstance(event, dict):
+        return {key: _reordered(event[key]) for key in sorted(event, key=lambda key: (len(key), key[::-1]))}
+    return event
+
+
+class TestLargeEvents:
+    @pytest.mark.parametrize("count", [5, 50, 101, 300, 1000, 5000])
+    def test_event_fits_into_the_smallest_column_and_comes_back(self, count: int) -> None:
+        report = _realistic(count)
+        text = json.dumps(report.to_event())
+        back = WaitResult.from_event(_reordered(json.loads(text)), report.records)
+
+        assert len(text) < 48_000
+        assert {*back.records, *back.omitted} == {*report.records}
+        assert not set(back.omitted) & set(back.records)
+        assert {task_id: report.records[task_id] for task_id in back.records} == back.records
+        assert (back.errors, back.timed_out, back.waited) == (report.errors, "timeout", 75.4)
+
+    @pytest.mark.parametrize(("count", "omits"), [(50, False), (101, False), (5000, True)])
+    def test_only_what_does_not_fit_is_left_out(self, count: int, omits: bool) -> None:
+        report = _realistic(count)
+        event = report.to_event()
+        back = WaitResult.from_event(event, [*report.records, *report.records])
+
+        assert event["omitted"] == ("rest" if omits else [])
+        assert bool(back.omitted) is omits
+        assert len(back.omitted) == len(report.records) - len(back.records)
+        # The omitted ones come in the order of the wait; each once.
+        assert list(back.omitted) == [task_id for task_id in report.records if task_id not in back.records]
+
+    def test_event_up_to_the_limit_is_plain(self) -> None:
+        report = _report(*["completed"] * 100)
+        length = len(json.dumps(report.to_event()))
+        fitting = replace(
+            report, errors={"t1": {"message": "x" * (24_000 - length - len('"t1": {"message": ""}'))}}
+        )
+
+        assert len(json.dumps(fitting.to_event())) == 24_000
+        assert fitting.to_event()["records"] == report.records
+        assert "packed" not in fitting.to_event()
+        longer = replace(fitting, waited=75.45)
+        assert "packed" in longer.to_event()
+
+    def test_what_cannot_be_read_again_is_kept(self) -> None:
+        report = _realistic(5000, unfinished=20, lost=20)
+        back = WaitResult.from_event(report.to_event(), report.records)
+
+        assert back.omitted
+        assert set(list(report.records)[-40:]) <= set(back.records)
+        assert len(back.errors) == 20
+
+    def test_many_tasks_that_were_given_up_alike_fit(self) -> None:
+        ids = [f"task-{number}" for number in range(1000)]
+        report = WaitResult(dict.fromkeys(ids), dict.fromkeys(ids, LOST), None, 1.0)
+        back = WaitResult.from_event(report.to_event(), ids)
+
+        assert (back.omitted, len(back.errors)) == ([], 1000)
+
+    def test_event_of_an_earlier_version_is_still_read(self) -> None:
+        report = _report("running", "completed")
+        event = {
+            "records": {"t1": report.records["t1"]},
+            "errors": {},
+            "timed_out": None,
+            "waited": 1.0,
+        }
+
+        assert WaitResult.from_event({**event, "omitted": ["t2"]}, ["t1", "t2"]).omitted == ["t2"]
+        assert WaitResult.from_event(event, ["t1", "t2"]).omitted == ()
 
     def test_omitted_tasks_are_completed_with_another_result(self) -> None:
         report = _report(*["completed"] * 101)
-        small = WaitResult.from_event(report.to_event())
-        assert small.records == {}
+        small = replace(report, records={}, omitted=list(report.records))
         lost = {"t100": an_api_error(NotFoundError, 404).to_json()}
         again = WaitResult({**report.records, "t100": None}, lost, None, 0.0)
         whole = small.completed_with(again)

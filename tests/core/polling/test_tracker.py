@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.errors import (
-    AuthenticationError,
+    ConnectionConfigError,
+    InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
+    RedirectError,
+    RemoteTaskError,
     ServerError,
     TransportError,
     WaitTimeoutError,
 )
+from remote_tasks_provider.core.polling.strategy import Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
-from tests.core.build import START, a_policy, a_snapshot
+from tests.core.build import START, a_policy, a_snapshot, an_api_error
 from tests.core.trackers import BROKEN, FORBIDDEN, MISSING, RESET, a_tracker, failure_of, limited
 
 
@@ -105,41 +110,59 @@ class TestDeadline:
         assert a_tracker().result(START + 5).waited == 5
 
 
-class TestFailures:
-    def test_last_consecutive_failure_finishes_the_wait_with_its_error(self) -> None:
-        tracker = a_tracker(max_poll_failures=3)
-        for _ in range(2):
-            tracker.record_error("t1", RESET, START)
-            assert tracker.pause(START) == 30
-        tracker.record_error("t1", BROKEN, START)
+class TestTrouble:
+    """Trouble that passes is measured in time, whatever it is and however often it is met."""
 
-        assert isinstance(failure_of(tracker, START), ServerError)
+    def test_task_is_given_up_after_the_tolerance_with_its_last_error(self) -> None:
+        tracker = a_tracker(outage_tolerance=900)
+        for second in range(900):
+            tracker.record_error("t1", RESET, START + second)
+            assert tracker.pause(START + second) is not None
+        tracker.record_error("t1", BROKEN, START + 900)
 
-    def test_good_poll_resets_the_consecutive_failures(self) -> None:
-        tracker = a_tracker(max_poll_failures=2)
-        for _ in range(5):
-            tracker.record_error("t1", RESET, START)
-            tracker.record_snapshot("t1", a_snapshot())
+        assert isinstance(failure_of(tracker, START + 900), ServerError)
 
-        assert tracker.pause(START) == 30
+    @pytest.mark.parametrize("interval", [1, 30, 3600])
+    def test_two_bad_moments_far_apart_end_the_wait_whatever_the_interval(self, interval: float) -> None:
+        tracker = a_tracker(outage_tolerance=900, poll_interval=interval)
+        tracker.record_error("t1", RESET, START)
+        tracker.record_error("t1", RESET, START + 899)
+        assert not tracker.is_over
+        tracker.record_error("t1", RESET, START + 901)
 
-    def test_final_error_finishes_the_wait_at_once(self) -> None:
+        assert isinstance(failure_of(tracker, START + 901), TransportError)
+
+    @pytest.mark.parametrize("good", [a_snapshot(), Unchanged.UNCHANGED])
+    def test_good_answer_ends_the_trouble(self, good: Any) -> None:
+        tracker = a_tracker(outage_tolerance=900)
+        for second in range(0, 9000, 600):
+            tracker.record_error("t1", RESET, START + second)
+            tracker.update({"t1": good}, START + second + 300)
+
+        assert tracker.pause(START + 9000) == 30
+        assert tracker.checkpoint() == []
+
+    def test_unchanged_keeps_what_was_known(self) -> None:
         tracker = a_tracker()
-        tracker.record_error("t1", FORBIDDEN, START)
+        tracker.record_snapshot("t1", a_snapshot(title="Sums"))
+        tracker.record_error("t1", RESET, START)
 
-        assert isinstance(failure_of(tracker, START), AuthenticationError)
+        assert tracker.update({"t1": Unchanged.UNCHANGED}, START) == 1
+        assert tracker.state == "running"
+        assert tracker.result(START).records["t1"]["title"] == "Sums"  # type: ignore[index]
 
     def test_lost_task_does_not_finish_the_others(self) -> None:
-        tracker = a_tracker("a", "b", max_poll_failures=1)
+        tracker = a_tracker("a", "b", outage_tolerance=0)
         tracker.record_error("a", RESET, START)
 
         assert tracker.unfinished_ids == ["b"]
+        assert tracker.unread_ids == ["b"]
         assert tracker.pause(START) == 30
         tracker.record_snapshot("b", a_snapshot("completed"))
         assert isinstance(failure_of(tracker, START), TransportError)
 
     def test_earlier_record_stays_in_the_result(self) -> None:
-        tracker = a_tracker(max_poll_failures=1)
+        tracker = a_tracker(outage_tolerance=0)
         tracker.record_snapshot("t1", a_snapshot(title="Sums"))
         tracker.record_error("t1", RESET, START)
 
@@ -147,33 +170,89 @@ class TestFailures:
         assert record is not None
         assert record["title"] == "Sums"
 
-    def test_consecutive_failures_continue_in_another_process(self) -> None:
-        tracker = a_tracker(max_poll_failures=3)
+    @pytest.mark.parametrize(("now", "over"), [(START + 899, False), (START + 900, True)])
+    def test_trouble_continues_in_another_process(self, now: float, over: bool) -> None:
+        tracker = a_tracker(outage_tolerance=900)
         tracker.record_error("t1", RESET, START)
-        tracker.record_error("t1", RESET, START)
-        resumed = a_tracker(max_poll_failures=3, checkpoint=json.loads(json.dumps(tracker.checkpoint())))
-        assert resumed.pause(START) == 30
-        resumed.record_error("t1", RESET, START)
+        resumed = a_tracker(outage_tolerance=900, checkpoint=json.loads(json.dumps(tracker.checkpoint())))
+        resumed.record_error("t1", RESET, now)
 
-        assert resumed.pause(START) is None
+        assert resumed.is_over is over
+
+    def test_trouble_noted_by_a_clock_that_is_ahead_begins_now(self) -> None:
+        tracker = a_tracker(outage_tolerance=900)
+        tracker.record_error("t1", MISSING, START + 5000)
+        resumed = a_tracker(outage_tolerance=900, checkpoint=tracker.checkpoint())
+        resumed.record_error("t1", MISSING, START)
+
+        assert resumed.checkpoint()[0]["trouble_since"] == START
+        assert resumed.checkpoint()[0]["doubt_since"] == START
+
+    def test_poll_comes_when_the_tolerance_ends(self) -> None:
+        tracker = a_tracker(outage_tolerance=900, poll_interval=3600)
+        tracker.record_error("t1", RESET, START)
+
+        assert tracker.pause(START) == 900
+        assert tracker.pause(START + 950) == 1
+
+    def test_end_of_the_tolerance_does_not_break_a_back_off(self) -> None:
+        tracker = a_tracker(outage_tolerance=900, poll_interval=3600)
+        tracker.record_error("t1", RESET, START)
+
+        assert tracker.pause(START + 880, back_off=100) == 100
+
+
+class TestDue:
+    """Trouble is charged to a wait only for its own polls."""
+
+    @pytest.mark.parametrize("error", [RESET, MISSING, limited()], ids=repr)
+    def test_error_of_a_foreign_poll_is_not_charged(self, error: RemoteTaskError) -> None:
+        tracker = a_tracker(outage_tolerance=0, not_found_grace=0)
+
+        assert tracker.update({"t1": error}, START, is_due=False) == 0
+        assert (tracker.unfinished_ids, tracker.checkpoint(), tracker.take_warnings()) == (["t1"], [], [])
+        assert tracker.update({"t1": error}, START) == 1
+
+    def test_good_answer_of_a_foreign_poll_is_taken(self) -> None:
+        tracker = a_tracker("t1", "t2", "t3")
+        tracker.record_error("t2", RESET, START)
+
+        answers = {"t1": a_snapshot("completed"), "t2": Unchanged.UNCHANGED, "other": a_snapshot()}
+        assert tracker.update(answers, START, is_due=False) == 2
+        assert tracker.unfinished_ids == ["t2", "t3"]
+        assert tracker.checkpoint() == []
+
+    def test_finished_task_takes_nothing_more(self) -> None:
+        tracker = a_tracker("t1", "t2")
+        tracker.record_snapshot("t1", a_snapshot("completed"))
+
+        assert tracker.update({"t1": a_snapshot("failed")}, START) == 0
+        assert tracker.result(START).records["t1"]["state"] == "completed"  # type: ignore[index]
 
 
 class TestRateLimit:
-    def test_rate_limit_is_no_failure(self) -> None:
-        tracker = a_tracker(max_poll_failures=1)
-        for _ in range(100):
-            tracker.record_error("t1", limited(), START)
+    def test_rate_limit_is_no_trouble(self) -> None:
+        tracker = a_tracker(outage_tolerance=0, not_found_grace=0)
+        for second in range(100):
+            tracker.record_error("t1", limited(), START + second)
 
         assert tracker.pause(START) == 30
         assert not tracker.checkpoint()
 
-    def test_rate_limit_does_not_reset_the_consecutive_failures(self) -> None:
-        tracker = a_tracker(max_poll_failures=2)
+    def test_rate_limit_does_not_end_the_trouble(self) -> None:
+        tracker = a_tracker(outage_tolerance=900)
         tracker.record_error("t1", RESET, START)
-        tracker.record_error("t1", limited(), START)
-        tracker.record_error("t1", RESET, START)
+        tracker.record_error("t1", limited(), START + 500)
+        tracker.record_error("t1", RESET, START + 900)
 
-        assert tracker.pause(START) is None
+        assert tracker.pause(START + 900) is None
+
+    def test_long_rate_limit_gives_no_task_up_by_itself(self) -> None:
+        tracker = a_tracker(outage_tolerance=900)
+        tracker.record_error("t1", RESET, START)
+        tracker.record_error("t1", limited(), START + 5000)
+
+        assert not tracker.is_over
 
     def test_next_poll_comes_when_the_service_asked_for_it(self) -> None:
         assert a_tracker().pause(START + 20, back_off=100) == 100
@@ -188,26 +267,39 @@ class TestRateLimit:
         assert a_tracker(deadline=START + 50).pause(START, back_off=3600) == 50
 
 
-class TestNotFound:
-    def test_task_may_become_visible_within_the_grace(self) -> None:
+DOUBTFUL = [
+    MISSING,
+    FORBIDDEN,
+    an_api_error(PermissionDeniedError, 403),
+    an_api_error(InvalidRequestError, 400),
+    RedirectError("moved"),
+    ConnectionConfigError("no password"),
+]
+
+
+class TestDoubt:
+    """An error that would be final is believed when it has stood for ``not_found_grace``."""
+
+    @pytest.mark.parametrize("error", DOUBTFUL, ids=lambda error: type(error).__name__)
+    def test_doubtful_error_is_believed_after_the_grace(self, error: RemoteTaskError) -> None:
         tracker = a_tracker(not_found_grace=90)
-        tracker.record_error("t1", MISSING, START)
-        tracker.record_error("t1", MISSING, START + 89)
-        assert tracker.pause(START + 89) is not None
-        tracker.record_snapshot("t1", a_snapshot("running"))
+        tracker.record_error("t1", error, START)
+        tracker.record_error("t1", error, START + 89)
+        assert not tracker.is_over
+        tracker.record_error("t1", error, START + 90)
 
-        assert not tracker.checkpoint()
-        tracker.record_snapshot("t1", a_snapshot("completed"))
-        assert failure_of(tracker, START + 120) is None
+        assert type(failure_of(tracker, START + 90)) is type(error)
 
-    def test_missing_task_fails_after_the_grace(self) -> None:
+    @pytest.mark.parametrize("error", DOUBTFUL, ids=lambda error: type(error).__name__)
+    def test_good_answer_ends_the_doubt(self, error: RemoteTaskError) -> None:
         tracker = a_tracker(not_found_grace=90)
-        tracker.record_error("t1", MISSING, START)
-        tracker.record_error("t1", MISSING, START + 90)
+        tracker.record_error("t1", error, START)
+        tracker.record_snapshot("t1", a_snapshot())
+        tracker.record_error("t1", error, START + 200)
 
-        assert isinstance(failure_of(tracker, START + 90), NotFoundError)
+        assert tracker.pause(START + 200) == 30
 
-    def test_missing_task_without_a_grace_fails_at_once(self) -> None:
+    def test_doubtful_error_without_a_grace_is_believed_at_once(self) -> None:
         tracker = a_tracker(not_found_grace=0)
         tracker.record_error("t1", MISSING, START)
 
@@ -220,21 +312,25 @@ class TestNotFound:
         assert tracker.pause(START) == 90
         assert tracker.pause(START + 80) == 10
         assert tracker.pause(START + 95) == 1
+        assert tracker.pause(START, back_off=200) == 200
 
-    def test_missing_task_is_no_failed_poll(self) -> None:
-        tracker = a_tracker(max_poll_failures=1, not_found_grace=90)
-        for second in range(89):
-            tracker.record_error("t1", MISSING, START + second)
-
-        assert tracker.pause(START + 89) == 1
-
-    def test_grace_starts_again_after_the_task_was_seen(self) -> None:
+    @pytest.mark.parametrize("other", [RESET, FORBIDDEN], ids=["failure", "other class"])
+    def test_another_error_restarts_the_grace(self, other: RemoteTaskError) -> None:
         tracker = a_tracker(not_found_grace=90)
         tracker.record_error("t1", MISSING, START)
-        tracker.record_snapshot("t1", a_snapshot())
-        tracker.record_error("t1", MISSING, START + 200)
+        tracker.record_error("t1", other, START + 50)
+        tracker.record_error("t1", MISSING, START + 90)
 
-        assert tracker.pause(START + 200) == 30
+        assert tracker.pause(START + 90) == 30
+
+    def test_changing_doubts_end_with_the_tolerance(self) -> None:
+        tracker = a_tracker(not_found_grace=90, outage_tolerance=300)
+        for second in range(0, 300, 10):
+            tracker.record_error("t1", (MISSING, FORBIDDEN)[second // 10 % 2], START + second)
+            assert not tracker.is_over
+        tracker.record_error("t1", MISSING, START + 300)
+
+        assert isinstance(failure_of(tracker, START + 300), NotFoundError)
 
     def test_rate_limit_does_not_restart_the_grace(self) -> None:
         tracker = a_tracker(not_found_grace=90)
@@ -243,14 +339,6 @@ class TestNotFound:
         tracker.record_error("t1", MISSING, START + 90)
 
         assert tracker.pause(START + 90) is None
-
-    def test_failure_restarts_the_grace(self) -> None:
-        tracker = a_tracker(not_found_grace=90)
-        tracker.record_error("t1", MISSING, START)
-        tracker.record_error("t1", RESET, START + 50)
-        tracker.record_error("t1", MISSING, START + 90)
-
-        assert tracker.pause(START + 90) == 30
 
     def test_finished_grace_shortens_no_pause_of_other_tasks(self) -> None:
         tracker = a_tracker("a", "b", not_found_grace=0)

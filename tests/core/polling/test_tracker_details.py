@@ -2,43 +2,90 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from remote_tasks_provider.core.errors import TaskNeedsInputError, WaitTimeoutError
+from remote_tasks_provider.core.polling.strategy import Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
 from tests.core.build import START, a_snapshot
-from tests.core.trackers import MISSING, RESET, a_tracker, failure_of, limited
+from tests.core.trackers import BROKEN, FORBIDDEN, MISSING, RESET, a_tracker, failure_of, limited
 
 
 class TestCheckpoint:
-    def test_checkpoint_holds_only_failures_and_missing_tasks(self) -> None:
-        tracker = a_tracker("fine", "failing", "missing", "new")
+    def test_checkpoint_holds_only_trouble(self) -> None:
+        tracker = a_tracker("fine", "failing", "missing", "new", "limited")
         tracker.record_snapshot("fine", a_snapshot())
         tracker.record_error("failing", RESET, START)
         tracker.record_error("missing", MISSING, START + 1)
+        tracker.record_error("limited", limited(), START + 1)
 
-        assert tracker.checkpoint() == {
-            "failing": {"failures": 1, "missing_since": None},
-            "missing": {"failures": 0, "missing_since": START + 1},
-        }
+        assert tracker.checkpoint() == [
+            {"trouble_since": START, "doubt": None, "doubt_since": None, "tasks": [[1, 2]]},
+            {
+                "trouble_since": START + 1,
+                "doubt": "NotFoundError",
+                "doubt_since": START + 1,
+                "tasks": [[2, 3]],
+            },
+        ]
 
     def test_checkpoint_without_trouble_is_empty(self) -> None:
         tracker = a_tracker()
-        assert tracker.checkpoint() == {}
+        assert tracker.checkpoint() == []
         tracker.record_snapshot("t1", a_snapshot())
 
-        assert tracker.checkpoint() == {}
+        assert tracker.checkpoint() == []
+
+    def test_outage_of_all_tasks_is_one_line(self) -> None:
+        ids = [f"task-{number}" for number in range(5000)]
+        tracker = a_tracker(*ids)
+        tracker.update(dict.fromkeys(ids, RESET), START)
+
+        assert tracker.checkpoint() == [
+            {"trouble_since": START, "doubt": None, "doubt_since": None, "tasks": [[0, 5000]]}
+        ]
+
+    def test_troubles_find_their_tasks_again(self) -> None:
+        ids = ["a", "b", "a", "c", "d", "e"]
+        tracker = a_tracker(*ids, outage_tolerance=900, not_found_grace=90)
+        for task_id in ("a", "c", "d"):
+            tracker.record_error(task_id, RESET, START)
+        tracker.record_error("e", MISSING, START)
+        checkpoint = json.loads(json.dumps(tracker.checkpoint()))
+
+        assert [entry["tasks"] for entry in checkpoint] == [[[0, 1], [2, 4]], [[4, 5]]]
+        resumed = a_tracker(*ids, outage_tolerance=900, not_found_grace=90, checkpoint=checkpoint)
+        assert resumed.checkpoint() == checkpoint
+        assert resumed.state == "3 in trouble, 1 not seen, 1 not visible"
+        resumed.update(dict.fromkeys(ids, RESET), START + 900)
+        assert resumed.unfinished_ids == ["b"]
 
     def test_lost_task_is_polled_once_more_and_lost_again(self) -> None:
-        tracker = a_tracker(max_poll_failures=2)
+        tracker = a_tracker(outage_tolerance=100)
         tracker.record_error("t1", RESET, START)
-        tracker.record_error("t1", RESET, START)
-        resumed = a_tracker(max_poll_failures=2, checkpoint=tracker.checkpoint())
+        tracker.record_error("t1", RESET, START + 100)
+        resumed = a_tracker(outage_tolerance=100, checkpoint=tracker.checkpoint())
 
         assert resumed.unfinished_ids == ["t1"]
-        resumed.record_error("t1", RESET, START)
+        resumed.record_error("t1", RESET, START + 100)
         assert resumed.pause(START) is None
+
+    def test_earlier_form_is_still_read(self) -> None:
+        checkpoint = {
+            "failing": {"failures": 4, "missing_since": None},
+            "missing": {"failures": 0, "missing_since": START},
+            "another": {"failures": 0, "missing_since": START},
+        }
+        tracker = a_tracker("failing", "missing", checkpoint=checkpoint, not_found_grace=90)
+        assert [(entry["doubt_since"], entry["tasks"]) for entry in tracker.checkpoint()] == [
+            (START, [[1, 2]])
+        ]
+        tracker.update({"failing": MISSING, "missing": MISSING}, START + 90)
+
+        assert tracker.unfinished_ids == ["failing"]
 
 
 class TestOnWaiting:
@@ -129,23 +176,24 @@ class TestPause:
         assert a_tracker(poll_interval=30, max_poll_interval=10).pause(START + 1000) == 30
 
 
-class TestNotes:
-    def test_failed_poll_is_logged_with_its_count(self) -> None:
-        tracker = a_tracker(max_poll_failures=2)
-        tracker.record_error("t1", RESET, START)
-        tracker.record_error("t1", RESET, START)
+class TestWarnings:
+    def test_failed_poll_is_logged_once_with_its_tolerance(self) -> None:
+        tracker = a_tracker(outage_tolerance=900)
+        for second in (0, 100, 900):
+            tracker.record_error("t1", RESET, START + second)
 
         assert tracker.take_warnings() == [
-            "Task t1: the poll failed (1 of 2 consecutive failures): reset",
+            "Task t1: the poll failed; tolerated for 900 s without a good answer: reset",
             "Task t1: giving up: reset",
         ]
         assert tracker.take_warnings() == []
 
-    def test_rate_limit_is_logged_without_a_count(self) -> None:
+    def test_rate_limit_is_logged_as_no_failure(self) -> None:
         tracker = a_tracker()
         tracker.record_error("t1", limited(), START)
+        tracker.record_error("t1", limited(), START + 30)
 
-        assert tracker.take_warnings() == ["Task t1: the poll failed: HTTP 429: no."]
+        assert tracker.take_warnings() == ["Task t1: not polled, which is no failure: HTTP 429: no."]
 
     def test_missing_task_is_logged_once_with_its_grace(self) -> None:
         tracker = a_tracker(not_found_grace=90)
@@ -154,12 +202,45 @@ class TestNotes:
 
         assert tracker.take_warnings() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
 
-    def test_lost_missing_task_is_logged_again(self) -> None:
+    def test_other_doubtful_error_is_logged_with_the_grace(self) -> None:
         tracker = a_tracker(not_found_grace=90)
-        tracker.record_error("t1", MISSING, START)
-        tracker.record_error("t1", MISSING, START + 90)
+        tracker.record_error("t1", FORBIDDEN, START)
 
-        assert tracker.take_warnings()[1:] == ["Task t1: giving up: HTTP 404: no."]
+        assert tracker.take_warnings() == ["Task t1: the poll failed; believed after 90 s: HTTP 401: no."]
+
+    def test_each_change_of_the_kind_is_logged(self) -> None:
+        tracker = a_tracker()
+        for error in (RESET, RESET, BROKEN, BROKEN, MISSING, RESET):
+            tracker.record_error("t1", error, START)
+
+        assert len(tracker.take_warnings()) == 4
+
+    def test_trouble_that_comes_again_is_logged_again(self) -> None:
+        tracker = a_tracker()
+        for _ in range(2):
+            tracker.record_error("t1", RESET, START)
+            tracker.record_snapshot("t1", a_snapshot())
+
+        assert len(tracker.take_warnings()) == 2
+
+    def test_rate_limit_that_comes_again_after_unchanged_is_logged_again(self) -> None:
+        tracker = a_tracker()
+        for _ in range(2):
+            tracker.update({"t1": limited()}, START)
+            tracker.update({"t1": Unchanged.UNCHANGED}, START)
+
+        assert len(tracker.take_warnings()) == 2
+
+    @pytest.mark.parametrize(("tasks", "last"), [(10, "Task t9"), (11, "and 1 more"), (500, "and 490 more")])
+    def test_outage_of_many_tasks_names_ten(self, tasks: int, last: str) -> None:
+        ids = [f"t{number}" for number in range(tasks)]
+        tracker = a_tracker(*ids)
+        tracker.update(dict.fromkeys(ids, RESET), START)
+        warnings = tracker.take_warnings()
+
+        assert warnings[9].startswith("Task t9:")
+        assert len(warnings) == min(tasks, 11)
+        assert warnings[-1].startswith(last)
 
 
 class TestSummary:
@@ -191,14 +272,17 @@ class TestSummary:
         assert tracker.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
 
     def test_several_tasks_are_counted_by_state(self) -> None:
-        tracker = a_tracker("a", "b", "c", "d", "e", max_poll_failures=1)
+        tracker = a_tracker("a", "b", "c", "d", "e", "f", outage_tolerance=900)
         tracker.record_snapshot("a", a_snapshot("running"))
         tracker.record_snapshot("b", a_snapshot("running"))
+        tracker.record_error("c", RESET, START - 900)
         tracker.record_error("c", RESET, START)
         tracker.record_error("d", MISSING, START)
+        tracker.record_error("f", FORBIDDEN, START)
 
         assert tracker.summary(START + 60, 90) == (
-            "5 tasks after 1 m: 1 given up, 1 not seen, 1 not visible, 2 running; next poll in 1 m 30 s"
+            "6 tasks after 1 m: 1 given up, 1 in trouble, 1 not seen, 1 not visible, 2 running; "
+            "next poll in 1 m 30 s"
         )
 
 
