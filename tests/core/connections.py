@@ -104,7 +104,7 @@ class Over:
         ado: Callable[[AsyncClient], Coroutine[Any, Any, Any]],
     ) -> Any:
         if self.library == "requests":
-            client = Client(config, RequestsTransport(config), explain, self._pause)
+            client = Client(config, RequestsTransport(config), explain, sleep=self._pause)
             try:
                 return do(client)
             finally:

@@ -19,7 +19,7 @@ class Words:
         self.asked: list[str] = []
         self.at_once = self.most_at_once = 0
 
-    def send(self, request: Request) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None) -> Response:
         task_id = request.path.removeprefix("/")
         self.asked.append(task_id)
         word = self.answers.get(task_id, "running")

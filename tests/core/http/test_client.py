@@ -22,10 +22,12 @@ class Scripted:
     def __init__(self, *answers: Response | Exception) -> None:
         self.left = list(answers)
         self.sent: list[str] = []
+        self.timeouts: list[float | None] = []
         self.closed = False
 
-    def send(self, request: Request) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None) -> Response:
         self.sent.append(request.path)
+        self.timeouts.append(timeout)
         answer = self.left.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -37,7 +39,7 @@ class Scripted:
 
 class AsyncScripted(Scripted):
     async def send(self, request: Request) -> Response:  # type: ignore[override]
-        return super().send(request)
+        return Scripted.send(self, request)
 
     async def aclose(self) -> None:
         super().close()
@@ -63,7 +65,7 @@ class Both:
             self.client: Any = AsyncClient(config, transport, lambda *_: None, clocks=clocks)
         else:
             transport = Scripted(*answers)  # type: ignore[assignment]
-            self.client = Client(config, transport, lambda *_: None, self.pauses.append)
+            self.client = Client(config, transport, lambda *_: None, sleep=self.pauses.append)
         self.transport = transport
         return self
 
@@ -189,7 +191,7 @@ class TestClose:
 
 class TestOutsideAnEventLoop:
     def test_blocking_sleep_on_a_loop_is_caught_by_the_guards(self) -> None:
-        client = Client(a_config(), Scripted(a_response(500), a_response()), lambda *_: None, _sleep())
+        client = Client(a_config(), Scripted(a_response(500), a_response()), lambda *_: None, sleep=_sleep())
 
         async def wrong() -> None:
             client.send(a_call())

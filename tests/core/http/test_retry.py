@@ -74,9 +74,18 @@ class TestDecision:
 
 
 class TestDefaults:
-    def test_defaults_are_five_attempts_within_about_a_minute(self) -> None:
-        assert RetryPolicy().max_attempts == 5
-        assert (retry._BASE, retry._CAP, retry._MAX_RETRY_AFTER) == (0.5, 20, 30)
+    def test_defaults_are_five_attempts_within_five_minutes(self) -> None:
+        assert RetryPolicy() == RetryPolicy(max_attempts=5, give_up_after=300, patience=30)
+        assert (retry._BASE, retry._CAP) == (0.5, 20)
+
+
+class TestPatience:
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_pause_beyond_the_patience_is_left_to_the_caller(self, status: int) -> None:
+        policy = RetryPolicy(patience=10)
+
+        assert policy.allows(_status(status, retry_after=10), IDEMPOTENT)
+        assert not policy.allows(_status(status, retry_after=10.5), IDEMPOTENT)
 
 
 class TestPause:
@@ -146,6 +155,21 @@ class TestWithTenacity:
 
     def test_single_attempt_means_no_retry(self) -> None:
         assert self._run([_status(503)], attempts=1)[:2] == (1, [])
+
+    def test_time_from_the_first_attempt_is_limited(self) -> None:
+        rules = RetryPolicy(give_up_after=1.0).tenacity(IDEMPOTENT, "Example GET /x", lambda _: None)
+        attempts = tenacity.Retrying(**rules)
+        errors = iter([_status(503, retry_after=0.1), _status(503, retry_after=1.5)])
+        calls = []
+
+        def operation() -> None:
+            calls.append(1)
+            raise next(errors)
+
+        with pytest.raises(ServerError):
+            attempts(operation)
+        # The second pause would end after the limit, so it is not begun.
+        assert len(calls) == 2
 
     def test_retries_are_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "remote_tasks_provider"):

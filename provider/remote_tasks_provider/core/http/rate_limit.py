@@ -75,6 +75,7 @@ class _Allowance:
         self.refusals += 1
         spacing = 1.0
         if self._limit is not None:
+            self._grow(now)
             if now - self._halved_at >= self._limit.seconds * _HALVED_EACH:
                 self._share = max(self._share / 2, 1.0 / self._limit.calls)
                 self._halved_at = self._changed_at = now
@@ -139,7 +140,8 @@ class RateLimiter:
 
     def accepted(self, operation: str) -> None:
         """Note that the service accepted a request."""
-        self._account.refusals = self._allowance(operation).refusals = 0
+        with self._lock:
+            self._account.refusals = self._allowance(operation).refusals = 0
 
     def refuse(self, operation: str, retry_after: float | None, now: float) -> None:
         """Note that the service refused a request with 429.
@@ -164,8 +166,9 @@ class RateLimiter:
 
     def backs_off_for(self, now: float) -> float:
         """Return the seconds for which some operation that reads must not be sent."""
-        reading = (one for name, one in self._operations.items() if name.startswith("GET "))
-        return max(0.0, *(one.backs_off_until - now for one in (self._account, *reading)))
+        with self._lock:
+            reading = [one for name, one in self._operations.items() if name.startswith("GET ")]
+            return max(0.0, *(one.backs_off_until - now for one in (self._account, *reading)))
 
     def _allowance(self, operation: str) -> _Allowance:
         if operation not in self._operations:
