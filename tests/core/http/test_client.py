@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, ServerError, TransportError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response
+from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from tests.core.build import a_call, a_config, a_response
 
 
@@ -156,6 +158,117 @@ class TestBackOff:
         assert both.client.backs_off_for() == pytest.approx(seconds, abs=1)
 
 
+class TestPacing:
+    """A worker waits for the rate limiter where it is asked to."""
+
+    def _client(
+        self, *answers: Response | Exception, calls: int = 1, seconds: float = 20.0
+    ) -> tuple[Client, Scripted, list[float]]:
+        """A client with room for so many requests in some seconds, whose time passes only in pauses."""
+        now = [1000.0]
+        pauses: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            now[0] += seconds
+
+        transport = Scripted(*answers)
+        limiter = RateLimiter({a_call().name: RateLimit(calls, seconds)}, lambda: 0.0)
+        client = Client(a_config(), transport, lambda *_: None, limiter, sleep)  # type: ignore[arg-type]
+        client._clocks = replace(client._clocks, monotonic=lambda: now[0])
+        return client, transport, pauses
+
+    def test_unpaced_request_goes_out_at_once_and_is_counted(self) -> None:
+        client, transport, pauses = self._client(*[a_response()] * 3)
+        for _ in range(3):
+            client.send(a_call())
+
+        assert (len(transport.sent), pauses, client.rate_limiter.calls) == (3, [], 3)
+        assert client.rate_limiter.reserve(a_call().name, 1000.0) == 20.0
+
+    def test_paced_request_waits_for_its_place(self) -> None:
+        client, transport, pauses = self._client(*[a_response()] * 3)
+        for _ in range(3):
+            client.send(a_call(), paced=True)
+
+        assert (len(transport.sent), pauses) == (3, [20.0, 20.0])
+
+    def test_pause_beyond_the_patience_is_an_error_and_sends_nothing(self) -> None:
+        client, transport, pauses = self._client(*[a_response()] * 2, seconds=60.0)
+        client.send(a_call(), paced=True)
+
+        with pytest.raises(RateLimitedError, match="not sent for 60 s") as caught:
+            client.send(a_call(), paced=True)
+        assert (len(transport.sent), pauses, caught.value.retry_after) == (1, [], 60.0)
+        assert client.backs_off_for() == 60.0
+
+    def test_pause_beyond_the_end_is_an_error_and_sends_nothing(self) -> None:
+        client, transport, pauses = self._client(*[a_response()] * 2)
+        client.send(a_call(), paced=True)
+
+        with pytest.raises(RateLimitedError, match="not sent for 20 s"):
+            client.send(a_call(), paced=True, give_up_at=1019.0)
+        assert (len(transport.sent), pauses) == (1, [])
+        client.send(a_call(), paced=True, give_up_at=1021.0)
+        assert (transport.timeouts, pauses) == ([None, 1.0], [20.0])
+
+    def test_request_after_the_end_is_not_sent(self) -> None:
+        client, transport, pauses = self._client(a_response())
+
+        with pytest.raises(RateLimitedError):
+            client.send(a_call(), paced=True, give_up_at=999.0)
+        assert (transport.sent, pauses) == ([], [])
+
+    @pytest.mark.parametrize(
+        ("give_up_at", "timeout"), [(None, None), (1012.5, 12.5), (1000.5, 1.0), (990.0, 1.0)]
+    )
+    def test_request_has_until_the_end_to_be_answered(
+        self, give_up_at: float | None, timeout: float | None
+    ) -> None:
+        client, transport, _ = self._client(a_response())
+        client.send(a_call(), give_up_at=give_up_at)
+
+        assert transport.timeouts == [timeout]
+
+    @pytest.mark.parametrize(("give_up_at", "attempts"), [(1000.0, 1), (2000.0, 3)])
+    def test_request_is_not_repeated_after_the_end(self, give_up_at: float, attempts: int) -> None:
+        client, transport, _ = self._client(a_response(500), a_response(500), a_response())
+        try:
+            client.send(a_call(), give_up_at=give_up_at)
+        except ServerError:
+            assert attempts == 1
+
+        assert len(transport.sent) == attempts
+
+    def test_limiter_hears_of_refusals_and_of_accepted_requests(self) -> None:
+        client, _, pauses = self._client(a_response(429, {}), a_response(), calls=1000)
+        client.send(a_call(), paced=True)
+
+        assert len(pauses) >= 1
+        assert (client.rate_limiter.calls, client.rate_limiter.refused) == (2, 1)
+
+
+class TestAllowance:
+    def test_used_up_allowance_is_a_back_off_for_all(self, both: Both) -> None:
+        reset = str(time.time() + 1.5)
+        both.play(a_response(burst_ratelimit_remaining="0", burst_ratelimit_reset=reset))
+        both.send(a_call())
+
+        assert both.client.backs_off_for() == pytest.approx(1.5, abs=0.9)
+
+
+class TestPatience:
+    def test_event_loop_leaves_a_long_retry_after_to_the_next_poll(self) -> None:
+        patient, impatient = Both(is_async=False), Both(is_async=True)
+        for both in (patient, impatient):
+            both.play(a_response(503, {}, retry_after="20"), a_response())
+
+        patient.send(a_call())
+        with pytest.raises(ServerError):
+            impatient.send(a_call())
+        assert (len(patient.pauses), impatient.pauses) == (1, [])
+
+
 class TestItems:
     @pytest.fixture
     def client(self) -> Both:
@@ -201,6 +314,4 @@ class TestOutsideAnEventLoop:
 
 
 def _sleep() -> Callable[[float], None]:
-    import time
-
     return time.sleep

@@ -1,0 +1,35 @@
+"""Values that belong to an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from remote_tasks_provider.core.event_loops import PerLoop
+
+
+class TestPerLoop:
+    def test_loop_keeps_its_value(self) -> None:
+        values = PerLoop(object)
+
+        async def twice() -> bool:
+            return values.get() is values.get()
+
+        assert asyncio.run(twice())
+
+    def test_closed_loop_is_forgotten_and_an_open_one_is_kept(self) -> None:
+        values: PerLoop[list[int]] = PerLoop(list)
+
+        async def get() -> list[int]:
+            return values.get()
+
+        waiting = asyncio.new_event_loop()
+        try:
+            first = waiting.run_until_complete(get())
+            second = asyncio.run(get())
+            third = asyncio.run(get())
+
+            assert len({id(first), id(second), id(third)}) == 3
+            assert len(values._values) == 2
+            assert waiting.run_until_complete(get()) is first
+        finally:
+            waiting.close()
