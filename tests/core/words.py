@@ -17,15 +17,20 @@ class Words:
     def __init__(self, answers: dict[str, str | int | Exception]) -> None:
         self.answers = answers
         self.asked: list[str] = []
+        self.timeouts: list[float | None] = []
+        self.headers: dict[str, str] = {}
         self.at_once = self.most_at_once = 0
 
     def send(self, request: Request, *, timeout: float | None = None) -> Response:
         task_id = request.path.removeprefix("/")
         self.asked.append(task_id)
+        self.timeouts.append(timeout)
         word = self.answers.get(task_id, "running")
         if isinstance(word, Exception):
             raise word
-        return a_response(word, {}) if isinstance(word, int) else a_response(200, word.encode())
+        return (
+            a_response(word, {}, **self.headers) if isinstance(word, int) else a_response(200, word.encode())
+        )
 
     def close(self) -> None: ...
 
@@ -36,7 +41,7 @@ class AsyncWords(Words):
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
         self.at_once -= 1
-        return super().send(request)
+        return Words.send(self, request)
 
     async def aclose(self) -> None: ...
 
