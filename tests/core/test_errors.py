@@ -73,6 +73,7 @@ class TestEveryClass:
 
     def test_retry_helps_is_set_for_transient_errors(self, kind: type[RemoteTaskError]) -> None:
         helps = {
+            "ConnectionUnavailableError",
             "InvalidResponseError",
             "LinkExpiredError",
             "RateLimitedError",
