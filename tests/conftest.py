@@ -100,6 +100,14 @@ def _guards() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _fresh_rate_limits() -> None:
+    """Forget what other tests have used of an account's rate limits."""
+    from remote_tasks_provider.core.http import rate_limit
+
+    rate_limit._LIMITERS.clear()
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[SandboxServer]:
     """Both emulated services on a real socket."""

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
 from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.rate_limit import RateLimiter
 from remote_tasks_provider.core.http.transport import HttpxTransport, RequestsTransport
 from remote_tasks_provider.core.polling.drivers import arun_plan, run_plan
-from remote_tasks_provider.core.polling.strategy import PollResult, PollResults
+from remote_tasks_provider.core.polling.strategy import PollRequest, PollResult, PollResults
 from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_sandbox import RequestRecord, Sandbox
@@ -42,25 +43,54 @@ class PollDriver:
         self.strategy: Any = task_type.poll_strategy(config.extras)
         self.sandbox = sandbox
         self.calls: list[RequestRecord] = []
+        self.deliveries: list[dict[str, PollResult]] = []
+        self.now = 0.0
+        """Seconds of the monotonic clock; a test lets them pass."""
         self._runner = asyncio.Runner() if driver == "arun_plan" else None
         if self._runner:
             self._aclient = AsyncClient(config, HttpxTransport(config), service.explain)
         else:
             self._client = Client(config, RequestsTransport(config), service.explain)
 
-    def __call__(self, due: Iterable[str], free: Collection[str] = ()) -> PollResults:
-        """Poll once; :attr:`calls` are the calls that took."""
+    def __call__(
+        self, due: Iterable[str], free: Collection[str] = (), in_detail: Collection[str] | None = None
+    ) -> PollResults:
+        """Poll once; :attr:`calls` are the calls that took, :attr:`deliveries` what came together.
+
+        :param in_detail: default all tasks.
+        """
         before = self.sandbox.journal.total
-        plan = self.strategy.plan(list(due), free)
-        results = (
-            self._runner.run(arun_plan(plan, self._aclient)) if self._runner else run_plan(plan, self._client)
-        )
+        due = list(due)
+        wanted = [*due, *free] if in_detail is None else in_detail
+        plan = self.strategy.plan(PollRequest(due, free, wanted, self.now))
+        self.deliveries = []
+        results: dict[str, PollResult] = {}
+
+        def deliver(delivered: PollResults) -> None:
+            self.deliveries.append(dict(delivered))
+            results.update(delivered)
+
+        if self._runner:
+
+            async def adeliver(delivered: PollResults) -> None:
+                deliver(delivered)
+
+            self._runner.run(arun_plan(plan, self._aclient.send, deliver=adeliver))
+        else:
+            run_plan(plan, self._client.send, deliver=deliver)
         self.calls = self.sandbox.journal.last(self.sandbox.journal.total - before)[::-1]
         return results
 
-    def words(self, due: Iterable[str], free: Collection[str] = ()) -> dict[str, str]:
+    def words(
+        self, due: Iterable[str], free: Collection[str] = (), in_detail: Collection[str] | None = None
+    ) -> dict[str, str]:
         """Poll once; return the results as words."""
-        return {task_id: word(result) for task_id, result in self(due, free).items()}
+        return {task_id: word(result) for task_id, result in self(due, free, in_detail).items()}
+
+    @property
+    def rate_limiter(self) -> RateLimiter:
+        """The rate limiter of the calls."""
+        return self._aclient.rate_limiter if self._runner else self._client.rate_limiter
 
     @property
     def asked(self) -> list[str]:

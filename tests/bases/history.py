@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,9 @@ from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
 from remote_tasks_provider.core.http import client as client_module
 from remote_tasks_provider.core.http.operation import Request, Response
+from remote_tasks_provider.core.http.rate_limit import RateLimiter
+from remote_tasks_provider.core.polling.drivers import poll_until_done
+from tests.sleepers import Sleepers
 
 START = 1_780_000_000.0
 
@@ -38,8 +42,11 @@ Answer = Callable[[float], Any]
 
 
 class Clock:
+    """Time that passes when everybody sleeps: then it is the moment at which the first one wakes."""
+
     def __init__(self) -> None:
         self.now = START
+        self.sleepers = Sleepers(self.time, self._set)
 
     def time(self) -> float:
         return self.now
@@ -48,58 +55,65 @@ class Clock:
         self.now += seconds
 
     async def asleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.now += seconds
+        await self.sleepers.sleep(seconds)
+
+    def _set(self, now: float) -> None:
+        self.now = now
 
 
 class Service:
     """Answers ``GET /v1/tasks/<id>`` from each task's history."""
 
-    def __init__(self, clock: Clock, histories: Mapping[str, Answer]) -> None:
+    def __init__(self, clock: Clock, histories: Mapping[str, Answer], retry_after: int) -> None:
         self.clock = clock
         self.histories = histories
+        self.histories_at: dict[str, Mapping[str, Answer]] = {}
+        """Those of other hosts."""
+        self.retry_after = retry_after
         self.asked: list[tuple[str, float]] = []
 
-    def reply(self, request: Request) -> Response:
+    def reply(self, request: Request, host: str) -> Response:
         at = self.clock.now - START
+        histories = self.histories_at.get(host, self.histories)
         task_id = request.path.removeprefix("/v1/tasks").removeprefix("/")
         self.asked.append((task_id or "list", at))
         if not task_id:
-            return self._list(request, at)
-        answer = self.histories[task_id](at)
+            return self._list(request, histories, at)
+        answer = histories[task_id](at)
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, int):
-            return _json(answer, {"code": 2, "message": f"status {answer}"})
-        return _json(200, self._task(task_id, answer, at))
+            return self._json(answer, {"code": 2, "message": f"status {answer}"})
+        return self._json(200, self._task(histories, task_id, answer, at))
 
-    def _task(self, task_id: str, answer: Any, at: float) -> Any:
+    def _task(self, histories: Mapping[str, Answer], task_id: str, answer: Any, at: float) -> Any:
         if not isinstance(answer, str):
             return answer
-        changed = getattr(self.histories[task_id], "changed_before", lambda moment: moment)(at)
+        changed = getattr(histories[task_id], "changed_before", lambda moment: moment)(at)
         task = {"id": task_id, "status": answer, "created_at": START, "updated_at": START + changed}
         return {**task, "error": "the agent gave up"} if answer in ("failed", "error") else task
 
-    def _list(self, request: Request, at: float) -> Response:
+    def _list(self, request: Request, histories: Mapping[str, Answer], at: float) -> Response:
         """Answer like Manus: errors are errors of the whole list, a task that answers 404 is not in it."""
-        answers = {task_id: history(at) for task_id, history in self.histories.items()}
+        answers = {task_id: history(at) for task_id, history in histories.items()}
         for answer in answers.values():
             if isinstance(answer, int) and answer != 404:
-                return _json(answer, {"code": 2, "message": f"status {answer}"})
+                return self._json(answer, {"code": 2, "message": f"status {answer}"})
         wanted = {value for name, value in request.query if name == "status"}
         tasks = [
-            self._task(task_id, answer, at)
+            self._task(histories, task_id, answer, at)
             for task_id, answer in answers.items()
             if isinstance(answer, str) and (not wanted or answer in wanted)
         ]
-        return _json(200, {"object": "list", "data": sorted(tasks, key=lambda task: -task["updated_at"])})
+        return self._json(
+            200, {"object": "list", "data": sorted(tasks, key=lambda task: -task["updated_at"])}
+        )
 
-
-def _json(status: int, body: Any) -> Response:
-    headers = {"content-type": "application/json"}
-    if status == 429:
-        headers["retry-after"] = "50"
-    return Response(status, headers, json.dumps(body).encode())
+    def _json(self, status: int, body: Any) -> Response:
+        headers = {"content-type": "application/json"}
+        if status == 429:
+            headers["retry-after"] = str(self.retry_after)
+        return Response(status, headers, json.dumps(body).encode())
 
 
 class TaskInstance:
@@ -125,32 +139,50 @@ class TaskInstance:
         return self.first_reschedule
 
 
-def install(monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer]) -> Service:
+def forget_rate_limits(monkeypatch: Any) -> None:
+    """Let every account have a new rate limiter, as in another process."""
+    limiters: dict[Any, RateLimiter] = {}
+
+    def limiter_for(account: Any, limits: Any) -> RateLimiter:
+        return limiters.setdefault(account, RateLimiter({}, jitter=lambda: 0.0))
+
+    for module in (hook_module, trigger_module):
+        monkeypatch.setattr(module, "limiter_for", limiter_for)
+
+
+def install(
+    monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer], *, retry_after: int = 50
+) -> Service:
     """Put the fake transport and clock in place of the real ones."""
-    service = Service(clock, histories)
+    service = Service(clock, histories, retry_after)
 
     class Transport:
         def __init__(self, config: Any) -> None:
-            pass
+            self.config = config
 
-        def send(self, request: Request) -> Response:
-            return service.reply(request)
+        def send(self, request: Request, timeout: float | None = None) -> Response:
+            return service.reply(request, self.config.base_url)
 
         def close(self) -> None:
             pass
 
     class AsyncTransport(Transport):
         async def send(self, request: Request) -> Response:  # type: ignore[override]
-            return service.reply(request)
+            return service.reply(request, self.config.base_url)
 
         async def aclose(self) -> None:
             pass
 
     monkeypatch.setattr(hook_module, "RequestsTransport", Transport)
+    clock.sleepers.install(monkeypatch)
     monkeypatch.setattr(trigger_module, "HttpxTransport", AsyncTransport)
     time = SimpleNamespace(time=clock.time, monotonic=clock.time, sleep=clock.sleep)
-    for module in (waiting_module, client_module):
+    for module in (waiting_module, client_module, hook_module):
         monkeypatch.setattr(module, "time", time)
+    monkeypatch.setattr(
+        waiting_module, "poll_until_done", partial(poll_until_done, clock=clock.time, monotonic=clock.time)
+    )
+    forget_rate_limits(monkeypatch)
     clocks = Clocks(wall=clock.time, monotonic=clock.time, sleep=clock.asleep, spread=lambda: 1.0)
     monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "clocks", clocks)
     return service

@@ -28,7 +28,7 @@ class TestInput:
                 {"ti": TaskInstance(clock)}
             )
 
-    @pytest.mark.parametrize("arguments", [{"max_poll_failures": 0}, {"not_found_grace": -1}])
+    @pytest.mark.parametrize("arguments", [{"outage_tolerance": 0}, {"not_found_grace": -1}])
     def test_numbers_out_of_range_are_named(self, arguments: dict[str, Any], clock: Clock) -> None:
         with pytest.raises(ValueError, match=next(iter(arguments))):
             ManusTaskSensor(task_id="wait", remote_task_id="a", **arguments).execute(

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferred,
 )
 
+from remote_tasks_provider.bases import connection as connection_module
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.polling import result as result_module
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.triggers import QStashTaskTrigger
-from tests.bases.history import START, Clock, TaskInstance, install, live_through, run_trigger, timeline
+from tests.bases.history import (
+    START,
+    Answer,
+    Clock,
+    TaskInstance,
+    forget_rate_limits,
+    install,
+    live_through,
+    run_trigger,
+    timeline,
+)
+
+HOST = "http://127.0.0.1:9"
+ONCE = {"max_attempts": 1}
 
 
 def deferral_of(sensor: ManusTaskSensor, context: dict[str, Any]) -> TaskDeferred:
@@ -51,10 +69,13 @@ class TestSerialization:
             "not_found_grace": 4.0,
             "max_poll_interval": 60.0,
             "first_poll_at": START + 1,
-            "checkpoint": {"a": {"failures": 2, "missing_since": None}},
+            "checkpoint": [{"trouble_since": START, "doubt": None, "doubt_since": None, "tasks": [[0, 1]]}],
             "max_credits": 100,
             "cancel_on_kill": True,
             "sensor": {"label": "Manus task"},
+            "outage_tolerance": 60.0,
+            "in_detail": False,
+            "back_off_until": START + 300,
         }
 
         path, stored = kind(**arguments).serialize()
@@ -241,13 +262,158 @@ class TestBadConnections:
         with pytest.raises(AirflowFailException, match="'manus_default', field host: uses http://"):
             waiting_sensor().resume_execution("execute_complete", {"event": event}, context)
 
-    def test_missing_connection_in_the_triggerer_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_connection_in_the_triggerer_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {})
+
         event = run_trigger(ManusTaskTrigger(conn_id="nowhere", remote_task_ids=["a"], poll_interval=1))
 
         assert "nowhere" in event["errors"]["a"]["message"]
 
 
+class TestUnreadableConnections:
+    """A secrets backend that fails, in each mode: trouble for as long as the tolerance, and no longer."""
+
+    @pytest.fixture(params=["poke", "reschedule", "deferrable"])
+    def mode(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def connection(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[[Answer], None]:
+        """Let reading the connection fail or succeed as a history says: an exception, or a host."""
+
+        def define(history: Answer) -> None:
+            def read(service: Any, conn_id: str) -> Any:
+                found = history(clock.now - START)
+                if isinstance(found, Exception):
+                    raise found
+                return service.config(ConnectionFields(conn_id, host=found, password="sk-t", extra=ONCE))
+
+            async def aread(service: Any, conn_id: str) -> Any:
+                return read(service, conn_id)
+
+            monkeypatch.setattr(connection_module, "connection_config", read)
+            monkeypatch.setattr(connection_module, "async_connection_config", aread)
+
+        return define
+
+    def live(self, mode: str, clock: Clock, **arguments: Any) -> tuple[str, Any]:
+        modes = {"deferrable": True} if mode == "deferrable" else {"deferrable": False, "mode": mode}
+        return live_through(lambda _: waiting_sensor(**modes, **arguments), mode, clock)
+
+    def test_backend_that_fails_for_a_while_fails_no_wait(
+        self, mode: str, connection: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (600, "completed"))})
+        connection(timeline((0, OSError("the vault is sealed")), (500, HOST)))
+
+        assert self.live(mode, clock)[0] == "success"
+        assert clock.now - START == 600
+
+    def test_backend_that_fails_for_long_is_the_error(
+        self, mode: str, connection: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        service = install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        connection(timeline((0, OSError("the vault is sealed"))))
+
+        end, text = self.live(mode, clock, outage_tolerance=300)
+
+        assert (end, clock.now - START) == ("retryable", 300)
+        assert "ConnectionUnavailableError" in text
+        assert "the vault is sealed" in text
+        assert service.asked == []
+
+    def test_undefined_connection_is_believed_after_the_grace(
+        self, mode: str, connection: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        connection(timeline((0, AirflowNotFoundException("nowhere"))))
+
+        end, text = self.live(mode, clock)
+
+        assert (end, clock.now - START) == ("failed", 90)
+        assert "ConnectionConfigError" in text
+
+    def test_connection_that_is_defined_meanwhile_is_used(
+        self, mode: str, connection: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"), (100, "completed"))})
+        connection(timeline((0, AirflowNotFoundException("nowhere")), (80, HOST)))
+
+        assert self.live(mode, clock)[0] == "success"
+
+    def test_host_that_was_changed_is_followed(
+        self, mode: str, connection: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        """The old account still answers, so that no error tells that the connection has changed."""
+        moved = "http://127.0.0.1:10"
+        service = install(monkeypatch, clock, {"a": timeline((0, "running"))})
+        service.histories_at[moved] = {"a": timeline((0, "running"), (650, "completed"))}
+        connection(timeline((0, HOST), (310, moved)))
+
+        assert self.live(mode, clock)[0] == "success"
+        assert clock.now - START == 660
+
+    def test_task_missing_on_the_old_account_is_looked_up_on_the_new_one(
+        self, mode: str, connection: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        moved = "http://127.0.0.1:10"
+        service = install(monkeypatch, clock, {"a": timeline((0, "running"), (40, 404))})
+        service.histories_at[moved] = {"a": timeline((0, "running"), (200, "completed"))}
+        connection(timeline((0, HOST), (50, moved)))
+
+        assert self.live(mode, clock)[0] == "success"
+        assert clock.now - START == 210
+
+
+class TestBackOff:
+    def test_retry_after_of_the_first_poll_holds_in_the_triggerer(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        service = install(monkeypatch, clock, {"a": timeline((0, 429), (10, "completed"))}, retry_after=300)
+        deferral = deferral_of(waiting_sensor(), {"ti": TaskInstance(clock)})
+        assert deferral.trigger.back_off_until == START + 300
+        forget_rate_limits(monkeypatch)
+
+        event = run_trigger(deferral.trigger)
+
+        assert event["records"]["a"]["state"] == "completed"
+        assert [at for _, at in service.asked] == [0, 300]
+
+    def test_deadline_within_the_back_off_is_kept(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, 429))}, retry_after=3600)
+
+        end, _ = live_through(lambda _: waiting_sensor(timeout=100), "deferrable", clock)
+
+        assert end == "timeout"
+        assert clock.now - START <= 105
+
+
 class TestManyIds:
+    @pytest.fixture
+    def _small_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let no record fit into an event, as if there were thousands."""
+        monkeypatch.setattr(result_module, "_MOST_PLAIN", 100)
+        monkeypatch.setattr(result_module, "_MOST_PACKED", 100)
+
+    def test_event_of_many_tasks_holds_them_all(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        ids = [f"task-{number}" for number in range(300)]
+        service = install(monkeypatch, clock, dict.fromkeys(ids, timeline((0, "running"), (50, "completed"))))
+        context = {"ti": TaskInstance(clock)}
+        many = waiting_sensor(remote_task_id=ids)
+        event = run_trigger(deferral_of(many, context).trigger)
+        service.asked.clear()
+
+        result = many.resume_execution("execute_complete", {"event": event}, context)
+
+        assert len(json.dumps(event)) < 40_000
+        assert [record["id"] for record in result] == ids
+        assert service.asked == []
+
+    @pytest.mark.usefixtures("_small_events")
     def test_event_of_many_tasks_is_small_and_the_worker_polls_again(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
@@ -267,6 +433,7 @@ class TestManyIds:
         assert [record["id"] for record in result if record["state"] == "failed"] == ["task-7"]
         assert [what for what, _ in service.asked] == ["list"]
 
+    @pytest.mark.usefixtures("_small_events")
     def test_task_resumed_meanwhile_is_not_awaited_again(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
@@ -284,6 +451,7 @@ class TestManyIds:
         assert [record["id"] for record in result if record["state"] == "running"] == ["task-7"]
         assert clock.now == began
 
+    @pytest.mark.usefixtures("_small_events")
     def test_unreadable_tasks_are_left_to_a_retry_when_the_time_is_up(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
@@ -295,11 +463,12 @@ class TestManyIds:
         event = run_trigger(deferral_of(many, context).trigger)
         clock.now = began = START + 200
 
-        with pytest.raises(RemoteTaskError, match="300 finished tasks could not be read"):
+        with pytest.raises(RemoteTaskError, match="300 tasks could not be read again"):
             many.resume_execution("execute_complete", {"event": event}, context)
 
         assert clock.now - began == pytest.approx(many.timeout, abs=60)
 
+    @pytest.mark.usefixtures("_small_events")
     def test_unfinished_tasks_stay_in_the_event_of_a_timeout(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:
@@ -314,6 +483,7 @@ class TestManyIds:
         with pytest.raises(AirflowSensorTimeout, match=r"task-7 \(running\)"):
             many.resume_execution("execute_complete", {"event": event}, context)
 
+    @pytest.mark.usefixtures("_small_events")
     def test_connection_broken_before_the_resumption_is_final(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock
     ) -> None:

@@ -100,21 +100,35 @@ ENDINGS: dict[str, tuple[Any, dict[str, Any], str, str, float]] = {
         '"state": "completed"',
         210,
     ),
-    "failures in a row below the limit": (
-        timeline((0, "running"), (30, 503), (150, "completed")),
+    "an outage within the tolerance": (
+        timeline((0, "running"), (30, 503), (870, "completed")),
         {},
         "success",
         '"state": "completed"',
-        150,
+        870,
     ),
-    "failures in a row at the limit": (
+    "an outage beyond the tolerance": (
         timeline((0, "running"), (30, 503)),
         {},
         "retryable",
         "ServerError",
-        150,
+        930,
     ),
-    "no connection at all": (lambda at: no_answer(), {}, "retryable", "TransportError", 120),
+    "an outage beyond a tolerance of its own": (
+        timeline((0, "running"), (30, 503)),
+        {"outage_tolerance": 100},
+        "retryable",
+        "ServerError",
+        130,
+    ),
+    "outages with good answers in between": (
+        timeline((0, 503), (90, "running"), (100, 503), (210, "running"), (220, 503), (330, "completed")),
+        {"outage_tolerance": 110},
+        "success",
+        '"state": "completed"',
+        330,
+    ),
+    "no connection at all": (lambda at: no_answer(), {}, "retryable", "TransportError", 900),
     "failures under silent_fail": (
         timeline((0, 503), (700, "completed")),
         {"silent_fail": True},
@@ -127,11 +141,35 @@ ENDINGS: dict[str, tuple[Any, dict[str, Any], str, str, float]] = {
         {"soft_fail": True},
         "retryable",
         "ServerError",
-        120,
+        900,
     ),
-    "a wrong key": (timeline((0, "running"), (50, 401)), {}, "failed", "AuthenticationError", 60),
-    "a refusal": (timeline((0, 400)), {}, "failed", "InvalidRequestError", 0),
-    "not JSON of a task": (lambda at: {"object": "list"}, {}, "retryable", "InvalidResponseError", 120),
+    **{
+        f"{status} that heals within the grace": (
+            timeline((0, "running"), (50, status), (140, "completed")),
+            {},
+            "success",
+            '"state": "completed"',
+            150,
+        )
+        for status in (302, 400, 401, 403)
+    },
+    **{
+        f"{status} that stays": (timeline((0, "running"), (50, status)), {}, "failed", kind, 150)
+        for status, kind in {
+            302: "RedirectError",
+            400: "InvalidRequestError",
+            401: "AuthenticationError",
+            403: "PermissionDeniedError",
+        }.items()
+    },
+    "a doubt that changes is another one": (
+        timeline((0, "running"), (30, 401), (110, 404), (190, "completed")),
+        {},
+        "success",
+        '"state": "completed"',
+        210,
+    ),
+    "not JSON of a task": (lambda at: {"object": "list"}, {}, "retryable", "InvalidResponseError", 900),
     "told to slow down": (
         timeline((0, "running"), (20, 429), (400, "completed")),
         {},
@@ -250,7 +288,7 @@ class TestSeveralTasks:
 
         end, result = live_through(lambda how: sensor(how, ["x", "a", "c"]), mode, clock)
 
-        assert (end, clock.now - START) == ("retryable", 300)
+        assert (end, clock.now - START) == ("retryable", 900)
         assert "The wait gave up 1 of 3 tasks. Manus task x" in result
 
     @pytest.mark.parametrize("mode", MODES)
@@ -260,9 +298,9 @@ class TestSeveralTasks:
 
         end, result = live_through(lambda how: sensor(how, ["a", "b", "c"]), mode, clock)
 
-        assert end == "failed"
+        assert (end, clock.now - START) == ("failed", 90)
         assert "AuthenticationError" in result
-        assert len(service.asked) == 1
+        assert service.asked == [("list", at) for at in (0, 30, 60, 90)]
 
     @pytest.mark.parametrize("mode", MODES)
     def test_empty_list_has_nothing_to_wait_for(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,7 @@ def test_sensor_waits_in_the_triggerer(jobs: dict[str, list[str]], monkeypatch: 
     kind = load("triggers", "AcmeJobTrigger")
     assert path == "remote_tasks_provider.acme.triggers.AcmeJobTrigger"
     clock = Clock()
+    clock.sleepers.install(monkeypatch)
     clocks = Clocks(wall=clock.time, monotonic=clock.time, sleep=clock.asleep)
     monkeypatch.setattr(kind, "clocks", clocks)
 

@@ -12,6 +12,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,11 +28,13 @@ from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http import client
 from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.polling.drivers import poll_until_done
+from remote_tasks_provider.manus import agents, hooks
 from remote_tasks_provider.manus import hitl as manus_hitl
-from remote_tasks_provider.manus import hooks
 from remote_tasks_provider.manus.submission import ManusSubmission
 from remote_tasks_sandbox import Sandbox
 from tests.conftest import MANUS_KEY
+from tests.sleepers import Sleepers
 
 __all__ = [
     "MODES",
@@ -57,9 +60,8 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     """Let the provider live by the sandbox's clock."""
     clock = sandbox.clock
 
-    async def asleep(seconds: float) -> None:
-        await asyncio.sleep(0)
-        clock.advance(max(0.0, seconds))
+    sleepers = Sleepers(clock.now, lambda moment: clock.advance(moment - clock.now()))
+    sleepers.install(monkeypatch)
 
     def sleep(seconds: float) -> None:
         clock.advance(max(0.0, seconds))
@@ -70,11 +72,14 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
             return datetime.fromtimestamp(clock.now(), tz)
 
     fake = SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=sleep)
-    for module in (submission, waiting, hitl, manus_hitl, hooks, client):
+    for module in (submission, waiting, hitl, manus_hitl, hooks, client, hook_module):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
+    waits = partial(poll_until_done, clock=clock.now, monotonic=clock.now)
+    for module in (waiting, agents):
+        monkeypatch.setattr(module, "poll_until_done", waits)
     monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
-    clocks = Clocks(wall=clock.now, monotonic=clock.now, sleep=asleep, spread=lambda: 1.0)
+    clocks = Clocks(wall=clock.now, monotonic=clock.now, sleep=sleepers.sleep, spread=lambda: 1.0)
     monkeypatch.setattr(triggers.RemoteTaskTrigger, "clocks", clocks)
 
 

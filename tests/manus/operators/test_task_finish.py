@@ -218,7 +218,7 @@ class TestFailure:
         task = account.task(retries=1)
         account.faults.add("drop_before", method="GET")
         with pytest.raises(TransportError):
-            task.attempt(asks(mode, max_poll_failures=2))
+            task.attempt(asks(mode, outage_tolerance=2))
         account.faults.clear()
         task.retry()
 
