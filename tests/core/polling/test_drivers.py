@@ -101,7 +101,7 @@ def in_batches(*batches: Sequence[str]) -> Plan[str]:
 
 
 class TestSteps:
-    def test_each_batch_is_delivered_before_the_next_operation(self, carry_out: Driver) -> None:
+    def test_batch_is_delivered_before_the_next_operation(self, carry_out: Driver) -> None:
         carry_out(in_batches(["a"], ["b", "c"]))
 
         assert carry_out.delivered == [{"a": "running"}, {"b": "running", "c": "running"}]

@@ -211,7 +211,7 @@ class TestLargeEvents:
         assert (back.errors, back.timed_out, back.waited) == (report.errors, "timeout", 75.4)
 
     @pytest.mark.parametrize(("count", "omits"), [(50, False), (101, False), (5000, True)])
-    def test_only_what_does_not_fit_is_left_out(self, count: int, omits: bool) -> None:
+    def test_records_are_left_out_only_where_they_do_not_fit(self, count: int, omits: bool) -> None:
         report = _realistic(count)
         event = report.to_event()
         back = WaitResult.from_event(event, [*report.records, *report.records])
@@ -235,13 +235,24 @@ class TestLargeEvents:
         longer = replace(fitting, waited=75.45)
         assert "packed" in longer.to_event()
 
-    def test_what_cannot_be_read_again_is_kept(self) -> None:
+    def test_records_that_may_change_and_errors_are_kept(self) -> None:
         report = _realistic(5000, unfinished=20, lost=20)
         back = WaitResult.from_event(report.to_event(), report.records)
 
         assert back.omitted
         assert set(list(report.records)[-40:]) <= set(back.records)
         assert len(back.errors) == 20
+
+    def test_error_of_a_task_that_had_finished_is_kept_before_records(self) -> None:
+        report = _realistic(5000)
+        late = list(report.records)[2000:2100]
+        report = replace(report, errors=dict.fromkeys(late, LOST))
+        back = WaitResult.from_event(report.to_event(), report.records)
+
+        assert back.errors == report.errors
+
+    def test_packed_records_leave_room_for_the_rest_of_the_event(self) -> None:
+        assert len(_realistic(5000).to_event()["packed"]) <= 40_000
 
     def test_many_tasks_that_were_given_up_alike_fit(self) -> None:
         ids = [f"task-{number}" for number in range(1000)]

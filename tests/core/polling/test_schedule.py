@@ -21,7 +21,7 @@ class TestRegular:
     def test_first_cycle_comes_when_the_first_wait_asks(self) -> None:
         assert Schedule().next_at([Due(107.0, 30.0), Due(103.0, 60.0)]) == 103.0
 
-    def test_without_waits_there_is_no_cycle(self) -> None:
+    def test_cycle_needs_a_wait(self) -> None:
         assert Schedule().next_at([]) == float("inf")
         assert Schedule().begin([], 100.0) == 100.0
 
@@ -114,7 +114,7 @@ class TestNewcomers:
 
 
 class TestBackOff:
-    def test_no_cycle_comes_before_the_end_of_the_back_off(self) -> None:
+    def test_cycle_does_not_come_before_the_end_of_the_back_off(self) -> None:
         schedule = Schedule()
         schedule.back_off(500.0)
         schedule.back_off(300.0)

@@ -63,7 +63,7 @@ class TestOneByOne:
         assert service.poll("a", "b", free=("c",)) == {"a": a_snapshot("completed"), "b": a_snapshot()}
         assert service.asked == ["a", "b"]
 
-    def test_nothing_due_asks_nothing(self) -> None:
+    def test_plan_without_due_tasks_asks_nothing(self) -> None:
         assert Service().poll(free=("c",)) == {}
 
     def test_results_are_delivered_batch_by_batch(self) -> None:

@@ -208,7 +208,7 @@ class TestWarnings:
 
         assert tracker.take_warnings() == ["Task t1: the poll failed; believed after 90 s: HTTP 401: no."]
 
-    def test_each_change_of_the_kind_is_logged(self) -> None:
+    def test_change_of_the_kind_is_logged(self) -> None:
         tracker = a_tracker()
         for error in (RESET, RESET, BROKEN, BROKEN, MISSING, RESET):
             tracker.record_error("t1", error, START)
