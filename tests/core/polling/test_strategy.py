@@ -112,7 +112,7 @@ class TestOneByOne:
 
         assert [list(results) for results in service.delivered] == [["a", "b", "c"]]
 
-    def test_every_task_gets_its_turn_although_only_few_requests_pass(self) -> None:
+    def test_tasks_get_their_turn_although_only_few_requests_pass(self) -> None:
         service = Service()
         service.most = 10
         rounds = []

@@ -315,7 +315,7 @@ class TestDoubt:
         assert tracker.pause(START, back_off=200) == 200
 
     @pytest.mark.parametrize("other", [RESET, FORBIDDEN], ids=["failure", "other class"])
-    def test_another_error_restarts_the_grace(self, other: RemoteTaskError) -> None:
+    def test_error_of_another_class_restarts_the_grace(self, other: RemoteTaskError) -> None:
         tracker = a_tracker(not_found_grace=90)
         tracker.record_error("t1", MISSING, START)
         tracker.record_error("t1", other, START + 50)

@@ -202,7 +202,7 @@ class TestWarnings:
 
         assert tracker.take_warnings() == ["Task t1 is not visible (yet); believed after 90 s: HTTP 404: no."]
 
-    def test_other_doubtful_error_is_logged_with_the_grace(self) -> None:
+    def test_doubtful_error_is_logged_with_the_grace(self) -> None:
         tracker = a_tracker(not_found_grace=90)
         tracker.record_error("t1", FORBIDDEN, START)
 
