@@ -218,6 +218,8 @@ class TestShare:
 
         assert _sent_within(limiter, 200.0, 10.0) == [0.0]
         assert limiter.reserve(LIST, 200.0) == 10.0
+        # So it has grown to two places after six windows.
+        assert len(_sent_within(limiter, 260.0, 9.0)) == 2
 
     def test_share_grows_with_each_window_up_to_the_most(self) -> None:
         limiter = _limiter(100)

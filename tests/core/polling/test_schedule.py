@@ -93,6 +93,15 @@ class TestUrgent:
 
         assert _cycle(schedule, [calm, Due(120.0, 60.0, is_urgent=True)])[1] != [calm]
 
+    def test_urgent_cycle_is_no_regular_one_although_a_calm_wait_is_overdue(self) -> None:
+        schedule = Schedule()
+        calm, overdue = Due(100.0, 60.0), Due(170.0, 60.0)
+        _cycle(schedule, [calm])
+        overdue.at = 110.0
+        urgent = Due(120.0, 60.0, is_urgent=True)
+
+        assert _cycle(schedule, [calm, overdue, urgent]) == (120.0, [overdue, urgent])
+
     def test_urgent_cycles_keep_a_distance(self) -> None:
         schedule = Schedule()
         _cycle(schedule, [Due(100.0, 8.0)])

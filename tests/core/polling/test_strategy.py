@@ -141,7 +141,7 @@ class TestOneByOne:
 
 
 class TestRotation:
-    def test_those_never_asked_for_come_first_then_the_longest_waiting(self) -> None:
+    def test_tasks_never_asked_for_come_first_then_the_longest_waiting(self) -> None:
         rotation = Rotation()
         rotation.note(["c"])
         rotation.note(["a", "b"])

@@ -123,7 +123,7 @@ class TestTrouble:
         assert isinstance(failure_of(tracker, START + 900), ServerError)
 
     @pytest.mark.parametrize("interval", [1, 30, 3600])
-    def test_two_bad_moments_far_apart_end_the_wait_whatever_the_interval(self, interval: float) -> None:
+    def test_errors_far_apart_end_the_wait_whatever_the_interval(self, interval: float) -> None:
         tracker = a_tracker(outage_tolerance=900, poll_interval=interval)
         tracker.record_error("t1", RESET, START)
         tracker.record_error("t1", RESET, START + 899)
