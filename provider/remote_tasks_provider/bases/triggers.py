@@ -155,8 +155,10 @@ class RemoteTaskTrigger(BaseTrigger):
                 link=self._link,
                 clocks=self.clocks,
                 metrics=METRICS,
-                first_poll_in=self._seconds_until(self.first_poll_at),
-                back_off=self._seconds_until(self.back_off_until),
+                first_poll_in=self._seconds_until(
+                    self.first_poll_at, max(self.poll_interval, self.max_poll_interval or 0.0)
+                ),
+                back_off=self._seconds_until(self.back_off_until, MAX_RETRY_AFTER),
                 log=log,
             )
         except asyncio.CancelledError:
@@ -180,9 +182,8 @@ class RemoteTaskTrigger(BaseTrigger):
             given |= {"started_at": now} if settings is None else settings.begin(self.timeout_after, now)
         return PollPolicy(**given)
 
-    def _seconds_until(self, moment: float | None) -> float:
+    def _seconds_until(self, moment: float | None, longest: float) -> float:
         """Return the seconds until a moment that the worker has set, by its own clock, which may be ahead."""
-        longest = max(self.poll_interval, self.max_poll_interval or 0.0, MAX_RETRY_AFTER)
         return 0.0 if moment is None else min(moment - self.clocks.wall(), longest)
 
     def _link(self) -> AsyncLink:

@@ -30,6 +30,7 @@ from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.clocks import steady
 from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
 from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy, TimedOut, WaitLimits
@@ -157,7 +158,8 @@ class WaitingOperator(BaseOperator):
             self.hook.close()
 
     def _poll(self, tracker: PollTracker, **how: Any) -> WaitResult:
-        return poll_until_done(tracker, *self.hook.polling(self.remote_task_type), **how)
+        clocks = {"clock": steady(time.time, time.monotonic), "monotonic": time.monotonic}
+        return poll_until_done(tracker, *self.hook.polling(self.remote_task_type), **clocks, **how)
 
     def _log_warnings(self, tracker: PollTracker) -> None:
         for warning in tracker.take_warnings():

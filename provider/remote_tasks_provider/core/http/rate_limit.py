@@ -24,6 +24,8 @@ _GROWTH = 0.05
 _HALVED_EACH = 0.5
 # The longest back-off after a 429 that names none, seconds.
 _LONGEST_BACK_OFF = 60.0
+# What is left of a pause by rounding is none.
+_SHORTEST_PAUSE = 1e-6
 # Limiters of accounts that were not used for longest are forgotten beyond this many.
 _MOST_ACCOUNTS = 256
 
@@ -127,10 +129,11 @@ class RateLimiter:
         with self._lock:
             allowance = self._allowance(operation)
             pause = max(self._account.pause(now), allowance.pause(now))
-            if pause <= 0:
-                allowance.note(now)
-                self.calls += 1
-            return pause
+            if pause > _SHORTEST_PAUSE:
+                return pause
+            allowance.note(now)
+            self.calls += 1
+            return 0.0
 
     def note(self, operation: str, now: float) -> None:
         """Count a request that is sent without asking."""

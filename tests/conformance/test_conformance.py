@@ -1,0 +1,34 @@
+"""Every fault, in every mode, for every task type of every service: the wait ends as the rules say.
+
+:mod:`.faults` and :mod:`.subjects` are the data.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conformance.faults import FAULTS, RUNS_FOR
+from tests.conformance.modes import MODES, live_through
+from tests.conformance.peer import Peer
+from tests.conformance.subjects import SUBJECTS, Subject
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=str)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FAULTS)
+def test_wait_ends_right(name: str, mode: str, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = FAULTS[name]
+    peer = Peer(subject)
+    peer.install(monkeypatch)
+    task_id = subject.add(peer.sandbox, RUNS_FOR)
+    others = [subject.add(peer.sandbox, RUNS_FOR) for _ in range(3)]
+    fault.prepare(peer, task_id)
+    arguments = {"poke_interval": 30, "timeout": 3000, "not_found_grace": 90, **fault.arguments}
+
+    ending, found = live_through(peer, mode, [task_id, *others], **arguments)
+
+    assert (ending, type(found).__name__ if fault.error else "") == (fault.ending, fault.error), found
+    earliest, latest = fault.within
+    assert earliest <= peer.time.passed <= latest
+    if ending == "success":
+        assert [record["state"] for record in found] == ["completed"] * 4
