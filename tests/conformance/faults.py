@@ -138,7 +138,6 @@ SEALED = RuntimeError("the vault is sealed")
 UNDEFINED = AirflowNotFoundException("The conn_id `x` isn't defined")
 # What stands from the 60th second on is believed at one of the polls after so many seconds.
 GRACE = (60 + 90.0, 60 + 90 + 65.0)
-GRACE_OF_MESSAGES = 300 - 90
 TOLERANCE = (60 + 900.0, 60 + 900 + 130.0)
 
 FAULTS: dict[str, Fault] = {
@@ -176,7 +175,8 @@ FAULTS: dict[str, Fault] = {
     "302 that stands": Fault(
         status(302, 60, location="https://login.example.com/"), "failed", "RedirectError", GRACE
     ),
-    "task that vanishes": Fault(hidden(60), "failed", "NotFoundError", GRACE),
+    # Noticed when the others have finished, or by the next full listing.
+    "task that vanishes": Fault(hidden(60), "failed", "NotFoundError", (300, 425)),
     "task that is not visible yet": Fault(hidden(0, 80)),
     "task that vanishes for a moment": Fault(hidden(100, 160)),
     "clock set forward": Fault(clock(100, 600)),
@@ -186,7 +186,7 @@ FAULTS: dict[str, Fault] = {
     "key changed for good": Fault(key_changes(60, 1e9), "failed", "AuthenticationError", GRACE),
     "host changed": Fault(host_changes(100, 100), within=(300, 640)),
     "secrets backend down at the start": Fault(unreadable(SEALED, 0, 200)),
-    "secrets backend down for a while": Fault(unreadable(SEALED, 60, 1000)),
+    "secrets backend down for a while": Fault(unreadable(SEALED, 60, 800), within=(300, 835)),
     "secrets backend down for good": Fault(
         unreadable(SEALED, 0), "retryable", "ConnectionUnavailableError", (900, 1035)
     ),

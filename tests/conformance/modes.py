@@ -19,11 +19,13 @@ from remote_tasks_provider.bases.compat import AirflowRescheduleException
 from remote_tasks_provider.core.errors import RemoteTaskError
 from tests.conformance.peer import START, Peer
 
-__all__ = ["MODES", "Ending", "live_through"]
+__all__ = ["MODES", "RESTARTS", "Ending", "live_through"]
 
 Ending = tuple[str, Any]
 """``success``, ``skipped``, ``timeout``, ``failed`` (no retry) or ``retryable``, and the result or the error."""
 
+RESTARTS = (45.0, 100.0)
+"""Seconds for which a triggerer lives before it is killed."""
 MODES = ("poke", "reschedule", "deferrable", "restarted triggerer")
 
 
@@ -91,7 +93,7 @@ def _event_of(peer: Peer, trigger: Any, *, restarts: bool) -> Any:
         async with asyncio.timeout(seconds):
             return [event async for event in revived.run()][0]
 
-    for seconds in (45.0, 100.0) if restarts else ():
+    for seconds in RESTARTS if restarts else ():
         try:
             return _cross(peer.run_async(run(_revived(trigger), seconds)).payload)
         except TimeoutError:

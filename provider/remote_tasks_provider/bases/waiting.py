@@ -158,7 +158,7 @@ class WaitingOperator(BaseOperator):
             self.hook.close()
 
     def _poll(self, tracker: PollTracker, **how: Any) -> WaitResult:
-        clocks = {"clock": steady(time.time, time.monotonic), "monotonic": time.monotonic}
+        clocks: Any = {"clock": steady(time.time, time.monotonic), "monotonic": time.monotonic}
         return poll_until_done(tracker, *self.hook.polling(self.remote_task_type), **clocks, **how)
 
     def _log_warnings(self, tracker: PollTracker) -> None:

@@ -8,8 +8,9 @@
   twenty messages or fewer all steps are requested, so that a log can say which attempt failed and when the
   next one is due. https://upstash.com/docs/qstash/api/events/list
 
-The logs lag behind, forget, and have no 404. A message without an entry in a complete listing is "not found",
-which is believed after the wait's grace. Why a message failed is in its DLQ message, which is read once.
+The logs lag behind, forget, and have no 404. A message without an entry in a complete listing is asked for by
+itself, a few in a poll: QStash knows it as long as it is in flight. Otherwise it is "not found", which is
+believed after the wait's grace. Why a message failed is in its DLQ message, which is read once.
 """
 
 from __future__ import annotations
@@ -136,12 +137,16 @@ class QStashMessagePollStrategy:
         """Messages that the logs know, with the last outcome."""
         self._chunk_size = v2.MAX_PAGE_SIZE
         self._rotation = Rotation()
+        self._in_flight = Rotation()
+        self._due: Collection[str] = ()
 
     def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
         wanted = request.wanted
         self._seen = {one: outcome for one, outcome in self._seen.items() if one in wanted}
         self._rotation.keep(wanted)
+        self._in_flight.keep(wanted)
+        self._due = frozenset(request.due)
         due = self._rotation.longest_waiting(request.due)
         # Others are covered too as long as they need no further request.
         room = -len(due) % v2.MAX_PAGE_SIZE
@@ -179,7 +184,10 @@ class QStashMessagePollStrategy:
             self._chunk_size = v2.MAX_PAGE_SIZE
             return dict.fromkeys(ids, answer)
         entries, is_complete = answer
-        return self._results(ids, entries, is_complete=is_complete)
+        results = self._results(ids, entries)
+        if is_complete:
+            results |= yield from self._ask_for([one for one in ids if one not in results])
+        return results
 
     def _in_smaller_chunks(self, ids: Sequence[str], error: InvalidRequestError) -> Any:
         """Read without the filter for states, which QStash may not know, or each of a few by itself."""
@@ -209,9 +217,7 @@ class QStashMessagePollStrategy:
                 break
         return found, operation is None
 
-    def _results(
-        self, ids: Sequence[str], entries: Sequence[LogEntry], *, is_complete: bool
-    ) -> dict[str, PollResult]:
+    def _results(self, ids: Sequence[str], entries: Sequence[LogEntry]) -> dict[str, PollResult]:
         entries_of: dict[str, list[LogEntry]] = {}
         for entry in entries:
             entries_of.setdefault(entry.message_id, []).append(entry)
@@ -219,10 +225,26 @@ class QStashMessagePollStrategy:
         for one in ids:
             if one in entries_of:
                 self._seen[one] = outcome_of(one, entries_of[one])
-            if one in entries_of or (is_complete and one in self._seen):
                 results[one] = snapshot_of(self._seen[one])
-            elif is_complete:
+        return results
+
+    def _ask_for(self, missing: Sequence[str]) -> Plan[dict[str, PollResult]]:
+        """Ask whether messages that the logs do not show are in flight; a few, those that are due."""
+        due = [one for one in missing if one in self._due]
+        asked = self._in_flight.longest_waiting(due, _FEW)
+        if not asked:
+            return {}
+        self._in_flight.note(asked)
+        answers = yield [v2.get_message(one) for one in asked]
+        results: dict[str, PollResult] = {}
+        for one, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NotFoundError):
                 results[one] = _not_found(one)
+            elif isinstance(answer, RemoteTaskError):
+                results[one] = answer
+            else:
+                self._seen.setdefault(one, MessageOutcome(one, TaskState.PENDING, "PENDING"))
+                results[one] = snapshot_of(self._seen[one])
         return results
 
     def _with_dlq_messages(self, results: dict[str, PollResult]) -> Any:

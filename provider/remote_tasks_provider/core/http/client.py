@@ -118,13 +118,13 @@ class Client(_Sender):
         transport: RequestsTransport,
         explain: Explain,
         rate_limiter: RateLimiter | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         policy = RetryPolicy(max_attempts=config.extras.max_attempts)
         clocks = Clocks(wall=time.time, monotonic=time.monotonic)
         super().__init__(config, explain, rate_limiter, policy, clocks)
         self._transport = transport
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
 
     def send(self, operation: Operation[T], *, paced: bool = False, give_up_at: float | None = None) -> T:
         """Return what ``operation`` asks for, repeating it as :class:`~.retry.RetryPolicy` allows.

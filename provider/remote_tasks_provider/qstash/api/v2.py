@@ -40,6 +40,7 @@ __all__ = [
     "delete_dlq_message",
     "delete_dlq_messages",
     "filters_of",
+    "get_message",
     "list_dlq_messages",
     "list_logs",
     "publish",
@@ -139,6 +140,7 @@ _read_published = Reader(_Answer)
 _read_batch = Reader(list[Annotated[_Answer, OrEmpty(_unreadable)]])
 _read_retried = Reader(_Retried)
 _read_deleted = Reader(_Deleted)
+_read_message = Reader(dict[str, Any])
 _read_cancelled = Reader(_Cancelled)
 
 
@@ -230,6 +232,13 @@ def _accepted(messages: list[PublishedMessage]) -> list[PublishedMessage]:
         if message.error is not None:
             raise ValueError(f"a message was refused: {one_line(message.error)}")
     return messages
+
+
+def get_message(message_id: str) -> Operation[Any]:
+    """``GET /v2/messages/{messageId}``: a message that is in flight. One that has finished answers 404."""
+    place = path("/v2/messages/{message_id}", message_id=validation.object_id(message_id, "message_id"))
+    name = "GET /v2/messages/{messageId}"
+    return Operation(name, Request("GET", place), "a message", _read_message, is_private=True)
 
 
 def cancel_message(message_id: str) -> Operation[None]:
