@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
@@ -72,12 +73,20 @@ def clocks(loop: VirtualLoop) -> Clocks:
 
 @contextmanager
 def _instead_of_real_time(loop: VirtualLoop) -> Iterator[None]:
-    """Let ``time.time`` and ``time.monotonic`` be those of ``loop``.
+    """Let ``time.time`` and ``time.monotonic`` be those of ``loop``, in this thread.
 
-    Most of the provider is given its clocks. ``tenacity`` and the reader of ``Retry-After`` are not.
+    Most of the provider is given its clocks. ``tenacity`` and the reader of ``Retry-After`` are not. The loop
+    of another thread would sleep for hours if its clock were set back.
     """
-    real = time.time, time.monotonic
-    time.time, time.monotonic = lambda: START + loop.time(), loop.time
+    real, own = (time.time, time.monotonic), threading.get_ident()
+
+    def wall() -> float:
+        return START + loop.time() if threading.get_ident() == own else real[0]()
+
+    def monotonic() -> float:
+        return loop.time() if threading.get_ident() == own else real[1]()
+
+    time.time, time.monotonic = wall, monotonic
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from typing import Any
 
@@ -31,6 +32,18 @@ class TestClock:
         assert clock.run(main, seed=1) == (3600, START + 3600, 3600)
         assert time.perf_counter() - began < 1
         assert time.time() < START
+
+    def test_other_threads_keep_real_time(self) -> None:
+        async def main(_loop: VirtualLoop) -> list[float]:
+            seen: list[float] = []
+            thread = threading.Thread(target=lambda: seen.extend((time.time(), time.monotonic())))
+            thread.start()
+            thread.join()
+            return seen
+
+        wall, monotonic = clock.run(main, seed=1)
+        assert abs(wall - time.time()) < 60
+        assert abs(monotonic - time.monotonic()) < 60
 
     def test_timers_fire_in_order_at_their_moments(self) -> None:
         async def main(loop: VirtualLoop) -> list[float]:
