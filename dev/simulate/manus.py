@@ -61,9 +61,10 @@ class _ManusAccount(Account):
     def _wire(self, task: RemoteTask, now: float) -> bytes:
         """Return the task's JSON."""
         ended = now >= task.ends
-        known = task.wire[ended]
+        state = "ended" if ended else "running"
+        known = task.wire.get(state)
         if known is None:
-            known = task.wire[ended] = dump(self._fields(task, ended=ended))
+            known = task.wire[state] = dump(self._fields(task, ended=ended))
         return known
 
     def _fields(self, task: RemoteTask, *, ended: bool) -> dict[str, Any]:
@@ -130,8 +131,9 @@ class ManusV1Account(_ManusAccount):
         output = [_message(task, "user", f"Summarise the weekly report of branch {task.number}")]
         word = "running"
         if ended:
-            output.append(_message(task, "assistant", _ANSWER))
             word = "failed" if task.fails else "completed"
+        if word == "completed":
+            output.append(_message(task, "assistant", _ANSWER))
         full = {
             "id": task.id,
             "object": "task",
@@ -145,7 +147,6 @@ class ManusV1Account(_ManusAccount):
                 "task_url": f"https://manus.im/app/{task.id}",
             },
             "output": output,
-            "locale": "en",
             "credit_usage": 100 + task.number % 50,
         }
         return {name: value for name, value in full.items() if value}
@@ -199,7 +200,7 @@ class ManusV2Account(_ManusAccount):
             "share_visibility": "private",
             "title": f"Weekly report of branch {task.number}",
             "task_url": f"https://manus.im/app/{task.id}",
-            "created_by_api_key": {"id": "key_airflow", "name": "airflow"},
+            "created_by_api_key": None,
             "agent_profile": "manus-1.6",
             "credit_usage": 100 + task.number % 50,
         }
@@ -226,12 +227,18 @@ def _events(task: RemoteTask, now: float) -> list[dict[str, Any]]:
         known = {"id": f"{kind}-{task.id}", "type": kind, "timestamp": int((START + at) * 1000)}
         return known | {kind: payload}
 
-    asked = {"content": f"Summarise the weekly report of branch {task.number}", "message_type": "text"}
-    found = [event("user_message", task.created, asked)]
+    asked = f"Summarise the weekly report of branch {task.number}"
+    message = {"content": asked, "message_type": "text", "attachments": []}
+    found = [event("user_message", task.created, message)]
     if now >= task.ends:
-        kind = "error_message" if task.fails else "assistant_message"
-        text = "The agent gave up." if task.fails else _ANSWER
-        found.append(event(kind, task.ends, {"content": text}))
+        if task.fails:
+            payload = {"error_type": "agent_error", "content": "The agent gave up."}
+            found.append(event("error_message", task.ends, payload))
+        else:
+            found.append(event("assistant_message", task.ends, {"content": _ANSWER, "attachments": []}))
+        word = "error" if task.fails else "stopped"
+        update = {"agent_status": word, "brief": f"Task is {word}", "description": ""}
+        found.append(event("status_update", task.ends, update))
     return found[::-1]
 
 

@@ -78,20 +78,24 @@ class QStashAccount(Account):
         return 200, b"".join([*parts, end]), len(page)
 
     def _entry(self, state: str, task: RemoteTask, at: int) -> bytes:
-        failed = {"error": "HTTP 503", "responseStatus": 503} if state in ("ERROR", "FAILED") else {}
-        return dump(
-            {
-                "time": int(self.wall(0) * 1000) + at,
-                "messageId": task.id,
-                "state": state,
-                "maxRetries": 3,
-                "url": f"https://example.com/branches/{task.number}",
-                "header": {"Content-Type": ["application/json"]},
-                "body": _BODY,
-                "method": "POST",
-                **failed,
-            }
-        )
+        known = task.wire.get(state)
+        if known is None:
+            known = task.wire[state] = dump(self._fields(state, task, int(self.wall(0) * 1000) + at))
+        return known
+
+    def _fields(self, state: str, task: RemoteTask, time_ms: int) -> dict[str, Any]:
+        refusal = {"error": "HTTP status 503", "nextDeliveryTime": time_ms, "responseStatus": 503}
+        return {
+            "time": time_ms,
+            "messageId": task.id,
+            "state": state,
+            "maxRetries": 3,
+            "url": f"https://example.com/branches/{task.number}",
+            "header": {"Content-Type": ["application/json"]},
+            "body": _BODY,
+            "method": "POST",
+            **(refusal if state == "ERROR" else {}),
+        }
 
     def _dlq_message(self, task: RemoteTask) -> dict[str, Any]:
         return {
@@ -99,10 +103,13 @@ class QStashAccount(Account):
             "method": "POST",
             "maxRetries": 3,
             "url": f"https://example.com/branches/{task.number}",
+            "header": {"Content-Type": ["application/json"]},
+            "body": "{}",
             "createdAt": int(self.wall(task.created) * 1000),
+            "notBefore": int(self.wall(task.created) * 1000),
+            "callerIP": "127.0.0.1",
             "dlqId": f"{int(self.wall(task.ends) * 1000)}-0",
             "responseStatus": 503,
-            "responseBody": "try again later",
         }
 
     def refusal(self) -> bytes:

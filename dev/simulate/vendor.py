@@ -73,7 +73,7 @@ class RemoteTask:
     :param owner: the triggerer that waits for it; ``None`` where nobody does.
     :param ends: when it becomes terminal; :data:`NEVER` where it goes on.
     :param is_hidden: whether no list shows it.
-    :param wire: its JSON while it runs, and once it has ended; written when first asked for.
+    :param wire: its JSON by state, written when first asked for.
     """
 
     id: str
@@ -83,7 +83,7 @@ class RemoteTask:
     owner: int | None = None
     fails: bool = False
     is_hidden: bool = False
-    wire: list[bytes | None] = field(default_factory=lambda: [None, None])
+    wire: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

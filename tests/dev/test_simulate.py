@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import threading
 import time
@@ -18,7 +19,10 @@ from dev.simulate.clock import START, VirtualLoop
 from dev.simulate.scenario import VENDORS, Scenario
 from dev.simulate.simulation import Outcome, simulate
 from dev.simulate.vendor import NEVER, FakeTransport, Limits, Network, RemoteTask
-from remote_tasks_provider.core.http.operation import Request
+from remote_tasks_provider.core.http.operation import Request, Response
+from remote_tasks_sandbox.calls import Answer, Call
+from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.state import Sandbox
 
 
 class TestClock:
@@ -33,7 +37,7 @@ class TestClock:
         assert time.perf_counter() - began < 1
         assert time.time() < START
 
-    def test_other_threads_keep_real_time(self) -> None:
+    def test_time_of_other_threads_stays_real(self) -> None:
         async def main(_loop: VirtualLoop) -> list[float]:
             seen: list[float] = []
             thread = threading.Thread(target=lambda: seen.extend((time.time(), time.monotonic())))
@@ -159,44 +163,96 @@ class TestSimulation:
         assert "rate limit exceeded" in capsys.readouterr().err
 
 
-class TestShapes:
-    """The simulated vendors write what the sandbox writes."""
-
-    def test_pages_of_v1_follow_each_other(self) -> None:
-        assert read_all("v1", "after", lambda body: body.get("has_more") and body["last_id"]) == 25
-
-    def test_pages_of_v2_follow_each_other(self) -> None:
-        assert read_all("v2", "cursor", lambda body: body.get("next_cursor")) == 25
-
-    def test_pages_of_the_logs_follow_each_other(self) -> None:
-        assert read_all("qstash", "cursor", lambda body: body.get("cursor")) == 2 * 25
+PLACES = {
+    "v1": ("/v1/tasks", "limit", "data", "after", "last_id"),
+    "v2": ("/v2/task.list", "limit", "data", "cursor", "next_cursor"),
+    "qstash": ("/v2/logs", "count", "events", "cursor", "cursor"),
+}
 
 
-PLACES = {"v1": ("/v1/tasks", "limit", "data"), "v2": ("/v2/task.list", "limit", "data")}
-PLACES["qstash"] = ("/v2/logs", "count", "events")
+@pytest.mark.parametrize(("service", "items"), [("v1", 25), ("v2", 25), ("qstash", 50)])
+def test_pages_follow_each_other(service: str, items: int) -> None:
+    path, size, name, cursor, following = PLACES[service]
 
-
-def read_all(service: str, cursor: str, following: Any) -> int:
-    """Read the list of 25 tasks ten at a time; return how many different items there are."""
-    import json
-
-    async def main(loop: VirtualLoop) -> int:
+    async def main(loop: VirtualLoop) -> list[str]:
         make = VENDORS[service].make_id
         tasks = [RemoteTask(make(number), number, -100.0 + number) for number in range(25)]
         account = VENDORS[service].account(loop, tasks, Limits())
-        path, size, items = PLACES[service]
         found: list[str] = []
-        place = None
+        query = [(size, "10")]
         while True:
-            query = [(size, "10"), *([(cursor, place)] if place else [])]
             body = json.loads(account.answer(Request("GET", path, query=tuple(query))).body)
-            found += [json.dumps(item) for item in body[items]]
-            place = following(body)
-            if not place:
-                assert len(found) == len(set(found))
-                return len(found)
+            found += [json.dumps(item) for item in body[name]]
+            if not (body.get("has_more") or body.get("cursor")):
+                return found
+            query = [(size, "10"), (cursor, body[following])]
 
-    return clock.run(main, seed=1)
+    found = clock.run(main, seed=1)
+    assert len(found) == len(set(found)) == items
+
+
+def shape(value: Any) -> Any:
+    """Return a JSON value with types instead of its leaves; the order of fields does not count."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    return [shape(item) for item in value] if isinstance(value, list) else type(value).__name__
+
+
+ONE = "a" * 22
+ANSWERS = [
+    ("v1", "/v1/tasks", {}),
+    ("v1", f"/v1/tasks/{ONE}", {}),
+    ("v1", "/v1/tasks/other", {}),
+    ("v2", "/v2/task.list", {}),
+    ("v2", "/v2/task.detail", {"task_id": ONE}),
+    ("v2", "/v2/task.detail", {"task_id": "other"}),
+    ("v2", "/v2/task.listMessages", {"task_id": ONE}),
+    ("qstash", "/v2/logs", {"messageIds": ONE}),
+    ("qstash", "/v2/dlq", {"messageId": ONE}),
+]
+
+
+class TestShapes:
+    """The simulated vendors write what the sandbox writes."""
+
+    @pytest.mark.parametrize("is_refused", [False, True])
+    @pytest.mark.parametrize("fails", [False, True])
+    @pytest.mark.parametrize(("service", "path", "query"), ANSWERS)
+    def test_answer_has_the_shape_of_the_sandbox(
+        self, service: str, path: str, query: dict[str, str], fails: bool, is_refused: bool
+    ) -> None:
+        async def main(loop: VirtualLoop) -> Response:
+            task = RemoteTask(ONE, 1, -100.0, -1.0, fails=fails)
+            limits = Limits(0 if is_refused else 100)
+            account = VENDORS[service].account(loop, [task], limits)
+            return account.answer(Request("GET", path, query=tuple(query.items())))
+
+        ours, theirs = clock.run(main, seed=1), sandbox_answer(path, query, fails, is_refused)
+        assert ours.status == theirs.status
+        assert shape(json.loads(ours.body)) == shape(json.loads(theirs.body))
+        if is_refused and service == "qstash":
+            assert ours.headers.keys() >= {name.lower() for name in theirs.headers}
+
+
+def sandbox_answer(path: str, query: dict[str, str], fails: bool, is_refused: bool) -> Answer:
+    """Return what the sandbox answers of a task that has ended."""
+    sandbox = Sandbox()
+    word = "failed" if fails else "completed"
+    sandbox.manus.add_task(ONE, script=[word], answer="Done.", credit_usage=5)
+    last = ["ERROR", "FAILED"] if fails else ["DELIVERED"]
+    steps = [(word, 0) for word in ["CREATED", "ACTIVE", *last][:-1]]
+    headers = {"content-type": "application/json"}
+    sandbox.qstash.add_message(ONE, script=[*steps, (last[-1], None)], body="{}", headers=headers)
+    if is_refused:
+        v1, v2 = ("manus.list", "manus.get"), ("task.list", "task.detail", "task.listMessages")
+        names = (*v1, *(f"manus.{name}" for name in v2), "qstash.logs", "qstash.dlq")
+        sandbox.settings.update({"rate_limits": dict.fromkeys(names, 0)})
+    vendor = "qstash" if path in ("/v2/logs", "/v2/dlq") else "manus"
+    key, token = sandbox.settings.manus_key, sandbox.settings.qstash_token
+    keys = {"api_key": key, "x-manus-api-key": key}
+    keys = keys if vendor == "manus" else {"authorization": f"Bearer {token}"}
+    call = Call(vendor, "GET", path, tuple(path.split("/")[1:]), tuple(query.items()), keys)
+    return sandbox.vendors[vendor].answer(call, Plan())
 
 
 class TestCommand:
