@@ -83,6 +83,8 @@ class Scenario:
     :param newer: likewise, created after the others.
     :param joining: the waits join within so many seconds.
     :param failing: the part of the finishing tasks that fail.
+    :param in_detail: whether the waits are those of sensors, which must know how a task finished. Operators
+        read that on a worker.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Scenario:
     newer: int = 0
     joining: float = 0.0
     failing: float = 0.1
+    in_detail: bool = True
     limits: Limits | None = None
     network: Network = INTERNET
     seed: int = 1

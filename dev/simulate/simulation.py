@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,11 @@ from dev.simulate import clock
 from dev.simulate.clock import VirtualLoop
 from dev.simulate.scenario import Scenario
 from dev.simulate.vendor import NEVER, Account, FakeTransport, Journal, RemoteTask
+from remote_tasks_provider.core.http import rate_limit
 from remote_tasks_provider.core.http.client import AsyncClient
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
+from remote_tasks_provider.core.polling import drivers
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
@@ -29,6 +32,8 @@ __all__ = ["Outcome", "simulate"]
 # Triggers that a triggerer starts before other coroutines get their turn.
 _BATCH = 50
 _WEEK = 7 * 86400.0
+_numbers = itertools.count(1)
+_HAS_LINKS = hasattr(drivers, "AsyncLink")
 # What the log of a wait says belongs to its Airflow task.
 _quiet = logging.getLogger("dev.simulate.waits")
 _quiet.setLevel(logging.CRITICAL)
@@ -112,6 +117,8 @@ class _Run:
         self._clocks = clock.clocks(loop)
         self._account: Account = scenario.vendor.account(loop, tasks, scenario.allows)
         self._awaited = [task for task in tasks if task.owner is not None]
+        self._number = next(_numbers)
+        self._joined: dict[str, float] = {}
         self._noticed: dict[str, float] = {}
         self._to_notice = sum(task.ends < NEVER for task in tasks)
         self._all_noticed = asyncio.Event()
@@ -137,18 +144,21 @@ class _Run:
         if scenario.joining:
             await asyncio.sleep(scenario.joining * share)
         now = self._clocks.wall()
-        policy = PollPolicy(started_at=now, poll_interval=scenario.interval, deadline=now + _WEEK)
+        self._joined[task.id] = self._loop.time()
+        rules: Any = {"in_detail": scenario.in_detail} if _HAS_LINKS else {}
+        policy = PollPolicy(started_at=now, poll_interval=scenario.interval, deadline=now + _WEEK, **rules)
         metrics: Any = _NoMetrics()
+        service: Any = self._service(task.owner or 0)
         try:
             result = await join(
                 PollTracker([task.id], policy),
                 task_type=scenario.vendor.task_type,
                 conn_id=f"triggerer_{task.owner}",
-                connect=self._connection(task.owner or 0),
                 clocks=self._clocks,
                 metrics=metrics,
                 first_poll_in=0.0,
                 log=_quiet,
+                **service,
             )
         except Exception as error:  # noqa: BLE001 - what became of the wait is the result
             self._note_wrong(task, f"{type(error).__name__}: {error}")
@@ -174,11 +184,12 @@ class _Run:
         self.outcome.wrong[why[:200]] += 1
         self.outcome.spoiled += task.ends > self._loop.time()
 
-    def _connection(self, triggerer: int) -> Callable[[RateLimiter], Awaitable[AsyncClient]]:
-        """Return what opens a client, with a key of its own: to the provider it is another account."""
+    def _service(self, triggerer: int) -> dict[str, Any]:
+        """Return what leads a triggerer to the vendor, with a key of its own: the provider sees an account."""
         vendor = self._scenario.vendor
         service = vendor.task_type.service
-        secret = f"key-of-triggerer-{triggerer}"
+        # Rate limiters outlive the waits; no simulation inherits those of another one.
+        secret = f"key-{self._number}-{triggerer}"
         config = ConnectionConfig(
             service=service.name,
             conn_id=f"triggerer_{triggerer}",
@@ -192,10 +203,20 @@ class _Run:
             transport: Any = FakeTransport(self._account, self._scenario.network, triggerer)
             return AsyncClient(config, transport, service.explain, rate_limiter, self._clocks)
 
-        return connect
+        if not _HAS_LINKS:
+            return {"connect": connect}
+
+        async def read() -> ConnectionConfig:
+            return config
+
+        async def open_client(found: ConnectionConfig) -> AsyncClient:
+            limiter: RateLimiter = rate_limit.limiter_for(found.account, service.limits)  # type: ignore[attr-defined]
+            return await connect(limiter)
+
+        return {"link": lambda: drivers.AsyncLink(read, open_client)}  # type: ignore[attr-defined]
 
     def _sum_up(self, now: float) -> None:
-        outcome, joined = self.outcome, self._scenario.joining
+        outcome = self.outcome
         for task in self._awaited:
             owner = task.owner or 0
             if task.ends > now:
@@ -203,7 +224,7 @@ class _Run:
             noticed = self._noticed.get(task.id)
             if noticed is None:
                 outcome.unnoticed[owner] += 1
-            begun = max(task.ends, joined) if joined else max(task.ends, 0.0)
+            begun = max(task.ends, self._joined.get(task.id, now))
             outcome.delays.setdefault(owner, []).append(max(0.0, (noticed or now) - begun))
         outcome.span = now
 
