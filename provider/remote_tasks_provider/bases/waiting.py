@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from remote_tasks_provider.bases.arguments import RereadableOperator
 from remote_tasks_provider.bases.compat import (
     RETRIES_RESUME,
     TRIGGER_FAILED,
@@ -60,7 +61,7 @@ def wait_timeout(timeout: float | timedelta | None) -> float:
     )
 
 
-class WaitingOperator(BaseOperator):
+class WaitingOperator(RereadableOperator):
     """What sensors, branch operators and operators have in common: they wait for remote tasks of one type.
 
     Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
