@@ -210,8 +210,8 @@ class _Run:
             return config
 
         async def open_client(found: ConnectionConfig) -> AsyncClient:
-            limiter: RateLimiter = rate_limit.limiter_for(found.account, service.limits)  # type: ignore[attr-defined]
-            return await connect(limiter)
+            limiters: Any = rate_limit
+            return await connect(limiters.limiter_for(found.account, service.limits))
 
         return {"link": lambda: drivers.AsyncLink(read, open_client)}  # type: ignore[attr-defined]
 
