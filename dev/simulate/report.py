@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from dev.bench.figures import count
+from dev.bench.figures import count, percentiles
 from dev.simulate.cases import Case
 from dev.simulate.simulation import Outcome
 
@@ -86,11 +86,13 @@ def by_vendor(outcomes: Sequence[Outcome]) -> str:
 
 
 def minutes_table(outcome: Outcome) -> str:
-    """Return the calls minute by minute, which shows whether the triggerers find their share."""
-    minutes = outcome.journal.minutes
-    rows: list[Sequence[str]] = [("minute", "calls", "429", "items")]
-    for minute in range(max(minutes, default=-1) + 1):
-        rows.append((str(minute), *map(count, minutes.get(minute, (0, 0, 0)))))
+    """Return the calls and the delays minute by minute: whether the triggerers find their share."""
+    minutes, delays = outcome.journal.minutes, outcome.by_minute
+    rows: list[Sequence[str]] = [("minute", "calls", "429", "items", "ends", "delay p50", "longest")]
+    for minute in range(max([*minutes, *delays], default=-1) + 1):
+        ends = delays.get(minute, [])
+        figures = (span(percentiles(ends)[0]), span(max(ends, default=float("nan"))))
+        rows.append((str(minute), *map(count, minutes.get(minute, (0, 0, 0))), str(len(ends)), *figures))
     return table(rows)
 
 

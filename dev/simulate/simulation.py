@@ -45,6 +45,7 @@ class Outcome:
 
     :param delays: by triggerer: from the end of each task to the end of its wait; to the end of the
         simulation where nobody noticed it.
+    :param by_minute: the same delays by the minute of the end.
     :param unnoticed: by triggerer: ends that were not noticed.
     :param wrong: waits that ended otherwise than their tasks, and how.
     :param spoiled: those of them whose tasks had not ended.
@@ -56,6 +57,7 @@ class Outcome:
     scenario: Scenario
     journal: Journal
     delays: dict[int, list[float]] = field(default_factory=dict)
+    by_minute: dict[int, list[float]] = field(default_factory=dict)
     unnoticed: Counter[int] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     spoiled: int = 0
@@ -185,7 +187,7 @@ class _Run:
         self.outcome.spoiled += task.ends > self._loop.time()
 
     def _service(self, triggerer: int) -> dict[str, Any]:
-        """Return what leads a triggerer to the vendor, with a key of its own: the provider sees an account."""
+        """Return what leads a triggerer to the vendor, with a key of its own."""
         vendor = self._scenario.vendor
         service = vendor.task_type.service
         # Rate limiters outlive the waits; no simulation inherits those of another one.
@@ -209,7 +211,7 @@ class _Run:
         async def read() -> ConnectionConfig:
             return config
 
-        async def open_client(found: ConnectionConfig) -> AsyncClient:
+        async def open_client(found: Any) -> AsyncClient:
             limiters: Any = rate_limit
             return await connect(limiters.limiter_for(found.account, service.limits))
 
@@ -225,7 +227,9 @@ class _Run:
             if noticed is None:
                 outcome.unnoticed[owner] += 1
             begun = max(task.ends, self._joined.get(task.id, now))
-            outcome.delays.setdefault(owner, []).append(max(0.0, (noticed or now) - begun))
+            delay = max(0.0, (noticed or now) - begun)
+            outcome.delays.setdefault(owner, []).append(delay)
+            outcome.by_minute.setdefault(int(begun // 60), []).append(delay)
         outcome.span = now
 
 
