@@ -26,6 +26,7 @@ from remote_tasks_provider.bases import hooks as hook_module
 from remote_tasks_provider.bases import triggers as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
 from remote_tasks_provider.bases.compat import AirflowRescheduleException
+from remote_tasks_provider.core import cancel_worker as cancel_module
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
 from remote_tasks_provider.core.http import client as client_module
@@ -59,9 +60,13 @@ class Service:
         self.clock = clock
         self.histories = histories
         self.asked: list[tuple[str, float]] = []
+        self.stopped: list[str] = []
+        self.stop_answers: list[int] = []
 
     def reply(self, request: Request) -> Response:
         at = self.clock.now - START
+        if request.path.endswith("task.stop"):
+            return self._stop(request.json["task_id"])
         task_id = request.path.removeprefix("/v1/tasks").removeprefix("/")
         self.asked.append((task_id or "list", at))
         if not task_id:
@@ -72,6 +77,13 @@ class Service:
         if isinstance(answer, int):
             return _json(answer, {"code": 2, "message": f"status {answer}"})
         return _json(200, self._task(task_id, answer, at))
+
+    def _stop(self, task_id: str) -> Response:
+        """Answer with the next of ``stop_answers``, or stop the task."""
+        if self.stop_answers:
+            return _json(self.stop_answers.pop(0), {"ok": False})
+        self.stopped.append(task_id)
+        return _json(200, {"ok": True})
 
     def _task(self, task_id: str, answer: Any, at: float) -> Any:
         if not isinstance(answer, str):
@@ -149,7 +161,7 @@ def install(monkeypatch: Any, clock: Clock, histories: Mapping[str, Answer]) -> 
     monkeypatch.setattr(hook_module, "RequestsTransport", Transport)
     monkeypatch.setattr(trigger_module, "HttpxTransport", AsyncTransport)
     time = SimpleNamespace(time=clock.time, monotonic=clock.time, sleep=clock.sleep)
-    for module in (waiting_module, client_module):
+    for module in (waiting_module, client_module, cancel_module):
         monkeypatch.setattr(module, "time", time)
     clocks = Clocks(wall=clock.time, monotonic=clock.time, sleep=clock.asleep, spread=lambda: 1.0)
     monkeypatch.setattr(trigger_module.RemoteTaskTrigger, "clocks", clocks)

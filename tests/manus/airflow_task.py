@@ -23,6 +23,7 @@ from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
 from remote_tasks_provider.bases import hitl, submission, triggers, waiting
 from remote_tasks_provider.bases import hooks as hook_module
+from remote_tasks_provider.core import cancel_worker
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http import client
@@ -70,7 +71,7 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
             return datetime.fromtimestamp(clock.now(), tz)
 
     fake = SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=sleep)
-    for module in (submission, waiting, hitl, manus_hitl, hooks, client):
+    for module in (submission, waiting, hitl, manus_hitl, hooks, client, cancel_worker):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
     monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
