@@ -6,6 +6,7 @@ import asyncio
 import gc
 import runpy
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ from dev.bench import airflow_run, imports, listing, listing_client, machine, wa
 from dev.bench.__main__ import main
 from dev.bench.figures import Section, count, milliseconds, percentiles, seconds, show_ratio
 from dev.bench.processes import Child, ChildError, ask
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.transport import RequestsTransport
+from remote_tasks_provider.manus.api.v1 import get_task
+from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_sandbox import SandboxServer
 
 LOAD = waits.Load(waits=6, longest=0.3, interval=0.2)
@@ -50,6 +56,18 @@ class TestWaits:
         assert max(outcome.delays) < 30
         assert outcome.calls > 0
         assert outcome.cpu > 0
+
+    def test_heavy_task_has_its_conversation_while_it_runs(self) -> None:
+        with SandboxServer() as server:
+            (task_id,) = waits.add_tasks(server, waits.Load(waits=1, longest=60, conversation=5000))
+            config = MANUS.config(ConnectionFields("c", server.manus_url, server.sandbox.settings.manus_key))
+            client = Client(config, RequestsTransport(config), MANUS.explain)
+            with closing(client):
+                task = client.send(get_task(task_id))
+        text = task.output[0].content[0].text
+        assert task.state == "running"
+        assert text is not None
+        assert len(text) == 5000
 
     def test_wait_that_was_not_found_fails_the_benchmark(self) -> None:
         with pytest.raises(RuntimeError, match="0 of 1"):
