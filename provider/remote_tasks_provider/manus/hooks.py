@@ -237,7 +237,7 @@ class ManusHook(RemoteTaskHook):
 
         file = source if isinstance(source, FileSource) else open_source(source)
         file_id, url = self.client.send(self.api.operations.create_upload(file.name))
-        file.upload_to(url)
+        file.upload_to(url, from_loopback=self.client.config.is_loopback)
         self._check_upload(file_id, file.name)
         return {"file_id": file_id, "filename": file.name}
 
