@@ -22,7 +22,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, task_state
 from remote_tasks_provider.bases.connection import async_connection_config
-from remote_tasks_provider.bases.from_trigger import SensorSettings
+from remote_tasks_provider.bases.from_trigger import SensorSettings, environment, release
 from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
@@ -124,10 +124,19 @@ class RemoteTaskTrigger(BaseTrigger):
         return path, {renamed.get(name, name): getattr(self, name) for name in names}
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render what a sensor would have rendered; called where the wait begins in the triggerer."""
-        environment = jinja_env or self.get_template_env()
-        for name in ("conn_id", "remote_task_ids", "on_waiting"):
-            setattr(self, name, self.render_template(getattr(self, name), context, environment))
+        """Render what a sensor would have rendered; called where the wait begins in the triggerer.
+
+        Airflow calls it too for a mapped sensor that has ``start_from_trigger``, whose wait a worker began.
+        """
+        if self.started_at is None:
+            native = bool(self.sensor and self.sensor.get("native"))
+            jinja = jinja_env or environment(self.get_template_env(), native=native)
+            self.render_template_as_native_obj = native
+            for name in ("conn_id", "remote_task_ids", "on_waiting"):
+                setattr(self, name, self.render_template(getattr(self, name), context, jinja))
+            if self.sensor:
+                self.sensor = {**self.sensor, "single": isinstance(self.remote_task_ids, str)}
+        release(context, self.task_instance, log)
 
     # ----------------------------------------------------------------------------------------- the wait
 
