@@ -93,6 +93,10 @@ kills: $(BUILT) ## Kill, clear and time out tasks on every supported Airflow and
 bench: $(BUILT) ## Measure waits, listing, imports and a real Airflow next to the http provider; ARGS="--only waits --quick"
 	$(BIN)/python -m dev.bench $(ARGS)
 
+.PHONY: simulate
+simulate: $(BUILT) ## Simulate many triggerers on one account in virtual time; ARGS="--grid --services v2" or ARGS=--list
+	$(BIN)/python -m dev.simulate $(ARGS)
+
 .PHONY: demo
 demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no key, no credits
 	$(BIN)/python -m dev.demo

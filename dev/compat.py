@@ -55,16 +55,19 @@ class Result:
         return (self.output.strip().splitlines() or ["no output"])[-1].strip("= ")
 
 
-def environment(version: str) -> Path:
-    """Return the Python of a version's environment, and build or update that environment if needed."""
-    folder = ENVIRONMENTS / f"airflow-{version}"
+def environment(version: str, group: str = "test") -> Path:
+    """Return the Python of a version's environment, and build or update that environment if needed.
+
+    :param group: the dependency group to install beside Airflow and the project.
+    """
+    folder = ENVIRONMENTS / (f"airflow-{version}" if group == "test" else f"airflow-{version}-{group}")
     python, stamp = folder / "bin" / "python", folder / ".built"
     sources = [ROOT / "pyproject.toml", ROOT / "sandbox" / "pyproject.toml", constraints_file(version)]
     if stamp.exists() and all(source.stat().st_mtime <= stamp.stat().st_mtime for source in sources):
         return python
     if not python.exists():
         uv("venv", "--quiet", "--python", sys.executable, folder)
-    install_project(python, version, "test")
+    install_project(python, version, group)
     stamp.touch()
     return python
 

@@ -82,7 +82,7 @@ class TestSockets:
             & {"requests", "httpx", "urllib3", "aiohttp"}
         }
 
-        assert users == {"core/http/transport.py", "core/files/transfer.py"}
+        assert users == {"core/http/session.py", "core/http/transport.py", "core/files/transfer.py"}
 
 
 class TestMetadata:

@@ -153,9 +153,10 @@ class TestTrigger:
 class TestWait:
     @ORDERS
     def test_sensor_settings_are_read(self, order: Order) -> None:
-        settings = stored("trigger_ManusTaskTrigger")["kwargs"]["sensor"]
+        first, second = stored("trigger_ManusTaskTrigger")["kwargs"]["sensor"], stored("sensor_settings")
 
-        assert as_json(asdict(SensorSettings(**order(settings)))) == settings
+        assert as_json(asdict(SensorSettings(**order(first)))) == {**first, "native": False}
+        assert as_json(asdict(SensorSettings(**order(second)))) == second
 
     @ORDERS
     def test_checkpoint_is_read(self, order: Order) -> None:

@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[..., Section]] = {
     "imports": imports.section,
     "listing": listing.section,
     "waits": waits.section,
+    "heavy": waits.heavy_section,
     "airflow": airflow_run.section,
 }
 

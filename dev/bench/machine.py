@@ -33,13 +33,13 @@ def description() -> str:
     )
 
 
-def write_page(body: str, page: Path = PAGE) -> None:
-    """Put ``body`` between the page's two marks.
+def write_page(body: str, page: Path = PAGE, marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Put ``body`` between two marks of the page.
 
     :raises ValueError: when the page lacks a mark.
     """
-    text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{page.name} lacks a mark: {BEGIN} {END}")
-    head, tail = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}")
+    text, (begin, end) = page.read_text(), marks
+    if begin not in text or end not in text:
+        raise ValueError(f"{page.name} lacks a mark: {begin} {end}")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    page.write_text(f"{head}{begin}\n\n{body}\n\n{end}{tail}")

@@ -27,6 +27,7 @@ from remote_tasks_provider.bases import hooks as hook_module
 from remote_tasks_provider.bases import triggers as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
 from remote_tasks_provider.bases.compat import AirflowRescheduleException
+from remote_tasks_provider.core import cancel_worker as cancel_module
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import RemoteTaskError, TransportError
 from remote_tasks_provider.core.http import client as client_module
@@ -71,10 +72,14 @@ class Service:
         """Those of other hosts."""
         self.retry_after = retry_after
         self.asked: list[tuple[str, float]] = []
+        self.stopped: list[str] = []
+        self.stop_answers: list[int] = []
 
     def reply(self, request: Request, host: str) -> Response:
         at = self.clock.now - START
         histories = self.histories_at.get(host, self.histories)
+        if request.path.endswith("task.stop"):
+            return self._stop(request.json["task_id"])
         task_id = request.path.removeprefix("/v1/tasks").removeprefix("/")
         self.asked.append((task_id or "list", at))
         if not task_id:
@@ -85,6 +90,13 @@ class Service:
         if isinstance(answer, int):
             return self._json(answer, {"code": 2, "message": f"status {answer}"})
         return self._json(200, self._task(histories, task_id, answer, at))
+
+    def _stop(self, task_id: str) -> Response:
+        """Answer with the next of ``stop_answers``, or stop the task."""
+        if self.stop_answers:
+            return self._json(self.stop_answers.pop(0), {"ok": False})
+        self.stopped.append(task_id)
+        return self._json(200, {"ok": True})
 
     def _task(self, histories: Mapping[str, Answer], task_id: str, answer: Any, at: float) -> Any:
         if not isinstance(answer, str):
@@ -177,7 +189,7 @@ def install(
     clock.sleepers.install(monkeypatch)
     monkeypatch.setattr(trigger_module, "HttpxTransport", AsyncTransport)
     time = SimpleNamespace(time=clock.time, monotonic=clock.time, sleep=clock.sleep)
-    for module in (waiting_module, client_module, hook_module):
+    for module in (waiting_module, client_module, hook_module, cancel_module):
         monkeypatch.setattr(module, "time", time)
     monkeypatch.setattr(
         waiting_module, "poll_until_done", partial(poll_until_done, clock=clock.time, monotonic=clock.time)

@@ -81,7 +81,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def _save(files: list[RemoteFile], folder: Any, **facts: Any) -> list[dict[str, Any]]:
-    named = {"owner": "Example t1", "max_bytes_per_file": 1 << 20, "log": log} | facts
+    named = {"owner": "Example t1", "max_bytes_per_file": 1 << 20, "log": log, "from_loopback": True} | facts
     return save_files(files, folder, **named)
 
 
@@ -561,7 +561,7 @@ class TestSource:
         _put(folder / "a.csv", b"a,b")
         link = host.add("", answer(200, b"")).url
 
-        open_source(folder / "a.csv").upload_to(link)
+        open_source(folder / "a.csv").upload_to(link, from_loopback=True)
 
         assert host.server.requests[0].endswith(b"\r\n\r\na,b")
         headers = dict(host.server.header_lines())
@@ -571,7 +571,9 @@ class TestSource:
         _put(folder / "a.csv", b"a,b")
 
         with pytest.raises(LinkExpiredError):
-            open_source(folder / "a.csv").upload_to(host.add("", b"", query="expired").url)
+            open_source(folder / "a.csv").upload_to(
+                host.add("", b"", query="expired").url, from_loopback=True
+            )
 
     def test_missing_file_is_reported(self, folder: Any) -> None:
         with pytest.raises(FileNotFoundError, match=r"no\.csv does not exist"):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from jinja2 import Undefined, UndefinedError
+from jinja2.exceptions import SecurityError
 
 from remote_tasks_provider.bases import from_trigger
 from remote_tasks_provider.bases import sensors as sensor_module
@@ -247,13 +250,148 @@ class TestStartFromTrigger:
         assert ti.xcoms["remote_task_url"] == PAGE
 
 
+class TestLateArguments:
+    """What Airflow reads when it serializes the DAG, after everybody had a say."""
+
+    def settings(self, made: ManusTaskSensor) -> dict[str, Any]:
+        assert made.start_trigger_args is not None
+        assert made.start_trigger_args.trigger_kwargs is not None
+        return {**made.start_trigger_args.trigger_kwargs, "timeout": made.start_trigger_args.timeout}
+
+    def test_change_after_the_constructor_counts(self) -> None:
+        made = sensor(start_from_trigger=True)
+        # As a cluster policy does.
+        made.execution_timeout = timedelta(seconds=60)
+        made.retries = 2
+        made.remote_task_id = ["b", "c"]
+        made.manus_conn_id = "other"
+
+        found = self.settings(made)
+
+        assert (found["remote_task_ids"], found["conn_id"]) == (["b", "c"], "other")
+        assert found["sensor"]["execution_timeout"] == 60
+        assert found["sensor"]["has_retries"] is True
+        assert found["sensor"]["single"] is False
+
+    def test_default_arguments_of_the_dag_count(self) -> None:
+        with DAG("late", schedule=None, default_args={"execution_timeout": timedelta(seconds=60)}):
+            made = sensor(start_from_trigger=True)
+
+        assert self.settings(made)["sensor"]["execution_timeout"] == 60
+
+    @rendered_in_the_triggerer
+    def test_serialized_dag_has_the_late_arguments(self) -> None:
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        with DAG("late", schedule=None) as dag:
+            made = sensor(start_from_trigger=True)
+            ManusTaskSensor.partial(task_id="mapped", deferrable=True, start_from_trigger=True).expand(
+                remote_task_id=["a", "b"]
+            )
+        made.execution_timeout = timedelta(seconds=60)
+
+        found = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+        task = found.get_task("wait")
+        assert task.start_from_trigger is True
+        assert "60.0" in json.dumps(task.start_trigger_args.trigger_kwargs)
+        assert found.get_task("mapped").start_trigger_args is None
+
+    def test_class_itself_starts_on_a_worker(self) -> None:
+        assert ManusTaskSensor.start_from_trigger is False
+        assert ManusTaskSensor.start_trigger_args is None
+
+    @pytest.mark.parametrize("own", [{"user_defined_macros": {"f": str}}, {"template_undefined": Undefined}])
+    @pytest.mark.parametrize(("ids", "begins"), [("{{ f(1) }}", False), ("a", True)])
+    def test_dag_with_templates_of_its_own_kind_renders_them_on_a_worker(
+        self, own: dict[str, Any], ids: str, begins: bool
+    ) -> None:
+        with DAG("late", schedule=None, **own):
+            made = sensor(start_from_trigger=True, remote_task_id=ids)
+
+        assert made.start_from_trigger is begins
+
+    def test_reason_names_the_template_that_a_worker_has_rendered(self, clock: Clock) -> None:
+        made = sensor(start_from_trigger=True, remote_task_id="{{ ti.xcom_pull('ask') }}")
+        ti: Any = TaskInstance(clock)
+        ti.xcom_pull = lambda _: "a"
+
+        made.render_template_fields({"ti": ti})
+
+        assert made.remote_task_id == "a"
+        assert made._starts_on_a_worker == "a template with xcom_pull can be rendered on a worker only"
+
+
+@rendered_in_the_triggerer
+class TestRenderingInTheTriggerer:
+    def rendered(self, context: dict[str, Any], **arguments: Any) -> ManusTaskTrigger:
+        made = sensor(start_from_trigger=True, **arguments)
+        assert made.start_trigger_args is not None
+        trigger = ManusTaskTrigger(**json.loads(json.dumps(made.start_trigger_args.trigger_kwargs)))
+        trigger.render_template_fields(context)
+        return trigger
+
+    @pytest.mark.parametrize("of_the_dag", [True, False])
+    def test_native_template_gives_a_list(
+        self, of_the_dag: bool, monkeypatch: pytest.MonkeyPatch, clock: Clock, xcoms: XComs
+    ) -> None:
+        install(monkeypatch, clock, dict.fromkeys("ab", timeline((0, "completed"))))
+        with DAG("native", schedule=None, render_template_as_native_obj=of_the_dag):
+            trigger = self.rendered(
+                {"params": {"ids": ["a", "b"]}},
+                remote_task_id="{{ params.ids }}",
+                **({} if of_the_dag else {"render_template_as_native_obj": True}),
+            )
+
+        assert trigger.remote_task_ids == ["a", "b"]
+        assert isinstance(event_of(trigger), TaskSuccessEvent)
+        assert [record["id"] for record in xcoms["return_value"]] == ["a", "b"]
+
+    def test_name_that_is_not_defined_fails_as_on_a_worker(self) -> None:
+        with pytest.raises(UndefinedError, match="'typo' is undefined"):
+            self.rendered({}, remote_task_id="task-{{ typo }}")
+
+    @pytest.mark.parametrize("native", [True, False])
+    def test_sandbox_stays_closed(self, native: bool) -> None:
+        with pytest.raises(SecurityError):
+            self.rendered(
+                {"params": {}},
+                remote_task_id="{{ params.__class__.__mro__ }}",
+                render_template_as_native_obj=native,
+            )
+
+    @pytest.mark.parametrize("tasks", [200, 201])
+    def test_dag_is_let_go_of_with_a_warning_if_it_is_large(
+        self, tasks: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        trigger = ManusTaskTrigger("manus_default", "a", 30.0)
+        dag = SimpleNamespace(task_dict=dict.fromkeys(range(tasks)))
+        trigger.task_instance = SimpleNamespace(
+            task_id="wait", task=SimpleNamespace(dag=dag, template_ext=())
+        )
+        context = {"dag": dag}
+
+        trigger.render_template_fields(context)
+
+        assert (context, dag.task_dict, trigger.task) == ({}, {}, None)
+        assert ("this DAG has 201 tasks" in caplog.text) is (tasks > 200)
+
+    def test_wait_that_a_worker_began_is_not_rendered_again(self) -> None:
+        trigger = ManusTaskTrigger("manus_default", ["{{ a }}"], 30.0, started_at=START)
+
+        trigger.render_template_fields({})
+
+        assert trigger.remote_task_ids == ["{{ a }}"]
+
+
 class TestUnsupported:
     def test_start_from_trigger_without_deferrable_is_refused(self) -> None:
         with pytest.raises(ValueError, match="need deferrable=True"):
             sensor(deferrable=False)
 
-    def test_template_that_pulls_an_xcom_starts_on_a_worker(self) -> None:
-        made = sensor(start_from_trigger=True, remote_task_id="{{ ti.xcom_pull(task_ids='ask') }}")
+    @pytest.mark.parametrize("field", ["remote_task_id", "manus_conn_id", "on_waiting"])
+    def test_template_that_pulls_an_xcom_starts_on_a_worker(self, field: str) -> None:
+        made = sensor(start_from_trigger=True, **{field: "{{ ti.xcom_pull(task_ids='ask') }}"})
 
         assert made.start_from_trigger is False
 

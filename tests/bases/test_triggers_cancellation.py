@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,29 +17,33 @@ from remote_tasks_provider.bases import triggers as trigger_module
 from remote_tasks_provider.bases import waiting as waiting_module
 from remote_tasks_provider.bases.operators import RemoteTaskOperator
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
+from remote_tasks_provider.manus.api import v2
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
-from tests.bases.history import Clock, TaskInstance, install, timeline
+from tests.bases.history import Clock, Service, TaskInstance, install, timeline
 
 SOON = 10.0
 
 
 class Watched(ManusTaskTrigger):
-    """A trigger of a task that a user has ended; notes what it stops."""
+    """A trigger of a task that a user has ended; its service notes what it stops."""
+
+    remote_task_type = replace(MANUS_TASK, cancel=lambda _extras, task_ids: v2.stop_task(*task_ids))
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.stopped: list[str] = []
         self.task_instance = SimpleNamespace(task_id="wait")  # type: ignore[assignment]
-
-    async def _cancel(self, why: str) -> None:
-        await asyncio.sleep(0.01)
-        self.stopped += self.remote_task_ids
 
 
 @pytest.fixture
-def trigger() -> Watched:
+def service(monkeypatch: pytest.MonkeyPatch, set_connection: Any) -> Service:
+    set_connection("manus_default", conn_type="manus", password="sk-1")
+    return install(monkeypatch, Clock(), {"a": timeline((0, "running"))})
+
+
+@pytest.fixture
+def trigger(service: Service) -> Watched:
     return Watched("manus_default", ["a"], 15.0, cancel_on_kill=True)
 
 
@@ -53,6 +58,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     monkeypatch.setattr(trigger_module, "task_state", slow)
     return may_answer
+
+
+def states(monkeypatch: pytest.MonkeyPatch, *answers: str | Exception | None) -> list[str | Exception | None]:
+    """Let Airflow answer so when it is asked for the state of the task, the last answer for ever."""
+    asked: list[str | Exception | None] = []
+
+    def answer(_: Any) -> str | None:
+        asked.append(answers[min(len(asked), len(answers) - 1)])
+        if isinstance(asked[-1], Exception):
+            raise asked[-1]
+        return asked[-1]
+
+    monkeypatch.setattr(trigger_module, "task_state", answer)
+    return asked
 
 
 async def cancel_often(work: Coroutine[Any, Any, Any], asked: threading.Event) -> None:
@@ -80,23 +99,84 @@ async def leave(trigger: RemoteTaskTrigger, running: list[Any]) -> None:
     await asyncio.sleep(0.02)
 
 
-def test_cancel_request_completes_however_often_airflow_cancels(
-    trigger: Watched, asked: threading.Event
-) -> None:
-    asyncio.run(cancel_often(trigger.on_kill(), asked))
+async def leave_in_the_cancellation(trigger: RemoteTaskTrigger) -> None:
+    """Kill the trigger, and end the event loop before Airflow has answered."""
+    task = asyncio.ensure_future(trigger.on_kill())
+    await asyncio.sleep(0.02)
+    assert not task.done()
 
-    assert trigger.stopped == ["a"]
 
+class TestOnKill:
+    def test_cancel_request_completes_however_often_airflow_cancels(
+        self, trigger: Watched, service: Service, asked: threading.Event
+    ) -> None:
+        asyncio.run(cancel_often(trigger.on_kill(), asked))
 
-def test_unknown_airflow_state_cancels_no_remote_task(
-    trigger: Watched, asked: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
-    threading.Timer(0.2, asked.set).start()
+        assert service.stopped == ["a"]
 
-    asyncio.run(trigger.on_kill())
+    def test_kill_goes_on_when_airflow_has_no_more_time(
+        self,
+        trigger: Watched,
+        service: Service,
+        asked: threading.Event,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
 
-    assert trigger.stopped == []
+        async def kill() -> None:
+            await trigger.on_kill()
+            assert service.stopped == []
+            asked.set()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait(others, timeout=SOON)
+
+        asyncio.run(kill())
+
+        assert service.stopped == ["a"]
+        assert "1 of 1 wait to be cancelled, 0 others come first. The triggerer goes on" in caplog.text
+
+    def test_airflow_state_that_cannot_be_read_is_asked_for_again(
+        self, trigger: Watched, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = states(monkeypatch, RuntimeError("the API server restarts"), TimeoutError(), "failed")
+
+        asyncio.run(trigger.on_kill())
+
+        assert len(asked) == 3
+        assert service.stopped == ["a"]
+
+    @pytest.mark.parametrize("state", ["deferred", "queued", "scheduled", "up_for_retry", "restarting", None])
+    def test_trigger_of_a_task_that_is_not_over_cancels_nothing(
+        self, trigger: Watched, service: Service, monkeypatch: pytest.MonkeyPatch, state: str | None
+    ) -> None:
+        """It was cleared, or its trigger moves to another triggerer, which Airflow also calls a kill."""
+        asked = states(monkeypatch, state)
+
+        asyncio.run(trigger.on_kill())
+
+        assert asked == [state]
+        assert service.stopped == []
+
+    def test_task_cleared_while_it_waits_for_its_turn_keeps_its_remote_task(
+        self, trigger: Watched, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        service.stop_answers = [503] * 40
+        states(monkeypatch, "failed", "queued")
+
+        asyncio.run(trigger.on_kill())
+
+        assert service.stopped == []
+
+    def test_remote_tasks_that_are_left_at_the_end_of_the_triggerer_are_named(
+        self, trigger: Watched, service: Service, asked: threading.Event, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        threading.Timer(0.1, asked.set).start()
+
+        asyncio.run(leave_in_the_cancellation(trigger))
+
+        assert service.stopped == []
+        assert "Manus task a was not cancelled and may still run: the triggerer stops" in caplog.text
 
 
 class TestKillDuringTheSubmission:
@@ -105,9 +185,9 @@ class TestKillDuringTheSubmission:
     class Operator(RemoteTaskOperator):
         remote_task_type = MANUS_TASK
 
-        def cancel(self, why: str) -> bool:
-            self.stopped = [*getattr(self, "stopped", []), *self._own]
-            return True
+        def _cancel(self, confirm: Any, rules: Any) -> Any:
+            if confirm():
+                self.stopped = [*getattr(self, "stopped", []), *self._own]
 
     @pytest.mark.parametrize(("state", "stopped"), [("failed", ["a"]), ("running", []), ("restarting", [])])
     def test_remote_task_is_cancelled_after_the_submission(
@@ -130,16 +210,16 @@ class TestTriggerWithoutOnKill:
     @pytest.fixture(autouse=True)
     def _below_3_3(self, monkeypatch: pytest.MonkeyPatch, asked: threading.Event) -> None:
         monkeypatch.setattr(trigger_module, "TRIGGERS_GET_ON_KILL", False)
-        install(monkeypatch, Clock(), {"a": timeline((0, "running"))})
         asked.set()
 
-    def test_trigger_cancelled_alone_was_killed(self, trigger: Watched) -> None:
+    def test_trigger_cancelled_alone_was_killed(self, trigger: Watched, service: Service) -> None:
         asyncio.run(cancel_one(trigger))
 
-        assert trigger.stopped == ["a"]
+        assert service.stopped == ["a"]
+        assert not trigger_module._idlers
 
     def test_trigger_cancelled_with_the_triggerer_was_not_killed(
-        self, trigger: Watched, monkeypatch: pytest.MonkeyPatch
+        self, trigger: Watched, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(trigger_module, "task_state", lambda _: pytest.fail("it asked Airflow"))
         running: list[Any] = []
@@ -147,7 +227,7 @@ class TestTriggerWithoutOnKill:
         asyncio.run(leave(trigger, running))
 
         assert running[0].cancelled()
-        assert trigger.stopped == []
+        assert service.stopped == []
 
 
 class TestResumedDeferral:

@@ -1,4 +1,4 @@
-"""A DAG with deferred waits and a branch, really run by each Airflow."""
+"""DAGs with deferred waits and branches, really run by each Airflow."""
 
 from __future__ import annotations
 
@@ -28,35 +28,54 @@ def soon(server: SandboxServer) -> None:
     server.sandbox.qstash.add_task("tsk_soon", "msg_soon", [("active", REMOTE_SECONDS), ("delivered", None)])
 
 
-@pytest.mark.airflow_db
-@pytest.mark.usefixtures("soon")
-def test_deferred_wait_resumes_and_the_right_branch_runs(
-    airflow_connections: dict[str, str], tmp_path: Path
-) -> None:
-    shutil.copy(migrated_database(), tmp_path / "airflow.db")
+def states_of(dag_file: str, connections: dict[str, str], home: Path) -> dict[str, str]:
+    """Run a DAG file; return the states of its task instances."""
+    shutil.copy(migrated_database(), home / "airflow.db")
     answer = subprocess.run(
-        [sys.executable, str(DAGS / "compat_dag.py")],
+        [sys.executable, str(DAGS / dag_file)],
         env={
             **clean_environment(),
-            **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in airflow_connections.items()},
-            "AIRFLOW_HOME": str(tmp_path),
+            **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in connections.items()},
+            "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     output = answer.stdout + answer.stderr
     assert answer.returncode == 0, output
+    states: dict[str, str] = json.loads(answer.stdout.strip().splitlines()[-1])
+    return states
 
-    states = json.loads(answer.stdout.strip().splitlines()[-1])
-    assert states == {
+
+@pytest.mark.airflow_db
+@pytest.mark.usefixtures("soon")
+def test_deferred_wait_resumes_and_the_right_branch_runs(
+    airflow_connections: dict[str, str], tmp_path: Path
+) -> None:
+    assert states_of("compat_dag.py", airflow_connections, tmp_path) == {
         "wait": "success",
         "wait_qstash": "success",
         "branch": "success",
         "celebrate": "skipped",
         "apologise": "success",
-    }, output
+    }
+
+
+@pytest.mark.airflow_db
+def test_mapped_task_group_follows_one_branch_for_each_index(
+    airflow_connections: dict[str, str], tmp_path: Path
+) -> None:
+    assert states_of("branches_dag.py", airflow_connections, tmp_path) == {
+        "ids[-1]": "success",
+        "each.branch[0]": "success",
+        "each.branch[1]": "success",
+        "each.apologise.first[0]": "success",
+        "each.apologise.first[1]": "skipped",
+        "each.celebrate[0]": "skipped",
+        "each.celebrate[1]": "success",
+    }

@@ -22,7 +22,7 @@ from tests.conformance.peer import START, Peer
 __all__ = ["MODES", "RESTARTS", "Ending", "live_through"]
 
 Ending = tuple[str, Any]
-"""``success``, ``skipped``, ``timeout``, ``failed`` (no retry) or ``retryable``, and the result or the error."""
+"""``success``, ``skipped``, ``timeout``, ``failed`` (no retry) or ``retryable``; the result or the error."""
 
 RESTARTS = (45.0, 100.0)
 """Seconds for which a triggerer lives before it is killed."""
@@ -91,7 +91,8 @@ def _event_of(peer: Peer, trigger: Any, *, restarts: bool) -> Any:
 
     async def run(revived: Any, seconds: float | None) -> Any:
         async with asyncio.timeout(seconds):
-            return [event async for event in revived.run()][0]
+            (event,) = [event async for event in revived.run()]
+            return event
 
     for seconds in RESTARTS if restarts else ():
         try:

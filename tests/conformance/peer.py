@@ -1,7 +1,7 @@
 """A service that misbehaves on schedule, in a time that passes only when the provider waits.
 
-The good answers are the sandbox's. Everything between the Airflow sensor and the request is the provider's own
-code; sockets, time and the connection are replaced here.
+The good answers are the sandbox's. Everything between the Airflow sensor and the request is the provider's
+own code; sockets, time and the connection are replaced here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from remote_tasks_sandbox.calls import Call
 from remote_tasks_sandbox.clock import Clock as SandboxClock
 from tests.conformance.subjects import Subject
 
-__all__ = ["START", "VirtualTime", "Peer", "hang"]
+__all__ = ["START", "Peer", "VirtualTime", "hang"]
 
 START = 1_780_000_000.0
 HOST = "https://service.example.com"
@@ -102,9 +102,10 @@ def hang(time: VirtualTime, timeout: float | None) -> TransportError:
 class Peer:
     """One service, its account, and the Airflow connection to it.
 
-    :attr fault: what goes wrong with a request: ``(seconds, request) -> Response | Exception | "hang" | None``.
+    :attr fault: what goes wrong with a request: a function of the seconds and the request that returns a
+        response, an exception, ``hang`` or ``None``.
     :attr spoil: changes good answers.
-    :attr connection: raises what reading the connection raises.
+    :attr unreadable: what reading the connection raises.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -162,7 +163,7 @@ class Peer:
             return found
         return _response(200, self.spoil(self.time.passed, json.loads(found.body)))
 
-    # --------------------------------------------------------------------------------------- how it is reached
+    # -------------------------------------------------------------------------------------- how it is reached
 
     def config(self, service: Service, conn_id: str) -> ConnectionConfig:
         """Read the connection."""
@@ -188,7 +189,8 @@ class Peer:
             def __init__(self, config: ConnectionConfig) -> None:
                 self.config = config
 
-            async def send(self, request: Request, *, timeout: float | None = None) -> Response:
+            async def send(self, request: Request, **_: Any) -> Response:
+                timeout = None
                 if peer.fault(peer.time.passed, request) == "hang":
                     peer.asked.append((peer.time.passed, request.place))
                     await asyncio.sleep(min(timeout or _TOTAL_TIMEOUT, _TOTAL_TIMEOUT))

@@ -31,19 +31,19 @@ class Over:
     pauses: list[float] = field(default_factory=list)
     meanwhile: Callable[[], Any] = lambda: None
 
-    def send(self, request: Request, config: ConnectionConfig) -> Response:
+    def send(self, request: Request, config: ConnectionConfig, timeout: float | None = None) -> Response:
         """Send one request once."""
         if self.library == "requests":
             transport = RequestsTransport(config)
             try:
-                return transport.send(request)
+                return transport.send(request, timeout)
             finally:
                 transport.close()
 
         async def send() -> Response:
             transport = HttpxTransport(config)
             try:
-                return await transport.send(request)
+                return await transport.send(request, timeout)
             finally:
                 await transport.aclose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -167,3 +168,24 @@ class TestUnixSeconds:
     def test_unclear_moment_is_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match=r"created_after is .*aware datetime"):
             validation.unix_seconds(value, "created_after")
+
+
+class TestRereadable:
+    @pytest.mark.parametrize(
+        "value", [(x for x in "ab"), map(str, "ab"), {"a": 1, "b": 2}.keys(), iter("ab")]
+    )
+    def test_generator_becomes_a_list(self, value: Any) -> None:
+        assert validation.rereadable(value) == ["a", "b"]
+
+    @pytest.mark.parametrize("value", ["ab", b"ab", None, 3, ["a"], ("a",), {"a": 1}, {"a"}])
+    def test_value_that_can_be_read_again_is_kept(self, value: Any) -> None:
+        assert validation.rereadable(value) is value
+
+    def test_weak_reference_stays_one(self) -> None:
+        class Group:
+            pass
+
+        group = Group()
+        reference = weakref.proxy(group)
+
+        assert validation.rereadable(reference) is reference

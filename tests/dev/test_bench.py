@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import runpy
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,11 @@ from dev.bench import airflow_run, imports, listing, listing_client, machine, wa
 from dev.bench.__main__ import main
 from dev.bench.figures import Section, count, milliseconds, percentiles, seconds, show_ratio
 from dev.bench.processes import Child, ChildError, ask
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.transport import RequestsTransport
+from remote_tasks_provider.manus.api.v1 import get_task
+from remote_tasks_provider.manus.service import MANUS
 from remote_tasks_sandbox import SandboxServer
 
 LOAD = waits.Load(waits=6, longest=0.3, interval=0.2)
@@ -49,6 +56,18 @@ class TestWaits:
         assert max(outcome.delays) < 30
         assert outcome.calls > 0
         assert outcome.cpu > 0
+
+    def test_heavy_task_has_its_conversation_while_it_runs(self) -> None:
+        with SandboxServer() as server:
+            (task_id,) = waits.add_tasks(server, waits.Load(waits=1, longest=60, conversation=5000))
+            config = MANUS.config(ConnectionFields("c", server.manus_url, server.sandbox.settings.manus_key))
+            client = Client(config, RequestsTransport(config), MANUS.explain)
+            with closing(client):
+                task = client.send(get_task(task_id))
+        text = task.output[0].content[0].text
+        assert task.state == "running"
+        assert text is not None
+        assert len(text) == 5000
 
     def test_wait_that_was_not_found_fails_the_benchmark(self) -> None:
         with pytest.raises(RuntimeError, match="0 of 1"):
@@ -89,13 +108,16 @@ class TestImports:
 
 
 class TestDags:
-    def test_dag_file_has_a_dag_for_each_variant(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("variant", airflow_run.VARIANTS)
+    def test_variant_has_a_file_with_its_dag_and_a_small_one(
+        self, variant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("BENCH_WAITS", "2")
         monkeypatch.setenv("BENCH_INTERVAL", "5")
-        code = (airflow_run.DAGS / "bench_dag.py").read_text()
-        names: dict[str, object] = {"__name__": "bench_dag"}
-        exec(compile(code, "bench_dag.py", "exec"), names)
-        assert names["VARIANTS"] == airflow_run.VARIANTS
+        names = runpy.run_path(str(airflow_run.DAGS / f"bench_{variant}.py"))
+        # The name of the last one stays.
+        assert names["dag"].dag_id == f"bench_{variant}_warm_up"
+        assert names["dag"].task_ids == ["wait_0"]
 
 
 class TestProcesses:

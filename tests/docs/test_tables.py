@@ -17,6 +17,7 @@ from remote_tasks_provider.bases.hitl_forms import form_of
 from remote_tasks_provider.bases.submission import CorrelationTag
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.connection import ConnectionFields
+from remote_tasks_provider.core.http.environment import network_settings
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import StateTable, TaskState
@@ -104,6 +105,29 @@ class TestConnections:
         rows = pages.table(pages.section("docs/connections.md", "## Fixing errors"), "field")
         patterns = [tuple(_pattern(bare(row[name])) for name in ("field", "message")) for row in rows]
         assert any(re.fullmatch(field, found[1]) and re.fullmatch(text, found[2]) for field, text in patterns)
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("HTTPS_PROXY", "http://"),
+            ("HTTPS_PROXY", "ftp://proxy"),
+            ("HTTPS_PROXY", "http://ü@proxy"),
+            ("HTTPS_PROXY", "socks5://proxy"),
+            ("REQUESTS_CA_BUNDLE", "/nowhere"),
+            ("SSL_CERT_DIR", "/nowhere"),
+        ],
+    )
+    def test_connections_page_explains_every_message_about_the_environment(
+        self, variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, value)
+        monkeypatch.setattr("remote_tasks_provider.core.http.environment.find_spec", lambda name: None)
+        with pytest.raises(ConnectionConfigError) as caught:
+            network_settings("https://somewhere")
+        rows = pages.table(pages.section("docs/connections.md", "## Proxies and certificates"), "message")
+        assert any(re.fullmatch(_pattern(row["message"]), caught.value.message) for row in rows)
 
     def test_plan_table_has_the_limits_that_are_checked(self) -> None:
         text = pages.section("docs/connections.md", "## Limits of QStash's plans")

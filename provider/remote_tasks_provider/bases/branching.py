@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseBranchOperator
 
+from remote_tasks_provider.bases.compat import await_siblings, skip_siblings
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, wait_timeout
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -67,6 +68,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         """Wait, then branch; the task's record is left in XCom under the key ``remote_task``."""
         name = self.remote_task_type.id_param
         task_id = validation.object_id(getattr(self, name), name)
+        self._check_branches(_map_index(context) >= 0)
         mode: Mode = "deferrable" if self.deferrable else "poke"
         policy = self.poll_policy(
             context,
@@ -82,7 +84,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         """Follow the branch of the state that ended the wait."""
         ((task_id, record),) = result.records.items()
         state = record["state"] if record else TaskState.UNKNOWN
-        branch = self._branch(state)
+        branch = self._branches.get(state)
         is_handled = state in (TaskState.FAILED, TaskState.CANCELLED) and branch is not None
         label = self.remote_task_type.label
         error = result.failure(label, raise_on_failure=not is_handled, on_waiting="return")
@@ -90,14 +92,104 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
             raise self.wait_exception(error, result.timed_out) from error
         context["ti"].xcom_push(key="remote_task", value=dict(record or {}))
         self.log.info("%s %s is %s; branch: %s", label, task_id, state, branch or "none")
-        return self.do_branch(context, branch)
+        return self._follow(context, branch)
 
-    def _branch(self, state: str) -> str | list[str] | None:
-        branches = {
+    @property
+    def _branches(self) -> dict[str, Branch | None]:
+        """The branches by state, which is also the name of the parameter."""
+        return {
             TaskState.COMPLETED: self.completed,
             TaskState.FAILED: self.failed,
             TaskState.CANCELLED: self.cancelled,
             TaskState.WAITING: self.waiting,
         }
-        branch = branches.get(TaskState(state))
-        return branch if branch is None or isinstance(branch, str) else list(branch)
+
+    # --------------------------------------------------------------------------------------- the branch
+
+    def _follow(self, context: Context, branch: Branch | None) -> Any:
+        """Skip what is downstream and not of the branch."""
+        names = branch if branch is None or isinstance(branch, str) else list(branch)
+        if not self._has_dag:
+            return self.do_branch(context, names)
+        ti = context["ti"]
+        siblings = [task.task_id for task in self._left_out(branch)] if _map_index(context) >= 0 else []
+        await_siblings(ti, siblings)
+        teardowns = [task.task_id for task in self._downstream if task.is_teardown]
+        self.do_branch(context, [*_names(branch), *teardowns] if teardowns else names)
+        skip_siblings(ti, siblings)
+        return names
+
+    @property
+    def _has_dag(self) -> bool:
+        return bool(self.has_dag())  # type: ignore[no-untyped-call]
+
+    @property
+    def _downstream(self) -> list[Any]:
+        return list(self.downstream_list)
+
+    def _left_out(self, branch: Branch | None) -> list[Any]:
+        """Return the tasks directly downstream that ``branch`` skips, as Airflow's branch operators do.
+
+        But what tears down runs whatever the branch.
+        """
+        followed: set[str] = set()
+        for name in _names(branch):
+            for task_id in self._task_ids(name):
+                followed |= {task_id, *self.dag.get_task(task_id).get_flat_relative_ids(upstream=False)}
+        return [one for one in self._downstream if one.task_id not in followed and not one.is_teardown]
+
+    def _task_ids(self, name: str) -> list[str]:
+        """Return the tasks with which the branch ``name`` begins, a task or a task group; none if unknown."""
+        if group := self.dag.task_group_dict.get(name):
+            return [task.task_id for task in group.roots]
+        return [name] if self.dag.has_task(name) else []
+
+    def _check_branches(self, is_mapped: bool) -> None:
+        """Refuse what no branch can be, before anything is awaited.
+
+        :raises ValueError: when a name is not in the DAG, or when one instance of a mapped task would have to
+            skip what all of them share.
+        """
+        if not self._has_dag:
+            return
+        for state, branch in self._branches.items():
+            for name in _names(branch):
+                if not self._task_ids(name):
+                    raise ValueError(self._unknown(state, name))
+            # Without a branch for it, success skips everything; the other states do not branch.
+            if is_mapped and (branch is not None or state == TaskState.COMPLETED):
+                self._check_is_inside(state, branch)
+
+    def _unknown(self, state: str, name: str) -> str:
+        text = f"{state} names {name!r}, which is neither a task nor a task group of DAG {self.dag.dag_id!r}"
+        group = self.task_group
+        while group is not None and group.group_id:
+            if self._task_ids(full := f"{group.group_id}.{name}"):
+                return f"{text}; in a task group the group's id comes first: {full!r}"
+            group = group.task_group
+        return text
+
+    def _check_is_inside(self, state: str, branch: Branch | None) -> None:
+        group = _mapped_group(self)
+        for task in self._left_out(branch):
+            if group is None or _mapped_group(task) != group:
+                where = "this mapped task" if group is None else f"the mapped task group {group!r}"
+                raise ValueError(
+                    f"{state} would skip {task.task_id!r}, which all instances of {where} share: none can "
+                    "decide about it. Map a task group that holds this task and all of its branches"
+                )
+
+
+def _map_index(context: Context) -> int:
+    index = getattr(context["ti"], "map_index", None)
+    return -1 if index is None else index
+
+
+def _mapped_group(task: Any) -> str | None:
+    """Return the id of the mapped task group that ``task`` is in, the innermost one."""
+    group = task.get_closest_mapped_task_group()
+    return None if group is None else group.group_id
+
+
+def _names(branch: Branch | None) -> list[str]:
+    return [] if branch is None else [branch] if isinstance(branch, str) else list(branch)

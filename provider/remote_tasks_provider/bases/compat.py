@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,9 +30,11 @@ __all__ = [
     "TRIGGER_TIMED_OUT",
     "AirflowRescheduleException",
     "TaskDeferralError",
+    "await_siblings",
     "first_rescheduled_at",
     "first_try_number",
     "is_over",
+    "skip_siblings",
     "task_state",
 ]
 
@@ -49,6 +51,7 @@ RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8
 
 Seen in 3.0.6, gone in 3.1.8; those between were not tried.
 """
+_UNTIL_MADE = timedelta(seconds=2)
 _FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 TRIGGER_FAILED = "__fail__"
 """The method name with which Airflow resumes a task whose trigger timed out or crashed."""
@@ -89,6 +92,41 @@ def is_over(state: str | None) -> bool:
     attempt re-attaches to them. Without an answer (``None``) they are left alone.
     """
     return state in _FINAL_STATES
+
+
+def await_siblings(ti: Any, task_ids: list[str]) -> None:
+    """Make sure that the tasks have instances with the index of ``ti``, all in one mapped task group.
+
+    What is not yet made cannot be skipped, and would run. Airflow makes them a little after the first one.
+
+    :raises AirflowRescheduleException: when one is not yet made; the running task begins again in a moment.
+    """
+    if task_ids and _count_siblings(ti, task_ids) < len(task_ids):
+        raise AirflowRescheduleException(datetime.now(UTC) + _UNTIL_MADE)
+
+
+def skip_siblings(ti: Any, task_ids: list[str]) -> None:
+    """Skip the tasks' instances with the index of ``ti``, all in one mapped task group.
+
+    The branch operators of Airflow 2 do it. Those of 3.0 to 3.3 at least leave it to the scheduler, which
+    looks for the decision under another index, and runs every branch.
+
+    :raises DownstreamTasksSkipped: on Airflow 3; it ends the running task with success.
+    """
+    if task_ids and Version(airflow.__version__) >= Version("3"):
+        exceptions: Any = import_module("airflow.providers.common.compat.sdk")
+        raise exceptions.DownstreamTasksSkipped(tasks=[(task_id, ti.map_index) for task_id in task_ids])
+
+
+def _count_siblings(ti: Any, task_ids: list[str]) -> int:
+    if Version(airflow.__version__) < Version("3"):
+        run = ti.get_dagrun()
+        made = (run.get_task_instance(task_id, map_index=ti.map_index) for task_id in task_ids)
+        return sum(one is not None for one in made)
+    runner: Any = import_module("airflow.sdk.execution_time.task_runner")
+    return runner.RuntimeTaskInstance.get_ti_count(  # type: ignore[no-any-return]
+        dag_id=ti.dag_id, map_index=ti.map_index, task_ids=task_ids, run_ids=[ti.run_id]
+    )
 
 
 def task_state(ti: Any) -> str | None:

@@ -64,6 +64,7 @@ def save_files(
     max_bytes_per_file: int,
     log: Log,
     overwrite: bool = False,
+    from_loopback: bool = False,
     refresh: Callable[[], Iterable[RemoteFile]] | None = None,
 ) -> list[dict[str, Any]]:
     """Save ``files`` into a folder; return name, path, size, content type and SHA-256 of each, in order.
@@ -75,6 +76,7 @@ def save_files(
     :param owner: what the files belong to, such as vendor and id of the remote task. Files that were saved
         for another owner are never taken for this one's.
     :param overwrite: replace files that were not saved for this owner, or were changed since.
+    :param from_loopback: whether the service that gave the links is on this machine; its files may be too.
     :param refresh: returns the same files with fresh links; called when a link has expired.
     :raises TransferError: files could not be saved and a retry cannot help; names them and says why.
     :raises TransferIncompleteError: likewise, but a retry can help for some of them.
@@ -94,6 +96,7 @@ def save_files(
         links=_Links(files, refresh),
         max_bytes=max_bytes_per_file,
         overwrite=overwrite,
+        from_loopback=from_loopback,
         log=log,
     )
     return saving.save_all(files)
@@ -112,9 +115,10 @@ class FileSource:
     size: int
     content_type: str
 
-    def upload_to(self, url: str) -> None:
-        """Send it to a signed link; raises like :func:`~remote_tasks_provider.core.files.transfer.upload`."""
-        upload(url, partial(self.path.open, "rb"), self.size, self.content_type)
+    def upload_to(self, url: str, *, from_loopback: bool = False) -> None:
+        """Send it to a signed link, as :func:`~remote_tasks_provider.core.files.transfer.upload` does."""
+        opens = partial(self.path.open, "rb")
+        upload(url, opens, self.size, self.content_type, from_loopback=from_loopback)
 
 
 def open_source(path: str | ObjectStoragePath) -> FileSource:
@@ -158,6 +162,7 @@ class _Saving:
     links: _Links
     max_bytes: int
     overwrite: bool
+    from_loopback: bool
     log: Log
 
     def save_all(self, files: Sequence[RemoteFile]) -> list[dict[str, Any]]:
@@ -243,6 +248,7 @@ class _Saving:
             # Not `part.open`, which would tell Airflow's lineage of the temporary name.
             lambda: part.fs.open(part.path, "wb"),
             max_bytes=self.max_bytes,
+            from_loopback=self.from_loopback,
         )
         if file.size is not None and file.size != done.size:
             self.log.warning("%r has %d bytes; %d were announced.", file.name, done.size, file.size)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from jinja2 import Environment, StrictUndefined
+from jinja2.nativetypes import NativeEnvironment
 
 from remote_tasks_provider.bases.exceptions import Verdict, verdict
 from remote_tasks_provider.bases.links import LINK_KEY
@@ -17,7 +19,89 @@ from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.polling.policy import OnWaiting, WaitLimits
 from remote_tasks_provider.core.polling.result import WaitResult
 
-__all__ = ["SensorSettings", "TaskEnd"]
+__all__ = [
+    "SensorSettings",
+    "TaskEnd",
+    "WhenRead",
+    "environment",
+    "release",
+    "renders_native",
+    "why_not_rendered",
+]
+
+
+# With as many, each wait that begins holds the event loop up for some 50 ms.
+_MANY_TASKS = 200
+
+
+class WhenRead:
+    """An attribute of operators that is worked out whenever it is read.
+
+    Airflow reads it when it serializes the DAG. By then the DAG file, its defaults and the cluster policy may
+    have changed what the constructor was given.
+
+    :param of_class: what the class has, as which Airflow reads it for mapped tasks.
+    """
+
+    def __init__(self, work_out: Callable[[Any], Any], *, of_class: Any) -> None:
+        self._work_out = work_out
+        self._of_class = of_class
+
+    def __get__(self, operator: Any, owner: type | None = None) -> Any:
+        """Return the value."""
+        return self._of_class if operator is None else self._work_out(operator)
+
+
+# ------------------------------------------------------------------------- templates in the triggerer
+
+
+def renders_native(operator: Any) -> bool:
+    """Return whether the operator, or else its DAG, renders templates to objects."""
+    own = getattr(operator, "render_template_as_native_obj", None)
+    return bool(operator.dag.render_template_as_native_obj if own is None and operator.has_dag() else own)
+
+
+def why_not_rendered(operator: Any) -> str | None:
+    """Return why only a worker can render the operator's templates, if that is so."""
+    if not operator.has_dag():
+        return None
+    dag = operator.dag
+    if dag.user_defined_macros or dag.user_defined_filters:
+        return "the triggerer does not know the DAG's user_defined_macros and user_defined_filters"
+    if dag.jinja_environment_kwargs or dag.template_undefined is not StrictUndefined:
+        return "the triggerer does not know the DAG's jinja_environment_kwargs and template_undefined"
+    return None
+
+
+def environment(plain: Environment, *, native: bool) -> Environment:
+    """Return what renders as a worker does, of the sandboxed environment that Airflow has for triggers.
+
+    That one renders a name that is not defined to nothing, and every template to a string.
+    """
+    bases = (type(plain), NativeEnvironment) if native else (type(plain),)
+    made = type("_TriggerEnvironment", bases, {})
+    return cast("Environment", made(undefined=StrictUndefined, extensions=["jinja2.ext.do"], cache_size=0))
+
+
+def release(context: Any, task_instance: Any, log: Any) -> None:
+    """Let go of the DAG that Airflow has made for the rendering; it would keep it as long as the wait."""
+    dag = context.get("dag")
+    context.clear()
+    if hasattr(task_instance, "task"):
+        task_instance.task = None
+    if dag is None:
+        return
+    if (tasks := len(dag.task_dict)) > _MANY_TASKS:
+        log.warning(
+            "start_from_trigger: this DAG has %d tasks, and Airflow hands the whole DAG to the triggerer for "
+            "each wait, which holds up all other waits. Give one sensor a list of ids, or use smaller DAGs.",
+            tasks,
+        )
+    # The DAG and its tasks hold each other. This copy is the trigger's own.
+    dag.task_dict.clear()
+
+
+# -------------------------------------------------------------------------------- the end of the wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +114,7 @@ class SensorSettings:
     :param has_retries: whether Airflow would retry the task.
     :param single: whether the result is one record instead of a list.
     :param ends_in_triggerer: whether the trigger ends the task.
+    :param native: whether a template is rendered to an object, such as a list, instead of a string.
     """
 
     label: str
@@ -41,6 +126,7 @@ class SensorSettings:
     raise_on_failure: bool
     soft_fail: bool
     never_fail: bool
+    native: bool = False
 
     def begin(self, timeout_after: datetime | None, now: float) -> dict[str, float | None]:
         """Return the start and the deadlines of a wait that began in the triggerer, also after a restart.

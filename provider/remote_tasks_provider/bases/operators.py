@@ -5,8 +5,7 @@ How a task is submitted once is in :mod:`.submission`, how the wait polls in :mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,14 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 from remote_tasks_provider.bases.compat import is_over, task_state
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, wait_timeout
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.cancellation import cancel_tasks
+from remote_tasks_provider.core.cancel_worker import cancel_tasks
+from remote_tasks_provider.core.cancellation import (
+    AFTER_A_TIMEOUT,
+    WHILE_KILLED,
+    Cancelled,
+    CancelOutcome,
+    CancelRules,
+)
 from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
 from remote_tasks_provider.core.polling.policy import TimedOut
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -24,7 +30,7 @@ from remote_tasks_provider.core.polling.result import WaitResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["RemoteTaskOperator", "Submitted"]
+__all__ = ["CancelAftermath", "RemoteTaskOperator", "Submitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,42 @@ class Submitted:
     result: Any
     are_own: bool = True
     carried: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAftermath:
+    """What became of the tasks that an operator has cancelled; as a string, in whole sentences.
+
+    :param was_cancelled: :attr:`RemoteTaskOperator.was_cancelled`.
+    :param still_running: :attr:`RemoteTaskOperator.still_running`.
+    """
+
+    results: Mapping[str, Cancelled]
+    label: str
+    was_cancelled: str
+    still_running: str
+
+    @property
+    def still_run(self) -> list[str]:
+        """The tasks that may still run."""
+        return [task_id for task_id, result in self.results.items() if result.may_run]
+
+    def __str__(self) -> str:
+        by_text: dict[str, list[str]] = {}
+        for task_id, result in self.results.items():
+            by_text.setdefault(self._text(result), []).append(task_id)
+        return " ".join(f"{self.label} {', '.join(ids)} {text}" for text, ids in by_text.items())
+
+    def _text(self, result: Cancelled) -> str:
+        match result.outcome:
+            case CancelOutcome.CANCELLED:
+                return f"{self.was_cancelled}."
+            case CancelOutcome.ENDED:
+                return f"does not run any more: it was cancelled, or had finished ({result.detail})."
+            case CancelOutcome.NOT_FOUND:
+                return "was not found: it has finished, or no longer exists."
+            case _:
+                return f"could not be cancelled and {self.still_running}: {result.detail.rstrip('.')}."
 
 
 class RemoteTaskOperator(WaitingOperator):
@@ -189,29 +231,38 @@ class RemoteTaskOperator(WaitingOperator):
         It also kills a task that was cleared: see :func:`~remote_tasks_provider.bases.compat.is_over`.
         """
         self._killed_too_early = not self._own
-        if not self.cancels_when_killed:
-            return
-        state = None
-        with suppress(Exception):
-            # Whatever keeps Airflow from answering now: without an answer the remote tasks are left alone.
-            state = task_state(self._ti)
-        if is_over(state):
-            self.cancel(f"this task was marked {state}")
-        else:
-            what = state or "of unknown state"
-            self.log.info("%s %s: this task is %s.", self._names(), self.still_running, what)
+        if self.cancels_when_killed:
+            self._cancel(self._why_killed, WHILE_KILLED)
 
-    def cancel(self, why: str) -> bool:
-        """Cancel the remote tasks; return whether the service took it for all of them."""
-        # A hook of its own: this may come during a request.
-        hook = self.new_hook()
-        try:
-            return not cancel_tasks(hook.client, self.remote_task_type, self._own, why, self.log)
-        except RemoteTaskError as error:
-            self.log.warning("%s was not cancelled and may still run: %s", self._names(), error)
-            return False
-        finally:
-            hook.close()
+    def _why_killed(self) -> str | None:
+        """Return why to cancel the remote tasks, or ``None`` where they are another attempt's."""
+        state = task_state(self._ti)
+        if is_over(state):
+            return f"this task was marked {state}"
+        self.log.info(
+            "%s %s: this task is %s.", self._names(), self.still_running, state or "of unknown state"
+        )
+        return None
+
+    def cancel(self, why: str) -> CancelAftermath:
+        """Cancel the remote tasks; return what became of them.
+
+        :param why: for the log: ``this task gave up waiting``.
+        """
+        return self._cancel(lambda: why, AFTER_A_TIMEOUT)
+
+    def _cancel(self, confirm: Callable[[], str | None], rules: CancelRules) -> CancelAftermath:
+        # A hook of its own for each client: this may come during a request.
+        results = cancel_tasks(
+            self._own,
+            task_type=self.remote_task_type,
+            connect=lambda: self.new_hook().client,
+            confirm=confirm,
+            rules=rules,
+            log=self.log,
+        )
+        label = self.remote_task_type.label
+        return CancelAftermath(results, label, self.was_cancelled, self.still_running)
 
     def forget(self, context: Context) -> None:
         """Drop what a later attempt would re-attach to: the tasks were cancelled by this side."""
@@ -228,12 +279,12 @@ class RemoteTaskOperator(WaitingOperator):
         names = self._names()
         if not self.cancel_on_timeout:
             return f"{names} {self.still_running}: cancel_on_timeout is off."
-        if not self.cancel("this task gave up waiting"):
-            return f"{names} could not be cancelled and {self.still_running}."
-        self.forget(context)
-        # Airflow calls on_kill() after its own timeout, and there is nothing left to cancel.
-        self.own(context, [])
-        return f"{names} {self.was_cancelled}."
+        aftermath = self.cancel("this task gave up waiting")
+        if not aftermath.still_run:
+            self.forget(context)
+        # Airflow calls on_kill() after its own timeout, and there is no more to cancel than this.
+        self.own(context, aftermath.still_run)
+        return str(aftermath)
 
     def _names(self) -> str:
         return f"{self.remote_task_type.label} {', '.join(self._own)}"

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
+from remote_tasks_provider.bases.arguments import RereadableOperator
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core.errors import RemoteTaskError
@@ -28,7 +27,7 @@ def sending(hook: RemoteTaskHook) -> Iterator[None]:
             raise request_exception(error) from error
 
 
-class RequestOperator(BaseOperator):
+class RequestOperator(RereadableOperator):
     """Sends requests; a subclass has the parameter for the connection, named as its hook names it."""
 
     hook_class: ClassVar[type[RemoteTaskHook]]

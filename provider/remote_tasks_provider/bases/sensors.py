@@ -12,7 +12,12 @@ from airflow.triggers.base import StartTriggerArgs
 
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.exceptions import wait_exception
-from remote_tasks_provider.bases.from_trigger import SensorSettings
+from remote_tasks_provider.bases.from_trigger import (
+    SensorSettings,
+    WhenRead,
+    renders_native,
+    why_not_rendered,
+)
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
@@ -53,6 +58,9 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
     on_waiting: OnWaiting = "wait"
     """A parameter where a task can wait for a person."""
 
+    _wants_to_start_from_trigger = False
+    _starts_on_a_worker: str | None = None
+
     def __init__(
         self,
         *,
@@ -73,8 +81,6 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         if (start_from_trigger or end_from_trigger) and not self.deferrable:
             raise ValueError("start_from_trigger and end_from_trigger need deferrable=True")
         self._wants_to_start_from_trigger = start_from_trigger
-        if start_from_trigger and self._why_not_from_trigger() is None:
-            self._start_from_trigger(conn_id)
 
     @property
     def awaited(self) -> Any:
@@ -83,32 +89,37 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
 
     # ----------------------------------------------------------------------------------- in the triggerer
 
-    def _start_from_trigger(self, conn_id: str) -> None:
-        """Let the wait begin in the triggerer. What cannot be done is said when the wait begins."""
-        self.start_trigger_args = StartTriggerArgs(
+    def _start_trigger_args(self) -> StartTriggerArgs | None:
+        if not self._wants_to_start_from_trigger or self._why_not_from_trigger() is not None:
+            return None
+        ids = self.awaited if isinstance(self.awaited, str) else list(self.awaited)
+        return StartTriggerArgs(
             trigger_cls=f"{self.trigger_class.__module__}.{self.trigger_class.__qualname__}",
             next_method="execute_complete",
             trigger_kwargs={
-                "conn_id": conn_id,
-                self.remote_task_type.ids_param: self.awaited,
+                "conn_id": getattr(self, self.hook_class.conn_name_attr),
+                self.remote_task_type.ids_param: ids,
                 **self._poll_rules(),
                 "sensor": asdict(self._settings()),
             },
             timeout=timedelta(seconds=self.wait_limits.deferral),
         )
-        self.start_from_trigger = True
+
+    start_trigger_args = WhenRead(_start_trigger_args, of_class=None)
+    start_from_trigger = WhenRead(lambda self: self.start_trigger_args is not None, of_class=False)
 
     def _why_not_from_trigger(self) -> str | None:
         if not STARTS_FROM_TRIGGER:
             return "it needs Airflow 3.3 or newer"
         ids = [self.awaited] if isinstance(self.awaited, str) else self.awaited
         name = self.remote_task_type.id_param
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        if not isinstance(ids, (list, tuple)) or not all(isinstance(one, str) for one in ids):
             return f"{name} must be a string, a template or a list of them, not another task's output"
-        if any("xcom_pull" in one for one in ids):
+        rendered = [*ids, str(getattr(self, self.hook_class.conn_name_attr)), str(self.on_waiting)]
+        if any("xcom_pull" in one for one in rendered):
             # Airflow 3.3.2's triggerer cannot answer it, and waits for ever.
             return "a template with xcom_pull can be rendered on a worker only"
-        return None
+        return why_not_rendered(self) if any("{{" in one or "{%" in one for one in rendered) else None
 
     def _settings(self) -> SensorSettings:
         return SensorSettings(
@@ -121,6 +132,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
             raise_on_failure=self.raise_on_failure,
             soft_fail=self.soft_fail,
             never_fail=self.never_fail,
+            native=renders_native(self),
         )
 
     def trigger_arguments(self) -> dict[str, Any]:
@@ -129,6 +141,11 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         return {"sensor": asdict(settings)} if settings.ends_in_triggerer else {}
 
     # ---------------------------------------------------------------------------------------- on a worker
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render the templates, on a worker."""
+        self._starts_on_a_worker = self._why_not_from_trigger()
+        super().render_template_fields(context, jinja_env)
 
     def execute(self, context: Context) -> Any:
         """Wait; return one record for one id, a list in input order for several."""
@@ -143,7 +160,11 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
 
     def _log_what_cannot_be_done(self) -> None:
         if self._wants_to_start_from_trigger:
-            why = self._why_not_from_trigger() or "Airflow starts a mapped task there"
+            why = (
+                self._starts_on_a_worker
+                or self._why_not_from_trigger()
+                or "Airflow starts a mapped task there"
+            )
             self.log.info("The wait starts on a worker in spite of start_from_trigger: %s.", why)
         if self.end_from_trigger and not STARTS_FROM_TRIGGER:
             self.log.info("The wait ends on a worker: end_from_trigger needs Airflow 3.3 or newer.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -20,11 +20,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, task_state
 from remote_tasks_provider.bases.connection import read_connection_async
-from remote_tasks_provider.bases.from_trigger import SensorSettings
+from remote_tasks_provider.bases.from_trigger import SensorSettings, environment, release
 from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.cancellation import acancel_tasks
+from remote_tasks_provider.core.cancel_queue import request_cancel
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.http.client import AsyncClient
@@ -134,10 +134,19 @@ class RemoteTaskTrigger(BaseTrigger):
         return path, {renamed.get(name, name): getattr(self, name) for name in names}
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render what a sensor would have rendered; called where the wait begins in the triggerer."""
-        environment = jinja_env or self.get_template_env()
-        for name in ("conn_id", "remote_task_ids", "on_waiting"):
-            setattr(self, name, self.render_template(getattr(self, name), context, environment))
+        """Render what a sensor would have rendered; called where the wait begins in the triggerer.
+
+        Airflow calls it too for a mapped sensor that has ``start_from_trigger``, whose wait a worker began.
+        """
+        if self.started_at is None:
+            native = bool(self.sensor and self.sensor.get("native"))
+            jinja = jinja_env or environment(self.get_template_env(), native=native)
+            self.render_template_as_native_obj = native
+            for name in ("conn_id", "remote_task_ids", "on_waiting"):
+                setattr(self, name, self.render_template(getattr(self, name), context, jinja))
+            if self.sensor:
+                self.sensor = {**self.sensor, "single": isinstance(self.remote_task_ids, str)}
+        release(context, self.task_instance, log)
 
     # ----------------------------------------------------------------------------------------- the wait
 
@@ -197,6 +206,9 @@ class RemoteTaskTrigger(BaseTrigger):
         limiter = limiter_for(config.account, service.limits)
         return AsyncClient(config, transport, service.explain, limiter, self.clocks)
 
+    async def _read_and_connect(self) -> AsyncClient:
+        return await self._connect(await read_connection_async(self.remote_task_type.service, self.conn_id))
+
     # ------------------------------------------------------------------------------------------- a kill
 
     async def on_kill(self) -> None:
@@ -204,36 +216,47 @@ class RemoteTaskTrigger(BaseTrigger):
 
         Airflow calls it from 3.3 on, also for a task that was cleared, and then after the next attempt has
         begun: see :func:`~remote_tasks_provider.bases.compat.is_over`. Before 3.3 :meth:`run` calls it
-        whenever the trigger is cancelled. Airflow repeats that every second; it is shielded to its end.
+        whenever the trigger is cancelled. It waits for as long as Airflow gives a trigger to clean up in; the
+        queue goes on after that, see :mod:`remote_tasks_provider.core.cancel_queue`.
         """
-        if self.cancel_on_kill and self.task_instance is not None:
-            await _run_to_the_end(self._cancel_if_over())
-
-    async def _cancel_if_over(self) -> None:
-        try:
-            async with asyncio.timeout(_LONGEST_CANCELLATION):
-                state = await ask(in_thread(task_state, self.task_instance))
-                if is_over(state):
-                    await self._cancel(f"this task was marked {state}")
-                else:
-                    log.info("The remote tasks keep running: this task is %s.", state)
-        except Exception as error:  # noqa: BLE001 - whatever it is, Airflow could do nothing about it
+        if not self.cancel_on_kill or self.task_instance is None:
+            return
+        task_type = self.remote_task_type
+        request, queue = request_cancel(
+            validation.object_ids(self.remote_task_ids, task_type.id_param),
+            task_type=task_type,
+            conn_id=self.conn_id,
+            connect=self._read_and_connect,
+            clocks=self.clocks,
+            confirm=self._why_killed,
+            log=log,
+        )
+        await _wait_to_the_end(request.done, _LONGEST_CANCELLATION)
+        if not request.done.is_set():
             log.warning(
-                "The remote tasks were not cancelled, and may still run: %s: %s", type(error).__name__, error
+                "%s. The triggerer goes on, and says what becomes of each in its own log: %s.",
+                queue.outlook(request),
+                ", ".join(request.left),
             )
 
-    async def _cancel(self, why: str) -> None:
-        client = await self._connect(await read_connection_async(self.remote_task_type.service, self.conn_id))
-        try:
-            ids = validation.object_ids(self.remote_task_ids, self.remote_task_type.id_param)
-            await acancel_tasks(client, self.remote_task_type, ids, why, log)
-        finally:
-            await client.aclose()
+    async def _why_killed(self) -> str | None:
+        """Return why to cancel the remote tasks, or ``None`` where they are another attempt's."""
+        state = await ask(in_thread(task_state, self.task_instance))
+        if is_over(state):
+            return f"this task was marked {state}"
+        log.info("The remote tasks keep running: this task is %s.", state or "of unknown state")
+        return None
 
 
-async def _run_to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for ``work`` to end, whoever cancels meanwhile; only the end of the event loop ends it."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
+async def _wait_to_the_end(event: asyncio.Event, seconds: float) -> None:
+    """Wait for ``event``, whoever cancels meanwhile; only the end of the event loop ends it earlier.
+
+    Airflow cancels a trigger again every second until it has returned.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    waiter = loop.create_task(event.wait())
+    while not waiter.done() and (left := until - loop.time()) > 0:
         with suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
+            await asyncio.wait([waiter], timeout=left)
+    waiter.cancel()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from remote_tasks_provider.bases.arguments import RereadableOperator
 from remote_tasks_provider.bases.compat import (
     RETRIES_RESUME,
     TRIGGER_FAILED,
@@ -56,7 +57,7 @@ def wait_timeout(timeout: float | timedelta | None) -> float:
     )
 
 
-class WaitingOperator(BaseOperator):
+class WaitingOperator(RereadableOperator):
     """What sensors, branch operators and operators have in common: they wait for remote tasks of one type.
 
     Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
@@ -158,8 +159,9 @@ class WaitingOperator(BaseOperator):
             self.hook.close()
 
     def _poll(self, tracker: PollTracker, **how: Any) -> WaitResult:
+        session, link = self.hook.polling(self.remote_task_type)
         clocks: Any = {"clock": steady(time.time, time.monotonic), "monotonic": time.monotonic}
-        return poll_until_done(tracker, *self.hook.polling(self.remote_task_type), **clocks, **how)
+        return poll_until_done(tracker, session, link, **clocks, **how)
 
     def _log_warnings(self, tracker: PollTracker) -> None:
         for warning in tracker.take_warnings():

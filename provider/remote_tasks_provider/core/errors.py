@@ -73,7 +73,8 @@ class RemoteTaskError(Exception):
 class ConnectionConfigError(RemoteTaskError, ValueError):
     """The Airflow connection can't be used, or its API version can't do this. Also a ``ValueError``.
 
-    The message names the field and the fix; see ``docs/connections.md``.
+    Or the machine's proxy or certificates can't be used. The message names the field or the environment
+    variable, and the fix; see ``docs/connections.md``.
     """
 
     concerns_service = True
@@ -92,7 +93,8 @@ class ConnectionUnavailableError(RemoteTaskError):
 class TransportError(RemoteTaskError):
     """No response: the host is unknown, refused or dropped the connection, or was silent for too long.
 
-    Check the network, the host and ``read_timeout``. ``sent`` is ``False`` if the request never left.
+    Or the response was not whole in time. Check the network, the host, the proxy, ``read_timeout`` and
+    ``total_timeout``. ``sent`` is ``False`` if the request never left.
 
     :param sent: ``False`` when the request provably never left, ``None`` when that is unknown.
     """

@@ -38,6 +38,11 @@ _COMMON_FIELDS = {
         "Seconds of silence after which a request counts as failed. Default 30.",
         {"type": ["number", "null"], "minimum": 0.001, "maximum": 600},
     ),
+    "total_timeout": FormField(
+        "Total timeout (s)",
+        "Seconds for one request and its whole answer, however steadily it trickles. Default 120.",
+        {"type": ["number", "null"], "minimum": 0.001, "maximum": 3600},
+    ),
     "max_attempts": FormField(
         "Attempts per request",
         "How often one request is sent at most, the first time included. Default 5.",

@@ -5,7 +5,7 @@ Hooks name a service; operators, sensors and triggers name a task type. See ``do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,15 +66,18 @@ class TaskType:
     :param label: names one task in messages and logs: ``Manus task``.
     :param poll_strategy: makes the strategy by which many tasks are polled with few operations, of the
         connection's extras; :class:`~.polling.strategy.OneByOne` where there is nothing better.
-    :param cancel: the operation that cancels a task, of the extras and the task's id; ``None`` where the
-        service has none.
+    :param cancel: the operation that cancels tasks, of the extras and the tasks' ids; ``None`` where the
+        service has none. That of several tasks returns how many it has cancelled: others were finished, or
+        unknown.
+    :param cancel_batch_size: how many tasks one such operation cancels at most.
     :param id_param: what sensors and operators call the parameter that holds one task's id.
     """
 
     service: Service
     label: str
     poll_strategy: Callable[[Any], PollStrategy]
-    cancel: Callable[[Any, str], Operation[Any] | None] = lambda _extras, _task_id: None
+    cancel: Callable[[Any, Sequence[str]], Operation[Any] | None] = lambda _extras, _task_ids: None
+    cancel_batch_size: int = 1
     id_param: str = "remote_task_id"
 
     @property

@@ -5,11 +5,21 @@ Each raises ``ValueError`` that names the parameter, shows what it got and says 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator, KeysView, ValuesView
 from datetime import datetime
 from typing import Any
 
-__all__ = ["choice", "choices", "object_id", "object_ids", "positive", "unix_seconds", "whole_number"]
+__all__ = [
+    "choice",
+    "choices",
+    "object_id",
+    "object_ids",
+    "positive",
+    "rereadable",
+    "unix_seconds",
+    "whole_number",
+]
 
 _MAX_ID_LENGTH = 512
 # What an empty value looks like after Jinja has rendered it into a string.
@@ -47,6 +57,13 @@ def object_ids(value: Any, name: str) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Iterable) or isinstance(value, (bytes, dict)):
         return [object_id(value, name)]
     return [object_id(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+
+def rereadable(value: Any) -> Any:
+    """Return ``value``; as a list if it is a generator or the like, which can be read only once."""
+    # A weak reference looks like whatever there is.
+    is_weak = isinstance(value, weakref.ProxyTypes)
+    return list(value) if isinstance(value, (Iterator, KeysView, ValuesView)) and not is_weak else value
 
 
 def choice(value: Any, name: str, allowed: Iterable[str]) -> str:

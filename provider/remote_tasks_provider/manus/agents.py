@@ -16,6 +16,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.cancel_worker import cancel_tasks
+from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
     InvalidRequestError,
@@ -260,12 +262,17 @@ class _Turn:
             raise error
 
     def _give_up(self, why: str, *, stop: bool) -> ManagedAgentInvocationError:
-        try:
-            if stop:
-                self.hook.stop_task(self.task_id)
+        if stop:
+            results = cancel_tasks(
+                [self.task_id],
+                task_type=MANUS_TASK,
+                connect=lambda: ManusHook(self.hook.conn_id).client,
+                confirm=lambda: f"it {why}",
+                rules=AFTER_A_TIMEOUT,
+                log=log,
+            )
+            if not results[self.task_id].may_run:
                 return ManagedAgentInvocationError(f"{self} {why}, and was stopped.")
-        except RemoteTaskError as failure:
-            log.warning("%s could not be stopped: %s", self, failure)
         return OrphanedAgentTaskError(
             f"{self} {why}. It was left as it is, and may still be working, and costing."
         )

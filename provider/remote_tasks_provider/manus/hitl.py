@@ -174,10 +174,11 @@ class AgentQuestions:
     # ------------------------------------------------------------------------------------------- errors
 
     def _stopped(self, result: ManusResult, by: str) -> BaseException:
-        if self._operator.cancel(f"{by} chose so"):
-            text = f"was stopped by {by}."
+        aftermath = self._operator.cancel(f"{by} chose so")
+        if aftermath.still_run:
+            text = f"could not be stopped, as {by} chose ({result.url}). {aftermath}"
         else:
-            text = f"could not be stopped, as {by} chose ({result.url})."
+            text = f"was stopped by {by}."
         return self._failure(TaskCancelledError, result, text)
 
     def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from remote_tasks_provider.bases.files import FileSource, open_source
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
@@ -233,9 +232,12 @@ class ManusHook(RemoteTaskHook):
 
         :param source: a path or URL that ``ObjectStoragePath`` knows; at most 512 MB.
         """
+        # Here, because every DAG file imports the hook, and few upload.
+        from remote_tasks_provider.bases.files import FileSource, open_source
+
         file = source if isinstance(source, FileSource) else open_source(source)
         file_id, url = self.client.send(self.api.operations.create_upload(file.name))
-        file.upload_to(url)
+        file.upload_to(url, from_loopback=self.client.config.is_loopback)
         self._check_upload(file_id, file.name)
         return {"file_id": file_id, "filename": file.name}
 

@@ -82,5 +82,5 @@ MANUS_TASK = TaskType(
     service=MANUS,
     label="Manus task",
     poll_strategy=lambda extras: ManusPollStrategy(_LISTINGS[api_version(extras).version]),
-    cancel=lambda extras, task_id: api_version(extras).cancel(task_id),
+    cancel=lambda extras, task_ids: api_version(extras).cancel(*task_ids),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from remote_tasks_provider.core.errors import AuthenticationError
@@ -48,6 +49,13 @@ def _explain(operation: Operation[Any], status: int, message: str, config: Conne
     return None
 
 
+def _cancel(_extras: QStashExtras, message_ids: Sequence[str]) -> Operation[Any]:
+    """Return the operation for one message, which says whether it is in flight, or that for several."""
+    if len(message_ids) == 1:
+        return v2.cancel_message(*message_ids)
+    return v2.cancel_messages(v2.filters_of({"message_ids": message_ids}, v2.MESSAGE_FILTERS))
+
+
 QSTASH = Service(
     name="QStash",
     default_base_url=lambda extras: _REGIONS[extras.region],
@@ -66,7 +74,8 @@ QSTASH_MESSAGE = TaskType(
     service=QSTASH,
     label="QStash message",
     poll_strategy=lambda _extras: QStashMessagePollStrategy(),
-    cancel=lambda _extras, message_id: v2.cancel_message(message_id),
+    cancel=_cancel,
+    cancel_batch_size=100,
     id_param="message_id",
 )
 """A message, whose state is in the logs."""

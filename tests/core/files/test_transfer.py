@@ -8,10 +8,11 @@ import io
 import logging
 import pickle
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,13 +115,13 @@ def _link(server: RawServer | str) -> str:
 
 
 def _get(server: RawServer | str, to: Destination, max_bytes: int = 1 << 24) -> Transferred:
-    return download(_link(server), to, max_bytes=max_bytes)
+    return download(_link(server), to, max_bytes=max_bytes, from_loopback=True)
 
 
 def _put(server: RawServer, source: bytes | Callable[[], Any], size: int | None = None) -> None:
     """Upload some bytes, or what ``source`` opens."""
     opens = partial(io.BytesIO, source) if isinstance(source, bytes) else source
-    upload(_link(server), opens, len(FILE) if size is None else size, "text/csv")
+    upload(_link(server), opens, len(FILE) if size is None else size, "text/csv", from_loopback=True)
 
 
 def _keeps_the_secret(error: BaseException) -> None:
@@ -207,7 +208,7 @@ class TestDownload:
                 return written(self, data)
 
         with RawServer(answer(200, FILE)) as server:
-            download(_link(server), Watched, max_bytes=len(FILE))
+            download(_link(server), Watched, max_bytes=len(FILE), from_loopback=True)
 
         assert sum(sizes) == len(FILE)
         assert max(sizes) <= 256 * 1024
@@ -227,7 +228,7 @@ class TestDownload:
 
         with RawServer(answer(200, FILE)) as server:
             with pytest.raises(OSError, match="No space left"):
-                download(_link(server), Full, max_bytes=1 << 24)
+                download(_link(server), Full, max_bytes=1 << 24, from_loopback=True)
 
             assert len(server.requests) == 1
 
@@ -283,6 +284,37 @@ class TestRequest:
 
         assert "download from" in str(error)
         _fails(TransferError, lambda: upload(url, io.BytesIO, 1, "text/csv"))
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "127.0.0.1",
+            "localhost",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "127.9.9.9",
+            "2130706433",
+            "0x7f.1",
+            "127.1",
+        ],
+    )
+    def test_link_to_this_machine_from_a_service_elsewhere_is_refused(
+        self, host: str, to: Destination, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with RawServer(answer()) as server:
+            link = f"{server.url.replace('127.0.0.1', host)}/x?{QUERY}"
+            error = _fails(TransferError, lambda: download(link, to, max_bytes=1))
+            _fails(TransferError, lambda: upload(link, io.BytesIO, 1, "text/csv"))
+
+        assert "Only https:// is used" in str(error)
+        assert server.requests == []
+
+    @pytest.mark.parametrize("host", ["10.0.0.1", "192.168.0.1", "169.254.169.254", "2130706433", "0.0.0.0"])
+    def test_service_on_this_machine_may_not_name_other_hosts_in_clear(
+        self, host: str, to: Destination
+    ) -> None:
+        link = f"http://{host}/x?{QUERY}"
+        _fails(TransferError, lambda: download(link, to, max_bytes=1, from_loopback=True))
 
     def test_https_link_is_never_sent_in_clear(self, to: Destination, short_timeouts: None) -> None:
         # The server cannot read a TLS greeting, so it hears nothing that looks like a request.
@@ -392,6 +424,24 @@ class TestBrokenDownload:
             error = _fails(TransportError, lambda: _get(server, to))
 
         assert "silent for 0.1 s" in str(error)
+
+    @pytest.mark.parametrize("length", [b"", b"Content-Length: 100000\r\n"])
+    def test_trickling_file_is_ended(
+        self, to: Destination, length: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def trickle(connection: socket.socket) -> None:
+            with suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    threading.Event().wait(0.02)
+
+        monkeypatch.setattr(transfer, "_TOTAL_TIMEOUT", 0.3)
+        with RawServer(trickle) as server:
+            error = _fails(TransportError, lambda: _get(server, to))
+
+        assert "not done within 0.3 s" in str(error)
+        assert to.left_with[-1] is TransportError
 
     def test_silence_within_a_file_ends_with_the_read_timeout(
         self, to: Destination, short_timeouts: None
@@ -618,12 +668,12 @@ class TestLog:
             return io.BytesIO()
 
         with _all_that_is_logged() as lines, RawServer(answer(200, FILE)) as server:
-            download(_link(server), speak, max_bytes=1 << 24)
+            download(_link(server), speak, max_bytes=1 << 24, from_loopback=True)
 
         assert "now?" in lines
 
     def test_repr_never_holds_the_key_of_the_link(self) -> None:
-        assert SECRET not in repr(transfer._link(_link("https://files.example.com"), "download from"))
+        assert SECRET not in repr(transfer._link(_link("https://files.example.com"), "download from", False))
 
 
 class TestDefaults:

@@ -170,10 +170,27 @@ class TestConfigErrors:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("localhost", True), ("127.0.0.1", True), ("::1", True), ("10.0.0.1", False), ("example.com", False)],
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.0.0.1", False),
+        ("example.com", False),
+        ("127.9.9.9", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("2130706433", False),
+    ],
 )
 def test_loopback_hosts_are_recognised(name: str, expected: bool) -> None:
     assert is_loopback(name) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [(None, False), ("http://127.0.0.1:8099/manus", True), ("https://localhost", True)]
+)
+def test_config_knows_whether_the_service_is_on_this_machine(host: str | None, expected: bool) -> None:
+    assert _connect(host=host).is_loopback is expected
 
 
 class TestRegions:

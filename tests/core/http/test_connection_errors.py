@@ -8,22 +8,17 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from remote_tasks_provider.core.errors import TransportError
-from remote_tasks_provider.core.http.connection_errors import connection_failure
+from remote_tasks_provider.core.http.connection_errors import failure_reason
+from remote_tasks_provider.core.http.environment import network_settings
 from remote_tasks_provider.core.http.operation import Request
 from tests.core.build import SECRET, a_config
 from tests.core.connections import Over
 from tests.core.raw_server import RawServer, answer, free_port, hang_up, reset, say_nothing
+from tests.core.tls import certificate, server_tls
 
 GET = Request("GET", "/x")
 CLOSED = "the connection closed before a whole HTTP answer had come"
@@ -62,45 +57,14 @@ def full_listener() -> Iterator[str]:
             one.close()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and its certificate for 127.0.0.1, which nobody trusts by default."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "loopback.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+@pytest.fixture
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate()))
 
 
 @pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-@pytest.fixture
-def _trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+def tls() -> ssl.SSLContext:
+    return server_tls()
 
 
 class TestNotSent:
@@ -151,20 +115,6 @@ class TestNotSent:
 
         assert found == (False, "no connection within 0.2 s")
 
-    def test_proxy_that_is_not_there(self, over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
-
-        assert _lost(over, "https://nowhere.invalid") == (False, "Connection refused")
-
-    def test_proxy_that_refuses_the_tunnel(self, over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
-        with RawServer(answer(403)) as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-            sent, reason = _lost(over, "https://nowhere.invalid")
-
-        assert sent is False
-        assert "403" in reason
-        assert proxy.requests[0].startswith(b"CONNECT nowhere.invalid:443")
-
 
 class TestMayHaveBeenSent:
     @pytest.mark.parametrize("handler", [hang_up, answer(200, b"{", content_length="99")])
@@ -210,7 +160,8 @@ class TestMayHaveBeenSent:
 
 class TestReason:
     def _of(self, error: Exception, scrub: Callable[[str], str] | None = None) -> str:
-        return connection_failure(error, connect_timeout=1, read_timeout=2, scrub=scrub).reason
+        settings = network_settings("http://127.0.0.1")
+        return failure_reason(error, settings, sent=None, seconds=2, scrub=scrub)
 
     def test_reason_is_the_errors_kind_where_it_has_no_text(self) -> None:
         assert self._of(RuntimeError(), str) == "RuntimeError"

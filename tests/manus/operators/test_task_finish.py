@@ -257,7 +257,7 @@ class TestMaxCredits:
         (task_id,) = account.created
         assert account.word(task_id) == "stopped"
         assert 100 < task.xcoms["credit_usage"] <= 120
-        assert "more than max_credits (100). It was stopped." in str(failed.value)
+        assert f"more than max_credits (100). Manus task {task_id} was stopped" in str(failed.value)
         assert isinstance(failed.value.__cause__, BudgetExceededError)
 
     def test_clear_submits_another_task(self, account: Account, mode: str) -> None:
@@ -273,10 +273,10 @@ class TestMaxCredits:
         # Otherwise the correlation tag in its title would find it.
         account.faults.add("omit")
         task = account.task()
-        with pytest.raises(AirflowFailException, match="could not be stopped; stop it in the Manus app"):
+        with pytest.raises(AirflowFailException, match=r"not be cancelled and .* Stop it in the Manus app"):
             task.attempt(asks(mode, max_credits=100))
         task.clear()
-        with pytest.raises(AirflowFailException, match="It was stopped"):
+        with pytest.raises(AirflowFailException, match="was stopped; it can be resumed"):
             task.attempt(asks(mode, max_credits=100))
 
         assert len(account.created) == 1
@@ -313,7 +313,7 @@ class TestMaxCredits:
         )
         allowed = {"deployAction": {"accept": True}}
 
-        with pytest.raises(AirflowFailException, match=r"more than max_credits .*It was stopped"):
+        with pytest.raises(AirflowFailException, match=r"more than max_credits .*Manus task .* was stopped"):
             account.task().attempt(asks(mode, max_credits=limit, on_waiting="fail", auto_confirm=allowed))
 
         assert len(account.manus.answers(account.created[0])) == 1

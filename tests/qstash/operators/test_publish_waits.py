@@ -233,6 +233,7 @@ class TestKillOnAWorker:
         QStashHook().upsert_endpoints("group", [HOOK, "https://example.com/b", "https://example.com/c"])
         task, operator = self._waiting(account, destination="group")
         account.qstash.set_message_state(account.sent[0], "DELIVERED")
+        account.faults.add("status", status=500, method="DELETE", path="*/v2/messages")
         account.faults.add("status", status=500, method="DELETE", task_id=account.sent[1])
         account.ended_as(task, "failed")
         operator.on_kill()

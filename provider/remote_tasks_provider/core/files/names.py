@@ -10,6 +10,7 @@ import mimetypes
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 
 __all__ = ["local_names"]
 
@@ -24,9 +25,6 @@ _FORBIDDEN = re.compile(r'[<>:"|?*#]')
 _BAD_START = re.compile(r"^[.~-]+")
 # Windows reads each as a device, whatever its extension.
 _DEVICE = re.compile(r"^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
-
-# Python's own table, without the files of the machine: all workers must get the same names.
-_TYPES = mimetypes.MimeTypes()
 
 
 def local_names(files: Iterable[tuple[str | None, str | None]]) -> list[str]:
@@ -96,4 +94,10 @@ def _folded(name: str) -> str:
 
 def _extension_of(content_type: str | None) -> str:
     kind = (content_type or "").partition(";")[0].strip().lower()
-    return _TYPES.guess_extension(kind) or ".bin"
+    return _types().guess_extension(kind) or ".bin"
+
+
+@cache
+def _types() -> mimetypes.MimeTypes:
+    # Python's own table, without the files of the machine: all workers must get the same names.
+    return mimetypes.MimeTypes()

@@ -31,14 +31,17 @@ from remote_tasks_provider.core.errors import (
     TransportError,
 )
 from remote_tasks_provider.core.http.connection import is_loopback
-from remote_tasks_provider.core.http.connection_errors import connection_failure
+from remote_tasks_provider.core.http.connection_errors import failure_reason, through
+from remote_tasks_provider.core.http.environment import NetworkSettings, network_settings
 from remote_tasks_provider.core.http.operation import Idempotency
 from remote_tasks_provider.core.http.response import error_kind, retry_after
 from remote_tasks_provider.core.http.retry import RetryPolicy
-from remote_tasks_provider.core.http.transport import plain_session
+from remote_tasks_provider.core.http.transport import user_agent
 
 if TYPE_CHECKING:
     import requests
+
+    from remote_tasks_provider.core.http.session import Attempt
 
 __all__ = ["ByteReader", "ByteWriter", "Transferred", "download", "upload"]
 
@@ -52,8 +55,8 @@ _STORAGE_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9.]{1,60})\s*</Code>")
 _EXPIRED_CODES = frozenset({"ExpiredToken"})
 _EXPIRED_STATUSES = frozenset({401, 403, 410})
 
-# Seconds to wait for a connection, and seconds without a byte.
-_CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 60.0
+# Seconds to wait for a connection, seconds without a byte, and seconds for one attempt at a whole file.
+_CONNECT_TIMEOUT, _READ_TIMEOUT, _TOTAL_TIMEOUT = 10.0, 60.0, 3600.0
 # Half an hour, as an attempt may take many minutes before it breaks.
 _RETRIES = RetryPolicy(give_up_after=1800.0)
 
@@ -91,13 +94,17 @@ def download(
     open_writer: Callable[[], AbstractContextManager[ByteWriter]],
     *,
     max_bytes: int,
+    from_loopback: bool = False,
 ) -> Transferred:
     """Download the file of a signed link.
 
-    :param url: ``https://``; ``http://`` only to this machine.
+    :param url: ``https://``; ``http://`` only to this machine, and only with ``from_loopback``.
     :param open_writer: opens an empty destination. It is called for each attempt, and its context exits with
         an exception when the file did not arrive whole.
     :param max_bytes: a longer file is refused, at the latest when one byte more has arrived.
+    :param from_loopback: whether the service that gave the link is on this machine. One elsewhere must not
+        reach what listens here.
+    :raises ConnectionConfigError: the machine's proxy or certificates cannot be used.
     :raises LinkExpiredError: the link is no longer valid; the caller may get a fresh one.
     :raises TransferError: the link is unsafe or the file too long. A retry cannot help.
     :raises RedirectError: the link leads to another one, which is not followed.
@@ -105,7 +112,7 @@ def download(
     :raises TransportError, ServerError, RateLimitedError: all attempts failed. A retry may help.
     :raises NotFoundError, InvalidRequestError: the host has no such file, or refuses the link.
     """
-    link = _link(url, "download from")
+    link = _link(url, "download from", from_loopback)
     return _with_retries(partial(_receive, link, open_writer, max_bytes), link)
 
 
@@ -114,6 +121,8 @@ def upload(
     open_reader: Callable[[], AbstractContextManager[ByteReader]],
     size: int,
     content_type: str,
+    *,
+    from_loopback: bool = False,
 ) -> None:
     """``PUT`` a file's bytes to a signed link. Raises like :func:`download`, or what the reader raises.
 
@@ -122,7 +131,7 @@ def upload(
     :param content_type: sent as it is; a link may be signed for one type only.
     :raises TransferError: also when the file holds more or less than ``size``.
     """
-    link = _link(url, "upload to")
+    link = _link(url, "upload to", from_loopback)
     _with_retries(partial(_send, link, open_reader, size, content_type), link)
 
 
@@ -136,9 +145,10 @@ class _Link:
     url: str = field(repr=False)
     host: str
     label: str
+    settings: NetworkSettings
 
 
-def _link(url: str, action: str) -> _Link:
+def _link(url: str, action: str, from_loopback: bool) -> _Link:
     parts, port = _split(url)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
@@ -146,14 +156,14 @@ def _link(url: str, action: str) -> _Link:
             f"{action} a link that is no https:// URL: the service sent none that can be used."
         )
     name = f"{host}:{port}" if port else host
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not (from_loopback and is_loopback(host)):
         raise TransferError(
             f"{action} {name}: the link is http://, so anyone in between could read the file and the link. "
-            "Only https:// is used."
+            "Only https:// is used, and http:// to this machine if the service itself is on it."
         )
     if parts.username is not None or parts.password is not None:
         raise TransferError(f"{action} {name}: the link holds a user or password, which is not sent.")
-    return _Link(url, name, f"{action} {name}")
+    return _Link(url, name, f"{action} {name}", network_settings(url))
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -184,7 +194,7 @@ def _receive(
     max_bytes: int,
 ) -> Transferred:
     with ExitStack() as stack:
-        answer = _request(stack, "GET", link)
+        answer, attempt = _request(stack, "GET", link)
         _check_status(answer, link)
         if answer.status_code != HTTPStatus.OK:
             raise InvalidResponseError(f"{link.label}: HTTP {answer.status_code} instead of the file.")
@@ -192,7 +202,7 @@ def _receive(
         _check_size(length or 0, max_bytes, link)
         size, digest = 0, hashlib.sha256()
         writer = stack.enter_context(open_writer())
-        for chunk in _chunks(answer, link):
+        for chunk in _chunks(answer, attempt, link):
             size += len(chunk)
             _check_size(size, max_bytes, link)
             digest.update(chunk)
@@ -212,7 +222,7 @@ def _send(
     with ExitStack() as stack:
         source = _Source(stack.enter_context(open_reader()), size, link)
         try:
-            answer = _request(stack, "PUT", link, data=source, headers={"Content-Type": content_type})
+            answer, _ = _request(stack, "PUT", link, data=source, headers={"Content-Type": content_type})
         except TransportError:
             if source.failure is not None:
                 raise source.failure from None
@@ -220,11 +230,12 @@ def _send(
         _check_status(answer, link)
 
 
-def _request(stack: ExitStack, method: str, link: _Link, **sent: Any) -> requests.Response:
+def _request(stack: ExitStack, method: str, link: _Link, **sent: Any) -> tuple[requests.Response, Attempt]:
     """Send one request by a session of its own, which has no cookie and no key."""
-    import requests
+    from remote_tasks_provider.core.http import session as library
 
-    session = stack.enter_context(plain_session())
+    attempt = stack.enter_context(library.attempt(_TOTAL_TIMEOUT))
+    session = stack.enter_context(library.make_session(link.settings, user_agent()))
     # The file itself, so that its bytes can be counted.
     session.headers["Accept-Encoding"] = "identity"
     try:
@@ -236,20 +247,22 @@ def _request(stack: ExitStack, method: str, link: _Link, **sent: Any) -> request
             stream=True,
             **sent,
         )
-        return stack.enter_context(answer)
-    except requests.RequestException as error:
-        lost = _lost(error, link)
+        return stack.enter_context(answer), attempt
+    except library.FAILURES as error:
+        lost = _lost(error, attempt, link)
     raise lost
 
 
-def _chunks(answer: requests.Response, link: _Link) -> Iterator[bytes]:
-    import requests
+def _chunks(answer: requests.Response, attempt: Attempt, link: _Link) -> Iterator[bytes]:
+    from remote_tasks_provider.core.http import session as library
 
     lost = None
     try:
         yield from answer.iter_content(_CHUNK_BYTES)
-    except requests.RequestException as error:
-        lost = _lost(error, link)
+    except library.FAILURES as error:
+        lost = _lost(error, attempt, link)
+    if attempt.overran:
+        lost = _lost(TimeoutError(), attempt, link)
     if lost is not None:
         raise lost
 
@@ -319,11 +332,11 @@ def _check_status(answer: requests.Response, link: _Link) -> None:
 
 
 def _storage_code(answer: requests.Response) -> str | None:
-    import requests
+    from remote_tasks_provider.core.http import session as library
 
     try:
         start = next(answer.iter_content(_ERROR_BYTES), b"")
-    except requests.RequestException:
+    except library.FAILURES:
         return None
     found = _STORAGE_CODE.search(start)
     return found.group(1).decode() if found else None
@@ -342,9 +355,13 @@ def _check_size(size: int, max_bytes: int, link: _Link) -> None:
         )
 
 
-def _lost(error: requests.RequestException, link: _Link) -> TransportError:
-    failure = connection_failure(error, connect_timeout=_CONNECT_TIMEOUT, read_timeout=_READ_TIMEOUT)
-    return TransportError(f"{link.label}: {failure.reason}.", sent=failure.sent)
+def _lost(error: Exception, attempt: Attempt, link: _Link) -> TransportError:
+    if attempt.overran:
+        reason = f"not done within {_TOTAL_TIMEOUT:g} s"
+    else:
+        seconds = _CONNECT_TIMEOUT if attempt.sent is False else _READ_TIMEOUT
+        reason = failure_reason(error, link.settings, sent=attempt.sent, seconds=seconds)
+    return TransportError(f"{link.label}{through(link.settings)}: {reason}.", sent=attempt.sent)
 
 
 # ----------------------------------------------------------------------------------------------- the log

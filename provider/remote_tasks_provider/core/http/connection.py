@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remote_tasks_provider.core.errors import ConnectionConfigError
 
-__all__ = ["ConnectionConfig", "ConnectionExtras", "ConnectionFields", "is_loopback"]
+__all__ = ["ConnectionConfig", "ConnectionExtras", "ConnectionFields", "address", "is_loopback"]
 
 ExtrasT = TypeVar("ExtrasT", bound="ConnectionExtras")
 
@@ -114,6 +114,8 @@ class ConnectionExtras(BaseModel):
     """Seconds to wait for a connection to the host."""
     read_timeout: float = Field(default=30.0, gt=0, le=600, allow_inf_nan=False)
     """Seconds for which the service may be silent before a request fails."""
+    total_timeout: float = Field(default=120.0, gt=0, le=3600, allow_inf_nan=False)
+    """Seconds for one request and its whole answer, however steadily it trickles."""
     max_attempts: int = Field(default=5, ge=1, le=20)
     """How often one request is sent at most, including the first time."""
 
@@ -141,16 +143,26 @@ class ConnectionConfig:
         digest = hashlib.sha256(self.secret.encode()).hexdigest()
         return self.service, self.base_url, digest
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the service is on this machine, as the sandbox is."""
+        return is_loopback(urlsplit(self.base_url).hostname or "")
+
     def scrub(self, text: str) -> str:
         """Return ``text`` without the key, should the service have echoed it."""
         return text.replace(self.secret, "***")
 
 
+def address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that ``name`` is, an IPv4 one that is written as IPv6 as the IPv4 one."""
+    try:
+        found = ipaddress.ip_address(name)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
 def is_loopback(name: str) -> bool:
     """Whether what is sent to the host ``name`` never leaves this machine, so no one else can read it."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    found = address(name)
+    return name == "localhost" if found is None else found.is_loopback

@@ -1,7 +1,6 @@
-"""What a request that got no answer met, and whether it had been sent: one mapping for requests and httpx.
+"""The words for what a request that got no answer met: one mapping for requests and httpx.
 
-A request that costs money is repeated only when it was provably not sent: no connection came about, a proxy
-refused it, or the TLS handshake failed. After that it is not known how far the request got.
+Whether the request had been sent is not told by the error but by its way; the transports watch that.
 
 Knows the libraries' errors by name, so that neither library nor urllib3 is imported here.
 """
@@ -9,70 +8,60 @@ Knows the libraries' errors by name, so that neither library nor urllib3 is impo
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from traceback import walk_tb
 
+from remote_tasks_provider.core.http.environment import NetworkSettings
 from remote_tasks_provider.core.http.parsing import one_line
 
-__all__ = ["ConnectionFailure", "connection_failure"]
+__all__ = ["failure_reason", "through"]
 
-# ConnectTimeout and ProxyError are in both libraries. NewConnectionError and its child are urllib3's, and the
-# reason of a requests.ConnectionError; the others are httpx's.
-_NOT_SENT = frozenset(
-    {
-        "ConnectTimeout", "ConnectTimeoutError", "ProxyError",
-        "NewConnectionError", "NameResolutionError",
-        "ConnectError", "PoolTimeout",
-    }
-)  # fmt: skip
 _CLOSED = frozenset(
     {
         "RemoteDisconnected", "BadStatusLine", "IncompleteRead",
         "RemoteProtocolError", "ReadError", "WriteError",
     }
 )  # fmt: skip
-# Functions of the standard library's ssl module.
-_HANDSHAKE_FRAMES = frozenset({"do_handshake", "wrap_socket"})
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionFailure:
-    """Why no answer came.
-
-    :param reason: a few words for a message: ``Connection refused``.
-    :param sent: ``False`` when the request provably never left, ``None`` when that is not known.
-    """
-
-    reason: str
-    sent: bool | None
-
-
-def connection_failure(
+def failure_reason(
     error: BaseException,
+    settings: NetworkSettings,
     *,
-    connect_timeout: float,
-    read_timeout: float,
+    sent: bool | None,
+    seconds: float,
     scrub: Callable[[str], str] | None = None,
-) -> ConnectionFailure:
-    """Return what ``error``, raised by ``requests`` or ``httpx``, means.
+) -> str:
+    """Return in a few words why no answer came: ``Connection refused``.
 
+    :param error: raised by ``requests`` or ``httpx``.
+    :param sent: whether the request had been sent; ``None`` if that is not known.
+    :param seconds: the timeout that was in force, should it be one.
     :param scrub: takes the key out of the error's own text. Without it that text is not shown at all, as it
         can hold a signed link.
     """
     reasons = _reasons(error)
     names = [type(one).__name__ for one in reasons]
-    sent = False if _is_in_handshake(error) or not _NOT_SENT.isdisjoint(names) else None
     if any("Timeout" in name for name in names):
-        if sent is False:
-            return ConnectionFailure(f"no connection within {connect_timeout:g} s", sent)
-        return ConnectionFailure(f"silent for {read_timeout:g} s", sent)
+        return f"{'no connection within' if sent is False else 'silent for'} {seconds:g} s"
     if reason := _system_reason(error):
-        return ConnectionFailure(reason, sent)
+        return reason + _advice(error, settings)
     if not _CLOSED.isdisjoint(names):
-        return ConnectionFailure("the connection closed before a whole HTTP answer had come", sent)
+        return "the connection closed before a whole HTTP answer had come"
     text = one_line(scrub(str(reasons[-1])), 120) if scrub else ""
-    return ConnectionFailure(f"{names[-1]}: {text}" if text else names[-1], sent)
+    return f"{names[-1]}: {text}" if text else names[-1]
+
+
+def through(settings: NetworkSettings) -> str:
+    """Return the words that name the proxy, empty without one."""
+    proxy = settings.proxy
+    return f" through the proxy {proxy.label} of {proxy.variable}" if proxy else ""
+
+
+def _advice(error: BaseException, settings: NetworkSettings) -> str:
+    if not any(isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error)):
+        return ""
+    return f"; trusted are the certificates of {settings.trusted}, set REQUESTS_CA_BUNDLE to trust others"
 
 
 def _reasons(error: BaseException) -> list[BaseException]:
@@ -98,18 +87,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             seen.append(one)
             yield one
             todo += [*_reasons(one)[1:], one.__cause__, one.__context__]
-
-
-def _is_in_handshake(error: BaseException) -> bool:
-    """Whether the error was raised in a TLS handshake, before any request.
-
-    The stack frames show it; urllib3 raises the same errors for a connection that breaks later.
-    """
-    return any(
-        frame.f_code.co_name in _HANDSHAKE_FRAMES
-        for one in _chain(error)
-        for frame, _ in walk_tb(one.__traceback__)
-    )
 
 
 def _system_reason(error: BaseException) -> str:

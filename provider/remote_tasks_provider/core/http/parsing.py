@@ -18,6 +18,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -115,7 +116,8 @@ Items = Annotated[list[Annotated[T, OrNone()]], AfterValidator(_readable)]
 class RemoteModel(BaseModel):
     """Base of every model of something remote: immutable, and open to fields the service adds later."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    # Built when it is first used: every DAG file imports the models of all answers, and needs few.
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, defer_build=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object that can be stored."""
@@ -130,7 +132,12 @@ class Reader:
     """
 
     def __init__(self, kind: Any) -> None:
-        self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        self._kind = kind
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        # Made when it is needed: every DAG file imports the readers of all operations.
+        return TypeAdapter(self._kind)
 
     def __call__(self, response: Response) -> Any:
         """Return the value."""

@@ -4,152 +4,232 @@ No other module opens a socket but :mod:`remote_tasks_provider.core.files.transf
 must know no key.
 
 Both send one request, follow no redirect (the key would go to the other host), read no ``.netrc`` (it would
-replace the key), bound the time and the size, and say whether a failed request had been sent. Each library is
-imported when its transport is made: a DAG file that is parsed needs neither.
+replace the key), take proxy and certificates from one function, bound the time and the size, and say whether
+a failed request had been sent. Each library is imported when its transport is made: a DAG file that is parsed
+needs neither.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import Any
 
 import remote_tasks_provider
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
-from remote_tasks_provider.core.http.connection_errors import connection_failure
+from remote_tasks_provider.core.http.connection_errors import failure_reason, through
+from remote_tasks_provider.core.http.environment import network_settings
 from remote_tasks_provider.core.http.operation import Request, Response
 
-if TYPE_CHECKING:
-    import requests
-
-__all__ = ["HttpxTransport", "RequestsTransport", "plain_session"]
+__all__ = ["HttpxTransport", "RequestsTransport", "user_agent"]
 
 # A page of 1,000 tasks with long conversations fits; a runaway answer does not fill a worker's memory.
 _MAX_BODY_BYTES = 128 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 
 
-class RequestsTransport:
-    """Sends requests over one ``requests.Session`` and blocks meanwhile."""
+class _Transport:
+    """What both transports have in common: everything but the sending itself."""
 
     def __init__(self, config: ConnectionConfig) -> None:
-        import requests
-
-        self._failure = requests.RequestException
         self._config = config
-        self._session = plain_session()
-        self._session.headers.update(_headers(config))
-        self._timeout = (config.extras.connect_timeout, config.extras.read_timeout)
+        self._settings = network_settings(config.base_url)
+        name, value = config.auth
+        self._headers = {name: value, "Accept": "application/json", "Content-Type": "application/json"}
 
-    def send(self, request: Request) -> Response:
+    def _seconds(self, request: Request, timeout: float | None) -> float:
+        """Return the total time for ``request``."""
+        total = self._config.extras.total_timeout
+        if timeout is not None and timeout <= 0:
+            raise self._lost(request, "there was no time left for it", sent=False)
+        return total if timeout is None else min(timeout, total)
+
+    def _check_size(self, body: bytearray, request: Request) -> None:
+        if len(body) > _MAX_BODY_BYTES:
+            raise InvalidResponseError(
+                f"{self._config.service} {request.place}: the answer exceeds {_MAX_BODY_BYTES >> 20} MiB and "
+                "was dropped; ask for fewer items (page_size)."
+            )
+
+    def _reason(self, error: Exception, sent: bool | None, seconds: float) -> str:
+        return failure_reason(error, self._settings, sent=sent, seconds=seconds, scrub=self._scrub)
+
+    def _overrun(self, seconds: float, sent: bool | None) -> str:
+        if sent is False:
+            return f"no connection within {seconds:g} s"
+        own = " (total_timeout)" if seconds == self._config.extras.total_timeout else ""
+        return f"no whole answer within {seconds:g} s{own}"
+
+    def _lost(self, request: Request, reason: str, *, sent: bool | None) -> TransportError:
+        config, proxy = self._config, self._settings.proxy
+        checks = f"{proxy.variable}, " if proxy else ""
+        return TransportError(
+            f"{config.service} {request.place}: no answer from {config.base_url}{through(self._settings)} "
+            f"({self._scrub(reason)}). If this stays, check {checks}the host of connection "
+            f"{config.conn_id!r} and the network.",
+            sent=sent,
+        )
+
+    def _scrub(self, text: str) -> str:
+        proxy = self._settings.proxy
+        return self._config.scrub(proxy.scrub(text) if proxy else text)
+
+
+class RequestsTransport(_Transport):
+    """Sends requests over one ``requests.Session`` and blocks meanwhile.
+
+    :raises ConnectionConfigError: the machine's proxy or certificates cannot be used.
+    """
+
+    def __init__(self, config: ConnectionConfig) -> None:
+        super().__init__(config)
+        from remote_tasks_provider.core.http import session
+
+        self._library = session
+        self._session = session.make_session(self._settings, user_agent())
+        self._session.headers.update(self._headers)
+
+    def send(self, request: Request, timeout: float | None = None) -> Response:
         """Send ``request``.
 
+        :param timeout: seconds for all of it, should that be less than the extra ``total_timeout``. Resolving
+            the host's name is not bounded, as Python cannot interrupt it.
         :raises TransportError: when no whole response came.
         :raises InvalidResponseError: when the answer exceeds 128 MiB.
         """
-        try:
-            with self._session.request(
-                request.method,
-                request.url(self._config.base_url),
-                json=request.json,
-                data=request.content,
-                headers=dict(request.headers),
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                body = bytearray()
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    body += chunk
-                    _check_size(body, request, self._config)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status_code, headers, bytes(body))
-        except self._failure as error:
-            raise _no_answer(request, self._config, error) from None
+        seconds = self._seconds(request, timeout)
+        connect = min(self._config.extras.connect_timeout, seconds)
+        with self._library.attempt(seconds) as attempt:
+            try:
+                answer = self._exchange(request, connect)
+            except self._library.FAILURES as error:
+                limit = connect if attempt.sent is False else self._config.extras.read_timeout
+                reason = self._reason(error, attempt.sent, limit)
+            else:
+                # A body whose length nobody announced ends where the connection is shut.
+                if not attempt.overran:
+                    return answer
+            if attempt.overran:
+                reason = self._overrun(seconds, attempt.sent)
+            raise self._lost(request, reason, sent=attempt.sent)
+
+    def _exchange(self, request: Request, connect_timeout: float) -> Response:
+        with self._session.request(
+            request.method,
+            request.url(self._config.base_url),
+            json=request.json,
+            data=request.content,
+            headers=dict(request.headers),
+            timeout=(connect_timeout, self._config.extras.read_timeout),
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            body = bytearray()
+            for chunk in answer.iter_content(_CHUNK_BYTES):
+                body += chunk
+                self._check_size(body, request)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(answer.status_code, headers, bytes(body))
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
 
 
-class HttpxTransport:
-    """Sends requests over one ``httpx.AsyncClient``; belongs to the first event loop it meets."""
+class HttpxTransport(_Transport):
+    """Sends requests over one ``httpx.AsyncClient``; belongs to the first event loop it meets.
+
+    :raises ConnectionConfigError: the machine's proxy or certificates cannot be used.
+    """
 
     def __init__(self, config: ConnectionConfig) -> None:
+        super().__init__(config)
         import httpx
 
-        self._failures = (httpx.HTTPError, httpx.InvalidURL)
-        self._config = config
+        proxy, context = self._settings.proxy, self._settings.ssl_context
+        self._failures: tuple[type[Exception], ...] = (TimeoutError, httpx.HTTPError, httpx.InvalidURL)
+        if proxy and proxy.is_socks:
+            from socksio import SOCKSError
+
+            self._failures += (SOCKSError,)  # httpx lets it through
+        self._connect_timeout = httpx.ConnectTimeout
         self._client = httpx.AsyncClient(
-            headers={**_headers(config), "User-Agent": _user_agent(f"httpx/{httpx.__version__}")},
+            headers={**self._headers, "User-Agent": f"{user_agent()} httpx/{httpx.__version__}"},
             timeout=httpx.Timeout(config.extras.read_timeout, connect=config.extras.connect_timeout),
+            # httpx counts a connection whose handshake failed behind a proxy for ever.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             follow_redirects=False,
+            trust_env=False,
+            verify=context,
+            proxy=None
+            if proxy is None
+            else httpx.Proxy(proxy.url, ssl_context=context if proxy.url.startswith("https:") else None),
         )
 
-    async def send(self, request: Request) -> Response:
-        """Send ``request``; raises like :meth:`RequestsTransport.send`."""
+    async def send(self, request: Request, timeout: float | None = None) -> Response:  # noqa: ASYNC109
+        """Send ``request``; like :meth:`RequestsTransport.send`."""
+        seconds, progress = self._seconds(request, timeout), _Progress()
+        extras = self._config.extras
         try:
-            async with self._client.stream(
-                request.method,
-                request.url(self._config.base_url),
-                json=request.json,
-                content=request.content,
-                headers=dict(request.headers),
-            ) as answer:
-                body = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    _check_size(body, request, self._config)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status_code, headers, bytes(body))
+            async with asyncio.timeout(seconds) as limit:
+                return await self._exchange(request, progress)
         except self._failures as error:
-            raise _no_answer(request, self._config, error) from None
+            if limit.expired():
+                reason = self._overrun(seconds, progress.sent)
+            else:
+                is_connecting = isinstance(error, self._connect_timeout)
+                silence = extras.connect_timeout if is_connecting else extras.read_timeout
+                reason = self._reason(error, progress.sent, silence)
+            raise self._lost(request, reason, sent=progress.sent) from None
+        finally:
+            await progress.end()
+
+    async def _exchange(self, request: Request, progress: _Progress) -> Response:
+        async with self._client.stream(
+            request.method,
+            request.url(self._config.base_url),
+            json=request.json,
+            content=request.content,
+            headers=dict(request.headers),
+            extensions={"trace": progress.note},
+        ) as answer:
+            body = bytearray()
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                self._check_size(body, request)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(answer.status_code, headers, bytes(body))
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._client.aclose()
 
 
-def _check_size(body: bytearray, request: Request, config: ConnectionConfig) -> None:
-    if len(body) > _MAX_BODY_BYTES:
-        raise InvalidResponseError(
-            f"{config.service} {request.place}: the answer exceeds {_MAX_BODY_BYTES >> 20} MiB and was "
-            "dropped; ask for fewer items (page_size)."
-        )
+class _Progress:
+    """How far a request of httpx is; ``sent`` is ``False`` while it has provably not left."""
+
+    _CONNECTING = frozenset({"connect_tcp", "start_tls", "setup_socks5_connection"})
+
+    def __init__(self) -> None:
+        self.sent: bool | None = None
+        self._stream: Any = None
+
+    async def note(self, event: str, info: dict[str, Any]) -> None:
+        """Take an event of httpcore, such as ``http11.send_request_headers.started``."""
+        *_, step, stage = event.split(".")
+        if step == "connect_tcp" and stage == "complete":
+            self._stream = info["return_value"]
+        # Cleaning up says nothing. What is not known to come before the request counts as after it.
+        if stage == "started" and step != "response_closed":
+            to_proxy = "request" in info and info["request"].method == b"CONNECT"
+            self.sent = False if step in self._CONNECTING or to_proxy else None
+
+    async def end(self) -> None:
+        """Close a connection that was not made to the end; httpx forgets it where a proxy is concerned."""
+        if self.sent is False and self._stream is not None:
+            await self._stream.aclose()
 
 
-def _headers(config: ConnectionConfig) -> dict[str, str]:
-    name, value = config.auth
-    return {name: value, "Accept": "application/json", "Content-Type": "application/json"}
-
-
-def _user_agent(library: str) -> str:
-    return f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__} {library}"
-
-
-def plain_session() -> requests.Session:
-    """Return a session that reads no credentials from ``.netrc`` and sees no redirect.
-
-    Even with redirects off, requests would read a redirect's whole body and fail on a bad target.
-    """
-    import requests
-
-    session = requests.Session()
-    session.headers["User-Agent"] = _user_agent(f"requests/{requests.__version__}")
-    session.auth = lambda request: request
-    session.get_redirect_target = lambda resp: None  # type: ignore[method-assign] # noqa: ARG005
-    return session
-
-
-def _no_answer(request: Request, config: ConnectionConfig, error: Exception) -> TransportError:
-    failure = connection_failure(
-        error,
-        connect_timeout=config.extras.connect_timeout,
-        read_timeout=config.extras.read_timeout,
-        scrub=config.scrub,
-    )
-    return TransportError(
-        f"{config.service} {request.place}: no answer from {config.base_url} "
-        f"({config.scrub(failure.reason)}). If this stays, check the host of connection {config.conn_id!r} "
-        "and the network.",
-        sent=failure.sent,
-    )
+def user_agent() -> str:
+    """Return the name of this provider as services see it."""
+    return f"airflow-provider-remote-tasks/{remote_tasks_provider.__version__}"

@@ -274,6 +274,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
             owner=f"manus {self.remote_task_id}",
             max_bytes_per_file=most,
             overwrite=self.overwrite,
+            from_loopback=hook.client.config.is_loopback,
             refresh=lambda: _files(hook.get_result(self.remote_task_id, output_grace=0)),
             log=self.log,
         )

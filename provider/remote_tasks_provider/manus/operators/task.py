@@ -321,11 +321,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
 
     def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
-        if self.cancel("it has cost more than max_credits"):
-            self.forget(context)
-            next_step = "It was stopped."
+        aftermath = self.cancel("it has cost more than max_credits")
+        if aftermath.still_run:
+            next_step = f"{aftermath} Stop it in the Manus app."
         else:
-            next_step = "It could not be stopped; stop it in the Manus app."
+            self.forget(context)
+            next_step = str(aftermath)
         error = BudgetExceededError(
             f"{self.remote_task_type.label} {task_id} has cost {credits} credits, more than max_credits "
             f"({self.max_credits}). {next_step}"
