@@ -94,7 +94,7 @@ def context(store: Store | None = None) -> Any:
 def test_samples_are_all_read_by_a_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = {path.stem for path in (SAMPLES / "stored").glob("*.json")}
-    in_classes = {f"trigger_{kind.__name__}" for kind in TRIGGERS}
+    in_classes = {f"trigger_{kind.__name__}{number}" for kind in TRIGGERS for number in ("", "_2")}
     in_classes |= {f"carried_{kind.__name__}" for kind in CARRYING}
 
     assert {name for name in names - in_classes if f'"{name}"' not in text} == set()
@@ -104,9 +104,9 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     rows = pages.table(pages.section("docs/stability.md", "## Stored formats"), "what")
     listed = {row["what"]: set(re.findall(r"`(\w+)`", row["names"])) for row in rows}
 
-    triggers = [stored(f"trigger_{kind.__name__}")["kwargs"] for kind in TRIGGERS]
+    triggers = [stored(f"trigger_{kind.__name__}_2")["kwargs"] for kind in TRIGGERS]
     assert listed["trigger arguments"] == {name for arguments in triggers for name in arguments}
-    assert listed["[the event](#the-event)"] == stored("event").keys()
+    assert listed["[the event](#the-event)"] == stored("event_packed").keys()
     assert listed["submission record"] == stored("submission_record").keys()
     assert listed["start of a wait"] == stored("wait_start").keys()
     assert listed["messages that were sent"] == stored("published_messages").keys()
@@ -119,35 +119,46 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
 @pytest.mark.parametrize("kind", TRIGGERS, ids=lambda kind: kind.__name__)
 class TestTrigger:
     @ORDERS
-    def test_trigger_is_made_from_stored_arguments(self, kind: type, order: Order) -> None:
-        sample = stored(f"trigger_{kind.__name__}")
+    @pytest.mark.parametrize("number", ["", "_2"])
+    def test_trigger_is_made_from_stored_arguments(self, kind: type, order: Order, number: str) -> None:
+        sample = stored(f"trigger_{kind.__name__}{number}")
         module, _, name = sample["classpath"].rpartition(".")
 
         trigger = getattr(importlib.import_module(module), name)(**order(sample["kwargs"]))
 
         path, arguments = trigger.serialize()
         assert type(trigger) is kind
-        assert (path, as_json(arguments)) == (sample["classpath"], sample["kwargs"])
+        assert path == sample["classpath"]
+        assert {**arguments, **sample["kwargs"]} == as_json(arguments)
 
     @ORDERS
-    def test_trigger_resumes_the_stored_wait(self, kind: type, order: Order) -> None:
-        arguments = stored(f"trigger_{kind.__name__}")["kwargs"]
+    @pytest.mark.parametrize("number", ["", "_2"])
+    def test_trigger_resumes_the_stored_wait(self, kind: type, order: Order, number: str) -> None:
+        arguments = stored(f"trigger_{kind.__name__}{number}")["kwargs"]
         trigger = kind(**order(arguments))
 
         policy = trigger._policy(SensorSettings(**trigger.sensor) if trigger.sensor else None)
 
-        tracker = PollTracker(trigger.remote_task_ids, policy, trigger.checkpoint)
-        names = set(inspect.signature(PollPolicy).parameters)
-        assert names <= arguments.keys()
+        names = set(inspect.signature(PollPolicy).parameters) & arguments.keys()
         assert policy == PollPolicy(**{name: arguments[name] for name in names})
-        assert as_json(tracker.checkpoint()) == arguments["checkpoint"]
+        tracker = PollTracker(trigger.remote_task_ids, policy, trigger.checkpoint)
+        assert list(tracker.unfinished_ids) == list(trigger.remote_task_ids)
+        if number:
+            assert as_json(tracker.checkpoint()) == arguments["checkpoint"]
+        else:
+            missing_since = [one["missing_since"] for one in arguments["checkpoint"].values()]
+            assert [one["doubt_since"] for one in tracker.checkpoint()] == missing_since
 
     def test_trigger_stores_no_more_than_the_sample_has(self, kind: type) -> None:
-        sample = stored(f"trigger_{kind.__name__}")
+        sample = stored(f"trigger_{kind.__name__}_2")
 
         _, arguments = kind(**sample["kwargs"]).serialize()
 
-        assert arguments.keys() == sample["kwargs"].keys(), "add a second sample"
+        assert arguments.keys() == sample["kwargs"].keys(), "add another sample"
+
+
+def tracker_of(checkpoint: Any) -> PollTracker:
+    return PollTracker(["MnTask1", "MnTask2"], PollPolicy(started_at=0.0, poll_interval=30.0), checkpoint)
 
 
 class TestWait:
@@ -160,10 +171,24 @@ class TestWait:
 
     @ORDERS
     def test_checkpoint_is_read(self, order: Order) -> None:
-        checkpoint = stored("checkpoint")
-        policy = PollPolicy(started_at=0.0, poll_interval=30.0)
+        checkpoint = stored("checkpoint_2")
 
-        assert as_json(PollTracker(list(checkpoint), policy, order(checkpoint)).checkpoint()) == checkpoint
+        assert as_json(tracker_of(order(checkpoint)).checkpoint()) == checkpoint
+
+    @ORDERS
+    def test_checkpoint_that_counted_failures_is_read(self, order: Order) -> None:
+        """What it counted is forgotten; since when a task is missing is not."""
+        checkpoint = stored("checkpoint")
+        missing_since = checkpoint["MnTask2"]["missing_since"]
+
+        assert tracker_of(order(checkpoint)).checkpoint() == [
+            {
+                "trouble_since": missing_since,
+                "doubt": "NotFoundError",
+                "doubt_since": missing_since,
+                "tasks": [[1, 2]],
+            }
+        ]
 
     @ORDERS
     def test_event_is_read(self, order: Order) -> None:
@@ -175,6 +200,15 @@ class TestWait:
         error = error_from_json(result.errors["MnTask2"])
         assert isinstance(error, NotFoundError)
         assert as_json(error.to_json()) == event["errors"]["MnTask2"]
+
+    @ORDERS
+    def test_packed_event_is_read(self, order: Order) -> None:
+        plain = stored("event")
+
+        result = WaitResult.from_event(order(stored("event_packed")), ["MnTask1", "MnTask2", "MnTask3"])
+
+        assert (result.records, result.errors) == (plain["records"], plain["errors"])
+        assert result.omitted == ["MnTask3"]
 
     @ORDERS
     def test_start_of_the_wait_is_read(self, order: Order) -> None:
