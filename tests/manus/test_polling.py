@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from remote_tasks_sandbox import Sandbox
 from tests.manus.account import LIST, add, is_full_listing, many, query
 from tests.poll_driver import PollDriver
@@ -16,10 +18,11 @@ class TestSingleTask:
             assert driver.words(["a"]) == {"a": state}
             assert driver.asked == ["tasks/a"]
 
-    def test_task_that_is_not_due_is_polled_too(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_task_that_is_not_due_costs_no_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
         add(sandbox, "a")
 
-        assert driver.words([], ["a"]) == {"a": "running"}
+        assert driver.words([], ["a"]) == {}
+        assert driver.calls == []
 
 
 class TestManyTasks:
@@ -29,12 +32,35 @@ class TestManyTasks:
 
         assert driver.words(ids) == dict.fromkeys(ids, "running") | {"t7": "failed"}
         assert driver.asked == ["tasks"]
-        assert query(driver) == {"order": "desc", "orderBy": "created_at", "limit": "100"}
+        assert query(driver) == {"order": "desc", "orderBy": "created_at", "limit": "50"}
+
+    def test_first_page_is_small_as_tasks_may_be_heavy(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 400)
+
+        assert len(driver(ids)) == 400
+        assert driver.asked == ["tasks"] * 2
+        assert (query(driver)["limit"], query(driver, 1)["limit"]) == ("50", "1000")
 
     def test_page_size_follows_the_number_of_tasks(self, driver: PollDriver, sandbox: Sandbox) -> None:
-        assert len(driver(many(sandbox, 400))) == 400
+        ids = many(sandbox, 400)
+        driver(ids)
+        driver.now += 601
+
+        assert len(driver(ids)) == 400
         assert driver.asked == ["tasks"]
-        assert query(driver)["limit"] == "500"
+        assert 600 <= int(query(driver)["limit"]) <= 700
+
+    def test_pages_of_heavy_tasks_are_bounded_by_bytes(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 120, extra={"instructions": "x" * 100_000})
+        sizes = []
+
+        assert len(driver(ids)) == 120
+        for number in range(1, len(driver.calls)):
+            sizes.append(int(query(driver, number)["limit"]))
+        assert max(sizes) <= 40
+        driver.now += 601
+        driver(ids)
+        assert max(int(query(driver, number)["limit"]) for number in range(len(driver.calls))) <= 40
 
     def test_later_poll_is_a_small_incremental_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
@@ -58,14 +84,15 @@ class TestManyTasks:
         assert driver.words(["t0"], ids[1:]) == dict.fromkeys(ids, "unchanged")
         assert driver.asked == ["tasks"]
 
-    def test_tenth_poll_is_a_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_full_listing_comes_every_ten_minutes(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
-        kinds = []
-        for _ in range(21):
+        moments = []
+        for driver.now in range(0, 1300, 5):
             driver(ids)
-            kinds.append(is_full_listing(driver))
+            if is_full_listing(driver):
+                moments.append(driver.now)
 
-        assert [number for number, kind in enumerate(kinds, 1) if kind] == [1, 10, 20]
+        assert moments == [0, 600, 1200]
 
     def test_new_task_causes_a_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
@@ -80,8 +107,9 @@ class TestManyTasks:
     def test_full_listing_reaches_back_to_the_oldest_task(self, driver: PollDriver, sandbox: Sandbox) -> None:
         many(sandbox, 30, "old", created_ago=9000)
         ids = many(sandbox, 5, created_ago=600)
-        for _ in range(10):
-            driver(ids)
+        driver(ids)
+        driver.now += 601
+        driver(ids)
 
         oldest = sandbox.manus.get("t0")
         assert oldest is not None
@@ -98,8 +126,9 @@ class TestManyTasks:
     def test_full_listing_reads_as_far_as_the_last_one(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 30, created_ago=500)
         many(sandbox, 400, "other")
-        for _ in range(10):
-            driver(ids)
+        driver(ids)
+        driver.now += 601
+        driver(ids)
 
         assert driver.asked == ["tasks"]
         assert is_full_listing(driver)
@@ -120,7 +149,7 @@ class TestManyPages:
         ids = many(sandbox, 2500)
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
-        assert driver.asked == ["tasks"] * 3
+        assert driver.asked == ["tasks"] * 4
         sandbox.manus.set_status("t1", "completed")
         assert driver.words(ids) == dict.fromkeys(ids, "unchanged") | {"t1": "completed"}
         assert driver.asked == ["tasks"]
@@ -141,15 +170,49 @@ class TestManyPages:
         many(sandbox, 2200, "other")
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
-        assert driver.asked == ["tasks", "tasks/t0", "tasks/t1", "tasks/t2"]
+        assert driver.asked == [*["tasks"] * 3, "tasks/t0", "tasks/t1", "tasks/t2"]
+        driver(ids)
+        assert driver.asked == ["tasks/t0", "tasks/t1", "tasks/t2"]
 
-    def test_paging_is_limited(self, driver: PollDriver, sandbox: Sandbox) -> None:
-        ids = [f"gone{number}" for number in range(30)]
-        many(sandbox, 12_000, "other")
-        results = driver.words(ids)
+    def test_paging_costs_no_more_than_asking_singly(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = [f"gone{number}" for number in range(5)]
+        many(sandbox, 8_000, "other")
 
-        assert driver.asked[:11] == ["tasks"] * 10 + ["tasks/gone0"]
-        assert len(results) == 20
+        assert driver.words(ids) == dict.fromkeys(ids, "NotFoundError")
+        assert driver.asked == ["tasks"] * 5 + [f"tasks/{task_id}" for task_id in ids]
+        driver(ids)
+        assert driver.asked == [f"tasks/{task_id}" for task_id in ids]
+
+    def test_new_task_among_many_pages_is_fetched_beside_the_changes(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 2500)
+        driver(ids)
+        ids += add(sandbox, "new")
+
+        assert driver.words(ids) == dict.fromkeys(ids, "unchanged") | {"new": "running"}
+        assert driver.asked == ["tasks", "tasks/new"]
+
+    def test_few_due_tasks_among_many_pages_are_fetched_one_by_one(
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
+    ) -> None:
+        driver = make_driver(api_version="v2")
+        ids = many(sandbox, 950)
+        driver(ids)
+
+        assert driver.words(ids[:5], ids[5:]) == dict.fromkeys(ids[:5], "running")
+        assert [record.path.rpartition("/")[2] for record in driver.calls] == ["task.detail"] * 5
+
+    def test_waits_below_newer_tasks_cost_the_pages_and_no_single_calls(
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
+    ) -> None:
+        """15 waits on an account with 150 newer tasks: two pages of API v2, or 15 calls."""
+        driver = make_driver(api_version="v2")
+        ids = many(sandbox, 15, created_ago=500)
+        many(sandbox, 150, "other")
+        for _ in range(3):
+            assert driver.words(ids) == dict.fromkeys(ids, "running")
+            assert [record.path.rpartition("/")[2] for record in driver.calls] == ["task.list"] * 2
 
     def test_unexpectedly_many_changes_are_paged_through(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 900)
@@ -189,12 +252,17 @@ class TestUnlisted:
         assert driver.asked == ["tasks", "tasks/t2"]
         assert not is_full_listing(driver)
 
-    def test_single_omitted_task_causes_no_further_page(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_omitted_task_is_searched_on_one_further_page_once(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         many(sandbox, 300, "other", created_ago=500)
         ids = many(sandbox, 5)
         sandbox.faults.add("omit", task_id="t2")
 
         assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert driver.asked == ["tasks", "tasks", "tasks/t2"]
+        driver.now += 601
+        driver(ids)
         assert driver.asked == ["tasks", "tasks/t2"]
 
     def test_rejoined_task_is_searched_in_the_listing_again(
@@ -213,12 +281,31 @@ class TestUnlisted:
         ids = many(sandbox, 100)
         sandbox.faults.add("omit")
         seen: list[str] = []
-        for _ in range(10):
+        for driver.now in range(0, 300, 60):
             found = driver.words(ids)
-            assert len(found) == 20
+            assert len(found) == 40
             seen += found
 
         assert {seen.count(task_id) for task_id in ids} == {2}
+
+    def test_omitted_tasks_make_no_listing_and_at_most_forty_calls_a_minute(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
+        """30 hidden tasks beside 200 listed ones, polled every second, once cost 30,000 listed tasks."""
+        ids = many(sandbox, 200)
+        hidden = add(sandbox, *[f"hidden{number}" for number in range(30)])
+        for task_id in hidden:
+            sandbox.faults.add("omit", task_id=task_id)
+        driver([*ids, *hidden])
+        calls: list[str] = []
+        for driver.now in range(1, 121):
+            driver([*ids, *hidden])
+            assert not is_full_listing(driver)
+            calls += driver.asked
+
+        singles = [path for path in calls if path != "tasks"]
+        assert len(singles) <= 40 + 80
+        assert {singles.count(f"tasks/{task_id}") for task_id in hidden} <= {2, 3, 4}
 
     def test_omitted_task_that_is_not_due_is_not_fetched(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 5)
@@ -233,19 +320,21 @@ class TestUnlisted:
         assert driver.words(ids)["t2"] == "NotFoundError"
         sandbox.faults.remove(hidden)
         assert driver.words(ids)["t2"] == "running"
-        for _ in range(8):
-            driver(ids)
+        driver.now += 601
+        driver(ids)
         assert is_full_listing(driver)
         driver(ids)
         assert driver.asked == ["tasks"]
 
-    def test_deleted_task_is_missed_within_ten_polls(self, driver: PollDriver, sandbox: Sandbox) -> None:
+    def test_deleted_task_is_missed_by_the_next_full_listing(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
         ids = many(sandbox, 5)
         driver(ids)
         sandbox.manus.delete_task("t2")
-        found = [driver.words(ids)["t2"] for _ in range(10)]
+        driver.now += 601
 
-        assert "NotFoundError" in found
+        assert driver.words(ids)["t2"] == "NotFoundError"
         assert driver.words(ids)["t2"] == "NotFoundError"
         assert driver.words(ids)["t1"] == "unchanged"
 
@@ -268,9 +357,20 @@ class TestWaitingState:
         sandbox.manus.set_status("t2", "running")
 
         assert driver.words(ids)["t2"] == "running"
-        assert driver.asked == ["tasks", "tasks/t2"]
+        assert driver.asked == ["tasks"]
         assert driver.words(ids)["t2"] == "unchanged"
         assert driver.asked == ["tasks"]
+
+    def test_waiting_task_among_many_pages_is_fetched_beside_the_changes(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 2500)
+        sandbox.manus.set_status("t2", "pending")
+        driver(ids)
+        sandbox.manus.set_status("t2", "running")
+
+        assert driver.words(ids)["t2"] == "running"
+        assert driver.asked == ["tasks", "tasks/t2"]
 
     def test_resumed_task_seen_in_an_incremental_listing_is_not_reported_as_waiting(
         self, driver: PollDriver, sandbox: Sandbox

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.qstash.polling import QStashTaskPollStrategy
 from remote_tasks_provider.qstash.service import QSTASH_TASK
@@ -106,7 +107,7 @@ class TestSharedMessages:
         strategy = QStashTaskPollStrategy()
         strategy._message_of = {"a0": "m1", "a1": "m1", "b0": "m2", "b1": "m2"}
 
-        batch = next(strategy.plan(["a0", "a1", "b0", "b1"]))
+        batch = next(strategy.plan(PollRequest(["a0", "a1", "b0", "b1"])))
         assert [operation.request.path for operation in batch] == [
             "/v1/messages/m1/tasks",
             "/v1/messages/m2/tasks",
@@ -277,7 +278,7 @@ class TestFailedListing:
     def test_failed_listing_alone_fails_no_wait(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = add(sandbox, "m", 5)
         sandbox.faults.add("status", path="/qstash/v1/messages/*", status=500)
-        wait = PollTracker(ids, a_policy(max_poll_failures=1))
+        wait = PollTracker(ids, a_policy(outage_tolerance=1))
         for _ in range(5):
             wait.update(driver(wait.unfinished_ids), START)
 

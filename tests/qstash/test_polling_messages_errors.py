@@ -9,7 +9,8 @@ import pytest
 
 from remote_tasks_provider.core.errors import InvalidRequestError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
-from remote_tasks_provider.core.polling.strategy import PollResult
+from remote_tasks_provider.core.polling.drivers import results_of
+from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.qstash.api.v2_models import LogEntry
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from tests.core.build import an_api_error
@@ -37,14 +38,8 @@ class Logs:
     def plan(self, ids: list[str]) -> dict[str, str]:
         """Poll once; :attr:`queries` are the queries that took."""
         self.queries = []
-        plan = self.strategy.plan(ids)
-        try:
-            calls = next(plan)
-            while True:
-                calls = plan.send([self._answer(operation) for operation in calls])
-        except StopIteration as done:
-            results: Mapping[str, PollResult] = done.value
-            return {one: word(result) for one, result in results.items()}
+        results = results_of(self.strategy.plan(PollRequest(ids)), self._answer)
+        return {one: word(result) for one, result in results.items()}
 
     def _answer(self, operation: Operation[Any]) -> Page[Any] | RemoteTaskError:
         query: dict[str, list[str]] = {}

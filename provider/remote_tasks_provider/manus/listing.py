@@ -105,6 +105,10 @@ class PageWeight:
             return _FIRST_PAGE_SIZE
         return max(_SMALLEST_PAGE_SIZE, min(self._most, int(_MOST_BYTES / max(1.0, self._task_bytes))))
 
+    def page_for(self, expected: int) -> int:
+        """How many tasks to ask for where so many are expected; where they are light, as many as possible."""
+        return min(self.largest_page, expected) if self._has_conversations else self._most
+
 
 @dataclass(slots=True)
 class FullListing:
@@ -138,8 +142,10 @@ class FullListing:
             (page,) = yield [operation]
             if isinstance(page, RemoteTaskError):
                 return page
+            known = len(self.found)
             results = self._take(page)
-            fruitless = 0 if results else fruitless + 1
+            # Not every page with results: a list that begins anew shows the same ones for ever.
+            fruitless = 0 if len(self.found) > known else fruitless + 1
             if results:
                 yield results
             left = sum(task_id not in self.hidden for task_id in self.missing)

@@ -114,7 +114,7 @@ class ManusPollStrategy:
         new = [task_id for task_id in due if task_id not in self._places]
         paused = [task_id for task_id in due if task_id in self._paused and task_id in self._places]
         full = max(1, -(-self._depth // self._weight.largest_page))
-        incremental = 1 + len(new) + len(paused)
+        incremental = 1 + len(new) + len(paused) if self._changes.are_trusted else full
         if len(wanted) == 1 or len(due) < min(full, incremental):
             return (yield from self._singles.ask(due))
         if self._can_read_changes(now) and incremental <= full:
@@ -149,7 +149,7 @@ class ManusPollStrategy:
         if listing is None or now - listing.began > _RESUMES_WITHIN:
             # Half as many again: tasks that are created meanwhile come first.
             expected = max(self._depth, len(wanted)) * 3 // 2
-            size = max(1, min(self._weight.largest_page, max(expected, _MOST_SINGLES)))
+            size = self._weight.page_for(max(expected, _MOST_SINGLES))
             query = TaskFilter(created_after=self._oldest(wanted), page_size=size)
             searched = [task_id for task_id in wanted if task_id not in self._finished]
             hidden = frozenset(self._unlisted)

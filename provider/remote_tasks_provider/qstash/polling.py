@@ -19,7 +19,12 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from remote_tasks_provider.core.errors import InvalidRequestError, NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.strategy import (
     OneByOne,
@@ -117,7 +122,7 @@ class QStashTaskPollStrategy:
                     following[message] = page.next
                 else:
                     self._unlisted |= missing
-            told |= results.keys()
+            told.update(results)
             yield results
             pending = following
         for message in pending:
@@ -155,16 +160,18 @@ class QStashMessagePollStrategy:
         if finished:
             yield from self._deliver({one: snapshot_of(self._seen[one]) for one in finished})
         asked = [one for one in covered if one not in finished]
-        for start in range(0, len(asked), self._chunk_size):
-            chunk = asked[start : start + self._chunk_size]
+        while asked:
+            chunk = asked[: self._chunk_size]
             found: dict[str, PollResult] = yield from self._chunk(chunk)
             errors = (one for one in found.values() if isinstance(one, RemoteTaskError))
             error = next((one for one in errors if one.concerns_service), None)
             if error is not None:
-                yield {one: found.get(one, error) for one in asked[start:]}
+                yield {one: found.get(one, error) for one in asked}
                 return
             self._rotation.note(chunk)
             yield from self._deliver(found)
+            # Not by steps: the size may have changed.
+            asked = asked[len(chunk) :]
 
     def _deliver(self, results: dict[str, PollResult]) -> PollPlan:
         """Deliver results; those of failed messages with the facts of their DLQ messages."""
@@ -251,17 +258,21 @@ class QStashMessagePollStrategy:
         """Read the DLQ messages of the messages that have failed, and add their facts."""
         failed = [one for one, result in results.items() if _has_failed(result)]
         dlq_messages: dict[str, DlqMessage] = {}
+        left: list[str] = []
         if len(failed) > 1:
-            chunks = batches(failed, v2.MAX_PAGE_SIZE)
+            chunks = list(batches(failed, v2.MAX_PAGE_SIZE))
             answers = yield [_list_dlq(one) for one in chunks]
             dlq_messages = _by_message(answers)
+            left += _refused(chunks, answers)
         # That a filter may be repeated is documented for all lists together, but not for this one.
-        singles = [one for one in failed if one not in dlq_messages]
+        singles = [one for one in failed if one not in dlq_messages and one not in left]
         if singles:
             now = singles[:_MAX_SINGLE_DLQ]
             answers = yield [_list_dlq([one]) for one in now]
             dlq_messages |= _by_message(answers)
-        for one in singles[_MAX_SINGLE_DLQ:]:
+            left += _refused([[one] for one in now], answers)
+        # The next poll reads them: a refused request says nothing about the DLQ message.
+        for one in [*left, *singles[_MAX_SINGLE_DLQ:]]:
             del results[one]
         for one, dlq_message in dlq_messages.items():
             # A failure counts without its DLQ message too, which may have been deleted.
@@ -293,6 +304,12 @@ def _list_dlq(ids: Sequence[str]) -> Operation[Page[DlqMessage]]:
 def _by_message(answers: Sequence[Any]) -> dict[str, DlqMessage]:
     pages = [answer for answer in answers if not isinstance(answer, RemoteTaskError)]
     return {dlq_message.message_id: dlq_message for page in pages for dlq_message in page.items}
+
+
+def _refused(chunks: Sequence[Sequence[str]], answers: Sequence[Any]) -> list[str]:
+    """Return the messages whose request was refused to keep the rate limit."""
+    pairs = zip(chunks, answers, strict=True)
+    return [one for chunk, answer in pairs if isinstance(answer, RateLimitedError) for one in chunk]
 
 
 def _has_failed(result: PollResult) -> bool:
