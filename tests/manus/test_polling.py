@@ -286,7 +286,8 @@ class TestUnlisted:
             assert len(found) == 40
             seen += found
 
-        assert {seen.count(task_id) for task_id in ids} == {2}
+        assert set(seen[:120]) == set(ids)
+        assert {seen.count(task_id) for task_id in ids} <= {1, 2, 3}
 
     def test_omitted_tasks_make_no_listing_and_at_most_forty_calls_a_minute(
         self, driver: PollDriver, sandbox: Sandbox

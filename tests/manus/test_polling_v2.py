@@ -72,7 +72,7 @@ class TestManyTasks:
             assert asked(driver) == [LIST]
             asked_with = dict(driver.calls[0].query)
             assert asked_with["order"] == "desc"
-            assert 50 <= int(asked_with["limit"]) <= 100
+            assert asked_with["limit"] == "100"
 
     def test_page_size_is_at_most_a_hundred(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 250)
@@ -285,7 +285,8 @@ class TestUnlisted:
             assert len(told) == 40
             seen += told
 
-        assert {seen.count(task_id) for task_id in ids} == {2}
+        assert set(seen[:80]) == set(ids)
+        assert {seen.count(task_id) for task_id in ids} <= {1, 2, 3}
 
     def test_fresh_hidden_task_is_found_later(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = [*many(sandbox, 3), *add(sandbox, "fresh", hidden_for=10.0)]
@@ -308,7 +309,7 @@ class TestErrors:
         sandbox.faults.add("repeat_cursor")
 
         assert driver.words(ids)["t0"] == "running"
-        assert asked(driver).count(LIST) <= 2
+        assert asked(driver).count(LIST) <= 3
 
     @pytest.mark.parametrize(("status", "name"), [(401, "AuthenticationError"), (429, "RateLimitedError")])
     def test_error_for_all_tasks_costs_one_call(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.errors import InvalidRequestError, RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidRequestError, NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.drivers import results_of
 from remote_tasks_provider.core.polling.strategy import PollRequest
@@ -42,6 +42,8 @@ class Logs:
         return {one: word(result) for one, result in results.items()}
 
     def _answer(self, operation: Operation[Any]) -> Page[Any] | RemoteTaskError:
+        if operation.name.startswith("GET /v2/messages/"):
+            return an_api_error(NotFoundError, 404)
         query: dict[str, list[str]] = {}
         for name, value in operation.request.query:
             query.setdefault(name, []).append(value)
