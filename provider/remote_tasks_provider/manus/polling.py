@@ -118,7 +118,12 @@ class ManusPollStrategy:
         if len(wanted) == 1 or len(due) < min(full, incremental):
             return (yield from self._singles.ask(due))
         if self._can_read_changes(now) and incremental <= full:
-            return (yield from self._read_changes(due, wanted, [*new, *paused]))
+            yield from self._read_changes(due, wanted, [*new, *paused])
+            return None
+        # While a full listing takes several polls, what finishes meanwhile is noticed all the same.
+        if self._interrupted and self._changes.are_known:
+            if not (yield from self._read_changes(due, wanted, [])):
+                return None
         return (yield from self._list_all(due, wanted, now))
 
     @property
@@ -159,6 +164,8 @@ class ManusPollStrategy:
             self._learn_from(listing, now)
         elif problem.concerns_service or problem.retry_helps:
             self._interrupted = listing
+            if not self._changes.are_known:
+                self._changes.reset(listing.newest_change)
         left = [task_id for task_id in due if task_id not in listing.found]
         if problem is not None:
             yield from self._without_a_list(problem, left)
@@ -183,11 +190,12 @@ class ManusPollStrategy:
         if results and all(isinstance(one, RemoteTaskError) for one in results.values()):
             yield {task_id: problem for task_id in due if task_id not in results}
 
-    def _read_changes(self, due: list[str], wanted: list[str], others: list[str]) -> Plan[None]:
+    def _read_changes(self, due: list[str], wanted: list[str], others: list[str]) -> Plan[bool]:
+        """List the changes, and ask for ``others``; return whether the list could be read."""
         is_complete = yield from self._changes.read(dict.fromkeys(wanted), self._oldest(wanted))
         if isinstance(is_complete, RemoteTaskError):
             yield from self._without_a_list(is_complete, due)
-            return
+            return False
         if not is_complete:
             log.info("Manus: more has changed than a poll reads; the next poll lists all tasks.")
             self._full_listing_is_due = True
@@ -195,6 +203,7 @@ class ManusPollStrategy:
             known = self._places.keys() - self._paused - self._finished.keys()
             yield dict.fromkeys(known, Unchanged.UNCHANGED)
         yield from self._singles.ask(others)
+        return True
 
     def _oldest(self, wanted: Iterable[str]) -> int | None:
         """Return a moment before the creation of every wanted task that a list may show, if all are known."""
