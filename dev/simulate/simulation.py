@@ -193,7 +193,7 @@ class _Run:
         # Rate limiters outlive the waits; no simulation inherits those of another one.
         secret = f"key-{self._number}-{triggerer}"
         config = ConnectionConfig(
-            service=service.name,
+            service=f"{service.name} {triggerer}",  # for the log
             conn_id=f"triggerer_{triggerer}",
             base_url=f"https://triggerer-{triggerer}.example.com",
             auth=service.auth(secret, vendor.extras),
