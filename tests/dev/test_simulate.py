@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -265,6 +266,21 @@ class TestCommand:
         assert command.main(["--grid", "--quick", "--triggerers", "2", "--waits", "300"]) == 0
         shown = capsys.readouterr().out
         assert all(vendor.label in shown for vendor in VENDORS.values())
+
+    def test_jobs_are_given_to_processes(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pools: list[int] = []
+
+        class Pool(ThreadPoolExecutor):
+            def __init__(self, jobs: int, _context: Any) -> None:
+                super().__init__(1)
+                pools.append(jobs)
+
+        monkeypatch.setattr(command, "ProcessPoolExecutor", Pool)
+        assert command.main(["--quick", "--only", "5x600", "--jobs", "2"]) == 0
+        assert pools == [2]
+        assert "5x600 v2" in capsys.readouterr().out
 
     def test_names_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command.main(["--list", "--only", "5x600"]) == 0
