@@ -42,6 +42,8 @@ __all__ = ["RemoteTaskTrigger"]
 
 # Less than Airflow gives a trigger to clean up in ([triggerer] on_kill_timeout, 30 s).
 _LONGEST_CANCELLATION = 20.0
+# Tasks that one line of the log names at most.
+_NAMED = 20
 
 # By event loop: a task that does nothing. Who ends a loop cancels all of its tasks before any of them runs.
 _idlers: dict[asyncio.AbstractEventLoop, asyncio.Task[Any]] = {}
@@ -228,10 +230,12 @@ class RemoteTaskTrigger(BaseTrigger):
         )
         await _wait_to_the_end(request.done, _LONGEST_CANCELLATION)
         if not request.done.is_set():
+            left = request.left
             log.warning(
-                "%s. The triggerer goes on, and says what becomes of each in its own log: %s.",
+                "%s. The triggerer goes on, and says what becomes of each in its own log: %s%s.",
                 queue.outlook(request),
-                ", ".join(request.left),
+                ", ".join(left[:_NAMED]),
+                f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "",
             )
 
     async def _why_killed(self) -> str | None:

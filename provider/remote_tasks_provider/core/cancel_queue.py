@@ -120,6 +120,8 @@ class CancelQueue:
     def add(self, request: CancelRequest) -> None:
         """Take a request. A task that another one has asked for is cancelled once."""
         request.mentioned_at = self._clocks.monotonic()
+        if not request.ids:
+            request.done.set()
         for task_id in request.ids:
             self._requests.setdefault(task_id, []).append(request)
         self._book.add(request.ids, request.mentioned_at)
