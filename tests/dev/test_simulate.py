@@ -134,6 +134,11 @@ class TestScenario:
         assert sum(task.ends < NEVER for task in tasks) == 10
         assert sum(task.is_hidden for task in tasks) == 6
 
+    def test_tasks_that_begin_one_after_the_other_are_created_when_their_waits_join(self) -> None:
+        tasks = Scenario("any", "v1", 2, 5, joining=100, within=20, older=2, age=0).tasks()
+        assert [task.created for task in tasks] == [-3, -2, *range(0, 100, 10)]
+        assert all(0 <= task.ends - task.created <= 20 for task in tasks[2:])
+
     @pytest.mark.parametrize(("service", "cycle"), [("v1", 3.0), ("v2", 90.0), ("qstash", 0.3)])
     def test_shortest_cycle_is_pages_by_limit(self, service: str, cycle: float) -> None:
         assert Scenario("any", service, 5, 600).best_cycle == pytest.approx(cycle)
@@ -158,6 +163,11 @@ class TestSimulation:
         outcome = simulate(Scenario("any", "v1", 1, 10, interval=5, within=60, hidden=2, older=20))
         assert outcome.lost == 0
         assert outcome.journal.calls["GET /v1/tasks/{task_id}"] > 0
+
+    def test_waits_that_join_later_count_from_the_end_of_their_task(self) -> None:
+        outcome = simulate(Scenario("any", "v1", 1, 20, interval=5, joining=60, within=10))
+        assert (outcome.finished, outcome.lost) == (20, 0)
+        assert outcome.quantiles[2] < 15
 
     def test_log_is_shown_when_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
         simulate(Scenario("any", "v1", 1, 3, within=10, lasts=30, limits=Limits(0)), log=True)
