@@ -27,6 +27,7 @@ from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancel_queue import request_cancel
+from remote_tasks_provider.core.cancellation import one_attempt
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import ConnectionConfigError, RemoteTaskError
 from remote_tasks_provider.core.http.client import AsyncClient
@@ -197,6 +198,13 @@ class RemoteTaskTrigger(BaseTrigger):
         transport = await asyncio.to_thread(HttpxTransport, config)
         return AsyncClient(config, transport, service.explain, rate_limiter, self.clocks)
 
+    async def _connect_once(self, rate_limiter: RateLimiter) -> AsyncClient:
+        """Return a client that repeats no request: the queue does, and asks before whether it still may."""
+        service = self.remote_task_type.service
+        config = one_attempt(await async_connection_config(service, self.conn_id))
+        transport = await asyncio.to_thread(HttpxTransport, config)
+        return AsyncClient(config, transport, service.explain, rate_limiter, self.clocks)
+
     def _unusable(self, tracker: PollTracker, error: Exception) -> WaitResult:
         reason = error if isinstance(error, RemoteTaskError) else ConnectionConfigError(str(error))
         return WaitResult(
@@ -223,7 +231,7 @@ class RemoteTaskTrigger(BaseTrigger):
             validation.object_ids(self.remote_task_ids, task_type.id_param),
             task_type=task_type,
             conn_id=self.conn_id,
-            connect=partial(self._connect, RateLimiter(task_type.service.limits)),
+            connect=partial(self._connect_once, RateLimiter(task_type.service.limits)),
             clocks=self.clocks,
             confirm=self._why_killed,
             log=log,

@@ -36,7 +36,7 @@ __all__ = ["CancelQueue", "CancelRequest", "request_cancel"]
 Connect = Callable[[], Awaitable[AsyncClient]]
 
 # A reason to cancel is confirmed again when it is older than so many seconds.
-_CONFIRMED_FOR = 5.0
+_CONFIRMED_FOR = 2.0
 # How often, in seconds, the log says how many are still waiting.
 _MENTIONED_EACH = 60.0
 
