@@ -266,6 +266,12 @@ def sandbox_answer(path: str, query: dict[str, str], fails: bool, is_refused: bo
     return sandbox.vendors[vendor].answer(call, Plan())
 
 
+@pytest.fixture(autouse=True)
+def signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the signal handlers of the test process alone."""
+    monkeypatch.setattr(command, "leave_through_cleanup", lambda: None)
+
+
 class TestCommand:
     def test_cases_run_with_small_numbers(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command.main(["--quick", "--minutes"]) == 0
