@@ -123,3 +123,28 @@ class TestMetadata:
             *(f"{PACKAGE}.{vendor}" for vendor in VENDORS),
             *(f"{PACKAGE}.{vendor}.manifest" for vendor in VENDORS),
         }
+
+
+class TestCostOfImports:
+    """A worker imports a DAG file anew for each task, and the DAG processor does it every few seconds."""
+
+    def test_sensors_load_and_build_nothing_that_only_a_request_needs(self) -> None:
+        code = (
+            "import sys\n"
+            + "".join(f"import {PACKAGE}.{vendor}.sensors\n" for vendor in VENDORS)
+            + f"from {PACKAGE}.core.http.parsing import RemoteModel\n"
+            "def below(kind):\n"
+            "    for one in kind.__subclasses__():\n"
+            "        yield one\n"
+            "        yield from below(one)\n"
+            "print('loaded', *sys.modules)\n"
+            "print('built', *(one.__name__ for one in below(RemoteModel) if one.__pydantic_complete__))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        found = {line.split()[0]: set(line.split()[1:]) for line in done.stdout.splitlines() if line}
+
+        assert f"{PACKAGE}.manus.sensors" in found["loaded"]
+        unwanted = {"requests", "urllib3", f"{PACKAGE}.bases.files", f"{PACKAGE}.core.files.names"}
+        assert not found["loaded"] & unwanted
+        # Pydantic builds a generic model when it is given its parameter.
+        assert found["built"] <= {"TaskPage"}

@@ -72,6 +72,12 @@ DEFERRED = {
     "deferred_run_failed": Row("a user marks the DAG run failed", Outcome.STOPPED),
     "deferred_run_succeeded": Row("a user marks the DAG run successful", Outcome.STOPPED),
     "deferred_kept": Row("a user marks the task failed, and `cancel_on_kill=False`", Outcome.LEFT),
+    "deferred_refused": Row(
+        "a user marks the task failed, and Manus answers 503 to the stop requests for 25 s", Outcome.STOPPED
+    ),
+    "deferred_refused_cleared": Row(
+        "a user marks the task failed, and clears it before Manus accepts the stop request", Outcome.NEXT
+    ),
     "deferred_cleared": Row("a user clears the task", Outcome.NEXT),
     "deferred_timeout": Row("`timeout` passes", Outcome.STOPPED),
     "deferred_attempt_timeout": Row("`execution_timeout` passes, and retries are left", Outcome.NEXT),

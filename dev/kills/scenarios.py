@@ -28,6 +28,10 @@ INTO_THE_WAIT = 3.0
 #: Seconds after which a remote task is stopped if anything stops it. Airflow 3.3 cancels the trigger of a
 #: cleared task up to 9 s after the next attempt has begun.
 AFTERMATH = 12.0
+#: Seconds for which the remote side refuses to stop a task: more than a trigger waits for its cancellation.
+REFUSAL = 25.0
+#: Seconds between two stop requests at most, so soon after the first.
+LONGEST_PAUSE = 40.0
 
 
 def dag_of(name: str) -> str:
@@ -290,6 +294,31 @@ def mark(state: str, scenario: Scenario) -> Iterator[None]:
     )
 
 
+def mark_refused(scenario: Scenario, *, clears: bool = False) -> Iterator[None]:
+    """Mark the task failed while the remote side refuses to stop its remote task.
+
+    :param clears: whether to clear it before the remote side gives in.
+    """
+    yield from once_waiting(scenario)
+    ((sandbox, task_id),) = scenario.submitted
+    fault = sandbox.faults.add("status", path="*/task.stop", task_id=task_id, status=503)
+    deployment = scenario.deployment
+    deployment.client.mark(scenario.dag_id, deployment.runs[scenario.dag_id], scenario.name, "failed")
+    yield from pause(REFUSAL)
+    if clears:
+        yield from clear_once(scenario)
+        while scenario.waiting_since[0] < 2:
+            yield
+    sandbox.faults.remove(fault)
+    yield from pause(LONGEST_PAUSE, unless=lambda: scenario.is_stopped)
+
+
+def pause(seconds: float, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not unless():
+        yield
+
+
 def mark_submitting(scenario: Scenario) -> Iterator[None]:
     """Mark the task failed while its submission is under way."""
     deployment = scenario.deployment
@@ -334,6 +363,8 @@ ACTIONS: dict[str, Callable[[Scenario], Iterator[None]]] = {
     "shut_down": partial(kill, after=once_waiting, graceful=True),
     "attempt_timeout": next_attempt_completes,
     "deferred_attempt_timeout": next_attempt_completes,
+    "deferred_refused": mark_refused,
+    "deferred_refused_cleared": partial(mark_refused, clears=True),
     "triggerer_shut_down": once_waiting,
     "triggerer_killed": once_waiting,
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 from dev.simulate import report
 from dev.simulate.cases import CASES, TRIGGERERS, WAITS, Case, grid, smaller
@@ -40,8 +42,9 @@ def parser() -> argparse.ArgumentParser:
     add("--counts-refused", action="store_true", help="refused calls count for the limit")
     add("--says-when", action="store_true", help="a 429 comes with Retry-After")
     add("--seed", type=int, default=1, help="of all that is random")
+    add("--jobs", type=int, default=1, metavar="N", help="processes that simulate at the same time")
     add("--minutes", action="store_true", help="show the calls minute by minute")
-    add("--log", action="store_true", help="show the provider's log, in virtual time")
+    add("--log", action="store_true", help="show the provider's log, in virtual time; of one job only")
     add("--quick", action="store_true", help="small numbers: they show that it runs")
     add("--write-docs", action="store_true", help="run cases and grid, write them into docs/benchmarks.md")
     return arguments
@@ -56,9 +59,17 @@ def adapted(scenario: Scenario, options: argparse.Namespace) -> Scenario:
     return smaller(scenario) if options.quick else scenario
 
 
-def run(scenario: Scenario, options: argparse.Namespace) -> Outcome:
-    """Simulate one scenario, and say what came of it."""
-    outcome = simulate(scenario, log=options.log)
+def run(scenarios: Sequence[Scenario], options: argparse.Namespace) -> list[Outcome]:
+    """Simulate scenarios, and say what came of each."""
+    scenarios = [adapted(scenario, options) for scenario in scenarios]
+    if options.jobs == 1:
+        return [_said(simulate(scenario, log=options.log), options) for scenario in scenarios]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        return [_said(outcome, options) for outcome in pool.map(simulate, scenarios)]
+
+
+def _said(outcome: Outcome, options: argparse.Namespace) -> Outcome:
+    scenario = outcome.scenario
     say(f"{scenario.vendor.label}: {scenario.name} ({outcome.span:,.0f} s in {outcome.cpu:.1f} s)")
     calls = ", ".join(f"{count:,} {operation}" for operation, count in sorted(outcome.journal.calls.items()))
     median, late, longest = map(report.span, outcome.quantiles)
@@ -90,11 +101,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     outcomes: list[tuple[Case, Outcome]] = []
     cells: list[Outcome] = []
     if options.write_docs or not options.grid:
-        outcomes = [(case, run(adapted(case.scenario, options), options)) for case in cases]
+        outcomes = list(zip(cases, run([case.scenario for case in cases], options), strict=True))
         say(f"\n{report.cases_table(outcomes)}\n")
     if options.write_docs or options.grid:
-        scenarios = grid(options.services, options.triggerers, options.waits)
-        cells = [run(adapted(scenario, options), options) for scenario in scenarios]
+        cells = run(grid(options.services, options.triggerers, options.waits), options)
         say(f"\n{report.by_vendor(cells)}\n")
     if options.write_docs:
         notes = "\n".join(f"- {note}" for note in _NOTES)

@@ -71,6 +71,21 @@ CASES = [
     _within_three_cycles(Scenario("5x600 v2", "v2", 5, 600, finishing=40)),
     _within_three_cycles(Scenario("10x200 v2", "v2", 10, 200, finishing=40)),
     Case(Scenario("10x1000 v1", "v1", 10, 1_000, finishing=1_000), [_lost(), _p95(60)]),
+    _within_three_cycles(
+        Scenario(
+            "5x200 v2 operators that begin within ten minutes",
+            "v2",
+            5,
+            200,
+            joining=600,
+            within=300,
+            in_detail=False,
+        )
+    ),
+    Case(
+        Scenario("10x200 v1 that begin within ten minutes", "v1", 10, 200, joining=600, within=300),
+        [_lost(), _p95(60)],
+    ),
     Case(
         Scenario(
             "2x15 v1 with 150 newer tasks", "v1", 2, 15, interval=10, finishing=6, within=500, newer=150

@@ -81,7 +81,8 @@ class Scenario:
     :param hidden: how many of each triggerer's tasks no list shows.
     :param older: tasks of the account that nobody waits for, created before the others.
     :param newer: likewise, created after the others.
-    :param joining: the waits join within so many seconds.
+    :param joining: the tasks are created, and their waits join, one after the other within so many seconds.
+        Then ``within`` counts from the creation of each task.
     :param failing: the part of the finishing tasks that fail.
     :param in_detail: whether the waits are those of sensors, which must know how a task finished. Operators
         read that on a worker.
@@ -135,11 +136,14 @@ class Scenario:
         owners = [number % self.triggerers for number in range(total)]
         chance.shuffle(owners)
         moments = sorted(-self.age * chance.random() for _ in range(total))
+        if self.joining:
+            moments = [self.joining * number / total for number in range(total)]
         makes = [
             *((None, -self.age - 1 - number) for number in range(self.older, 0, -1)),
             *zip(owners, moments, strict=True),
             *((None, -0.001 * number) for number in range(self.newer, 0, -1)),
         ]
+        makes.sort(key=lambda one: one[1])
         found = [
             RemoteTask(self.vendor.make_id(number), number, moment, owner=owner)
             for number, (owner, moment) in enumerate(makes)
@@ -147,7 +151,8 @@ class Scenario:
         awaited = [task for task in found if task.owner is not None]
         finishing = total if self.finishing is None else self.finishing
         for task in chance.sample(awaited, finishing):
-            task.ends, task.fails = self.within * chance.random(), chance.random() < self.failing
+            begins = max(task.created, 0.0)
+            task.ends, task.fails = begins + self.within * chance.random(), chance.random() < self.failing
         for triggerer in range(self.triggerers if self.hidden else 0):
             own = [task for task in awaited if task.owner == triggerer]
             for task in chance.sample(own, self.hidden):

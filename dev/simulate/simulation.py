@@ -130,7 +130,7 @@ class _Run:
         """Run it to the end."""
         waits: list[asyncio.Task[None]] = []
         for number, task in enumerate(self._awaited, 1):
-            waits.append(self._loop.create_task(self._wait(task, number / len(self._awaited))))
+            waits.append(self._loop.create_task(self._wait(task)))
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
         with suppress(TimeoutError):
@@ -141,10 +141,10 @@ class _Run:
         await asyncio.gather(*waits, return_exceptions=True)
         return self.outcome
 
-    async def _wait(self, task: RemoteTask, share: float) -> None:
+    async def _wait(self, task: RemoteTask) -> None:
         scenario = self._scenario
-        if scenario.joining:
-            await asyncio.sleep(scenario.joining * share)
+        if task.created > 0:
+            await asyncio.sleep(task.created)
         now = self._clocks.wall()
         self._joined[task.id] = self._loop.time()
         rules: Any = {"in_detail": scenario.in_detail} if _HAS_LINKS else {}
@@ -193,7 +193,7 @@ class _Run:
         # Rate limiters outlive the waits; no simulation inherits those of another one.
         secret = f"key-{self._number}-{triggerer}"
         config = ConnectionConfig(
-            service=service.name,
+            service=f"{service.name} {triggerer}",  # for the log
             conn_id=f"triggerer_{triggerer}",
             base_url=f"https://triggerer-{triggerer}.example.com",
             auth=service.auth(secret, vendor.extras),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from remote_tasks_provider.bases.operators import CancelAftermath
+from remote_tasks_provider.core.cancellation import Cancelled, CancelOutcome
 from remote_tasks_provider.core.errors import NotFoundError, PaginationError, ServerError
 from remote_tasks_provider.manus.operators import ManusGetTaskOperator, ManusListTasksOperator
 from remote_tasks_provider.qstash.operators import QStashGetTaskOperator, QStashListMessageTasksOperator
@@ -232,3 +234,26 @@ class TestList:
 
         assert {task["task_id"] for task in found} == {"tsk_0", "tsk_1", "tsk_2"}
         assert {task["state"] for task in found} == {"completed"}
+
+
+class TestCancelAftermath:
+    def test_text_says_what_became_of_each_task(self) -> None:
+        aftermath = CancelAftermath(
+            {
+                "a": Cancelled(CancelOutcome.CANCELLED),
+                "b": Cancelled(CancelOutcome.FAILED, "HTTP 500: no."),
+                "c": Cancelled(CancelOutcome.CANCELLED),
+                "d": Cancelled(CancelOutcome.NOT_FOUND, "HTTP 404"),
+                "e": Cancelled(CancelOutcome.ENDED, "1 of 2 were cancelled"),
+            },
+            "Job",
+            "was stopped",
+            "keeps running",
+        )
+
+        assert str(aftermath) == (
+            "Job a, c was stopped. Job b could not be cancelled and keeps running: HTTP 500: no. "
+            "Job d was not found: it has finished, or no longer exists. "
+            "Job e does not run any more: it was cancelled, or had finished (1 of 2 were cancelled)."
+        )
+        assert aftermath.still_run == ["b"]

@@ -152,6 +152,14 @@ def test_requests_of_many_triggers_share_one_connection() -> None:
     assert triggerer.log.infos[7] == f"t7: Example task a7 was cancelled: {WHY}."
 
 
+def test_request_without_tasks_is_done_at_once() -> None:
+    async def story(triggerer: Triggerer) -> None:
+        request, _ = triggerer.cancel()
+        assert request.done.is_set()
+
+    assert play(story).opened == 0
+
+
 def test_connections_do_not_share_a_queue() -> None:
     async def story(triggerer: Triggerer) -> None:
         triggerer.cancel("a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ class Worker:
         self.closed = 0
         clock = SimpleNamespace(monotonic=lambda: self.now, sleep=self._sleep)
         monkeypatch.setattr(cancel_worker, "time", clock)
+        monkeypatch.setattr(random, "uniform", lambda _least, most: most)
 
     def _sleep(self, seconds: float) -> None:
         assert seconds > 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.core import cancellation
 from remote_tasks_provider.core.cancellation import CancelBook, CancelOutcome, CancelRules
 from remote_tasks_provider.core.errors import (
     AuthenticationError,
@@ -19,7 +20,7 @@ from remote_tasks_provider.core.errors import (
     ServerError,
     TransportError,
 )
-from tests.core.build import an_api_error
+from tests.core.build import a_config, an_api_error
 
 WHY = "this task was marked failed"
 RULES = CancelRules(patience=100.0, not_found_grace=10.0)
@@ -271,6 +272,11 @@ class TestConnection:
         assert made.needs_connection(30.0) is is_doubted
         made.connected(30.0, is_other=False)
         assert not made.needs_connection(90.0)
+
+    def test_client_that_cancels_repeats_nothing(self) -> None:
+        config = cancellation.one_attempt(a_config(max_attempts=5, read_timeout=7))
+
+        assert (config.extras.max_attempts, config.extras.read_timeout) == (1, 7)
 
     def test_changed_connection_starts_everything_anew(self) -> None:
         made = book("a", "b", "c")

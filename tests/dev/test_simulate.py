@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -133,6 +134,11 @@ class TestScenario:
         assert sum(task.ends < NEVER for task in tasks) == 10
         assert sum(task.is_hidden for task in tasks) == 6
 
+    def test_tasks_that_begin_one_after_the_other_are_created_when_their_waits_join(self) -> None:
+        tasks = Scenario("any", "v1", 2, 5, joining=100, within=20, older=2, age=0).tasks()
+        assert [task.created for task in tasks] == [-3, -2, *range(0, 100, 10)]
+        assert all(0 <= task.ends - task.created <= 20 for task in tasks[2:])
+
     @pytest.mark.parametrize(("service", "cycle"), [("v1", 3.0), ("v2", 90.0), ("qstash", 0.3)])
     def test_shortest_cycle_is_pages_by_limit(self, service: str, cycle: float) -> None:
         assert Scenario("any", service, 5, 600).best_cycle == pytest.approx(cycle)
@@ -157,6 +163,11 @@ class TestSimulation:
         outcome = simulate(Scenario("any", "v1", 1, 10, interval=5, within=60, hidden=2, older=20))
         assert outcome.lost == 0
         assert outcome.journal.calls["GET /v1/tasks/{task_id}"] > 0
+
+    def test_waits_that_join_later_count_from_the_end_of_their_task(self) -> None:
+        outcome = simulate(Scenario("any", "v1", 1, 20, interval=5, joining=60, within=10))
+        assert (outcome.finished, outcome.lost) == (20, 0)
+        assert outcome.quantiles[2] < 15
 
     def test_log_is_shown_when_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
         simulate(Scenario("any", "v1", 1, 3, within=10, lasts=30, limits=Limits(0)), log=True)
@@ -255,6 +266,12 @@ def sandbox_answer(path: str, query: dict[str, str], fails: bool, is_refused: bo
     return sandbox.vendors[vendor].answer(call, Plan())
 
 
+@pytest.fixture(autouse=True)
+def signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the signal handlers of the test process alone."""
+    monkeypatch.setattr(command, "leave_through_cleanup", lambda: None)
+
+
 class TestCommand:
     def test_cases_run_with_small_numbers(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command.main(["--quick", "--minutes"]) == 0
@@ -265,6 +282,21 @@ class TestCommand:
         assert command.main(["--grid", "--quick", "--triggerers", "2", "--waits", "300"]) == 0
         shown = capsys.readouterr().out
         assert all(vendor.label in shown for vendor in VENDORS.values())
+
+    def test_jobs_are_given_to_processes(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pools: list[int] = []
+
+        class Pool(ThreadPoolExecutor):
+            def __init__(self, jobs: int, _context: Any) -> None:
+                super().__init__(1)
+                pools.append(jobs)
+
+        monkeypatch.setattr(command, "ProcessPoolExecutor", Pool)
+        assert command.main(["--quick", "--only", "5x600", "--jobs", "2"]) == 0
+        assert pools == [2]
+        assert "5x600 v2" in capsys.readouterr().out
 
     def test_names_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert command.main(["--list", "--only", "5x600"]) == 0

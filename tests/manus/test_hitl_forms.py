@@ -93,6 +93,14 @@ class TestForm:
         assert made.fields["choice"]["enum"] == ["now", "later", None]
         assert '"save_draft"' in made.text
 
+    @pytest.mark.parametrize("odd", [None, 5, "now", {"a": 1}], ids=str)
+    def test_odd_rule_of_an_input_is_left_out(self, odd: Any) -> None:
+        rules = {"title": odd, "description": odd, "enum": odd}
+        rules = {name: rule for name, rule in rules.items() if name == "enum" or not isinstance(odd, str)}
+        made = form(an_action({"type": "object", "properties": {"choice": {"type": "string"} | rules}}))
+
+        assert made.fields["choice"] == {"type": ["string", "null"], "default": None}
+
     @pytest.mark.parametrize(
         "properties",
         [

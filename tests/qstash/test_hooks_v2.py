@@ -14,6 +14,8 @@ from remote_tasks_provider.core.errors import (
     ServerError,
 )
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.qstash import hooks
+from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.v2_models import MessageOutcome, PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
 from tests.qstash.account import HOOK, QStash
@@ -165,6 +167,32 @@ class TestChanges:
 
         assert hook.cancel_messages(message_ids=["a", "b"]) == 2
         assert len(account.requests("DELETE", "/v2/messages")) == 1
+
+    def test_messages_that_match_are_cancelled_until_a_call_finds_none(
+        self, account: QStash, hook: QStashHook, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(v2, "MAX_CANCELLED", 2)
+        for name in "abcde":
+            account.qstash.add_message(name, [("CREATED", 10.0), ("ACTIVE", None)])
+
+        assert hook.cancel_messages(url=HOOK) == 5
+        assert len(account.requests("DELETE", "/v2/messages")) == 4
+
+    def test_cancellation_that_finds_messages_for_ever_ends(
+        self,
+        account: QStash,
+        hook: QStashHook,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(v2, "MAX_CANCELLED", 1)
+        monkeypatch.setattr(hooks, "_MOST_CANCELLATIONS", 3)
+        for name in "abcde":
+            account.qstash.add_message(name, [("CREATED", 10.0), ("ACTIVE", None)])
+
+        assert hook.cancel_messages(url=HOOK) == 3
+        assert "some messages may be left" in caplog.text + capsys.readouterr().out
 
     def test_dlq_messages_are_retried_and_deleted_by_id_or_filter(
         self, account: QStash, hook: QStashHook

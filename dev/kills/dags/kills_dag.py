@@ -65,6 +65,8 @@ with DAG("kills_deferred", schedule=None, catchup=False, default_args={**every, 
     ask("deferred_failed")
     ask("deferred_succeeded")
     ask("deferred_kept", cancel_on_kill=False)
+    ask("deferred_refused")
+    ask("deferred_refused_cleared")
     ask("deferred_cleared")
     ask("deferred_timeout", timeout=SHORT)
     ask("deferred_attempt_timeout", execution_timeout=attempt)

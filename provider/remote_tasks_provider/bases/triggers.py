@@ -25,6 +25,7 @@ from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancel_queue import request_cancel
+from remote_tasks_provider.core.cancellation import one_attempt
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.http.client import AsyncClient
@@ -42,6 +43,8 @@ __all__ = ["RemoteTaskTrigger"]
 
 # Less than Airflow gives a trigger to clean up in ([triggerer] on_kill_timeout, 30 s).
 _LONGEST_CANCELLATION = 20.0
+# Tasks that one line of the log names at most.
+_NAMED = 20
 
 # A task that does nothing. Who ends a loop cancels all of its tasks before any of them runs.
 _IDLERS = PerLoop(lambda: asyncio.get_running_loop().create_task(asyncio.Event().wait()))
@@ -206,8 +209,10 @@ class RemoteTaskTrigger(BaseTrigger):
         limiter = limiter_for(config.account, service.limits)
         return AsyncClient(config, transport, service.explain, limiter, self.clocks)
 
-    async def _read_and_connect(self) -> AsyncClient:
-        return await self._connect(await read_connection_async(self.remote_task_type.service, self.conn_id))
+    async def _connect_once(self) -> AsyncClient:
+        """Return a client that repeats no request: the queue does, and asks before whether it still may."""
+        config = await read_connection_async(self.remote_task_type.service, self.conn_id)
+        return await self._connect(one_attempt(config))
 
     # ------------------------------------------------------------------------------------------- a kill
 
@@ -226,17 +231,19 @@ class RemoteTaskTrigger(BaseTrigger):
             validation.object_ids(self.remote_task_ids, task_type.id_param),
             task_type=task_type,
             conn_id=self.conn_id,
-            connect=self._read_and_connect,
+            connect=self._connect_once,
             clocks=self.clocks,
             confirm=self._why_killed,
             log=log,
         )
         await _wait_to_the_end(request.done, _LONGEST_CANCELLATION)
         if not request.done.is_set():
+            left = request.left
             log.warning(
-                "%s. The triggerer goes on, and says what becomes of each in its own log: %s.",
+                "%s. The triggerer goes on, and says what becomes of each in its own log: %s%s.",
                 queue.outlook(request),
-                ", ".join(request.left),
+                ", ".join(left[:_NAMED]),
+                f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "",
             )
 
     async def _why_killed(self) -> str | None:

@@ -36,7 +36,7 @@ __all__ = ["CancelQueue", "CancelRequest", "request_cancel"]
 Connect = Callable[[], Awaitable[AsyncClient]]
 
 # A reason to cancel is confirmed again when it is older than so many seconds.
-_CONFIRMED_FOR = 5.0
+_CONFIRMED_FOR = 2.0
 # How often, in seconds, the log says how many are still waiting.
 _MENTIONED_EACH = 60.0
 
@@ -120,6 +120,8 @@ class CancelQueue:
     def add(self, request: CancelRequest) -> None:
         """Take a request. A task that another one has asked for is cancelled once."""
         request.mentioned_at = self._clocks.monotonic()
+        if not request.ids:
+            request.done.set()
         for task_id in request.ids:
             self._requests.setdefault(task_id, []).append(request)
         self._book.add(request.ids, request.mentioned_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,11 @@ from remote_tasks_provider.core.service import TaskType
 __all__ = ["cancel_tasks"]
 
 
+def _spread() -> float:
+    """Let workers that give up together not come back together."""
+    return random.uniform(0.5, 1.0)  # noqa: S311 - spreads load
+
+
 def cancel_tasks(
     ids: Iterable[str],
     *,
@@ -39,7 +45,7 @@ def cancel_tasks(
     :param confirm: returns why the tasks are to be cancelled, for the log (``this task was marked failed``),
         or ``None`` if they must be left alone; asked before each request. Raises if that is not known.
     """
-    worker = _Worker(task_type, connect, confirm, CancelBook(task_type.cancel_batch_size, rules))
+    worker = _Worker(task_type, connect, confirm, CancelBook(task_type.cancel_batch_size, rules, _spread))
     results: dict[str, Cancelled] = {}
     worker.book.add(ids, time.monotonic())
     try:

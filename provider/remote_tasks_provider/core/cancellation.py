@@ -10,7 +10,7 @@ meanwhile, and its next attempt re-attaches to it. :mod:`.cancel_worker` is the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -25,6 +25,7 @@ from remote_tasks_provider.core.errors import (
     ServerError,
     TransportError,
 )
+from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.log import Log
 from remote_tasks_provider.core.service import TaskType
@@ -38,6 +39,7 @@ __all__ = [
     "CancelRules",
     "Cancelled",
     "cancel_operation",
+    "one_attempt",
     "unconfirmed",
     "unreachable",
 ]
@@ -351,6 +353,14 @@ def cancel_operation(task_type: TaskType, extras: Any, ids: Sequence[str]) -> Op
     if operation is None:
         raise RemoteTaskError(f"{task_type.service.name} has no operation that cancels it")
     return operation
+
+
+def one_attempt(config: ConnectionConfig) -> ConnectionConfig:
+    """Return the config of a client that repeats no request.
+
+    Whoever cancels repeats it, and asks before whether the task is still to be cancelled.
+    """
+    return replace(config, extras=config.extras.model_copy(update={"max_attempts": 1}))
 
 
 def unreachable(error: Exception) -> TransportError:

@@ -96,11 +96,11 @@ def _input_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         kind = given.get("type") if isinstance(given, Mapping) else None
         if not isinstance(kind, str) or kind not in _SIMPLE_TYPES:
             return {}
-        wanted = {key: given[key] for key in ("title", "description", "enum") if key in given}
+        texts = {key: given[key] for key in ("title", "description") if isinstance(given.get(key), str)}
+        choices = given.get("enum")
+        wanted = {"enum": [*choices, None]} if isinstance(choices, list) else {}
         # Nothing is filled in before the person does it: no action is confirmed by default.
-        fields[str(name)] = {**wanted, "type": [kind, "null"], "default": None}
-        if "enum" in wanted:
-            fields[str(name)] = {**fields[str(name)], "enum": [*wanted["enum"], None]}
+        fields[str(name)] = {**texts, **wanted, "type": [kind, "null"], "default": None}
     return fields
 
 

@@ -53,7 +53,7 @@ def _cancel(_extras: QStashExtras, message_ids: Sequence[str]) -> Operation[Any]
     """Return the operation for one message, which says whether it is in flight, or that for several."""
     if len(message_ids) == 1:
         return v2.cancel_message(*message_ids)
-    return v2.cancel_messages(v2.filters_of({"message_ids": message_ids}, v2.MESSAGE_FILTERS))
+    return v2.cancel_by_ids(message_ids)
 
 
 QSTASH = Service(

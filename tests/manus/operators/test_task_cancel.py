@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
+from remote_tasks_provider.bases import operators as operator_module
 from remote_tasks_provider.bases import triggers as trigger_module
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
@@ -68,6 +69,25 @@ class TestTimeout:
         assert account.word(task_id) == "stopped"
         assert f"{task_id} {STOPPED}" in str(ended.value)
         assert "left as it is" not in str(ended.value)
+
+    @pytest.mark.parametrize("status", [429, 503, 401, 404])
+    def test_timeout_outlasts_trouble_of_the_service(self, account: Account, mode: str, status: int) -> None:
+        times = 5 if status == 404 else 12
+        account.faults.add("status", path="*/task.stop", status=status, times=times)
+
+        with pytest.raises(AirflowSensorTimeout) as ended:
+            account.task().attempt(asks(mode))
+
+        assert account.word(account.created[0]) == "stopped"
+        assert f"{account.created[0]} {STOPPED}" in str(ended.value)
+
+    def test_timeout_says_why_the_task_could_not_be_stopped(self, account: Account, mode: str) -> None:
+        account.faults.add("status", path="*/task.stop", status=400)
+
+        with pytest.raises(AirflowSensorTimeout) as ended:
+            account.task().attempt(asks(mode))
+
+        assert f"could not be cancelled and {KEEPS_RUNNING}: Manus POST /v2/task.stop" in str(ended.value)
 
     def test_cancel_on_timeout_off_leaves_the_task(self, account: Account, mode: str) -> None:
         with pytest.raises(AirflowSensorTimeout) as ended:
@@ -288,6 +308,34 @@ class TestKillOnAWorker:
 
         operator.on_kill()
 
+        assert account.word(account.created[0]) == "running"
+
+    def test_airflow_state_that_cannot_be_read_at_first_is_asked_for_again(
+        self, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        operator = dying(asks())()
+        with pytest.raises(SystemExit):
+            account.task().attempt(lambda: operator)
+        answers: list[Any] = [RuntimeError("the API server restarts"), TimeoutError(), "failed"]
+
+        def answer(_: Any) -> str:
+            found = answers.pop(0)
+            if isinstance(found, Exception):
+                raise found
+            return str(found)
+
+        monkeypatch.setattr(operator_module, "task_state", answer)
+        operator.on_kill()
+
+        assert account.word(account.created[0]) == "stopped"
+
+    def test_kill_gives_up_in_seconds(self, account: Account) -> None:
+        account.faults.add("status", path="*/task.stop", status=503)
+        account.connect("v2", max_attempts=1)
+        began = account.sandbox.clock.now()
+        self.killed(account, "failed")
+
+        assert account.sandbox.clock.now() - began < 30
         assert account.word(account.created[0]) == "running"
 
     def test_kill_with_v1_says_that_the_task_continues(

@@ -357,6 +357,11 @@ class TestBulk:
     @pytest.mark.parametrize(("body", "count"), [({"cancelled": 10}, 10), ({"cancelled": "3"}, 3), ({}, 0)])
     def test_cancellation_is_counted(self, body: Any, count: int) -> None:
         assert read(v2.cancel_messages((("label", "a"),)), body) == count
+        assert read(v2.cancel_by_ids(["a", "b"]), body) == (count or None)
+
+    def test_empty_list_of_ids_is_never_sent(self) -> None:
+        with pytest.raises(ValueError, match="message_ids is empty"):
+            v2.cancel_by_ids([])
 
     def test_deletion_continues_at_its_cursor(self) -> None:
         page = read(v2.delete_dlq_messages((("label", "a"),)), {"deleted": 100, "cursor": "5-1"})

@@ -205,7 +205,7 @@ class TestDlq:
 
 
 class TestCancel:
-    def test_messages_are_cancelled_one_by_one(self, account: QStash) -> None:
+    def test_messages_are_cancelled_by_their_ids_in_bulk(self, account: QStash) -> None:
         first, second, third = waiting(account, 3)
         account.qstash.set_message_state(second, "DELIVERED")
         cancelled = run(
@@ -214,7 +214,16 @@ class TestCancel:
 
         assert cancelled == 1
         assert account.states_of([first, second, third]) == ["CANCELLED", "DELIVERED", "CREATED"]
-        assert account.qstash.bulk_cancels == []
+        assert {tuple(one["filters"]["messageId"]) for one in account.qstash.bulk_cancels} == {
+            (first, second, "unknown")
+        }
+
+    def test_many_messages_are_cancelled_100_in_a_request(self, account: QStash) -> None:
+        ids = waiting(account, 230)
+
+        assert run(QStashCancelMessageOperator(task_id="ask", message_id=ids), account) == 230
+        sizes = [len(one["filters"]["messageId"]) for one in account.qstash.bulk_cancels if one["cancelled"]]
+        assert sizes == [100, 100, 30]
 
     def test_single_id_is_accepted(self, account: QStash) -> None:
         (message_id,) = waiting(account, 1)

@@ -19,11 +19,12 @@ __all__ = ["RateLimit", "RateLimiter", "limiter_for"]
 # Of a limit, the part that one process uses at most: the service counts all requests of an account.
 _MOST = 0.8
 # By how much of the limit a share grows in each window of it.
-_GROWTH = 0.05
+_GROWTH = 0.1
 # A share is halved at most once in this part of a window: one crowded moment refuses many requests.
-_HALVED_EACH = 0.5
-# The longest back-off after a 429 that names none, seconds.
-_LONGEST_BACK_OFF = 60.0
+_HALVED_EACH = 1.0
+# The longest back-off after a 429 that names none, seconds; where the limit is known, and where it is not.
+_LONGEST_BACK_OFF = 10.0
+_LONGEST_BLIND_BACK_OFF = 60.0
 # What is left of a pause by rounding is none.
 _SHORTEST_PAUSE = 1e-6
 # Limiters of accounts that were not used for longest are forgotten beyond this many.
@@ -75,14 +76,15 @@ class _Allowance:
     def refused(self, retry_after: float | None, now: float, jitter: float) -> None:
         """Take a smaller share, and back off: for as long as the service asks, else ever longer."""
         self.refusals += 1
-        spacing = 1.0
+        spacing, longest = 1.0, _LONGEST_BLIND_BACK_OFF
         if self._limit is not None:
             self._grow(now)
             if now - self._halved_at >= self._limit.seconds * _HALVED_EACH:
                 self._share = max(self._share / 2, 1.0 / self._limit.calls)
                 self._halved_at = self._changed_at = now
             spacing = self._limit.seconds / self._places
-        doubled = min(spacing * 2.0 ** min(self.refusals - 1, 10), _LONGEST_BACK_OFF)
+            longest = max(spacing, _LONGEST_BACK_OFF)
+        doubled = min(spacing * 2.0 ** min(self.refusals - 1, 10), longest)
         asked = doubled * (0.5 + jitter) if retry_after is None else retry_after + jitter * min(spacing, 1.0)
         self.backs_off_until = max(self.backs_off_until, now + asked)
 

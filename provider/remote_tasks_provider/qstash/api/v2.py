@@ -35,6 +35,7 @@ __all__ = [
     "LOG_FILTERS",
     "MAX_PAGE_SIZE",
     "MESSAGE_FILTERS",
+    "cancel_by_ids",
     "cancel_message",
     "cancel_messages",
     "delete_dlq_message",
@@ -254,6 +255,14 @@ def cancel_messages(filters: Filters) -> Operation[int]:
         Request("DELETE", "/v2/messages", query=(*_given(filters), ("count", str(MAX_CANCELLED)))),
         "a count",
         lambda response: _read_cancelled(response).cancelled or 0,
+    )
+
+
+def cancel_by_ids(message_ids: Sequence[str]) -> Operation[int | None]:
+    """Like :func:`cancel_messages`, for up to 100 ids; ``None`` where QStash gives no count."""
+    operation = cancel_messages(filters_of({"message_ids": message_ids}, MESSAGE_FILTERS))
+    return Operation(
+        operation.name, operation.request, operation.expects, lambda answer: _read_cancelled(answer).cancelled
     )
 
 

@@ -24,6 +24,9 @@ __all__ = [
     "QStashRetryDlqOperator",
 ]
 
+# Ids in one request.
+_BATCH = 100
+
 
 class QStashListLogsOperator(MessageFilters, QStashOperator, RemoteListOperator):
     """Lists log entries, newest first: up to 1000 to XCom, or any number to a file.
@@ -173,19 +176,20 @@ class QStashCancelMessageOperator(QStashOperator):
         if self.filters is not None:
             cancelled = hook.cancel_messages(**dict(self.filters))
         else:
-            cancelled = self._cancel_each(hook)
+            cancelled = self._cancel_ids(hook)
         self.log.info("%d messages were cancelled.", cancelled)
         return cancelled
 
-    def _cancel_each(self, hook: QStashHook) -> int:
+    def _cancel_ids(self, hook: QStashHook) -> int:
         ids = validation.object_ids(self.message_id, "message_id")
         if not ids:
             raise ValueError("message_id is an empty list: nothing was cancelled")
-        cancelled = 0
-        for message_id in ids:
-            try:
-                hook.cancel_message(message_id)
-                cancelled += 1
-            except NotFoundError:
-                self.log.info("QStash message %s is no longer in flight.", message_id)
-        return cancelled
+        if len(ids) > 1:
+            slices = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+            return sum(hook.cancel_messages(message_ids=some) for some in slices)
+        try:
+            hook.cancel_message(ids[0])
+        except NotFoundError:
+            self.log.info("QStash message %s is no longer in flight.", ids[0])
+            return 0
+        return 1

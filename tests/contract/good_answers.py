@@ -1,0 +1,434 @@
+"""One good answer to each operation that reads something, with every field that its models know.
+
+And what becomes of it: everything that leaves the provider for an event, an XCom, a record, a form or a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from remote_tasks_provider.bases.hitl_forms import form_of
+from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
+from remote_tasks_provider.core.http.operation import Operation, Page, Response
+from remote_tasks_provider.core.http.response import read_response
+from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.service import Service
+from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.options import TaskOptions
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, how_it_finished
+from remote_tasks_provider.manus.hitl_forms import form_for
+from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary, snapshot
+from remote_tasks_provider.manus.results import CreatedTask, ManusResult, result_v1, result_v2
+from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.qstash import models as qstash_models
+from remote_tasks_provider.qstash.api import settings as qstash_settings
+from remote_tasks_provider.qstash.api import v1 as qstash_v1
+from remote_tasks_provider.qstash.api import v2 as qstash_v2
+from remote_tasks_provider.qstash.api.options import PublishOptions
+from remote_tasks_provider.qstash.api.v2_models import (
+    DlqMessage,
+    LogEntry,
+    MessageOutcome,
+    outcome_of,
+    snapshot_of,
+)
+from remote_tasks_provider.qstash.service import QSTASH
+
+__all__ = ["ANSWERS", "GoodAnswer"]
+
+AT = 1_763_501_439
+AT_MS = 1000 * AT
+PAGE = "https://manus.im/app/t1"
+
+V1_TASK: dict[str, Any] = {
+    "id": "t1",
+    "object": "task",
+    "status": "completed",
+    "created_at": str(AT),
+    "updated_at": str(AT + 60),
+    "error": "it broke",
+    "incomplete_details": "out of credits",
+    "model": "manus-1.6-agent",
+    "metadata": {"task_title": "Prices", "task_url": PAGE, "more": [1, {"deep": True}]},
+    "credit_usage": "22",
+    "instructions": "Be brief.",
+    "max_output_tokens": 1000,
+    "locale": "de-CH",
+    "output": [
+        {
+            "id": "m1",
+            "status": "completed",
+            "role": "assistant",
+            "type": "message",
+            "content": [
+                {"type": "output_text", "text": "Done."},
+                {
+                    "type": "output_file",
+                    "fileUrl": "https://f/a",
+                    "fileName": "a.txt",
+                    "mimeType": "text/plain",
+                },
+            ],
+        },
+        {"id": "m2", "role": "assistant", "content": [{"type": "output_text", "text": "Really."}]},
+    ],
+}
+V2_TASK: dict[str, Any] = {
+    **{name: V1_TASK[name] for name in V1_TASK if name not in ("model", "output")},
+    "status": "stopped",
+    "title": "Prices",
+    "task_url": PAGE,
+    "agent_profile": "manus-1.6",
+    "task_type": "standalone",
+    "share_visibility": "private",
+    "has_running_background_jobs": False,
+    "stopped_by_user": False,
+    "output": V1_TASK["output"],
+}
+EVENT: dict[str, Any] = {
+    "id": "e1",
+    "type": "assistant_message",
+    "timestamp": str(AT_MS),
+    "user_message": {
+        "content": "Hello",
+        "attachments": [{"filename": "c", "url": "https://f/c", "content_type": "a/b"}],
+    },
+    "assistant_message": {
+        "content": "Which one?",
+        "delivery_kind": "result",
+        "attachments": [
+            {"filename": "a.txt", "url": "https://f/a", "content_type": "text/plain"},
+            {"filename": "b.txt", "url": "https://f/b", "content_type": "text/plain"},
+        ],
+        "question_expectation": {"selection_mode": "single", "options": ["Thun", "Spiez"]},
+    },
+    "error_message": {"content": "it broke"},
+    "status_update": {
+        "agent_status": "waiting",
+        "status_detail": {
+            "waiting_for_event_id": "e1",
+            "waiting_for_event_type": "gmailSendAction",
+            "waiting_description": "May I?",
+            "confirm_input_schema": {
+                "type": "object",
+                "properties": {
+                    "accept": {"type": "boolean", "title": "Accept", "description": "Send it"},
+                    "to": {"type": "string", "enum": ["a", "b"]},
+                },
+            },
+        },
+    },
+    "structured_output_result": {"success": True, "value": {"rows": [{"price": 1.5}]}, "error": "none"},
+}
+CREATED = {"task_id": "t1", "task_title": "Prices", "task_url": PAGE}
+QSTASH_TASK: dict[str, Any] = {
+    "taskId": "t1",
+    "messageId": "m1",
+    "state": "failed",
+    "url": "https://example.com/hook?key=1",
+    "error": "HTTP status 410",
+    "maxRetry": "3",
+    "retried": 1,
+    "completedAt": AT_MS,
+    "lastErrorAt": AT_MS,
+    "nextProcessAt": 0,
+    "deadline": AT_MS,
+}
+MESSAGE: dict[str, Any] = {
+    "messageId": "m1",
+    "url": "https://example.com/hook?key=1",
+    "topicName": "group",
+    "endpointName": "first",
+    "scheduleId": "s1",
+    "queueName": "q1",
+    "responseStatus": 500,
+    "maxRetries": 3,
+    "labels": ["a", "b"],
+}
+LOG_ENTRY = MESSAGE | {"state": "FAILED", "time": AT_MS, "error": "HTTP 500", "nextDeliveryTime": AT_MS}
+DLQ_MESSAGE = MESSAGE | {
+    "dlqId": "d1",
+    "method": "POST",
+    "createdAt": AT_MS,
+    "responseBody": "out of memory",
+    "responseBodyBase64": "b3V0IG9mIG1lbW9yeQ==",
+}
+PUBLISHED = {"messageId": "m1", "deduplicated": False, "url": "https://example.com/hook"}
+SCHEDULE = {
+    "scheduleId": "s1",
+    "cron": "0 4 * * *",
+    "destination": "https://example.com/hook",
+    "method": "POST",
+    "queueName": "q1",
+    "retries": 3,
+    "isPaused": False,
+    "createdAt": AT_MS,
+    "lastScheduleTime": AT_MS,
+    "nextScheduleTime": AT_MS,
+    "lastScheduleStates": {"m1": "SUCCESS"},
+}
+QUEUE = {"name": "q1", "parallelism": 1, "paused": False, "lag": 0, "createdAt": AT_MS, "updatedAt": AT_MS}
+URL_GROUP = {
+    "name": "g1",
+    "endpoints": [{"name": "first", "url": "https://example.com/a"}, {"url": "https://example.com/b"}],
+    "createdAt": AT_MS,
+    "updatedAt": AT_MS,
+}
+
+
+def _event(task: TaskSnapshot) -> dict[str, Any]:
+    record = task.to_record()
+    result = WaitResult({task.id: record}, {}, None, 1.0)
+    sentence = result.failure("Task", raise_on_failure=True, on_waiting="fail")
+    return {"event": result.to_event(), "error": sentence.to_json() if sentence else None}
+
+
+def _result(result: ManusResult) -> list[Any]:
+    found: list[Any] = [result.to_json(), [file.name for file in result.files]]
+    if result.question is not None:
+        for rich in (True, False):
+            question = form_for(result.question, result.title, result.url, rich=rich)
+            found += [question.to_json(), form_of(question, result.url, defaults=None), question.code]
+    return found
+
+
+def _manus_task(task: ManusTask) -> list[Any]:
+    waiting = task.model_copy(update={"status": "pending"})
+    return [
+        _event(snapshot(task)),
+        task.to_json(include_output=True),
+        [part.file_name for message in task.output for part in message.content],
+        *_result(result_v1(task)),
+        *_result(result_v1(waiting)),
+    ]
+
+
+def _manus_task_v2(task: ManusTaskV2) -> list[Any]:
+    return [_event(snapshot(task)), task.to_json(include_output=True), _result(result_v2(task, []))]
+
+
+def _manus_event(event: ManusEvent) -> list[Any]:
+    found: list[Any] = [how_it_finished([event])]
+    for status in ("waiting", "error"):
+        # A message to the agent begins a turn, in which the other facts of the event would not count.
+        events = [event.model_copy(update={"type": "assistant_message"})]
+        task = ManusTaskV2(id="t1", status=status).with_events(events)
+        found += [*_manus_task_v2(task), *_result(result_v2(task, events))]
+    return found
+
+
+def _log_entry(entry: LogEntry) -> list[Any]:
+    outcome = outcome_of(entry.message_id, [entry])
+    # The hook's users put an outcome into XCom as they like; its times are times.
+    facts = {name: value for name, value in asdict(outcome).items() if not name.endswith("at")}
+    return [entry.to_json(), _event(snapshot_of(outcome)), facts]
+
+
+def _dlq_message(message: DlqMessage) -> list[Any]:
+    outcome = MessageOutcome(message.message_id, qstash_models.TaskState.FAILED).with_dlq_message(message)
+    return [message.to_json(), _event(snapshot_of(outcome))]
+
+
+def _same(value: Any) -> list[Any]:
+    return [value]
+
+
+def _to_json(value: Any) -> list[Any]:
+    return [value.to_json()]
+
+
+@dataclass(frozen=True)
+class GoodAnswer:
+    """A good answer.
+
+    :param item: what is listed, or the whole answer
+    :param outputs: everything that leaves the provider of one value that was read
+    :param body: puts items around; ``None`` where the item is the whole answer
+    :param models: whose fields ``item`` has
+    :param keeps_places: whether an item that cannot be read has a place in the list all the same
+    """
+
+    service: Service
+    operation: Operation[Any]
+    item: Any
+    outputs: Callable[[Any], list[Any]]
+    body: Callable[[list[Any]], Any] | None = None
+    models: tuple[type[BaseModel], ...] = ()
+    keeps_places: bool = False
+    config: ConnectionConfig = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields = ConnectionFields("my_conn", password="sk-some-secret-key")
+        object.__setattr__(self, "config", self.service.config(fields))
+
+    def read(self, body: bytes, status: int = 200) -> Any:
+        """Return what the operation makes of ``body``: a list of items, or a value."""
+        answer = Response(status, {"content-type": "application/json"}, body)
+        value = read_response(self.operation, answer, self.config, self.service.explain)
+        return list(value.items) if isinstance(value, Page) else value
+
+    def places(self) -> Iterator[tuple[str | int, ...]]:
+        """Yield the path of each value in ``item``, and of one that no model knows."""
+        yield from _places(self.item)
+        if isinstance(self.item, dict):
+            yield ("invented",)
+
+
+def _places(node: Any, *above: str | int) -> Iterator[tuple[str | int, ...]]:
+    yield above
+    # The items of a list are alike.
+    inner: Any = (
+        node.items() if isinstance(node, dict) else enumerate(node[:1]) if isinstance(node, list) else ()
+    )
+    for name, value in inner:
+        yield from _places(value, *above, name)
+
+
+_TASKS = task_filter(page_size=3)
+_ORDER = PublishOptions("https://example.com/hook", "x", "free", deduplication_id="d")
+
+
+def _manus_list(items: list[Any]) -> Any:
+    return {
+        "object": "list",
+        "ok": True,
+        "data": items,
+        "last_id": "t9",
+        "has_more": False,
+        "next_cursor": "c",
+    }
+
+
+ANSWERS: dict[str, GoodAnswer] = {
+    "manus v1 list": GoodAnswer(
+        MANUS, v1.list_tasks(_TASKS), V1_TASK, _manus_task, _manus_list, (ManusTask,)
+    ),
+    "manus v1 summaries": GoodAnswer(
+        MANUS,
+        v1.list_summaries(_TASKS),
+        {name: value for name, value in V1_TASK.items() if name in ManusTaskSummary.model_fields},
+        lambda task: [_event(snapshot(task)), task.to_json()],
+        _manus_list,
+        (ManusTaskSummary,),
+    ),
+    "manus v1 task": GoodAnswer(MANUS, v1.get_task("t1"), V1_TASK, _manus_task),
+    "manus v1 created": GoodAnswer(
+        MANUS,
+        v1.create_task(TaskOptions("Hello")),
+        CREATED,
+        lambda ref: [asdict(ref)],
+        models=(CreatedTask,),
+    ),
+    "manus v1 projects": GoodAnswer(
+        MANUS, v1.list_projects(), {"id": "p1", "name": "Sums"}, _same, lambda items: {"data": items}
+    ),
+    "manus v1 project": GoodAnswer(MANUS, v1.create_project("x", None), {"id": "p1", "name": "Sums"}, _same),
+    "manus v1 upload": GoodAnswer(
+        MANUS, v1.create_upload("a"), {"id": "f1", "upload_url": "https://u"}, _same
+    ),
+    "manus v1 file": GoodAnswer(MANUS, v1.get_file("f1"), {"id": "f1", "status": "uploaded"}, _same),
+    "manus v2 list": GoodAnswer(
+        MANUS, v2.list_tasks(_TASKS), V2_TASK, _manus_task_v2, _manus_list, (ManusTaskV2,)
+    ),
+    "manus v2 task": GoodAnswer(
+        MANUS, v2.get_task("t1"), {"ok": True, "task": V2_TASK, "error": None}, _manus_task_v2
+    ),
+    "manus v2 events": GoodAnswer(
+        MANUS,
+        v2.list_messages("t1"),
+        EVENT,
+        _manus_event,
+        lambda items: {"ok": True, "messages": items, "has_more": False, "next_cursor": ""},
+        (ManusEvent,),
+    ),
+    "manus v2 created": GoodAnswer(
+        MANUS, v2.create_task(TaskOptions("Hello")), {"ok": True, **CREATED}, lambda ref: [asdict(ref)]
+    ),
+    "manus v2 projects": GoodAnswer(
+        MANUS, v2.list_projects(), {"id": "p1"}, _same, lambda items: {"ok": True, "data": items}
+    ),
+    "manus v2 upload": GoodAnswer(
+        MANUS, v2.create_upload("a"), {"ok": True, "file": {"id": "f1"}, "upload_url": "https://u"}, _same
+    ),
+    "manus v2 file": GoodAnswer(MANUS, v2.get_file("f1"), {"ok": True, "file": {"id": "f1"}}, _same),
+    "manus v2 confirmation": GoodAnswer(
+        MANUS, v2.confirm_action("t1", "e1", {}), {"ok": True, "confirmed": True}, _same
+    ),
+    "manus v2 credits": GoodAnswer(
+        MANUS, v2.available_credits(), {"ok": True, "data": {"total_credits": "5"}}, _same
+    ),
+    "qstash tasks": GoodAnswer(
+        QSTASH,
+        qstash_v1.list_message_tasks("m1"),
+        QSTASH_TASK,
+        lambda task: [task.to_json(), _event(qstash_models.snapshot(task))],
+        lambda items: {"tasks": items, "cursor": "5"},
+        (qstash_models.QStashTask,),
+    ),
+    "qstash task": GoodAnswer(
+        QSTASH,
+        qstash_v1.get_task("t1"),
+        QSTASH_TASK,
+        lambda task: [task.to_json(), _event(qstash_models.snapshot(task))],
+    ),
+    "qstash logs": GoodAnswer(
+        QSTASH,
+        qstash_v2.list_logs(()),
+        LOG_ENTRY,
+        _log_entry,
+        lambda items: {"events": items, "logs": None, "cursor": ""},
+        (LogEntry,),
+    ),
+    "qstash dlq": GoodAnswer(
+        QSTASH,
+        qstash_v2.list_dlq_messages(()),
+        DLQ_MESSAGE,
+        _dlq_message,
+        lambda items: {"messages": items, "cursor": ""},
+        (DlqMessage,),
+    ),
+    "qstash published": GoodAnswer(
+        QSTASH, qstash_v2.publish(_ORDER), PUBLISHED, lambda found: [one.to_json() for one in found]
+    ),
+    "qstash batch": GoodAnswer(
+        QSTASH,
+        qstash_v2.publish_batch([_ORDER] * 3),
+        PUBLISHED | {"error": None},
+        lambda found: [one.to_json() for one in found],
+        lambda items: items,
+        keeps_places=True,
+    ),
+    "qstash retried": GoodAnswer(
+        QSTASH,
+        qstash_v2.retry_dlq_messages((("url", "x"),)),
+        PUBLISHED,
+        _to_json,
+        lambda items: {"responses": items, "cursor": ""},
+    ),
+    "qstash deleted": GoodAnswer(
+        QSTASH, qstash_v2.delete_dlq_messages((("url", "x"),)), {"deleted": 5, "cursor": ""}, _same
+    ),
+    "qstash cancelled": GoodAnswer(
+        QSTASH, qstash_v2.cancel_messages((("url", "x"),)), {"cancelled": 5}, _same
+    ),
+    **{
+        f"qstash {name}s": GoodAnswer(QSTASH, resource.all(), item, _to_json, lambda items: items, (model,))
+        for name, resource, item, model in (
+            ("schedule", qstash_settings.SCHEDULES, SCHEDULE, qstash_settings.QStashSchedule),
+            ("queue", qstash_settings.QUEUES, QUEUE, qstash_settings.QStashQueue),
+            ("url group", qstash_settings.URL_GROUPS, URL_GROUP, qstash_settings.QStashUrlGroup),
+        )
+    },
+    "qstash schedule": GoodAnswer(QSTASH, qstash_settings.SCHEDULES.get("s1"), SCHEDULE, _to_json),
+    "qstash queue": GoodAnswer(QSTASH, qstash_settings.QUEUES.get("q1"), QUEUE, _to_json),
+    "qstash url group": GoodAnswer(QSTASH, qstash_settings.URL_GROUPS.get("g1"), URL_GROUP, _to_json),
+    "qstash schedule's id": GoodAnswer(
+        QSTASH, qstash_settings.create_schedule(_ORDER, "0 4 * * *"), {"scheduleId": "s1"}, _same
+    ),
+}
