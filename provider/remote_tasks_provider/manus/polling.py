@@ -121,9 +121,9 @@ class ManusPollStrategy:
             yield from self._read_changes(due, wanted, [*new, *paused])
             return None
         # While a full listing takes several polls, what finishes meanwhile is noticed all the same.
-        if self._interrupted and self._changes.are_known:
-            if not (yield from self._read_changes(due, wanted, [])):
-                return None
+        is_interrupted = self._interrupted is not None and self._changes.are_known
+        if is_interrupted and not (yield from self._read_changes(due, wanted, [])):
+            return None
         return (yield from self._list_all(due, wanted, now))
 
     @property
