@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 
+from remote_tasks_provider.bases.compat import TaskDeferralError
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.qstash.sensors import QStashTaskSensor
 from tests.bases.history import Clock, TaskInstance, install, live_through, timeline
@@ -62,6 +64,50 @@ class TestSettings:
         live_through(make, "poke", clock)
 
         assert [at for _, at in service.asked] == [0, 10, 20, 40, 80, 160, 320, 640, 1000]
+
+
+class TestNeverFail:
+    """What ends a wait outside its rules is a skip, too, wherever it is."""
+
+    def _sensor(self, **arguments: Any) -> ManusTaskSensor:
+        return ManusTaskSensor(task_id="wait", remote_task_id="a", **arguments)
+
+    @pytest.mark.parametrize(
+        ("never_fail", "kind"), [(True, AirflowSkipException), (False, AirflowTaskTimeout)]
+    )
+    def test_execution_timeout_on_a_worker_skips(
+        self, never_fail: bool, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        def times_out(_at: float) -> Any:
+            raise AirflowTaskTimeout("Timeout")
+
+        install(monkeypatch, clock, {"a": times_out})
+
+        with pytest.raises(kind):
+            self._sensor(never_fail=never_fail).execute({"ti": TaskInstance(clock)})
+
+    @pytest.mark.parametrize(
+        ("arguments", "kind"),
+        [
+            ({"never_fail": True}, AirflowSkipException),
+            ({"soft_fail": True}, TaskDeferralError),
+            ({}, TaskDeferralError),
+        ],
+    )
+    @pytest.mark.parametrize("error", ["Trigger failure", "something else"])
+    def test_crashed_trigger_skips(
+        self, error: str, arguments: dict[str, Any], kind: type[BaseException], clock: Clock
+    ) -> None:
+        with pytest.raises(kind):
+            self._sensor(deferrable=True, **arguments).resume_execution(
+                "__fail__", {"error": error}, {"ti": TaskInstance(clock)}
+            )
+
+    def test_deferral_is_no_failure(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        install(monkeypatch, clock, {"a": timeline((0, "running"))})
+
+        with pytest.raises(TaskDeferred):
+            self._sensor(deferrable=True, never_fail=True).execute({"ti": TaskInstance(clock)})
 
 
 class TestXCom:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator
+from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
-from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
+from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER, AirflowRescheduleException
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.from_trigger import (
     SensorSettings,
@@ -149,6 +150,28 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait; return one record for one id, a list in input order for several."""
+        with self._skipping():
+            return self._wait(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Finish after a deferral."""
+        with self._skipping():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @contextmanager
+    def _skipping(self) -> Iterator[None]:
+        """Under ``never_fail``, skip whatever goes wrong, wherever the wait is."""
+        try:
+            yield
+        except (AirflowSkipException, AirflowRescheduleException):
+            raise
+        # A deferral is neither.
+        except (Exception, AirflowTaskTimeout) as error:
+            if not self.never_fail:
+                raise
+            raise AirflowSkipException(str(error)) from error
+
+    def _wait(self, context: Context) -> Any:
         name = self.remote_task_type.id_param
         ids = self.awaited_ids()
         self._log_what_cannot_be_done()
