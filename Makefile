@@ -82,7 +82,7 @@ test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Air
 	$(BIN)/python -m dev.compat $(ARGS)
 
 .PHONY: test-system
-test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix
+test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix, PostgreSQL
 	$(BIN)/pytest tests/system $(ARGS)
 
 .PHONY: kills

@@ -124,7 +124,7 @@ def _session_of(process: psutil.Process) -> int | None:
 
 
 class StandaloneAirflow:
-    """A real Airflow with an empty SQLite database in a temporary home; a context manager.
+    """A real Airflow with an empty database, SQLite's in a temporary home or another; a context manager.
 
     :param dags_folder: the DAG files to serve.
     :param connections: Airflow connections by id, as URI or JSON text.
@@ -133,6 +133,7 @@ class StandaloneAirflow:
     :param port: the port to prefer for the UI and API; 0 for any.
     :param python: the Python whose Airflow is started; its provider has to be installed there.
     :param start_timeout: seconds until every component must be healthy.
+    :param database_url: an empty database to use instead of SQLite's.
     """
 
     username = "admin"
@@ -147,6 +148,7 @@ class StandaloneAirflow:
         port: int = 0,
         python: Path | str = sys.executable,
         start_timeout: float = 120,
+        database_url: str | None = None,
     ) -> None:
         self.dags_folder = Path(dags_folder).resolve()
         self.python = Path(python)
@@ -161,6 +163,7 @@ class StandaloneAirflow:
         self._connections = dict(connections or {})
         self._overrides = {**(environment or {}), **(config or {})}
         self._start_timeout = start_timeout
+        self._given_database_url = database_url
         self._environment: dict[str, str] = {}
         self._components: dict[str, Component] = {}
         self._starts = 0
@@ -187,7 +190,10 @@ class StandaloneAirflow:
         passwords = self.home / "simple_auth_manager_passwords.json.generated"
         passwords.write_text(json.dumps({self.username: self.password}) + "\n")
         passwords.chmod(0o600)
-        shutil.copy(self._database, self.home / "airflow.db")
+        if self._given_database_url is None:
+            shutil.copy(self._database, self.home / "airflow.db")
+        else:
+            self._migrate(self._given_database_url)
         if self.is_airflow_2:
             (self.home / "webserver_config.py").write_text(WEBSERVER_CONFIG_2)
         for name in self._commands:
@@ -298,6 +304,13 @@ class StandaloneAirflow:
         for number in interrupts:
             signal.raise_signal(number)
 
+    def _migrate(self, database_url: str) -> None:
+        env = {**self._environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url}
+        command = [self.python, "-m", "airflow", "db", "migrate"]
+        answer = subprocess.run(command, env=env, cwd=self.home, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise AirflowStartError(f"airflow db migrate failed\n{answer.stdout}{answer.stderr}")
+
     def _database_url(self, name: str) -> str:
         """Return the database address of a component, with the time it waits for another one's write lock.
 
@@ -305,6 +318,8 @@ class StandaloneAirflow:
         server of Airflow 3 gets 1 s: it waits on its event loop, perhaps for one of its own requests that
         needs that loop. It gives up soon, and the client repeats the request.
         """
+        if self._given_database_url is not None:
+            return self._given_database_url
         seconds = 1 if name == "api-server" else 60
         return f"sqlite:///{self.home}/airflow.db?timeout={seconds}"
 

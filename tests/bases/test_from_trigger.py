@@ -17,6 +17,7 @@ from jinja2.exceptions import SecurityError
 from remote_tasks_provider.bases import from_trigger
 from remote_tasks_provider.bases import sensors as sensor_module
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
+from remote_tasks_provider.bases.from_trigger import TaskEnd
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from tests.bases.history import START, Clock, TaskInstance, install, run_trigger, timeline
@@ -153,6 +154,26 @@ class TestEndFromTrigger:
 
         assert isinstance(event, TaskFailedEvent)
         assert "the agent gave up" in xcoms["remote_task_error"]
+
+    def test_waits_that_end_together_end_one_after_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        written: list[str] = []
+        monkeypatch.setattr(
+            from_trigger, "XCom", SimpleNamespace(set=lambda key, task_id, **_: written.append(task_id))
+        )
+
+        async def end() -> None:
+            task_end = TaskEnd(TaskSuccessEvent(), {"remote_task_url": PAGE, "return_value": {}})
+            instances = [
+                SimpleNamespace(dag_id="dag", task_id=str(number), run_id="run", map_index=-1)
+                for number in range(20)
+            ]
+            await asyncio.gather(*(task_end.write(one, None) for one in instances))
+
+        asyncio.run(end())
+
+        assert len(written) == 40
+        assert written.index("2") > 1, "the first waits have ended before the third begins to"
+        assert written.index("19") > 33
 
     def test_dag_test_without_a_task_instance_ends_on_a_worker(
         self, monkeypatch: pytest.MonkeyPatch, clock: Clock

@@ -131,6 +131,13 @@ def _check_outputs(answer: GoodAnswer, value: Any) -> None:
     _assert_stored(answer.outputs(value))
 
 
+def changed(answer: GoodAnswer, place: tuple[str | int, ...], odd: bytes) -> bytes:
+    """Return a body with ``odd`` in a place of the answer: of the second of three items, if it has items."""
+    item = _with(answer.item, place, PLACEHOLDER)
+    body = item if answer.body is None else answer.body([answer.item, item, answer.item])
+    return _bytes(body, odd)
+
+
 @cache
 def _good_item(name: str) -> Any:
     answer = ANSWERS[name]
@@ -143,7 +150,7 @@ def _check(name: str, place: tuple[str | int, ...], odd: bytes) -> None:
     if answer.body is not None:
         return _check_list(name, place, odd)
     try:
-        value = answer.read(_bytes(_with(answer.item, place, PLACEHOLDER), odd))
+        value = answer.read(changed(answer, place, odd))
     except RemoteTaskError as error:
         # An API that says that it refuses does not answer in another shape.
         is_refused = not {"ok", "error", "code"}.isdisjoint(place)
@@ -155,10 +162,7 @@ def _check(name: str, place: tuple[str | int, ...], odd: bytes) -> None:
 
 def _check_list(name: str, place: tuple[str | int, ...], odd: bytes) -> None:
     answer = ANSWERS[name]
-    assert answer.body is not None
-    items = [answer.item, _with(answer.item, place, PLACEHOLDER), answer.item]
-
-    first, *others, last = answer.read(_bytes(answer.body(items), odd))
+    first, *others, last = answer.read(changed(answer, place, odd))
 
     assert first == last == _good_item(name)
     assert len(others) == 1 if answer.keeps_places else len(others) <= 1

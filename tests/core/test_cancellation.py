@@ -163,6 +163,19 @@ class TestBook:
         assert outcomes(made.settle(made.take(100.0), DOWN, 100.0)) == {"a": CancelOutcome.FAILED}
         assert outcomes(made.settle(made.take(150.0), DOWN, 150.0)) == {"b": CancelOutcome.FAILED}
 
+    def test_outage_that_outlasts_some_tasks_keeps_its_pauses_for_the_others(self) -> None:
+        made, now, sent = book("a"), 0.0, []
+        while made.left:
+            if ids := made.take(now):
+                sent.append(now)
+                made.settle(ids, DOWN, now)
+                if len(sent) == 4:
+                    made.add(["b"], now)
+            else:
+                now += made.pause(now) or 0.0
+
+        assert sent == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 100.0, 107.0]
+
     def test_outage_gives_up_no_task_whose_request_is_under_way(self) -> None:
         made = book("a", "b")
         made.take(0.0)

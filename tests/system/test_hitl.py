@@ -25,21 +25,23 @@ ANSWER_DELAY = 6.0
 class User:
     """Reads the required actions of one task, and answers them as the UI does."""
 
-    def __init__(self, client: AirflowClient, run_id: str) -> None:
+    def __init__(
+        self, client: AirflowClient, run_id: str, dag_id: str = DAG_ID, task_id: str = "plan"
+    ) -> None:
         self._client = client
-        self._run_id = run_id
-        self._path = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/plan/-1/hitlDetails"
+        self._task = (dag_id, run_id, task_id)
+        self._path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self._seen: set[str] = set()
 
     def question(self) -> dict[str, Any]:
         """Wait for a new question; return its form and its XCom."""
 
         def new_question() -> dict[str, Any] | None:
-            instance = self._client.task_instance(DAG_ID, self._run_id, "plan")
+            instance = self._client.task_instance(*self._task)
             if instance.state != "awaiting_input":
                 return None
             form = self._client._request("GET", self._path).json()
-            question = self._client.xcom(DAG_ID, self._run_id, "plan", key="remote_task_question")
+            question = self._client.xcom(*self._task, key="remote_task_question")
             new = not form["response_received"] and question["code"] not in self._seen
             return {"form": form, "asked": question} if new else None
 

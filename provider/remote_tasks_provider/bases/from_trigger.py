@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 
+# Enough to keep the supervisor busy.
+_AT_A_TIME = 2
 # With as many, each wait that begins holds the event loop up for some 50 ms.
 _MANY_TASKS = 200
 
@@ -178,15 +182,28 @@ class TaskEnd:
             log.error("%s: %s", type(self.error).__name__, self.error)
         elif self.error is not None:
             log.info("Skipping: %s", self.error)
-        for key, value in self.xcoms.items():
-            await ask(
-                in_thread(
-                    XCom.set,
-                    key=key,
-                    value=value,
-                    dag_id=task_instance.dag_id,
-                    task_id=task_instance.task_id,
-                    run_id=task_instance.run_id,
-                    map_index=task_instance.map_index,
+        async with _one_after_another():
+            for key, value in self.xcoms.items():
+                await ask(
+                    in_thread(
+                        XCom.set,
+                        key=key,
+                        value=value,
+                        dag_id=task_instance.dag_id,
+                        task_id=task_instance.task_id,
+                        run_id=task_instance.run_id,
+                        map_index=task_instance.map_index,
+                    )
                 )
-            )
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+def _one_after_another() -> asyncio.Semaphore:
+    """Return what lets a few waits of this event loop end at a time.
+
+    The supervisor writes XComs one by one. If all waits that end together wrote at a time, none would end
+    before nearly all XComs are written.
+    """
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_A_TIME))

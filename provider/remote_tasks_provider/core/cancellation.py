@@ -248,18 +248,21 @@ class CancelBook:
 
     def _troubled(self, ids: Sequence[str], error: RemoteTaskError, now: float) -> dict[str, Cancelled]:
         """Stop all requests for a while; give up tasks that have met nothing but trouble for too long."""
-        patience = self._rules.patience
         news: dict[str, Cancelled] = {}
         if not self._troubles:
             self._trouble_since = now
             news = dict.fromkeys(ids, Cancelled(CancelOutcome.PENDING, str(error)))
         # Of requests that fail together, the first counts.
         self._troubles += now >= self._resumes_at
-        resumes_at = min(now + self._pause_after(self._troubles, error), self._trouble_since + patience)
-        self._resumes_at = max(self._resumes_at, resumes_at)
+        resumes_at = now + self._pause_after(self._troubles, error)
         for task_id, entry in self.left.items():
-            if not entry.is_sent and now - max(entry.asked_at, self._trouble_since) >= patience:
+            until = max(entry.asked_at, self._trouble_since) + self._rules.patience
+            if now < until:
+                # The last request for a task is sent when its time is over.
+                resumes_at = min(resumes_at, until)
+            elif not entry.is_sent:
                 news[task_id] = Cancelled(CancelOutcome.FAILED, str(error))
+        self._resumes_at = max(self._resumes_at, resumes_at)
         return news
 
     def _failed(self, ids: Sequence[str], error: RemoteTaskError, now: float) -> dict[str, Cancelled]:

@@ -177,6 +177,12 @@ class TestDownload:
 
         assert (to.content, done.size, done.content_type) == (b"abc", 3, None)
 
+    def test_type_that_cannot_be_stored_is_replaced(self, to: Destination) -> None:
+        with RawServer(_raw(b"HTTP/1.1 200 OK\nContent-Type: text/\x00html", b"abc")) as server:
+            done = _get(server, to)
+
+        assert done.content_type == "text/\ufffdhtml"
+
     def test_http_chunks_are_put_together(self, to: Destination) -> None:
         body = b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
         with RawServer(_raw(b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked", body)) as server:
@@ -341,6 +347,12 @@ class TestRedirect:
             error = _fails(RedirectError, lambda: _get(server, to))
 
         assert "a redirect to another path of 127.0.0.1:" in str(error)
+
+    def test_redirect_to_a_host_that_cannot_be_stored_is_reported(self, to: Destination) -> None:
+        with RawServer(_raw(b"HTTP/1.1 302 Found\nLocation: https://a\x00b.example.com/x", b"")) as server:
+            error = _fails(RedirectError, lambda: _get(server, to))
+
+        assert "a redirect to a\ufffdb.example.com." in str(error)
 
     def test_body_of_a_redirect_is_not_read(self, to: Destination) -> None:
         head = b"HTTP/1.1 302 X\nLocation: https://elsewhere.example.com/"

@@ -37,6 +37,7 @@ from remote_tasks_provider.core.http.operation import Idempotency
 from remote_tasks_provider.core.http.response import error_kind, retry_after
 from remote_tasks_provider.core.http.retry import RetryPolicy
 from remote_tasks_provider.core.http.transport import user_agent
+from remote_tasks_provider.core.storable import storable_text
 
 if TYPE_CHECKING:
     import requests
@@ -210,7 +211,8 @@ def _receive(
         # Bytes on the wire, not bytes written: the host may have compressed the file.
         if length is not None and (received := answer.raw.tell()) != length:
             raise TransportError(f"{link.label}: the file broke off after {received} of {length} bytes.")
-        return Transferred(size, digest.hexdigest(), answer.headers.get("content-type"))
+        content_type = answer.headers.get("content-type")
+        return Transferred(size, digest.hexdigest(), content_type and storable_text(content_type))
 
 
 def _send(
@@ -307,7 +309,7 @@ def _check_status(answer: requests.Response, link: _Link) -> None:
     status = answer.status_code
     if 300 <= status < 400:
         parts, _ = _split(answer.headers.get("location", ""))
-        target = parts.hostname or f"another path of {link.host}"
+        target = storable_text(parts.hostname or f"another path of {link.host}")
         raise RedirectError(
             f"{link.label}: HTTP {status}, a redirect to {target}. A link must lead to the file "
             "itself; redirects are not followed."
