@@ -207,9 +207,9 @@ class TestShare:
     def test_later_refusal_halves_again(self) -> None:
         limiter = _limiter(100)
         limiter.refuse(LIST, 0.0, 0.0)
-        limiter.refuse(LIST, 0.0, 30.0)
+        limiter.refuse(LIST, 0.0, 60.0)
 
-        assert _sent_within(limiter, 30.0, 4.0) == pytest.approx([0.0, 60 / 21])
+        assert _sent_within(limiter, 60.0, 4.0) == pytest.approx([0.0, 60 / 25])
 
     def test_share_never_falls_below_one_request_a_window(self) -> None:
         limiter = _limiter(4, 10.0)
@@ -218,17 +218,17 @@ class TestShare:
 
         assert _sent_within(limiter, 200.0, 10.0) == [0.0]
         assert limiter.reserve(LIST, 200.0) == 10.0
-        # So it has grown to two places after six windows.
-        assert len(_sent_within(limiter, 260.0, 9.0)) == 2
+        # So it has grown to two places after three windows.
+        assert len(_sent_within(limiter, 230.0, 9.0)) == 2
 
     def test_share_grows_with_each_window_up_to_the_most(self) -> None:
         limiter = _limiter(100)
         limiter.refuse(LIST, 0.0, 0.0)
         sent = [len(_sent_within(limiter, window * 60.0, 60.0)) for window in range(14)]
 
-        assert sent[0] in (40, 41, 42)
+        assert 40 <= sent[0] < 50
         assert all(later >= earlier for earlier, later in itertools.pairwise(sent))
-        assert all(later - earlier <= 8 for earlier, later in itertools.pairwise(sent[:-2]))
+        assert all(later - earlier <= 12 for earlier, later in itertools.pairwise(sent[:-2]))
         assert sent[-1] == 80
 
     def test_share_grows_while_only_unpaced_requests_are_sent(self) -> None:
@@ -279,7 +279,7 @@ class TestBackOffWithoutRetryAfter:
 
     @pytest.mark.parametrize("operation", [LIST, "GET /unlimited"])
     def test_accepted_request_ends_the_doubling(self, operation: str) -> None:
-        limiter = _limiter(jitter=0.5)
+        limiter = _limiter(100, jitter=0.5)
         first, *_, last = self._pauses(limiter, 3, operation)
         limiter.accepted(operation)
         # By then the share of the limited operation has grown back.
