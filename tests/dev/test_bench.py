@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from dev.bench import airflow_run, imports, listing, listing_client, machine, waits, waits_client
+from dev.bench import (
+    airflow_run,
+    from_trigger,
+    imports,
+    listing,
+    listing_client,
+    machine,
+    waits,
+    waits_client,
+)
 from dev.bench.__main__ import main
 from dev.bench.figures import Section, count, milliseconds, percentiles, seconds, show_ratio
 from dev.bench.processes import Child, ChildError, ask
@@ -118,6 +127,13 @@ class TestDags:
         # The name of the last one stays.
         assert names["dag"].dag_id == f"bench_{variant}_warm_up"
         assert names["dag"].task_ids == ["wait_0"]
+
+    def test_many_sensors_and_one_sensor_await_the_same_number(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BENCH_WAITS", "3")
+        monkeypatch.setenv("BENCH_INTERVAL", "5")
+        names = runpy.run_path(str(from_trigger.DAGS / "many_dag.py"))
+
+        assert len(names["many"].task_ids) == len(names["one"].get_task("wait").remote_task_id) == 3
 
 
 class TestProcesses:
