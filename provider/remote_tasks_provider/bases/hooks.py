@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from remote_tasks_provider.bases.connection import connection_config, read_connection
+from remote_tasks_provider.core.cancellation import one_attempt
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.connection import ConnectionConfig
@@ -59,6 +59,10 @@ class RemoteTaskHook(BaseHook):
         self.__dict__["client"] = client
         return client
 
+    def connect_once(self) -> Client:
+        """Return a client that repeats no request, for those who do so themselves or want to know at once."""
+        return self.connect(one_attempt(connection_config(self.service, self.conn_id)))
+
     @property
     def backs_off_for(self) -> float:
         """The seconds for which the service asked to be left alone, as far as this hook's calls know."""
@@ -86,16 +90,14 @@ class RemoteTaskHook(BaseHook):
         Behind the *Test* button of the connection form. Never repeats a request and never shows the key.
         """
         try:
-            found = connection_config(self.service, self.conn_id)
-            once = found.extras.model_copy(update={"max_attempts": 1})
-            client = Client(replace(found, extras=once), RequestsTransport(found), self.service.explain)
+            client = type(self)(self.conn_id).connect_once()
             try:
-                client.send(self.service.probe(once))
+                client.send(self.service.probe(client.config.extras))
             finally:
                 client.close()
         except (RemoteTaskError, AirflowNotFoundException) as error:
             return False, str(error)
-        return True, f"{self.service.name} at {found.base_url} accepted the key."
+        return True, f"{self.service.name} at {client.config.base_url} accepted the key."
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

@@ -256,7 +256,7 @@ class RemoteTaskOperator(WaitingOperator):
         results = cancel_tasks(
             self._own,
             task_type=self.remote_task_type,
-            connect=lambda: self.new_hook().client,
+            connect=lambda: self.new_hook().connect_once(),
             confirm=confirm,
             rules=rules,
             log=self.log,

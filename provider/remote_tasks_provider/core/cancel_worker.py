@@ -45,7 +45,8 @@ def cancel_tasks(
     :param confirm: returns why the tasks are to be cancelled, for the log (``this task was marked failed``),
         or ``None`` if they must be left alone; asked before each request. Raises if that is not known.
     """
-    worker = _Worker(task_type, connect, confirm, CancelBook(task_type.cancel_batch_size, rules, _spread))
+    book = CancelBook(task_type.cancel_batch_size, rules, _spread)
+    worker = _Worker(task_type, connect, confirm, book)
     results: dict[str, Cancelled] = {}
     worker.book.add(ids, time.monotonic())
     try:
@@ -81,7 +82,8 @@ class _Worker:
             return self.book.leave(ids), ""
         try:
             client = self._connected()
-            answer = client.send(cancel_operation(self.task_type, client.config.extras, ids))
+            operation = cancel_operation(self.task_type, client.config.extras, ids)
+            answer = client.send(operation, paced=True)
         except RemoteTaskError as error:
             answer = error
         return self.book.settle(ids, answer, time.monotonic()), why

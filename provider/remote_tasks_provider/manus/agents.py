@@ -266,7 +266,7 @@ class _Turn:
             results = cancel_tasks(
                 [self.task_id],
                 task_type=MANUS_TASK,
-                connect=lambda: ManusHook(self.hook.conn_id).client,
+                connect=ManusHook(self.hook.conn_id).connect_once,
                 confirm=lambda: f"it {why}",
                 rules=AFTER_A_TIMEOUT,
                 log=log,

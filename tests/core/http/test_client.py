@@ -215,8 +215,9 @@ class TestPacing:
     def test_request_after_the_end_is_not_sent(self) -> None:
         client, transport, pauses = self._client(a_response())
 
-        with pytest.raises(RateLimitedError):
+        with pytest.raises(TransportError, match="no time is left"):
             client.send(a_call(), paced=True, give_up_at=999.0)
+        assert client.rate_limiter.calls == 0
         assert (transport.sent, pauses) == ([], [])
 
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TypeVar
 import tenacity
 
 from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import ApiError, RateLimitedError
+from remote_tasks_provider.core.errors import ApiError, RateLimitedError, TransportError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Page, Response
 from remote_tasks_provider.core.http.pagination import Pager
@@ -146,6 +146,8 @@ class Client(_Sender):
             return float("inf") if give_up_at is None else give_up_at - self._clocks.monotonic()
 
         if paced:
+            if left() <= 0:
+                raise TransportError(f"{self._label(operation)}: not sent: no time is left.", sent=False)
             while (pause := self._pause(operation, min(self._policy.patience, left()))) > 0:
                 self._sleep(pause)
         else:
