@@ -230,6 +230,7 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
             v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
         ],
         "publish_batch": [v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],
+        "get_message": [v2.get_message("m1")],
         "cancel_by_ids": [v2.cancel_by_ids(["m1", "m2"])],
         "cancel_message": [v2.cancel_message("m1")],
         "cancel_messages": [v2.cancel_messages(v2.filters_of(MESSAGES, v2.MESSAGE_FILTERS))],
