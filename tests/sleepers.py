@@ -14,6 +14,7 @@ __all__ = ["Sleepers"]
 
 # How often everybody may go on before time passes.
 _TURNS = 40
+_JUMP = 0.5
 
 
 class Sleepers:
@@ -57,7 +58,9 @@ class Sleepers:
                 await asyncio.sleep(0)
                 is_busy = self._in_flight or supervisor._questions
                 is_next = moment <= min(self._moments)
-                turns = turns + 1 if is_next and not is_busy and self._now() == seen else 0
+                # A clock may also run by itself, as the sandbox's does.
+                has_jumped = self._now() - seen > _JUMP
+                turns = turns + 1 if is_next and not is_busy and not has_jumped else 0
                 seen = self._now()
             if moment > self._now():
                 self._move(moment)

@@ -18,6 +18,7 @@ import yaml
 from openapi_schema_validator import OAS31Validator
 
 from remote_tasks_provider.core.http.operation import Operation, Request
+from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.qstash.api import settings, v2
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
@@ -201,11 +202,13 @@ def _following(operation: Operation[Any], answer: Mapping[str, Any]) -> Operatio
 
 def _polled() -> list[Operation[Any]]:
     """Return what one poll requests for few messages, and for many."""
-    return [
-        operation
-        for count in (2, 50)
-        for operation in next(QStashMessagePollStrategy().plan([f"m{number}" for number in range(count)]))
-    ]
+    found: list[Operation[Any]] = []
+    for count in (2, 50):
+        plan = QStashMessagePollStrategy().plan(PollRequest([f"m{number}" for number in range(count)]))
+        step = next(plan)
+        assert isinstance(step, list)
+        found += step
+    return found
 
 
 def _of_messages() -> dict[str, list[Operation[Any]]]:
@@ -227,6 +230,7 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
             v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
         ],
         "publish_batch": [v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],
+        "get_message": [v2.get_message("m1")],
         "cancel_by_ids": [v2.cancel_by_ids(["m1", "m2"])],
         "cancel_message": [v2.cancel_message("m1")],
         "cancel_messages": [v2.cancel_messages(v2.filters_of(MESSAGES, v2.MESSAGE_FILTERS))],

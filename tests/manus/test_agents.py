@@ -8,6 +8,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 import remote_tasks_provider
+from remote_tasks_provider.bases import hooks as hook_module
+from remote_tasks_provider.core import cancel_worker
 from remote_tasks_provider.core.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -28,6 +31,9 @@ from remote_tasks_provider.core.errors import (
     TaskNeedsInputError,
     TransportError,
 )
+from remote_tasks_provider.core.http import client as client_module
+from remote_tasks_provider.core.http.client import Client
+from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus import hooks
 from remote_tasks_provider.manus.results import ManusFile, ManusResult
@@ -88,8 +94,11 @@ def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         sandbox.clock.advance(seconds)
 
     fake = SimpleNamespace(time=sandbox.clock.now, monotonic=sandbox.clock.now, sleep=sleep)
-    for module in (agents, hooks):
+    for module in (agents, hooks, client_module, cancel_worker):
         monkeypatch.setattr(module, "time", fake)
+    waits = partial(poll_until_done, clock=sandbox.clock.now, monotonic=sandbox.clock.now)
+    monkeypatch.setattr(agents, "poll_until_done", waits)
+    monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
     return sleeps
 
 

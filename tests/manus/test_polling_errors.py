@@ -85,7 +85,7 @@ class TestFailedListing:
 
         for counts in (True, False):
             driver(ids)
-            assert is_full_listing(driver) is counts
+            assert any("status" not in dict(record.query) for record in driver.calls) is counts
 
     def test_changes_before_a_failed_page_are_read_again(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 200)
@@ -321,7 +321,7 @@ class TestInterruptedListing:
         second = driver.words(left, listed)
 
         assert set(left) <= {task_id for task_id, state in second.items() if state == "running"}
-        assert dict(driver.calls[0].query) == refused
+        assert refused in [dict(record.query) for record in driver.calls[:2]]
 
     def test_account_that_lets_two_calls_through_a_poll_shows_every_finished_task(
         self, make_driver: Callable[..., PollDriver], sandbox: Sandbox

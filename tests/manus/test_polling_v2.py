@@ -242,7 +242,7 @@ class TestWithoutDetail:
         assert driver.words(ids, in_detail=()) == dict.fromkeys(ids, "completed")
         assert asked(driver) == [LIST] * 10
 
-    def test_what_is_known_is_told_before_anything_else_is_read(
+    def test_known_results_are_told_before_anything_else_is_read(
         self, driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = many(sandbox, 20)

@@ -302,7 +302,7 @@ class TestErrors:
         assert sum(word == "RateLimitedError" for word in found.values()) == 200
         assert len(message_driver.calls) == 2
 
-    def test_every_message_gets_its_turn_where_each_poll_is_refused_after_one_call(
+    def test_messages_take_turns_where_each_poll_is_refused_after_one_call(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 500)
@@ -314,7 +314,7 @@ class TestErrors:
 
         assert read == set(ids)
 
-    def test_each_call_is_told_before_the_next_one_is_sent(
+    def test_results_of_a_call_are_told_before_the_next_one_is_sent(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:
         ids = add(sandbox, 300)

@@ -212,7 +212,8 @@ class TestTrigger:
         deferral = account.task().defer(lambda: sensor("deferrable", "never-sent"))
         _, kwargs = deferral.trigger.serialize()
 
-        assert kwargs["checkpoint"]["never-sent"]["missing_since"] is not None
+        (trouble,) = kwargs["checkpoint"]
+        assert (trouble["doubt"], trouble["tasks"]) == ("NotFoundError", [[0, 1]])
         assert kwargs["not_found_grace"] == 300.0
         assert kwargs["cancel_on_kill"] is False
 

@@ -207,7 +207,7 @@ class TestFailure:
     def test_task_stopped_by_a_user_is_cancelled(self, account: Account, mode: str) -> None:
         account.manus.plan(default=True, stopped_by_user=True, script=[("running", 30), "stopped"])
 
-        with pytest.raises(AirflowFailException, match="was cancelled"):
+        with pytest.raises(AirflowFailException, match="was stopped by a user"):
             account.task().attempt(asks(mode))
         assert account.task().attempt(asks(mode, raise_on_failure=False))["state"] == "cancelled"
 
