@@ -157,9 +157,17 @@ class TestList:
         assert (manifest["count"], manifest["first_id"]) == (0, None)
         assert (tmp_path / "none.jsonl").read_text() == ""
 
-    def test_interrupted_listing_leaves_no_partial_file(
-        self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any], tmp_path: Path
+    @pytest.mark.parametrize("before", [{}, {"half.jsonl": "yesterday's"}])
+    def test_interrupted_listing_leaves_everything_as_it_was(
+        self,
+        before: dict[str, str],
+        sandbox: Sandbox,
+        manus_conn: str,
+        context: dict[str, Any],
+        tmp_path: Path,
     ) -> None:
+        for name, text in before.items():
+            (tmp_path / name).write_text(text)
         self.add(sandbox, 30)
         sandbox.faults.add("repeat_cursor", path="/manus/v1/tasks")
 
@@ -172,7 +180,7 @@ class TestList:
             ).execute(context)
 
         assert isinstance(stopped.value.__cause__, PaginationError)
-        assert list(tmp_path.iterdir()) == []
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
     @pytest.mark.parametrize(
         ("arguments", "complaint"),

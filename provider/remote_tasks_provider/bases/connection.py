@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     :raises ConnectionConfigError: when it cannot be used.
     """
     connection = BaseHook.get_connection(conn_id)
+    _check_extra(conn_id, connection.extra)
     found = service.config(_fields(conn_id, connection, connection.extra_dejson))
     mask_secret(found.secret)
     return found
@@ -48,6 +50,7 @@ async def async_connection_config(service: Service, conn_id: str) -> ConnectionC
 
 async def _async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     connection = await get_async_connection(conn_id)
+    _check_extra(conn_id, connection.extra)
     found = service.config(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
     if found.secret != connection.password:
         # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
@@ -91,5 +94,17 @@ def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> Connecti
         password=connection.password,
         port=connection.port,
         schema=connection.schema,
-        extra=extra,
+        extra=extra or {},
     )
+
+
+def _check_extra(conn_id: str, extra: str | None) -> None:
+    """Refuse what Airflow 2.11, 3.2 and 3.3 let through; 3.0 and 3.1 read no such connection."""
+    try:
+        read = json.loads(extra) if extra else None
+    except ValueError:
+        read = extra
+    if not isinstance(read, dict | None):
+        raise ConnectionConfigError(
+            f'Connection {conn_id!r}, field extra: is no JSON object; write it as {{"read_timeout": 60}}'
+        )

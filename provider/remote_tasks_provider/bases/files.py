@@ -34,7 +34,7 @@ from remote_tasks_provider.core.files.transfer import Transferred, download, upl
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.log import Log
 
-__all__ = ["FileSource", "RemoteFile", "open_source", "save_files"]
+__all__ = ["FileSource", "RemoteFile", "open_source", "replacing", "save_files"]
 
 _MOST_UPLOAD_BYTES = 512 * 1024 * 1024
 _MOST_FAILURES_SHOWN = 5
@@ -318,10 +318,8 @@ class _Record:
     def note(self, local: str, entry: dict[str, Any]) -> None:
         self._files[local] = entry
         text = json.dumps({"owner": self._owner, "files": self._files}, indent=1)
-        with _part(self._folder, self._log) as part:
-            with part.fs.open(part.path, "wb") as file:
-                file.write(text.encode())
-            _move(part, self._path)
+        with replacing(self._path, self._log) as part, part.fs.open(part.path, "wb") as file:
+            file.write(text.encode())
 
 
 def _is_whole(entry: Any) -> bool:
@@ -356,6 +354,14 @@ def _part(folder: Any, log: Log) -> Iterator[Any]:
             log.warning("%s could not be removed.", part, exc_info=True)
 
 
+@contextmanager
+def replacing(final: Any, log: Log) -> Iterator[Any]:
+    """Give a path to write to, which takes the place of ``final`` if all goes well; else nothing changes."""
+    with _part(final.parent, log) as part:
+        yield part
+        _move(part, final)
+
+
 # `unlink` and, on most stores, `move` read a path as a pattern: "[ab].txt" would remove a.txt. These do not.
 
 
@@ -368,7 +374,13 @@ def _move(part: Any, final: Any) -> None:
     storage = part.fs
     if type(storage).mv is AbstractFileSystem.mv:
         storage.cp_file(part.path, final.path)
-    else:
+        return
+    try:
+        storage.mv(part.path, final.path)
+    except OSError:  # some file systems rename to no name that exists
+        if not (part.exists() and final.is_file()):
+            raise
+        _remove(final)
         storage.mv(part.path, final.path)
 
 

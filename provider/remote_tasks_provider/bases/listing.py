@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from remote_tasks_provider.bases.files import replacing
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core import validation
 
@@ -27,7 +28,7 @@ class RemoteListOperator(RequestOperator):
 
     :param limit: items at most; default 100 to XCom, all to a file. Templated.
     :param output_path: a file to write as JSON Lines, any URL that ``ObjectStoragePath`` knows. An existing
-        file is replaced, and a file that could not be finished is removed. Templated.
+        file is replaced once the list is whole; if that fails, it stays as it is. Templated.
     """
 
     def __init__(
@@ -64,18 +65,15 @@ class RemoteListOperator(RequestOperator):
         return found[:most]
 
     def _to_file(self, path: Any, items: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-        """Write ``items`` and return the manifest; a file that could not be finished is removed."""
+        """Write ``items`` and return the manifest; a file appears whole or not at all."""
         count, first_id, last_id = 0, None, None
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with path.open("w", encoding="utf-8") as file:
-                for item_id, item in items:
-                    file.write(json.dumps(item, ensure_ascii=False) + "\n")
-                    count, first_id, last_id = count + 1, first_id or item_id, item_id
-        except BaseException:
-            with suppress(OSError):
-                # Not `unlink`, which takes the brackets of a name for a pattern on some stores.
-                path.fs.rm_file(path.path)
-            raise
+        if path.is_dir():
+            raise ValueError(f"output_path {path} is a folder; name a file")
+        with replacing(path, self.log) as part, part.fs.open(part.path, "w", encoding="utf-8") as file:
+            for item_id, item in items:
+                file.write(json.dumps(item, ensure_ascii=False) + "\n")
+                count, first_id, last_id = count + 1, first_id or item_id, item_id
+        get_hook_lineage_collector().add_output_asset(context=path, uri=str(path))
         self.log.info("Wrote %d items to %s.", count, path)
         return {"count": count, "first_id": first_id, "last_id": last_id, "path": str(path)}

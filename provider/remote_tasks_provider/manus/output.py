@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from remote_tasks_provider.bases.files import replacing
 
 __all__ = ["result_to_xcom"]
 
@@ -18,8 +21,9 @@ def result_to_xcom(result: dict[str, Any], result_path: Any, log: Any) -> dict[s
     if result_path:
         path = ObjectStoragePath(result_path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
+        with replacing(path, log) as part, part.fs.open(part.path, "w", encoding="utf-8") as file:
             json.dump(result, file, ensure_ascii=False, indent=2)
+        get_hook_lineage_collector().add_output_asset(context=path, uri=str(path))
         return {**result, "text": None, "structured": None, "result_path": str(path)}
     text = result["text"] or ""
     if len(text) <= _MAX_TEXT:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,13 +56,21 @@ class ConnectionFields:
 
     def base_url(self, default: str) -> str:
         """Return the base URL; ``default`` where there is no host."""
-        host = (self.host or "").strip() or default
+        host, schema = (self.host or "").strip() or default, (self.schema or "").strip().strip("/")
+        # Airflow puts the path of a connection's URI into schema.
+        path = "" if schema in ("http", "https") else quote(schema)
         if "://" not in host:
-            host = f"{self.schema if self.schema in ('http', 'https') else 'https'}://{host}"
-        elif self.schema and not host.startswith(f"{self.schema}://"):
+            host = f"{schema if schema and not path else 'https'}://{host}"
+        elif schema and not path and not host.startswith(f"{schema}://"):
             raise self._error(
                 "schema", "is not used; put the whole base URL, path prefix included, into host"
             )
+        if path:
+            if not (self.host or "").strip() or host.partition("://")[2].strip("/").count("/"):
+                raise self._error(
+                    "schema", "is a path; put the whole base URL, path prefix included, into host"
+                )
+            host = f"{host.rstrip('/')}/{path}"
         try:
             parts = urlsplit(host)
             port = parts.port
