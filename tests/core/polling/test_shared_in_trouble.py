@@ -131,9 +131,8 @@ class TestErrors:
     def test_results_survive_connections_that_cannot_be_closed(self) -> None:
         async def story(world: World) -> None:
             world.words["a"] = "completed"
-            wait = world.wait("a")
-            await world.time.let_pass(0.0)
             world.on_close = RuntimeError("already gone")
+            wait = world.wait("a")
             await world.time.let_pass(1)
             assert (await wait).outcome == "completed"
 

@@ -288,12 +288,11 @@ class SharedPoller:
 
     async def _end_overdue(self) -> None:
         """End each wait whose deadline has passed, but for the time of a last poll."""
-        while self._waits:
+        while True:
             self._earlier_end.clear()
             now = self._clocks.monotonic()
-            for wait in [one for one in self._waits if one.ends_at <= now]:
-                if wait.is_open:
-                    self._end(wait)
+            for wait in [one for one in self._waits if one.ends_at <= now and one.is_open]:
+                self._end(wait)
             self._next_end = min((wait.ends_at for wait in self._waits), default=float("inf"))
             if self._next_end == float("inf"):
                 await self._earlier_end.wait()
