@@ -144,6 +144,7 @@ class QStashMessagePollStrategy:
         self._rotation = Rotation()
         self._in_flight = Rotation()
         self._due: Collection[str] = ()
+        self._may_ask = _FEW
 
     def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
@@ -151,7 +152,7 @@ class QStashMessagePollStrategy:
         self._seen = {one: outcome for one, outcome in self._seen.items() if one in wanted}
         self._rotation.keep(wanted)
         self._in_flight.keep(wanted)
-        self._due = frozenset(request.due)
+        self._due, self._may_ask = frozenset(request.due), _FEW
         due = self._rotation.longest_waiting(request.due)
         # Others are covered too as long as they need no further request.
         room = -len(due) % v2.MAX_PAGE_SIZE
@@ -238,9 +239,10 @@ class QStashMessagePollStrategy:
     def _ask_for(self, missing: Sequence[str]) -> Plan[dict[str, PollResult]]:
         """Ask whether messages that the logs do not show are in flight; a few, those that are due."""
         due = [one for one in missing if one in self._due]
-        asked = self._in_flight.longest_waiting(due, _FEW)
+        asked = self._in_flight.longest_waiting(due, self._may_ask)
         if not asked:
             return {}
+        self._may_ask -= len(asked)
         self._in_flight.note(asked)
         answers = yield [v2.get_message(one) for one in asked]
         results: dict[str, PollResult] = {}
