@@ -1,4 +1,4 @@
-"""`make test-compat`: run tests/compat and tests/bases on every supported Airflow.
+"""`make test-compat`: run tests/compat, tests/bases and tests/conformance on every supported Airflow.
 
 Each version has an environment of its own in ``.venvs/``.
 
@@ -33,7 +33,7 @@ VERSIONS: dict[str, list[str]] = {
     "3.3.2": [],
 }
 #: The tests that depend on the version: how Airflow loads the classes, and how they wait.
-TESTS = ("tests/compat", "tests/bases")
+TESTS = ("tests/compat", "tests/bases", "tests/conformance")
 NEWEST = "3.3.2"
 ENVIRONMENTS = ROOT / ".venvs"
 #: Two cores are what a small CI machine has.
