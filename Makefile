@@ -78,7 +78,7 @@ fix: $(BUILT) ## Format the code, apply ruff's safe fixes, and write the referen
 	$(BIN)/python -m dev.reference
 
 .PHONY: test-compat
-test-compat: $(BUILT) ## Run tests/compat and tests/bases on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
+test-compat: $(BUILT) ## Run the compat, bases and conformance tests on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
 	$(BIN)/python -m dev.compat $(ARGS)
 
 .PHONY: test-system

@@ -2,7 +2,7 @@
 
 * ``remote_tasks.polls`` (counter): requests sent, retries and further pages included.
 * ``remote_tasks.polls_saved`` (counter): how many more requests one request per task would have been.
-* ``remote_tasks.waits`` (gauge): waits of the poller that polled last.
+* ``remote_tasks.waits`` (gauge): waits of the poller that polled last; 0 when its last wait has left.
 * ``remote_tasks.rate_limited`` (counter): requests answered with 429; sent only if there are any.
 * ``remote_tasks.wait_duration`` (timer, ms): how long a finished wait lasted, from its first attempt's start.
 
