@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,11 @@ def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     :raises AirflowNotFoundException: when there is no such connection.
     :raises ConnectionConfigError: when it cannot be used.
     """
-    connection = BaseHook.get_connection(conn_id)
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        _check_variable(conn_id, error)
+        raise
     _check_extra(conn_id, connection.extra)
     found = service.config(_fields(conn_id, connection, connection.extra_dejson))
     mask_secret(found.secret)
@@ -49,7 +54,11 @@ async def async_connection_config(service: Service, conn_id: str) -> ConnectionC
 
 
 async def _async_connection_config(service: Service, conn_id: str) -> ConnectionConfig:
-    connection = await get_async_connection(conn_id)
+    try:
+        connection = await get_async_connection(conn_id)
+    except AirflowNotFoundException as error:
+        _check_variable(conn_id, error)
+        raise
     _check_extra(conn_id, connection.extra)
     found = service.config(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
     if found.secret != connection.password:
@@ -96,6 +105,16 @@ def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> Connecti
         schema=connection.schema,
         extra=extra or {},
     )
+
+
+def _check_variable(conn_id: str, error: Exception) -> None:
+    """Name the environment variable that Airflow 3.0 and 3.1 pass over, as they cannot read it."""
+    name = f"AIRFLOW_CONN_{conn_id.upper()}"
+    if name in os.environ:
+        raise ConnectionConfigError(
+            f"Connection {conn_id!r}, environment variable {name}: Airflow cannot read it. Check its JSON or "
+            "URI; the extra must be a JSON object."
+        ) from error
 
 
 def _check_extra(conn_id: str, extra: str | None) -> None:
