@@ -1,4 +1,4 @@
-"""``dev/soak``: what it calls a wrong end, and that its trouble ends. A whole run takes too long for a test."""
+"""``dev/soak``: what it calls a wrong end, and that its trouble ends. A run takes too long for a test."""
 
 from __future__ import annotations
 
