@@ -97,6 +97,10 @@ bench: $(BUILT) ## Measure waits, listing, imports and a real Airflow next to th
 simulate: $(BUILT) ## Simulate many triggerers on one account in virtual time; ARGS="--grid --services v2" or ARGS=--list
 	$(BIN)/python -m dev.simulate $(ARGS)
 
+.PHONY: soak
+soak: $(BUILT) ## Keep 2,000 waits in two triggerers under random trouble for 10 minutes; ARGS="--quick" or ARGS="--seed 2"
+	$(BIN)/python -m dev.soak $(ARGS)
+
 .PHONY: demo
 demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no key, no credits
 	$(BIN)/python -m dev.demo

@@ -64,7 +64,7 @@ class Child:
             start_new_session=True,
             text=True,
         )
-        self._watchdog = threading.Timer(within, self._kill)
+        self._watchdog = threading.Timer(within, self.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
 
@@ -95,13 +95,14 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watchdog.cancel()
-        self._kill()
+        self.kill()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Kill the process and its children; what it has sent can still be received."""
         # The session's id is the process's own, and stays so until it has been waited for.
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
