@@ -167,7 +167,7 @@ class ManusPollStrategy:
             if not self._changes.are_known:
                 self._changes.reset(listing.newest_change)
         left = [task_id for task_id in due if task_id not in listing.found]
-        if problem is not None:
+        if problem is not None and left:
             yield from self._without_a_list(problem, left)
 
     def _learn_from(self, listing: FullListing, now: float) -> None:
@@ -180,15 +180,17 @@ class ManusPollStrategy:
         self._changes.reset(listing.newest_change)
 
     def _without_a_list(self, problem: RemoteTaskError, due: list[str]) -> Plan[None]:
-        """Poll a few tasks by themselves, unless the problem is the service's."""
+        """Poll a few tasks by themselves, unless the problem is the service's: one task finds that out."""
         if problem.concerns_service:
             yield dict.fromkeys(due, problem)
             return
+        first, *others = self._singles.longest_waiting(due, _MOST_SINGLES)
+        results = yield from self._singles.ask([first])
+        if isinstance(found := results[first], RemoteTaskError) and found.retry_helps:
+            yield {task_id: problem for task_id in due if task_id != first}
+            return
         log.warning("Manus: the list could not be read; polling single tasks instead: %s", problem)
-        asked = self._singles.longest_waiting(due, _MOST_SINGLES)
-        results = yield from self._singles.ask(asked)
-        if results and all(isinstance(one, RemoteTaskError) for one in results.values()):
-            yield {task_id: problem for task_id in due if task_id not in results}
+        yield from self._singles.ask(others)
 
     def _read_changes(self, due: list[str], wanted: list[str], others: list[str]) -> Plan[bool]:
         """List the changes, and ask for ``others``; return whether the list could be read."""
@@ -263,9 +265,11 @@ class ManusPollStrategy:
                     results[task_id] = answer
                 else:
                     results[task_id] = _with_outcome(self._finished.pop(task_id), answer.items)
-            self._outcomes.note(batch)
             yield results
-            if any(isinstance(one, RemoteTaskError) and one.concerns_service for one in results.values()):
+            errors = {one: error for one, error in results.items() if isinstance(error, RemoteTaskError)}
+            # Who was not answered because of the others keeps its turn.
+            self._outcomes.note(one for one, error in errors.items() if not error.concerns_service)
+            if any(error.concerns_service for error in errors.values()):
                 return
 
 

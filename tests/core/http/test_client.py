@@ -200,7 +200,8 @@ class TestPacing:
         with pytest.raises(RateLimitedError, match="not sent for 60 s") as caught:
             client.send(a_call(), paced=True)
         assert (len(transport.sent), pauses, caught.value.retry_after) == (1, [], 60.0)
-        assert client.backs_off_for() == 60.0
+        # The service has not asked for it: other operations go on.
+        assert client.backs_off_for() == 0.0
 
     def test_pause_beyond_the_end_is_an_error_and_sends_nothing(self) -> None:
         client, transport, pauses = self._client(*[a_response()] * 2)

@@ -72,7 +72,6 @@ class _Sender:
         now = self._clocks.monotonic()
         pause = self.rate_limiter.reserve(operation.name, now)
         if pause > patience:
-            self.rate_limiter.back_off(pause, now, operation.name)
             raise RateLimitedError(
                 f"not sent for {pause:.0f} s, to keep the rate limit",
                 status_code=429,
