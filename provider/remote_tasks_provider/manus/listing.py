@@ -117,7 +117,7 @@ class FullListing:
     :param wanted: the tasks to report.
     :param hidden: those of them that no list has shown so far, so that no page is read for them.
     :param query: which tasks are listed.
-    :param began: when it began; monotonic.
+    :param read_at: when it last made progress; monotonic. A long list on a crowded account takes many polls.
     """
 
     listing: Listing
@@ -125,7 +125,7 @@ class FullListing:
     wanted: Collection[str]
     hidden: Collection[str]
     query: TaskFilter
-    began: float
+    read_at: float
     found: dict[str, tuple[datetime | None, int]] = field(default_factory=dict)
     """The tasks that were found, when they were created, and their places in the list."""
     finished: list[TaskSnapshot] = field(default_factory=list)
@@ -133,7 +133,7 @@ class FullListing:
     _operation: Operation[ListPage] | None = None
     _read: int = 0
 
-    def read(self) -> Plan[RemoteTaskError | None]:
+    def read(self, now: float) -> Plan[RemoteTaskError | None]:
         """Read on until all wanted tasks were found, or another page costs more than asking for the rest."""
         operation = self._operation or self.listing.list_tasks(self.query)
         fruitless = 0
@@ -143,7 +143,7 @@ class FullListing:
             if isinstance(page, RemoteTaskError):
                 return page
             known = len(self.found)
-            results = self._take(page)
+            results, self.read_at = self._take(page), now
             # Not every page with results: a list that begins anew shows the same ones for ever.
             fruitless = 0 if len(self.found) > known else fruitless + 1
             if results:

@@ -48,8 +48,8 @@ __all__ = ["V1", "V2", "Listing", "ManusPollStrategy"]
 
 log = logging.getLogger(__name__)
 
-# Seconds after which a full listing checks what the incremental ones have shown, and after which one that was
-# interrupted is begun anew.
+# Seconds after which a full listing checks what the incremental ones have shown, and without progress after
+# which one that was interrupted is begun anew.
 _FULL_LISTING_EVERY = 600.0
 _RESUMES_WITHIN = 300.0
 # Tasks that no list shows get so many operations in so many seconds together, and tasks at most in one poll
@@ -151,7 +151,7 @@ class ManusPollStrategy:
 
     def _list_all(self, due: list[str], wanted: list[str], now: float) -> Plan[None]:
         listing = self._interrupted
-        if listing is None or now - listing.began > _RESUMES_WITHIN:
+        if listing is None or now - listing.read_at > _RESUMES_WITHIN:
             # Half as many again: tasks that are created meanwhile come first.
             expected = max(self._depth, len(wanted)) * 3 // 2
             size = self._weight.page_for(max(expected, _MOST_SINGLES))
@@ -159,7 +159,7 @@ class ManusPollStrategy:
             searched = [task_id for task_id in wanted if task_id not in self._finished]
             hidden = frozenset(self._unlisted)
             listing = FullListing(self._listing, self._weight, dict.fromkeys(searched), hidden, query, now)
-        problem = yield from listing.read()
+        problem = yield from listing.read(now)
         if problem is None:
             self._learn_from(listing, now)
         elif problem.concerns_service or problem.retry_helps:
