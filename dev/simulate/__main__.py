@@ -24,6 +24,7 @@ _NOTES = [
     "The delay counts from the end of the remote task to the end of its wait; to the end of the simulation "
     "where nobody noticed it. At most 200 of the tasks end, evenly within ten minutes or one shortest cycle, "
     "whichever is longer. What is not noticed three cycles later is in the last column.",
+    "Left out: more waits than the limit can show once in twenty minutes.",
     "A 429 comes without `Retry-After`, and does not count for the limit.",
 ]
 

@@ -45,7 +45,7 @@ class User:
             new = not form["response_received"] and question["code"] not in self._seen
             return {"form": form, "asked": question} if new else None
 
-        found = eventually(new_question, within=90, what="the agent's question is a required action")
+        found = eventually(new_question, within=240, what="the agent's question is a required action")
         self._seen.add(found["asked"]["code"])
         return found
 

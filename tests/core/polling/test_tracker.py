@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.errors import (
+    AuthenticationError,
     ConnectionConfigError,
     InvalidRequestError,
     NotFoundError,
@@ -397,3 +398,33 @@ class TestMaxCredits:
     def test_invalid_limit_is_refused(self, limit: Any) -> None:
         with pytest.raises(ValueError, match="max_credits"):
             a_policy(max_credits=limit)
+
+
+class TestSilence:
+    """A doubt counts while it is seen; what polls missed in between proves nothing."""
+
+    def test_doubt_that_was_not_seen_for_long_begins_anew(self) -> None:
+        tracker = a_tracker()
+        tracker.record_error("t1", FORBIDDEN, START)
+        tracker.record_error("t1", FORBIDDEN, START + 30)
+        tracker.record_error("t1", FORBIDDEN, START + 150)
+
+        assert tracker.pause(START + 150) == 30
+        tracker.record_error("t1", FORBIDDEN, START + 240)
+        assert isinstance(failure_of(tracker, START + 240), AuthenticationError)
+
+    def test_rate_limits_between_two_sightings_prove_nothing(self) -> None:
+        tracker = a_tracker()
+        tracker.record_error("t1", FORBIDDEN, START)
+        for seconds in (30, 60, 90, 120):
+            tracker.record_error("t1", limited(), START + seconds)
+        tracker.record_error("t1", FORBIDDEN, START + 140)
+
+        assert tracker.pause(START + 140) == 30
+
+    def test_doubt_of_a_patient_wait_stands_between_its_polls(self) -> None:
+        tracker = a_tracker(poll_interval=600.0, not_found_grace=1000.0, outage_tolerance=10_000.0)
+        for seconds in (0, 600, 1000):
+            tracker.record_error("t1", FORBIDDEN, START + seconds)
+
+        assert isinstance(failure_of(tracker, START + 1000), AuthenticationError)

@@ -7,6 +7,8 @@ a wait survives:
   answer has come for ``outage_tolerance``.
 * A *doubtful* error (404, 401, 403, a redirect, a refused request, an unusable connection) would be final,
   but may be wrong for a moment. It is believed when it has stood for ``not_found_grace``.
+  Between two sightings may lie no longer silence than the wait has asked for: polls that 429s held up prove
+  nothing.
 * A 429 is no trouble.
 """
 
@@ -22,6 +24,9 @@ from remote_tasks_provider.core.states import TaskSnapshot
 
 __all__ = ["Progress", "read_checkpoint", "write_checkpoint"]
 
+# Seconds by which a poll may come later than it was asked for.
+_SLACK = 20.0
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -31,6 +36,7 @@ class Progress:
     :param trouble_since: since when no good answer has come.
     :param doubt: the class of the doubtful error that stands.
     :param doubt_since: since when it stands.
+    :param doubted_at: when it was last seen.
     :param last: the class of the last poll's error, if it failed.
     """
 
@@ -39,6 +45,7 @@ class Progress:
     trouble_since: float | None = None
     doubt: str | None = None
     doubt_since: float | None = None
+    doubted_at: float | None = None
     last: str | None = None
 
     @property
@@ -72,11 +79,17 @@ class Progress:
         doubt, doubt_since = None, None
         if not error.retry_helps:
             doubt, doubt_since = kind, now
-            if self.doubt == kind and self.doubt_since is not None:
+            if self.doubt == kind and self.doubt_since is not None and not self._was_silent(now, policy):
                 doubt_since = min(self.doubt_since, now)
-        found = replace(self, trouble_since=trouble_since, doubt=doubt, doubt_since=doubt_since, last=kind)
+        found = Progress(self.snapshot, None, trouble_since, doubt, doubt_since, now if doubt else None, kind)
         decided_at = found.decided_at(policy)
         return found if decided_at is None or now < decided_at else replace(found, error=error.to_json())
+
+    def _was_silent(self, now: float, policy: PollPolicy) -> bool:
+        """Whether polls were missed since the doubtful error was last seen."""
+        seen_at = self.doubt_since if self.doubted_at is None else self.doubted_at
+        longest = max(policy.not_found_grace, policy.interval(now))
+        return seen_at is not None and now - seen_at > longest + _SLACK
 
     def decided_at(self, policy: PollPolicy) -> float | None:
         """Return when a poll that fails as the last one did makes the wait give the task up."""
