@@ -62,7 +62,8 @@ class PollDriver:
         before = self.sandbox.journal.total
         due = list(due)
         wanted = [*due, *free] if in_detail is None else in_detail
-        plan = self.strategy.plan(PollRequest(due, free, wanted, self.now))
+        time = self.sandbox.clock.now()
+        plan = self.strategy.plan(PollRequest(due, free, wanted, self.now, time))
         self.deliveries = []
         results: dict[str, PollResult] = {}
 

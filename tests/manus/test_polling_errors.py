@@ -16,7 +16,7 @@ from remote_tasks_provider.manus.models import ManusTaskSummary
 from remote_tasks_provider.manus.polling import V1, ManusPollStrategy
 from remote_tasks_sandbox import Sandbox
 from tests.core.build import START, a_policy, an_api_error
-from tests.manus.account import LIST, add, is_full_listing, many
+from tests.manus.account import FOREVER, LIST, add, is_full_listing, many, query
 from tests.poll_driver import PollDriver, word
 
 
@@ -236,6 +236,40 @@ class TestUpdateTimes:
 
         assert found == dict.fromkeys(ids, "completed")
 
+    def test_time_far_in_the_future_delays_no_change(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 300)
+        add(sandbox, "odd", extra={"updated_at": "4000000000"})
+        sandbox.manus.set_status("odd", "completed")
+        driver(ids)
+        for task_id in ids[:100]:
+            sandbox.manus.set_status(task_id, "completed")
+
+        found = driver.words(ids)
+        assert {found[one] for one in ids[:100]} == {"completed"}
+        assert not is_full_listing(driver)
+
+    def test_refused_changes_are_replaced_by_full_listings(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 300)
+        driver(ids)
+        for task_id in ids:
+            sandbox.manus.set_status(task_id, "completed")
+        sandbox.faults.add("status", path=LIST, status=400, times=1)
+        driver(ids)
+
+        assert driver.words(ids) == dict.fromkeys(ids, "completed")
+        assert is_full_listing(driver)
+
+    def test_task_of_the_first_second_spoils_no_filter(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 5)
+        sandbox.manus.add_task("zero", script=FOREVER, created_at=0)
+        driver([*ids, "zero"])
+        driver.now += 601
+
+        assert set(driver.words([*ids, "zero"]).values()) == {"running"}
+        assert query(driver)["createdAfter"] == "0"
+
 
 class _Account:
     """An account whose tasks' times of change are what a test says, and not when they changed."""
@@ -341,6 +375,69 @@ class TestInterruptedListing:
             noticed.update(task_id for task_id, state in found.items() if state == "completed")
 
         assert noticed == set(ids[::15])
+
+    def test_listing_is_finished_however_rarely_the_tasks_are_polled(
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
+    ) -> None:
+        """Begun anew by each poll, it never came to the 700 oldest tasks."""
+        driver = make_driver(api_version="v2")
+        ids = many(sandbox, 1000)
+        seen: set[str] = set()
+        for driver.now in range(0, 4 * 3600, 3600):
+            sandbox.faults.clear()
+            sandbox.faults.add("status", status=429, after=3)
+            seen.update(one for one, state in driver.words(ids).items() if state == "running")
+
+        assert seen == set(ids)
+
+    def test_listing_that_gets_on_no_more_is_begun_anew(
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox
+    ) -> None:
+        driver = make_driver(api_version="v2")
+        ids = many(sandbox, 300)
+        sandbox.faults.add("status", path="*/task.list", status=500, after=1)
+        cursors: list[Any] = []
+        for driver.now in range(0, 480, 120):
+            driver(ids)
+            cursors.append(query(driver).get("cursor"))
+
+        assert [cursor is None for cursor in cursors] == [True, False, False, True]
+
+    @pytest.mark.parametrize("version", ["v1", "v2"])
+    def test_refused_cursor_is_not_sent_again(
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox, version: str
+    ) -> None:
+        """The task at the cursor was deleted meanwhile."""
+        driver = make_driver(api_version=version)
+        path = LIST if version == "v1" else "*/task.list"
+        ids = many(sandbox, 300)
+        sandbox.faults.add("status", path=path, status=500, after=1, times=1)
+        driver(ids)
+        refused = driver.strategy._interrupted._operation.request
+        sandbox.faults.add("status", path=path, status=400, after=int(version == "v1"), times=1)
+        driver(ids)
+        assert dict(refused.query) == query(driver, int(version == "v1"))
+
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert is_full_listing(driver) or version == "v2"
+        assert "cursor" not in query(driver)
+
+    @pytest.mark.parametrize("version", ["v1", "v2"])
+    def test_task_that_joins_an_interrupted_listing_is_polled_by_the_same_poll(
+        self, make_driver: Callable[..., PollDriver], sandbox: Sandbox, version: str
+    ) -> None:
+        driver = make_driver(api_version=version)
+        late = many(sandbox, 30, "late")
+        for task_id in late:
+            sandbox.manus.set_status(task_id, "completed")
+        sandbox.clock.advance(1000)
+        ids = many(sandbox, 300)
+        path = LIST if version == "v1" else "*/task.list"
+        sandbox.faults.add("status", path=path, status=500, after=1, times=1)
+        driver(ids)
+
+        found = driver.words([*ids, *late], in_detail=[])
+        assert {found[one] for one in late} == {"completed"}
 
 
 class TestPages:

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.errors import InvalidRequestError, NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.drivers import results_of
 from remote_tasks_provider.core.polling.strategy import PollRequest
@@ -27,9 +32,16 @@ class Logs:
 
     :param refuses: whether a query, name to values, is answered with 400.
     :param states: message → its steps, oldest first.
+    :param dlq: the answer about the DLQ.
     """
 
-    def __init__(self, states: Mapping[str, list[str]], refuses: Answer = lambda query: False) -> None:
+    def __init__(
+        self,
+        states: Mapping[str, list[str]],
+        refuses: Answer = lambda query: False,
+        dlq: Page[Any] | RemoteTaskError | None = None,
+    ) -> None:
+        self.dlq = dlq or Page([])
         self.strategy = QStashMessagePollStrategy()
         self.refuses = refuses
         self.states = dict(states)
@@ -51,7 +63,7 @@ class Logs:
         if self.refuses(query):
             return REFUSED
         if operation.name == "GET /v2/dlq":
-            return Page([])
+            return self.dlq
         return self._page(operation, query)
 
     def _page(self, operation: Operation[Any], query: Mapping[str, list[str]]) -> Page[LogEntry]:
@@ -132,6 +144,15 @@ class TestRefusedId:
         ids = list(logs.states)
 
         assert logs.plan(ids) == dict.fromkeys(ids, "InvalidRequestError")
+
+
+class TestRefusedDlq:
+    def test_failure_is_told_without_its_dlq_message_when_that_was_refused_twice(self) -> None:
+        refused = an_api_error(RateLimitedError, 429, retry_after=3600)
+        logs = Logs({"a": ["CREATED", "FAILED"], "b": ["CREATED"]}, dlq=refused)
+
+        assert logs.plan(["a", "b"]) == {"b": "pending"}
+        assert logs.plan(["a", "b"]) == {"a": "failed", "b": "pending"}
 
 
 class TestPages:

@@ -16,10 +16,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import RateLimitedError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.strategy import Plan, PollResult, result_of
 from remote_tasks_provider.core.states import TaskSnapshot
@@ -44,6 +44,12 @@ _SPARE = 20
 _MOST_CHANGE_PAGES = 10
 # How far behind the newest change a poll reads again: lists may lag a little behind the tasks.
 _OVERLAP = timedelta(seconds=120)
+# How far ahead of this machine's clock a change may be, as clocks differ. One beyond that is an odd value,
+# behind which no other change would be seen.
+_MOST_AHEAD = timedelta(days=1)
+# So often and for so many seconds a listing that was interrupted is tried in vain, before it is begun anew.
+_MOST_IN_VAIN = 3
+_STUCK_AFTER = 300.0
 _CHANGED = ("completed", "failed", "pending")
 _LAST_EVENTS = 50
 
@@ -132,8 +138,9 @@ class FullListing:
     newest_change: datetime | None = None
     _operation: Operation[ListPage] | None = None
     _read: int = 0
+    _in_vain: int = 0
 
-    def read(self, now: float) -> Plan[RemoteTaskError | None]:
+    def read(self, now: float, time: float | None) -> Plan[RemoteTaskError | None]:
         """Read on until all wanted tasks were found, or another page costs more than asking for the rest."""
         operation = self._operation or self.listing.list_tasks(self.query)
         fruitless = 0
@@ -141,9 +148,11 @@ class FullListing:
             self._operation = operation
             (page,) = yield [operation]
             if isinstance(page, RemoteTaskError):
+                # A 429 says nothing about the page. A listing that few polls an hour resume must get on, too.
+                self._in_vain += not isinstance(page, RateLimitedError)
                 return page
             known = len(self.found)
-            results, self.read_at = self._take(page), now
+            results, self.read_at, self._in_vain = self._take(page, time), now, 0
             # Not every page with results: a list that begins anew shows the same ones for ever.
             fruitless = 0 if len(self.found) > known else fruitless + 1
             if results:
@@ -154,11 +163,15 @@ class FullListing:
                 return None
             operation = following
 
-    def _take(self, page: ListPage) -> dict[str, PollResult]:
+    def is_stuck(self, now: float) -> bool:
+        """Whether it gets on no more, so that it is better begun anew."""
+        return self._in_vain >= _MOST_IN_VAIN and now - self.read_at > _STUCK_AFTER
+
+    def _take(self, page: ListPage, time: float | None) -> dict[str, PollResult]:
         self.weight.learn(page)
         results: dict[str, PollResult] = {}
         for place, task in enumerate(page.items, self._read + 1):
-            self.newest_change = later(self.newest_change, task.updated_at)
+            self.newest_change = later(self.newest_change, _credible(task.updated_at, time))
             if task.id in self.wanted:
                 self.found[task.id] = task.created_at, place
                 result = results[task.id] = result_of(task.id, snapshot, task)
@@ -210,7 +223,9 @@ class Changes:
             self.are_trusted = False
             log.info("Manus does not list the latest changes first; every poll lists all tasks from now on.")
 
-    def read(self, wanted: Collection[str], oldest: int | None) -> Plan[RemoteTaskError | bool]:
+    def read(
+        self, wanted: Collection[str], oldest: int | None, time: float | None
+    ) -> Plan[RemoteTaskError | bool]:
         """List the changes; return whether that was all of them, or the error that interrupted it."""
         assert self.newest is not None  # noqa: S101 - see are_known
         since, newest = self.newest - _OVERLAP, self.newest
@@ -226,7 +241,7 @@ class Changes:
             pages += 1
             self._weight.learn(page)
             for task in page.items:
-                newest = later(newest, task.updated_at) or newest
+                newest = later(newest, _credible(task.updated_at, time)) or newest
                 changes += task.updated_at is not None and task.updated_at >= since
             found = {task.id: result_of(task.id, snapshot, task) for task in page.items if task.id in wanted}
             if found:
@@ -247,3 +262,10 @@ class Changes:
 def later(one: datetime | None, other: datetime | None) -> datetime | None:
     """Return the later of two moments, as far as they are known."""
     return other if one is None or (other is not None and other > one) else one
+
+
+def _credible(moment: datetime | None, time: float | None) -> datetime | None:
+    """Return the moment of a change, or ``None`` for one that cannot have been by ``time``."""
+    if moment is None or time is None:
+        return moment
+    return moment if moment <= datetime.fromtimestamp(time, UTC) + _MOST_AHEAD else None

@@ -48,10 +48,8 @@ __all__ = ["V1", "V2", "Listing", "ManusPollStrategy"]
 
 log = logging.getLogger(__name__)
 
-# Seconds after which a full listing checks what the incremental ones have shown, and without progress after
-# which one that was interrupted is begun anew.
+# Seconds after which a full listing checks what the incremental ones have shown.
 _FULL_LISTING_EVERY = 600.0
-_RESUMES_WITHIN = 300.0
 # Tasks that no list shows get so many operations in so many seconds together, and tasks at most in one poll
 # where the list cannot be read.
 _MOST_SINGLES = 40
@@ -93,7 +91,7 @@ class ManusPollStrategy:
         due = [task_id for task_id in request.due if task_id not in self._finished]
         listed = [task_id for task_id in due if task_id not in self._unlisted]
         if listed:
-            yield from self._learning(self._poll_listed(listed, list(wanted), request.now), request)
+            yield from self._learning(self._poll_listed(listed, list(wanted), request), request)
         if rare := self._rarely(request.due, request.now):
             yield from self._learning(self._singles.ask(rare), request)
         yield from self._read_outcomes(request)
@@ -109,7 +107,7 @@ class ManusPollStrategy:
 
     # --------------------------------------------------------------------------------------- which way
 
-    def _poll_listed(self, due: list[str], wanted: list[str], now: float) -> Plan[Any]:
+    def _poll_listed(self, due: list[str], wanted: list[str], request: PollRequest) -> Plan[Any]:
         """Poll the tasks that a list shows, or may show, in the cheapest way."""
         new = [task_id for task_id in due if task_id not in self._places]
         paused = [task_id for task_id in due if task_id in self._paused and task_id in self._places]
@@ -117,14 +115,14 @@ class ManusPollStrategy:
         incremental = 1 + len(new) + len(paused) if self._changes.are_trusted else full
         if len(wanted) == 1 or len(due) < min(full, incremental):
             return (yield from self._singles.ask(due))
-        if self._can_read_changes(now) and incremental <= full:
-            yield from self._read_changes(due, wanted, [*new, *paused])
+        if self._can_read_changes(request.now) and incremental <= full:
+            yield from self._read_changes(due, wanted, [*new, *paused], request)
             return None
         # While a full listing takes several polls, what finishes meanwhile is noticed all the same.
         is_interrupted = self._interrupted is not None and self._changes.are_known
-        if is_interrupted and not (yield from self._read_changes(due, wanted, [])):
+        if is_interrupted and not (yield from self._read_changes(due, wanted, [], request)):
             return None
-        return (yield from self._list_all(due, wanted, now))
+        return (yield from self._list_all(due, wanted, request))
 
     @property
     def _depth(self) -> int:
@@ -149,9 +147,9 @@ class ManusPollStrategy:
 
     # ------------------------------------------------------------------------------------------- lists
 
-    def _list_all(self, due: list[str], wanted: list[str], now: float) -> Plan[None]:
-        listing = self._interrupted
-        if listing is None or now - listing.read_at > _RESUMES_WITHIN:
+    def _list_all(self, due: list[str], wanted: list[str], request: PollRequest) -> Plan[None]:
+        listing, now = self._interrupted, request.now
+        if listing is None or listing.is_stuck(now):
             # Half as many again: tasks that are created meanwhile come first.
             expected = max(self._depth, len(wanted)) * 3 // 2
             size = self._weight.page_for(max(expected, _MOST_SINGLES))
@@ -159,15 +157,18 @@ class ManusPollStrategy:
             searched = [task_id for task_id in wanted if task_id not in self._finished]
             hidden = frozenset(self._unlisted)
             listing = FullListing(self._listing, self._weight, dict.fromkeys(searched), hidden, query, now)
-        problem = yield from listing.read(now)
+        problem = yield from listing.read(now, request.time)
         if problem is None:
             self._learn_from(listing, now)
-        elif problem.concerns_service or problem.retry_helps:
-            self._interrupted = listing
-            if not self._changes.are_known:
-                self._changes.reset(listing.newest_change)
-        left = [task_id for task_id in due if task_id not in listing.found]
-        if problem is not None and left:
+            # Tasks that have joined since it began, some polls ago.
+            if late := [task_id for task_id in due if task_id not in listing.wanted]:
+                yield from self._poll_listed(late, wanted, request)
+            return
+        # What the service refuses for good would be refused again: the task at the cursor may be deleted.
+        self._interrupted = listing if problem.concerns_service or problem.retry_helps else None
+        if self._interrupted and not self._changes.are_known:
+            self._changes.reset(listing.newest_change)
+        if left := [task_id for task_id in due if task_id not in listing.found]:
             yield from self._without_a_list(problem, left)
 
     def _learn_from(self, listing: FullListing, now: float) -> None:
@@ -192,10 +193,14 @@ class ManusPollStrategy:
         log.warning("Manus: the list could not be read; polling single tasks instead: %s", problem)
         yield from self._singles.ask(others)
 
-    def _read_changes(self, due: list[str], wanted: list[str], others: list[str]) -> Plan[bool]:
+    def _read_changes(
+        self, due: list[str], wanted: list[str], others: list[str], request: PollRequest
+    ) -> Plan[bool]:
         """List the changes, and ask for ``others``; return whether the list could be read."""
-        is_complete = yield from self._changes.read(dict.fromkeys(wanted), self._oldest(wanted))
+        is_complete = yield from self._changes.read(dict.fromkeys(wanted), self._oldest(wanted), request.time)
         if isinstance(is_complete, RemoteTaskError):
+            # Not where it may be read the next time.
+            self._full_listing_is_due |= not (is_complete.concerns_service or is_complete.retry_helps)
             yield from self._without_a_list(is_complete, due)
             return False
         if not is_complete:
@@ -211,7 +216,7 @@ class ManusPollStrategy:
         """Return a moment before the creation of every wanted task that a list may show, if all are known."""
         moments = [self._created.get(task_id) for task_id in wanted if task_id not in self._unlisted]
         known = [moment for moment in moments if moment is not None]
-        return int(min(known).timestamp()) - 1 if known and len(known) == len(moments) else None
+        return max(0, int(min(known).timestamp()) - 1) if known and len(known) == len(moments) else None
 
     # ----------------------------------------------------------------------------------- what was learnt
 

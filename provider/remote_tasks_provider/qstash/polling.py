@@ -141,6 +141,8 @@ class QStashMessagePollStrategy:
         self._seen: dict[str, MessageOutcome] = {}
         """Messages that the logs know, with the last outcome."""
         self._chunk_size = v2.MAX_PAGE_SIZE
+        self._refused: set[str] = set()
+        """Failed messages whose DLQ message was not shown to keep the rate limit."""
         self._rotation = Rotation()
         self._in_flight = Rotation()
         self._due: Collection[str] = ()
@@ -150,6 +152,7 @@ class QStashMessagePollStrategy:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
         wanted = request.wanted
         self._seen = {one: outcome for one, outcome in self._seen.items() if one in wanted}
+        self._refused &= wanted.keys()
         self._rotation.keep(wanted)
         self._in_flight.keep(wanted)
         self._due, self._may_ask = frozenset(request.due), _FEW
@@ -273,8 +276,11 @@ class QStashMessagePollStrategy:
             answers = yield [_list_dlq([one]) for one in now]
             dlq_messages |= _by_message(answers)
             left += _refused([[one] for one in now], answers)
-        # The next poll reads them: a refused request says nothing about the DLQ message.
-        for one in [*left, *singles[_MAX_SINGLE_DLQ:]]:
+        # The next poll reads them: a refused request says nothing about the DLQ message. After a second one
+        # the failure is told without it: a deadline may come before QStash lets the request through.
+        once = [one for one in left if one not in self._refused]
+        self._refused.update(left)
+        for one in [*once, *singles[_MAX_SINGLE_DLQ:]]:
             del results[one]
         for one, dlq_message in dlq_messages.items():
             # A failure counts without its DLQ message too, which may have been deleted.

@@ -364,9 +364,10 @@ class TestPollUntilDone:
         worker = Worker(a="completed")
         task_type = replace(World().task_type, poll_strategy=lambda _: Recording(ask, a_snapshot))
         session = PollSession(task_type)
-        poll_until_done(a_tracker("a", in_detail=in_detail), session, worker.link, monotonic=lambda: 7.0)
+        clocks: Any = {"clock": lambda: START, "monotonic": lambda: 7.0}
+        poll_until_done(a_tracker("a", in_detail=in_detail), session, worker.link, **clocks)
 
-        assert requests == [PollRequest(["a"], (), ["a"] if in_detail else (), 7.0)]
+        assert requests == [PollRequest(["a"], (), ["a"] if in_detail else (), 7.0, START)]
 
 
 class StandIn:

@@ -144,7 +144,9 @@ def poll_until_done(
         left = tracker.policy.seconds_left(clock())
         give_up_at = None if left is None else monotonic() + left + LAST_POLL
         run_plan(
-            session.cycle(PollRequest(due, (), due if tracker.policy.in_detail else (), monotonic())),
+            session.cycle(
+                PollRequest(due, (), due if tracker.policy.in_detail else (), monotonic(), clock())
+            ),
             lambda operation: link.send(operation, give_up_at=give_up_at),  # noqa: B023 - called at once
             deliver=lambda results: tracker.update(results, clock()),
             control=link.control,

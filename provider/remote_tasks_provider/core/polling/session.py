@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from remote_tasks_provider.core.errors import InvalidResponseError, RemoteTaskError
@@ -83,7 +83,7 @@ class PollSession:
             doubtful = dict.fromkeys(doubtful, problem)
         elif self._config != before:
             due = [task_id for task_id in request.due if task_id in doubtful]
-            again = PollRequest(due or list(doubtful), (), request.in_detail, request.now)
+            again = replace(request, due=due or list(doubtful), free=())
             doubtful = yield from self._poll(again)
         yield doubtful
 

@@ -218,7 +218,7 @@ class SharedPoller:
         cycle = _Cycle(self._waits, until)
         before = self._counts
         await arun_plan(
-            self._session.cycle(cycle.request(began)),
+            self._session.cycle(cycle.request(began, self._clocks.wall())),
             self._link.send,
             deliver=lambda results: self._deliver(cycle, results),
             control=self._link.control,
@@ -326,7 +326,7 @@ class _Cycle:
             for task_id in wait.tracker.unfinished_ids:
                 self._by_task.setdefault(task_id, []).append(wait)
 
-    def request(self, now: float) -> PollRequest:
+    def request(self, now: float, time: float) -> PollRequest:
         """Return what the cycle is for."""
         due = [task_id for task_id, waits in self._by_task.items() if any(wait in self.due for wait in waits)]
         in_detail = {
@@ -334,7 +334,7 @@ class _Cycle:
             for task_id, waits in self._by_task.items()
             if any(wait.tracker.policy.in_detail for wait in waits)
         }
-        return PollRequest(due, self._by_task.keys() - set(due), in_detail, now)
+        return PollRequest(due, self._by_task.keys() - set(due), in_detail, now, time)
 
     def parts(self, results: PollResults) -> Iterable[tuple[_Joined, PollResults]]:
         """Return the waits that ``results`` concern, each with its own."""

@@ -68,12 +68,14 @@ class PollRequest:
     :param in_detail: those of them of which the wait must know how they finished, where that takes an
         operation of its own.
     :param now: seconds of a monotonic clock.
+    :param time: Unix seconds, where they are known.
     """
 
     due: Sequence[str]
     free: Collection[str] = ()
     in_detail: Collection[str] = ()
     now: float = 0.0
+    time: float | None = None
 
     @property
     def wanted(self) -> dict[str, None]:
