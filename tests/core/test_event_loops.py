@@ -33,3 +33,20 @@ class TestPerLoop:
             assert waiting.run_until_complete(get()) is first
         finally:
             waiting.close()
+
+    def test_loops_of_other_threads_may_come_meanwhile(self) -> None:
+        values = PerLoop(object)
+
+        class Closed:
+            def is_closed(self) -> bool:
+                # What another thread would do now.
+                values._values.pop(self, None)  # type: ignore[call-overload]
+                return True
+
+        values._values |= {Closed(): object(), Closed(): object()}  # type: ignore[dict-item]
+
+        async def get() -> object:
+            return values.get()
+
+        asyncio.run(get())
+        assert len(values) == 1

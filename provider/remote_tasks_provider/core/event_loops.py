@@ -28,7 +28,8 @@ class PerLoop(Generic[T]):
         """Return the value of the running loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._values:
-            for closed in [one for one in self._values if one.is_closed()]:
-                del self._values[closed]
+            # Another thread may be here, too, with a loop of its own.
+            for closed in [one for one in list(self._values) if one.is_closed()]:
+                self._values.pop(closed, None)
             self._values[loop] = self._make()
         return self._values[loop]

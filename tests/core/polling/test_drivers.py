@@ -373,15 +373,18 @@ class TestPollUntilDone:
 class StandIn:
     """Stands in for a client that is opened and closed."""
 
-    def __init__(self, config: ConnectionConfig) -> None:
+    def __init__(self, config: ConnectionConfig, on_close: Exception | None = None) -> None:
         self.config = config
         self.closed = 0
+        self._on_close = on_close
 
     def close(self) -> None:
         self.closed += 1
+        if self._on_close is not None:
+            raise self._on_close
 
     async def aclose(self) -> None:
-        self.closed += 1
+        self.close()
 
     def backs_off_for(self) -> float:
         return 7.0
@@ -400,6 +403,7 @@ class Links:
         self.is_async = is_async
         self.opened: list[StandIn] = []
         self.error: Exception | None = None
+        self.on_close: Exception | None = None
         self.link: Any = AsyncLink(self._aread, self._aopen) if is_async else Link(self._read, self._open)  # type: ignore[arg-type]
 
     def _read(self) -> ConnectionConfig:
@@ -410,7 +414,7 @@ class Links:
     def _open(self, config: ConnectionConfig) -> StandIn:
         if self.error is not None:
             raise self.error
-        self.opened.append(StandIn(config))
+        self.opened.append(StandIn(config, self.on_close))
         return self.opened[-1]
 
     async def _aread(self) -> ConnectionConfig:
@@ -458,6 +462,17 @@ class TestLink:
         assert links.control(step) is links.error
         assert links.link.client is links.opened[0]
         assert links.opened[0].closed == 0
+
+    def test_client_that_cannot_be_closed_is_replaced_and_forgotten_all_the_same(
+        self, links: Links, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        links.on_close = RuntimeError("already gone")
+        links.control(UseConnection(a_config()))
+
+        assert links.control(UseConnection(a_config("https://other.example.com"))) is None
+        assert links.link.client is links.opened[1]
+        links.close()
+        assert caplog.text.count("connections were not closed: RuntimeError('already gone')") == 2
 
     def test_fault_is_no_answer(self, links: Links) -> None:
         links.error = ZeroDivisionError()

@@ -241,13 +241,26 @@ class TestDoubt:
         # Only what was in doubt, and as the wait wanted it.
         assert scene.requests[1] == PollRequest(["b"], (), ("a", "b"), 0.0)
 
-    def test_error_of_the_changed_connection_is_delivered_and_asked_once(self) -> None:
+    def test_error_of_the_changed_connection_is_asked_for_once_and_in_doubt_from_the_next_poll_on(
+        self,
+    ) -> None:
         scene = Scene(a_config())
         scene.connection = OTHER
         scene.answers = {"a": FORBIDDEN, (OTHER.base_url, "a"): MISSING}
 
-        assert scene.cycle("a") == {"a": MISSING}
+        found = scene.cycle("a")["a"]
+        assert isinstance(found, ConnectionUnavailableError)
+        assert str(MISSING) in str(found)
         assert scene.steps.count("a") == 2
+        assert scene.cycle("a", now=30.0) == {"a": MISSING}
+
+    def test_error_after_a_change_that_a_regular_reading_has_shown_is_no_doubt_yet(self) -> None:
+        scene = Scene(a_config())
+        scene.connection = OTHER
+        scene.answers["a"] = MISSING
+
+        assert isinstance(scene.cycle("a", now=300.0)["a"], ConnectionUnavailableError)
+        assert scene.cycle("a", now=330.0) == {"a": MISSING}
 
     def test_unreadable_connection_is_delivered_in_place_of_the_error(self) -> None:
         scene = Scene(a_config())

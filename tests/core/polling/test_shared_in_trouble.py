@@ -128,6 +128,50 @@ class TestErrors:
 
         play(story)
 
+    def test_log_that_fails_ends_no_other_wait(self) -> None:
+        class Broken(Log):
+            def info(self, event: str, *arguments: Any) -> None:
+                raise OSError("no space left")
+
+        async def story(world: World) -> None:
+            waits = [world.wait("a", log=Broken()), world.wait("b")]
+            await world.time.let_pass(1)
+            assert isinstance(waits[0].exception(), OSError)
+            world.words["b"] = "completed"
+            await world.time.let_pass(30)
+            assert (await waits[1]).outcome == "completed"
+
+        play(story)
+
+    def test_metrics_that_fail_cost_no_result_and_no_deadline(self) -> None:
+        def fail() -> None:
+            raise OSError("statsd")
+
+        async def story(world: World) -> None:
+            world.metrics.on_end = fail
+            world.words["a"] = "completed"
+            waits = [world.wait("a"), *[world.wait(one, deadline=START + 20) for one in ("b", "c")]]
+            await world.time.let_pass(10)
+            assert (await waits[0]).outcome == "completed"
+            world.gate.clear()
+            await world.time.let_pass(20)
+            assert [(await wait).outcome for wait in waits[1:]] == ["timeout"] * 2
+            world.gate.set()
+
+        play(story)
+
+    def test_connections_that_cannot_be_closed_end_no_wait_when_they_are_replaced(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a"), world.wait("b")]
+            await world.time.let_pass(1)
+            world.on_close = RuntimeError("already gone")
+            world.good_key = world.key = "key 2"
+            world.words |= {"a": "completed", "b": "completed"}
+            await world.time.let_pass(30)
+            assert [(await wait).outcome for wait in waits] == ["completed"] * 2
+
+        play(story)
+
     def test_results_survive_connections_that_cannot_be_closed(self) -> None:
         async def story(world: World) -> None:
             world.words["a"] = "completed"
@@ -236,6 +280,22 @@ class TestErrors:
             await world.end(old, new)
 
         assert len(play(story).transports) == 2
+
+    def test_404_of_the_new_account_is_not_believed_for_what_the_old_one_has_said(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a")
+            await world.time.let_pass(1)
+            world.missing_for = {"key 1": {"a"}, "key 2": {"a"}}
+            await world.time.let_pass(85)
+            world.good_key = world.key = "key 2"
+            await world.time.let_pass(60)
+            assert not wait.done()
+            world.missing_for = {}
+            world.words["a"] = "completed"
+            await world.time.let_pass(30)
+            assert (await wait).outcome == "completed"
+
+        play(story)
 
     def test_connection_that_cannot_be_read_again_is_used_as_it_was(self) -> None:
         async def story(world: World) -> None:

@@ -258,6 +258,15 @@ class TestRateLimit:
     def test_next_poll_comes_when_the_service_asked_for_it(self) -> None:
         assert a_tracker().pause(START + 20, back_off=100) == 100
 
+    def test_back_off_holds_no_wait_that_is_answered(self) -> None:
+        tracker = a_tracker("t1", "t2")
+        tracker.record_snapshot("t1", a_snapshot(task_id="t1"))
+        tracker.record_error("t2", limited(3600), START)
+        assert tracker.pause(START, back_off=3600) == 30
+
+        tracker.record_error("t1", limited(3600), START)
+        assert tracker.pause(START, back_off=3600) == 3600
+
     def test_back_off_is_not_shortened_by_the_spread(self) -> None:
         assert a_tracker().pause(START, spread=0.5, back_off=100) == 100
 

@@ -7,6 +7,7 @@ An error that every other operation would meet, such as a wrong key, answers the
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -33,7 +34,10 @@ __all__ = ["AsyncLink", "Link", "arun_plan", "poll_until_done", "results_of", "r
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 _CONCURRENT_OPERATIONS = 8
+_NOT_CLOSED = "%s: the connections were not closed: %r"
 
 Deliver = Callable[[PollResults], Any]
 Send = Callable[[Operation[Any]], Any]
@@ -63,7 +67,7 @@ class Link:
         except RemoteTaskError as error:
             return error
         if old is not None:
-            old.close()
+            _close(old)
         return None
 
     @property
@@ -79,7 +83,7 @@ class Link:
     def close(self) -> None:
         """Close the connections."""
         if self.client is not None:
-            self.client.close()
+            _close(self.client)
 
 
 class AsyncLink:
@@ -104,7 +108,7 @@ class AsyncLink:
             return error
         old, self.client = self.client, opened
         if old is not None:
-            await old.aclose()
+            await _aclose(old)
         return None
 
     async def send(self, operation: Operation[T]) -> T:
@@ -116,7 +120,22 @@ class AsyncLink:
         """Close the connections."""
         client, self.client = self.client, None
         if client is not None:
-            await client.aclose()
+            await _aclose(client)
+
+
+def _close(client: Client) -> None:
+    """Close the client; a wait does not fail because that fails."""
+    try:
+        client.close()
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        log.warning(_NOT_CLOSED, client.config.service, error)
+
+
+async def _aclose(client: AsyncClient) -> None:
+    try:
+        await client.aclose()
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        log.warning(_NOT_CLOSED, client.config.service, error)
 
 
 def poll_until_done(

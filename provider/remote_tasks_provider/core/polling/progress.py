@@ -54,6 +54,11 @@ class Progress:
         return self.trouble_since is None
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the last poll had an answer, and was not refused to keep a rate limit."""
+        return self.snapshot is not None and self.last is None
+
+    @property
     def is_finished(self) -> bool:
         """Whether no poll can change it. A task that waits for a person is not finished: it may resume."""
         return self.error is not None or (self.snapshot is not None and self.snapshot.state.is_terminal)

@@ -16,7 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from remote_tasks_provider.core.errors import InvalidResponseError, RemoteTaskError
+from remote_tasks_provider.core.errors import (
+    ConnectionUnavailableError,
+    InvalidResponseError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.polling.strategy import (
     ConnectionStep,
@@ -63,6 +67,7 @@ class PollSession:
 
     def cycle(self, request: PollRequest) -> PollPlan:
         """Plan one poll cycle, the care for the connection included."""
+        before = self._config
         if self._config is None or request.now >= self._read_again_at:
             problem = yield from self._read(request.now)
             if problem is not None and self._config is None:
@@ -77,14 +82,17 @@ class PollSession:
         doubtful = yield from self._poll(request)
         if not doubtful:
             return
-        before = self._config
+        config = self._config
         problem = yield from self._read(request.now)
         if problem is not None:
             doubtful = dict.fromkeys(doubtful, problem)
-        elif self._config != before:
+        elif self._config != config:
             due = [task_id for task_id in request.due if task_id in doubtful]
             again = replace(request, due=due or list(doubtful), free=())
             doubtful = yield from self._poll(again)
+        if before is not None and self._config != before:
+            # That the old connection has said the same proves nothing: the doubt begins with the next poll.
+            doubtful = {task_id: _just_changed(error) for task_id, error in doubtful.items()}
         yield doubtful
 
     def _poll(self, request: PollRequest) -> Any:
@@ -132,6 +140,10 @@ class PollSession:
         """Use ``config``, and forget what was learnt: even another key may be another account's."""
         self._config = config
         self._strategy = self._task_type.poll_strategy(config.extras)
+
+
+def _just_changed(error: PollResult) -> RemoteTaskError:
+    return ConnectionUnavailableError(f"the connection has just changed; over the new one: {error}")
 
 
 def _is_doubtful(result: PollResult) -> bool:

@@ -180,10 +180,7 @@ class SharedPoller:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
         finally:
             # Not before the loop has stopped, which may just have opened another client.
-            try:
-                await self._link.aclose()
-            except Exception as error:  # noqa: BLE001 - the waits have their results
-                log.warning("%s: the connections were not closed: %r", self._service, error)
+            await self._link.aclose()
 
     # -------------------------------------------------------------------------------------------- the loop
 
@@ -228,7 +225,7 @@ class SharedPoller:
             if index % _BATCH == 0:
                 await asyncio.sleep(0)
             if wait.is_open:
-                self._settle(wait, began)
+                self._alone(wait, self._settle, wait, began)
         calls, refused = (after - earlier for after, earlier in zip(self._counts, before, strict=True))
         self._metrics.polled(
             self._service,
@@ -248,17 +245,22 @@ class SharedPoller:
         for index, (wait, own) in enumerate(cycle.parts(results), 1):
             if index % _BATCH == 0:
                 await asyncio.sleep(0)
-            if not wait.is_open:
-                continue
-            try:
-                covered = wait.tracker.update(own, wait.now(), is_due=wait in cycle.due)
-                if covered and wait.tracker.is_over:
-                    self._end(wait)
-            except Exception as error:
-                log.exception("%s: a wait failed by a fault of this provider.", self._service)
-                wait.fail(error)
-                continue
-            cycle.note(wait, covered)
+            if wait.is_open:
+                self._alone(wait, self._tell, cycle, wait, own)
+
+    def _alone(self, wait: _Joined, work: Callable[..., None], *arguments: Any) -> None:
+        """Do ``work`` for a wait; a fault in it ends this wait and no other."""
+        try:
+            work(*arguments)
+        except Exception as error:
+            log.exception("%s: a wait failed by a fault of this provider.", self._service)
+            wait.fail(error)
+
+    def _tell(self, cycle: _Cycle, wait: _Joined, results: PollResults) -> None:
+        covered = wait.tracker.update(results, wait.now(), is_due=wait in cycle.due)
+        cycle.note(wait, covered)
+        if covered and wait.tracker.is_over:
+            self._end(wait)
 
     def _settle(self, wait: _Joined, began: float) -> None:
         """End the wait if it is over, else schedule its next poll."""
@@ -282,9 +284,11 @@ class SharedPoller:
         for warning in wait.tracker.take_warnings():
             wait.context.run(wait.log.warning, "%s", warning)
         result = wait.tracker.result(wait.now())
-        self._metrics.finished(self._service, outcome=result.outcome, seconds=result.waited)
-        self._waits.pop(wait, None)
-        wait.done.set_result(result)
+        try:
+            self._metrics.finished(self._service, outcome=result.outcome, seconds=result.waited)
+        finally:
+            self._waits.pop(wait, None)
+            wait.done.set_result(result)
 
     async def _end_overdue(self) -> None:
         """End each wait whose deadline has passed, but for the time of a last poll."""
@@ -292,7 +296,7 @@ class SharedPoller:
             self._earlier_end.clear()
             now = self._clocks.monotonic()
             for wait in [one for one in self._waits if one.ends_at <= now and one.is_open]:
-                self._end(wait)
+                self._alone(wait, self._end, wait)
             self._next_end = min((wait.ends_at for wait in self._waits), default=float("inf"))
             if self._next_end == float("inf"):
                 await self._earlier_end.wait()

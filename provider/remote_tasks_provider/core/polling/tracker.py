@@ -152,11 +152,13 @@ class PollTracker:
 
         :param spread: the part of the interval to keep, so that many waits do not poll together.
         :param back_off: seconds for which the service asked to be left alone; never shortened by ``spread``.
-            The rate limiter keeps them. A deadline is never missed for them.
+            The rate limiter keeps them. A deadline is never missed for them, nor is a poll of tasks that
+            were answered: one operation may be refused while the others go on.
         """
         if self.policy.timed_out(now) or not self._is_open:
             return None
-        pauses = [max(self.policy.interval(now) * spread, back_off, SHORTEST_PAUSE)]
+        is_answered = any(one.is_answered for one in self._tasks.values() if self._is_awaited(one))
+        pauses = [max(self.policy.interval(now) * spread, 0.0 if is_answered else back_off, SHORTEST_PAUSE)]
         if (left := self.policy.seconds_left(now)) is not None:
             pauses.append(left)
         pauses += [
