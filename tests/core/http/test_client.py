@@ -183,7 +183,7 @@ class TestPacing:
         for _ in range(3):
             client.send(a_call())
 
-        assert (len(transport.sent), pauses, client.rate_limiter.calls) == (3, [], 3)
+        assert (len(transport.sent), pauses, client.calls) == (3, [], 3)
         assert client.rate_limiter.reserve(a_call().name, 1000.0) == 20.0
 
     def test_paced_request_waits_for_its_place(self) -> None:
@@ -218,7 +218,7 @@ class TestPacing:
 
         with pytest.raises(TransportError, match="no time is left"):
             client.send(a_call(), paced=True, give_up_at=999.0)
-        assert client.rate_limiter.calls == 0
+        assert client.calls == 0
         assert (transport.sent, pauses) == ([], [])
 
     @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ class TestPacing:
         client.send(a_call(), paced=True)
 
         assert len(pauses) >= 1
-        assert (client.rate_limiter.calls, client.rate_limiter.refused) == (2, 1)
+        assert (client.calls, client.refused) == (2, 1)
 
 
 class TestAllowance:

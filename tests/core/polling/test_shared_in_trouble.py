@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -605,6 +606,18 @@ class TestMetrics:
                 (1, 1, 1),
                 (1, 0, 0),
             ]
+            await world.end(*waits)
+
+        play(story)
+
+    def test_requests_of_another_task_type_are_not_counted(self) -> None:
+        async def story(world: World) -> None:
+            world.takes = 5.0
+            messages = replace(world.task_type, label="Example message")
+            waits = [world.wait("a"), world.wait("b", task_type=messages)]
+            await world.time.let_pass(100)
+            sent = sum(len(transport.sent_at) for transport in world.transports)
+            assert sum(poll["calls"] for poll in world.metrics.polls) == sent == 8
             await world.end(*waits)
 
         play(story)

@@ -55,6 +55,10 @@ class _Sender:
         self._explain = explain
         self._policy = policy
         self._clocks = clocks
+        self.calls = 0
+        """How many requests were sent."""
+        self.refused = 0
+        """How many of them the service refused with 429."""
 
     def backs_off_for(self) -> float:
         """Return the seconds for which the service asked to be left alone; 0 when it did not."""
@@ -90,6 +94,7 @@ class _Sender:
         try:
             value = read_response(operation, response, self.config, self._explain)
         except RateLimitedError as error:
+            self.refused += 1
             self.rate_limiter.refuse(operation.name, error.retry_after, now)
             raise
         except ApiError as error:
@@ -152,6 +157,7 @@ class Client(_Sender):
         else:
             self.rate_limiter.note(operation.name, self._clocks.monotonic())
         timeout = None if give_up_at is None else max(_LEAST_TIMEOUT, left())
+        self.calls += 1
         return self._read(operation, self._transport.send(operation.request, timeout=timeout))
 
     def items(self, operation: Operation[Page[T]], limit: int | None = None) -> Iterator[T]:
@@ -190,6 +196,7 @@ class AsyncClient(_Sender):
     async def _attempt(self, operation: Operation[T]) -> T:
         while (pause := self._pause(operation, self._policy.patience)) > 0:
             await self._clocks.sleep(pause)
+        self.calls += 1
         return self._read(operation, await self._transport.send(operation.request))
 
     async def aclose(self) -> None:

@@ -116,10 +116,6 @@ class RateLimiter:
         self._operations: dict[str, _Allowance] = {}
         self._account = _Allowance(None)
         self._lock = threading.Lock()
-        self.calls = 0
-        """How many requests were allowed."""
-        self.refused = 0
-        """How many of them the service refused with 429."""
 
     def reserve(self, operation: str, now: float) -> float:
         """Allow a request and return 0, or return the seconds after which to ask again.
@@ -134,14 +130,12 @@ class RateLimiter:
             if pause > _SHORTEST_PAUSE:
                 return pause
             allowance.note(now)
-            self.calls += 1
             return 0.0
 
     def note(self, operation: str, now: float) -> None:
         """Count a request that is sent without asking."""
         with self._lock:
             self._allowance(operation).note(now)
-            self.calls += 1
 
     def accepted(self, operation: str) -> None:
         """Note that the service accepted a request."""
@@ -156,7 +150,6 @@ class RateLimiter:
         :param retry_after: the seconds that the service asked for.
         """
         with self._lock:
-            self.refused += 1
             limited = self._allowance(operation) if operation in self._limits else self._account
             limited.refused(retry_after, now, self._jitter())
 

@@ -237,8 +237,9 @@ class SharedPoller:
 
     @property
     def _counts(self) -> tuple[int, int]:
-        limiter = self._link.client.rate_limiter if self._link.client else None
-        return (limiter.calls, limiter.refused) if limiter else (0, 0)
+        # The client's own: others on the account, of another task type, use the same rate limiter.
+        client = self._link.client
+        return (client.calls, client.refused) if client else (0, 0)
 
     async def _deliver(self, cycle: _Cycle, results: PollResults) -> None:
         """Give the waits their part of ``results``; end those that are over."""
