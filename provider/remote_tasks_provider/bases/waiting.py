@@ -140,7 +140,7 @@ class WaitingOperator(RereadableOperator):
         def pause(seconds: float) -> None:
             if mode == "deferrable":
                 self._defer(context, tracker, seconds)
-            # A fresh process would not know the consecutive failures, or since when a 404 stands.
+            # A fresh process would not know since when there is trouble.
             if mode == "reschedule" and not tracker.checkpoint():
                 raise AirflowRescheduleException(datetime.fromtimestamp(time.time() + seconds, UTC))
             time.sleep(seconds)

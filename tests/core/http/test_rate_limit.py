@@ -135,19 +135,19 @@ class TestStop:
         assert rate_limiter.reserve("GET /any", 110.0) == 20.0
 
     def test_stop_of_one_operation_leaves_the_others(self) -> None:
-        rate_limiter = RateLimiter({})
-        rate_limiter.back_off(30.0, 100.0, LIST)
+        rate_limiter = _limiter()
+        rate_limiter.refuse(LIST, 30.0, 100.0)
 
         assert (rate_limiter.reserve(LIST, 100.0), rate_limiter.reserve("GET /any", 100.0)) == (30, 0)
-        rate_limiter.back_off(5.0, 100.0, LIST)
+        rate_limiter.refuse(LIST, 5.0, 100.0)
         assert rate_limiter.reserve(LIST, 100.0) == 30
 
     def test_reading_is_told_of_what_stops_it_only(self) -> None:
-        rate_limiter = RateLimiter({})
+        rate_limiter = RateLimiter(dict.fromkeys(["POST /things", LIST], RateLimit(10)), lambda: 0.0)
         assert rate_limiter.backs_off_for(100.0) == 0
-        rate_limiter.back_off(60.0, 100.0, "POST /things")
+        rate_limiter.refuse("POST /things", 60.0, 100.0)
         assert rate_limiter.backs_off_for(100.0) == 0
-        rate_limiter.back_off(20.0, 100.0, LIST)
+        rate_limiter.refuse(LIST, 20.0, 100.0)
         assert rate_limiter.backs_off_for(100.0) == 20
         rate_limiter.back_off(40.0, 100.0)
         assert rate_limiter.backs_off_for(100.0) == 40

@@ -153,14 +153,10 @@ class RateLimiter:
             limited = self._allowance(operation) if operation in self._limits else self._account
             limited.refused(retry_after, now, self._jitter())
 
-    def back_off(self, seconds: float, now: float, operation: str | None = None) -> None:
-        """Send nothing for ``seconds``: the service asked for it. A longer back-off stays.
-
-        :param operation: the only operation that it concerns.
-        """
+    def back_off(self, seconds: float, now: float) -> None:
+        """Send nothing for ``seconds``: the service asked for it. A longer back-off stays."""
         with self._lock:
-            limited = self._account if operation is None else self._allowance(operation)
-            limited.backs_off_until = max(limited.backs_off_until, now + seconds)
+            self._account.backs_off_until = max(self._account.backs_off_until, now + seconds)
 
     def backs_off_for(self, now: float) -> float:
         """Return the seconds for which some operation that reads must not be sent."""

@@ -38,16 +38,14 @@ class Due:
 
 
 class Schedule:
-    """The cycles of one poller.
-
-    :param spread: the part of an interval that is kept; drawn once a cycle for all waits.
-    """
+    """The cycles of one poller."""
 
     def __init__(self) -> None:
         self._regular_at = float("-inf")
         self._cycle_at = float("-inf")
         self._not_before = float("-inf")
         self.spread = 1.0
+        """The part of an interval that is kept; drawn once a cycle for all waits."""
 
     def back_off(self, until: float) -> None:
         """Have no cycle before ``until``: the service asked for it."""
