@@ -19,6 +19,23 @@ from remote_tasks_provider.core.manifest import Manifest
 __all__ = ["get_provider_info", "manifests"]
 
 
+_DEPLOYMENT_ID = {
+    "description": """What tells this Airflow from others that use the same account at a remote service.
+It is part of the correlation tags and deduplication ids by which remote tasks are found again, so two
+Airflows with the same DAGs never take, deduplicate or cancel each other's remote tasks. Give each
+deployment one of its own, the same on all its workers, and keep it.
+
+Default: a hash of ``[api] base_url`` (2.11: ``[webserver] base_url``) and ``[core] fernet_key``. Set the
+option if your workers do not share these two, if you change one of them, or if two deployments have both
+in common.
+""",
+    "version_added": remote_tasks_provider.__version__,
+    "type": "string",
+    "example": "production",
+    "default": "",
+}
+
+
 def manifests() -> Iterator[Manifest]:
     """Yield the manifest of each vendor, by folder name."""
     root = Path(__file__).parent
@@ -41,6 +58,9 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [vendor.connection_type() for vendor in vendors],
         "extra-links": [link for vendor in vendors for link in vendor.link_classes()],
         "task-decorators": [one for vendor in vendors for one in vendor.task_decorators()],
+    }
+    info["config"] = {
+        "remote_tasks": {"description": "Remote tasks.", "options": {"deployment_id": _DEPLOYMENT_ID}}
     }
     for vendor in vendors:
         for kind, modules in vendor.modules().items():
