@@ -107,8 +107,8 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     triggers = [stored(f"trigger_{kind.__name__}_2")["kwargs"] for kind in TRIGGERS]
     assert listed["trigger arguments"] == {name for arguments in triggers for name in arguments}
     assert listed["[the event](#the-event)"] == stored("event_packed").keys()
-    assert listed["submission record"] == stored("submission_record").keys()
-    assert listed["start of a wait"] == stored("wait_start").keys()
+    assert listed["submission record"] == stored("submission_record_2").keys()
+    assert listed["start of a wait"] == stored("wait_start_2").keys()
     assert listed["messages that were sent"] == stored("published_messages").keys()
     carried = [stored(f"carried_{kind.__name__}") for kind in CARRYING]
     assert listed["resume arguments"] == {name for arguments in carried for name in arguments}
@@ -211,8 +211,9 @@ class TestWait:
         assert result.omitted == ["MnTask3"]
 
     @ORDERS
-    def test_start_of_the_wait_is_read(self, order: Order) -> None:
-        saved = stored("wait_start")
+    @pytest.mark.parametrize("name", ["wait_start", "wait_start_2"])
+    def test_start_of_the_wait_is_read(self, order: Order, name: str) -> None:
+        saved = stored(name)
         sensor = ManusTaskSensor(task_id="wait", remote_task_id="MnTask1", retries=2)
 
         assert sensor._started_at(context(Store(remote_wait_started=order(saved))), "poke") == saved["at"]
@@ -223,7 +224,7 @@ class TestWait:
 
         sensor._started_at(context(store), "poke")
 
-        assert store["remote_wait_started"].keys() == stored("wait_start").keys()
+        assert store["remote_wait_started"].keys() == stored("wait_start_2").keys()
 
 
 CARRYING: dict[type, dict[str, Any]] = {
@@ -253,6 +254,16 @@ class TestSubmission:
     @ORDERS
     def test_submission_record_is_read(self, order: Order) -> None:
         record = stored("submission_record")
+
+        read = SubmissionRecord.from_json(order(record))
+
+        assert read is not None
+        assert {**as_json(asdict(read)), **record} == as_json(asdict(read))
+        assert read.max_tries is None
+
+    @ORDERS
+    def test_submission_record_of_today_is_read(self, order: Order) -> None:
+        record = stored("submission_record_2")
 
         read = SubmissionRecord.from_json(order(record))
 

@@ -172,7 +172,7 @@ def install(
         def __init__(self, config: Any) -> None:
             self.config = config
 
-        def send(self, request: Request, timeout: float | None = None) -> Response:
+        def send(self, request: Request, timeout: float | None = None, fresh: bool = False) -> Response:
             return service.reply(request, self.config.base_url)
 
         def close(self) -> None:

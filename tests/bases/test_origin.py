@@ -11,7 +11,6 @@ import pytest
 
 from remote_tasks_provider.bases.origin import Origin, deployment_id
 
-
 # Airflow 2.11 has it elsewhere.
 SECTION = "API" if airflow.__version__ >= "3" else "WEBSERVER"
 BASE_URL = f"AIRFLOW__{SECTION}__BASE_URL"

@@ -21,7 +21,7 @@ class Words:
         self.headers: dict[str, str] = {}
         self.at_once = self.most_at_once = 0
 
-    def send(self, request: Request, *, timeout: float | None = None) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None, fresh: bool = False) -> Response:
         task_id = request.path.removeprefix("/")
         self.asked.append(task_id)
         self.timeouts.append(timeout)

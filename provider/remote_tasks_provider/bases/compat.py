@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AWAITS_INPUT",
+    "CLEARS_DROP_STATE",
     "RETRIES_RESUME",
     "STARTS_FROM_TRIGGER",
     "SUPPORTS_HITL",
@@ -46,6 +47,8 @@ SUPPORTS_HITL = Version(airflow.__version__) >= Version("3.1.3")
 """Whether a task can put a question to a person; 3.1.0 to 3.1.2 cannot show the fields of a form."""
 TRIGGERS_GET_ON_KILL = Version(airflow.__version__) >= Version("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
+CLEARS_DROP_STATE = Version(Version(airflow.__version__).base_version) >= Version("3.4")
+"""Whether a user who clears a task may drop its task state store."""
 RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8")
 """Whether the retry of an attempt that failed after a deferral resumes that attempt, with its old event.
 

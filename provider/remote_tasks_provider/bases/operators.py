@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
@@ -23,7 +23,13 @@ from remote_tasks_provider.core.cancellation import (
     CancelOutcome,
     CancelRules,
 )
-from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
+from remote_tasks_provider.core.errors import (
+    RemoteTaskError,
+    TaskCancelledError,
+    TaskFailedError,
+    WaitTimeoutError,
+    error_from_json,
+)
 from remote_tasks_provider.core.polling.policy import TimedOut
 from remote_tasks_provider.core.polling.result import WaitResult
 
@@ -135,6 +141,7 @@ class RemoteTaskOperator(WaitingOperator):
         submitted = self.submit(context)
         self.own(context, submitted.ids if submitted.are_own else [])
         if not self.wait_for_completion or not submitted.ids:
+            self.settle(context, "delivered")
             return submitted.result
         self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
         return self.wait(context)
@@ -192,8 +199,12 @@ class RemoteTaskOperator(WaitingOperator):
         label = self.remote_task_type.label
         error = result.failure(label, raise_on_failure=self.raise_on_failure, on_waiting="return")
         if error is not None:
+            if isinstance(error, (TaskFailedError, TaskCancelledError)):
+                self.settle(context, "delivered")
             raise self.failed(context, error, result)
-        return self.collect(context, result)
+        collected = self.collect(context, result)
+        self.settle(context, "delivered")
+        return collected
 
     def collect(self, context: Context, result: WaitResult) -> Any:
         """Return what the finished tasks have brought."""
@@ -264,8 +275,12 @@ class RemoteTaskOperator(WaitingOperator):
         label = self.remote_task_type.label
         return CancelAftermath(results, label, self.was_cancelled, self.still_running)
 
-    def forget(self, context: Context) -> None:
-        """Drop what a later attempt would re-attach to: the tasks were cancelled by this side."""
+    def settle(self, context: Context, how: Literal["delivered", "cancelled"]) -> None:
+        """Note that no later attempt has to re-attach to the tasks, where there is a record of them.
+
+        :param how: Airflow has what became of them, so a user who clears this task wants others; or this side
+            has cancelled them.
+        """
 
     def _after_giving_up(self, context: Context, *, is_final: bool) -> str:
         """Cancel the tasks if nothing will wait for them any more; return what became of them.
@@ -281,7 +296,7 @@ class RemoteTaskOperator(WaitingOperator):
             return f"{names} {self.still_running}: cancel_on_timeout is off."
         aftermath = self.cancel("this task gave up waiting")
         if not aftermath.still_run:
-            self.forget(context)
+            self.settle(context, "cancelled")
         # Airflow calls on_kill() after its own timeout, and there is no more to cancel than this.
         self.own(context, aftermath.still_run)
         return str(aftermath)

@@ -2,61 +2,45 @@
 
 :mod:`remote_tasks_provider.core.submission` decides what an attempt does. This module keeps the record (in
 Airflow's task state store, from 3.3 on), asks the service, and carries the decision out. Below 3.3 there is
-no place for a record: there, every attempt but the first searches the service's tasks.
+no place for a record, and 3.4 drops it when a user clears the task: then the service's tasks are searched.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from remote_tasks_provider.bases.compat import first_try_number
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.bases.compat import CLEARS_DROP_STATE
+from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.core.errors import NotFoundError, OrphanedStartError, RemoteTaskError
 from remote_tasks_provider.core.submission import (
     Attempt,
     Candidate,
+    CorrelationTag,
     Decision,
+    Sight,
     SubmissionPolicy,
     SubmissionRecord,
     decide_from_record,
     decide_from_search,
+    inputs_of,
     may_have_submitted,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-__all__ = ["CorrelationTag", "Submission", "Submitter"]
+__all__ = ["Submission", "Submitter"]
 
 _RECORD = "remote_task_submission"
 _BETWEEN_SEARCHES = 5.0
+_BETWEEN_READS = 15.0
 _DAY = 24 * 60 * 60.0
 # How far back a search goes at most, so that a run of long ago does not list years of tasks.
 _LONGEST_SEARCH = 30 * _DAY
-
-
-@dataclass(frozen=True, slots=True)
-class CorrelationTag:
-    """What makes the task of one attempt findable: text that is put into its title.
-
-    :param key: the same for all attempts of one Airflow task instance.
-    :param attempt: which of them.
-    """
-
-    key: str
-    attempt: int
-
-    def __str__(self) -> str:
-        return f"[af-{self.key}-{self.attempt}]"
-
-    def attempt_in(self, title: str | None, attempts: range) -> int | None:
-        """Return which of ``attempts`` of the same task instance has put its tag into ``title``."""
-        return next(
-            (number for number in attempts if str(CorrelationTag(self.key, number)) in (title or "")), None
-        )
 
 
 class Submission(Protocol):
@@ -74,11 +58,25 @@ class Submission(Protocol):
         :raises NotFoundError: if the service does not know it.
         """
 
-    def search(self, tag: CorrelationTag, attempts: range, since: float) -> Sequence[Candidate]:
-        """Return the tasks that one of ``attempts`` may have submitted since that moment."""
+    def search(self, key: str, since: float) -> Sequence[Candidate]:
+        """Return the tasks created since that moment whose tag has this key.
+
+        Where tasks carry no tags: those that were asked for the same, as far as the service tells.
+        """
+
+    def listed(self, task_id: str, since: float) -> Candidate | None:
+        """Return a task that was created since that moment, if the service lists it."""
 
     def cancel(self, task_id: str) -> None:
         """Cancel a task that another one replaces."""
+
+    @property
+    def account(self) -> str:
+        """What tells accounts apart, without the key to it."""
+
+    @property
+    def longest_request(self) -> float:
+        """Seconds after which :meth:`submit` has returned at the latest."""
 
     @property
     def sees_all(self) -> bool:
@@ -99,119 +97,194 @@ class Submitter:
     def __init__(
         self, task: BaseOperator, context: Context, *, policy: SubmissionPolicy, appears_within: float
     ) -> None:
-        ti: Any = context["ti"]
         self._log = task.log
         self._policy = policy
         self._appears_within = appears_within
         self._store: Any = context.get("task_state_store")
-        number = int(getattr(ti, "try_number", 1) or 1)
-        self.attempt = Attempt(number, min(number, first_try_number(context, task)))
-        run: Any = context.get("dag_run")
-        # A clear moves the start of a finished run; the other two stay.
-        moments = [getattr(run, name, None) for name in ("start_date", "queued_at", "run_after")]
-        self._run_began = min((moment.timestamp() for moment in moments if moment), default=None)
-        names = (ti.dag_id, ti.task_id, ti.run_id, str(ti.map_index))
-        self.tag = CorrelationTag(hashlib.sha256("\n".join(names).encode()).hexdigest()[:10], number)
+        origin = Origin.of(context)
+        self._key = origin.key
+        self._attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0)
+        self._run_began = _start_of(context.get("dag_run"))
 
-    @property
-    def remembers(self) -> bool:
-        """Whether a record of this submission outlives the attempt."""
-        return self._store is not None
+    def begin(self) -> None:
+        """Leave a record that nothing was submitted yet, where a missing one would leave that open."""
+        if CLEARS_DROP_STATE and self._attempt.number == 1 and self._read_record() is None:
+            self.forget()
 
     def ensure(self, submission: Submission, fingerprint: str) -> Candidate:
         """Return the task to wait for: an earlier attempt's, or a new one.
 
         :raises RemoteTaskError: when the submission failed, or when a person must decide.
         """
-        record = SubmissionRecord.from_json(self._store.get(_RECORD)) if self._store is not None else None
-        decision = self._decide(submission, record, fingerprint)
+        record = self._read_record()
+        with self._telling(record or SubmissionRecord(fingerprint, 0.0, 0)):
+            decision = self._decide(submission, record, fingerprint)
         self._log.info("%s", decision.why)
         if decision.reattach_to is not None:
-            record = record or SubmissionRecord(fingerprint, time.time(), self.attempt.number)
-            self._write(record.with_task(decision.reattach_to, self.attempt))
+            record = record or SubmissionRecord(fingerprint, time.time(), 0, account=submission.account)
+            self._note(record.with_task(decision.reattach_to, self._attempt))
             return decision.reattach_to
         if decision.cancel is not None:
             submission.cancel(decision.cancel)
         return self._submit(submission, fingerprint, record.task_id if record else None)
 
     def forget(self) -> None:
-        """Drop the record: this side cancelled the task, and a later attempt must submit another."""
-        if self._store is not None:
-            self._store.delete(_RECORD)
+        """Note that there is no task: none was submitted, or this side has cancelled it."""
+        self._note(SubmissionRecord("", 0.0, self._attempt.number, is_void=True))
+
+    def delivered(self) -> None:
+        """Note that Airflow has what became of the task, so that a user who clears it wants another."""
+        record = self._read_record()
+        if record is not None and record.task_id is not None:
+            self._note(replace(record, is_delivered=True))
+
+    # ----------------------------------------------------------------------------------------- decisions
 
     def _decide(self, submission: Submission, record: SubmissionRecord | None, fingerprint: str) -> Decision:
         if record is not None and record.task_id is not None:
-            recorded = self._read(submission, record)
-            return decide_from_record(record, recorded, fingerprint, self.attempt, self._policy)
-        if record is None and self.attempt.number == 1:
+            return decide_from_record(
+                record,
+                self._recorded(submission, record.task_id, record.intended_at),
+                fingerprint,
+                self._attempt,
+                self._policy,
+                same_account=record.account in (None, submission.account),
+            )
+        if record is None and self._attempt.number == 1:
             return Decision("This is the first attempt.")
-        if record is None and self.remembers and not (submission.finds_tags or self.attempt.is_first):
-            # A task that merely has the same prompt is more likely another's.
+        may_be_unrecorded = record is None and (self._store is None or CLEARS_DROP_STATE)
+        if record is not None and record.is_void:
+            return Decision("No earlier attempt has a task at work.")
+        if record is None and not (may_be_unrecorded or submission.finds_tags):
             return Decision("No earlier attempt has submitted a task.")
-        decision = self._decide_from_search(submission, record, fingerprint)
-        if record is None or decision.reattach_to is None:
-            return decision
-        # What the lost request asked for may be something else.
-        return decide_from_record(record, decision.reattach_to, fingerprint, self.attempt, self._policy)
+        return self._decide_from_search(submission, record, fingerprint, may_be_unrecorded=may_be_unrecorded)
 
     def _decide_from_search(
-        self, submission: Submission, record: SubmissionRecord | None, fingerprint: str
+        self,
+        submission: Submission,
+        lost: SubmissionRecord | None,
+        fingerprint: str,
+        *,
+        may_be_unrecorded: bool = False,
     ) -> Decision:
-        same_inputs = record is None or record.fingerprint == fingerprint
         return decide_from_search(
-            self._search(submission, record),
-            self.attempt,
+            self._search(submission, lost, fingerprint),
+            fingerprint,
+            self._attempt,
             self._policy,
-            lost=record,
-            sees_all=submission.sees_all and (same_inputs or submission.finds_tags),
-            remembers=self.remembers,
+            lost=lost,
+            may_be_unrecorded=may_be_unrecorded,
         )
 
-    def _read(self, submission: Submission, record: SubmissionRecord) -> Candidate | None:
+    @contextmanager
+    def _telling(self, record: SubmissionRecord) -> Iterator[None]:
+        """Note that a person was told to decide, if it comes to that in a block."""
         try:
-            return submission.read(record.task_id or "")
-        except NotFoundError:
-            # A fresh task answers 404 for a while, too.
-            if time.time() - record.intended_at < self._appears_within:
-                raise
-            return None
+            yield
+        except OrphanedStartError:
+            number, max_tries = self._attempt.number, self._attempt.max_tries
+            self._note(replace(record, is_told=True, attempt=number, max_tries=max_tries))
+            raise
 
-    def _search(self, submission: Submission, lost: SubmissionRecord | None) -> Sequence[Candidate]:
-        """Search for a submitted task; for a lost one, until it would be listed if there were one."""
-        if lost is None:
-            now = time.time()
-            began = now - _DAY if self._run_began is None else self._run_began
-            attempts = range(1, self.attempt.number + 1)
-            return submission.search(self.tag, attempts, max(began, now - _LONGEST_SEARCH))
-        attempts, since = range(lost.attempt, lost.attempt + 1), lost.intended_at
+    # -------------------------------------------------------------------------------------- the service
+
+    def _recorded(self, submission: Submission, task_id: str, since: float) -> Candidate | None:
+        """Return a task as it is now; ``None`` only after the service has not shown it for a while."""
+        give_up_at = None
         while True:
-            found = submission.search(self.tag, attempts, since)
-            left = since + self._appears_within - time.time()
+            try:
+                return submission.read(task_id)
+            except NotFoundError as error:
+                if (found := submission.listed(task_id, since)) is not None:
+                    return found
+                give_up_at = give_up_at or time.time() + self._appears_within
+                if (left := give_up_at - time.time()) <= 0:
+                    return None
+                self._log.info(
+                    "Task %s of an earlier attempt is not shown now; asking again: %s", task_id, error
+                )
+                time.sleep(min(_BETWEEN_READS, left))
+
+    def _search(self, submission: Submission, lost: SubmissionRecord | None, fingerprint: str) -> Sight:
+        """Search for a submitted task; for a lost one, until it would be listed if there were one."""
+        now = time.time()
+        if lost is None or lost.is_judged(self._attempt):
+            began = now - _DAY if self._run_began is None else self._run_began
+            found = submission.search(self._key, max(began, now - _LONGEST_SEARCH))
+            return Sight(found, submission.sees_all)
+        sees_all = (
+            submission.sees_all
+            and lost.account == submission.account
+            and (lost.key is not None) == submission.finds_tags
+            and (submission.finds_tags or lost.fingerprint == fingerprint)
+        )
+        since = max(lost.intended_at, now - _LONGEST_SEARCH)
+        listed_by = (lost.ends_by or lost.intended_at) + self._appears_within
+        while True:
+            found = submission.search(lost.key or self._key, since)
+            left = listed_by - time.time()
             if found or left <= 0:
-                return found
-            self._log.info("The task of the lost request is not listed yet; searching again.")
+                return Sight(found, sees_all)
+            self._log.info(
+                "The task of the lost request is not listed yet; searching for up to %.0f s.", left
+            )
             time.sleep(min(_BETWEEN_SEARCHES, left))
 
     def _submit(self, submission: Submission, fingerprint: str, replaces: str | None) -> Candidate:
         submission.prepare()
-        record = SubmissionRecord(fingerprint, time.time(), self.attempt.number, replaces=replaces)
+        now, attempt = time.time(), self._attempt
+        record = SubmissionRecord(
+            fingerprint,
+            now,
+            attempt.number,
+            replaces=replaces,
+            max_tries=attempt.max_tries,
+            key=self._key if submission.finds_tags else None,
+            account=submission.account,
+            ends_by=now + submission.longest_request,
+        )
+        # Without an intent that is kept, nothing may be sent.
         self._write(record)
         try:
-            task = submission.submit(self.tag)
+            task = submission.submit(
+                CorrelationTag(self._key, attempt.number, attempt.max_tries, inputs_of(fingerprint))
+            )
         except RemoteTaskError as error:
             if not may_have_submitted(error):
                 self.forget()
                 raise
             self._log.warning("It is not known whether this request submitted a task: %s", error)
-            found = self._decide_from_search(submission, record, fingerprint).reattach_to
+            record = replace(record, ends_by=time.time())
+            self._note(record)
+            with self._telling(record):
+                found = self._decide_from_search(submission, record, fingerprint).reattach_to
             if found is None:
-                # The search saw all tasks, and it is not among them.
+                # The search would have shown a task, and there is none.
                 self.forget()
                 raise
             task = found
-        self._write(record.with_task(task, self.attempt))
+        self._note(record.with_task(task, attempt))
         return task
+
+    # ----------------------------------------------------------------------------------------- the record
+
+    def _read_record(self) -> SubmissionRecord | None:
+        return None if self._store is None else SubmissionRecord.from_json(self._store.get(_RECORD))
 
     def _write(self, record: SubmissionRecord) -> None:
         if self._store is not None:
             self._store.set(_RECORD, asdict(record))
+
+    def _note(self, record: SubmissionRecord) -> None:
+        """Write a record of what has happened; where Airflow cannot keep it, the task runs on anyway."""
+        try:
+            self._write(record)
+        except Exception:  # noqa: BLE001 - whatever the store raises, the remote task is there
+            self._log.exception("Airflow could not keep the record of this submission: %s", record)
+
+
+def _start_of(run: Any) -> float | None:
+    """Return when a DAG run began, or somewhat earlier; a clear moves some of these moments."""
+    names = ("start_date", "queued_at", "run_after", "data_interval_end")
+    moments = [getattr(run, name, None) for name in names]
+    return min((moment.timestamp() for moment in moments if moment), default=None)

@@ -29,6 +29,7 @@ from remote_tasks_provider.bases.compat import (
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.clocks import steady
@@ -330,10 +331,17 @@ class WaitingOperator(RereadableOperator):
         store: Any = context.get("task_state_store")
         if store is None or not self.retries:
             return now
-        # A cleared task begins anew, but the store outlives the clear: its attempts are told apart.
-        first_try = first_try_number(context, self)
+        # A cleared task begins anew, but the store outlives the clear.
+        max_tries = Origin.of(context).max_tries
         saved = store.get(_STARTED)
-        if isinstance(saved, dict) and saved.get("first_try") == first_try:
+        if isinstance(saved, dict) and self._is_of_this_run(saved, max_tries, context):
             return float(saved["at"])
-        store.set(_STARTED, {"first_try": first_try, "at": now})
+        store.set(_STARTED, {"max_tries": max_tries, "at": now})
         return now
+
+    def _is_of_this_run(self, saved: Mapping[str, Any], max_tries: int, context: Context) -> bool:
+        """Whether no user has cleared the task since its start was saved."""
+        if "max_tries" in saved:
+            return bool(saved["max_tries"] == max_tries)
+        # Older versions saved another number.
+        return bool(saved.get("first_try") == first_try_number(context, self))

@@ -2,25 +2,29 @@
 
 A submission can cost money, and a service without idempotency keys would take a repeated request for a second
 one. So each submission leaves a :class:`SubmissionRecord`: the intent before the request, the id after it.
-The next attempt decides from the record, from what the service says of the task, and from the user's
-policies. Nothing here does I/O.
+Where the service keeps a title, a :class:`CorrelationTag` in it makes the task findable without a record. The
+next attempt decides from both, from what the service says of the task, and from the user's policies. Nothing
+here does I/O.
 
 The rules:
 
 * An attempt re-attaches to a recorded task, finished or not, as long as Airflow merely retries. After a user
-  has *cleared* the Airflow task, a finished remote task is history; an attempt still re-attaches to a running
-  one.
-* If the inputs have changed since, ``on_stale_state`` decides about a task to re-attach to.
-* An intent without an id means that a request was lost. The service's tasks are searched for it: one that
-  matches is it; with more than one, a person must judge; for none, ``on_orphaned_intent`` decides. A user who
-  clears the task then has judged.
-* Where nothing was recorded, the tasks of all attempts are searched, too.
+  has *cleared* the Airflow task, it re-attaches to a task at work, and to one that has completed and whose
+  result was never delivered; any other is history. A clear is known by Airflow's ``max_tries``, which the
+  record and the tag hold.
+* A task is re-attached to only if it was asked for what is asked for now; else ``on_stale_state`` decides.
+* An intent without an id means that a request was lost. The service's tasks are searched for its tag: one
+  that has it is it. A task that merely looks like it is not: a person must judge. If there is none, and the
+  search would have shown it, nothing was submitted; else ``on_orphaned_intent`` decides.
+* A person who was told, and who then clears the task, has judged.
+* Where a record may have been lost, the tasks of all attempts are searched, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from remote_tasks_provider.core.errors import (
@@ -39,18 +43,28 @@ from remote_tasks_provider.core.states import TaskState
 __all__ = [
     "Attempt",
     "Candidate",
+    "CorrelationTag",
     "Decision",
     "OnOrphanedIntent",
     "OnStaleState",
+    "Sight",
     "SubmissionPolicy",
     "SubmissionRecord",
     "decide_from_record",
     "decide_from_search",
+    "inputs_of",
     "may_have_submitted",
 ]
 
 OnStaleState = Literal["fail", "restart", "reattach"]
 OnOrphanedIntent = Literal["search", "start", "fail"]
+
+# Of a fingerprint, how many digits a tag holds.
+_INPUTS_DIGITS = 8
+_NEXT_STEP = (
+    "Then clear this task (on Airflow 3.4 with its task state kept) to submit one, or set "
+    "on_orphaned_intent='start' for that run."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +72,51 @@ class Attempt:
     """Which attempt of the Airflow task this is.
 
     :param number: Airflow's try number.
-    :param first: the number of the first attempt since the task was made or last cleared.
+    :param max_tries: Airflow's number of the last attempt; another one after each clear.
+    :param retries: those of the DAG as it is now, which may not be those it had when the task began.
     """
 
     number: int
-    first: int
+    max_tries: int
+    retries: int = 0
 
-    @property
-    def is_first(self) -> bool:
-        """Whether no attempt came before, or a user has just cleared the task."""
-        return self.number <= self.first
+    def is_cleared_since(self, number: int, max_tries: int | None) -> bool:
+        """Whether a user has cleared the task since another attempt.
+
+        :param max_tries: what that attempt has left of it; ``None`` if nothing. Then it is guessed.
+        """
+        if max_tries is not None:
+            return max_tries != self.max_tries
+        return number <= min(self.number - 1, self.max_tries - self.retries)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrelationTag:
+    """What makes the task of one attempt findable: text that is put into its title.
+
+    :param key: the same for all attempts of one Airflow task instance, and for no other.
+    :param attempt: which of them.
+    :param max_tries: Airflow's ``max_tries`` then.
+    :param inputs: the begin of the fingerprint of what was asked for.
+    """
+
+    key: str
+    attempt: int
+    max_tries: int | None = None
+    inputs: str | None = None
+
+    def __str__(self) -> str:
+        more = "" if self.max_tries is None else f".{self.max_tries}-{self.inputs}"
+        return f"[af-{self.key}-{self.attempt}{more}]"
+
+    @classmethod
+    def in_title(cls, title: str | None, key: str) -> CorrelationTag | None:
+        """Return the tag with this key that is in ``title``."""
+        found = re.search(rf"\[af-{re.escape(key)}-(\d+)(?:\.(\d+)-([0-9a-f]+))?\]", title or "")
+        if found is None:
+            return None
+        attempt, max_tries, inputs = found.groups()
+        return cls(key, int(attempt), None if max_tries is None else int(max_tries), inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +128,13 @@ class SubmissionRecord:
     :param attempt: Airflow's try number then.
     :param task_id: ``None`` until the service has answered.
     :param replaces: the task of an earlier submission, which this one replaces.
+    :param max_tries: Airflow's ``max_tries`` then. Older versions left neither it nor what follows.
+    :param key: of the tag that the task carries; ``None`` where a task has no title.
+    :param account: names the account at the service, without its key.
+    :param ends_by: when the request is over at the latest; Unix seconds.
+    :param is_void: nothing was submitted, or it was cancelled by this side.
+    :param is_delivered: what became of the task was handed over to Airflow.
+    :param is_told: a person was told that only they can decide.
     """
 
     fingerprint: str
@@ -87,33 +143,65 @@ class SubmissionRecord:
     task_id: str | None = None
     url: str | None = None
     replaces: str | None = None
+    max_tries: int | None = None
+    key: str | None = None
+    account: str | None = None
+    ends_by: float | None = None
+    is_void: bool = False
+    is_delivered: bool = False
+    is_told: bool = False
 
     def with_task(self, task: Candidate, attempt: Attempt) -> SubmissionRecord:
         """Return the record of an attempt that has submitted ``task``, or re-attaches to it."""
-        return replace(self, task_id=task.task_id, url=task.url, attempt=attempt.number)
+        return replace(
+            self,
+            task_id=task.task_id,
+            url=task.url,
+            attempt=attempt.number,
+            max_tries=attempt.max_tries,
+            is_delivered=False,
+            is_told=False,
+        )
+
+    def is_before_clear(self, attempt: Attempt) -> bool:
+        """Whether a user has cleared the Airflow task since."""
+        return attempt.is_cleared_since(self.attempt, self.max_tries)
+
+    def is_judged(self, attempt: Attempt) -> bool:
+        """Whether a person was told to decide, and has cleared the Airflow task since."""
+        return self.is_told and self.is_before_clear(attempt)
 
     @classmethod
     def from_json(cls, data: Any) -> SubmissionRecord | None:
-        """Return the record in ``data``, a JSON object; ``None`` if there is none or it cannot be read."""
-        if not isinstance(data, Mapping):
+        """Return the record in ``data``, a JSON object; ``None`` if there is none.
+
+        One that cannot be read is that of a request whose answer is not known.
+        """
+        if data is None:
             return None
         try:
-            return cls(**data)
-        except TypeError:
-            return None
+            found = cls(**{one.name: data[one.name] for one in fields(cls) if one.name in data})
+            return replace(found, intended_at=float(found.intended_at), attempt=int(found.attempt))
+        except (TypeError, ValueError, KeyError):
+            return cls("", 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A remote task that an attempt may have submitted.
 
-    :param attempt: which attempt, where the task shows it.
+    :param tag: the tag it carries; without one, all that is known is that it looks the same.
     """
 
     task_id: str
     url: str | None
     state: TaskState
-    attempt: int | None = None
+    tag: CorrelationTag | None = None
+
+    @property
+    def place(self) -> str:
+        """The id, the state and, where it has one, the page; for messages."""
+        return f"{self.task_id} ({self.state}{f', {self.url}' if self.url else ''})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +210,8 @@ class SubmissionPolicy:
 
     :param on_stale_state: an earlier attempt's task has other inputs: ``fail``, ``restart`` (cancel it and
         submit another) or ``reattach`` (take it all the same).
-    :param on_orphaned_intent: a request was lost, and the search finds no task: ``search`` submits one if the
-        search sees all tasks, ``start`` submits one in any case, ``fail`` never does.
+    :param on_orphaned_intent: it is not known whether there is a task, and none is found: ``search`` submits
+        one if the search would have shown it, ``start`` submits one in any case, ``fail`` never does.
     """
 
     on_stale_state: OnStaleState = "fail"
@@ -144,6 +232,23 @@ class Decision:
     cancel: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was found at the service.
+
+    :param found: the tasks that carry the tag or, where there are no tags, look the same.
+    :param sees_all: whether a task that exists would be among them.
+    """
+
+    found: Sequence[Candidate]
+    sees_all: bool
+
+
+def inputs_of(fingerprint: str) -> str:
+    """Return what a tag holds of a fingerprint."""
+    return fingerprint[:_INPUTS_DIGITS]
+
+
 def may_have_submitted(error: RemoteTaskError) -> bool:
     """Whether a submission that ended in ``error`` may have reached the service all the same."""
     if isinstance(error, TransportError):
@@ -159,78 +264,122 @@ def decide_from_record(
     fingerprint: str,
     attempt: Attempt,
     policy: SubmissionPolicy,
+    *,
+    same_account: bool = True,
 ) -> Decision:
     """Return what to do about the task that ``record`` names.
 
-    :param recorded: that task as it is now; ``None`` if the service does not know it any more.
+    :param recorded: that task as it is now; ``None`` if the service has not shown it for a while.
     :param fingerprint: of what is asked for now.
+    :param same_account: whether the service is asked for the account that was recorded.
     :raises StaleStartError: when the inputs have changed and the policy is to fail.
+    :raises OrphanedStartError: when only a person can decide.
     """
+    was_cleared = record.is_before_clear(attempt)
     if recorded is None:
-        return Decision(f"The service no longer knows task {record.task_id} of an earlier attempt.")
-    was_cleared = record.attempt < attempt.first
-    if was_cleared and recorded.state.is_terminal:
-        return Decision(f"Task {recorded.task_id} was finished before this task was cleared.")
+        return _decide_about_missing(record, policy, has_judged=was_cleared, same_account=same_account)
     is_same = record.fingerprint == fingerprint
-    if is_same or policy.on_stale_state == "reattach":
-        return Decision(f"Re-attaching to task {recorded.task_id} of attempt {record.attempt}.", recorded)
-    if policy.on_stale_state == "restart":
-        running = None if recorded.state.is_terminal else recorded.task_id
-        why = f"The inputs have changed since task {recorded.task_id} was submitted."
-        return Decision(why, cancel=running)
-    place = f" ({recorded.url})" if recorded.url else ""
-    raise StaleStartError(
-        f"Attempt {record.attempt} submitted task {recorded.task_id} ({recorded.state}) with other inputs"
-        f"{place}. It was left as it is. Set on_stale_state='reattach' to take its result, or "
-        "'restart' to stop it and pay for a new one; or make the inputs the same on every attempt."
-    )
+    if was_cleared and recorded.state.is_terminal:
+        # An older version has not left whether the result was delivered.
+        is_owed = record.max_tries is not None and not record.is_delivered
+        takes = is_same or policy.on_stale_state == "reattach"
+        if not (is_owed and takes and recorded.state is TaskState.COMPLETED):
+            return Decision(f"Task {recorded.task_id} was finished before this task was cleared.")
+    return _reattach(recorded, is_same, record.attempt, policy)
 
 
 def decide_from_search(
-    found: Sequence[Candidate],
+    sight: Sight,
+    fingerprint: str,
     attempt: Attempt,
     policy: SubmissionPolicy,
     *,
     lost: SubmissionRecord | None,
-    sees_all: bool,
-    remembers: bool = True,
+    may_be_unrecorded: bool = False,
 ) -> Decision:
     """Return what to do after the service's tasks were searched for one that this Airflow task submitted.
 
-    :param found: the tasks that match.
     :param lost: the record of a request whose answer never came.
-    :param sees_all: whether a task that exists would have been found.
-    :param remembers: whether an earlier attempt that submitted a task would have left a record.
+    :param may_be_unrecorded: without one: whether an earlier attempt may have submitted a task all the same.
+    :raises StaleStartError: when the inputs have changed and the policy is to fail.
     :raises OrphanedStartError: when only a person can decide.
     """
-    if lost is not None and lost.attempt < attempt.first:
-        # A user has cleared the task since, and so has judged.
-        lost, remembers = None, True
-    if lost is None:
-        found = [one for one in found if not _is_history(one, attempt)]
-    else:
-        found = [one for one in found if one.task_id != lost.replaces]
-    if len(found) > 1:
-        ids = ", ".join(one.task_id for one in found)
+    has_judged = lost is not None and lost.is_judged(attempt)
+    if has_judged:
+        lost = None
+    own = [one for one in sight.found if one.tag is not None and _is_open(one, attempt, lost)]
+    latest = max((one.tag.attempt for one in own if one.tag), default=0)
+    own = [one for one in own if one.tag and (one.tag.attempt == latest or not one.state.is_terminal)]
+    if len(own) > 1:
+        raise _for_a_person(f"{len(own)} tasks carry the tag of this task", own)
+    if own:
+        return _reattach(own[0], _asks_the_same(own[0], fingerprint, lost), latest, policy)
+    insists = policy.on_orphaned_intent == "start" or has_judged
+    similar = [one for one in sight.found if one.tag is None and _is_open(one, attempt, lost)]
+    if similar and not insists:
+        raise _for_a_person("The service shows only a task's prompt, and these have the same one", similar)
+    is_open = lost is not None or (may_be_unrecorded and not sight.sees_all)
+    if is_open and not insists and (policy.on_orphaned_intent == "fail" or not sight.sees_all):
         raise OrphanedStartError(
-            f"{len(found)} tasks may be the one that an earlier attempt submitted: {ids}. Nothing more was "
-            "submitted. Stop those that are not wanted in the vendor's app, then clear this task."
-        )
-    if found:
-        return Decision(f"Found task {found[0].task_id}, which an earlier attempt had submitted.", found[0])
-    is_open = lost is not None or not (remembers or attempt.is_first or sees_all)
-    if is_open and (
-        policy.on_orphaned_intent == "fail" or (policy.on_orphaned_intent == "search" and not sees_all)
-    ):
-        raise OrphanedStartError(
-            "The answer to an earlier submission was lost, and it is not known whether there is a task. "
-            "Nothing more was submitted. Check the vendor's app, and stop the task if there is one. Then "
-            "clear this task, or set on_orphaned_intent='start' to submit one in such a case."
+            "It is not known whether an earlier request submitted a task: its answer was lost, or Airflow "
+            "kept no record of it. Nothing more was submitted. Check the service's app, and stop the task if "
+            f"there is one. {_NEXT_STEP}"
         )
     return Decision("No earlier attempt has submitted a task.")
 
 
-def _is_history(one: Candidate, attempt: Attempt) -> bool:
-    """Whether a task was finished before a user cleared this one, as far as is known."""
-    was_before = attempt.is_first if one.attempt is None else one.attempt < attempt.first
-    return one.state.is_terminal and was_before
+def _decide_about_missing(
+    record: SubmissionRecord, policy: SubmissionPolicy, *, has_judged: bool, same_account: bool
+) -> Decision:
+    insists = policy.on_orphaned_intent == "start" or has_judged
+    if not insists and (policy.on_orphaned_intent == "fail" or not same_account):
+        place = f" ({record.url})" if record.url else ""
+        reason = "" if same_account else " The connection has another host or key than it had then."
+        raise OrphanedStartError(
+            f"The service does not know task {record.task_id}{place} of an earlier attempt any more.{reason} "
+            "Nothing more was submitted. Check the service's app, and stop the task if it is there. "
+            f"{_NEXT_STEP}"
+        )
+    return Decision(f"The service no longer knows task {record.task_id} of an earlier attempt.")
+
+
+def _reattach(task: Candidate, is_same: bool, number: int, policy: SubmissionPolicy) -> Decision:
+    """Return what to do about a task that is this Airflow task's, by what it was asked for."""
+    if is_same or policy.on_stale_state == "reattach":
+        return Decision(f"Re-attaching to task {task.task_id} of attempt {number}.", task)
+    if policy.on_stale_state == "restart":
+        running = None if task.state.is_terminal else task.task_id
+        why = f"The inputs have changed since task {task.task_id} was submitted."
+        return Decision(why, cancel=running)
+    raise StaleStartError(
+        f"Attempt {number} submitted task {task.place} with other inputs. It was left as it is. Set "
+        "on_stale_state='reattach' to take its result, or 'restart' to stop it and pay for a new one; or "
+        "make the inputs the same on every attempt."
+    )
+
+
+def _is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> bool:
+    """Whether a task that was found may be the one that is looked for, and is not history."""
+    if lost is not None:
+        is_of_it = one.task_id != lost.replaces and (one.tag is None or one.tag.attempt == lost.attempt)
+        has_failed = one.state in (TaskState.FAILED, TaskState.CANCELLED)
+        return is_of_it and not (has_failed and lost.is_before_clear(attempt))
+    if not one.state.is_terminal:
+        return True
+    number, max_tries = (1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
+    return not attempt.is_cleared_since(number, max_tries)
+
+
+def _asks_the_same(one: Candidate, fingerprint: str, lost: SubmissionRecord | None) -> bool:
+    if one.tag is not None and one.tag.inputs is not None:
+        return fingerprint.startswith(one.tag.inputs)
+    return lost is None or lost.fingerprint == fingerprint
+
+
+def _for_a_person(why: str, found: Sequence[Candidate]) -> OrphanedStartError:
+    tasks = ", ".join(one.place for one in found)
+    return OrphanedStartError(
+        f"{why}: {tasks}. Nothing more was submitted, as only you can tell which one is wanted. If one of "
+        "them is, wait for it with a sensor and mark this task successful. Otherwise stop or delete it. "
+        f"{_NEXT_STEP}"
+    )

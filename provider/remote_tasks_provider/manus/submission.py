@@ -6,21 +6,23 @@ there, a task is found by its prompt and the time it was created.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from remote_tasks_provider.bases.submission import CorrelationTag
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import Candidate
+from remote_tasks_provider.core.submission import Candidate, CorrelationTag
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.models import ManusTask
 
 __all__ = ["ManusSubmission"]
 
-# The service's clock and ours need not agree.
-_SKEW = 120.0
+# Seconds: the service's clock and ours need not agree. A tag tells tasks apart. Of those with the same prompt
+# as few as possible must be left for a person to judge.
+_SKEW = 3600.0
+_SKEW_OF_PROMPTS = 120.0
 _LONGEST_TITLE = 200
 
 
@@ -33,6 +35,17 @@ class ManusSubmission:
         self._sources = sources
         self._title = title
         self._uploaded: list[dict[str, str]] = []
+
+    @property
+    def account(self) -> str:
+        """A hash of the host and the key of the connection."""
+        account = self._hook.client.config.account
+        return hashlib.sha256("\n".join(account).encode()).hexdigest()[:12]
+
+    @property
+    def longest_request(self) -> float:
+        """Seconds after which the request is over at the latest."""
+        return self._hook.client.longest_send
 
     @property
     def sees_all(self) -> bool:
@@ -61,21 +74,31 @@ class ManusSubmission:
         """Return a task as it is now."""
         return _candidate(self._hook.get_task(task_id))
 
-    def search(self, tag: CorrelationTag, attempts: range, since: float) -> Sequence[Candidate]:
-        """Return the tasks with the tag of one of ``attempts`` or, with API v1, with the same prompt."""
-        tasks = self._hook.iter_tasks(created_after=max(0, int(since - _SKEW)))
+    def search(self, key: str, since: float) -> Sequence[Candidate]:
+        """Return the tasks whose tag has this key or, with API v1, that have the same prompt."""
         if self.finds_tags:
-            tagged = ((task, tag.attempt_in(task.title, attempts)) for task in tasks)
-            return [_candidate(task, number) for task, number in tagged if number is not None]
+            tagged = (
+                (task, CorrelationTag.in_title(task.title, key)) for task in self._created(since, _SKEW)
+            )
+            return [_candidate(task, tag) for task, tag in tagged if tag is not None]
+        tasks = self._created(since, _SKEW_OF_PROMPTS)
         return [_candidate(task) for task in tasks if _prompt_of(task) == self._options.prompt]
+
+    def listed(self, task_id: str, since: float) -> Candidate | None:
+        """Return a task, if the list has it."""
+        found = (task for task in self._created(since, _SKEW) if task.id == task_id)
+        return next((_candidate(task) for task in found), None)
+
+    def _created(self, since: float, skew: float) -> Iterator[ManusTask]:
+        return self._hook.iter_tasks(created_after=max(0, int(since - skew)))
 
     def cancel(self, task_id: str) -> None:
         """Stop a task that another one replaces."""
         self._hook.stop_task(task_id)
 
 
-def _candidate(task: ManusTask, attempt: int | None = None) -> Candidate:
-    return Candidate(task.id, task.url, task.state, attempt)
+def _candidate(task: ManusTask, tag: CorrelationTag | None = None) -> Candidate:
+    return Candidate(task.id, task.url, task.state, tag)
 
 
 def _prompt_of(task: ManusTask) -> str | None:

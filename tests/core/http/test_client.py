@@ -13,7 +13,7 @@ import pytest
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, ServerError, TransportError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
-from remote_tasks_provider.core.http.operation import Operation, Page, Request, Response
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from tests.core.build import a_call, a_config, a_response
 
@@ -25,10 +25,12 @@ class Scripted:
         self.left = list(answers)
         self.sent: list[str] = []
         self.timeouts: list[float | None] = []
+        self.fresh: list[bool] = []
         self.closed = False
 
-    def send(self, request: Request, *, timeout: float | None = None) -> Response:
+    def send(self, request: Request, *, timeout: float | None = None, fresh: bool = False) -> Response:
         self.sent.append(request.path)
+        self.fresh.append(fresh)
         self.timeouts.append(timeout)
         answer = self.left.pop(0)
         if isinstance(answer, Exception):
@@ -185,6 +187,19 @@ class TestPacing:
 
         assert (len(transport.sent), pauses, client.calls) == (3, [], 3)
         assert client.rate_limiter.reserve(a_call().name, 1000.0) == 20.0
+
+    @pytest.mark.parametrize("kind", Idempotency)
+    def test_request_that_acts_gets_a_connection_of_its_own(self, kind: Idempotency) -> None:
+        client, transport, _ = self._client(a_response())
+
+        client.send(a_call(idempotency=kind))
+
+        assert transport.fresh == [kind is Idempotency.NOT_IDEMPOTENT]
+
+    def test_longest_send_covers_the_last_repeat(self) -> None:
+        client, _, _ = self._client()
+
+        assert client.longest_send == 300 + client.config.extras.total_timeout
 
     def test_paced_request_waits_for_its_place(self) -> None:
         client, transport, pauses = self._client(*[a_response()] * 3)

@@ -89,6 +89,22 @@ class TestResponse:
             assert len(over.send(GET, a_config(server.url)).body) == 1 << 20
 
 
+class TestFreshConnection:
+    def test_fresh_request_does_not_meet_a_connection_that_went_stale(self) -> None:
+        # The server keeps the first connection open and never reads from it again.
+        def keep(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+        with RawServer(keep, answer()) as server:
+            made = transport.RequestsTransport(a_config(server.url, read_timeout=1))
+            made.send(GET)
+            answered = made.send(Request("POST", "/x", json={}), fresh=True)
+            made.close()
+
+        assert answered.status == 200
+        assert [one.split()[0] for one in server.requests] == [b"GET", b"POST"]
+
+
 def _post(over: Over, *headers: tuple[str, str], **request: object) -> tuple[list[tuple[str, str]], bytes]:
     """Send a request; return the headers and the body that arrive."""
     made = Request("POST", "/publish", headers=headers, **request)  # type: ignore[arg-type]

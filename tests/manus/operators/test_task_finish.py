@@ -137,6 +137,68 @@ class TestResultPath:
         assert result["result_path"].endswith("/new/result.json")
 
 
+class TestDelivery:
+    """A user who clears the Airflow task wants another remote task only if this one's outcome arrived."""
+
+    def test_result_that_could_not_be_written_is_taken_after_a_clear(
+        self, account: Account, mode: str, version: str, tmp_path: Path
+    ) -> None:
+        account.manus.plan(answer="42.", script=[("running", 60), "completed"])
+        task = account.task()
+        folder = tmp_path / "results"
+
+        def makes_the_path_useless() -> Any:
+            operator = asks(mode, result_path=f"file://{folder}/r.json")()
+            operator.collect = spoil(operator.collect)
+            return operator
+
+        def spoil(collect: Any) -> Any:
+            def collecting(*arguments: Any) -> Any:
+                folder.write_text("not a folder")
+                return collect(*arguments)
+
+            return collecting
+
+        with pytest.raises(OSError, match="results"):
+            task.attempt(makes_the_path_useless)
+        folder.unlink()
+        task.clear()
+
+        assert task.attempt(asks(mode, result_path=f"file://{folder}/r.json"))["id"] == account.created[0]
+        assert len(account.created) == 1
+
+    def test_result_that_could_not_be_read_is_taken_after_a_clear(self, account: Account, mode: str) -> None:
+        account.manus.plan(answer="42.", script=[("running", 60), "completed"])
+        account.faults.add("status", path="*/task.listMessages", status=400)
+        task = account.task()
+        with pytest.raises(AirflowFailException):
+            task.attempt(asks(mode))
+        account.faults.clear()
+        task.clear()
+
+        assert task.attempt(asks(mode))["id"] == account.created[0]
+        assert len(account.created) == 1
+
+    def test_failure_that_was_reported_is_history_after_a_clear(
+        self, account: Account, mode: str, version: str
+    ) -> None:
+        account.manus.plan(script=[("running", 60), "error"])
+        task = account.task()
+        with pytest.raises(AirflowFailException):
+            task.attempt(asks(mode))
+        task.clear()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created[1:]
+
+    def test_task_that_nobody_waited_for_is_history_after_a_clear(self, account: Account) -> None:
+        task = account.task()
+        task.attempt(asks(wait_for_completion=False))
+        account.sandbox.clock.advance(3600)
+        task.clear()
+
+        assert [task.attempt(asks(wait_for_completion=False))["id"]] == account.created[1:]
+
+
 class TestStructuredOutput:
     def test_value_is_returned(self, account: Account, mode: str) -> None:
         account.manus.plan(structured={"value": {"city": "Bern"}})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from tests.manus.airflow_task import Account, Make, die_in_the_request, dying
 
@@ -28,14 +29,14 @@ class TestCorrelationTag:
         titles = [one.body["title"] for one in account.manus.created]
         assert titles[0].startswith("The news [af-")
         assert titles[1].startswith("brief.ask[3] scheduled__2026-01-01 [af-")
-        assert all(title.endswith("-1]") for title in titles)
+        assert all(re.search(r" \[af-[0-9a-f]{10}-1\.0-[0-9a-f]{8}\]$", title) for title in titles)
 
     def test_tag_is_kept_in_a_long_title(self, account: Account) -> None:
         account.task().attempt(asks(title="x" * 5000))
 
         (title,) = [one.body["title"] for one in account.manus.created]
         assert len(title) < 250
-        assert title.endswith("-1]")
+        assert re.search(r" \[af-[0-9a-f]{10}-1\.0-[0-9a-f]{8}\]$", title)
 
     def test_mapped_tasks_with_the_same_prompt_find_their_own(self, account: Account) -> None:
         account.manus.plan(default=True, script=HOURS)
@@ -98,12 +99,34 @@ class TestRecordedTaskIsGone:
         with pytest.raises(SystemExit):
             task.attempt(dying(asks()))
         task.retry()
-        with pytest.raises(NotFoundError):
-            task.attempt(asks())
-        account.sandbox.clock.advance(60)
+
+        assert [task.attempt(asks())["id"]] == account.created
+
+    def test_listed_task_is_not_submitted_again_for_a_404(self, account: Account) -> None:
+        account.manus.plan(script=HOURS)
+        task = account.task(retries=1)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        account.sandbox.clock.advance(600)
+        account.faults.add("status", path="*/task.detail", status=404, times=1)
         task.retry()
 
         assert [task.attempt(asks())["id"]] == account.created
+
+    def test_task_of_another_account_is_left_to_a_person(self, account: Account) -> None:
+        task = account.task(retries=1)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(asks()))
+        account.manus.delete_task(account.created[0])
+        assert task.store is not None
+        record = task.store["remote_task_submission"]
+        task.store.set("remote_task_submission", record | {"account": "of another key"})
+        task.retry()
+
+        with pytest.raises(AirflowFailException, match=f"{account.created[0]}.*another host or key"):
+            task.attempt(asks())
+
+        assert len(account.created) == 1
 
     def test_server_error_does_not_submit_again(self, account: Account) -> None:
         task = account.task(retries=2)
@@ -131,22 +154,34 @@ class TestTwoCandidates:
             task.attempt(asks())
 
         assert type(failed.value.__cause__).__name__ == "OrphanedStartError"
-        assert all(word in str(failed.value) for word in (other, account.created[0], "then clear this task"))
+        assert all(word in str(failed.value) for word in (other, account.created[0], "Then clear this task"))
         assert len(account.created) == 1
 
-    def test_clear_decides_between_candidates(self, account: Account) -> None:
+    def test_clear_submits_after_a_person_was_told(self, account: Account) -> None:
         account.connect("v1")
         account.manus.plan(default=True, script=HOURS)
         task = account.task(retries=1)
-        other = account.manus.add_task(prompt=PROMPT, script=HOURS)
+        account.manus.add_task(prompt=PROMPT, script=HOURS)
         die_in_the_request(task, asks())
         task.retry()
         with pytest.raises(AirflowFailException):
             task.attempt(asks())
-        account.manus.stop_as_user(other)
+        account.manus.delete_task(account.created[0])
         task.clear()
 
-        assert [task.attempt(asks())["id"]] == account.created
+        assert task.attempt(asks())["id"] == account.created[1]
+
+    def test_clear_without_having_been_told_asks_a_person(self, account: Account) -> None:
+        account.connect("v1")
+        account.manus.plan(default=True, script=HOURS)
+        task = account.task(retries=1)
+        die_in_the_request(task, asks())
+        task.clear()
+
+        with pytest.raises(AirflowFailException, match=account.created[0]):
+            task.attempt(asks())
+
+        assert len(account.created) == 1
 
 
 class TestHiddenTask:
@@ -163,14 +198,13 @@ class TestHiddenTask:
         die_in_the_request(task, self.hidden())
         task.retry()
 
-        with pytest.raises(AirflowFailException, match="not known whether there is a task"):
+        with pytest.raises(AirflowFailException, match="not known whether an earlier request submitted"):
             task.attempt(self.hidden())
 
         assert len(account.created) == 1
 
-    @pytest.mark.parametrize("remembers", [True, False])
-    def test_clear_submits_another_task(self, account: Account, remembers: bool) -> None:
-        task = account.task(retries=2, remembers=remembers)
+    def test_clear_submits_another_task(self, account: Account) -> None:
+        task = account.task(retries=2)
         die_in_the_request(task, self.hidden())
         task.retry()
         with pytest.raises(AirflowFailException):
@@ -179,6 +213,19 @@ class TestHiddenTask:
         task.clear()
 
         assert task.attempt(self.hidden())["id"] == account.created[1]
+
+    def test_clear_without_a_record_needs_a_policy(self, account: Account) -> None:
+        task = account.task(retries=2, remembers=False)
+        die_in_the_request(task, self.hidden())
+        task.clear()
+        with pytest.raises(AirflowFailException, match="on_orphaned_intent='start'"):
+            task.attempt(self.hidden())
+        account.manus.delete_task(account.created[0])
+        task.clear()
+
+        result = task.attempt(self.hidden(on_orphaned_intent="start"))
+
+        assert [result["id"]] == account.created[1:]
 
     def test_lost_answer_is_not_submitted_twice(self, account: Account) -> None:
         account.faults.add("drop_after", path="*/task.create", times=1)
@@ -237,12 +284,15 @@ class TestNoCandidate:
         "record",
         [{"fingerprint": "of another version", "colour": "blue"}, "garbage", ["list"], {"task_id": None}],
     )
-    def test_unreadable_record_counts_as_no_record(self, account: Account, record: Any) -> None:
+    def test_unreadable_record_is_left_to_a_person(self, account: Account, record: Any) -> None:
         task = account.task(retries=1)
         assert task.store is not None
         task.store.set("remote_task_submission", record)
 
-        assert [task.attempt(asks())["id"]] == account.created
+        with pytest.raises(AirflowFailException, match="not known whether"):
+            task.attempt(asks())
+
+        assert account.created == []
 
 
 @pytest.mark.parametrize("name", ["on_stale_state", "on_orphaned_intent"])

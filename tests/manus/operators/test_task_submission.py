@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,6 +37,20 @@ def asks(mode: str = "on a worker", **arguments: Any) -> Make:
     return lambda: ManusTaskOperator(deferrable=mode == "deferred", **given)
 
 
+def ends_with_its_task_or_with_a_person(
+    account: Account, attempt: Callable[[], Any], *, is_certain: bool
+) -> None:
+    """Check that no second task is paid, and that a task that only looks the same is not taken."""
+    if is_certain:
+        assert [attempt()["id"]] == account.created
+        return
+    with pytest.raises(AirflowFailException) as failed:
+        attempt()
+    assert type(failed.value.__cause__).__name__ == "OrphanedStartError"
+    assert all(word in str(failed.value) for word in (account.created[0], "on_orphaned_intent='start'"))
+    assert len(account.created) == 1
+
+
 class TestLostRequest:
     @pytest.mark.parametrize(
         "fault",
@@ -55,14 +70,14 @@ class TestLostRequest:
     ) -> None:
         account.faults.add(path=CREATE[version], method="POST", times=1, **fault)
         task = account.task(remembers=remembers, retries=2)
+        had_effect = fault["kind"] == "drop_after" or fault.get("form") == "truncated"
 
-        result = task.attempts(asks())
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempts(asks()), is_certain=version == "v2" or not had_effect
+        )
 
-        assert account.created == [result["id"]]
-        assert result["state"] == "completed"
-
-    def test_lost_answer_costs_no_attempt(self, account: Account, version: str, remembers: bool) -> None:
-        account.faults.add("drop_after", path=CREATE[version], method="POST", times=1)
+    def test_lost_answer_costs_no_attempt(self, account: Account, remembers: bool) -> None:
+        account.faults.add("drop_after", path=CREATE["v2"], method="POST", times=1)
         task = account.task(remembers=remembers)
 
         assert task.attempt(asks())["id"] == account.created[0]
@@ -72,8 +87,9 @@ class TestLostRequest:
         account.manus.plan(hidden_for=60)
         account.faults.add("drop_after", path=CREATE[version], method="POST", times=1)
 
-        assert account.task().attempt(asks())["id"] == account.created[0]
-        assert len(account.created) == 1
+        ends_with_its_task_or_with_a_person(
+            account, lambda: account.task().attempt(asks()), is_certain=version == "v2"
+        )
 
     def test_repeated_connection_errors_lead_to_one_task(
         self, account: Account, mode: str, version: str
@@ -87,7 +103,9 @@ class TestLostRequest:
         account.faults.clear()
         task.retry()
 
-        assert [task.attempt(asks(mode))["id"]] == account.created
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempt(asks(mode)), is_certain=version == "v2"
+        )
 
 
 class TestKilledWorker:
@@ -98,7 +116,9 @@ class TestKilledWorker:
         die_in_the_request(task, asks(mode))
         task.retry()
 
-        assert [task.attempt(asks(mode))["id"]] == account.created
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempt(asks(mode)), is_certain=version == "v2"
+        )
 
     def test_kill_between_answer_and_record_leads_to_one_task(
         self, account: Account, mode: str, version: str
@@ -118,7 +138,9 @@ class TestKilledWorker:
         del task.store.set
         task.retry()
 
-        assert [task.attempt(asks(mode))["id"]] == account.created
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempt(asks(mode)), is_certain=version == "v2"
+        )
 
     def test_kill_during_the_wait_leads_to_one_task(
         self, account: Account, mode: str, version: str, remembers: bool
@@ -132,7 +154,9 @@ class TestKilledWorker:
                 task.attempt(dying(asks(mode)))
         task.retry()
 
-        assert [task.attempt(asks(mode))["id"]] == account.created
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempt(asks(mode)), is_certain=remembers or version == "v2"
+        )
 
     def test_finished_task_is_adopted_with_its_result(
         self, account: Account, mode: str, version: str, remembers: bool
@@ -144,10 +168,12 @@ class TestKilledWorker:
         account.sandbox.clock.advance(3600)
         task.retry()
 
-        result = task.attempt(asks(mode))
+        def attempt() -> Any:
+            result = task.attempt(asks(mode))
+            assert result["text"] == "The news."
+            return result
 
-        assert (result["id"], result["text"]) == (account.created[0], "The news.")
-        assert len(account.created) == 1
+        ends_with_its_task_or_with_a_person(account, attempt, is_certain=remembers or version == "v2")
 
 
 class TestClear:
@@ -163,7 +189,9 @@ class TestClear:
             task.attempt(dying(asks()))
         task.clear_while_running()
 
-        assert [task.attempt(asks())["id"]] == account.created
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempt(asks()), is_certain=remembers or version == "v2"
+        )
 
     def test_clear_while_deferred_resumes_the_task(
         self, account: Account, version: str, remembers: bool
@@ -172,7 +200,9 @@ class TestClear:
         task.defer(asks("deferred"))
         task.clear()
 
-        assert [task.attempt(asks("deferred"))["id"]] == account.created
+        ends_with_its_task_or_with_a_person(
+            account, lambda: task.attempt(asks("deferred")), is_certain=remembers or version == "v2"
+        )
 
     def test_resumed_task_is_kept_on_a_retry(self, account: Account, version: str) -> None:
         task = account.task(retries=2)

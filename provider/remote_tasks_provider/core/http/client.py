@@ -13,7 +13,7 @@ import tenacity
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import ApiError, RateLimitedError, TransportError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
-from remote_tasks_provider.core.http.operation import Operation, Page, Response
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Response
 from remote_tasks_provider.core.http.pagination import Pager
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
 from remote_tasks_provider.core.http.response import Explain, read_response, used_up_for
@@ -59,6 +59,11 @@ class _Sender:
         """How many requests were sent."""
         self.refused = 0
         """How many of them the service refused with 429."""
+
+    @property
+    def longest_send(self) -> float:
+        """Seconds after which :meth:`send` has returned at the latest, with everything it may repeat."""
+        return self._policy.give_up_after + self.config.extras.total_timeout
 
     def backs_off_for(self) -> float:
         """Return the seconds for which the service asked to be left alone; 0 when it did not."""
@@ -158,7 +163,9 @@ class Client(_Sender):
             self.rate_limiter.note(operation.name, self._clocks.monotonic())
         timeout = None if give_up_at is None else max(_LEAST_TIMEOUT, left())
         self.calls += 1
-        return self._read(operation, self._transport.send(operation.request, timeout=timeout))
+        # A connection that was closed meanwhile would leave open whether a request that acts was sent.
+        fresh = operation.idempotency is Idempotency.NOT_IDEMPOTENT
+        return self._read(operation, self._transport.send(operation.request, timeout=timeout, fresh=fresh))
 
     def items(self, operation: Operation[Page[T]], limit: int | None = None) -> Iterator[T]:
         """Yield the items of a paged list; a page is read when its first item is asked for."""

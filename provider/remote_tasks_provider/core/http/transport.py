@@ -89,16 +89,19 @@ class RequestsTransport(_Transport):
         self._session = session.make_session(self._settings, user_agent())
         self._session.headers.update(self._headers)
 
-    def send(self, request: Request, timeout: float | None = None) -> Response:
+    def send(self, request: Request, timeout: float | None = None, *, fresh: bool = False) -> Response:
         """Send ``request``.
 
         :param timeout: seconds for all of it, should that be less than the extra ``total_timeout``. Resolving
             the host's name is not bounded, as Python cannot interrupt it.
+        :param fresh: over a new connection, not over one that the service may have closed while it was idle.
         :raises TransportError: when no whole response came.
         :raises InvalidResponseError: when the answer exceeds 128 MiB.
         """
         seconds = self._seconds(request, timeout)
         connect = min(self._config.extras.connect_timeout, seconds)
+        if fresh:
+            self._session.close()
         with self._library.attempt(seconds) as attempt:
             try:
                 answer = self._exchange(request, connect)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -202,13 +202,15 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def submit(self, context: Context) -> Submitted:
         """Submit the task, or re-attach to an earlier attempt's."""
+        submitter = self._submitter(context)
+        submitter.begin()
         links, sources = sort_attachments(self.attachments or ())
         # The title is given to the request itself, with the tag of the attempt.
         options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
         self._check_arguments(options)
         submission = ManusSubmission(self.hook, options, sources, self._title(context))
         with sending(self.hook):
-            task = self._submitter(context).ensure(submission, options.fingerprint(*map(str, sources)))
+            task = submitter.ensure(submission, options.fingerprint(*map(str, sources)))
         ti: Any = context["ti"]
         ti.xcom_push(key=ID_KEY, value=task.task_id)
         push_link(context, task.url)
@@ -300,11 +302,13 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.push_credits(context, found.credit_usage)
         if self.raise_on_failure and found.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
+            self.settle(context, "delivered")
             raise self.wait_exception(failure, None) from failure
         if self.raise_on_failure and found.state is TaskState.CANCELLED:
             stopped = TaskCancelledError(
                 f"{self.remote_task_type.label} {task_id} was stopped by a user ({found.url})"
             )
+            self.settle(context, "delivered")
             raise self.wait_exception(stopped, None) from stopped
         self.log.info("Manus task %s is %s; it cost %s credits.", task_id, found.state, found.credit_usage)
         return result_to_xcom({**(record or {}), **found.to_json()}, self.result_path, self.log)
@@ -325,7 +329,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         if aftermath.still_run:
             next_step = f"{aftermath} Stop it in the Manus app."
         else:
-            self.forget(context)
+            self.settle(context, "cancelled")
             next_step = str(aftermath)
         error = BudgetExceededError(
             f"{self.remote_task_type.label} {task_id} has cost {credits} credits, more than max_credits "
@@ -335,9 +339,13 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     # ------------------------------------------------------------------------------------------- cancel
 
-    def forget(self, context: Context) -> None:
-        """Drop the record: the task was stopped by this side, and a later attempt must submit another."""
-        self._submitter(context).forget()
+    def settle(self, context: Context, how: Literal["delivered", "cancelled"]) -> None:
+        """Note it in the record of the submission."""
+        submitter = self._submitter(context)
+        if how == "delivered":
+            submitter.delivered()
+        else:
+            submitter.forget()
 
     # ------------------------------------------------------------------------------------------- resume
 
