@@ -81,8 +81,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param task_references: ids of at most 20 earlier tasks that it may read. API v2. Templated.
     :param locale: such as ``en``. Templated.
     :param title: what the task is called in the Manus app; default the names of DAG, task and run. A
-        correlation tag such as ``[af-1b2c3d4e5f-1]`` is added, by which later attempts find the task. API
-        v2. Templated.
+        correlation tag such as ``[af-1b2c3d4e5f-1.2-9a8b7c6d]`` is added, by which later attempts find the
+        task. API v2. Templated.
     :param structured_output_schema: a JSON schema of the value to return, of the
         `subset that Manus takes <https://open.manus.ai/docs/v2/structured-output>`__. API v2. Templated.
     :param interactive_mode: whether the agent may ask questions.
@@ -110,8 +110,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         knows; XCom then holds the path instead of ``text`` and ``structured``. Templated.
     :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``reattach`` (take its
         result) or ``restart`` (stop it and pay for another).
-    :param on_orphaned_intent: the response to a submission was lost and no task of it is found: ``search``
-        submits again if the search saw all tasks, ``start`` in any case, ``fail`` never.
+    :param on_orphaned_intent: it is not known whether an earlier request created a task, and none is found:
+        ``search`` submits one if the search saw all tasks, ``start`` in any case, ``fail`` never.
     :param not_found_grace: seconds within which a fresh task becomes visible.
     :param manus_conn_id: the Airflow connection. Templated.
     """
