@@ -16,12 +16,14 @@ SECTION = "API" if airflow.__version__ >= "3" else "WEBSERVER"
 BASE_URL = f"AIRFLOW__{SECTION}__BASE_URL"
 
 
-def origin(**facts: Any) -> Origin:
+def origin(loop: Any = None, **facts: Any) -> Origin:
     ti = SimpleNamespace(
         **{"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1, "try_number": 1, "max_tries": 0}
         | facts
     )
-    context: Any = {"ti": ti}
+    context: Any = {"ti": ti, "dag_run": SimpleNamespace(clear_number=2)}
+    if loop is not None:
+        context["loop"] = loop
     return Origin.of(context)
 
 
@@ -48,6 +50,15 @@ class TestDeploymentId:
         monkeypatch.setenv(BASE_URL, "https://airflow.example.com")
 
         assert deployment_id() == first
+
+    def test_deployment_id_is_the_same_however_a_missing_key_shows(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "{FERNET_KEY}")
+        unset = deployment_id()
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "")
+
+        assert deployment_id() == unset
 
     def test_deployment_id_does_not_show_the_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
@@ -82,6 +93,14 @@ class TestOrigin:
 
         assert first.key != second.key
 
+    def test_key_is_the_same_in_an_iteration_that_was_made_anew(self) -> None:
+        first, again, second = (
+            origin(SimpleNamespace(index=index), region_id=UUID(int=region), region_index=index)
+            for index, region in ((0, 7), (0, 8), (1, 8))
+        )
+
+        assert first.key == again.key != second.key
+
     def test_key_is_the_same_outside_loops_on_every_airflow(self) -> None:
         assert (
             origin(region_id=UUID(int=0), region_index=-1).key == origin(region_id=None).key == origin().key
@@ -96,4 +115,4 @@ class TestOrigin:
     def test_origin_reads_what_a_minimal_task_instance_has(self) -> None:
         found = origin(map_index=None, try_number=None, max_tries=None)
 
-        assert (found.map_index, found.attempt, found.max_tries) == (-1, 1, 0)
+        assert (found.map_index, found.attempt, found.max_tries, found.clears) == (-1, 1, 0, 2)

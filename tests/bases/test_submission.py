@@ -126,6 +126,7 @@ def submitter(
     max_tries: int = 3,
     retries: int = 3,
     run: Any = None,
+    loop: Any = None,
     facts: dict[str, Any] | None = None,
     **policy: Any,
 ) -> Submitter:
@@ -139,6 +140,8 @@ def submitter(
         **facts or {},
     )
     context: Any = {"ti": ti, "dag_run": run}
+    if loop is not None:
+        context["loop"] = loop
     if remote.store is not None:
         context["task_state_store"] = remote.store
     task: Any = SimpleNamespace(log=logging.getLogger(__name__), retries=retries)
@@ -174,6 +177,7 @@ class TestFirstAttempt:
             "url": "https://x",
             "replaces": None,
             "max_tries": 3,
+            "clears": 0,
             "key": submitted.tag.key,
             "account": "a",
             "ends_by": START + 400,
@@ -389,6 +393,21 @@ class TestClear:
 
         assert ensure(remote, 2, max_tries=4).task_id == "t1"
 
+    def test_clear_with_fewer_retries_is_known_by_the_run(self, remote: Remote) -> None:
+        run = SimpleNamespace(clear_number=0, start_date=None)
+        ensure(remote, run=run)
+        remote.ends("t1", TaskState.FAILED)
+        submitter(remote, run=run).delivered()
+        run.clear_number = 1
+
+        assert ensure(remote, 2, retries=2, run=run).task_id == "t2"
+
+    def test_clear_of_another_task_of_the_run_submits_nothing(self, remote: Remote) -> None:
+        ensure(remote, run=SimpleNamespace(clear_number=0))
+        remote.ends("t1")
+
+        assert ensure(remote, 2, run=SimpleNamespace(clear_number=1)).task_id == "t1"
+
     def test_delivery_of_nothing_leaves_the_record(self, remote: Remote, store: Store) -> None:
         submitter(remote).delivered()
         killed(remote)
@@ -414,6 +433,30 @@ class TestLoop:
 
         assert ensure(remote, 2, facts=second).task_id == "t2"
         assert ensure(remote, 2, facts=first).task_id == "t1"
+
+    def test_iteration_that_was_made_anew_finds_its_task(self, remote: Remote, store: Store) -> None:
+        loop = SimpleNamespace(index=1)
+        ensure(remote, loop=loop, facts={"region_id": UUID(int=7), "region_index": 1})
+        store.clear()
+        anew = {"region_id": UUID(int=8), "region_index": 1}
+
+        assert ensure(remote, loop=loop, facts=anew).task_id == "t1"
+
+    def test_iteration_that_was_made_anew_wants_another_task_than_a_finished_one(
+        self, remote: Remote, store: Store
+    ) -> None:
+        loop = SimpleNamespace(index=1)
+        ensure(remote, loop=loop)
+        remote.ends("t1")
+        store.clear()
+
+        assert ensure(remote, loop=loop).task_id == "t2"
+
+    def test_iteration_without_titles_is_a_first_attempt(self, remote: Remote) -> None:
+        remote.finds_tags = False
+
+        assert ensure(remote, loop=SimpleNamespace(index=1)).task_id == "t1"
+        assert remote.searches == []
 
 
 class TestDeployment:
@@ -510,7 +553,7 @@ class TestStoreThatAClearDrops:
         store.clear()
         remote.listed_from = START + 1e9
 
-        with pytest.raises(OrphanedStartError, match="task state kept"):
+        with pytest.raises(OrphanedStartError, match="Keep task state and resume"):
             ensure(remote, 2, max_tries=4)
 
         assert ensure(remote, 3, max_tries=5).task_id == "t2"

@@ -219,6 +219,18 @@ class TestFromRecord:
 
         assert (decision.reattach_to, decision.cancel) == (None, None)
 
+    def test_clear_with_edited_retries_is_known_by_the_run(self) -> None:
+        delivered = replace(RECORD, is_delivered=True, clears=0)
+        attempt = replace(RETRY, clears=1)
+
+        assert self.decide(a_task(TaskState.FAILED), attempt, record=delivered).reattach_to is None
+        assert self.decide(a_task(TaskState.FAILED), RETRY, record=delivered).reattach_to is not None
+
+    def test_clear_of_another_task_of_the_run_is_none_of_this_one(self) -> None:
+        ended = a_task(TaskState.COMPLETED)
+
+        assert self.decide(ended, replace(RETRY, clears=1), record=replace(RECORD, clears=0)).reattach_to
+
     def test_edited_retries_do_not_make_a_retry_pay_again(self) -> None:
         ended = a_task(TaskState.COMPLETED)
 
@@ -331,6 +343,11 @@ class TestFromSearch:
 
         assert self.decide(ended, attempt=CLEARED).reattach_to is None
         assert self.decide(ended, running, attempt=CLEARED_AND_RETRIED).reattach_to == running
+
+    def test_first_attempt_takes_only_what_is_at_work(self) -> None:
+        assert self.decide(a_task(TaskState.COMPLETED), attempt=FIRST).reattach_to is None
+        assert self.decide(a_task(), attempt=FIRST).reattach_to == a_task()
+        assert self.decide(a_task(TaskState.COMPLETED), attempt=FIRST, lost=LOST).reattach_to is not None
 
     def test_finished_task_is_no_history_for_edited_retries(self) -> None:
         ended = a_task(TaskState.COMPLETED)

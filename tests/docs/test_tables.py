@@ -14,14 +14,19 @@ import pytest
 from dev.compat import VERSIONS
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.bases.hitl_forms import form_of
-from remote_tasks_provider.bases.submission import CorrelationTag
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.environment import network_settings
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import StateTable, TaskState
-from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
+from remote_tasks_provider.core.submission import (
+    CorrelationTag,
+    OnOrphanedIntent,
+    OnStaleState,
+    SubmissionPolicy,
+    inputs_of,
+)
 from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT
 from remote_tasks_provider.manus.hitl_forms import form_for
@@ -258,7 +263,7 @@ class TestSubmitting:
     def test_correlation_tag_that_is_shown_has_the_right_form(self) -> None:
         shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/submitting.md"))
         key = hashlib.sha256(b"any").hexdigest()[:10]
-        form = re.sub(r"\w", "x", str(CorrelationTag(key, 1)))
+        form = re.sub(r"\w", "x", str(CorrelationTag(key, 1, 2, inputs_of(key))))
         assert {re.sub(r"\w", "x", tag) for tag in shown} == {form}
 
 

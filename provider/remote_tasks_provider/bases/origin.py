@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Origin", "deployment_id"]
 
 _NO_REGION = str(UUID(int=0))
+# How Airflow 3.2 and newer show a worker that there is none.
+_NO_KEY = "{FERNET_KEY}"
 _SECTION, _OPTION = "remote_tasks", "deployment_id"
 _OF_THE_UI = "api" if Version(airflow.__version__) >= Version("3") else "webserver"
 
@@ -29,13 +31,14 @@ _OF_THE_UI = "api" if Version(airflow.__version__) >= Version("3") else "webserv
 def deployment_id() -> str:
     """Return what tells this Airflow from others: ``[remote_tasks] deployment_id``, or a default.
 
-    The default is a hash of the address of Airflow's UI and of its Fernet key. All workers of a deployment
-    have them in common, and two deployments seldom have both.
+    The default is a hash of the address of Airflow's UI and of its Fernet key. The workers of a deployment
+    should have them in common, and two deployments seldom have both.
     """
     if given := str(conf.get(_SECTION, _OPTION, fallback="") or "").strip():
         return given
     address = str(conf.get(_OF_THE_UI, "base_url", fallback="") or "").rstrip("/")
-    return _digest(address, str(conf.get("core", "fernet_key", fallback="") or ""))[:12]
+    fernet_key = str(conf.get("core", "fernet_key", fallback="") or "")
+    return _digest(address, "" if fernet_key == _NO_KEY else fernet_key)[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Origin:
     :param attempt: Airflow's try number.
     :param max_tries: Airflow's number of the last attempt. It stays the same between the attempts of one
         task instance, and is another after a user has cleared it, whatever ``retries`` the DAG has now.
+    :param clears: how often tasks of the DAG run were cleared, as far as Airflow counts it.
     """
 
     deployment: str
@@ -56,6 +60,7 @@ class Origin:
     loop: str = ""
     attempt: int = 1
     max_tries: int = 0
+    clears: int = 0
 
     @classmethod
     def of(cls, context: Context) -> Origin:
@@ -68,9 +73,10 @@ class Origin:
             run_id=ti.run_id,
             task_id=ti.task_id,
             map_index=-1 if index is None else int(index),
-            loop=_loop(ti),
+            loop=_loop(context, ti),
             attempt=int(getattr(ti, "try_number", None) or 1),
             max_tries=int(getattr(ti, "max_tries", None) or 0),
+            clears=int(getattr(context.get("dag_run"), "clear_number", None) or 0),
         )
 
     @property
@@ -84,15 +90,16 @@ class Origin:
         return _digest(*names, *parts)
 
 
-def _loop(ti: Any) -> str:
-    """Return which iteration of which loop a task instance is, as Airflow 3.4 tells them apart.
+def _loop(context: Context, ti: Any) -> str:
+    """Return which iteration of a loop a task instance is, as Airflow 3.4 tells them apart.
 
-    Outside loops the region is the zero UUID.
+    A region tells iterations apart, too, but clearing the DAG run makes another one for the same iteration.
+    Outside loops and mapped tasks it is the zero UUID.
     """
+    if (loop := context.get("loop")) is not None:
+        return str(getattr(loop, "index", loop))
     region, index = (getattr(ti, name, None) for name in ("region_id", "region_index"))
-    if region is None or str(region) == _NO_REGION:
-        return ""
-    return f"{region}/{index}"
+    return "" if region is None or str(region) == _NO_REGION else f"{region}/{index}"
 
 
 def _digest(*parts: str) -> str:

@@ -103,12 +103,14 @@ class Submitter:
         self._store: Any = context.get("task_state_store")
         origin = Origin.of(context)
         self._key = origin.key
-        self._attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0)
+        self._attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0, origin.clears)
+        # Airflow makes the iterations of a loop anew when their DAG run is cleared.
+        self._is_new = origin.attempt == 1 and context.get("loop") is None
         self._run_began = _start_of(context.get("dag_run"))
 
     def begin(self) -> None:
         """Leave a record that nothing was submitted yet, where a missing one would leave that open."""
-        if CLEARS_DROP_STATE and self._attempt.number == 1 and self._read_record() is None:
+        if CLEARS_DROP_STATE and self._is_new and self._read_record() is None:
             self.forget()
 
     def ensure(self, submission: Submission, fingerprint: str) -> Candidate:
@@ -121,7 +123,7 @@ class Submitter:
             decision = self._decide(submission, record, fingerprint)
         self._log.info("%s", decision.why)
         if decision.reattach_to is not None:
-            record = record or SubmissionRecord(fingerprint, time.time(), 0, account=submission.account)
+            record = record or SubmissionRecord(fingerprint, self._began, 0, account=submission.account)
             self._note(record.with_task(decision.reattach_to, self._attempt))
             return decision.reattach_to
         if decision.cancel is not None:
@@ -141,23 +143,29 @@ class Submitter:
     # ----------------------------------------------------------------------------------------- decisions
 
     def _decide(self, submission: Submission, record: SubmissionRecord | None, fingerprint: str) -> Decision:
-        if record is not None and record.task_id is not None:
-            return decide_from_record(
-                record,
-                self._recorded(submission, record.task_id, record.intended_at),
-                fingerprint,
-                self._attempt,
-                self._policy,
-                same_account=record.account in (None, submission.account),
-            )
-        if record is None and self._attempt.number == 1:
-            return Decision("This is the first attempt.")
-        may_be_unrecorded = record is None and (self._store is None or CLEARS_DROP_STATE)
-        if record is not None and record.is_void:
+        if record is None:
+            return self._decide_without_record(submission, fingerprint)
+        if record.is_void:
             return Decision("No earlier attempt has a task at work.")
-        if record is None and not (may_be_unrecorded or submission.finds_tags):
+        if record.task_id is None:
+            return self._decide_from_search(submission, record, fingerprint)
+        return decide_from_record(
+            record,
+            self._recorded(submission, record.task_id, record.intended_at),
+            fingerprint,
+            self._attempt,
+            self._policy,
+            same_account=record.account in (None, submission.account),
+        )
+
+    def _decide_without_record(self, submission: Submission, fingerprint: str) -> Decision:
+        if self._is_new:
+            return Decision("This is the first attempt.")
+        is_later = self._attempt.number > 1
+        may_be_unrecorded = is_later and (self._store is None or CLEARS_DROP_STATE)
+        if not (may_be_unrecorded or submission.finds_tags):
             return Decision("No earlier attempt has submitted a task.")
-        return self._decide_from_search(submission, record, fingerprint, may_be_unrecorded=may_be_unrecorded)
+        return self._decide_from_search(submission, None, fingerprint, may_be_unrecorded=may_be_unrecorded)
 
     def _decide_from_search(
         self,
@@ -205,20 +213,23 @@ class Submitter:
                 )
                 time.sleep(min(_BETWEEN_READS, left))
 
+    @property
+    def _began(self) -> float:
+        """When the first attempt may have begun, or somewhat earlier."""
+        now = time.time()
+        return max(now - _DAY if self._run_began is None else self._run_began, now - _LONGEST_SEARCH)
+
     def _search(self, submission: Submission, lost: SubmissionRecord | None, fingerprint: str) -> Sight:
         """Search for a submitted task; for a lost one, until it would be listed if there were one."""
-        now = time.time()
         if lost is None or lost.is_judged(self._attempt):
-            began = now - _DAY if self._run_began is None else self._run_began
-            found = submission.search(self._key, max(began, now - _LONGEST_SEARCH))
-            return Sight(found, submission.sees_all)
+            return Sight(submission.search(self._key, self._began), submission.sees_all)
         sees_all = (
             submission.sees_all
             and lost.account == submission.account
             and (lost.key is not None) == submission.finds_tags
             and (submission.finds_tags or lost.fingerprint == fingerprint)
         )
-        since = max(lost.intended_at, now - _LONGEST_SEARCH)
+        since = max(lost.intended_at, time.time() - _LONGEST_SEARCH)
         listed_by = (lost.ends_by or lost.intended_at) + self._appears_within
         while True:
             found = submission.search(lost.key or self._key, since)
@@ -239,6 +250,7 @@ class Submitter:
             attempt.number,
             replaces=replaces,
             max_tries=attempt.max_tries,
+            clears=attempt.clears,
             key=self._key if submission.finds_tags else None,
             account=submission.account,
             ends_by=now + submission.longest_request,

@@ -62,7 +62,7 @@ OnOrphanedIntent = Literal["search", "start", "fail"]
 # Of a fingerprint, how many digits a tag holds.
 _INPUTS_DIGITS = 8
 _NEXT_STEP = (
-    "Then clear this task (on Airflow 3.4 with its task state kept) to submit one, or set "
+    "Then clear this task (on Airflow 3.4 with 'Keep task state and resume') to submit one, or set "
     "on_orphaned_intent='start' for that run."
 )
 
@@ -74,11 +74,13 @@ class Attempt:
     :param number: Airflow's try number.
     :param max_tries: Airflow's number of the last attempt; another one after each clear.
     :param retries: those of the DAG as it is now, which may not be those it had when the task began.
+    :param clears: how often tasks of the DAG run were cleared, this one or others.
     """
 
     number: int
     max_tries: int
     retries: int = 0
+    clears: int = 0
 
     def is_cleared_since(self, number: int, max_tries: int | None) -> bool:
         """Whether a user has cleared the task since another attempt.
@@ -129,6 +131,7 @@ class SubmissionRecord:
     :param task_id: ``None`` until the service has answered.
     :param replaces: the task of an earlier submission, which this one replaces.
     :param max_tries: Airflow's ``max_tries`` then. Older versions left neither it nor what follows.
+    :param clears: as of :class:`Attempt`.
     :param key: of the tag that the task carries; ``None`` where a task has no title.
     :param account: names the account at the service, without its key.
     :param ends_by: when the request is over at the latest; Unix seconds.
@@ -144,6 +147,7 @@ class SubmissionRecord:
     url: str | None = None
     replaces: str | None = None
     max_tries: int | None = None
+    clears: int | None = None
     key: str | None = None
     account: str | None = None
     ends_by: float | None = None
@@ -159,12 +163,19 @@ class SubmissionRecord:
             url=task.url,
             attempt=attempt.number,
             max_tries=attempt.max_tries,
+            clears=attempt.clears,
             is_delivered=False,
             is_told=False,
         )
 
     def is_before_clear(self, attempt: Attempt) -> bool:
-        """Whether a user has cleared the Airflow task since."""
+        """Whether a user has cleared the Airflow task since.
+
+        With edited ``retries``, ``max_tries`` can be the same after a clear. What was delivered was the end,
+        so that a clear of the DAG run's tasks since then was one of this task.
+        """
+        if self.is_delivered and self.clears is not None and self.clears != attempt.clears:
+            return True
         return attempt.is_cleared_since(self.attempt, self.max_tries)
 
     def is_judged(self, attempt: Attempt) -> bool:
@@ -366,6 +377,9 @@ def _is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) ->
         return is_of_it and not (has_failed and lost.is_before_clear(attempt))
     if not one.state.is_terminal:
         return True
+    if attempt.number == 1:
+        # Airflow makes the iterations of a loop anew when their DAG run is cleared.
+        return False
     number, max_tries = (1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
     return not attempt.is_cleared_since(number, max_tries)
 
