@@ -249,7 +249,7 @@ class TestLostAnswer:
 
         assert ensure(remote).task_id == "t1"
         assert store[KEY]["task_id"] == "t1"
-        assert remote.clock.now == START + 45
+        assert START + 42 <= remote.clock.now < START + 72
 
     def test_missing_task_allows_another_request(self, remote: Remote, store: Store) -> None:
         remote.create_fails, remote.arrives = RESET, False

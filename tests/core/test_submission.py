@@ -100,6 +100,12 @@ class TestCorrelationTag:
     def test_tag_of_nobody_or_of_another_is_none(self, title: str | None) -> None:
         assert CorrelationTag.in_title(title, "0a1b") is None
 
+    def test_tag_tells_which_attempt_could_not_deliver_the_result(self) -> None:
+        tag = CorrelationTag("0a1b", 12, 14, inputs_of(FINGERPRINT), owed_by=13)
+
+        assert CorrelationTag.in_title(f"The news {tag}", "0a1b") == tag
+        assert str(tag) == "[af-0a1b-12.14-01234567!13]"
+
     def test_tag_of_an_older_version_is_read(self) -> None:
         tag = CorrelationTag("0a1b", 12)
 
@@ -343,6 +349,24 @@ class TestFromSearch:
 
         assert self.decide(ended, attempt=CLEARED).reattach_to is None
         assert self.decide(ended, running, attempt=CLEARED_AND_RETRIED).reattach_to == running
+
+    @pytest.mark.parametrize(
+        ("state", "owed_by", "is_taken"),
+        [
+            (TaskState.COMPLETED, 1, True),
+            (TaskState.COMPLETED, 0, False),
+            (TaskState.COMPLETED, None, False),
+            (TaskState.FAILED, 1, False),
+        ],
+    )
+    def test_cleared_task_takes_a_result_that_the_attempt_before_could_not_deliver(
+        self, state: TaskState, owed_by: int | None, is_taken: bool
+    ) -> None:
+        tag = CorrelationTag("k", 1, 1, inputs_of(FINGERPRINT), owed_by)
+
+        decision = self.decide(Candidate("t1", None, state, tag), attempt=CLEARED)
+
+        assert (decision.reattach_to is not None) is is_taken
 
     def test_first_attempt_takes_only_what_is_at_work(self) -> None:
         assert self.decide(a_task(TaskState.COMPLETED), attempt=FIRST).reattach_to is None

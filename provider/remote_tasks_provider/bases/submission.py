@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Submission", "Submitter"]
 
 _RECORD = "remote_task_submission"
-_BETWEEN_SEARCHES = 5.0
+# Seconds before the second search, twice as many before each further one, and the most of them.
+_BETWEEN_SEARCHES, _LONGEST_PAUSE = 5.0, 30.0
 _BETWEEN_READS = 15.0
 _DAY = 24 * 60 * 60.0
 # How far back a search goes at most, so that a run of long ago does not list years of tasks.
@@ -231,6 +232,7 @@ class Submitter:
         )
         since = max(lost.intended_at, time.time() - _LONGEST_SEARCH)
         listed_by = (lost.ends_by or lost.intended_at) + self._appears_within
+        pause = _BETWEEN_SEARCHES
         while True:
             found = submission.search(lost.key or self._key, since)
             left = listed_by - time.time()
@@ -239,7 +241,8 @@ class Submitter:
             self._log.info(
                 "The task of the lost request is not listed yet; searching for up to %.0f s.", left
             )
-            time.sleep(min(_BETWEEN_SEARCHES, left))
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _submit(self, submission: Submission, fingerprint: str, replaces: str | None) -> Candidate:
         submission.prepare()

@@ -100,25 +100,35 @@ class CorrelationTag:
     :param attempt: which of them.
     :param max_tries: Airflow's ``max_tries`` then.
     :param inputs: the begin of the fingerprint of what was asked for.
+    :param owed_by: the attempt that could not deliver the result of the finished task, where the title was
+        changed to say so.
     """
 
     key: str
     attempt: int
     max_tries: int | None = None
     inputs: str | None = None
+    owed_by: int | None = None
 
     def __str__(self) -> str:
         more = "" if self.max_tries is None else f".{self.max_tries}-{self.inputs}"
-        return f"[af-{self.key}-{self.attempt}{more}]"
+        owed = "" if self.owed_by is None else f"!{self.owed_by}"
+        return f"[af-{self.key}-{self.attempt}{more}{owed}]"
 
     @classmethod
     def in_title(cls, title: str | None, key: str) -> CorrelationTag | None:
         """Return the tag with this key that is in ``title``."""
-        found = re.search(rf"\[af-{re.escape(key)}-(\d+)(?:\.(\d+)-([0-9a-f]+))?\]", title or "")
-        if found is None:
+        form = rf"\[af-{re.escape(key)}-(\d+)(?:\.(\d+)-([0-9a-f]+))?(?:!(\d+))?\]"
+        if (found := re.search(form, title or "")) is None:
             return None
-        attempt, max_tries, inputs = found.groups()
-        return cls(key, int(attempt), None if max_tries is None else int(max_tries), inputs)
+        attempt, max_tries, inputs, owed_by = found.groups()
+        return cls(
+            key=key,
+            attempt=int(attempt),
+            max_tries=None if max_tries is None else int(max_tries),
+            inputs=inputs,
+            owed_by=None if owed_by is None else int(owed_by),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +391,8 @@ def _is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) ->
         # Airflow makes the iterations of a loop anew when their DAG run is cleared.
         return False
     number, max_tries = (1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
+    if one.tag is not None and one.tag.owed_by == attempt.number - 1 and one.state is TaskState.COMPLETED:
+        return True
     return not attempt.is_cleared_since(number, max_tries)
 
 
