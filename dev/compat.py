@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.airflow.standalone import AirflowStartError, clean_environment, migrated_database
-from dev.environments import CONSTRAINTS, ROOT, constraints_file, install_project, uv
+from dev.environments import CONSTRAINTS, ROOT, constraints_file, install_project, is_withdrawn, uv
 
 #: Supported Airflow versions, and the packages that each needs in an older version.
 VERSIONS: dict[str, list[str]] = {
@@ -31,13 +31,20 @@ VERSIONS: dict[str, list[str]] = {
     # Newer FastAPI breaks the Execution API's task states ("needs a discriminator"), svcs 26 its registry.
     "3.2.2": ["fastapi<0.137", "svcs<26"],
     "3.3.2": [],
+    # A pre-release: skipped where the index has dropped it. Replace it with the final release.
+    "3.4.0b2": [],
 }
 #: The tests that depend on the version: how Airflow loads the classes, and how they wait.
 TESTS = ("tests/compat", "tests/bases", "tests/conformance")
+#: The newest final release; `make test` runs on it.
 NEWEST = "3.3.2"
 ENVIRONMENTS = ROOT / ".venvs"
 #: Two cores are what a small CI machine has.
 PARALLEL = 2
+
+
+class WithdrawnError(RuntimeError):
+    """The package index no longer has this pre-release of Airflow."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ def environment(version: str, group: str = "test") -> Path:
     """Return the Python of a version's environment, and build or update that environment if needed.
 
     :param group: the dependency group to install beside Airflow and the project.
+    :raises WithdrawnError: when there is no such environment, and the index has no such pre-release any more.
     """
     folder = ENVIRONMENTS / (f"airflow-{version}" if group == "test" else f"airflow-{version}-{group}")
     python, stamp = folder / "bin" / "python", folder / ".built"
@@ -67,7 +75,12 @@ def environment(version: str, group: str = "test") -> Path:
         return python
     if not python.exists():
         uv("venv", "--quiet", "--python", sys.executable, folder)
-    install_project(python, version, group)
+    try:
+        install_project(python, version, group)
+    except subprocess.CalledProcessError:
+        if is_withdrawn(version):
+            raise WithdrawnError("skipped: the package index no longer has this pre-release") from None
+        raise
     stamp.touch()
     return python
 
@@ -78,6 +91,8 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
     try:
         python = environment(version)
         migrated_database(python)  # now, so that no test has to wait for it
+    except WithdrawnError as error:
+        return Result(version, 0, str(error), time.monotonic() - started)
     except (subprocess.CalledProcessError, AirflowStartError) as error:
         return Result(version, 1, str(error), time.monotonic() - started)
     # Warnings are not errors here: each Airflow deprecates some of its own calls. `make test` fails for a
@@ -98,6 +113,9 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
 def refresh_constraints() -> None:
     """Resolve the packages of every version and write its constraints file."""
     for version, pins in VERSIONS.items():
+        if is_withdrawn(version):
+            print(f"{version}: the package index no longer has this pre-release; its file stays as it is")
+            continue
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
             pinned.write("\n".join([f"apache-airflow=={version}", *pins]) + "\n")
             pinned.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,37 @@ def install_project(python: Path, airflow_version: str, group: str) -> None:
         *(f"apache-airflow=={airflow_version}", "--editable", ".", "--editable", "./sandbox"),
         *("--group", group),
     )
+
+
+def is_withdrawn(airflow_version: str) -> bool:
+    """Return whether the package index says that it has no such pre-release of Airflow any more.
+
+    Pre-releases may be taken away when the final release appears. An index that can't be reached and
+    packages that don't fit together are other problems.
+    """
+    if not re.search("[a-z]", airflow_version):
+        return False
+    answer = subprocess.run(
+        [
+            *(
+                Path(sys.executable).with_name("uv"),
+                "pip",
+                "install",
+                "--dry-run",
+                "--python",
+                sys.executable,
+            ),
+            *("--constraint", constraints_file(airflow_version), f"apache-airflow=={airflow_version}"),
+        ],
+        cwd=ROOT,
+        env=uv_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    message = " ".join(answer.stderr.split())
+    absent = rf"there is no version of apache-airflow(-core|-task-sdk)?=={re.escape(airflow_version)}\b"
+    return answer.returncode != 0 and re.search(absent, message) is not None
 
 
 def main() -> None:

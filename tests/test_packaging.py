@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
 from dev.compat import NEWEST, VERSIONS
-from dev.environments import CONSTRAINTS, constraints_file
+from dev.environments import CONSTRAINTS, constraints_file, is_withdrawn
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -128,8 +129,35 @@ class TestConstraints:
     def test_makefile_builds_for_the_newest_airflow(self) -> None:
         assert f"AIRFLOW_VERSION := {NEWEST}\n" in (ROOT / "Makefile").read_text()
 
-    def test_newest_airflow_is_the_last_supported(self) -> None:
-        def number(version: str) -> list[int]:
-            return [int(part) for part in version.split(".")]
+    def test_newest_airflow_is_the_last_final_release(self) -> None:
+        final = [version for version in VERSIONS if not Version(version).is_prerelease]
 
-        assert max(VERSIONS, key=number) == NEWEST
+        assert max(final, key=Version) == NEWEST
+
+    @pytest.mark.parametrize(
+        ("version", "answer", "withdrawn"),
+        [
+            ("3.4.0b2", "Because there is no version of apache-airflow==3.4.0b2 and you require", True),
+            (
+                "3.4.0b2",
+                "Because there is no version of\n  apache-airflow-core==3.4.0b2 and apache-airflow",
+                True,
+            ),
+            ("3.4.0b2", "Because there is no version of apache-airflow==3.4.0b20 and you require", False),
+            ("3.4.0b2", "Because there is no version of httpx==1.0 and you require httpx==1.0", False),
+            ("3.4.0b2", "error: Failed to fetch: http://127.0.0.1:9/simple/apache-airflow/", False),
+            ("3.3.2", "Because there is no version of apache-airflow==3.3.2 and you require", False),
+        ],
+    )
+    def test_prerelease_that_the_index_lacks_is_withdrawn(
+        self, version: str, answer: str, withdrawn: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refused = subprocess.CompletedProcess([], 1, stdout="", stderr=answer)
+        monkeypatch.setattr("dev.environments.subprocess.run", lambda *_args, **_options: refused)
+
+        assert is_withdrawn(version) is withdrawn
+
+    def test_prerelease_gives_way_to_its_final_release(self) -> None:
+        versions = [Version(version) for version in VERSIONS]
+
+        assert [one for one in versions if one.is_prerelease and one <= Version(NEWEST)] == []

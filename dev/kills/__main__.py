@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dev.airflow.client import AirflowApiError
 from dev.airflow.standalone import AirflowStartError
-from dev.compat import NEWEST, VERSIONS, environment
+from dev.compat import NEWEST, VERSIONS, WithdrawnError, environment
 from dev.environments import ROOT
 from dev.kills.matrix import ROWS
 from dev.kills.run import VersionResult, run_version
@@ -45,6 +45,9 @@ def main() -> int:
         try:
             python = Path(sys.executable) if version == NEWEST else environment(version)
             result = run_version(version, python)
+        except WithdrawnError as withdrawn:
+            say(f"Airflow {version}: {withdrawn}")
+            continue
         except (AirflowStartError, AirflowApiError, TimeoutError, subprocess.CalledProcessError) as error:
             say(f"Airflow {version}: {error}")
             failed.append(version)

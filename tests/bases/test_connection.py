@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import airflow
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-from packaging.version import Version
 
 from remote_tasks_provider.bases import connection
+from remote_tasks_provider.bases.compat import airflow_is_at_least
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.manus.service import MANUS
 
 # Airflow 3.0 and 3.1 read no connection whose extra is no object, and say that it is not defined.
-PASSES_OVER = Version("3") <= Version(airflow.__version__) < Version("3.2")
+PASSES_OVER = airflow_is_at_least("3") and not airflow_is_at_least("3.2")
 REFUSED = (
     r"^Connection 'odd', environment variable AIRFLOW_CONN_ODD: Airflow cannot read it\."
     if PASSES_OVER

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from jinja2 import Undefined, UndefinedError
 from jinja2.exceptions import SecurityError
+from packaging.version import Version
 
 from remote_tasks_provider.bases import from_trigger
 from remote_tasks_provider.bases import sensors as sensor_module
@@ -436,4 +437,4 @@ class TestUnsupported:
     def test_version_gate_is_airflow_3_3(self) -> None:
         import airflow
 
-        assert (tuple(map(int, airflow.__version__.split(".")[:2])) >= (3, 3)) is STARTS_FROM_TRIGGER
+        assert (Version(airflow.__version__).release >= (3, 3)) is STARTS_FROM_TRIGGER

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, TaskDeferred
 from markdown_it import MarkdownIt
+from packaging.version import Version
 
 import remote_tasks_provider.bases.hitl as human_module
 from remote_tasks_provider.bases.compat import AWAITS_INPUT, SUPPORTS_HITL
@@ -457,7 +458,7 @@ class TestUnsupported:
     def test_version_gate_is_airflow_3_1_3(self) -> None:
         import airflow
 
-        version = tuple(map(int, airflow.__version__.split(".")[:3]))
+        version = Version(airflow.__version__).release
         assert (version >= (3, 1, 3), version >= (3, 3)) == (SUPPORTS_HITL, AWAITS_INPUT)
 
     def test_unhandled_resumption_is_reported(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ try:
 except ImportError:  # Airflow below 3.2
     from airflow.serialization.serialized_objects import SerializedDAG as Serialization
 
+try:
+    from airflow.providers.common.compat.sdk import RetryDecision
+
+    RESCHEDULES = hasattr(RetryDecision, "reschedule")
+except ImportError:  # Airflow below 3.3
+    RESCHEDULES = False
+
+RETRIED_LATER = "reschedule" if RESCHEDULES else "retry"
+reschedules = pytest.mark.skipif(not RESCHEDULES, reason="Airflow reschedules for a policy from 3.4 on")
 asks_policies = pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="Airflow asks policies from 3.3 on")
 
 
@@ -54,8 +64,10 @@ def _limited(seconds: float | None, **facts: Any) -> RateLimitedError:
     return RateLimitedError("slow down", status_code=429, retry_after=seconds, **facts)
 
 
-def _decide(exception: BaseException, policy: RemoteTaskRetryPolicy | None = None) -> Any:
-    return (policy or RemoteTaskRetryPolicy()).evaluate(exception, try_number=1, max_tries=3, context=None)
+def _decide(
+    exception: BaseException, policy: RemoteTaskRetryPolicy | None = None, context: Any = None
+) -> Any:
+    return (policy or RemoteTaskRetryPolicy()).evaluate(exception, try_number=1, max_tries=3, context=context)
 
 
 def _action(exception: BaseException) -> str:
@@ -81,7 +93,7 @@ def no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
 @asks_policies
 class TestRetryAfter:
     def test_retry_comes_when_the_service_asked_for_it(self, no_spread: None) -> None:
-        assert _action(_limited(7)) == "retry"
+        assert _action(_limited(7)) == RETRIED_LATER
         assert _seconds(_limited(7)) == 7
 
     def test_retry_is_never_earlier_and_a_little_later(self) -> None:
@@ -106,12 +118,71 @@ class TestRetryAfter:
         assert _seconds(NotFoundError("not yet", status_code=404, retry_after=12)) == 12
 
     def test_delay_of_the_task_holds_without_a_retry_after(self) -> None:
-        assert _action(_limited(None)) == "default"
+        assert _action(ServerError("down", status_code=503)) == "default"
 
     @pytest.mark.parametrize("longest", [0, -1, float("inf"), "60", None])
     def test_cap_must_be_a_time(self, longest: Any) -> None:
         with pytest.raises(ValueError, match="longest_delay"):
             RemoteTaskRetryPolicy(longest_delay=longest)
+
+
+def _rescheduled(times: int, since: timedelta = timedelta()) -> Any:
+    """Return the context of an attempt that was rescheduled so often, for the first time that long ago."""
+    first = datetime.now(UTC) - since if times else None
+    ti = SimpleNamespace(get_first_reschedule_date=lambda _context: first)
+    return {"ti": ti, "task": _Task(task_id="t"), "task_reschedule_count": times}
+
+
+@reschedules
+class TestReschedule:
+    def test_rate_limit_costs_no_retry(self, no_spread: None) -> None:
+        decision = _decide(_limited(7), context=_rescheduled(0))
+
+        assert decision.action.value == "reschedule"
+        assert decision.retry_delay == timedelta(seconds=7)
+        assert decision.max_reschedules == 30
+        assert decision.reschedule_timeout == timedelta(days=1)
+
+    def test_delay_of_the_task_holds_without_a_retry_after(self) -> None:
+        decision = _decide(_limited(None), context=_rescheduled(0))
+
+        assert (decision.action.value, decision.retry_delay) == ("reschedule", None)
+        assert decision.reason == "RateLimitedError (the service, HTTP 429): the service gave no time."
+
+    def test_remaining_errors_with_retry_after_cost_a_retry(self) -> None:
+        # The service may be broken, and each new attempt as well.
+        assert _action(ServerError("later", status_code=503, retry_after=12)) == "retry"
+
+    def test_delay_of_the_service_holds_past_the_bounds(self, no_spread: None) -> None:
+        # Airflow itself would fall back to retry_delay there.
+        often = _decide(_limited(7), context=_rescheduled(30))
+        long = _decide(_limited(7), context=_rescheduled(3, since=timedelta(days=1)))
+
+        assert [one.action.value for one in (often, long)] == ["retry", "retry"]
+        assert [one.retry_delay for one in (often, long)] == [timedelta(seconds=7)] * 2
+
+    def test_last_reschedule_within_the_bounds_is_made(self) -> None:
+        context = _rescheduled(29, since=timedelta(hours=23))
+
+        assert _decide(_limited(7), context=context).action.value == "reschedule"
+
+    def test_bounds_can_be_set(self) -> None:
+        policy = RemoteTaskRetryPolicy(max_reschedules=2, reschedule_timeout=timedelta(minutes=10))
+        decision = _decide(_limited(7), policy, _rescheduled(1))
+
+        assert (decision.max_reschedules, decision.reschedule_timeout) == (2, timedelta(minutes=10))
+        assert _decide(_limited(7), policy, _rescheduled(2)).action.value == "retry"
+
+    def test_reschedules_can_be_switched_off(self) -> None:
+        policy = RemoteTaskRetryPolicy(max_reschedules=0)
+
+        assert _decide(_limited(7), policy, _rescheduled(0)).action.value == "retry"
+        assert _decide(_limited(None), policy, _rescheduled(0)).action.value == "default"
+
+    @pytest.mark.parametrize("bad", [{"max_reschedules": -1}, {"reschedule_timeout": 0}])
+    def test_bounds_must_be_possible(self, bad: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            RemoteTaskRetryPolicy(**bad)
 
 
 @asks_policies
@@ -255,7 +326,13 @@ class TestDag:
         assert copy.deepcopy(policy) == policy
         # Airflow below 3.3 writes this text into the serialized DAG: with an address in it, the DAG would
         # change each time its file is read.
-        assert repr(policy) == "RemoteTaskRetryPolicy(longest_delay=60.0)"
+        assert repr(policy).startswith("RemoteTaskRetryPolicy(longest_delay=60.0, ")
+        assert " at 0x" not in repr(policy)
+
+    def test_policy_of_an_earlier_version_is_read(self) -> None:
+        earlier = {"__type": "RemoteTaskRetryPolicy", "longest_delay": 60.0}
+
+        assert RemoteTaskRetryPolicy.deserialize(earlier) == RemoteTaskRetryPolicy(longest_delay=60)
 
     @asks_policies
     def test_policy_can_be_chained_with_another(self) -> None:
@@ -273,4 +350,4 @@ class TestDag:
             chain.evaluate(error, 1, 3).action.value for error in (_limited(7), KeyError(), ValueError())
         ]
 
-        assert found == ["retry", "fail", "default"]
+        assert found == [RETRIED_LATER, "fail", "default"]

@@ -48,7 +48,9 @@ def states_of(dag_file: str, connections: dict[str, str], home: Path) -> dict[st
     )
     output = answer.stdout + answer.stderr
     assert answer.returncode == 0, output
-    states: dict[str, str] = json.loads(answer.stdout.strip().splitlines()[-1])
+    # Airflow 3.4 logs to the same stream, also after the DAG's own last line.
+    (line,) = (line for line in answer.stdout.splitlines() if line.startswith('{"'))
+    states: dict[str, str] = json.loads(line)
     return states
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "TRIGGER_TIMED_OUT",
     "AirflowRescheduleException",
     "TaskDeferralError",
+    "airflow_is_at_least",
     "await_siblings",
     "first_rescheduled_at",
     "first_try_number",
@@ -39,17 +40,26 @@ __all__ = [
     "task_state",
 ]
 
-STARTS_FROM_TRIGGER = Version(airflow.__version__) >= Version("3.3")
+
+def airflow_is_at_least(version: str) -> bool:
+    """Return whether this Airflow is that version or newer.
+
+    A pre-release ("3.4.0b2") has what its final release has, so it counts as that one, not as older.
+    """
+    return Version(Version(airflow.__version__).base_version) >= Version(version)
+
+
+STARTS_FROM_TRIGGER = airflow_is_at_least("3.3")
 """Whether a task can begin in the triggerer with its templates rendered, and end there with its XComs."""
-AWAITS_INPUT = Version(airflow.__version__) >= Version("3.3")
+AWAITS_INPUT = airflow_is_at_least("3.3")
 """Whether a task can pause until a person answers without a trigger."""
-SUPPORTS_HITL = Version(airflow.__version__) >= Version("3.1.3")
+SUPPORTS_HITL = airflow_is_at_least("3.1.3")
 """Whether a task can put a question to a person; 3.1.0 to 3.1.2 cannot show the fields of a form."""
-TRIGGERS_GET_ON_KILL = Version(airflow.__version__) >= Version("3.3")
+TRIGGERS_GET_ON_KILL = airflow_is_at_least("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
-CLEARS_DROP_STATE = Version(Version(airflow.__version__).base_version) >= Version("3.4")
+CLEARS_DROP_STATE = airflow_is_at_least("3.4")
 """Whether a user who clears a task may drop its task state store."""
-RETRIES_RESUME = Version("3.0") <= Version(airflow.__version__) < Version("3.1.8")
+RETRIES_RESUME = airflow_is_at_least("3.0") and not airflow_is_at_least("3.1.8")
 """Whether the retry of an attempt that failed after a deferral resumes that attempt, with its old event.
 
 Seen in 3.0.6, gone in 3.1.8; those between were not tried.
@@ -116,13 +126,13 @@ def skip_siblings(ti: Any, task_ids: list[str]) -> None:
 
     :raises DownstreamTasksSkipped: on Airflow 3; it ends the running task with success.
     """
-    if task_ids and Version(airflow.__version__) >= Version("3"):
+    if task_ids and airflow_is_at_least("3"):
         exceptions: Any = import_module("airflow.providers.common.compat.sdk")
         raise exceptions.DownstreamTasksSkipped(tasks=[(task_id, ti.map_index) for task_id in task_ids])
 
 
 def _count_siblings(ti: Any, task_ids: list[str]) -> int:
-    if Version(airflow.__version__) < Version("3"):
+    if not airflow_is_at_least("3"):
         run = ti.get_dagrun()
         made = (run.get_task_instance(task_id, map_index=ti.map_index) for task_id in task_ids)
         return sum(one is not None for one in made)
@@ -137,7 +147,7 @@ def task_state(ti: Any) -> str | None:
 
     :param ti: what a task's context or a trigger has of it.
     """
-    if Version(airflow.__version__) < Version("3"):
+    if not airflow_is_at_least("3"):
         return _task_state_from_database(ti)
     runner: Any = import_module("airflow.sdk.execution_time.task_runner")
     states = runner.RuntimeTaskInstance.get_task_states(

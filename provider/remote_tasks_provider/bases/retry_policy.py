@@ -7,14 +7,15 @@ in ``@task`` functions, and adds the right moment to all.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout
 
+from remote_tasks_provider.bases.compat import first_rescheduled_at
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import ApiError, NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import ApiError, NotFoundError, RateLimitedError, RemoteTaskError
 from remote_tasks_provider.core.http.parsing import one_line
 
 if TYPE_CHECKING:
@@ -27,8 +28,12 @@ except ImportError:  # Airflow below 3.3, which asks no policy
 
 __all__ = ["RemoteTaskRetryPolicy"]
 
+# Airflow 3.4 or newer.
+_RESCHEDULES = hasattr(RetryDecision, "reschedule")
 # Airflow's column for a reason.
 _LONGEST_REASON = 500
+# A day: the longest that a daily quota can last.
+_DAY = 86_400.0
 _SPREAD, _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.1, 1.0, 30.0
 
 
@@ -36,14 +41,18 @@ _SPREAD, _SHORTEST_SPREAD, _LONGEST_SPREAD = 0.1, 1.0, 30.0
 class RemoteTaskRetryPolicy(RetryPolicy):
     """Retries a task when the service asked for it, and not at all where a retry cannot help.
 
-    * An error with ``retry_after``, mostly a 429: retries after that many seconds, and up to a tenth more (at
-      least 1 s, at most 30 s), so that tasks which were refused together do not come back together.
+    * A 429, from Airflow 3.4 on: runs the task again without using a retry, after the seconds in
+      ``retry_after``, or ``retry_delay`` where the service gave none. ``max_reschedules`` and
+      ``reschedule_timeout`` limit it for each attempt; then, and below 3.4, the next rule holds.
+    * An error with ``retry_after``: retries after that many seconds.
     * An error whose ``retry_helps`` is no: fails the task for good.
     * All else is left to ``retries`` and ``retry_delay``: errors that a retry may heal, a ``NotFoundError``,
       as a fresh task may appear, ``execution_timeout``, and whatever is not this provider's.
 
-    ``retries`` stays the limit. An error of this provider is also found behind an exception that was raised
-    ``from`` it, and behind an ``AirflowException`` that was raised while it was handled.
+    Each time in ``retry_after`` is lengthened by up to a tenth (at least 1 s, at most 30 s), so that tasks
+    which were refused together do not come back together. ``retries`` stays the limit of the retries. An
+    error of this provider is also found behind an exception that was raised ``from`` it, and behind an
+    ``AirflowException`` that was raised while it was handled.
 
     .. code-block:: python
 
@@ -55,12 +64,23 @@ class RemoteTaskRetryPolicy(RetryPolicy):
     nothing below 3.3.
 
     :param longest_delay: seconds (or a ``timedelta``) to which a service's wish is cut.
+    :param max_reschedules: how often one attempt runs again without using a retry; 0: never. Airflow counts
+        the pokes of a sensor in ``reschedule`` mode, too.
+    :param reschedule_timeout: seconds (or a ``timedelta``) after the first of them for which it may.
     """
 
     longest_delay: float = 3600.0
+    max_reschedules: int = 30
+    reschedule_timeout: float = _DAY
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "longest_delay", validation.positive(self.longest_delay, "longest_delay"))
+        checked = {
+            "longest_delay": validation.positive(self.longest_delay, "longest_delay"),
+            "max_reschedules": validation.whole_number(self.max_reschedules, "max_reschedules", least=0),
+            "reschedule_timeout": validation.positive(self.reschedule_timeout, "reschedule_timeout"),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
@@ -71,10 +91,35 @@ class RemoteTaskRetryPolicy(RetryPolicy):
             return RetryDecision.default()
         if not error.retry_helps and not isinstance(error, NotFoundError):
             return RetryDecision.fail(one_line(f"{_name(error)}: a retry cannot help.", _LONGEST_REASON))
-        if not isinstance(error, ApiError) or error.retry_after is None:
+        if not isinstance(error, ApiError):
             return RetryDecision.default()
-        asked = f"{_name(error)}: the service asked for {error.retry_after:g} s."
-        return RetryDecision.retry(self._delay(error.retry_after), one_line(asked, _LONGEST_REASON))
+        wish = "gave no time" if error.retry_after is None else f"asked for {error.retry_after:g} s"
+        delay = None if error.retry_after is None else self._delay(error.retry_after)
+        reason = one_line(f"{_name(error)}: the service {wish}.", _LONGEST_REASON)
+        if isinstance(error, RateLimitedError) and self._may_reschedule(context):
+            return self._reschedule(delay, reason)
+        return RetryDecision.default() if delay is None else RetryDecision.retry(delay, reason)
+
+    def _reschedule(self, delay: timedelta | None, reason: str) -> RetryDecision:
+        decision: Any = RetryDecision  # newer than the Airflow that types are checked with
+        bound = timedelta(seconds=self.reschedule_timeout)
+        return decision.reschedule(  # type: ignore[no-any-return]
+            delay, max_reschedules=self.max_reschedules, reschedule_timeout=bound, reason=reason
+        )
+
+    def _may_reschedule(self, context: Context | None) -> bool:
+        """Return whether this attempt may run again without using a retry.
+
+        Airflow checks the same bounds, but past them it goes by ``retry_delay``, not by the service's wish.
+        """
+        if not _RESCHEDULES or self.max_reschedules == 0:
+            return False
+        if context is None or not (times := context.get("task_reschedule_count")):
+            return True
+        task: Any = context["task"]
+        first = first_rescheduled_at(context, task)
+        so_long = timedelta() if first is None else datetime.now(UTC) - first
+        return times < self.max_reschedules and so_long.total_seconds() < self.reschedule_timeout
 
     def _delay(self, asked: float) -> timedelta:
         seconds = min(max(asked, 0.0), self.longest_delay)
@@ -85,12 +130,12 @@ class RemoteTaskRetryPolicy(RetryPolicy):
     # again. The contract has both methods all the same.
     def serialize(self) -> dict[str, Any]:
         """Return the policy as JSON."""
-        return {"__type": type(self).__name__, "longest_delay": self.longest_delay}
+        return {"__type": type(self).__name__, **asdict(self)}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> RemoteTaskRetryPolicy:
         """Return the policy that :meth:`serialize` described."""
-        return cls(longest_delay=data["longest_delay"])
+        return cls(**{one.name: data[one.name] for one in fields(cls) if one.name in data})
 
 
 def _remote_error(exception: BaseException) -> RemoteTaskError | None:
