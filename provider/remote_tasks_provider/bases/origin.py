@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import airflow
 from airflow.providers.common.compat.sdk import conf
-from packaging.version import Version
+
+from remote_tasks_provider.bases.compat import airflow_is_at_least
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,7 +25,7 @@ _NO_REGION = str(UUID(int=0))
 # How Airflow 3.2 and newer show a worker that there is none.
 _NO_KEY = "{FERNET_KEY}"
 _SECTION, _OPTION = "remote_tasks", "deployment_id"
-_OF_THE_UI = "api" if Version(airflow.__version__) >= Version("3") else "webserver"
+_OF_THE_UI = "api" if airflow_is_at_least("3") else "webserver"
 
 
 def deployment_id() -> str:
