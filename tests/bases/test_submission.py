@@ -127,6 +127,7 @@ def submitter(
     retries: int = 3,
     run: Any = None,
     loop: Any = None,
+    notes_kills: bool = True,
     facts: dict[str, Any] | None = None,
     **policy: Any,
 ) -> Submitter:
@@ -145,7 +146,9 @@ def submitter(
     if remote.store is not None:
         context["task_state_store"] = remote.store
     task: Any = SimpleNamespace(log=logging.getLogger(__name__), retries=retries)
-    return Submitter(task, context, policy=SubmissionPolicy(**policy), appears_within=90)
+    return Submitter(
+        task, context, policy=SubmissionPolicy(**policy), appears_within=90, notes_kills=notes_kills
+    )
 
 
 def ensure(remote: Remote, number: int = 1, *, fingerprint: str = "same", **facts: Any) -> Candidate:
@@ -182,6 +185,7 @@ class TestFirstAttempt:
             "account": "a",
             "ends_by": START + 400,
             "is_void": False,
+            "is_seen": False,
             "is_delivered": False,
             "is_told": False,
         }
@@ -286,7 +290,7 @@ class TestLostAnswer:
     def test_search_covers_only_the_lost_attempt(self, remote: Remote) -> None:
         ensure(remote)
         remote.ends("t1")
-        submitter(remote).delivered()
+        submitter(remote).settle("delivered")
         remote.create_fails = RESET
 
         assert ensure(remote, 2, max_tries=4).task_id == "t2"
@@ -366,7 +370,7 @@ class TestLaterAttempt:
 
     def test_forgotten_task_is_submitted_again(self, remote: Remote) -> None:
         ensure(remote)
-        submitter(remote).forget()
+        submitter(remote).settle("cancelled")
 
         assert ensure(remote, 2).task_id == "t2"
 
@@ -374,7 +378,7 @@ class TestLaterAttempt:
     def test_edited_retries_submit_nothing(self, remote: Remote, retries: int) -> None:
         ensure(remote)
         remote.ends("t1")
-        submitter(remote).delivered()
+        submitter(remote).settle("delivered")
 
         assert ensure(remote, 2, retries=retries).task_id == "t1"
 
@@ -383,7 +387,7 @@ class TestClear:
     def test_delivered_result_is_history(self, remote: Remote) -> None:
         ensure(remote)
         remote.ends("t1")
-        submitter(remote).delivered()
+        submitter(remote).settle("delivered")
 
         assert ensure(remote, 2, max_tries=4).task_id == "t2"
 
@@ -397,7 +401,7 @@ class TestClear:
         run = SimpleNamespace(clear_number=0, start_date=None)
         ensure(remote, run=run)
         remote.ends("t1", TaskState.FAILED)
-        submitter(remote, run=run).delivered()
+        submitter(remote, run=run).settle("delivered")
         run.clear_number = 1
 
         assert ensure(remote, 2, retries=2, run=run).task_id == "t2"
@@ -409,11 +413,24 @@ class TestClear:
         assert ensure(remote, 2, run=SimpleNamespace(clear_number=1)).task_id == "t1"
 
     def test_delivery_of_nothing_leaves_the_record(self, remote: Remote, store: Store) -> None:
-        submitter(remote).delivered()
+        submitter(remote).settle("delivered")
         killed(remote)
-        submitter(remote).delivered()
+        submitter(remote).settle("delivered")
 
         assert not store[KEY]["is_delivered"]
+
+    def test_result_that_a_worker_has_seen_is_taken(self, remote: Remote) -> None:
+        ensure(remote, notes_kills=False)
+        remote.ends("t1")
+        submitter(remote).settle("seen")
+
+        assert ensure(remote, 2, max_tries=4, notes_kills=False).task_id == "t1"
+
+    def test_result_that_a_kill_may_have_cut_short_is_history(self, remote: Remote) -> None:
+        ensure(remote, notes_kills=False)
+        remote.ends("t1")
+
+        assert ensure(remote, 2, max_tries=4, notes_kills=False).task_id == "t2"
 
     def test_person_who_was_told_decides_by_clearing(self, remote: Remote) -> None:
         remote.sees_all = False

@@ -184,10 +184,17 @@ class TestFromRecord:
         fingerprint: str = FINGERPRINT,
         record: SubmissionRecord = RECORD,
         same_account: bool = True,
+        notes_kills: bool = True,
         **policy: Any,
     ) -> Decision:
         return decide_from_record(
-            record, recorded, fingerprint, attempt, SubmissionPolicy(**policy), same_account=same_account
+            record,
+            recorded,
+            fingerprint,
+            attempt,
+            SubmissionPolicy(**policy),
+            same_account=same_account,
+            notes_kills=notes_kills,
         )
 
     @pytest.mark.parametrize("state", [*GOING, *ENDS])
@@ -224,6 +231,14 @@ class TestFromRecord:
         decision = self.decide(a_task(state), CLEARED, fingerprint, record)
 
         assert (decision.reattach_to, decision.cancel) == (None, None)
+
+    def test_cleared_task_does_not_take_what_a_kill_may_have_stopped(self) -> None:
+        ended = a_task(TaskState.COMPLETED)
+        seen = replace(RECORD, is_seen=True)
+
+        assert self.decide(ended, CLEARED, notes_kills=False).reattach_to is None
+        assert self.decide(ended, CLEARED, record=seen, notes_kills=False).reattach_to == ended
+        assert self.decide(ended, RETRY, notes_kills=False).reattach_to == ended
 
     def test_clear_with_edited_retries_is_known_by_the_run(self) -> None:
         delivered = replace(RECORD, is_delivered=True, clears=0)

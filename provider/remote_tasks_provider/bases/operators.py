@@ -36,7 +36,12 @@ from remote_tasks_provider.core.polling.result import WaitResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["CancelAftermath", "RemoteTaskOperator", "Submitted"]
+__all__ = ["CancelAftermath", "RemoteTaskOperator", "Settlement", "Submitted"]
+
+
+Settlement = Literal["seen", "undelivered", "delivered", "cancelled"]
+"""What an operator has done about the result of its tasks: it has seen that they have finished; it could not
+deliver the result; Airflow has the result, or the failure; it has cancelled them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,7 @@ class RemoteTaskOperator(WaitingOperator):
     """What became of one that this operator cancelled, for messages."""
 
     _own: tuple[str, ...] = ()
-    _ti: Any = None
+    _context: Any = None
     _killed_too_early = False
 
     def __init__(
@@ -152,7 +157,7 @@ class RemoteTaskOperator(WaitingOperator):
 
     def own(self, context: Context, ids: Sequence[str]) -> None:
         """Note which remote tasks are this operator's to cancel."""
-        self._ti, self._own = context["ti"], tuple(ids)
+        self._context, self._own = context, tuple(ids)
         if self._killed_too_early and self._own:
             # A submission was under way. Airflow 3 lets a killed task run for another 5 s.
             self._killed_too_early = False
@@ -202,7 +207,13 @@ class RemoteTaskOperator(WaitingOperator):
             if isinstance(error, (TaskFailedError, TaskCancelledError)):
                 self.settle(context, "delivered")
             raise self.failed(context, error, result)
-        collected = self.collect(context, result)
+        if self.deferrable:
+            self.settle(context, "seen")
+        try:
+            collected = self.collect(context, result)
+        except Exception:
+            self.settle(context, "undelivered")
+            raise
         self.settle(context, "delivered")
         return collected
 
@@ -247,7 +258,7 @@ class RemoteTaskOperator(WaitingOperator):
 
     def _why_killed(self) -> str | None:
         """Return why to cancel the remote tasks, or ``None`` where they are another attempt's."""
-        state = task_state(self._ti)
+        state = task_state(self._context["ti"])
         if is_over(state):
             return f"this task was marked {state}"
         self.log.info(
@@ -273,14 +284,13 @@ class RemoteTaskOperator(WaitingOperator):
             log=self.log,
         )
         label = self.remote_task_type.label
-        return CancelAftermath(results, label, self.was_cancelled, self.still_running)
+        aftermath = CancelAftermath(results, label, self.was_cancelled, self.still_running)
+        if results and not aftermath.still_run:
+            self.settle(self._context, "cancelled")
+        return aftermath
 
-    def settle(self, context: Context, how: Literal["delivered", "cancelled"]) -> None:
-        """Note that no later attempt has to re-attach to the tasks, where there is a record of them.
-
-        :param how: Airflow has what became of them, so a user who clears this task wants others; or this side
-            has cancelled them.
-        """
+    def settle(self, context: Context, what: Settlement) -> None:
+        """Note how far the delivery of the tasks' results is, where there is a record of them."""
 
     def _after_giving_up(self, context: Context, *, is_final: bool) -> str:
         """Cancel the tasks if nothing will wait for them any more; return what became of them.
@@ -295,8 +305,6 @@ class RemoteTaskOperator(WaitingOperator):
         if not self.cancel_on_timeout:
             return f"{names} {self.still_running}: cancel_on_timeout is off."
         aftermath = self.cancel("this task gave up waiting")
-        if not aftermath.still_run:
-            self.settle(context, "cancelled")
         # Airflow calls on_kill() after its own timeout, and there is no more to cancel than this.
         self.own(context, aftermath.still_run)
         return str(aftermath)

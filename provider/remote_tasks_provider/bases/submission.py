@@ -33,6 +33,8 @@ from remote_tasks_provider.core.submission import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
+    from remote_tasks_provider.bases.operators import Settlement
+
 __all__ = ["Submission", "Submitter"]
 
 _RECORD = "remote_task_submission"
@@ -93,14 +95,23 @@ class Submitter:
 
     :param task: the operator, for its ``retries`` and its log.
     :param appears_within: seconds after which a submitted task is listed.
+    :param notes_kills: whether a task that was cancelled because a user ended the Airflow task is settled. A
+        trigger cannot do that.
     """
 
     def __init__(
-        self, task: BaseOperator, context: Context, *, policy: SubmissionPolicy, appears_within: float
+        self,
+        task: BaseOperator,
+        context: Context,
+        *,
+        policy: SubmissionPolicy,
+        appears_within: float,
+        notes_kills: bool = True,
     ) -> None:
         self._log = task.log
         self._policy = policy
         self._appears_within = appears_within
+        self._notes_kills = notes_kills
         self._store: Any = context.get("task_state_store")
         origin = Origin.of(context)
         self._key = origin.key
@@ -112,7 +123,7 @@ class Submitter:
     def begin(self) -> None:
         """Leave a record that nothing was submitted yet, where a missing one would leave that open."""
         if CLEARS_DROP_STATE and self._is_new and self._read_record() is None:
-            self.forget()
+            self._forget()
 
     def ensure(self, submission: Submission, fingerprint: str) -> Candidate:
         """Return the task to wait for: an earlier attempt's, or a new one.
@@ -131,15 +142,21 @@ class Submitter:
             submission.cancel(decision.cancel)
         return self._submit(submission, fingerprint, record.task_id if record else None)
 
-    def forget(self) -> None:
-        """Note that there is no task: none was submitted, or this side has cancelled it."""
-        self._note(SubmissionRecord("", 0.0, self._attempt.number, is_void=True))
+    def settle(self, what: Settlement) -> None:
+        """Note how far the delivery of the task's result is.
 
-    def delivered(self) -> None:
-        """Note that Airflow has what became of the task, so that a user who clears it wants another."""
+        :param what: see :data:`~remote_tasks_provider.bases.operators.Settlement`.
+        """
+        if what == "cancelled":
+            self._forget()
+            return
         record = self._read_record()
         if record is not None and record.task_id is not None:
-            self._note(replace(record, is_delivered=True))
+            self._note(replace(record, is_seen=True, is_delivered=what == "delivered"))
+
+    def _forget(self) -> None:
+        """Note that there is no task: none was submitted, or this side has cancelled it."""
+        self._note(SubmissionRecord("", 0.0, self._attempt.number, is_void=True))
 
     # ----------------------------------------------------------------------------------------- decisions
 
@@ -157,6 +174,7 @@ class Submitter:
             self._attempt,
             self._policy,
             same_account=record.account in (None, submission.account),
+            notes_kills=self._notes_kills,
         )
 
     def _decide_without_record(self, submission: Submission, fingerprint: str) -> Decision:
@@ -266,7 +284,7 @@ class Submitter:
             )
         except RemoteTaskError as error:
             if not may_have_submitted(error):
-                self.forget()
+                self._forget()
                 raise
             self._log.warning("It is not known whether this request submitted a task: %s", error)
             record = replace(record, ends_by=time.time())
@@ -275,7 +293,7 @@ class Submitter:
                 found = self._decide_from_search(submission, record, fingerprint).reattach_to
             if found is None:
                 # The search would have shown a task, and there is none.
-                self.forget()
+                self._forget()
                 raise
             task = found
         self._note(record.with_task(task, attempt))

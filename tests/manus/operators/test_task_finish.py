@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.core.errors import BudgetExceededError, TransportError
 from remote_tasks_provider.manus import output
+from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from tests.manus.airflow_task import MODES, Account, Make, dying
 
@@ -186,6 +187,28 @@ class TestDelivery:
         task = account.task()
         with pytest.raises(AirflowFailException):
             task.attempt(asks(mode))
+        task.clear()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created[1:]
+
+    def test_task_that_a_kill_has_stopped_is_history_after_a_clear(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=[("running", 3600), "completed"])
+        task = account.task()
+        operators = []
+
+        def kept() -> Any:
+            operators.append(asks(mode)())
+            return operators[-1]
+
+        account.states(ask="failed")
+        if mode == "deferred":
+            task.defer(kept)
+            ManusHook().stop_task(account.created[0])
+        else:
+            with pytest.raises(SystemExit):
+                task.attempt(dying(kept))
+            operators[0].on_kill()
+        assert account.word(account.created[0]) == "stopped"
         task.clear()
 
         assert [task.attempt(asks(mode))["id"]] == account.created[1:]

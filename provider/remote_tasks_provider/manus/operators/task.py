@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -19,7 +19,7 @@ from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
-from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.operators import RemoteTaskOperator, Settlement, Submitted
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.core import validation
@@ -246,7 +246,13 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def _submitter(self, context: Context) -> Submitter:
         policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)  # type: ignore[arg-type]  # checked
-        return Submitter(self, context, policy=policy, appears_within=self.not_found_grace)
+        return Submitter(
+            self,
+            context,
+            policy=policy,
+            appears_within=self.not_found_grace,
+            notes_kills=not (self.deferrable and self.cancel_on_kill),
+        )
 
     def _title(self, context: Context) -> str:
         ti: Any = context["ti"]
@@ -326,11 +332,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
         aftermath = self.cancel("it has cost more than max_credits")
-        if aftermath.still_run:
-            next_step = f"{aftermath} Stop it in the Manus app."
-        else:
-            self.settle(context, "cancelled")
-            next_step = str(aftermath)
+        next_step = f"{aftermath} Stop it in the Manus app." if aftermath.still_run else str(aftermath)
         error = BudgetExceededError(
             f"{self.remote_task_type.label} {task_id} has cost {credits} credits, more than max_credits "
             f"({self.max_credits}). {next_step}"
@@ -339,13 +341,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     # ------------------------------------------------------------------------------------------- cancel
 
-    def settle(self, context: Context, how: Literal["delivered", "cancelled"]) -> None:
+    def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission."""
-        submitter = self._submitter(context)
-        if how == "delivered":
-            submitter.delivered()
-        else:
-            submitter.forget()
+        self._submitter(context).settle(what)
 
     # ------------------------------------------------------------------------------------------- resume
 
