@@ -64,6 +64,7 @@ class Remote:
         self.takes = 0.0
         self.is_known = self.arrives = True
         self.listed_from = 0.0
+        self.listed_late: dict[str, float] = {}
 
     def prepare(self) -> None:
         self.steps.append("prepare")
@@ -94,7 +95,9 @@ class Remote:
         self.searches.append((key, since))
         if self.clock.now < self.listed_from:
             return []
-        found = self.tasks.values()
+        found = [
+            task for task in self.tasks.values() if self.clock.now >= self.listed_late.get(task.task_id, 0)
+        ]
         return [task for task in found if task.tag is None or task.tag.key == key]
 
     def listed(self, task_id: str, since: float) -> Candidate | None:
@@ -187,7 +190,7 @@ class TestFirstAttempt:
             "is_void": False,
             "is_seen": False,
             "is_delivered": False,
-            "is_told": False,
+            "told_by": None,
         }
 
     def test_tag_tells_the_attempt_and_the_inputs(self, remote: Remote) -> None:
@@ -285,13 +288,21 @@ class TestLostAnswer:
         with pytest.raises(OrphanedStartError):
             ensure(remote)
 
-        assert (store[KEY]["task_id"], store[KEY]["is_void"], store[KEY]["is_told"]) == (None, False, True)
+        assert (store[KEY]["task_id"], store[KEY]["is_void"], store[KEY]["told_by"]) == (None, False, 1)
 
     def test_search_covers_only_the_lost_attempt(self, remote: Remote) -> None:
         ensure(remote)
         remote.ends("t1")
         submitter(remote).settle("delivered")
         remote.create_fails = RESET
+
+        assert ensure(remote, 2, max_tries=4).task_id == "t2"
+
+    def test_search_does_not_end_with_the_task_of_another_attempt(self, remote: Remote) -> None:
+        ensure(remote)
+        remote.ends("t1")
+        submitter(remote).settle("delivered")
+        remote.create_fails, remote.listed_late = RESET, {"t2": START + 42}
 
         assert ensure(remote, 2, max_tries=4).task_id == "t2"
 

@@ -140,16 +140,16 @@ class TestRecord:
         assert SubmissionRecord.from_json({name: asdict(RECORD)[name] for name in names}) == OLD_RECORD
 
     def test_record_kept_by_an_attempt_names_its_task(self) -> None:
-        told = replace(LOST, is_told=True, is_delivered=True)
+        told = replace(LOST, told_by=1, is_delivered=True)
 
         kept = told.with_task(a_task(task_id="t7"), CLEARED)
 
         assert (kept.task_id, kept.attempt, kept.max_tries, kept.fingerprint) == ("t7", 2, 2, FINGERPRINT)
-        assert (kept.is_told, kept.is_delivered) == (False, False)
+        assert (kept.told_by, kept.is_delivered) == (None, False)
 
     def test_record_is_judged_after_a_person_was_told_and_cleared(self) -> None:
-        assert replace(LOST, is_told=True).is_judged(CLEARED)
-        assert not replace(LOST, is_told=True).is_judged(RETRY)
+        assert replace(LOST, told_by=1).is_judged(CLEARED)
+        assert not replace(LOST, told_by=2).is_judged(CLEARED)
         assert not LOST.is_judged(CLEARED)
 
 
@@ -466,12 +466,12 @@ class TestFromSearch:
     def test_clear_allows_a_submission_once_a_person_was_told(
         self, policy: str, found: tuple[Candidate, ...]
     ) -> None:
-        facts: Any = {"on_orphaned_intent": policy, "sees_all": False, "lost": replace(LOST, is_told=True)}
+        facts: Any = {"on_orphaned_intent": policy, "sees_all": False, "lost": replace(LOST, told_by=1)}
 
         assert self.decide(*found, **facts, attempt=CLEARED).reattach_to is None
         assert self.decide(a_task(), **facts, attempt=CLEARED).reattach_to == a_task()
         with pytest.raises(OrphanedStartError):
-            self.decide(*found, **facts, attempt=RETRY)
+            self.decide(*found, **facts, attempt=FIRST)
 
     @pytest.mark.parametrize("attempt", [RETRY, CLEARED])
     def test_attempt_without_a_record_needs_a_full_listing(self, attempt: Attempt) -> None:

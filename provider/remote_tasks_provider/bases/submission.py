@@ -131,7 +131,7 @@ class Submitter:
         :raises RemoteTaskError: when the submission failed, or when a person must decide.
         """
         record = self._read_record()
-        with self._telling(record or SubmissionRecord(fingerprint, 0.0, 0)):
+        with self._telling(record or SubmissionRecord(fingerprint, self._began, 0)):
             decision = self._decide(submission, record, fingerprint)
         self._log.info("%s", decision.why)
         if decision.reattach_to is not None:
@@ -209,8 +209,7 @@ class Submitter:
         try:
             yield
         except OrphanedStartError:
-            number, max_tries = self._attempt.number, self._attempt.max_tries
-            self._note(replace(record, is_told=True, attempt=number, max_tries=max_tries))
+            self._note(replace(record, told_by=self._attempt.number))
             raise
 
     # -------------------------------------------------------------------------------------- the service
@@ -252,7 +251,7 @@ class Submitter:
         listed_by = (lost.ends_by or lost.intended_at) + self._appears_within
         pause = _BETWEEN_SEARCHES
         while True:
-            found = submission.search(lost.key or self._key, since)
+            found = [one for one in submission.search(lost.key or self._key, since) if lost.may_be(one)]
             left = listed_by - time.time()
             if found or left <= 0:
                 return Sight(found, sees_all)

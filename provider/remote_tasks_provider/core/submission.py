@@ -148,7 +148,7 @@ class SubmissionRecord:
     :param is_void: nothing was submitted, or it was cancelled by this side.
     :param is_seen: a worker has seen that the task is finished.
     :param is_delivered: what became of the task was handed over to Airflow.
-    :param is_told: a person was told that only they can decide.
+    :param told_by: the attempt that told a person that only they can decide; it failed for good.
     """
 
     fingerprint: str
@@ -165,7 +165,7 @@ class SubmissionRecord:
     is_void: bool = False
     is_seen: bool = False
     is_delivered: bool = False
-    is_told: bool = False
+    told_by: int | None = None
 
     def with_task(self, task: Candidate, attempt: Attempt) -> SubmissionRecord:
         """Return the record of an attempt that has submitted ``task``, or re-attaches to it."""
@@ -178,7 +178,7 @@ class SubmissionRecord:
             clears=attempt.clears,
             is_seen=False,
             is_delivered=False,
-            is_told=False,
+            told_by=None,
         )
 
     def is_before_clear(self, attempt: Attempt) -> bool:
@@ -193,7 +193,11 @@ class SubmissionRecord:
 
     def is_judged(self, attempt: Attempt) -> bool:
         """Whether a person was told to decide, and has cleared the Airflow task since."""
-        return self.is_told and self.is_before_clear(attempt)
+        return self.told_by is not None and attempt.number > self.told_by
+
+    def may_be(self, one: Candidate) -> bool:
+        """Whether the lost request that this record is of may have submitted a task."""
+        return one.task_id != self.replaces and (one.tag is None or one.tag.attempt == self.attempt)
 
     @classmethod
     def from_json(cls, data: Any) -> SubmissionRecord | None:
@@ -388,9 +392,8 @@ def _reattach(task: Candidate, is_same: bool, number: int, policy: SubmissionPol
 def _is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> bool:
     """Whether a task that was found may be the one that is looked for, and is not history."""
     if lost is not None:
-        is_of_it = one.task_id != lost.replaces and (one.tag is None or one.tag.attempt == lost.attempt)
         has_failed = one.state in (TaskState.FAILED, TaskState.CANCELLED)
-        return is_of_it and not (has_failed and lost.is_before_clear(attempt))
+        return lost.may_be(one) and not (has_failed and lost.is_before_clear(attempt))
     if not one.state.is_terminal:
         return True
     if attempt.number == 1:
