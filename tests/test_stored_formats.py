@@ -36,7 +36,7 @@ from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
-from remote_tasks_provider.qstash.submission import recall, remember
+from remote_tasks_provider.qstash.submission import StoredPages, recall, remember
 from tests.docs import pages
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -110,6 +110,8 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     assert listed["submission record"] == stored("submission_record_2").keys()
     assert listed["start of a wait"] == stored("wait_start_2").keys()
     assert listed["messages that were sent"] == stored("published_messages").keys()
+    dlq = [stored("dlq_record"), stored("dlq_page"), stored("dlq_page")["left"][0]]
+    assert listed["DLQ messages that a task retries or deletes"] == {name for one in dlq for name in one}
     carried = [stored(f"carried_{kind.__name__}") for kind in CARRYING]
     assert listed["resume arguments"] == {name for arguments in carried for name in arguments}
     assert listed["open question"] == stored("pending_question").keys()
@@ -269,6 +271,15 @@ class TestSubmission:
 
         assert read is not None
         assert as_json(asdict(read)) == record
+
+    @ORDERS
+    def test_dlq_pages_are_read(self, order: Order) -> None:
+        saved = {"qstash_dlq_retry": stored("dlq_record"), "qstash_dlq_retry_0": stored("dlq_page")}
+
+        pages = StoredPages(context(Store(order(saved))), None)
+
+        assert pages.is_resumed
+        assert [as_json(asdict(page)) for page in pages.pages] == [saved["qstash_dlq_retry_0"]]
 
     @ORDERS
     def test_published_messages_are_read(self, order: Order) -> None:

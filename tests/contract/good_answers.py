@@ -406,13 +406,13 @@ ANSWERS: dict[str, GoodAnswer] = {
     ),
     "qstash retried": GoodAnswer(
         QSTASH,
-        qstash_v2.retry_dlq_messages((("url", "x"),)),
+        qstash_v2.retry_dlq_messages(["1-0"]),
         PUBLISHED,
         _to_json,
         lambda items: {"responses": items, "cursor": ""},
     ),
     "qstash deleted": GoodAnswer(
-        QSTASH, qstash_v2.delete_dlq_messages((("url", "x"),)), {"deleted": 5, "cursor": ""}, _same
+        QSTASH, qstash_v2.delete_dlq_messages(["1-0"]), {"deleted": 5, "cursor": ""}, _same
     ),
     "qstash cancelled": GoodAnswer(
         QSTASH, qstash_v2.cancel_messages((("url", "x"),)), {"cancelled": 5}, _same

@@ -35,9 +35,6 @@ BEYOND = {
     ("GET /v2/logs", "url several times"): "all pages: several values of a filter are alternatives",
     ("GET /v2/dlq", "dlqIds"): "the official JS client, and the schema for DELETE and retry",
     ("GET /v2/dlq", "messageId several times"): "all pages: several values of a filter are alternatives",
-    ("DELETE /v2/dlq", "messageId several times"): "likewise",
-    ("POST /v2/dlq/retry", "messageId several times"): "likewise",
-    ("POST /v2/dlq/retry", "cursor"): "the official JS client, which repeats the call with it",
     ("POST /v2/schedules", "Upstash-Queue-Name"): "the official JS client (schedules.create)",
 }
 
@@ -216,10 +213,10 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
     dlq_messages = v2.filters_of(DLQ_MESSAGES, v2.DLQ_FILTERS)
     listing = v2.list_logs(log_filters, cursor="1-2")
     dlq = v2.list_dlq_messages(dlq_messages)
-    deletion, retry = v2.delete_dlq_messages(dlq_messages), v2.retry_dlq_messages(dlq_messages)
     keyed = {"deduplication_id": "a-1"}
     return {
         "list_logs": [v2.list_logs(()), listing, *_polled()],
+        "list_created": [v2.list_created(1.5, 2.5)],
         "list_dlq_messages": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
         "publish": [
             v2.publish(order()),
@@ -230,14 +227,15 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
             v2.publish(order({"a": 1}, queue="q", **keyed, **FULL)),
         ],
         "publish_batch": [v2.publish_batch([order(), order("x", queue="q", **keyed, **FULL)])],
+        "get_dlq_message": [v2.get_dlq_message("1-0")],
         "get_message": [v2.get_message("m1")],
         "cancel_by_ids": [v2.cancel_by_ids(["m1", "m2"])],
         "cancel_message": [v2.cancel_message("m1")],
         "cancel_messages": [v2.cancel_messages(v2.filters_of(MESSAGES, v2.MESSAGE_FILTERS))],
         "delete_dlq_message": [v2.delete_dlq_message("1-0")],
-        "delete_dlq_messages": [deletion, _following(deletion, {"deleted": 1, "cursor": "5-1"})],
+        "delete_dlq_messages": [v2.delete_dlq_messages(["1-0", "2-0"])],
         "retry_dlq_message": [v2.retry_dlq_message("1-0")],
-        "retry_dlq_messages": [retry, _following(retry, {"responses": [], "cursor": "5-1"})],
+        "retry_dlq_messages": [v2.retry_dlq_messages(["1-0", "2-0"])],
     }
 
 
@@ -267,7 +265,7 @@ MODULES: dict[str, tuple[ModuleType, dict[str, list[Operation[Any]]]]] = {
     "settings": (settings, _of_settings()),
 }
 #: Functions that build no call.
-HELPERS = {"filters_of"}
+HELPERS = {"filters_of", "narrowing"}
 RESOURCES = {
     "schedules": _of_resource(settings.SCHEDULES),
     "queues": _of_resource(settings.QUEUES),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from remote_tasks_provider.qstash import dlq
 from remote_tasks_provider.qstash.api import options
 from remote_tasks_sandbox import Sandbox
 from tests.conftest import QSTASH_TOKEN
@@ -36,6 +38,8 @@ class QStash(Account):
         super().__init__(sandbox, url, define, patch)
         self.qstash = sandbox.qstash
         patch.setattr(options, "time", SimpleNamespace(time=sandbox.clock.now))
+        fake = SimpleNamespace(time=sandbox.clock.now, sleep=sandbox.clock.advance, gmtime=time.gmtime)
+        patch.setattr(dlq, "time", SimpleNamespace(**vars(fake), strftime=time.strftime))
 
     def connect(self, _version: str = "", *, password: str = QSTASH_TOKEN, **extra: Any) -> None:
         """Let the connection ``qstash_default`` lead here."""

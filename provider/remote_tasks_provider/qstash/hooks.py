@@ -14,6 +14,7 @@ from remote_tasks_provider.qstash.api import settings, v1, v2
 from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
 from remote_tasks_provider.qstash.api.settings import QStashQueue, QStashSchedule, QStashUrlGroup
 from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, MessageOutcome, PublishedMessage
+from remote_tasks_provider.qstash.dlq import DlqEntry, DlqPages, DlqRetry, delete_entries, list_entries
 from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.models import QStashTask
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
@@ -198,25 +199,32 @@ class QStashHook(RemoteTaskHook):
         return self.client.items(operation, most)
 
     def retry_dlq(self, dlq_id: str | None = None, **filters: Any) -> list[PublishedMessage]:
-        """Publish DLQ messages again; return the new messages.
+        """Publish DLQ messages again, each once, 100 a request; return the new messages.
+
+        Those that match are listed first. After a lost answer the logs are searched for the new messages, for
+        up to five minutes.
 
         :param dlq_id: one DLQ message; or give filters, as for :meth:`iter_dlq`.
+        :raises NotFoundError: if the one is not there.
+        :raises OrphanedStartError: when they do not tell which new messages the DLQ messages have become.
         """
-        if dlq_id is not None:
-            return [self.client.send(v2.retry_dlq_message(dlq_id))]
-        operation = v2.retry_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS))
-        return list(self.client.items(operation))
+        pages = DlqPages()
+        pages.begin(self.dlq_entries(dlq_id, **filters))
+        return [PublishedMessage(message_id) for message_id in DlqRetry(self.client, pages).run()]
 
     def delete_dlq(self, dlq_id: str | None = None, **filters: Any) -> int:
-        """Delete DLQ messages permanently; return how many.
+        """Delete DLQ messages permanently, 100 a request; return how many are gone.
+
+        Those that match are listed first.
 
         :param dlq_id: one DLQ message; or give filters, as for :meth:`iter_dlq`.
+        :raises NotFoundError: if the one is not there.
         """
-        if dlq_id is not None:
-            self.client.send(v2.delete_dlq_message(dlq_id))
-            return 1
-        operation = v2.delete_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS))
-        return sum(self.client.items(operation))
+        return delete_entries(self.client, self.dlq_entries(dlq_id, **filters))
+
+    def dlq_entries(self, dlq_id: str | None = None, **filters: Any) -> list[DlqEntry]:
+        """Return what identifies the one DLQ message, or all that match."""
+        return list_entries(self.client, dlq_id, v2.filters_of(filters, v2.DLQ_FILTERS))
 
     # --------------------------------------------------------------------- schedules, queues, URL groups
 

@@ -326,7 +326,7 @@ class TestFilters:
 
 
 class TestBulk:
-    @pytest.mark.parametrize("make", [v2.cancel_messages, v2.delete_dlq_messages, v2.retry_dlq_messages])
+    @pytest.mark.parametrize("make", [v2.cancel_messages, v2.narrowing])
     @pytest.mark.parametrize("filters", [(), (("count", "5"),), (("cursor", "x"),), (("messageIds", ""),)])
     def test_bulk_operation_without_a_filter_is_refused(self, make: Any, filters: Any) -> None:
         with pytest.raises(ValueError, match="no filter is given, which would mean everything"):
@@ -359,28 +359,36 @@ class TestBulk:
         assert read(v2.cancel_messages((("label", "a"),)), body) == count
         assert read(v2.cancel_by_ids(["a", "b"]), body) == (count or None)
 
-    def test_empty_list_of_ids_is_never_sent(self) -> None:
-        with pytest.raises(ValueError, match="message_ids is empty"):
-            v2.cancel_by_ids([])
+    @pytest.mark.parametrize("make", [v2.cancel_by_ids, v2.delete_dlq_messages, v2.retry_dlq_messages])
+    def test_empty_list_of_ids_is_never_sent(self, make: Any) -> None:
+        with pytest.raises(ValueError, match="_ids is empty"):
+            make([])
 
-    def test_deletion_continues_at_its_cursor(self) -> None:
-        page = read(v2.delete_dlq_messages((("label", "a"),)), {"deleted": 100, "cursor": "5-1"})
+    @pytest.mark.parametrize(
+        ("make", "method"), [(v2.delete_dlq_messages, "DELETE"), (v2.retry_dlq_messages, "POST")]
+    )
+    def test_dlq_messages_are_named_by_their_ids(self, make: Any, method: str) -> None:
+        request = make(["1-0", "2-0"]).request
 
-        assert page.items == [100]
-        assert page.next.request.query == (("label", "a"), ("cursor", "5-1"))
-        assert page.next.request.method == "DELETE"
+        assert (request.method, request.query) == (method, (("dlqIds", "1-0"), ("dlqIds", "2-0")))
 
-    def test_retry_continues_at_its_cursor_and_ends_with_an_empty_one(self) -> None:
-        operation = v2.retry_dlq_messages((("label", "a"),))
-        page = read(operation, {"cursor": "5-1", "responses": [{"messageId": "m"}]}, 201)
+    @pytest.mark.parametrize(("body", "count"), [({"deleted": 10}, 10), ({"deleted": "3"}, 3), ({}, 0)])
+    def test_deletion_is_counted(self, body: Any, count: int) -> None:
+        assert read(v2.delete_dlq_messages(["1-0"]), body) == count
 
-        assert [one.message_id for one in page.items] == ["m"]
-        assert page.next.request.path == "/v2/dlq/retry"
-        assert read(operation, {"cursor": "", "responses": []}, 201).next is None
-        assert read(operation, {"cursor": ""}, 201).items == []
+    def test_retry_answers_with_new_messages_and_refusals(self) -> None:
+        operation = v2.retry_dlq_messages(["1-0", "2-0"])
+        good, bad, odd = read(
+            operation, {"cursor": "", "responses": [{"messageId": "m"}, {"error": "no"}, 5]}, 201
+        )
 
-    def test_bulk_retry_is_not_idempotent(self) -> None:
-        assert v2.retry_dlq_messages((("label", "a"),)).idempotency is Idempotency.NOT_IDEMPOTENT
+        assert good == PublishedMessage("m")
+        assert (bad.message_id, bad.error) == ("", "no")
+        assert "cannot be read" in odd.error
+        assert read(operation, {"cursor": ""}, 201) == []
+
+    def test_bulk_retry_is_keyed_by_its_ids(self) -> None:
+        assert v2.retry_dlq_messages(["1-0"]).idempotency is Idempotency.KEYED
 
     def test_retried_dlq_message_is_a_new_message(self) -> None:
         operation = v2.retry_dlq_message("1-0")

@@ -12,6 +12,7 @@ import pytest
 
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.qstash.api.v2_models import (
+    CreatedMessage,
     DlqMessage,
     LogEntry,
     MessageOutcome,
@@ -265,3 +266,38 @@ class TestRedacted:
     def test_redaction_is_quick_for_any_text(self) -> None:
         for text in ("key" * 5000, '"' * 5000, "token:\\" * 2000, "a-" * 5000):
             redacted(text)
+
+
+class TestContent:
+    """What a message that replaces a DLQ message is recognised by."""
+
+    @pytest.mark.parametrize(
+        ("in_dlq", "in_log"),
+        [
+            ({"body": "text"}, {"body": "dGV4dA=="}),
+            ({"bodyBase64": "/w=="}, {"body": "/w=="}),
+            ({"body": "größer"}, {"body": "Z3LDtsOfZXI="}),
+            ({}, {}),
+            ({"body": ""}, {"body": ""}),
+        ],
+        ids=str,
+    )
+    def test_content_of_a_log_entry_is_that_of_the_dlq_message(self, in_dlq: Any, in_log: Any) -> None:
+        facts = {"messageId": "m", "url": "https://example.com/hook?key=hush"}
+        dlq_message = DlqMessage.model_validate(facts | in_dlq)
+        entry = CreatedMessage.model_validate(facts | in_log)
+
+        assert dlq_message.content == entry.content
+        assert len(entry.content) == 16
+        assert "content" not in str([dlq_message.to_json(), dlq_message, entry.to_json(), entry])
+
+    @pytest.mark.parametrize(
+        "other",
+        [{"body": "dGV4dB=="}, {"body": 5}, {"body": "?"}, {"url": "https://example.com/other"}],
+        ids=str,
+    )
+    def test_content_depends_on_destination_and_body(self, other: Any) -> None:
+        facts = {"messageId": "m", "url": "https://example.com/hook", "body": "bGFuZ2Vy"}
+        entries = [CreatedMessage.model_validate(one) for one in (facts, facts | other)]
+
+        assert entries[0].content != entries[1].content

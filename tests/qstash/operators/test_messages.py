@@ -152,15 +152,6 @@ class TestDlq:
         assert len(set(new)) == 130
         assert len(account.qstash.dlq_messages) == 2
 
-    def test_lost_answer_does_not_resend_twice(self, account: QStash) -> None:
-        (dlq_message,) = dlq_messages(account, 1)
-        account.faults.add("drop_after", times=1, method="POST")
-        task = account.task(retries=1)
-        with pytest.raises(NotFoundError):
-            task.attempts(lambda: QStashRetryDlqOperator(task_id="ask", dlq_id=dlq_message))
-
-        assert len(account.sent) == 2
-
     def test_filter_that_matches_no_dlq_message_succeeds(self, account: QStash) -> None:
         assert run(QStashRetryDlqOperator(task_id="ask", dlq_ids=["5-0", "6-0"]), account) == []
         assert run(QStashRetryDlqOperator(task_id="ask", labels="other"), account) == []

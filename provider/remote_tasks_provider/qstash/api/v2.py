@@ -28,7 +28,12 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.qstash.api.operations import CursorPage, acknowledged, paged
 from remote_tasks_provider.qstash.api.options import PublishOptions
-from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, PublishedMessage
+from remote_tasks_provider.qstash.api.v2_models import (
+    CreatedMessage,
+    DlqMessage,
+    LogEntry,
+    PublishedMessage,
+)
 
 __all__ = [
     "DLQ_FILTERS",
@@ -41,9 +46,12 @@ __all__ = [
     "delete_dlq_message",
     "delete_dlq_messages",
     "filters_of",
+    "get_dlq_message",
     "get_message",
+    "list_created",
     "list_dlq_messages",
     "list_logs",
+    "narrowing",
     "publish",
     "publish_batch",
     "retry_dlq_message",
@@ -107,19 +115,18 @@ class _Group(RemoteModel):
     messages: list[_Published]
 
 
-class _Retried(CursorPage):
-    responses: Items[_Published] | None = None
-
-    def entries(self) -> list[PublishedMessage]:
-        published = [one.message() for one in self.responses or []]
-        return _accepted(published) if published else []
+class _CreatedPage(_LogPage):
+    # For the messages that a lost answer would have named.
+    events: Items[CreatedMessage] | None = None  # type: ignore[assignment]
+    logs: Items[CreatedMessage] | None = None  # type: ignore[assignment]
 
 
-class _Deleted(CursorPage):
+class _Retried(RemoteModel):
+    responses: list[Annotated[_Published, OrEmpty(lambda: _unreadable())]] | None = None
+
+
+class _Deleted(RemoteModel):
     deleted: LenientInt = None
-
-    def entries(self) -> list[int]:
-        return [self.deleted or 0]
 
 
 class _Cancelled(RemoteModel):
@@ -136,7 +143,9 @@ _Answer = _Group | list[_Published] | _Published
 
 
 _read_logs = Reader(_LogPage)
+_read_created = Reader(_CreatedPage)
 _read_dlq = Reader(_DlqPage)
+_read_dlq_message = Reader(DlqMessage)
 _read_published = Reader(_Answer)
 _read_batch = Reader(list[Annotated[_Answer, OrEmpty(_unreadable)]])
 _read_retried = Reader(_Retried)
@@ -157,6 +166,14 @@ def list_dlq_messages(filters: Filters, *, page_size: int = MAX_PAGE_SIZE) -> Op
     """``GET /v2/dlq``: the messages in the dead letter queue, whose attempts have all failed."""
     request = Request("GET", "/v2/dlq", query=(*filters, ("count", str(page_size))))
     return paged("GET /v2/dlq", request, "QStash's DLQ messages", _read_dlq, is_private=True)
+
+
+def list_created(from_date: float, to_date: float) -> Operation[Page[CreatedMessage]]:
+    """``GET /v2/logs``: the messages that were accepted between two moments, newest first."""
+    given = {"state": "CREATED", "from_date": int(from_date), "to_date": int(to_date) + 1}
+    query = (*filters_of(given, LOG_FILTERS), ("count", str(MAX_PAGE_SIZE)))
+    request = Request("GET", "/v2/logs", query=query)
+    return paged("GET /v2/logs", request, "QStash's logs", _read_created, is_private=True)
 
 
 def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
@@ -252,7 +269,7 @@ def cancel_messages(filters: Filters) -> Operation[int]:
     """``DELETE /v2/messages``: messages that match, 500 at most; returns how many. Needs a filter."""
     return Operation(
         "DELETE /v2/messages",
-        Request("DELETE", "/v2/messages", query=(*_given(filters), ("count", str(MAX_CANCELLED)))),
+        Request("DELETE", "/v2/messages", query=(*narrowing(filters), ("count", str(MAX_CANCELLED)))),
         "a count",
         lambda response: _read_cancelled(response).cancelled or 0,
     )
@@ -272,10 +289,21 @@ def delete_dlq_message(dlq_id: str) -> Operation[None]:
     return acknowledged("DELETE /v2/dlq/{dlqId}", Request("DELETE", place))
 
 
-def delete_dlq_messages(filters: Filters) -> Operation[Page[int]]:
-    """``DELETE /v2/dlq``: DLQ messages that match, some a request, which an item counts. Needs a filter."""
-    request = Request("DELETE", "/v2/dlq", query=_given(filters))
-    return paged("DELETE /v2/dlq", request, "a count", _read_deleted)
+def get_dlq_message(dlq_id: str) -> Operation[DlqMessage]:
+    """``GET /v2/dlq/{dlqId}``: one that has left the dead letter queue answers 404."""
+    place = path("/v2/dlq/{dlq_id}", dlq_id=validation.object_id(dlq_id, "dlq_id"))
+    request = Request("GET", place)
+    return Operation("GET /v2/dlq/{dlqId}", request, "a DLQ message", _read_dlq_message, is_private=True)
+
+
+def delete_dlq_messages(dlq_ids: Sequence[str]) -> Operation[int]:
+    """``DELETE /v2/dlq``: up to 100 DLQ messages; returns how many there were."""
+    return Operation(
+        "DELETE /v2/dlq",
+        Request("DELETE", "/v2/dlq", query=_ids(dlq_ids)),
+        "a count",
+        lambda response: _read_deleted(response).deleted or 0,
+    )
 
 
 def retry_dlq_message(dlq_id: str) -> Operation[PublishedMessage]:
@@ -291,15 +319,31 @@ def retry_dlq_message(dlq_id: str) -> Operation[PublishedMessage]:
     )
 
 
-def retry_dlq_messages(filters: Filters) -> Operation[Page[PublishedMessage]]:
-    """``POST /v2/dlq/retry``: publishes DLQ messages that match again, some a request. Needs a filter."""
-    request = Request("POST", "/v2/dlq/retry", query=_given(filters))
-    unsafe = Idempotency.NOT_IDEMPOTENT
-    return paged("POST /v2/dlq/retry", request, "new messages", _read_retried, idempotency=unsafe)
+def retry_dlq_messages(dlq_ids: Sequence[str]) -> Operation[list[PublishedMessage]]:
+    """``POST /v2/dlq/retry``: publishes up to 100 DLQ messages again, by their ids.
+
+    It returns the new messages of those that were in the queue, without saying which is whose. One that
+    QStash refuses has an ``error``.
+    """
+    return Operation(
+        "POST /v2/dlq/retry",
+        Request("POST", "/v2/dlq/retry", query=_ids(dlq_ids)),
+        "new messages",
+        lambda response: [one.message() for one in _read_retried(response).responses or []],
+        # As for one: a repeat finds what is left, and publishes nothing twice.
+        Idempotency.KEYED,
+    )
 
 
-def _given(filters: Filters) -> tuple[tuple[str, str], ...]:
-    """Return filters that narrow something down."""
+def _ids(dlq_ids: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(narrowing(filters_of({"dlq_ids": dlq_ids}, DLQ_FILTERS)))
+
+
+def narrowing(filters: Filters) -> Filters:
+    """Return filters that narrow something down.
+
+    :raises ValueError: for filters that do not.
+    """
     if not any(value for name, value in filters if name not in ("cursor", "count")):
         raise ValueError("no filter is given, which would mean everything the account has: give at least one")
     return tuple(filters)

@@ -8,12 +8,13 @@ secrets; they are skipped while parsing, so that nothing can show them.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from remote_tasks_provider.core.http.parsing import (
     Items,
@@ -27,6 +28,7 @@ from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.qstash.models import QSTASH_STATES, NamedFieldsModel, Url, public_url
 
 __all__ = [
+    "CreatedMessage",
     "DlqMessage",
     "LogEntry",
     "MessageOutcome",
@@ -89,7 +91,35 @@ class LogEntry(_MessageFacts):
         return super().to_json() | {"state": self.state.value, "error": error}
 
 
-class DlqMessage(_MessageFacts):
+class _ContentHash(_MessageFacts):
+    """A message that is recognised by its destination and body, which are not kept."""
+
+    _content: str = PrivateAttr(default="")
+
+    @property
+    def content(self) -> str:
+        """A hash of the destination and the body."""
+        return self._content
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _hash(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        found = handler(data)
+        if isinstance(data, dict):
+            destination = (found.url or "").encode(errors="replace")
+            found._content = hashlib.sha256(destination + b"\0" + cls._body(data)).hexdigest()[:16]
+        return found
+
+    @staticmethod
+    def _body(data: dict[str, Any]) -> bytes:
+        return _decoded(data.get("body"))
+
+
+class CreatedMessage(_ContentHash):
+    """A message as the first entry of its log shows it."""
+
+
+class DlqMessage(_ContentHash):
     """A message in the dead letter queue: all its attempts have failed.
 
     :param dlq_id: the id to retry or delete it by.
@@ -107,6 +137,11 @@ class DlqMessage(_MessageFacts):
         repr=False,
     )
 
+    @staticmethod
+    def _body(data: dict[str, Any]) -> bytes:
+        text = data.get("body")
+        return text.encode(errors="replace") if isinstance(text, str) else _decoded(data.get("bodyBase64"))
+
     @property
     def response(self) -> str | None:
         """The destination's last response, cut and redacted."""
@@ -121,6 +156,13 @@ class DlqMessage(_MessageFacts):
     def to_json(self) -> dict[str, Any]:
         """Return the message as a JSON object: no header, no body, the destination without its query."""
         return super().to_json() | {"response": self.response}
+
+
+def _decoded(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text or "")
+    except (TypeError, ValueError):
+        return b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
+from remote_tasks_provider.qstash.dlq import DlqEntry, DlqRetry, delete_entries
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators.base import MessageFilters, QStashOperator, Words
-from remote_tasks_provider.qstash.operators.publish import MessageOperator
+from remote_tasks_provider.qstash.operators.publish import MESSAGES_KEY, MessageOperator
+from remote_tasks_provider.qstash.submission import StoredPages, is_first_attempt
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -115,35 +119,75 @@ class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
     Returns the new messages' ids, or with ``wait_for_completion`` a list of what
     :class:`~remote_tasks_provider.qstash.sensors.QStashMessageSensor` returns. A message must match all
     filters; at least one, or ``dlq_id``, must be given. If no DLQ message matches, the operator succeeds.
+
+    The DLQ messages that match are listed first, and each is retried once: one that fails again is not
+    retried by the same task. From Airflow 3.3 on a later attempt resumes, whatever answer was lost. Where
+    Airflow remembers nothing, an attempt after the first retries only DLQ messages that are given by id.
     """
 
     def publish(self, context: Context) -> list[PublishedMessage]:
         """Publish them again."""
-        selection = self.selection()
+        pages = StoredPages(context, self.log)
         try:
-            messages: list[PublishedMessage] = self.hook.retry_dlq(**selection)
-        except NotFoundError:
-            # QStash also answers 404 when none of several messages is there (any more).
-            if self.dlq_id is not None:
+            if not pages.is_resumed:
+                pages.begin(self._entries(context))
+            found = DlqRetry(self.hook.client, pages, grace=self.not_found_grace).run()
+        except RemoteTaskError as error:
+            if not pages.has_sent:
                 raise
-            messages = []
-        self.log.info("%d DLQ messages were published again.", len(messages))
-        return messages
+            context["ti"].xcom_push(key=MESSAGES_KEY, value=pages.messages)
+            self.log.warning("DLQ messages were published again as %s.", ", ".join(pages.messages) or "?")
+            if pages.remembers:
+                raise
+            raise AirflowFailException(
+                f"{error} {len(pages.messages)} DLQ messages were published again; the XCom {MESSAGES_KEY} "
+                "has them. A retry would not know that. Clear this task to retry what matches then."
+            ) from error
+        self.log.info("%d DLQ messages were published again.", len(found))
+        return [PublishedMessage(message_id) for message_id in found]
+
+    def _entries(self, context: Context) -> list[DlqEntry]:
+        selection = self.selection()
+        if context.get("task_state_store") is not None or is_first_attempt(self, context):
+            found: list[DlqEntry] = self.hook.dlq_entries(**selection)
+            return found
+        # An earlier attempt may have retried some; those that failed again are other DLQ messages.
+        if self.dlq_id is None and self.dlq_ids is None:
+            raise AirflowFailException(
+                "An earlier attempt may have retried DLQ messages, and below Airflow 3.3 nothing says which. "
+                "Nothing was sent. Clear this task to retry the DLQ messages that match now."
+            )
+        given = validation.object_ids(self.dlq_id or self.dlq_ids, "dlq_ids")
+        try:
+            entries: list[DlqEntry] = self.hook.dlq_entries(**selection)
+        except NotFoundError:
+            entries = []
+        if missing := sorted(set(given) - {one.dlq_id for one in entries}):
+            raise AirflowFailException(
+                "An earlier attempt may have retried these DLQ messages, which are not in the queue or do "
+                f"not match: {', '.join(missing)}. Nothing was sent. Look in QStash's logs for their new "
+                "messages. Clear this task without those ids to retry the others."
+            )
+        return entries
 
 
 class QStashDeleteDlqOperator(_SelectsDlqMessages, QStashOperator):
     """Deletes DLQ messages permanently; returns how many.
 
-    A message must match all filters; at least one, or ``dlq_id``, must be given.
+    A message must match all filters; at least one, or ``dlq_id``, must be given. Those that match are listed
+    first, and deleted by their ids. From Airflow 3.3 on a later attempt deletes, and counts, the same.
     """
 
     def act(self, hook: QStashHook, context: Context) -> int:
         """Delete them."""
+        pages = StoredPages(context, self.log, "qstash_dlq_delete")
         try:
-            deleted = hook.delete_dlq(**self.selection())
+            if not pages.is_resumed:
+                pages.begin(hook.dlq_entries(**self.selection()))
         except NotFoundError:
             self.log.info("There is no such DLQ message (any more).")
             return 0
+        deleted = sum(delete_entries(hook.client, page.left) for page in pages.pages)
         self.log.info("%d DLQ messages were deleted.", deleted)
         return deleted
 
