@@ -291,6 +291,6 @@ def _unknown(gone: Sequence[DlqEntry], found: Sequence[str], since: float) -> st
     return (
         f"An answer was lost. {len(gone)} DLQ messages have left the queue, and the logs do not tell which "
         f"new messages they became: {_names(gone)}.{candidates} Nothing was sent again. Look in QStash's "
-        f"logs for messages to the same destinations since {moment}. Then mark this task successful, or clear "
-        "it to retry the DLQ messages that match then."
+        f"logs for messages to the same destinations since {moment}. Then mark this task successful, or "
+        "clear it to retry the DLQ messages that match then."
     )
