@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.airflow.standalone import clean_environment, migrated_database
+from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER, airflow_is_at_least
 
 if TYPE_CHECKING:
     from remote_tasks_sandbox import SandboxServer
@@ -81,3 +82,19 @@ def test_mapped_task_group_follows_one_branch_for_each_index(
         "each.celebrate[0]": "skipped",
         "each.celebrate[1]": "success",
     }
+
+
+@pytest.mark.airflow_db
+@pytest.mark.skipif(not STARTS_FROM_TRIGGER, reason="Airflow asks retry policies from 3.3 on")
+def test_rate_limit_costs_no_retry_from_airflow_3_4_on(
+    airflow_connections: dict[str, str], server: SandboxServer, tmp_path: Path
+) -> None:
+    impatient = {**json.loads(airflow_connections["manus_default"]), "extra": {"max_attempts": 1}}
+    connections = {**airflow_connections, "manus_impatient": json.dumps(impatient)}
+    refusal = server.sandbox.faults.add("status", times=1, status=429, headers={"Retry-After": "2"})
+
+    found = states_of("limited_dag.py", connections, tmp_path)
+
+    server.sandbox.faults.remove(refusal)
+    # Neither waits for the hour of retry_delay.
+    assert found == {"state": "success", "try_number": "1" if airflow_is_at_least("3.4") else "2"}
