@@ -97,6 +97,10 @@ bench: $(BUILT) ## Measure waits, listing, imports and a real Airflow next to th
 simulate: $(BUILT) ## Simulate many triggerers on one account in virtual time; ARGS="--grid --services v2" or ARGS=--list
 	$(BIN)/python -m dev.simulate $(ARGS)
 
+.PHONY: model
+model: $(BUILT) ## Live through a million steps of retries, clears, crashes and lost answers; ARGS="--steps 10000 --seed 3"
+	$(BIN)/python -m tests.model $(ARGS)
+
 .PHONY: soak
 soak: $(BUILT) ## Keep 2,000 waits in two triggerers under random trouble for 10 minutes; ARGS="--quick" or ARGS="--seed 2"
 	$(BIN)/python -m dev.soak $(ARGS)

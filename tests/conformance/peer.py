@@ -145,6 +145,7 @@ class Peer:
         name, value = config.auth
         real = "sk-sandbox" if self.subject.vendor == "manus" else "sandbox-token"
         headers = [(name.lower(), value.replace(self.good_key, real)), ("host", "127.0.0.1")]
+        headers += [(one.lower(), two) for one, two in request.headers]
         body = json.dumps(request.json).encode() if request.json is not None else request.content or b""
         scope = {
             "method": request.method,

@@ -1,0 +1,63 @@
+"""``python -m tests.model``: lives through many histories, and prints how many, and which broke a promise.
+
+One process a processor. Each plays rounds, with a seed of its own each, so that a round can be played again:
+``make model ARGS="--steps 1 --seed 3"``. A round ends at its first broken promise. The first rounds of each
+kind are played once more, to shorten their histories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+
+from tests.model.rounds import Round, play, set_up
+
+
+def main() -> int:
+    """Play, print, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="make model", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--steps", type=int, default=1_000_000, help="how many steps to make at least")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the first round")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--ignore", nargs="*", default=[], metavar="PROMISE", help="promises not to check")
+    parser.add_argument("--shorten", type=int, default=1, help="how many histories of a kind to shorten")
+    given = parser.parse_args()
+    began, done, broken = time.monotonic(), [], {}  # type: float, list[Round], dict[str, list[Round]]
+    seed, steps = given.seed, 0
+    with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn"), initializer=set_up) as pool:
+        under_way: set[Future[Round]] = set()
+        while under_way or steps < given.steps:
+            while steps < given.steps and len(under_way) < given.processes:
+                under_way.add(pool.submit(play, seed, given.ignore))
+                seed += 1
+            finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for one in (future.result() for future in finished):
+                done.append(one)
+                steps += one.steps
+                if one.text:
+                    broken.setdefault(one.kind, []).append(one)
+                    if len(broken[one.kind]) == 1:
+                        print(f"\n{one.kind}, seed {one.seed}:\n{one.text}", flush=True)
+        again = [one for found in broken.values() for one in found[: given.shorten]]
+        shorter = (
+            ()
+            if not again
+            else pool.map(play, *zip(*((one.seed, [], one.promise) for one in again), strict=True))
+        )
+        for one in shorter:
+            print(f"\nshortened, seed {one.seed}:\n{one.text}", flush=True)
+    for kind, found in sorted(broken.items()):
+        print(f"{len(found):6} rounds: {kind}")
+    histories, seconds = sum(one.histories for one in done), time.monotonic() - began
+    print(
+        f"{histories:,} histories, {steps:,} steps, {sum(map(len, broken.values()))} violations "
+        f"in {seconds:.0f} s"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

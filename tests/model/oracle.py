@@ -1,0 +1,98 @@
+"""What may be paid again. Pure: from what the service's own books and Airflow say, never from the provider.
+
+Everything else in this folder makes histories; this module says which of them are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["DEDUPLICATED_FOR", "Asked", "Earlier", "why_not_pay", "why_not_send"]
+
+DEDUPLICATED_FOR = 600.0
+"""Seconds for which QStash remembers a deduplication id."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A remote task that the same task instance has paid for before.
+
+    :param is_over: its outcome was told (the result returned, or its failure named), or a person was asked to
+        judge; and a user has cleared the Airflow task since.
+    :param was_cleared: a user has cleared the Airflow task since it was submitted, while that was not
+        running.
+    :param was_stopped: this side has stopped it.
+    :param exists: the service still knows it.
+    :param is_recorded: a record names it.
+    :param inputs: what it was asked for.
+    :param age: seconds since it was submitted.
+    """
+
+    task_id: str
+    is_over: bool
+    was_cleared: bool
+    was_stopped: bool
+    exists: bool
+    is_recorded: bool
+    inputs: tuple[str, ...]
+    age: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for now, and what the user has decided for such cases.
+
+    :param has_records: whether Airflow can keep a record.
+    :param has_tags: whether the service lets a task be found whatever its inputs were.
+    """
+
+    inputs: tuple[str, ...]
+    on_stale_state: str
+    on_orphaned_intent: str
+    has_records: bool
+    has_tags: bool
+
+
+def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
+    """Return why a Manus task must not be paid for, or ``None`` if it may be.
+
+    A task instance pays once. It may pay again only if each of its earlier tasks is one of these:
+
+    1. *Over*: its outcome was told, or a person was asked to judge, and a user has cleared the Airflow task
+       since. A clear without either is no licence: a task at work goes on, a finished one is handed over.
+    2. *Stopped* by this side, at a kill, a timeout or for a restart.
+    3. *Gone*: the service no longer knows it.
+    4. *Restarted*: the inputs are others now, and ``on_stale_state`` is ``restart``.
+    5. *Lost*: no record names it, and ``on_orphaned_intent`` is ``start``.
+    6. *Untraceable, as documented*: Airflow can keep no record, the service shows no tag, and the prompt has
+       changed, so that nothing in the world connects it with this task instance.
+    """
+    for one in earlier:
+        if one.is_over or one.was_stopped or not one.exists:
+            continue
+        if one.inputs != asked.inputs and asked.on_stale_state == "restart":
+            continue
+        if not one.is_recorded and asked.on_orphaned_intent == "start":
+            continue
+        if not (asked.has_records or asked.has_tags) and one.inputs != asked.inputs:
+            continue
+        return f"{one.task_id} was paid {one.age:.0f} s before, and its outcome is still to be told"
+    return None
+
+
+def why_not_send(earlier: Sequence[Earlier]) -> str | None:
+    """Return why a QStash message must not be sent, or ``None`` if it may be.
+
+    A task instance sends one message. It may send another only if each of its earlier ones is one of these:
+
+    1. *Cleared*: a user has cleared the Airflow task since. A cleared task sends its message again.
+    2. *Forgotten*, as documented: QStash forgets a deduplication id after ten minutes, and no record names
+       the message.
+    3. *Stopped* by this side.
+    """
+    for one in earlier:
+        is_forgotten = not one.is_recorded and one.age >= DEDUPLICATED_FOR
+        if not (one.was_cleared or is_forgotten or one.was_stopped):
+            return f"{one.task_id} was sent {one.age:.0f} s before for the same run of the task"
+    return None
