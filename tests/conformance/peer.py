@@ -181,7 +181,9 @@ class Peer:
             def __init__(self, config: ConnectionConfig) -> None:
                 self.config = config
 
-            def send(self, request: Request, *, timeout: float | None = None) -> Response:
+            def send(
+                self, request: Request, *, timeout: float | None = None, fresh: bool = False
+            ) -> Response:
                 return _raised(peer.answer(request, self.config, timeout))
 
             def close(self) -> None: ...

@@ -9,7 +9,9 @@ what it finds:
 * XComs are gone at each new attempt.
 * There is no task state store below 3.3. In 3.3 it outlives everything, in 3.4 a clear discards it unless the
   user keeps it.
-* In a loop of 3.4 all iterations have the map index -1; ``region_id`` and ``region_index`` tell them apart.
+* In a loop of 3.4 all iterations have the map index -1; ``region_id``, ``region_index`` and ``loop`` in the
+  context tell them apart.
+* Each clear of a task is counted in its DAG run, and moves the run's start.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from types import SimpleNamespace
 from typing import Any, Literal
 from uuid import UUID
 
-__all__ = ["NO_REGION", "Crash", "Dag", "Store", "TaskInstance", "Version"]
+__all__ = ["Crash", "Dag", "DagRun", "Store", "TaskInstance", "Version"]
 
 Version = Literal["3.2", "3.3", "3.4"]
-NO_REGION = UUID(int=0)
+_NO_REGION = UUID(int=0)
 # What Airflow calls a state in which nothing runs unless a user clears it.
 FINISHED = ("success", "failed")
 
@@ -79,6 +81,17 @@ class Store:
         return any(task_id in value for value in self.values.values())
 
 
+class DagRun:
+    """A run of the DAG; a clear moves its start, and is counted.
+
+    :param now: seconds of the wall clock.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.start_date = self.queued_at = self.run_after = datetime.fromtimestamp(now, UTC)
+        self.clear_number = 0
+
+
 @dataclass(eq=False)
 class TaskInstance:
     """One task instance, and what Airflow knows of it.
@@ -92,26 +105,28 @@ class TaskInstance:
     version: Version
     boundary: Callable[[str], None]
     now: Callable[[], float]
+    run: DagRun
     deployment: str = "production"
     dag_id: str = "reports"
     task_id: str = "ask"
     map_index: int = -1
-    region_id: UUID = NO_REGION
-    region_index: int = 0
+    loop: int | None = None
     run_id: str = "scheduled__2026-01-01T00:00:00+00:00"
     state: str = "none"
     try_number: int = 0
     log_url: None = None
     xcoms: dict[str, Any] = field(default_factory=dict)
     asked_to_judge: bool = False
+    has_lost_records: bool = False
 
     def __post_init__(self) -> None:
         self.max_tries = self.dag.retries
         self.store = Store(self.boundary) if self.version != "3.2" else None
         self.id = UUID(int=1)
-        self.run_start = self.start_date = self._moment()
-        if self.version != "3.4":
-            del self.region_id, self.region_index
+        self.start_date = self._moment()
+        if self.version == "3.4":
+            self.region_id = _NO_REGION if self.loop is None else UUID(int=7)
+            self.region_index = self.loop or 0
 
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
@@ -130,8 +145,9 @@ class TaskInstance:
 
     @property
     def context(self) -> Any:
-        run = SimpleNamespace(start_date=self.run_start, queued_at=self.run_start, run_after=self.run_start)
-        found = {"ti": self, "dag_run": run, "run_id": self.run_id}
+        found: dict[str, Any] = {"ti": self, "dag_run": self.run, "run_id": self.run_id}
+        if self.loop is not None:
+            found["loop"] = SimpleNamespace(index=self.loop)
         return found if self.store is None else {**found, "task_state_store": self.store}
 
     # ------------------------------------------------------------------------------------ what Airflow does
@@ -161,6 +177,8 @@ class TaskInstance:
 
     def clear(self, *, keep_store: bool) -> None:
         """Let a user clear the task."""
+        self.run.clear_number += 1
+        self.run.start_date = self._moment()
         if self.state == "running":
             self.state = "restarting"
         else:
@@ -168,3 +186,4 @@ class TaskInstance:
             self.state = "none"
         if self.store is not None and self.version == "3.4" and not keep_store:
             self.store.values.clear()
+            self.has_lost_records = True

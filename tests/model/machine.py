@@ -58,6 +58,7 @@ _SETTINGS = st.builds(
     on_orphaned_intent=st.sampled_from(("search", "search", "start", "fail")),
     retries=st.integers(0, 3),
     hides=st.sampled_from((False, False, False, True)),
+    in_loops=st.booleans(),
     waits=st.sampled_from((True, True, True, False)),
     cancel_on_kill=st.sampled_from((True, True, False)),
 )

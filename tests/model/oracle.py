@@ -23,6 +23,7 @@ class Earlier:
     :param was_cleared: a user has cleared the Airflow task since it was submitted, while that was not
         running.
     :param was_stopped: this side has stopped it.
+    :param end: ``completed``, ``failed`` (also: cancelled), or nothing while it is at work.
     :param exists: the service still knows it.
     :param is_recorded: a record names it.
     :param inputs: what it was asked for.
@@ -33,6 +34,7 @@ class Earlier:
     is_over: bool
     was_cleared: bool
     was_stopped: bool
+    end: str
     exists: bool
     is_recorded: bool
     inputs: tuple[str, ...]
@@ -43,7 +45,7 @@ class Earlier:
 class Asked:
     """What is asked for now, and what the user has decided for such cases.
 
-    :param has_records: whether Airflow can keep a record.
+    :param has_records: whether Airflow has kept all records.
     :param has_tags: whether the service lets a task be found whatever its inputs were.
     """
 
@@ -63,22 +65,36 @@ def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
        since. A clear without either is no licence: a task at work goes on, a finished one is handed over.
     2. *Stopped* by this side, at a kill, a timeout or for a restart.
     3. *Gone*: the service no longer knows it.
-    4. *Restarted*: the inputs are others now, and ``on_stale_state`` is ``restart``.
-    5. *Lost*: no record names it, and ``on_orphaned_intent`` is ``start``.
-    6. *Untraceable, as documented*: Airflow can keep no record, the service shows no tag, and the prompt has
-       changed, so that nothing in the world connects it with this task instance.
+    4. *Useless*: it has failed, or has completed for other inputs, and a user has cleared the Airflow task.
+    5. *Restarted*: the inputs are others now, and ``on_stale_state`` is ``restart``.
+    6. *Lost*: no record names it, and ``on_orphaned_intent`` is ``start``.
+    7. *Perhaps delivered*, as documented: it has completed, a user has cleared the Airflow task, and Airflow
+       has no record of it, so that nobody knows whether the result was handed over before.
+    8. *Untraceable*, as documented: no record names it, the service shows no tag, and the prompt has changed,
+       so that nothing in the world connects it with this task instance.
     """
-    for one in earlier:
-        if one.is_over or one.was_stopped or not one.exists:
-            continue
-        if one.inputs != asked.inputs and asked.on_stale_state == "restart":
-            continue
-        if not one.is_recorded and asked.on_orphaned_intent == "start":
-            continue
-        if not (asked.has_records or asked.has_tags) and one.inputs != asked.inputs:
-            continue
-        return f"{one.task_id} was paid {one.age:.0f} s before, and its outcome is still to be told"
-    return None
+    blocking = (one for one in earlier if not _is_no_obstacle(one, asked))
+    return next(
+        (
+            f"{one.task_id} was paid {one.age:.0f} s before, and its outcome is still to be told"
+            for one in blocking
+        ),
+        None,
+    )
+
+
+def _is_no_obstacle(one: Earlier, asked: Asked) -> bool:
+    is_same = one.inputs == asked.inputs
+    return (
+        one.is_over
+        or one.was_stopped
+        or not one.exists
+        or (one.was_cleared and (one.end == "failed" or (one.end == "completed" and not is_same)))
+        or (not is_same and asked.on_stale_state == "restart")
+        or (not one.is_recorded and asked.on_orphaned_intent == "start")
+        or (not one.is_recorded and one.was_cleared and one.end == "completed" and not asked.has_records)
+        or (not one.is_recorded and not (asked.has_records or asked.has_tags or is_same))
+    )
 
 
 def why_not_send(earlier: Sequence[Earlier]) -> str | None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
@@ -40,7 +39,7 @@ from remote_tasks_sandbox.manus import account as manus_account
 from remote_tasks_sandbox.qstash import engine as qstash_engine
 from tests.conformance.peer import Peer
 from tests.conformance.subjects import SUBJECTS, Subject
-from tests.model.fake_airflow import Crash, Dag, TaskInstance, Version
+from tests.model.fake_airflow import Crash, Dag, DagRun, TaskInstance, Version
 from tests.model.oracle import Asked, Earlier, why_not_pay, why_not_send
 from tests.model.plans import NO_FAULT, Fault, Plan
 
@@ -58,6 +57,7 @@ _TIMEOUT = 900.0
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
 _EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError)
+_END = {"completed": "completed", "delivered": "completed", "stopped": "failed", "failed": "failed"}
 _NOT_CLAIMED = ("waiting", "pending", "running")
 _MODULE = "remote_tasks_provider."
 
@@ -67,6 +67,7 @@ class Settings:
     """What stays the same in one history.
 
     :param hides: whether tasks are kept out of the list.
+    :param in_loops: whether the task is in a loop, where Airflow has those.
     """
 
     service: str = "v2"
@@ -75,8 +76,13 @@ class Settings:
     on_orphaned_intent: str = "search"
     retries: int = 2
     hides: bool = False
+    in_loops: bool = False
     waits: bool = True
     cancel_on_kill: bool = True
+
+    @property
+    def loops(self) -> bool:
+        return self.in_loops and self.version == "3.4"
 
     @property
     def is_manus(self) -> bool:
@@ -175,13 +181,15 @@ class World(Peer):
     def _task_instances(self) -> Iterator[TaskInstance]:
         version, retries = self.settings.version, self.settings.retries
 
-        def made(name: str, attachment: str = "a", **facts: Any) -> TaskInstance:
+        def made(name: str, attachment: str = "a", run: DagRun | None = None, **facts: Any) -> TaskInstance:
+            facts["run"] = run or DagRun(self.time.wall())
             dag = Dag(PROMPTS[0], f"https://files.example.com/{attachment}.pdf", retries)
             return TaskInstance(name, dag, version, self.boundary, self.time.wall, **facts)
 
-        yield made("main")
-        yield made("staging", "b", deployment="staging")
-        yield made("sibling", "c", **_sibling(version))
+        run, loops = DagRun(self.time.wall()), self.settings.loops
+        yield made("main", run=run, loop=0 if loops else None)
+        yield made("staging", "b", deployment="staging", loop=0 if loops else None)
+        yield made("sibling", "c", run=run, **({"loop": 1} if loops else {"map_index": 1}))
         yield made("other DAG", "d", dag_id="digests")
 
     # ------------------------------------------------------------------------------------------ the history
@@ -465,7 +473,7 @@ class World(Peer):
                 ti.dag.inputs,
                 chosen.on_stale_state,
                 chosen.on_orphaned_intent,
-                has_records=ti.store is not None,
+                has_records=ti.store is not None and not ti.has_lost_records,
                 has_tags=chosen.service != "v1" and not chosen.hides,
             )
             why = why_not_pay(earlier, asked)
@@ -479,6 +487,7 @@ class World(Peer):
             one.is_over,
             one.was_cleared,
             one.was_stopped,
+            _END.get(self._state(one), ""),
             self._exists(one),
             store is not None and store.names(one.id),
             one.inputs,
@@ -597,8 +606,10 @@ class World(Peer):
         with pytest.MonkeyPatch.context() as patch:
             self.install(patch)
             clock = SimpleNamespace(time=self.time.wall, monotonic=self.time.monotonic, sleep=self.time.sleep)
-            for module in _modules_with_time():
+            for module in _modules_with("time", real_time):
                 patch.setattr(module, "time", clock)
+            for module in _modules_with("CLEARS_DROP_STATE"):
+                patch.setattr(module, "CLEARS_DROP_STATE", self.settings.version == "3.4")
             patch.setattr(manus_hooks, "datetime", _now(self.time.wall))
             patch.setattr(hooks, "connection_config", self.config)
             patch.setattr(cancel_worker, "_spread", lambda: 1.0)
@@ -620,11 +631,6 @@ def _subject(service: str) -> Subject:
     found = next(subject for subject in SUBJECTS if subject.name == name)
     extras = {"api_version": service} if service in ("v1", "v2") else {}
     return replace(found, name=service, extras={**extras, "max_attempts": 2})
-
-
-def _sibling(version: Version) -> dict[str, Any]:
-    """Return what tells a mapped sibling from ``main``; in 3.4, another iteration of its loop."""
-    return {"region_id": UUID(int=7), "region_index": 1} if version == "3.4" else {"map_index": 1}
 
 
 def _of(plan: Plan) -> str:
@@ -663,12 +669,10 @@ def _cause(error: Any) -> Any:
     return error
 
 
-def _modules_with_time() -> list[Any]:
-    return [
-        module
-        for name, module in list(sys.modules.items())
-        if name.startswith(_MODULE) and getattr(module, "time", None) is real_time
-    ]
+def _modules_with(name: str, value: Any = None) -> list[Any]:
+    """Return the provider's modules that have a name, with this value if one is given."""
+    found = (module for key, module in list(sys.modules.items()) if key.startswith(_MODULE))
+    return [one for one in found if hasattr(one, name) and (value is None or getattr(one, name) is value)]
 
 
 def _now(wall: Callable[[], float]) -> type[datetime]:
