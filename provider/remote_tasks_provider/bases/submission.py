@@ -114,11 +114,16 @@ class Submitter:
         self._notes_kills = notes_kills
         self._store: Any = context.get("task_state_store")
         origin = Origin.of(context)
-        self._key = origin.key
-        self._attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0, origin.clears)
+        self.key = origin.key
+        self.attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0, origin.clears)
         # Airflow makes the iterations of a loop anew when their DAG run is cleared.
         self._is_new = origin.attempt == 1 and context.get("loop") is None
         self._run_began = _start_of(context.get("dag_run"))
+
+    @property
+    def outlives_clears(self) -> bool:
+        """Whether a later attempt finds the record of this one, whatever a user does in between."""
+        return self._store is not None and not CLEARS_DROP_STATE
 
     def begin(self) -> None:
         """Leave a record that nothing was submitted yet, where a missing one would leave that open."""
@@ -136,7 +141,7 @@ class Submitter:
         self._log.info("%s", decision.why)
         if decision.reattach_to is not None:
             record = record or SubmissionRecord(fingerprint, self._began, 0, account=submission.account)
-            self._note(record.with_task(decision.reattach_to, self._attempt))
+            self._note(record.with_task(decision.reattach_to, self.attempt))
             return decision.reattach_to
         if decision.cancel is not None:
             submission.cancel(decision.cancel)
@@ -156,7 +161,7 @@ class Submitter:
 
     def _forget(self) -> None:
         """Note that there is no task: none was submitted, or this side has cancelled it."""
-        self._note(SubmissionRecord("", 0.0, self._attempt.number, is_void=True))
+        self._note(SubmissionRecord("", 0.0, self.attempt.number, is_void=True))
 
     # ----------------------------------------------------------------------------------------- decisions
 
@@ -171,7 +176,7 @@ class Submitter:
             record,
             self._recorded(submission, record.task_id, record.intended_at),
             fingerprint,
-            self._attempt,
+            self.attempt,
             self._policy,
             same_account=record.account in (None, submission.account),
             notes_kills=self._notes_kills,
@@ -180,8 +185,8 @@ class Submitter:
     def _decide_without_record(self, submission: Submission, fingerprint: str) -> Decision:
         if self._is_new:
             return Decision("This is the first attempt.")
-        is_later = self._attempt.number > 1
-        may_be_unrecorded = is_later and (self._store is None or CLEARS_DROP_STATE)
+        is_later = self.attempt.number > 1
+        may_be_unrecorded = is_later and not self.outlives_clears
         if not (may_be_unrecorded or submission.finds_tags):
             return Decision("No earlier attempt has submitted a task.")
         return self._decide_from_search(submission, None, fingerprint, may_be_unrecorded=may_be_unrecorded)
@@ -197,7 +202,7 @@ class Submitter:
         return decide_from_search(
             self._search(submission, lost, fingerprint),
             fingerprint,
-            self._attempt,
+            self.attempt,
             self._policy,
             lost=lost,
             may_be_unrecorded=may_be_unrecorded,
@@ -209,7 +214,7 @@ class Submitter:
         try:
             yield
         except OrphanedStartError:
-            self._note(replace(record, told_by=self._attempt.number))
+            self._note(replace(record, told_by=self.attempt.number))
             raise
 
     # -------------------------------------------------------------------------------------- the service
@@ -239,8 +244,8 @@ class Submitter:
 
     def _search(self, submission: Submission, lost: SubmissionRecord | None, fingerprint: str) -> Sight:
         """Search for a submitted task; for a lost one, until it would be listed if there were one."""
-        if lost is None or lost.is_judged(self._attempt):
-            return Sight(submission.search(self._key, self._began), submission.sees_all)
+        if lost is None or lost.is_judged(self.attempt):
+            return Sight(submission.search(self.key, self._began), submission.sees_all)
         sees_all = (
             submission.sees_all
             and lost.account == submission.account
@@ -251,7 +256,7 @@ class Submitter:
         listed_by = (lost.ends_by or lost.intended_at) + self._appears_within
         pause = _BETWEEN_SEARCHES
         while True:
-            found = [one for one in submission.search(lost.key or self._key, since) if lost.may_be(one)]
+            found = [one for one in submission.search(lost.key or self.key, since) if lost.may_be(one)]
             left = listed_by - time.time()
             if found or left <= 0:
                 return Sight(found, sees_all)
@@ -263,7 +268,7 @@ class Submitter:
 
     def _submit(self, submission: Submission, fingerprint: str, replaces: str | None) -> Candidate:
         submission.prepare()
-        now, attempt = time.time(), self._attempt
+        now, attempt = time.time(), self.attempt
         record = SubmissionRecord(
             fingerprint,
             now,
@@ -271,7 +276,7 @@ class Submitter:
             replaces=replaces,
             max_tries=attempt.max_tries,
             clears=attempt.clears,
-            key=self._key if submission.finds_tags else None,
+            key=self.key if submission.finds_tags else None,
             account=submission.account,
             ends_by=now + submission.longest_request,
         )
@@ -279,7 +284,7 @@ class Submitter:
         self._write(record)
         try:
             task = submission.submit(
-                CorrelationTag(self._key, attempt.number, attempt.max_tries, inputs_of(fingerprint))
+                CorrelationTag(self.key, attempt.number, attempt.max_tries, inputs_of(fingerprint))
             )
         except RemoteTaskError as error:
             if not may_have_submitted(error):

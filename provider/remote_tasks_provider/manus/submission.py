@@ -13,11 +13,12 @@ from typing import Any
 
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
+from remote_tasks_provider.manus.api import v2
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.models import ManusTask
 
-__all__ = ["ManusSubmission"]
+__all__ = ["ManusSubmission", "mark_owed"]
 
 # Seconds: the service's clock and ours need not agree. A tag tells tasks apart. Of those with the same prompt
 # as few as possible must be left for a person to judge.
@@ -95,6 +96,20 @@ class ManusSubmission:
     def cancel(self, task_id: str) -> None:
         """Stop a task that another one replaces."""
         self._hook.stop_task(task_id)
+
+
+def mark_owed(hook: ManusHook, task_id: str, key: str, attempt: int) -> None:
+    """Say in a task's title that ``attempt`` could not deliver the result; nothing where there are no tags.
+
+    :param key: of the tag in the title.
+    """
+    if "title" in hook.api.unsupported:
+        return
+    title = hook.client.send(v2.get_task(task_id)).title or ""
+    tag = CorrelationTag.in_title(title, key)
+    if tag is not None:
+        marked = title.replace(str(tag), str(replace(tag, owed_by=attempt)))
+        hook.client.send(v2.update_task(task_id, title=marked, share_visibility=None, visible=None))
 
 
 def _candidate(task: ManusTask, tag: CorrelationTag | None = None) -> Candidate:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from remote_tasks_provider.bases import submission
 from remote_tasks_provider.core.errors import BudgetExceededError, TransportError
 from remote_tasks_provider.manus import output
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -141,32 +142,76 @@ class TestResultPath:
 class TestDelivery:
     """A user who clears the Airflow task wants another remote task only if this one's outcome arrived."""
 
-    def test_result_that_could_not_be_written_is_taken_after_a_clear(
-        self, account: Account, mode: str, version: str, tmp_path: Path
-    ) -> None:
-        account.manus.plan(answer="42.", script=[("running", 60), "completed"])
-        task = account.task()
-        folder = tmp_path / "results"
+    def spoiled(self, account: Account, make: Make, task: Any, folder: Path) -> None:
+        """Run an attempt whose result cannot be written in the end."""
 
-        def makes_the_path_useless() -> Any:
-            operator = asks(mode, result_path=f"file://{folder}/r.json")()
-            operator.collect = spoil(operator.collect)
-            return operator
+        def made() -> Any:
+            operator = make()
+            collect = operator.collect
 
-        def spoil(collect: Any) -> Any:
             def collecting(*arguments: Any) -> Any:
                 folder.write_text("not a folder")
                 return collect(*arguments)
 
-            return collecting
+            operator.collect = collecting
+            return operator
 
         with pytest.raises(OSError, match="results"):
-            task.attempt(makes_the_path_useless)
+            task.attempt(made)
         folder.unlink()
+
+    @pytest.mark.parametrize("clears_drop_state", [False, True])
+    def test_result_that_could_not_be_written_is_taken_after_a_clear(
+        self, account: Account, mode: str, tmp_path: Path, clears_drop_state: bool
+    ) -> None:
+        account.patch.setattr(submission, "CLEARS_DROP_STATE", clears_drop_state)
+        account.manus.plan(default=True, answer="42.", script=[("running", 60), "completed"])
+        task, folder = account.task(), tmp_path / "results"
+        make = asks(mode, result_path=f"file://{folder}/r.json")
+        self.spoiled(account, make, task, folder)
+        task.clear()
+        if clears_drop_state:
+            task.store.clear()
+
+        assert [task.attempt(make)["id"]] == account.created
+        task.clear()
+        if clears_drop_state:
+            task.store.clear()
+        assert task.attempt(make)["id"] == account.created[1]
+
+    def test_result_that_could_not_be_written_is_taken_after_a_clear_with_v1(
+        self, account: Account, mode: str, tmp_path: Path
+    ) -> None:
+        account.connect("v1")
+        account.manus.plan(answer="42.", script=[("running", 60), "completed"])
+        task, folder = account.task(), tmp_path / "results"
+        make = asks(mode, result_path=f"file://{folder}/r.json")
+        self.spoiled(account, make, task, folder)
         task.clear()
 
-        assert task.attempt(asks(mode, result_path=f"file://{folder}/r.json"))["id"] == account.created[0]
-        assert len(account.created) == 1
+        assert [task.attempt(make)["id"]] == account.created
+
+    def test_result_that_could_not_be_written_is_taken_after_a_clear_below_airflow_33(
+        self, account: Account, mode: str, tmp_path: Path
+    ) -> None:
+        account.manus.plan(default=True, answer="42.", script=[("running", 60), "completed"])
+        task, folder = account.task(remembers=False), tmp_path / "results"
+        make = asks(mode, result_path=f"file://{folder}/r.json")
+        self.spoiled(account, make, task, folder)
+        task.clear()
+
+        assert [task.attempt(make)["id"]] == account.created
+        task.clear()
+        assert task.attempt(make)["id"] == account.created[1]
+
+    def test_title_that_cannot_be_marked_hides_no_error(self, account: Account, tmp_path: Path) -> None:
+        account.manus.plan(answer="42.")
+        account.faults.add("status", path="*/task.update", status=400)
+        task, folder = account.task(remembers=False), tmp_path / "results"
+
+        self.spoiled(account, asks(result_path=f"file://{folder}/r.json"), task, folder)
+
+        assert account.calls("task.update") == 1
 
     def test_result_that_could_not_be_read_is_taken_after_a_clear(self, account: Account, mode: str) -> None:
         account.manus.plan(answer="42.", script=[("running", 60), "completed"])

@@ -40,7 +40,7 @@ from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR
 from remote_tasks_provider.manus.output import result_to_xcom
 from remote_tasks_provider.manus.service import MANUS_TASK
-from remote_tasks_provider.manus.submission import ManusSubmission
+from remote_tasks_provider.manus.submission import ManusSubmission, mark_owed
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
 if TYPE_CHECKING:
@@ -342,8 +342,14 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     # ------------------------------------------------------------------------------------------- cancel
 
     def settle(self, context: Context, what: Settlement) -> None:
-        """Note it in the record of the submission."""
-        self._submitter(context).settle(what)
+        """Note it in the record of the submission, or in the title where no record outlives a clear."""
+        submitter = self._submitter(context)
+        submitter.settle(what)
+        if what == "undelivered" and not submitter.outlives_clears:
+            try:
+                mark_owed(self.hook, self._own[0], submitter.key, submitter.attempt.number)
+            except RemoteTaskError as error:
+                self.log.warning("A clear may submit another task: the title could not be marked: %s", error)
 
     # ------------------------------------------------------------------------------------------- resume
 
