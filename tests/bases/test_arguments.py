@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.bases.arguments import RereadableOperator
+from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.manus import operators as manus
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.qstash import operators as qstash
@@ -34,4 +34,4 @@ def test_sensor_takes_a_generator_of_ids(mode: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("operator", CLASSES, ids=lambda one: one.__name__)
 def test_operator_keeps_what_a_generator_gives(operator: type[Any]) -> None:
-    assert issubclass(operator, RereadableOperator)
+    assert issubclass(operator, CheckedOperator)

@@ -47,3 +47,34 @@ def test_values_are_the_operators_own_parameters(options: type[RequestOptions], 
     names = {one.name: options.parameter_names.get(one.name, one.name) for one in fields(options)}  # type: ignore[arg-type]
 
     assert {names[name] for name in options.values_of(made)} <= parameters.keys()
+
+
+@dataclass(frozen=True)
+class _Checked(RequestOptions):
+    parameter_names: ClassVar[Mapping[str, str]] = {"retries": "delivery_retries"}
+
+    body: str
+    retries: int = 3
+    size: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.body or self.retries < 0:
+            raise ValueError("body or retries cannot be right")
+
+
+class TestChecks:
+    def test_parameters_have_one_each(self) -> None:
+        assert _Checked.checks(body="-").keys() == {"body", "delivery_retries"}
+
+    def test_value_that_the_options_take_is_returned(self) -> None:
+        assert _Checked.checks(body="-")["delivery_retries"](5, "delivery_retries") == 5
+        assert _Checked.checks(body="-")["body"]("x", "body") == "x"
+
+    @pytest.mark.parametrize("value", [-1, "abc"])
+    def test_refusal_names_the_parameter(self, value: object) -> None:
+        with pytest.raises(ValueError, match="delivery_retries: "):
+            _Checked.checks(body="-")["delivery_retries"](value, "delivery_retries")
+
+    def test_refusal_that_names_the_parameter_is_left_as_it_is(self) -> None:
+        with pytest.raises(ValueError, match=r"^body or retries cannot be right$"):
+            _Checked.checks(body="-")["body"]("", "body")

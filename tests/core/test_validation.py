@@ -115,20 +115,104 @@ class TestWholeNumber:
             validation.whole_number(0, "limit", least=1)
 
 
-class TestPositive:
+class TestSeconds:
     @pytest.mark.parametrize(
         ("value", "seconds"),
-        [(5, 5.0), (0.25, 0.25), (timedelta(minutes=2), 120.0), (timedelta(seconds=1), 1.0)],
+        [
+            (5, 5.0),
+            (0.25, 0.25),
+            ("90", 90.0),
+            (" 2.5 ", 2.5),
+            ("1e3", 1000.0),
+            (timedelta(minutes=2), 120.0),
+            (timedelta(days=36500), 36500 * 86400.0),
+        ],
     )
-    def test_seconds_and_timedeltas_are_read(self, value: Any, seconds: float) -> None:
-        assert validation.positive(value, "poll_interval") == seconds
+    @pytest.mark.parametrize("zero", [False, True])
+    def test_numbers_numeric_strings_and_timedeltas_are_read(
+        self, value: Any, seconds: float, zero: bool
+    ) -> None:
+        assert validation.seconds(value, "poll_interval", zero=zero) == seconds
 
     @pytest.mark.parametrize(
-        "value", [0, -1, float("nan"), float("inf"), True, None, "5", timedelta(0), timedelta(seconds=-1)]
+        "value",
+        [
+            -1,
+            "-1",
+            timedelta(seconds=-1),
+            float("nan"),
+            "nan",
+            float("inf"),
+            "inf",
+            float("-inf"),
+            3.2e9,
+            10**400,
+            timedelta(days=36501),
+            True,
+            None,
+            "",
+            "abc",
+            "1m",
+            "None",
+            b"5",
+            [5],
+            {},
+        ],
+        ids=lambda value: repr(value)[:20],
     )
+    @pytest.mark.parametrize("zero", [False, True])
+    def test_value_that_is_no_duration_is_refused_by_name(self, value: Any, zero: bool) -> None:
+        with pytest.raises(ValueError, match=r"poll_interval is .*number of seconds.*timedelta"):
+            validation.seconds(value, "poll_interval", zero=zero)
+
+    @pytest.mark.parametrize("value", [0, 0.0, "0", timedelta(0)])
+    def test_zero_is_refused_unless_it_is_allowed(self, value: Any) -> None:
+        assert validation.seconds(value, "poll_interval", zero=True) == 0
+        with pytest.raises(ValueError, match=r"poll_interval is .*more than 0"):
+            validation.seconds(value, "poll_interval")
+
+
+class TestFlag:
+    @pytest.mark.parametrize(
+        ("value", "flag"), [(True, True), (False, False), ("True", True), (" false ", False)]
+    )
+    def test_flags_and_rendered_flags_are_read(self, value: Any, flag: bool) -> None:
+        assert validation.flag(value, "overwrite") is flag
+
+    @pytest.mark.parametrize("value", [None, 0, 1, "", "yes", "abc", [True], float("nan"), timedelta(1)])
     def test_invalid_values_are_refused(self, value: Any) -> None:
-        with pytest.raises(ValueError, match=r"poll_interval is .*positive number of seconds"):
-            validation.positive(value, "poll_interval")
+        with pytest.raises(ValueError, match=r"overwrite is .*must be True or False"):
+            validation.flag(value, "overwrite")
+
+
+class TestText:
+    def test_text_passes(self) -> None:
+        assert validation.text(" a ", "title") == " a "
+
+    @pytest.mark.parametrize("value", [None, "", " ", 5, b"a", ["a"]])
+    def test_invalid_values_are_refused(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"title is .*must be a text"):
+            validation.text(value, "title")
+
+
+class TestMapping:
+    @pytest.mark.parametrize("value", [{}, {"a": 1}])
+    def test_mapping_passes(self, value: Any) -> None:
+        assert validation.mapping(value, "input") is value
+
+    @pytest.mark.parametrize("value", [None, "", "abc", 5, ["a"], {1: 2}])
+    def test_invalid_values_are_refused(self, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"input is .*must be a dict"):
+            validation.mapping(value, "input")
+
+
+class TestOptional:
+    def test_optional_value_may_be_none_and_is_checked_otherwise(self) -> None:
+        check = validation.optional(validation.seconds)
+
+        assert (check(None, "timeout"), check("5", "timeout")) == (None, 5.0)
+        with pytest.raises(ValueError, match="timeout"):
+            check("abc", "timeout")
 
 
 class TestUnixSeconds:

@@ -58,7 +58,7 @@ class TestCall:
 
         made.render_template_fields({"topic": "cats", "limit": 5})
 
-        assert (made.op_args, made.title, made.max_credits) == (("cats",), "cats!", "5")
+        assert (made.op_args, made.title, made.max_credits) == (("cats",), "cats!", 5)
 
     def test_returned_prompt_is_not_a_template(self, account: Account) -> None:
         made = operator(ask, "the text {{ ds }}")

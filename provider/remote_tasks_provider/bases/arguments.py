@@ -1,23 +1,118 @@
-"""What holds for the parameters of every operator and sensor."""
+"""What holds for the parameters of every operator and sensor: each is checked before anything is sent.
+
+A class has a table of checks, one for each of its parameters. A value is checked when it is set: by the
+caller, so that a literal value that cannot be right fails the DAG's parsing, and by the rendering of a
+template. All are checked once more when the task is executed, before its first request.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import SET_DURING_EXECUTION, BaseOperator, ObjectStoragePath, conf
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.validation import Check
 
-__all__ = ["RereadableOperator"]
+__all__ = ["CheckedOperator", "branches", "ids", "is_template", "wait_timeout"]
 
 
-class RereadableOperator(BaseOperator):
-    """An operator whose parameters can be read as often as needed, also where a generator was passed.
+def wait_timeout(timeout: Any, name: str = "timeout") -> float:
+    """Return an operator's ``timeout`` in seconds; Airflow's ``[sensors] default_timeout`` for ``None``."""
+    return validation.seconds(
+        conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, name
+    )
+
+
+class CheckedOperator(BaseOperator):
+    """An operator whose parameters are checked, and can be read as often as needed.
 
     A list of ids is read for the wait and again for its result. So what can be read only once becomes a list
-    when it is set: by the caller, or by the rendering of a template.
+    when it is set.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        "cancel_on_kill": validation.flag,
+        "deferrable": validation.flag,
+        "not_found_grace": partial(validation.seconds, zero=True),
+        "outage_tolerance": validation.seconds,
+        "poll_interval": validation.seconds,
+        "raise_on_failure": validation.flag,
+        "timeout": wait_timeout,
+        "wait_for_completion": validation.flag,
+    }
+    """What each parameter must be; a check returns the value as it is stored. Those that many operators have
+    are here. A subclass has a table of those that it adds."""
+
+    _checks: ClassVar[Mapping[str, Check]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        merged: dict[str, Check] = {}
+        for base in reversed(cls.__mro__):
+            merged |= vars(base).get("checks", {})
+        hook_class = getattr(cls, "hook_class", None)
+        if hook_class is not None:
+            merged[hook_class.conn_name_attr] = validation.text
+        cls._checks = merged
+
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute."""
-        super().__setattr__(name, validation.rereadable(value))
+        """Set an attribute; one that is a parameter is checked unless it is still to be rendered.
+
+        :raises ValueError: naming the parameter and what it must be.
+        """
+        found = validation.rereadable(value)
+        check = self._checks.get(name)
+        if check is not None and not self._is_open(name, found):
+            found = check(found, name)
+        super().__setattr__(name, found)
+
+    def _is_open(self, name: str, value: Any) -> bool:
+        return value is SET_DURING_EXECUTION or (name in self.template_fields and is_template(value))
+
+    def check_arguments(self) -> None:
+        """Check every parameter, templates rendered; called before a task sends its first request.
+
+        :raises ValueError: naming the parameter and what it must be.
+        """
+        for name, check in self._checks.items():
+            if hasattr(self, name):
+                super().__setattr__(name, check(getattr(self, name), name))
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse parameters that do not fit together.
+
+        Called when the task is executed, and at the end of the constructor of a class that has such rules.
+        Then a value may still be a template.
+        """
+
+
+def ids(value: Any, name: str) -> Any:
+    """Check one id, or several: whether it is a list says what the task returns."""
+    validation.object_ids(value, name)
+    return value
+
+
+def branches(value: Any, name: str) -> Any:
+    """Check what names tasks or task groups: one, several, or none."""
+    several = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+    for one in () if value is None else several:
+        validation.text(one, name)
+    return value
+
+
+def is_template(value: Any) -> bool:
+    """Return whether Airflow makes another value of this one before it executes the task."""
+    if isinstance(value, (str, ObjectStoragePath)):
+        return any(mark in str(value) for mark in ("{{", "{%", "{#"))
+    if isinstance(value, Mapping):
+        return any(is_template(one) for one in value.values())
+    if isinstance(value, (list, tuple, set)):
+        return any(is_template(one) for one in value)
+    if isinstance(value, os.PathLike):
+        return False
+    return callable(value) or any(hasattr(value, name) for name in ("resolve", "template_fields"))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseBranchOperator
 
+from remote_tasks_provider.bases.arguments import branches
 from remote_tasks_provider.bases.compat import await_siblings, skip_siblings
-from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, wait_timeout
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,6 +42,13 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         and fails; default ``[sensors] default_timeout``.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        "completed": branches,
+        "failed": branches,
+        "cancelled": branches,
+        "waiting": branches,
+    }
+
     waiting: Branch | None = None
     """A parameter where a task can wait for a person."""
 
@@ -51,8 +60,8 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         completed: Branch | None = None,
         failed: Branch | None = None,
         cancelled: Branch | None = None,
-        poll_interval: float | timedelta = 30.0,
-        timeout: float | timedelta | None = None,
+        poll_interval: float | str | timedelta = 30.0,
+        timeout: float | str | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,12 +70,13 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
-        self.poll_interval = validation.positive(poll_interval, "poll_interval")
-        self.timeout = wait_timeout(timeout)
+        self.poll_interval: Any = poll_interval
+        self.timeout = timeout  # type: ignore[assignment]  # the check makes seconds of it
 
     def execute(self, context: Context) -> Any:
         """Wait, then branch; the task's record is left in XCom under the key ``remote_task``."""
         name = self.remote_task_type.id_param
+        self.check_arguments()
         task_id = validation.object_id(getattr(self, name), name)
         self._check_branches(_map_index(context) >= 0)
         mode: Mode = "deferrable" if self.deferrable else "poke"

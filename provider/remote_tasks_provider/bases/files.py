@@ -34,7 +34,15 @@ from remote_tasks_provider.core.files.transfer import Transferred, download, upl
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.log import Log
 
-__all__ = ["FileSource", "RemoteFile", "open_source", "replacing", "save_files"]
+__all__ = [
+    "FileSource",
+    "RemoteFile",
+    "open_source",
+    "path_of",
+    "replacing",
+    "save_files",
+    "temporary_file",
+]
 
 _MOST_UPLOAD_BYTES = 512 * 1024 * 1024
 _MOST_FAILURES_SHOWN = 5
@@ -86,7 +94,7 @@ def save_files(
         raise ValueError(f"the folder for the files is {target!r}: did a template come out empty?")
     if not files:
         return []
-    folder = _path(target)
+    folder = path_of(target)
     if folder.is_file():
         raise TransferError(f"{folder} is a file. Give a folder for the files.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,11 +136,13 @@ def open_source(path: str | ObjectStoragePath) -> FileSource:
     :raises FileNotFoundError: there is no such file; a retry helps if another task makes it.
     :raises ValueError: it is a folder, empty or too large.
     """
-    found = _path(path)
+    found = path_of(path)
     if not str(path).strip() or found.is_dir():
         raise ValueError(f"{str(path)!r} is a folder or nothing at all; name a single file")
     if not found.exists():
         raise FileNotFoundError(f"{path} does not exist")
+    with found.fs.open(found.path, "rb") as file:
+        file.read(1)
     name, size = str(found.name), int(found.size())
     if not size:
         raise ValueError(f"{path} is empty; was it written to the end?")
@@ -141,8 +151,8 @@ def open_source(path: str | ObjectStoragePath) -> FileSource:
     return FileSource(found, name, size, _content_type(name))
 
 
-def _path(given: str | ObjectStoragePath) -> Any:
-    # A path is not made again from a path: that would lose its storage options.
+def path_of(given: str | ObjectStoragePath) -> Any:
+    """Return a path; not a new one of what is a path already, which would lose its storage options."""
     return given if isinstance(given, ObjectStoragePath) else ObjectStoragePath(given)
 
 
@@ -187,7 +197,7 @@ class _Saving:
         if known is not None and known["of"] == _of(file):
             self.log.info("%s is in place from an earlier attempt.", final)
             return _manifest(final, known)
-        with _part(self.folder, self.log) as part:
+        with temporary_file(self.folder, self.log) as part:
             file, done = self._fetch(index, part)
             entry = {
                 "name": file.name,
@@ -338,7 +348,7 @@ def _manifest(final: Any, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _part(folder: Any, log: Log) -> Iterator[Any]:
+def temporary_file(folder: Any, log: Log) -> Iterator[Any]:
     """Give the path for a file that is still being written; what is left there in the end is removed.
 
     It is a new one each time: an attempt that Airflow gave up may still be writing its own.
@@ -357,7 +367,7 @@ def _part(folder: Any, log: Log) -> Iterator[Any]:
 @contextmanager
 def replacing(final: Any, log: Log) -> Iterator[Any]:
     """Give a path to write to, which takes the place of ``final`` if all goes well; else nothing changes."""
-    with _part(final.parent, log) as part:
+    with temporary_file(final.parent, log) as part:
         yield part
         _move(part, final)
 

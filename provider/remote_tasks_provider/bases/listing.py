@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from remote_tasks_provider.bases.files import replacing
+from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,12 +34,22 @@ class RemoteListOperator(RequestOperator):
         file is replaced once the list is whole; if that fails, it stays as it is. Templated.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        "limit": validation.optional(partial(validation.whole_number, least=1)),
+        "output_path": validation.optional(location),
+    }
+
     def __init__(
-        self, *, limit: int | None = None, output_path: str | ObjectStoragePath | None = None, **kwargs: Any
+        self,
+        *,
+        limit: int | str | None = None,
+        output_path: str | ObjectStoragePath | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.limit = limit
+        self.limit: Any = limit
         self.output_path = output_path
+        self.check_together()
 
     def read(self, hook: Any, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield at most ``limit`` items lazily, each as its id and its JSON object."""
@@ -44,17 +57,21 @@ class RemoteListOperator(RequestOperator):
 
     def act(self, hook: Any, context: Context) -> Any:
         """List; return the objects, or the manifest of the file they were written to."""
-        limit = validation.whole_number(self.limit, "limit", least=1) if self.limit is not None else None
-        if self.output_path:
+        limit: Any = self.limit
+        if self.output_path is not None:
+            try_file(self.output_path, "output_path", self.log)
             return self._to_file(ObjectStoragePath(self.output_path), self.read(hook, limit))
         return self._to_xcom(hook, limit)
 
-    def _to_xcom(self, hook: Any, limit: int | None) -> list[dict[str, Any]]:
-        if limit is not None and limit > _MOST_XCOM_ITEMS:
+    def check_together(self) -> None:
+        """Refuse what does not fit into XCom."""
+        if self.output_path is None and isinstance(self.limit, int) and self.limit > _MOST_XCOM_ITEMS:
             raise ValueError(
-                f"limit is {limit}; at most {_MOST_XCOM_ITEMS} items fit into XCom. Set output_path to "
+                f"limit is {self.limit}; at most {_MOST_XCOM_ITEMS} items fit into XCom. Set output_path to "
                 "write them to a file instead"
             )
+
+    def _to_xcom(self, hook: Any, limit: int | None) -> list[dict[str, Any]]:
         most = limit or _DEFAULT_XCOM_ITEMS
         found = [item for _, item in islice(self.read(hook, most if limit else most + 1), most + 1)]
         if len(found) > most:
@@ -68,8 +85,6 @@ class RemoteListOperator(RequestOperator):
         """Write ``items`` and return the manifest; a file appears whole or not at all."""
         count, first_id, last_id = 0, None, None
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise ValueError(f"output_path {path} is a folder; name a file")
         with replacing(path, self.log) as part, part.fs.open(part.path, "w", encoding="utf-8") as file:
             for item_id, item in items:
                 file.write(json.dumps(item, ensure_ascii=False) + "\n")

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from remote_tasks_provider.bases.compat import is_over, task_state
-from remote_tasks_provider.bases.waiting import Mode, WaitingOperator, wait_timeout
-from remote_tasks_provider.core import validation
+from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core.cancel_worker import cancel_tasks
 from remote_tasks_provider.core.cancellation import (
     AFTER_A_TIMEOUT,
@@ -126,16 +125,16 @@ class RemoteTaskOperator(WaitingOperator):
         self,
         *,
         wait_for_completion: bool = True,
-        poll_interval: float | timedelta = 30.0,
-        timeout: float | timedelta | None = None,
+        poll_interval: float | str | timedelta = 30.0,
+        timeout: float | str | timedelta | None = None,
         raise_on_failure: bool = True,
         cancel_on_kill: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.wait_for_completion = wait_for_completion
-        self.poll_interval = validation.positive(poll_interval, "poll_interval")
-        self.timeout = wait_timeout(timeout)
+        self.poll_interval: Any = poll_interval
+        self.timeout = timeout  # type: ignore[assignment]  # the check makes seconds of it
         self.raise_on_failure = raise_on_failure
         self.cancel_on_kill = cancel_on_kill
 
@@ -143,6 +142,7 @@ class RemoteTaskOperator(WaitingOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, or re-attach to what an earlier attempt has submitted, and wait."""
+        self.check_arguments()
         submitted = self.submit(context)
         self.own(context, submitted.ids if submitted.are_own else [])
         if not self.wait_for_completion or not submitted.ids:

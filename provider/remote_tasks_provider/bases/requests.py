@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.bases.arguments import RereadableOperator
+from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core.errors import RemoteTaskError
@@ -27,7 +27,7 @@ def sending(hook: RemoteTaskHook) -> Iterator[None]:
             raise request_exception(error) from error
 
 
-class RequestOperator(RereadableOperator):
+class RequestOperator(CheckedOperator):
     """Sends requests; a subclass has the parameter for the connection, named as its hook names it."""
 
     hook_class: ClassVar[type[RemoteTaskHook]]
@@ -38,6 +38,7 @@ class RequestOperator(RereadableOperator):
 
     def execute(self, context: Context) -> Any:
         """Send the requests; an error that a retry cannot resolve fails the task for good."""
+        self.check_arguments()
         conn_id = getattr(self, self.hook_class.conn_name_attr)
         with closing(self.hook_class(conn_id)) as hook:
             try:

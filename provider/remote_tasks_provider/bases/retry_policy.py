@@ -75,9 +75,9 @@ class RemoteTaskRetryPolicy(RetryPolicy):
 
     def __post_init__(self) -> None:
         checked = {
-            "longest_delay": validation.positive(self.longest_delay, "longest_delay"),
+            "longest_delay": validation.seconds(self.longest_delay, "longest_delay"),
             "max_reschedules": validation.whole_number(self.max_reschedules, "max_reschedules", least=0),
-            "reschedule_timeout": validation.positive(self.reschedule_timeout, "reschedule_timeout"),
+            "reschedule_timeout": validation.seconds(self.reschedule_timeout, "reschedule_timeout"),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
+from remote_tasks_provider.bases.arguments import wait_timeout
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER, AirflowRescheduleException
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.from_trigger import (
@@ -22,8 +24,9 @@ from remote_tasks_provider.bases.from_trigger import (
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
-from remote_tasks_provider.core.polling.policy import OnWaiting
+from remote_tasks_provider.core.polling.policy import ON_WAITING, OnWaiting
 from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,6 +35,13 @@ __all__ = ["RemoteTaskSensor"]
 
 # ``silent_fail`` asks to poll on whatever goes wrong, until the timeout.
 _NEVER = 1e9
+
+_from_zero = partial(validation.seconds, zero=True)
+
+
+def _timeout(value: Any, name: str) -> float:
+    """Return a sensor's ``timeout``, which may be 0: then it polls once."""
+    return wait_timeout(value) if value is None else _from_zero(value, name)
 
 
 class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
@@ -56,6 +66,17 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         newer). Task listeners and callbacks that need a worker do not see such a task end.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        "end_from_trigger": validation.flag,
+        "on_waiting": partial(validation.choice, allowed=ON_WAITING),
+        "poke_interval": _from_zero,
+        "timeout": _timeout,
+        "soft_fail": validation.flag,
+        "silent_fail": validation.flag,
+        "never_fail": validation.flag,
+        "exponential_backoff": validation.flag,
+    }
+
     on_waiting: OnWaiting = "wait"
     """A parameter where a task can wait for a person."""
 
@@ -71,15 +92,25 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         on_waiting: OnWaiting = "wait",
+        poke_interval: float | str | timedelta = 60.0,
+        timeout: float | str | timedelta | None = None,
+        max_wait: float | str | timedelta | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Airflow's own constructor takes no numeric strings.
+        super().__init__(
+            poke_interval=_from_zero(poke_interval, "poke_interval"),
+            timeout=_timeout(timeout, "timeout"),
+            max_wait=None if max_wait is None else timedelta(seconds=_from_zero(max_wait, "max_wait")),
+            **kwargs,
+        )
         setattr(self, self.remote_task_type.id_param, remote_task_id)
         setattr(self, self.hook_class.conn_name_attr, conn_id)
         self.raise_on_failure = raise_on_failure
         self.on_waiting = on_waiting
         self.end_from_trigger = end_from_trigger
-        if (start_from_trigger or end_from_trigger) and not self.deferrable:
+        start_from_trigger = validation.flag(start_from_trigger, "start_from_trigger")
+        if (start_from_trigger or self.end_from_trigger) and not self.deferrable:
             raise ValueError("start_from_trigger and end_from_trigger need deferrable=True")
         self._wants_to_start_from_trigger = start_from_trigger
 
@@ -172,6 +203,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
             raise AirflowSkipException(str(error)) from error
 
     def _wait(self, context: Context) -> Any:
+        self.check_arguments()
         name = self.remote_task_type.id_param
         ids = self.awaited_ids()
         self._log_what_cannot_be_done()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from remote_tasks_provider.bases.arguments import RereadableOperator
+from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.compat import (
     RETRIES_RESUME,
     TRIGGER_FAILED,
@@ -31,7 +31,6 @@ from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
-from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.clocks import steady
 from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
 from remote_tasks_provider.core.polling.drivers import poll_until_done
@@ -43,7 +42,7 @@ from remote_tasks_provider.core.service import TaskType
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Mode", "WaitingOperator", "wait_timeout"]
+__all__ = ["Mode", "WaitingOperator"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
 
@@ -51,14 +50,7 @@ _STARTED = "remote_wait_started"
 _DEFERRED_IN = "remote_wait_attempt"
 
 
-def wait_timeout(timeout: float | timedelta | None) -> float:
-    """Return an operator's ``timeout`` in seconds; Airflow's ``[sensors] default_timeout`` for ``None``."""
-    return validation.positive(
-        conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, "timeout"
-    )
-
-
-class WaitingOperator(RereadableOperator):
+class WaitingOperator(CheckedOperator):
     """What sensors, branch operators and operators have in common: they wait for remote tasks of one type.
 
     Subclasses call :meth:`wait_for_tasks` and implement :meth:`finish`.
@@ -86,16 +78,16 @@ class WaitingOperator(RereadableOperator):
         self,
         *,
         deferrable: bool | None = None,
-        outage_tolerance: float = 900.0,
-        not_found_grace: float = 90.0,
+        outage_tolerance: float | str | timedelta = 900.0,
+        not_found_grace: float | str | timedelta = 90.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
-        self.outage_tolerance = validation.positive(outage_tolerance, "outage_tolerance")
-        self.not_found_grace = not_found_grace
+        self.outage_tolerance: Any = outage_tolerance
+        self.not_found_grace: Any = not_found_grace
 
     @cached_property
     def hook(self) -> Any:

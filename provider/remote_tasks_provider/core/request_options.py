@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any, ClassVar
+
+from remote_tasks_provider.core.validation import Check
 
 __all__ = ["RequestOptions"]
 
@@ -28,3 +31,24 @@ class RequestOptions:
         return {
             field: getattr(operator, name) for field, name in parameters.items() if hasattr(operator, name)
         }
+
+    @classmethod
+    def checks(cls, **others: Any) -> dict[str, Check]:
+        """Return a check for each parameter: that the options take it, whatever the others are.
+
+        :param others: values with which all options that are not checked are taken.
+        """
+        return {
+            cls.parameter_names.get(one.name, one.name): partial(cls._check, one.name, others)
+            for one in fields(cls)  # type: ignore[arg-type]  # each subclass is a dataclass
+            if one.init
+        }
+
+    @classmethod
+    def _check(cls, field: str, others: Mapping[str, Any], value: Any, name: str) -> Any:
+        try:
+            cls(**{**others, field: value})
+        except (TypeError, ValueError) as error:
+            text = str(error)
+            raise ValueError(text if name in text else f"{name}: {text}") from None
+        return value

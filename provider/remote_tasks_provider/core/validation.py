@@ -5,23 +5,35 @@ Each raises ``ValueError`` that names the parameter, shows what it got and says 
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Iterable, Iterator, KeysView, ValuesView
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, ValuesView
+from datetime import datetime, timedelta
 from typing import Any
 
 __all__ = [
+    "Check",
     "choice",
     "choices",
+    "flag",
+    "mapping",
     "object_id",
     "object_ids",
-    "positive",
+    "optional",
     "rereadable",
+    "seconds",
+    "text",
     "unix_seconds",
     "whole_number",
 ]
 
+Check = Callable[[Any, str], Any]
+"""Takes a value and the parameter's name; returns the value as it is used from then on, or raises."""
+
 _MAX_ID_LENGTH = 512
+# A hundred years. Moments that are later than that do not fit everywhere where Airflow stores them.
+_LONGEST_SECONDS = 100 * 365 * 86400
+_FLAGS = {"true": True, "false": False}
 # What an empty value looks like after Jinja has rendered it into a string.
 _RENDERED_NOTHING = frozenset({"none", "null", "undefined", "nan"})
 
@@ -95,12 +107,50 @@ def whole_number(value: Any, name: str, *, least: int, most: int | None = None) 
     return number
 
 
-def positive(value: Any, name: str) -> float:
-    """Return ``value`` as a positive number of seconds; a ``timedelta`` is read too."""
-    seconds = value.total_seconds() if hasattr(value, "total_seconds") else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):
-        raise ValueError(f"{name} is {value!r}; it must be a positive number of seconds or a timedelta")
-    return float(seconds)
+def seconds(value: Any, name: str, *, zero: bool = False) -> float:
+    """Return a duration in seconds: a number, a numeric string, as templates render them, or a ``timedelta``.
+
+    :param zero: whether there may be none.
+    """
+    given = value.total_seconds() if isinstance(value, timedelta) else value
+    try:
+        is_number = isinstance(given, (int, float, str)) and not isinstance(given, bool)
+        found = float(given) if is_number else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not (found >= 0 if zero else found > 0) or found > _LONGEST_SECONDS:
+        bounds = f"{'from 0' if zero else 'more than 0'} to {_LONGEST_SECONDS}"
+        raise ValueError(
+            f"{name} is {value!r}; it must be a number of seconds, {bounds}, or a timedelta of that length"
+        )
+    return found
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return ``value`` if it is ``True`` or ``False``; the words, as templates render them, are read."""
+    found = _FLAGS.get(value.strip().casefold()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")  # noqa: TRY004
+    return found
+
+
+def text(value: Any, name: str) -> str:
+    """Return ``value`` if it is a text that is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} is {value!r}; it must be a text: did a template or an XCom come out empty?")
+    return value
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """Return ``value`` if it is a dict, or the like, with texts as keys."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{name} is {value!r}; it must be a dict with texts as keys")
+    return value
+
+
+def optional(check: Check) -> Check:
+    """Return a check that also lets ``None`` pass."""
+    return lambda value, name: None if value is None else check(value, name)
 
 
 def unix_seconds(value: Any, name: str) -> int | None:

@@ -137,8 +137,8 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         max_credits: int | None = None,
     ) -> None:
         super().__init__(manus_conn_id)
-        self.poll_interval = validation.positive(poll_interval, "poll_interval")
-        self.timeout = validation.positive(timeout, "timeout")
+        self.poll_interval = validation.seconds(poll_interval, "poll_interval")
+        self.timeout = validation.seconds(timeout, "timeout")
         self.cancel_on_timeout = cancel_on_timeout
         self.max_credits = (
             None if max_credits is None else validation.whole_number(max_credits, "max_credits", least=1)
@@ -168,7 +168,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
                 f"vendor_options cannot say what the request or the agent's name says: {reserved}"
             )
         prompt = _prompt(request)
-        timeout = self.timeout if request.timeout is None else validation.positive(request.timeout, "timeout")
+        timeout = self.timeout if request.timeout is None else validation.seconds(request.timeout, "timeout")
         # A hook for each request: a model may ask two things at once, and one call must not close the other's
         # connections.
         with closing(ManusHook(self.conn_id)) as hook:

@@ -154,7 +154,8 @@ class ManusHook(RemoteTaskHook):
         :param structured: whether you asked for a structured value, which then has to be there.
         :param output_grace: seconds to wait for output at most; 0 reads once.
         """
-        api, give_up_at, is_logged = self.api, time.monotonic() + output_grace, False
+        grace = validation.seconds(output_grace, "output_grace", zero=True)
+        api, give_up_at, is_logged = self.api, time.monotonic() + grace, False
         while True:
             task, result = api.get_result(remote_task_id)
             left = give_up_at - time.monotonic()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
 
+from remote_tasks_provider.bases.arguments import ids
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
+from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.service import MANUS_TASK
@@ -42,6 +45,7 @@ class ManusTaskSensor(RemoteTaskSensor):
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id", "on_waiting")
     operator_extra_links = (ManusTaskLink(),)
     remote_task_type = MANUS_TASK
+    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": ids}
     trigger_class = ManusTaskTrigger
     hook_class = ManusHook
     ui_color = "#e8e4f5"
@@ -51,7 +55,7 @@ class ManusTaskSensor(RemoteTaskSensor):
         *,
         remote_task_id: str | Iterable[str],
         manus_conn_id: str = ManusHook.default_conn_name,
-        poke_interval: float = 30.0,
+        poke_interval: float | str | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
 
+from remote_tasks_provider.bases.arguments import ids
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
+from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
@@ -33,6 +36,7 @@ class QStashTaskSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
     remote_task_type = QSTASH_TASK
+    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": ids}
     trigger_class = QStashTaskTrigger
     hook_class = QStashHook
     ui_color = "#dff3ea"
@@ -42,7 +46,7 @@ class QStashTaskSensor(RemoteTaskSensor):
         *,
         remote_task_id: str | Iterable[str],
         qstash_conn_id: str = QStashHook.default_conn_name,
-        poke_interval: float = 15.0,
+        poke_interval: float | str | timedelta = 15.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -76,6 +80,7 @@ class QStashMessageSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("message_id", "qstash_conn_id")
     remote_task_type = QSTASH_MESSAGE
+    checks: ClassVar[Mapping[str, Check]] = {"message_id": ids}
     trigger_class = QStashMessageTrigger
     hook_class = QStashHook
     ui_color = "#dff3ea"
@@ -85,8 +90,8 @@ class QStashMessageSensor(RemoteTaskSensor):
         *,
         message_id: str | Iterable[str],
         qstash_conn_id: str = QStashHook.default_conn_name,
-        poke_interval: float = 15.0,
-        not_found_grace: float = 300.0,
+        poke_interval: float | str | timedelta = 15.0,
+        not_found_grace: float | str | timedelta = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(

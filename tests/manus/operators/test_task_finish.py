@@ -150,6 +150,7 @@ class TestDelivery:
             collect = operator.collect
 
             def collecting(*arguments: Any) -> Any:
+                folder.rmdir()
                 folder.write_text("not a folder")
                 return collect(*arguments)
 
@@ -159,6 +160,7 @@ class TestDelivery:
         with pytest.raises(OSError, match="results"):
             task.attempt(made)
         folder.unlink()
+        folder.mkdir()
 
     @pytest.mark.parametrize("clears_drop_state", [False, True])
     def test_result_that_could_not_be_written_is_taken_after_a_clear(

@@ -52,7 +52,7 @@ def task_filter(*, limit: int | None = None, **filters: Any) -> TaskFilter:
     size = validation.whole_number(given.page_size, "page_size", least=1, most=MAX_PAGE_SIZE)
     return TaskFilter(
         status=tuple(validation.choices(given.status, "status", STATUSES)),
-        query=given.query or None,
+        query=validation.text(given.query, "query") if given.query else None,
         created_after=validation.unix_seconds(given.created_after, "created_after"),
         created_before=validation.unix_seconds(given.created_before, "created_before"),
         project_id=(

@@ -58,9 +58,9 @@ class TaskOptions(RequestOptions):
             "prompt": check_prompt(self.prompt, "prompt"),
             "files": check_files(self.files),
             "agent_profile": validation.object_id(self.agent_profile or DEFAULT_PROFILE, "agent_profile"),
-            "title": self.title or None,
-            "interactive_mode": bool(self.interactive_mode),
-            "hide_in_task_list": bool(self.hide_in_task_list),
+            "title": validation.text(self.title, "title") if self.title else None,
+            "interactive_mode": validation.flag(self.interactive_mode, "interactive_mode"),
+            "hide_in_task_list": validation.flag(self.hide_in_task_list, "hide_in_task_list"),
             "share_visibility": (
                 validation.choice(self.share_visibility, "share_visibility", VISIBILITIES)
                 if self.share_visibility

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from remote_tasks_provider.bases.exceptions import wait_exception
-from remote_tasks_provider.bases.files import RemoteFile, save_files
+from remote_tasks_provider.bases.files import RemoteFile, open_source, save_files
 from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.paths import location, locations, try_file, try_folder
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import may_have_submitted
-from remote_tasks_provider.manus.api.options import check_prompt
+from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
 from remote_tasks_provider.manus.output import result_to_xcom
@@ -54,6 +58,11 @@ class ManusSendMessageOperator(OneTaskOperator):
         "attachments",
         "structured_output_schema",
     )
+    checks: ClassVar[Mapping[str, Check]] = {
+        "content": check_prompt,
+        "attachments": locations,
+        "structured_output_schema": TaskOptions.checks(prompt="-")["structured_output_schema"],
+    }
 
     def __init__(
         self,
@@ -70,9 +79,9 @@ class ManusSendMessageOperator(OneTaskOperator):
 
     def act(self, hook: ManusHook, context: Context) -> None:
         """Send the message."""
-        check_prompt(self.content, "content")
         given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
-        files = [hook.upload_file(source) for source in given]
+        sources = [open_source(source) for source in given]
+        files = [hook.upload_file(source) for source in sources]
         schema = self.structured_output_schema
         options = {} if schema is None else {"structured_output_schema": schema}
         hook.send_message(self.remote_task_id, self.content, files=files, **options)
@@ -90,6 +99,11 @@ class ManusConfirmActionOperator(OneTaskOperator):
     """
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "input", "event_id")
+    checks: ClassVar[Mapping[str, Check]] = {
+        "input": validation.mapping,
+        "expect": validation.text,
+        "event_id": validation.optional(validation.object_id),
+    }
 
     def __init__(
         self, *, input: Mapping[str, Any], expect: str, event_id: str | None = None, **kwargs: Any
@@ -146,6 +160,11 @@ class ManusUpdateTaskOperator(OneTaskOperator):
     """
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "title", "share_visibility")
+    checks: ClassVar[Mapping[str, Check]] = {
+        "title": validation.optional(validation.text),
+        "share_visibility": validation.optional(partial(validation.choice, allowed=VISIBILITIES)),
+        "visible_in_task_list": validation.optional(validation.flag),
+    }
 
     def __init__(
         self,
@@ -159,6 +178,12 @@ class ManusUpdateTaskOperator(OneTaskOperator):
         self.title = title
         self.share_visibility = share_visibility
         self.visible_in_task_list = visible_in_task_list
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse a change of nothing."""
+        if self.title is None and self.share_visibility is None and self.visible_in_task_list is None:
+            raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
 
     def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
         """Update the task."""
@@ -177,6 +202,8 @@ class ManusDeleteTaskOperator(OneTaskOperator):
 
     :param missing_ok: succeed when there is no such task, as after an attempt whose response was lost.
     """
+
+    checks: ClassVar[Mapping[str, Check]] = {"missing_ok": validation.flag}
 
     def __init__(self, *, missing_ok: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -207,22 +234,29 @@ class ManusGetResultOperator(OneTaskOperator):
     """
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "result_path")
+    checks: ClassVar[Mapping[str, Check]] = {
+        "structured": validation.flag,
+        "result_path": validation.optional(location),
+        "output_grace": partial(validation.seconds, zero=True),
+    }
 
     def __init__(
         self,
         *,
         structured: bool = False,
         result_path: str | ObjectStoragePath | None = None,
-        output_grace: float = 30.0,
+        output_grace: float | str | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.structured = structured
         self.result_path = result_path
-        self.output_grace = output_grace
+        self.output_grace: Any = output_grace
 
     def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
         """Fetch the result."""
+        if self.result_path is not None:
+            try_file(self.result_path, "result_path", self.log)
         result = hook.get_result(
             self.remote_task_id, structured=self.structured, output_grace=self.output_grace
         )
@@ -247,32 +281,38 @@ class ManusDownloadFilesOperator(OneTaskOperator):
     """
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
+    checks: ClassVar[Mapping[str, Check]] = {
+        "output_path": location,
+        "overwrite": validation.flag,
+        "max_file_size": partial(validation.whole_number, least=1),
+        "output_grace": partial(validation.seconds, zero=True),
+    }
 
     def __init__(
         self,
         *,
         output_path: str | ObjectStoragePath,
         overwrite: bool = False,
-        max_file_size: int = 1024**3,
-        output_grace: float = 30.0,
+        max_file_size: int | str = 1024**3,
+        output_grace: float | str | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.output_path = output_path
         self.overwrite = overwrite
-        self.max_file_size = max_file_size
-        self.output_grace = output_grace
+        self.max_file_size: Any = max_file_size
+        self.output_grace: Any = output_grace
 
     def act(self, hook: ManusHook, context: Context) -> list[dict[str, Any]]:
         """Save the files."""
-        most = validation.whole_number(self.max_file_size, "max_file_size", least=1)
+        try_folder(self.output_path, "output_path", self.log)
         result = hook.get_result(self.remote_task_id, output_grace=self.output_grace)
         push_link(context, result.url)
         return save_files(
             _files(result),
             self.output_path,
             owner=f"manus {self.remote_task_id}",
-            max_bytes_per_file=most,
+            max_bytes_per_file=self.max_file_size,
             overwrite=self.overwrite,
             from_loopback=hook.client.config.is_loopback,
             refresh=lambda: _files(hook.get_result(self.remote_task_id, output_grace=0)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from remote_tasks_provider.bases.requests import RequestOperator
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 
@@ -35,6 +37,7 @@ class OneTaskOperator(ManusOperator):
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id")
+    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
     operator_extra_links = (ManusTaskLink(),)
 
     def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
-from remote_tasks_provider.manus.api.filters import TaskFilter
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.manus.api.filters import TaskFilter, task_filter
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, OneTaskOperator
@@ -25,6 +27,12 @@ __all__ = ["ManusGetTaskOperator", "ManusListTasksOperator", "ManusTaskBranchOpe
 _FILTERS = tuple(field.name for field in fields(TaskFilter))
 
 
+def _filter(value: Any, name: str) -> Any:
+    """Check one of the filters."""
+    task_filter(**{name: value})
+    return value
+
+
 class ManusGetTaskOperator(OneTaskOperator):
     """Reads one Manus task and returns it as a JSON object, with ``state``, ``title`` and ``url``.
 
@@ -33,6 +41,8 @@ class ManusGetTaskOperator(OneTaskOperator):
 
     :param include_output: also return the conversation, which can be long. Links to files are never returned.
     """
+
+    checks: ClassVar[Mapping[str, Check]] = {"include_output": validation.flag}
 
     def __init__(self, *, include_output: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -67,6 +77,10 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
     All but ``include_output`` are templated.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        **dict.fromkeys(_FILTERS, _filter),
+        "include_output": validation.flag,
+    }
     template_fields: Sequence[str] = (*_FILTERS, "limit", "output_path", "manus_conn_id")
 
     def __init__(
@@ -80,7 +94,7 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
         order: str = "desc",
         order_by: str = "created_at",
         after: str | None = None,
-        page_size: int = 100,
+        page_size: int | str = 100,
         include_output: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -128,6 +142,7 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
         "waiting",
         "manus_conn_id",
     )
+    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
     operator_extra_links = (ManusTaskLink(),)
     remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger

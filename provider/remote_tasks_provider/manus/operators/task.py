@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -20,6 +21,7 @@ from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Settlement, Submitted
+from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.core import validation
@@ -32,8 +34,9 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
+from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import TaskOptions
-from remote_tasks_provider.manus.attachments import sort_attachments
+from remote_tasks_provider.manus.attachments import check_attachments, sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
@@ -54,8 +57,24 @@ CREDITS_KEY = "credit_usage"
 """The XCom key that holds what the task has cost."""
 
 
+# What holds only while the operator waits. A user who gives one of them counts on it.
+_NEED_A_WAIT = ("auto_confirm", "max_credits", "result_path")
+
+
+def _inputs_of_actions(value: Any, name: str) -> Any:
+    if not isinstance(value, Mapping) or not all(isinstance(one, Mapping) for one in value.values()):
+        raise ValueError(
+            f"{name} is {value!r}; it must map action types to their inputs, such as "
+            "{'apiHighCreditNotice': {'action': 'accept'}}"
+        )
+    return validation.mapping(value, name)
+
+
 class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     """Submits a task to the Manus agent, waits for it, and returns its result.
+
+    With ``wait_for_completion=False`` it returns the task's id and page. Nothing looks at the task then, so
+    ``max_credits``, ``auto_confirm``, ``result_path`` and another ``on_waiting`` than ``wait`` are refused.
 
     A task costs credits and is submitted once, whatever happens to the attempt that submitted it: see
     ``docs/submitting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
@@ -116,6 +135,20 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param manus_conn_id: the Airflow connection. Templated.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = {
+        **TaskOptions.checks(prompt="-"),
+        "attachments": check_attachments,
+        "on_waiting": partial(validation.choice, allowed=ON_WAITING_FOR_INPUT),
+        "response_timeout": validation.optional(validation.seconds),
+        "assigned_users": validation.object_ids,
+        "auto_confirm": validation.optional(_inputs_of_actions),
+        "max_credits": validation.optional(partial(validation.whole_number, least=1)),
+        "cancel_on_timeout": validation.flag,
+        "output_grace": partial(validation.seconds, zero=True),
+        "result_path": validation.optional(location),
+        "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
+        "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
+    }
     template_fields: Sequence[str] = (
         "prompt",
         "attachments",
@@ -157,12 +190,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         hide_in_task_list: bool = False,
         share_visibility: str | None = None,
         on_waiting: OnWaitingForInput = "wait",
-        response_timeout: float | timedelta | None = None,
+        response_timeout: float | str | timedelta | None = None,
         assigned_users: Iterable[str] = (),
         auto_confirm: Mapping[str, Mapping[str, Any]] | None = None,
-        max_credits: int | None = None,
+        max_credits: int | str | None = None,
         cancel_on_timeout: bool = True,
-        output_grace: float = 30.0,
+        output_grace: float | str | timedelta = 30.0,
         result_path: str | ObjectStoragePath | None = None,
         on_stale_state: OnStaleState = "fail",
         on_orphaned_intent: OnOrphanedIntent = "search",
@@ -183,20 +216,37 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.hide_in_task_list = hide_in_task_list
         self.share_visibility = share_visibility
         self.on_waiting = on_waiting
-        self.response_timeout = (
-            None if response_timeout is None else validation.positive(response_timeout, "response_timeout")
-        )
+        self.response_timeout: Any = response_timeout
         self.assigned_users = assigned_users
         self.auto_confirm = auto_confirm
-        self.max_credits = max_credits
+        self.max_credits: Any = max_credits
         self.cancel_on_timeout = cancel_on_timeout
-        self.output_grace = output_grace
+        self.output_grace: Any = output_grace
         self.result_path = result_path
-        self.on_stale_state = validation.choice(on_stale_state, "on_stale_state", get_args(OnStaleState))
-        self.on_orphaned_intent = validation.choice(
-            on_orphaned_intent, "on_orphaned_intent", get_args(OnOrphanedIntent)
-        )
+        self.on_stale_state = on_stale_state
+        self.on_orphaned_intent = on_orphaned_intent
         self.manus_conn_id = manus_conn_id
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse what would cost more than the user wants, or lose what was paid for."""
+        if self.on_waiting == "human" and not SUPPORTS_HITL:
+            raise ValueError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
+        if self.auto_confirm and self.on_waiting == "wait":
+            raise ValueError(
+                "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
+                "to 'human', 'return' or 'fail'"
+            )
+        if self.wait_for_completion:
+            return
+        given = [name for name in _NEED_A_WAIT if getattr(self, name) is not None]
+        if self.on_waiting in ("return", "fail", "human"):
+            given.append("on_waiting")
+        if given:
+            raise ValueError(
+                f"wait_for_completion=False, so nothing would look at {' and '.join(given)} once the task is "
+                "submitted: leave out what is named here, or wait"
+            )
 
     # ------------------------------------------------------------------------------------------- submit
 
@@ -221,22 +271,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def _check_arguments(self, options: TaskOptions) -> None:
         """Refuse what cannot work before anything is paid."""
-        validation.choice(self.on_waiting, "on_waiting", ON_WAITING_FOR_INPUT)
-        if self.on_waiting == "human" and not SUPPORTS_HITL:
-            raise ValueError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
-        if self.auto_confirm and self.on_waiting == "wait":
-            raise ValueError(
-                "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
-                "to 'human', 'return' or 'fail'"
-            )
-        allowed: Any = self.auto_confirm or {}
-        if not isinstance(allowed, Mapping) or not all(isinstance(one, Mapping) for one in allowed.values()):
-            raise ValueError(
-                f"auto_confirm is {self.auto_confirm!r}; it must map action types to their inputs, such as "
-                "{'apiHighCreditNotice': {'action': 'accept'}}"
-            )
-        if self.max_credits is not None:
-            self.max_credits = validation.whole_number(self.max_credits, "max_credits", least=1)
+        if self.result_path is not None:
+            try_file(self.result_path, "result_path", self.log)
         try:
             api = self.hook.api
             api.require(auto_confirm=self.auto_confirm, max_credits=self.max_credits, title=self.title)
@@ -245,7 +281,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             raise request_exception(error) from error
 
     def _submitter(self, context: Context) -> Submitter:
-        policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)  # type: ignore[arg-type]  # checked
+        policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)
         return Submitter(
             self,
             context,
@@ -265,8 +301,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         """Return what ends the wait beside the end of the task."""
         return {
             "on_waiting": "wait" if self.on_waiting == "wait" else "return",
-            # After a pause it is as the template rendered it: a text.
-            "max_credits": None if self.max_credits is None else int(self.max_credits),
+            "max_credits": self.max_credits,
             # The result, which is read on a worker, says how the task finished.
             "in_detail": False,
         }
@@ -281,7 +316,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         ((task_id, record),) = result.records.items()
         state = TaskState(record["state"]) if record else TaskState.UNKNOWN
         credits = (record or {}).get("credit_usage")
-        if self.max_credits is not None and (credits or 0) > int(self.max_credits) and not state.is_terminal:
+        if self.max_credits is not None and (credits or 0) > self.max_credits and not state.is_terminal:
             self.push_credits(context, credits)
             raise self._over_budget(context, task_id, credits)
         if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:

@@ -246,13 +246,15 @@ def _span(value: Any, name: str) -> int | None:
     """Return a duration in whole seconds: a number, a ``timedelta``, or QStash's ``1d10h30m5s``."""
     if value is None:
         return None
-    if isinstance(value, str) and not value.isdigit():
-        found = _SPAN.fullmatch(value.strip())
-        if not found or not any(found.groups()):
-            raise ValueError(f"{name} is {value!r}; write seconds, a timedelta, or something like 1d10h30m5s")
+    found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found and any(found.groups()):
         return sum(int(part[:-1]) * _UNITS[part[-1]] for part in found.groups() if part)
-    seconds = validation.positive(int(value) if isinstance(value, str) else value, name)
-    return max(1, round(seconds))
+    try:
+        return max(1, round(validation.seconds(value, name)))
+    except ValueError:
+        raise ValueError(
+            f"{name} is {value!r}; write seconds, a timedelta, or something like 1d10h30m5s"
+        ) from None
 
 
 def _seconds(value: Any, name: str, most: int | None, plan: PlanName) -> str | None:
