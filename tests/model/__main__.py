@@ -8,10 +8,12 @@ kind are played once more, to shorten their histories.
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
+from typing import Any
 
 from tests.model.rounds import Round, play, set_up
 
@@ -24,14 +26,16 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--ignore", nargs="*", default=[], metavar="PROMISE", help="promises not to check")
     parser.add_argument("--shorten", type=int, default=1, help="how many histories of a kind to shorten")
+    parser.add_argument("--fix", nargs="*", default=[], metavar="SETTING=VALUE", help="such as service=v2")
     given = parser.parse_args()
+    fixed = {name: _value(text) for name, _, text in (one.partition("=") for one in given.fix)}
     began, done, broken = time.monotonic(), [], {}  # type: float, list[Round], dict[str, list[Round]]
     seed, steps = given.seed, 0
     with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn"), initializer=set_up) as pool:
         under_way: set[Future[Round]] = set()
         while under_way or steps < given.steps:
             while steps < given.steps and len(under_way) < given.processes:
-                under_way.add(pool.submit(play, seed, given.ignore))
+                under_way.add(pool.submit(play, seed, given.ignore, fixed))
                 seed += 1
             finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             for one in (future.result() for future in finished):
@@ -45,7 +49,7 @@ def main() -> int:
         shorter = (
             ()
             if not again
-            else pool.map(play, *zip(*((one.seed, [], one.promise) for one in again), strict=True))
+            else pool.map(play, *zip(*((one.seed, [], fixed, one.promise) for one in again), strict=True))
         )
         for one in shorter:
             print(f"\nshortened, seed {one.seed}:\n{one.text}", flush=True)
@@ -57,6 +61,15 @@ def main() -> int:
         f"in {seconds:.0f} s"
     )
     return 1 if broken else 0
+
+
+def _value(text: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    # A version is no number.
+    return text if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

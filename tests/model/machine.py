@@ -40,6 +40,13 @@ WRONG: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """Arguments that cannot be right, whatever the service says."""
 
+MEANWHILE: tuple[float | str, ...] = (
+    *(1.0, 30.0, 100.0, 400.0, 700.0, 4000.0),
+    *("prompt", "prompt", "retries", "retries", "retries"),
+    *("person finishes it", "person finishes it", "person stops it", "person deletes it"),
+)
+"""What happens between two attempts: seconds pass, the DAG is edited, a person uses the vendor's app."""
+
 _WHO = st.sampled_from(("main",) * 5 + NAMES[1:])
 _PLANS = st.builds(
     Plan,
@@ -94,11 +101,11 @@ class SubmissionMachine(RuleBasedStateMachine):
     world_class = World
     fixed: Mapping[str, Any] = {}
     """Settings that are the same in all histories."""
+    world: World
 
     def __init__(self) -> None:
         super().__init__()
         self._stack = ExitStack()
-        self.world = World(Settings())
 
     @initialize(settings=_SETTINGS)
     def begin(self, settings: Settings) -> None:
@@ -127,12 +134,16 @@ class SubmissionMachine(RuleBasedStateMachine):
     def _can_be_cleared(self) -> bool:
         return any(_is_cleared(ti) for ti in self.world.tasks.values())
 
-    def _is_paid(self) -> bool:
-        return self.world.settings.is_manus and bool(self.world.books)
-
     @precondition(_can_run)
     @rule(who=_WHO, plan=_PLANS)
     def attempt(self, who: str, plan: Plan) -> None:
+        self.world.attempt(self._one(who, _runs), plan)
+        self._done()
+
+    @precondition(_can_run)
+    @rule(who=_WHO, plan=_PLANS)
+    def another_attempt(self, who: str, plan: Plan) -> None:
+        # Once more, as it is what most histories should be made of.
         self.world.attempt(self._one(who, _runs), plan)
         self._done()
 
@@ -143,11 +154,14 @@ class SubmissionMachine(RuleBasedStateMachine):
         self._done()
 
     @precondition(_can_run)
-    @rule(who=_WHO, number=st.integers(0, 8))
+    @rule(who=_WHO, number=st.integers(0, 40))
     def wrong_argument(self, who: str, number: int) -> None:
+        # Seldom, as it says nothing about the rest.
         wrong = WRONG["manus" if self.world.settings.is_manus else "qstash"]
-        if "6" not in self.ignored:
-            self.world.check_arguments(self._one(who, _runs), **wrong[number % len(wrong)])
+        if "6" in self.ignored or number >= len(wrong):
+            self.world.attempt(self._one(who, _runs), Plan())
+        else:
+            self.world.check_arguments(self._one(who, _runs), **wrong[number])
         self._done()
 
     @precondition(_can_be_cleared)
@@ -156,26 +170,17 @@ class SubmissionMachine(RuleBasedStateMachine):
         self.world.clear(self._one(who, _is_cleared), keep_store=keep_store)
         self._done()
 
-    @rule(seconds=st.sampled_from((1.0, 30.0, 100.0, 400.0, 700.0, 4000.0)))
-    def wait(self, seconds: float) -> None:
-        self.world.pass_time(seconds)
-        self._done()
-
-    @precondition(_is_paid)
-    @rule(who=_WHO, what=st.sampled_from(("person finishes it", "person stops it", "person deletes it")))
-    def by_hand(self, who: str, what: str) -> None:
-        self.world.by_hand(who, what)
-        self._done()
-
-    @rule(who=_WHO)
-    def edit_prompt(self, who: str) -> None:
-        now = self.world.tasks[who].dag.prompt
-        self.world.edit(who, "prompt", next(prompt for prompt in PROMPTS if prompt != now))
-        self._done()
-
-    @rule(who=_WHO, more=st.integers(1, 3))
-    def edit_retries(self, who: str, more: int) -> None:
-        self.world.edit(who, "retries", (self.world.tasks[who].dag.retries + more) % 4)
+    @rule(who=_WHO, what=st.sampled_from(MEANWHILE))
+    def meanwhile(self, who: str, what: float | str) -> None:
+        world, dag = self.world, self.world.tasks[who].dag
+        if isinstance(what, float):
+            world.pass_time(what)
+        elif what == "prompt":
+            world.edit(who, what, next(prompt for prompt in PROMPTS if prompt != dag.prompt))
+        elif what == "retries":
+            world.edit(who, what, (dag.retries + 1) % 4)
+        else:
+            world.by_hand(who, what)
         self._done()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Round", "play", "set_up"]
 
@@ -33,13 +36,18 @@ class Round:
 
     @property
     def kind(self) -> str:
-        """Which promise was broken, and with which service."""
-        service = self.text.split("service='")[1].split("'")[0]
-        return f"promise {self.promise} on {service}"
+        """Which promise was broken, with which service and Airflow."""
+        service, version = (self.text.split(f"{name}='")[1].split("'")[0] for name in ("service", "version"))
+        return f"promise {self.promise}, {service}, Airflow {version}"
 
 
-def play(seed: int, ignore: list[str], only: str | None = None) -> Round:
-    """Play a round; with a number of a promise, only for that one, and shorten the history."""
+def play(seed: int, ignore: list[str], fixed: dict[str, Any], only: str | None = None) -> Round:
+    """Play a round.
+
+    :param ignore: promises that are not checked.
+    :param fixed: settings that are the same in all histories.
+    :param only: check only this promise, and shorten the history that breaks it.
+    """
     # Here, because importing Airflow takes seconds.
     from hypothesis import seed as seeded
     from hypothesis.stateful import run_state_machine_as_test
@@ -49,7 +57,7 @@ def play(seed: int, ignore: list[str], only: str | None = None) -> Round:
 
     if only is not None:
         ignore = [number for number in PROMISES if number != only]
-    machine = type("Machine", (SubmissionMachine,), {"ignored": ignore})
+    machine = type("Machine", (SubmissionMachine,), {"ignored": ignore, "fixed": fixed})
     steps, histories, text = SubmissionMachine.steps, SubmissionMachine.histories, ""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -63,9 +71,14 @@ def play(seed: int, ignore: list[str], only: str | None = None) -> Round:
 
 
 def set_up() -> None:
-    """Give Airflow a home of this process, and let nobody log: it is half of the time."""
-    import logging
-
+    """Prepare a process: a home for its Airflow, no log, and no search for garbage in what stays anyway."""
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="remote-tasks-airflow-home-")
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+    import structlog
+
+    import tests.model.machine  # noqa: F401 - all that histories need
+
     logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)

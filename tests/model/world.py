@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -669,6 +670,7 @@ def _cause(error: Any) -> Any:
     return error
 
 
+@cache
 def _modules_with(name: str, value: Any = None) -> list[Any]:
     """Return the provider's modules that have a name, with this value if one is given."""
     found = (module for key, module in list(sys.modules.items()) if key.startswith(_MODULE))
