@@ -117,6 +117,7 @@ class Paid:
     is_told: bool = False
     is_over: bool = False
     was_cleared: bool = False
+    was_restarted: bool = False
     was_stopped: bool = False
 
 
@@ -227,8 +228,10 @@ class World(Peer):
         ti = self.tasks[name]
         kept = "" if ti.version != "3.4" else ", its store kept" if keep_store else ", its store dropped"
         self.note(f"a user clears {name}{kept}")
-        if ti.state != "running":
-            for one in self._of(ti):
+        for one in self._of(ti):
+            if ti.state == "running":
+                one.was_restarted = True
+            else:
                 one.was_cleared = True
                 one.is_over = one.is_over or one.is_told or ti.asked_to_judge
         ti.clear(keep_store=keep_store)
@@ -482,13 +485,14 @@ class World(Peer):
             self.accuse("1", f"{ti.name} pays again in attempt {ti.try_number}: {why}")
 
     def _earlier(self, one: Paid) -> Earlier:
-        store = one.owner.store
+        store, end = one.owner.store, _END.get(self._state(one), "")
         return Earlier(
             one.id,
             one.is_over,
-            one.was_cleared,
+            # What has failed is of no use, whatever was cleared.
+            one.was_cleared or (one.was_restarted and end == "failed"),
             one.was_stopped,
-            _END.get(self._state(one), ""),
+            end,
             self._exists(one),
             store is not None and store.names(one.id),
             one.inputs,
@@ -573,7 +577,7 @@ class World(Peer):
         """Promise 4."""
         if not any(word in text for word in ("lear this task", "Set on_", "set on_", "make the inputs")):
             self.accuse("4", f"no next step in: {text}")
-        own = [one for one in self._of(ti) if self._exists(one) and not one.is_over]
+        own = [one for one in self._of(ti) if self._exists(one) and not (one.is_told or one.was_stopped)]
         visible = [one for one in own if self._is_visible(one)]
         named = [one for one in self.books if one.id in text]
         if visible and not named:
