@@ -94,7 +94,7 @@ def context(store: Store | None = None) -> Any:
 def test_samples_are_all_read_by_a_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = {path.stem for path in (SAMPLES / "stored").glob("*.json")}
-    in_classes = {f"trigger_{kind.__name__}{number}" for kind in TRIGGERS for number in ("", "_2")}
+    in_classes = {f"trigger_{kind.__name__}{number}" for kind in TRIGGERS for number in ("", "_2", "_3")}
     in_classes |= {f"carried_{kind.__name__}" for kind in CARRYING}
 
     assert {name for name in names - in_classes if f'"{name}"' not in text} == set()
@@ -104,7 +104,7 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     rows = pages.table(pages.section("docs/stability.md", "## Stored formats"), "what")
     listed = {row["what"]: set(re.findall(r"`(\w+)`", row["names"])) for row in rows}
 
-    triggers = [stored(f"trigger_{kind.__name__}_2")["kwargs"] for kind in TRIGGERS]
+    triggers = [stored(f"trigger_{kind.__name__}_3")["kwargs"] for kind in TRIGGERS]
     assert listed["trigger arguments"] == {name for arguments in triggers for name in arguments}
     assert listed["[the event](#the-event)"] == stored("event_packed").keys()
     assert listed["submission record"] == stored("submission_record_2").keys()
@@ -121,7 +121,7 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
 @pytest.mark.parametrize("kind", TRIGGERS, ids=lambda kind: kind.__name__)
 class TestTrigger:
     @ORDERS
-    @pytest.mark.parametrize("number", ["", "_2"])
+    @pytest.mark.parametrize("number", ["", "_2", "_3"])
     def test_trigger_is_made_from_stored_arguments(self, kind: type, order: Order, number: str) -> None:
         sample = stored(f"trigger_{kind.__name__}{number}")
         module, _, name = sample["classpath"].rpartition(".")
@@ -134,7 +134,7 @@ class TestTrigger:
         assert {**arguments, **sample["kwargs"]} == as_json(arguments)
 
     @ORDERS
-    @pytest.mark.parametrize("number", ["", "_2"])
+    @pytest.mark.parametrize("number", ["", "_2", "_3"])
     def test_trigger_resumes_the_stored_wait(self, kind: type, order: Order, number: str) -> None:
         arguments = stored(f"trigger_{kind.__name__}{number}")["kwargs"]
         trigger = kind(**order(arguments))
@@ -152,7 +152,7 @@ class TestTrigger:
             assert [one["doubt_since"] for one in tracker.checkpoint()] == missing_since
 
     def test_trigger_stores_no_more_than_the_sample_has(self, kind: type) -> None:
-        sample = stored(f"trigger_{kind.__name__}_2")
+        sample = stored(f"trigger_{kind.__name__}_3")
 
         _, arguments = kind(**sample["kwargs"]).serialize()
 

@@ -43,6 +43,7 @@ class CheckedOperator(BaseOperator):
         "raise_on_failure": validation.flag,
         "timeout": wait_timeout,
         "wait_for_completion": validation.flag,
+        "waiting_timeout": validation.optional(validation.seconds),
     }
     """What each parameter must be; a check returns the value as it is stored. Those that many operators have
     are here. A subclass has a table of those that it adds."""

@@ -132,6 +132,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
                 "conn_id": getattr(self, self.hook_class.conn_name_attr),
                 self.remote_task_type.ids_param: ids,
                 **self._poll_rules(),
+                "waiting_timeout": self.waiting_timeout,
                 "sensor": asdict(self._settings()),
             },
             timeout=timedelta(seconds=self.wait_limits.deferral),

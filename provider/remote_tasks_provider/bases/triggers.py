@@ -80,6 +80,8 @@ class RemoteTaskTrigger(BaseTrigger):
     :param outage_tolerance: seconds without a good answer after which to give up.
     :param in_detail: whether to learn how a task finished where that takes a request of its own.
     :param back_off_until: until when the service asked a worker to be left alone, Unix seconds.
+    :param waiting_timeout: seconds for which a task may wait for a person where ``on_waiting`` is ``wait``;
+        default any time.
     """
 
     remote_task_type: ClassVar[TaskType]
@@ -107,6 +109,7 @@ class RemoteTaskTrigger(BaseTrigger):
         outage_tolerance: float = 900.0,
         in_detail: bool = True,
         back_off_until: float | None = None,
+        waiting_timeout: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, without annotations
         self.conn_id = conn_id
@@ -128,6 +131,7 @@ class RemoteTaskTrigger(BaseTrigger):
         self.outage_tolerance = outage_tolerance
         self.in_detail = in_detail
         self.back_off_until = back_off_until
+        self.waiting_timeout = waiting_timeout
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and every constructor argument; derived, so that none can be forgotten."""

@@ -46,6 +46,8 @@ __all__ = ["Mode", "WaitingOperator"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
 
+# An answer that a day did not bring is not on its way, and somebody should know.
+_DAY = 86_400.0
 _STARTED = "remote_wait_started"
 _DEFERRED_IN = "remote_wait_attempt"
 
@@ -61,6 +63,8 @@ class WaitingOperator(CheckedOperator):
         error is raised and Airflow's ``retries`` apply. A 429 does not count.
     :param not_found_grace: seconds for which a 404, a 401, a 403, a redirect, a refused request or an
         unusable connection must stand to be believed.
+    :param waiting_timeout: seconds (or a ``timedelta``) for which a task may wait for a person where the wait
+        goes on meanwhile; then it fails without a retry. Default a day; ``None`` for as long as ``timeout``.
     """
 
     remote_task_type: ClassVar[TaskType]
@@ -80,6 +84,7 @@ class WaitingOperator(CheckedOperator):
         deferrable: bool | None = None,
         outage_tolerance: float | str | timedelta = 900.0,
         not_found_grace: float | str | timedelta = 90.0,
+        waiting_timeout: float | str | timedelta | None = _DAY,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -88,6 +93,7 @@ class WaitingOperator(CheckedOperator):
         self.deferrable = deferrable
         self.outage_tolerance: Any = outage_tolerance
         self.not_found_grace: Any = not_found_grace
+        self.waiting_timeout: Any = waiting_timeout
 
     @cached_property
     def hook(self) -> Any:
@@ -308,7 +314,7 @@ class WaitingOperator(CheckedOperator):
         if mode != "deferrable":
             # On a worker Airflow itself ends the attempt.
             deadlines["execution_deadline"] = None
-        return PollPolicy(started_at=started_at, **deadlines, **rules)
+        return PollPolicy(started_at=started_at, waiting_timeout=self.waiting_timeout, **deadlines, **rules)
 
     def _started_at(self, context: Context, mode: Mode) -> float:
         """Return when the first attempt began.

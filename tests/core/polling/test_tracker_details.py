@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -123,6 +125,63 @@ class TestOnWaiting:
         tracker.record_snapshot("a", a_snapshot("completed"))
         tracker.record_snapshot("b", a_snapshot("completed"))
         assert failure_of(tracker, START) is None
+
+    def test_unanswered_question_ends_the_wait(self) -> None:
+        tracker = a_tracker(waiting_timeout=3600)
+        asked = a_snapshot("waiting", url="https://example.com/t1")
+        tracker.update({"t1": asked}, START + 100)
+        tracker.update({"t1": Unchanged.UNCHANGED}, START + 100 + 3599)
+        assert tracker.unfinished_ids == ["t1"]
+        tracker.update({"t1": Unchanged.UNCHANGED}, START + 100 + 3600)
+
+        error = failure_of(tracker, START + 3700)
+
+        assert isinstance(error, TaskNeedsInputError)
+        words = ("t1", "https://example.com/t1", "waiting_timeout (3600 s)", "clear the Airflow task")
+        assert all(word in str(error) for word in words)
+        assert not error.retry_helps
+
+    def test_question_is_as_old_as_the_service_says(self) -> None:
+        updated_at = datetime.fromtimestamp(START + 100, UTC)
+        tracker = a_tracker(waiting_timeout=3600)
+
+        tracker.update({"t1": a_snapshot("waiting", updated_at=updated_at)}, START + 3700)
+
+        assert isinstance(failure_of(tracker, START + 3700), TaskNeedsInputError)
+
+    def test_question_from_before_the_wait_has_its_whole_time(self) -> None:
+        updated_at = datetime.fromtimestamp(START - 90_000, UTC)
+        tracker = a_tracker(waiting_timeout=3600)
+
+        tracker.update({"t1": a_snapshot("waiting", updated_at=updated_at)}, START)
+
+        assert tracker.unfinished_ids == ["t1"]
+
+    def test_answered_question_ends_no_wait(self) -> None:
+        tracker = a_tracker(waiting_timeout=3600)
+        for at, state in ((0, "waiting"), (3000, "running"), (3500, "waiting"), (7000, "waiting")):
+            tracker.update({"t1": a_snapshot(state)}, START + at)
+
+        assert tracker.unfinished_ids == ["t1"]
+
+    @pytest.mark.parametrize("policy", [{}, {"waiting_timeout": 3600, "on_waiting": "return"}])
+    def test_question_may_stand_for_any_time(self, policy: dict[str, Any]) -> None:
+        tracker = a_tracker(**policy)
+        tracker.update({"t1": a_snapshot("waiting")}, START)
+        tracker.update({"t1": Unchanged.UNCHANGED}, START + 1e6)
+
+        assert tracker.unfinished_ids == ["t1"]
+
+    def test_question_is_reported_once(self) -> None:
+        tracker = a_tracker(waiting_timeout=3600)
+        tracker.update({"t1": MISSING}, START)
+        tracker.take_warnings()
+        for at in (1, 2, 3):
+            tracker.update({"t1": a_snapshot("waiting")}, START + at)
+
+        (warning,) = tracker.take_warnings()
+        assert "waits for a person" in warning
+        assert "given up at" in warning
 
     def test_failed_poll_is_repeated_before_the_return(self) -> None:
         tracker = a_tracker(on_waiting="return")

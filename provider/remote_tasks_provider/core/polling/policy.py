@@ -83,6 +83,8 @@ class PollPolicy:
     :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` describes them. Moments are Unix seconds;
     :class:`WaitLimits` makes the deadlines, ``None`` for never.
 
+    :param waiting_timeout: seconds for which a task may wait for a person where ``on_waiting`` is ``wait``;
+        ``None`` for any time.
     :param in_detail: whether the wait must know how a task finished where that takes an operation of its own;
         not where the operator reads the result on a worker anyway.
     """
@@ -97,14 +99,15 @@ class PollPolicy:
     max_poll_interval: float | None = None
     max_credits: int | None = None
     in_detail: bool = True
+    waiting_timeout: float | None = None
 
     def __post_init__(self) -> None:
         validation.choice(self.on_waiting, "on_waiting", ON_WAITING)
         if self.max_credits is not None:
             validation.whole_number(self.max_credits, "max_credits", least=1)
-        for name in ("poll_interval", "outage_tolerance", "not_found_grace"):
+        for name in ("poll_interval", "outage_tolerance", "not_found_grace", "waiting_timeout"):
             # Not "value < 0": a NaN is refused, too.
-            if not (value := getattr(self, name)) >= 0:
+            if (value := getattr(self, name)) is not None and not value >= 0:
                 raise ValueError(f"{name} is {value}; it is a number of seconds and cannot be negative")
 
     def timed_out(self, now: float) -> TimedOut | None:

@@ -10,6 +10,8 @@ The rules:
 * A task is finished when its state is terminal; when it waits for a person and ``on_waiting`` is not
   ``wait``; or when its trouble has lasted for too long (:mod:`.progress`).
 * Trouble is charged to a wait only for its own polls, those that were due.
+* A task that waits for a person is given up after ``waiting_timeout``. The service says since when it waits,
+  so that every mode agrees.
 * A running task that has cost more than ``max_credits`` ends the wait, too.
 * The next poll comes when the service asked for it, but a deadline is not missed for that.
 * An unknown status word is reported once, and the wait continues.
@@ -19,9 +21,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, TaskNeedsInputError
 from remote_tasks_provider.core.polling.policy import SHORTEST_PAUSE, PollPolicy
 from remote_tasks_provider.core.polling.progress import Progress, read_checkpoint, write_checkpoint
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -41,7 +44,7 @@ class PollTracker:
     :param checkpoint: what :meth:`checkpoint` returned in an earlier part of the same wait.
     """
 
-    __slots__ = ("_ids", "_reported_words", "_tasks", "_warnings", "policy")
+    __slots__ = ("_asked", "_ids", "_reported_words", "_tasks", "_warnings", "policy")
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class PollTracker:
         self._tasks = read_checkpoint(self._ids, checkpoint)
         self._reported_words: frozenset[str] = frozenset()
         self._warnings: list[str] | None = None
+        self._asked: dict[str, float] = {}
 
     @property
     def ids(self) -> list[str]:
@@ -109,7 +113,36 @@ class PollTracker:
                 self.record_snapshot(task_id, result)
             elif before.last is not None or not before.is_clean:
                 self._tasks[task_id] = Progress(snapshot=before.snapshot)
+            self._note_question(task_id, now)
         return covered
+
+    def _note_question(self, task_id: str, now: float) -> None:
+        """Warn when a task begins to wait for a person; give it up when it has waited for too long."""
+        limit, snapshot = self.policy.waiting_timeout, self._tasks[task_id].snapshot
+        if limit is None or self.policy.on_waiting != "wait" or snapshot is None:
+            return
+        if snapshot.state is not TaskState.WAITING:
+            self._asked.pop(task_id, None)
+            return
+        is_new = task_id not in self._asked
+        seen_at = self._asked.setdefault(task_id, now)
+        since = max(
+            snapshot.updated_at.timestamp() if snapshot.updated_at else seen_at, self.policy.started_at
+        )
+        place = f" ({snapshot.url})" if snapshot.url else ""
+        if now - since >= limit:
+            error = TaskNeedsInputError(
+                f"Task {task_id} waits for an answer{place} since {_shown(since)}, longer than "
+                f"waiting_timeout ({limit:g} s). Answer it there, then clear the Airflow task: it resumes "
+                "the wait."
+            )
+            self._tasks[task_id] = Progress(snapshot=snapshot, error=error.to_json())
+            self._warn(f"Giving up: {error}")
+        elif is_new:
+            self._warn(
+                f"Task {task_id} waits for a person{place}. The wait continues; without an answer it is "
+                f"given up at {_shown(since + limit)}."
+            )
 
     def record_snapshot(self, task_id: str, snapshot: TaskSnapshot) -> None:
         """Take in a successful poll of ``task_id``, the id that was asked for."""
@@ -241,3 +274,7 @@ def _span(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} m" + (f" {whole % 60} s" if whole % 60 and whole < 600 else "")
     return f"{whole // 3600} h {whole % 3600 // 60} m"
+
+
+def _shown(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(sep=" ", timespec="minutes")
