@@ -35,3 +35,19 @@ def test_wait_ends_right(name: str, mode: str, subject: Subject, monkeypatch: py
     assert earliest <= peer.time.passed <= latest
     if ending == "success":
         assert [record["state"] for record in found] == ["completed"] * 4
+
+
+@pytest.mark.parametrize("subject", [one for one in SUBJECTS if one.vendor == "manus"], ids=str)
+@pytest.mark.parametrize("mode", MODES)
+def test_unanswered_question_ends_the_wait(
+    mode: str, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer(subject)
+    peer.install(monkeypatch)
+    task_id = str(peer.sandbox.manus.add_task(script=[("running", 100), ("waiting", None)]))
+
+    ending, found = live_through(peer, mode, task_id, poke_interval=30, timeout=9000, waiting_timeout=600)
+
+    assert (ending, type(found).__name__) == ("failed", "TaskNeedsInputError"), found
+    assert 700 <= peer.time.passed <= 735
+    assert task_id in str(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
@@ -65,6 +65,11 @@ class AgentQuestions:
         if operator.on_waiting == "fail":
             raise self._needs_input(result, question, "on_waiting is 'fail'.")
         return {**result.to_json(), "text": question.text}
+
+    def fail(self, task_id: str, why: str) -> NoReturn:
+        """Fail with the question that the agent waits with."""
+        result = self._read(task_id)
+        raise self._needs_input(result, result.question or ManusQuestion(""), why)
 
     def answered(
         self, reply: Reply, *, event_id: str | None, rich: bool, asked_at: float, carried: Mapping[str, Any]

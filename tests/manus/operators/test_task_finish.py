@@ -139,6 +139,32 @@ class TestResultPath:
         assert result["result_path"].endswith("/new/result.json")
 
 
+class TestUnansweredQuestion:
+    def test_error_names_the_question_and_the_next_step(
+        self, account: Account, mode: str, version: str
+    ) -> None:
+        account.manus.plan(script=[("running", 60), ("waiting", None)])
+        began = account.sandbox.clock.now()
+
+        with pytest.raises(AirflowFailException) as failed:
+            account.task().attempt(asks(mode, timeout=1e6, waiting_timeout=3600))
+
+        words = (account.created[0], "waits for an answer", "within waiting_timeout", "clear this task")
+        assert all(word in str(failed.value) for word in words)
+        assert 3600 <= account.sandbox.clock.now() - began < 4000
+        assert account.word(account.created[0]) in ("waiting", "pending")
+
+    def test_wait_is_resumed_after_a_clear(self, account: Account, mode: str) -> None:
+        account.manus.plan(script=[("running", 60), ("waiting", 5000), "completed"])
+        task = account.task()
+        make = asks(mode, timeout=1e6, waiting_timeout=3600)
+        with pytest.raises(AirflowFailException):
+            task.attempt(make)
+        task.clear()
+
+        assert [task.attempt(make)["id"]] == account.created
+
+
 class TestDelivery:
     """A user who clears the Airflow task wants another remote task only if this one's outcome arrived."""
 

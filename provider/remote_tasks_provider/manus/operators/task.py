@@ -30,6 +30,7 @@ from remote_tasks_provider.core.errors import (
     RemoteTaskError,
     TaskCancelledError,
     TaskFailedError,
+    TaskNeedsInputError,
 )
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
@@ -321,6 +322,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             raise self._over_budget(context, task_id, credits)
         if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:
             return AgentQuestions(self, context).handle(task_id)
+        if any(one["type"] == TaskNeedsInputError.__name__ for one in result.errors.values()):
+            self.push_credits(context, credits)
+            AgentQuestions(self, context).fail(task_id, "Nobody answered it within waiting_timeout.")
         if state is TaskState.FAILED and not (record or {}).get("error"):
             result = self._with_reason(task_id, result)
         return super().finish(context, result)
