@@ -19,7 +19,7 @@ from remote_tasks_provider.bases.compat import AirflowRescheduleException
 from remote_tasks_provider.core.errors import RemoteTaskError
 from tests.conformance.peer import START, Peer
 
-__all__ = ["MODES", "RESTARTS", "Ending", "live_through"]
+__all__ = ["MODES", "RESTARTS", "Ending", "event_of", "live_through"]
 
 Ending = tuple[str, Any]
 """``success``, ``skipped``, ``timeout``, ``failed`` (no retry) or ``retryable``; the result or the error."""
@@ -82,11 +82,11 @@ def _run(peer: Peer, make: Callable[[], Any], mode: str) -> Any:
             ti.first_reschedule = ti.first_reschedule or ti.start_date
             peer.time.move_to(again.reschedule_date.timestamp() - START - peer.time.jump)
         except TaskDeferred as deferral:
-            event = _event_of(peer, deferral.trigger, restarts=mode == "restarted triggerer")
+            event = event_of(peer, deferral.trigger, restarts=mode == "restarted triggerer")
             return make().resume_execution(deferral.method_name, {"event": event}, context)
 
 
-def _event_of(peer: Peer, trigger: Any, *, restarts: bool) -> Any:
+def event_of(peer: Peer, trigger: Any, *, restarts: bool) -> Any:
     """Run a trigger as a triggerer does; one that is killed twice on the way, if ``restarts``."""
 
     async def run(revived: Any, seconds: float | None) -> Any:

@@ -43,6 +43,7 @@ WRONG: dict[str, tuple[dict[str, Any], ...]] = {
 MEANWHILE: tuple[float | str, ...] = (
     *(1.0, 30.0, 100.0, 400.0, 700.0, 4000.0),
     *("prompt", "prompt", "retries", "retries", "retries"),
+    *("the disk is mended",) * 3,
     *("person finishes it", "person finishes it", "person stops it", "person deletes it"),
 )
 """What happens between two attempts: seconds pass, the DAG is edited, a person uses the vendor's app."""
@@ -67,6 +68,8 @@ _SETTINGS = st.builds(
     hides=st.sampled_from((False, False, False, True)),
     in_loops=st.booleans(),
     waits=st.sampled_from((True, True, True, False)),
+    defers=st.sampled_from((False,) * 5 + (True,)),
+    writes=st.sampled_from((False, False, False, True)),
     cancel_on_kill=st.sampled_from((True, True, False)),
 )
 
@@ -179,6 +182,8 @@ class SubmissionMachine(RuleBasedStateMachine):
             world.edit(who, what, next(prompt for prompt in PROMPTS if prompt != dag.prompt))
         elif what == "retries":
             world.edit(who, what, (dag.retries + 1) % 4)
+        elif what == "the disk is mended":
+            world.mend()
         else:
             world.by_hand(who, what)
         self._done()

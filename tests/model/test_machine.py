@@ -15,6 +15,6 @@ class _Bounded(SubmissionMachine):
 def test_histories_break_no_promise() -> None:
     before = SubmissionMachine.histories
 
-    run_state_machine_as_test(_Bounded, settings=quiet(300, 30, shorten=True, derandomize=True))
+    run_state_machine_as_test(_Bounded, settings=quiet(150, 30, shorten=True, derandomize=True))
 
-    assert SubmissionMachine.histories - before >= 300
+    assert SubmissionMachine.histories - before >= 150

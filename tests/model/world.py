@@ -8,6 +8,7 @@ are kept here: what was paid, by whom, and what Airflow was told of it.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sys
 import time as real_time
@@ -15,12 +16,17 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 from airflow.sdk.execution_time import task_runner
 
 from remote_tasks_provider.bases import hooks
@@ -38,8 +44,10 @@ from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_provider.qstash.operators import QStashPublishOperator
 from remote_tasks_sandbox.manus import account as manus_account
 from remote_tasks_sandbox.qstash import engine as qstash_engine
+from tests.conformance.modes import event_of
 from tests.conformance.peer import Peer
 from tests.conformance.subjects import SUBJECTS, Subject
+from tests.model.disk import Disk
 from tests.model.fake_airflow import Crash, Dag, DagRun, TaskInstance, Version
 from tests.model.oracle import Asked, Earlier, why_not_pay, why_not_send
 from tests.model.plans import NO_FAULT, Fault, Plan
@@ -57,7 +65,7 @@ _POLL = 60.0
 _TIMEOUT = 900.0
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
-_EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError)
+_EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError, OSError)
 _END = {"completed": "completed", "delivered": "completed", "stopped": "failed", "failed": "failed"}
 _NOT_CLAIMED = ("waiting", "pending", "running")
 _MODULE = "remote_tasks_provider."
@@ -68,6 +76,8 @@ class Settings:
     """What stays the same in one history.
 
     :param hides: whether tasks are kept out of the list.
+    :param defers: whether the wait is the triggerer's.
+    :param writes: whether the result goes to a file.
     :param in_loops: whether the task is in a loop, where Airflow has those.
     """
 
@@ -79,6 +89,8 @@ class Settings:
     hides: bool = False
     in_loops: bool = False
     waits: bool = True
+    defers: bool = False
+    writes: bool = False
     cancel_on_kill: bool = True
 
     @property
@@ -148,6 +160,7 @@ class _Run:
     dies_at: float | None = None
     is_dead: bool = False
     is_killing: bool = False
+    in_trigger: bool = False
     is_wrong: bool = False
     paid_fault: Fault = NO_FAULT
 
@@ -175,6 +188,7 @@ class World(Peer):
         self.books: list[Paid] = []
         self.runs: list[_Run] = []
         self.sent = 0
+        self.disk = Disk()
         self.time.sleep = self._sleep  # type: ignore[method-assign]
         self.tasks = dict(zip(NAMES, self._task_instances(), strict=True))
         if settings.is_manus:
@@ -217,9 +231,12 @@ class World(Peer):
         self.note(f"{name}, attempt {ti.try_number} (max_tries {ti.max_tries}): {_of(plan)}")
         run = _Run(ti, plan, paid_fault=plan.paid, is_wrong=bool(wrong))
         before = {one.id for one in self.books if self._state(one) == "completed"}
+        sent, is_broken = self.sent, self.settings.writes and self.disk.is_broken
         with self._running(run):
             ending = self._execute(run, wrong)
         self.note(f"{name}: {ending}")
+        if is_broken and self.sent > sent and not plan.act:
+            self.accuse("6", f"{self.sent - sent} requests were sent although no result can be written")
         self._close(run, ending, before)
         return ending
 
@@ -240,6 +257,11 @@ class World(Peer):
         """Let a person edit the DAG."""
         self.note(f"{name}: the DAG's {what} is {value!r} now")
         setattr(self.tasks[name].dag, what, value)
+
+    def mend(self) -> None:
+        """Let the results be written again."""
+        self.note("the disk is mended")
+        self.disk.mend()
 
     def pass_time(self, seconds: float) -> None:
         self.note(f"{seconds:g} s pass")
@@ -278,7 +300,7 @@ class World(Peer):
     def _execute(self, run: _Run, wrong: dict[str, Any]) -> Ending:
         try:
             run.operator = self._operator(run.ti, wrong)
-            value = run.operator.execute(run.ti.context)
+            value = self._live_through(run, wrong)
             self.boundary("after execute() has returned")
         except Crash:
             return Ending("crash")
@@ -289,6 +311,38 @@ class World(Peer):
         except Exception as error:  # noqa: BLE001 - as Airflow: whatever it is, a retry
             return Ending("retryable", error)
         return Ending("success", value)
+
+    def _live_through(self, run: _Run, wrong: dict[str, Any]) -> Any:
+        """Execute the operator; after a deferral another one resumes it, as in another process."""
+        ti = run.ti
+        step = partial(run.operator.execute, ti.context)
+        while True:
+            try:
+                return step()
+            except TaskDeferred as deferral:
+                self._defer(run)
+                event = event_of(self, deferral.trigger, restarts=False)
+                run.in_trigger, ti.state = False, "running"
+                run.operator = self._operator(ti, wrong)
+                kwargs = json.loads(json.dumps({**(deferral.kwargs or {}), "event": event}, sort_keys=True))
+                step = partial(run.operator.resume_execution, deferral.method_name, kwargs, ti.context)
+
+    def _defer(self, run: _Run) -> None:
+        """Give the wait to the triggerer, unless a user ends it there: then no process is left to be told."""
+        self.boundary("before a deferral")
+        if run.dies_at is not None:
+            # Airflow refuses the deferral of a task that is no longer running.
+            self._die(run)
+        run.in_trigger, run.ti.state = True, "deferred"
+        act = run.plan.act
+        if run.boundaries > run.plan.at or act not in ("clear", "mark failed", "mark success"):
+            return
+        if act == "clear":
+            self.clear(run.ti.name, keep_store=False)
+        else:
+            run.ti.state = act.removeprefix("mark ")
+            self.note(f"a user marks {run.ti.name} {run.ti.state} while it is deferred")
+        self._die(run)
 
     def _after_timeout(self, run: _Run, error: BaseException) -> Ending:
         """Airflow calls ``on_kill`` after its own timeout."""
@@ -304,7 +358,7 @@ class World(Peer):
         common: dict[str, Any] = {
             "task_id": ti.task_id,
             "retries": ti.dag.retries,
-            "deferrable": False,
+            "deferrable": chosen.defers,
             "poll_interval": _POLL,
             "timeout": _TIMEOUT,
             "wait_for_completion": chosen.waits,
@@ -321,6 +375,8 @@ class World(Peer):
             "on_orphaned_intent": chosen.on_orphaned_intent,
             "output_grace": 5.0,
         }
+        if chosen.writes:
+            manus["result_path"] = f"{self.disk.path}/{ti.name}.json"
         return ManusTaskOperator(**common | manus | wrong)
 
     def boundary(self, where: str) -> None:
@@ -333,6 +389,8 @@ class World(Peer):
         if run.dies_at is not None and self.time.passed >= run.dies_at and not run.is_killing:
             self.note(f"Airflow ends the process {where}")
             self._die(run)
+        if run.in_trigger:
+            return
         run.boundaries += 1
         if run.plan.act and run.boundaries == run.plan.at + 1:
             self._act(run, where)
@@ -351,6 +409,9 @@ class World(Peer):
             raise AirflowTaskTimeout("Timeout, PID: 1")
         elif act == "another submits":
             self._interleave(run, where)
+        elif act == "disk breaks":
+            self.note(f"the disk breaks {where}")
+            self.disk.break_()
         elif act.startswith("person"):
             self.by_hand(run.ti.name, act)
         elif run.operator is not None:
@@ -562,7 +623,8 @@ class World(Peer):
 
     def _check_delivery(self, run: _Run, ending: Ending, completed_before: set[str]) -> None:
         """Promise 3."""
-        if not (self.settings.is_manus and run.plan.is_smooth) or run.is_wrong or ending.kind == "crash":
+        is_clean = run.plan.is_smooth and not run.is_wrong and not self.disk.is_broken
+        if not (self.settings.is_manus and is_clean) or ending.kind == "crash":
             return
         ti = run.ti
         for one in self._of(ti):
@@ -625,7 +687,10 @@ class World(Peer):
                 patch.setattr(
                     module, "random_id", lambda length, prefix="": f"{prefix}task{next(numbers):04d}"
                 )
-            yield self
+            try:
+                yield self
+            finally:
+                self.disk.remove()
 
 
 _DEPLOYMENT = "AIRFLOW__REMOTE_TASKS__DEPLOYMENT_ID"
