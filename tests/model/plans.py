@@ -138,7 +138,7 @@ class Plan:
 
     :param paid: what goes wrong with the first request that costs money.
     :param read: what goes wrong with another request, the ``read_at``-th.
-    :param act: what happens at the ``at``-th boundary.
+    :param act: what happens at the ``at``-th boundary, or at the first one whose name begins with ``at``.
     :param fate: what becomes of what it submits.
     """
 
@@ -146,7 +146,7 @@ class Plan:
     read: Fault = NO_FAULT
     read_at: int = 0
     act: Act = ""
-    at: int = 0
+    at: int | str = 0
     fate: Fate = Fate()
 
     @property

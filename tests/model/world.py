@@ -162,7 +162,13 @@ class _Run:
     is_killing: bool = False
     in_trigger: bool = False
     is_wrong: bool = False
+    has_acted: bool = False
     paid_fault: Fault = NO_FAULT
+
+    def is_at(self, where: str) -> bool:
+        """Whether the plan's act happens here."""
+        at = self.plan.at
+        return where.startswith(at) if isinstance(at, str) else self.boundaries == at + 1
 
 
 class World(Peer):
@@ -335,7 +341,7 @@ class World(Peer):
             self._die(run)
         run.in_trigger, run.ti.state = True, "deferred"
         act = run.plan.act
-        if run.boundaries > run.plan.at or act not in ("clear", "mark failed", "mark success"):
+        if run.has_acted or act not in ("clear", "mark failed", "mark success"):
             return
         if act == "clear":
             self.clear(run.ti.name, keep_store=False)
@@ -392,7 +398,8 @@ class World(Peer):
         if run.in_trigger:
             return
         run.boundaries += 1
-        if run.plan.act and run.boundaries == run.plan.at + 1:
+        if run.plan.act and not run.has_acted and run.is_at(where):
+            run.has_acted = True
             self._act(run, where)
 
     def _die(self, run: _Run) -> None:
