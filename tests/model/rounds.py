@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["Round", "play", "set_up"]
 
 _STEPS_IN_A_HISTORY = 40
-_HISTORIES_IN_A_ROUND = 100
+_HISTORIES_IN_A_ROUND = 50
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class TestEditedRetries:
 
 class TestNotFound:
     @pytest.mark.parametrize("service", ["v1", "v2"])
-    def test_one_404_proves_nothing(self, begin: Begin, service: str) -> None:
+    def test_single_404_proves_nothing(self, begin: Begin, service: str) -> None:
         world = begin(service=service)
         world.attempt("main", dies("before a pause", Fate(1e6)))
         world.pass_time(300.0)
