@@ -35,8 +35,9 @@ from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.qstash import models as qstash_models
+from remote_tasks_provider.qstash.dlq import StoredPages
 from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
-from remote_tasks_provider.qstash.submission import StoredPages, recall, remember
+from remote_tasks_provider.qstash.submission import Publisher, recall
 from tests.docs import pages
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -109,7 +110,11 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     assert listed["[the event](#the-event)"] == stored("event_packed").keys()
     assert listed["submission record"] == stored("submission_record_2").keys()
     assert listed["start of a wait"] == stored("wait_start_2").keys()
-    assert listed["messages that were sent"] == stored("published_messages").keys()
+    published = stored("published_messages_2")
+    names = {
+        name for one in (published, *published["parts"], *published["parts"][0]["messages"]) for name in one
+    }
+    assert listed["messages that were sent"] == names
     dlq = [stored("dlq_record"), stored("dlq_page"), stored("dlq_page")["left"][0]]
     assert listed["DLQ messages that a task retries or deletes"] == {name for one in dlq for name in one}
     carried = [stored(f"carried_{kind.__name__}") for kind in CARRYING]
@@ -289,9 +294,17 @@ class TestSubmission:
         messages = recall(operator, context(Store(qstash_messages=order(saved))))
 
         assert [{"message_id": one.message_id, "url": one.url} for one in messages] == saved["messages"]
-        store = WritableStore()
-        remember(operator, context(store), messages)
-        assert as_json(store["qstash_messages"]) == saved
+
+    @ORDERS
+    def test_published_parts_are_read(self, order: Order) -> None:
+        saved = stored("published_messages_2")
+        operator = QStashPublishOperator(task_id="task", destination="https://example.com")
+        publisher = Publisher(operator, context(Store(qstash_messages=order(saved))), None)  # type: ignore[arg-type]
+
+        parts, is_retry = publisher._read()
+
+        assert is_retry
+        assert [as_json(asdict(part)) for part in parts] == saved["parts"]
 
 
 class TestQuestion:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.qstash import dlq
+from remote_tasks_provider.qstash import dlq, submission
 from remote_tasks_provider.qstash.api import options
 from remote_tasks_sandbox import Sandbox
 from tests.conftest import QSTASH_TOKEN
@@ -38,8 +38,12 @@ class QStash(Account):
         super().__init__(sandbox, url, define, patch)
         self.qstash = sandbox.qstash
         patch.setattr(options, "time", SimpleNamespace(time=sandbox.clock.now))
-        fake = SimpleNamespace(time=sandbox.clock.now, sleep=sandbox.clock.advance, gmtime=time.gmtime)
-        patch.setattr(dlq, "time", SimpleNamespace(**vars(fake), strftime=time.strftime))
+        fake = SimpleNamespace(
+            **{"time": sandbox.clock.now, "monotonic": sandbox.clock.now, "sleep": sandbox.clock.advance},
+            **{"gmtime": time.gmtime, "strftime": time.strftime},
+        )
+        for module in (dlq, submission):
+            patch.setattr(module, "time", fake)
 
     def connect(self, _version: str = "", *, password: str = QSTASH_TOKEN, **extra: Any) -> None:
         """Let the connection ``qstash_default`` lead here."""

@@ -16,9 +16,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core.errors import (
     InvalidResponseError,
     NotFoundError,
@@ -30,7 +31,19 @@ from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.v2_models import CreatedMessage, DlqMessage
 
-__all__ = ["DlqEntry", "DlqPage", "DlqPages", "DlqRetry", "delete_entries", "list_entries", "still_there"]
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = [
+    "DlqEntry",
+    "DlqPage",
+    "DlqPages",
+    "DlqRetry",
+    "StoredPages",
+    "delete_entries",
+    "list_entries",
+    "still_there",
+]
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +169,52 @@ def delete_entries(client: Client, entries: Sequence[DlqEntry]) -> int:
             found = 0
         deleted += len(page) - (len(still_there(client, page)) if found < len(page) else 0)
     return deleted
+
+
+class StoredPages(DlqPages):
+    """The DLQ messages that a task retries or deletes, kept for its later attempts where Airflow can.
+
+    :param key: what for.
+    """
+
+    def __init__(self, context: Context, log: Any, key: str = "qstash_dlq_retry") -> None:
+        super().__init__()
+        self._key = key
+        self._store: Any = context.get("task_state_store")
+        self._max_tries = Origin.of(context).max_tries
+        self._log = log
+        self._load()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a later attempt will know them."""
+        return self._store is not None
+
+    def begin(self, entries: Sequence[DlqEntry]) -> None:
+        """Note which DLQ messages are to be retried; a page a key, as Airflow limits the size of a value."""
+        super().begin(entries)
+        if self._store is not None:
+            for number in range(len(self.pages)):
+                self.save(number, is_intent=True)
+            self._store.set(self._key, {"max_tries": self._max_tries, "pages": len(self.pages)})
+
+    def _load(self) -> None:
+        saved = self._store.get(self._key) if self._store is not None else None
+        if isinstance(saved, dict) and saved.get("max_tries") == self._max_tries:
+            self.is_resumed = True
+            places = (f"{self._key}_{number}" for number in range(saved["pages"]))
+            self.pages = [DlqPage.from_json(self._store.get(place)) for place in places]
+
+    def save(self, number: int, *, is_intent: bool = False) -> None:
+        """Note what became of a page's DLQ messages."""
+        if self._store is None:
+            return
+        try:
+            self._store.set(f"{self._key}_{number}", asdict(self.pages[number]))
+        except Exception:
+            if is_intent:
+                raise
+            self._log.exception("Airflow could not keep what became of these DLQ messages.")
 
 
 class DlqRetry:

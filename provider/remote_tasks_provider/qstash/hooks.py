@@ -94,6 +94,8 @@ class QStashHook(RemoteTaskHook):
     ) -> PublishedMessage | list[PublishedMessage]:
         """Publish a message; return it, or a list of messages for a URL group.
 
+        A message of a group that was refused has an ``error`` instead of a ``message_id``.
+
         :param destination: a URL, or the name of a URL group.
         :param body: text, bytes, or a JSON value.
         :param headers: headers for the destination.
@@ -111,13 +113,24 @@ class QStashHook(RemoteTaskHook):
             "delay": delay,
             "deduplication_id": deduplication_id,
         }
-        messages = self.client.send(v2.publish(self.order(destination, body, **options)))
+        messages = self.send(self.order(destination, body, **options))
         return messages if len(messages) != 1 or messages[0].url else messages[0]
 
-    def publish_batch(self, orders: Sequence[PublishOptions]) -> list[list[PublishedMessage]]:
+    def send(self, options: PublishOptions, *, give_up_at: float | None = None) -> list[PublishedMessage]:
+        """Publish a message; return it, or those of a URL group, as a list.
+
+        :param options: publish options, from :meth:`order`.
+        :param give_up_at: when to stop repeating the request; monotonic.
+        """
+        return self.client.send(v2.publish(options), give_up_at=give_up_at)
+
+    def publish_batch(
+        self, orders: Sequence[PublishOptions], *, give_up_at: float | None = None
+    ) -> list[list[PublishedMessage]]:
         """Publish many messages with one request; return a list for each of ``orders``.
 
         :param orders: publish options, from :meth:`order`.
+        :param give_up_at: when to stop repeating the request; monotonic.
         """
         if not orders:
             raise ValueError("the batch is empty; give at least one message")
@@ -125,7 +138,7 @@ class QStashHook(RemoteTaskHook):
         size, most = sum(len(order.content) for order in orders), PLANS[extras.plan].requests
         if size > most:
             raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} in one request")
-        return self.client.send(v2.publish_batch(orders))
+        return self.client.send(v2.publish_batch(orders), give_up_at=give_up_at)
 
     def get_outcomes(self, message_ids: Iterable[str]) -> dict[str, MessageOutcome]:
         """Return the outcomes of messages, in the order of the ids; ``unknown`` where the logs have no entry.
@@ -168,7 +181,9 @@ class QStashHook(RemoteTaskHook):
         self.client.send(v2.cancel_message(message_id))
 
     def cancel_messages(self, **filters: Any) -> int:
-        """Cancel all messages that match; return how many.
+        """Cancel all messages that match; return how many, as far as QStash's answers tell.
+
+        Where an answer was lost, the log says that there may be more.
 
         :param filters: ``message_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``, ``labels``,
             ``flow_control_key``, ``from_date``, ``to_date``; at least one.
@@ -176,14 +191,24 @@ class QStashHook(RemoteTaskHook):
         given = v2.filters_of(filters, v2.MESSAGE_FILTERS)
         operation, cancelled = v2.cancel_messages(given), 0
         most = sum(name == "messageIds" for name, _ in given) or float("inf")
+        taken = self.taken
         # How many one request cancels is not documented for sure. It may count again what is being cancelled.
         for _ in range(_MOST_CANCELLATIONS):
             found = self.client.send(operation)
+            taken += 1
             cancelled += found
             if not found or cancelled >= most:
-                return cancelled
-        self.log.warning("Gave up after %d requests: some messages may be left.", _MOST_CANCELLATIONS)
+                break
+        else:
+            self.log.warning("Gave up after %d requests: some messages may be left.", _MOST_CANCELLATIONS)
+        if self.taken > taken:
+            self.log.warning("An answer was lost: at least %d messages were cancelled.", cancelled)
         return cancelled
+
+    @property
+    def taken(self) -> int:
+        """How many requests QStash may have carried out, as it has not refused them with 429."""
+        return self.client.calls - self.client.refused
 
     # --------------------------------------------------------------------------------------- DLQ messages
 

@@ -127,6 +127,13 @@ class TestPublish:
 
         assert [(one.message_id, one.url) for one in found] == [("a", "https://a"), ("b", "https://b")]
 
+    def test_refused_message_of_a_group_hides_no_accepted_one(self) -> None:
+        found = read(
+            v2.publish(order("group")), [{"messageId": "a", "url": "u"}, {"error": "no", "url": "v"}]
+        )
+
+        assert [(one.message_id, one.error) for one in found] == [("a", None), ("", "no")]
+
     @pytest.mark.parametrize(
         "body",
         [
@@ -136,7 +143,7 @@ class TestPublish:
             {"messageId": ""},
             {"messageId": None},
             {"error": "no"},
-            [{"messageId": "a", "url": "u"}, {"error": "no", "url": "v"}],
+            [{"error": "no", "url": "u"}, {"error": "no", "url": "v"}],
             {"scheduleId": "s"},
             "OK",
             b"OK",

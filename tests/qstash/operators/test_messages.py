@@ -274,6 +274,32 @@ class TestCancel:
             run(QStashCancelMessageOperator(task_id="ask", message_id="m"), account)
         assert isinstance(caught.value.__cause__, AuthenticationError)
 
+    def test_lost_answer_about_one_message_is_looked_for(self, account: QStash) -> None:
+        ids = waiting(account, 1)
+        account.faults.add("drop_after", times=1, method="DELETE")
+
+        assert run(QStashCancelMessageOperator(task_id="ask", message_id=ids), account) == 1
+        assert run(QStashCancelMessageOperator(task_id="ask", message_id=ids), account) == 0
+
+    @pytest.mark.parametrize("options", [{"filters": {"labels": "x"}}, {"message_id": ["a", "b"]}], ids=str)
+    def test_lost_answer_makes_the_count_a_least_one(
+        self, account: QStash, options: dict[str, Any], caplog: Any, capsys: Any
+    ) -> None:
+        for name in "ab":
+            account.qstash.add_message(name, [("CREATED", None)], labels=["x"])
+        account.faults.add("drop_after", times=1, method="DELETE")
+        run(QStashCancelMessageOperator(task_id="ask", **options), account)
+
+        assert account.states_of(["a", "b"]) == ["CANCELLED", "CANCELLED"]
+        assert "An answer was lost: at least 0 messages" in caplog.text + capsys.readouterr().out
+
+    def test_refused_request_loses_no_answer(self, account: QStash, caplog: Any, capsys: Any) -> None:
+        waiting(account, 2, **{"Upstash-Label": "x"})
+        account.faults.add("status", status=429, times=1, method="DELETE")
+
+        assert run(QStashCancelMessageOperator(task_id="ask", filters={"labels": "x"}), account) == 2
+        assert "An answer was lost" not in caplog.text + capsys.readouterr().out
+
 
 class TestHook:
     def test_bulk_methods_need_a_filter(self, account: QStash) -> None:

@@ -15,7 +15,6 @@ from remote_tasks_provider.core.errors import (
     TransportError,
 )
 from remote_tasks_provider.qstash.operators import QStashPublishOperator
-from remote_tasks_provider.qstash.operators.publish import deduplication_id
 from tests.qstash.account import HOOK, QStash
 
 
@@ -176,19 +175,6 @@ class TestDeduplication:
         task.attempt(publish)
 
         assert len(account.sent) == 2
-
-    def test_deduplication_id_is_unique_per_task_instance(self, account: QStash) -> None:
-        operator = publish()
-        tasks = [account.task(), account.task(map_index=0), account.task(map_index=1)]
-        other_run, other_task, other_dag = account.task(), account.task(), account.task()
-        other_run.run_id, other_task.task_id, other_dag.dag_id = "manual__1", "other", "other"
-        tasks += [other_run, other_task, other_dag]
-        ids = [deduplication_id(operator, task.context) for task in tasks]  # type: ignore[arg-type]
-
-        assert len(set(ids)) == len(tasks)
-        assert ids[0] == deduplication_id(operator, tasks[0].context)  # type: ignore[arg-type]
-        assert deduplication_id(operator, tasks[0].context, "1") not in ids  # type: ignore[arg-type]
-        assert all(":" not in one and one.isascii() and " " not in one for one in ids)
 
     def test_mapped_tasks_send_their_own_message(self, account: QStash) -> None:
         for index in range(3):

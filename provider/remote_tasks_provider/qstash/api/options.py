@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
@@ -138,6 +139,14 @@ class PublishOptions(RequestOptions):
             **_flow_control(self.flow_control or {}),
         }
         return ((name, str(value)) for name, value in own.items() if value is not None)
+
+    def keyed(self, deduplication_id: str) -> PublishOptions:
+        """Return the same with a deduplication id; it has none."""
+        found = copy(self)
+        sent = (*self.sent_headers, ("Upstash-Deduplication-Id", deduplication_id))
+        object.__setattr__(found, "deduplication_id", deduplication_id)
+        object.__setattr__(found, "sent_headers", sent)
+        return found
 
     @property
     def has_key(self) -> bool:

@@ -40,6 +40,7 @@ __all__ = [
     "LOG_FILTERS",
     "MAX_PAGE_SIZE",
     "MESSAGE_FILTERS",
+    "UNREADABLE",
     "cancel_by_ids",
     "cancel_message",
     "cancel_messages",
@@ -133,10 +134,12 @@ class _Cancelled(RemoteModel):
     cancelled: LenientInt = None
 
 
+UNREADABLE = "what QStash answered for it cannot be read; its logs say whether it was accepted"
+"""The error of an element whose answer is odd: it may have been accepted."""
+
+
 def _unreadable() -> _Published:
-    return _Published(
-        error="what QStash answered for it cannot be read; its logs say whether it was accepted"
-    )
+    return _Published(error=UNREADABLE)
 
 
 _Answer = _Group | list[_Published] | _Published
@@ -179,6 +182,7 @@ def list_created(from_date: float, to_date: float) -> Operation[Page[CreatedMess
 def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
     """``POST /v2/publish`` or, into a queue, ``/v2/enqueue``: one message for each destination.
 
+    A message of a URL group that was refused has an ``error`` instead of a ``message_id``.
     The destination is in the path as it is: QStash accepts no percent-encoded one.
     """
     if options.queue is None:
@@ -191,7 +195,7 @@ def publish(options: PublishOptions) -> Operation[list[PublishedMessage]]:
             "POST", f"{prefix}{options.target}", content=options.content, headers=options.sent_headers
         ),
         expects="a published message",
-        parse=lambda response: _accepted(_messages(_read_published(response))),
+        parse=lambda response: _some_accepted(_messages(_read_published(response))),
         idempotency=Idempotency.KEYED if options.has_key else Idempotency.NOT_IDEMPOTENT,
     )
 
@@ -237,9 +241,17 @@ def _messages(answer: Any) -> list[PublishedMessage]:
 
 
 def _of_batch(answers: Sequence[Any], count: int) -> list[list[PublishedMessage]]:
-    if len(answers) != count:
-        raise ValueError(f"there are {len(answers)} answers to {count} messages")
-    return [_messages(one) for one in answers]
+    found = [_messages(one) for one in answers]
+    if len(found) != count:
+        # Nobody can tell which answer is missing. A repeat would, where QStash recognises it.
+        ids = ", ".join(one.message_id for messages in found for one in messages if one.message_id)
+        raise ValueError(f"there are {len(found)} answers to {count} messages; accepted: {ids or 'none'}")
+    return found
+
+
+def _some_accepted(messages: list[PublishedMessage]) -> list[PublishedMessage]:
+    """Return a URL group's messages, of which some may have been refused."""
+    return messages if any(one.message_id for one in messages) else _accepted(messages)
 
 
 def _accepted(messages: list[PublishedMessage]) -> list[PublishedMessage]:

@@ -10,12 +10,13 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
-from remote_tasks_provider.qstash.dlq import DlqEntry, DlqRetry, delete_entries
+from remote_tasks_provider.qstash.dlq import DlqEntry, DlqRetry, StoredPages, delete_entries
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators.base import MessageFilters, QStashOperator, Words
 from remote_tasks_provider.qstash.operators.publish import MESSAGES_KEY, MessageOperator
-from remote_tasks_provider.qstash.submission import StoredPages, is_first_attempt
+from remote_tasks_provider.qstash.submission import is_first_attempt
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -193,10 +194,11 @@ class QStashDeleteDlqOperator(_SelectsDlqMessages, QStashOperator):
 
 
 class QStashCancelMessageOperator(QStashOperator):
-    """Cancels messages that are not delivered yet; returns how many.
+    """Cancels messages that are not delivered yet; returns how many this attempt has cancelled.
 
-    A message that is no longer in flight is not an error. All that match a filter are cancelled only with
-    ``filters``, never because an id came out empty.
+    Where an answer was lost, the log says that there may be more. A message that is no longer in flight is
+    not an error. All that match a filter are cancelled only with ``filters``, never because an id came out
+    empty.
 
     :param message_id: the message's id, or a list of ids. Templated.
     :param filters: instead of ids: which messages to cancel, by ``url``, ``url_group``, ``queue``,
@@ -228,12 +230,18 @@ class QStashCancelMessageOperator(QStashOperator):
         ids = validation.object_ids(self.message_id, "message_id")
         if not ids:
             raise ValueError("message_id is an empty list: nothing was cancelled")
+        taken = hook.taken
         if len(ids) > 1:
             slices = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
             return sum(hook.cancel_messages(message_ids=some) for some in slices)
         try:
             hook.cancel_message(ids[0])
         except NotFoundError:
+            if hook.taken > taken + 1:
+                # An answer was lost before this one.
+                outcome = hook.get_outcomes(ids)[ids[0]]
+                self.log.info("QStash message %s: the logs say %s.", ids[0], outcome.status or "nothing yet")
+                return int(outcome.state is TaskState.CANCELLED or outcome.status == "CANCEL_REQUESTED")
             self.log.info("QStash message %s is no longer in flight.", ids[0])
             return 0
         return 1

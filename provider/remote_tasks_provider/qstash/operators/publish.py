@@ -17,15 +17,16 @@ from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.models import public_url
 from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
-from remote_tasks_provider.qstash.submission import deduplication_id, recall, remember
+from remote_tasks_provider.qstash.submission import Order, Publisher, recall
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["QStashPublishBatchOperator", "QStashPublishOperator", "deduplication_id"]
+__all__ = ["QStashPublishBatchOperator", "QStashPublishOperator"]
 
 MESSAGES_KEY = "message_ids"
 """The XCom key that holds the ids of the messages that were published."""
@@ -46,6 +47,8 @@ class MessageOperator(RemoteTaskOperator):
     still_running = "may still be delivered"
     deduplication_id: str | None = None
     """A parameter where the message carries one."""
+    are_own = True
+    """Whether this task has published the messages itself."""
 
     def __init__(
         self,
@@ -84,12 +87,17 @@ class MessageOperator(RemoteTaskOperator):
         for message in messages:
             again = ", published before" if message.deduplicated else ""
             self.log.info("QStash message %s%s.", message.message_id, again)
-        ids = [message.message_id for message in messages]
+        ids = [message.message_id for message in messages if message.message_id]
         context["ti"].xcom_push(key=MESSAGES_KEY, value=ids)
-        remember(self, context, messages)
-        # Another task may use an id of the user's own; the default id names this task.
-        may_be_others = self.deduplication_id is not None and any(one.deduplicated for one in messages)
-        are_own = bool(known) or not may_be_others
+        refused = [f"{public_url(one.url)}: {one.error}" for one in messages if one.error]
+        if refused:
+            error = TaskFailedError(
+                f"{len(refused)} of {len(messages)} refused: {'; '.join(refused[:5])}. The XCom "
+                f"{MESSAGES_KEY} has the others."
+            )
+            raise request_exception(error)
+        # An older version has not recorded whose they are.
+        are_own = self.deduplication_id is None if known else self.are_own
         if self.wait_for_completion and self.cancel_on_kill and not are_own:
             self.log.info(
                 "The message was published before, perhaps by another task: a kill does not cancel it."
@@ -109,11 +117,12 @@ class MessageOperator(RemoteTaskOperator):
 class QStashPublishOperator(MessageOperator):
     """Publishes a message: QStash delivers it to a URL, or to each URL of a group, and repeats what fails.
 
-    The message carries a deduplication id made of the names of DAG, run, task and map index, so that a
-    retried task, a lost answer or a 429 leads to one message. QStash remembers such an id for ten minutes
+    The message carries a deduplication id made of the deployment, the DAG, the run, the task, its map index
+    or loop iteration, and the destination, so that a retried task, a lost answer or a 429 leads to one
+    message, whatever its body is then. QStash remembers such an id for ten minutes
     (https://upstash.com/docs/qstash/features/deduplication). From Airflow 3.3 on a retry waits for the
-    messages of the attempt before; below that, a retry later than ten minutes publishes again. A cleared
-    task publishes again, too.
+    messages of the attempt before, and an answer that was lost longer ago is left to you; below that, a retry
+    later than ten minutes publishes again. A cleared task publishes again, too. See ``docs/submitting.md``.
 
     Returns ``{"message_id": …, "deduplicated": …, "url": …}``, or a list of those for a URL group. With
     ``wait_for_completion`` it returns what
@@ -206,13 +215,21 @@ class QStashPublishOperator(MessageOperator):
 
     def publish(self, context: Context) -> list[PublishedMessage]:
         """Publish the message."""
-        given = self.deduplication_id
-        key = deduplication_id(self, context) if given is None else given or None
+        given = PublishOptions.values_of(self) | {"deduplication_id": self.deduplication_id or None}
+        options = self.hook.order(**given)
+        order = Order(options, "" if self.deduplication_id is None else None)
+        publisher = Publisher(self, context, self.hook.client, grace=self.not_found_grace)
         try:
-            found = self.hook.publish(**PublishOptions.values_of(self) | {"deduplication_id": key})
+            (found,) = publisher.publish([order], self._send)
         except RemoteTaskError as error:
-            raise _not_published(error, has_key=key is not None) from error
-        return found if isinstance(found, list) else [found]
+            raise _not_published(error, has_key=self.deduplication_id != "") from error
+        self.are_own = publisher.are_own
+        return found
+
+    def _send(
+        self, some: Sequence[PublishOptions], *, give_up_at: float | None
+    ) -> list[list[PublishedMessage]]:
+        return [self.hook.send(one, give_up_at=give_up_at) for one in some]
 
     def result(self, messages: Sequence[PublishedMessage]) -> Any:
         """Return the message, or a list for a URL group."""
@@ -228,8 +245,9 @@ class QStashPublishBatchOperator(QStashOperator):
 
     Each element is a dict of the parameters of
     :meth:`~remote_tasks_provider.qstash.hooks.QStashHook.publish`, ``destination`` (or ``url_group``) and
-    ``body`` among them. Each carries a deduplication id made of the names of DAG, run, task and map index and
-    of its place in the list, if it has none of its own.
+    ``body`` among them. If it has no deduplication id of its own, it gets one as from
+    :class:`QStashPublishOperator`, of its place in the list too. From Airflow 3.3 on a retry sends only what
+    was not accepted, and so does a cleared task until all was accepted; then it sends all again.
 
     Returns a list in the order of ``messages``, each ``{"message_id": …, "deduplicated": …, "url": …,
     "error": …}``, or a list of those for a URL group. An element that QStash refused has an ``error``; the
@@ -251,11 +269,12 @@ class QStashPublishBatchOperator(QStashOperator):
 
     def act(self, hook: QStashHook, context: Context) -> Any:
         """Publish all."""
-        batch = self._batch(hook, context)
+        batch = self._batch(hook)
         try:
-            published = hook.publish_batch(batch)
+            published = Publisher(self, context, hook.client).publish(batch, hook.publish_batch)
         except RemoteTaskError as error:
-            raise _not_published(error, has_key=all(options.has_key for options in batch)) from error
+            has_key = all(order.part is not None or order.options.has_key for order in batch)
+            raise _not_published(error, has_key=has_key) from error
         results = [_as_json(messages) for messages in published]
         refused = [
             f"messages[{index}]: {message.error}"
@@ -269,19 +288,20 @@ class QStashPublishBatchOperator(QStashOperator):
             raise TaskFailedError(f"{len(refused)} of {len(published)} refused: {'; '.join(refused[:5])}")
         return results
 
-    def _batch(self, hook: QStashHook, context: Context) -> list[PublishOptions]:
-        batch = []
+    def _batch(self, hook: QStashHook) -> list[Order]:
+        batch: list[Order] = []
         for index, given in enumerate(self.messages):
-            options = dict(given)
-            if not options.get("content_based_deduplication"):
-                options.setdefault("deduplication_id", deduplication_id(self, context, str(index)))
+            options = {"destination": None, **given}
+            is_default = "deduplication_id" not in given and not given.get("content_based_deduplication")
             try:
-                batch.append(hook.order(**({"destination": None} | options)))
+                batch.append(Order(hook.order(**options), str(index) if is_default else None))
             except RemoteTaskError:
                 # A connection that cannot be used is a ValueError too, but concerns all messages.
                 raise
             except (TypeError, ValueError) as error:
                 raise ValueError(f"messages[{index}]: {error}") from None
+        if not batch:
+            raise ValueError("the batch is empty; give at least one message")
         return batch
 
 
