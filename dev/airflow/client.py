@@ -238,8 +238,11 @@ class AirflowClient:
         """Mark a run: ``failed`` or ``success``."""
         self._request("PATCH", f"dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
-    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str]) -> None:
-        """Clear task instances whatever their state, so that the scheduler starts them again."""
+    def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str], *, keeps_state: bool = False) -> None:
+        """Clear task instances whatever their state, so that the scheduler starts them again.
+
+        :param keeps_state: leave the task state store alone, as a user of Airflow 3.4 can choose.
+        """
         self._request(
             "POST",
             f"dags/{dag_id}/clearTaskInstances",
@@ -249,6 +252,7 @@ class AirflowClient:
                 "dag_run_id": run_id,
                 "task_ids": list(task_ids),
                 "include_downstream": False,
+                **({"keep_task_state": True} if keeps_state else {}),
             },
         )
 

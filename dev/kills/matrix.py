@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     AGAIN = "keeps running; an attempt re-attaches once you clear the task again"
     SAME = "keeps running; the same attempt keeps waiting"
     LEFT = "keeps running; no attempt waits for it"
+    TAKEN = "finished; the next attempt takes its result"
+    OWN = "is stopped; the task and the message of the first Airflow are left alone"
     TWICE = "paid twice"
     """Always a fault: a second remote task was submitted."""
 
@@ -30,15 +32,29 @@ class Row:
     :param event: what happens, in the wording of the docs.
     :param outcome: what happens to the remote task.
     :param other: versions with another outcome; a string is the reason why the row can't be run there.
+    :param needs: the first version on which it can happen.
     """
 
     event: str
     outcome: Outcome
     other: dict[str, Outcome | str] = field(default_factory=dict)
+    needs: str | None = None
 
     def cell(self, version: str) -> Outcome | str:
         """Return what is expected on one version, or why the row can't be run there."""
+        if self.needs is not None and _number(version) < _number(self.needs):
+            return "cannot happen"
         return self.other.get(version, self.outcome)
+
+    @property
+    def exceptions(self) -> str:
+        """What differs on some versions, in the wording of the docs."""
+        older = [] if self.needs is None else [f"below {self.needs}: cannot happen"]
+        return "; ".join([*older, *(f"{version}: {result}" for version, result in self.other.items())])
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 #: By the id of the Airflow task in ``dags/kills_dag.py`` that the row acts on.
@@ -91,4 +107,33 @@ DEFERRED = {
     "triggerer_shut_down": Row("the triggerer is shut down (`SIGTERM`) and another one starts", Outcome.SAME),
     "triggerer_killed": Row("the triggerer is killed (`SIGKILL`) and another one starts", Outcome.SAME),
 }
-ROWS = {**ON_A_WORKER, **DEFERRED}
+#: One submission, however many attempts; also on a worker.
+PAID_ONCE = {
+    "lost_cleared": Row(
+        "the worker is killed between the request and its response, and a user clears the failed task",
+        Outcome.NEXT,
+    ),
+    "lost_kept": Row(
+        "the same, and the user chooses *Keep task state and resume*", Outcome.NEXT, needs="3.4"
+    ),
+    "edited": Row(
+        "`retries` is lowered in the DAG file, and then the worker is killed",
+        Outcome.NEXT,
+    ),
+    "undelivered": Row(
+        "the result cannot be written to `result_path`; the path is repaired, and a user clears the task",
+        Outcome.TAKEN,
+    ),
+    "looped": Row(
+        "the iterations of a loop each publish a message and submit a task; in the second one, the worker is "
+        "killed",
+        Outcome.NEXT,
+        needs="3.4",
+    ),
+    "shared": Row(
+        "a second Airflow with the same DAG and run id publishes to another URL, loses the response to its "
+        "submission, and a user marks its task failed",
+        Outcome.OWN,
+    ),
+}
+ROWS = {**ON_A_WORKER, **DEFERRED, **PAID_ONCE}

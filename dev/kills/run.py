@@ -1,4 +1,4 @@
-"""Run every row of the kill matrix in one real Airflow, all at the same time, against the sandbox.
+"""Run the rows of the kill matrix in one real Airflow, side by side, against the sandbox; the last in two.
 
 What is compared is the remote side: how many tasks were submitted, which of them were stopped, and whether a
 later attempt re-attached.
@@ -7,17 +7,20 @@ later attempt re-attached.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import StandaloneAirflow
 from dev.environments import ROOT
-from dev.kills.matrix import DEFERRED, ON_A_WORKER, ROWS, Outcome
-from dev.kills.scenarios import ACTIONS, DAG_IDS, Deployment, Scenario, do_nothing
-from remote_tasks_sandbox import SandboxServer
+from dev.kills.matrix import DEFERRED, ON_A_WORKER, PAID_ONCE, ROWS, Outcome
+from dev.kills.scenarios import ACTIONS, LOSSY, Deployment, Scenario, dag_of, do_nothing
+from dev.kills.second import run_second
+from remote_tasks_sandbox import Sandbox, SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +49,8 @@ CONFIG_OF = {
     # longer than the limit above in the meantime, the scheduler of 3.4.0b2 exits with an IntegrityError.
     "3.4.0b2": {"AIRFLOW__CORE__KILLED_TASK_CLEANUP_TIME": "5"},
 }
+#: Each has a sandbox of its own.
+CONNECTIONS = ("manus_default", "manus_slow", "manus_shared", *LOSSY.values())
 #: Seconds the slow sandbox takes to respond: fewer than a worker gets to exit.
 SLOW_RESPONSE = 4.0
 #: Seconds for each stage of the run, also on a busy machine.
@@ -93,6 +98,8 @@ class MatrixRun:
             lambda: all(one.is_settled for one in deferred if one.name not in restarts),
             "all deferred tasks are settled",
         )
+        # These use the workers while the triggerer is away.
+        self.deployment.start_runs(name for name in PAID_ONCE if name in self.scenarios)
         began = time.monotonic()
         self.deployment.airflow.stop_triggerer(kill=False)
         self.result.handover = time.monotonic() - began
@@ -111,15 +118,17 @@ class MatrixRun:
     def _finish(self) -> None:
         for one in self.scenarios.values():
             one.left_running = one.is_finished and "running" in one.remote_statuses
-        for one in self.scenarios.values():
-            one.complete()
+        for name, one in self.scenarios.items():
+            if name != "shared":
+                one.complete()
         with suppress(TimeoutError):
             self._until(
                 lambda: all(one.is_finished for one in self.scenarios.values()), "all tasks are finished"
             )
         for name, one in self.scenarios.items():
             self.result.outcomes[name] = one.outcome()
-        for name in set(self.result.wrong) & self.scenarios.keys():
+        # What becomes of the shared one, the second Airflow shows.
+        for name in (set(self.result.wrong) & self.scenarios.keys()) - {"shared"}:
             self.result.logs[name] = self.scenarios[name].logs()
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
@@ -147,6 +156,17 @@ class MatrixRun:
         return "\n".join(lines)
 
 
+def _make_trouble(sandboxes: dict[str, Sandbox]) -> None:
+    for sandbox in sandboxes.values():
+        sandbox.manus.plan(default=True, script=[("running", None)])
+    for name in LOSSY.values():
+        sandboxes[name].faults.add("drop_after", "*/task.create", times=1)
+        sandboxes[name].faults.add("omit", "*/task.list")
+    # The second Airflow's submission; the first one's comes before.
+    sandboxes["manus_shared"].faults.add("drop_after", "*/task.create", times=1, after=1)
+    sandboxes["manus_slow"].faults.add("hang", "*/task.create", times=1, seconds=SLOW_RESPONSE)
+
+
 def run_version(version: str, python: Path | str) -> VersionResult:
     """Run every row on one version.
 
@@ -155,28 +175,31 @@ def run_version(version: str, python: Path | str) -> VersionResult:
     """
     began = time.monotonic()
     result = VersionResult(version)
-    with SandboxServer() as server, SandboxServer() as lossy, SandboxServer() as slow:
-        for one in (server, lossy, slow):
-            one.sandbox.manus.plan(default=True, script=[("running", None)])
-        lossy.sandbox.faults.add("drop_after", "*/task.create", times=1)
-        lossy.sandbox.faults.add("omit", "*/task.list")
-        slow.sandbox.faults.add("hang", "*/task.create", times=1, seconds=SLOW_RESPONSE)
-        connections = {
-            "manus_default": sandbox_connections(server)["manus_v2"],
-            "manus_lossy": sandbox_connections(lossy)["manus_v2"],
-            "manus_slow": sandbox_connections(slow)["manus_v2"],
-        }
-        with StandaloneAirflow(
+    with ExitStack() as stack:
+        files = Path(stack.enter_context(TemporaryDirectory(prefix="kills-")))
+        (files / "retries").write_text("3")
+        (files / "undelivered").mkdir()
+        servers = {name: stack.enter_context(SandboxServer()) for name in CONNECTIONS}
+        sandboxes = {name: server.sandbox for name, server in servers.items()}
+        _make_trouble(sandboxes)
+        connections = {name: sandbox_connections(server)["manus_v2"] for name, server in servers.items()}
+        connections["qstash_default"] = sandbox_connections(servers["manus_default"])["qstash_default"]
+        airflow = partial(
+            StandaloneAirflow,
             DAGS,
             connections=connections,
             config=CONFIG | CONFIG_OF.get(version, {}),
-            # For the trigger in dev.kills.triggers.
-            environment={"PYTHONPATH": str(ROOT)},
             python=python,
             start_timeout=240,
-        ) as airflow:
-            for dag_id in DAG_IDS:
-                airflow.client.wait_for_dag(dag_id)
-            MatrixRun(Deployment(airflow, server.sandbox, lossy.sandbox, slow.sandbox), result).run()
+        )
+        # The path is for the trigger in dev.kills.triggers.
+        environment = {"PYTHONPATH": str(ROOT), "KILLS_FILES": str(files)}
+        with airflow(environment=environment) as first:
+            run = MatrixRun(Deployment(first, sandboxes, files), result)
+            for dag_id in dict.fromkeys(map(dag_of, run.scenarios)):
+                first.client.wait_for_dag(dag_id)
+            run.run()
+        with airflow(environment={**environment, "KILLS_DEPLOYMENT": "second"}) as second:
+            result.outcomes["shared"] = run_second(second, sandboxes["manus_shared"], run.scenarios["shared"])
     result.seconds = time.monotonic() - began
     return result

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import psutil
 
 from dev.airflow.client import FINISHED, AirflowApiError, TaskInstance
-from dev.kills.matrix import DEFERRED, ROWS, Outcome
+from dev.kills.matrix import DEFERRED, PAID_ONCE, Outcome
 from remote_tasks_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from dev.airflow.standalone import StandaloneAirflow
 
@@ -32,10 +33,14 @@ AFTERMATH = 12.0
 REFUSAL = 25.0
 #: Seconds between two stop requests at most, so soon after the first.
 LONGEST_PAUSE = 40.0
+#: By row, the connection to a service that drops the first response to a submission and lists no tasks.
+LOSSY = {"killed_submitting": "manus_lossy", "lost_cleared": "manus_lost", "lost_kept": "manus_lost_too"}
 
 
 def dag_of(name: str) -> str:
-    """Return the DAG of a row's task; a row that ends its whole run has a DAG of its own."""
+    """Return the DAG of a row's task; some rows need one for themselves."""
+    if name in PAID_ONCE:
+        return f"kills_{name}" if name in ("edited", "looped", "shared") else "kills_paid"
     if "run_" in name:
         return f"kills_{name}"
     return "kills_deferred" if name in DEFERRED else "kills"
@@ -44,35 +49,36 @@ def dag_of(name: str) -> str:
 class Deployment:
     """One Airflow with a run of every DAG, and the task instances as of the last poll.
 
-    :param sandbox: the remote side.
-    :param lossy: another one, which drops the first response to a submission and lists no tasks.
-    :param slow: a third one, which delays the first response to a submission.
+    :param sandboxes: the remote sides, by the id of the Airflow connection to each.
+    :param files: a folder that the DAG files know.
     """
 
-    def __init__(self, airflow: StandaloneAirflow, sandbox: Sandbox, lossy: Sandbox, slow: Sandbox) -> None:
+    def __init__(self, airflow: StandaloneAirflow, sandboxes: dict[str, Sandbox], files: Path) -> None:
         self.airflow = airflow
         self.client = airflow.client
-        self.sandboxes = [sandbox, lossy, slow]
-        self.lossy, self.slow = lossy, slow
+        self.sandboxes = sandboxes
+        self.files = files
         self.runs: dict[str, str] = {}
         self.instances: dict[tuple[str, int], TaskInstance] = {}
 
     def start_runs(self, names: Iterable[str]) -> None:
         """Start a run of each DAG that has one of these tasks."""
         for dag_id in dict.fromkeys(dag_of(name) for name in names):
-            self.runs[dag_id] = self.client.trigger(dag_id)
+            self.runs[dag_id] = self.client.trigger(dag_id, run_id=f"{dag_id}_run")
 
     def refresh(self) -> None:
         """Read the state of every task instance from Airflow."""
         for dag_id, run_id in self.runs.items():
-            for one in self.client.task_instances(dag_id, run_id):
+            # Of the iterations of a loop, which share a name, the last to start counts.
+            found = self.client.task_instances(dag_id, run_id)
+            for one in sorted(found, key=lambda one: one.start_date or ""):
                 self.instances[one.task_id, one.map_index] = one
 
     def submitted(self, title: str) -> list[tuple[Sandbox, str]]:
         """Return the remote tasks that were submitted under a title, each with its sandbox."""
         return [
             (sandbox, one.id)
-            for sandbox in self.sandboxes
+            for sandbox in self.sandboxes.values()
             for one in sandbox.manus.created
             if str(one.body.get("title")).split(" ")[0] == title
         ]
@@ -90,6 +96,8 @@ class Scenario:
     waiting_since: tuple[int, float] = (0, 0.0)
     left_running: bool = False
     cleared_again: bool = False
+    result_taken: bool = False
+    iterations: int = 1
 
     def __post_init__(self) -> None:
         self.steps = self.action(self)
@@ -173,8 +181,10 @@ class Scenario:
         one, submitted = self.instance, self.submitted
         if one is None or not submitted:
             return f"no remote task; Airflow task {one.state if one else 'unknown'}"
-        if len(submitted) > 1:
+        if len(submitted) > self.iterations:
             return Outcome.TWICE
+        if self.iterations > 1 and not len(submitted) == self.messages == self.iterations:
+            return f"{len(submitted)} tasks and {self.messages} messages of {self.iterations} iterations"
         if self.map_index >= 0 and self._sibling_is_stopped():
             return "stopped, and with it the task of another map index"
         if self.is_stopped:
@@ -185,11 +195,19 @@ class Scenario:
             return f"keeps running; Airflow task {one.state} in attempt {one.try_number}"
         if self.cleared_again:
             return Outcome.AGAIN
+        if self.result_taken:
+            return Outcome.TAKEN
         return Outcome.NEXT if one.try_number > 1 else Outcome.SAME
 
     def _sibling_is_stopped(self) -> bool:
         siblings = self.deployment.submitted(f"{self.dag_id}.{self.name}[0]")
         return any(_status(*one) == "stopped" for one in siblings)
+
+    @property
+    def messages(self) -> int:
+        """How many messages the task before this one published."""
+        published = self.deployment.sandboxes["manus_default"].qstash.messages
+        return sum(one.options.body == self.name.encode() for one in published)
 
     def complete(self) -> None:
         """Let the remote task complete, unless it was stopped."""
@@ -276,14 +294,59 @@ def worker_processes(scenario: Scenario) -> list[psutil.Process]:
 
 def once_response_is_lost(scenario: Scenario) -> Iterator[None]:
     """Wait until the remote task exists and its worker searches for it in a list that omits it."""
-    lossy = scenario.deployment.lossy
+    lossy = scenario.deployment.sandboxes[LOSSY[scenario.name]]
     while not any(record.path.endswith("task.list") for record in lossy.requests):
         yield
 
 
 def kill_submitting(scenario: Scenario) -> Iterator[None]:
     yield from kill(scenario, after=once_response_is_lost)
-    scenario.deployment.lossy.faults.clear()
+    scenario.deployment.sandboxes[LOSSY[scenario.name]].faults.clear()
+
+
+def kill_submitting_and_clear(scenario: Scenario, *, keeps_state: bool = False) -> Iterator[None]:
+    """Clear the task once Airflow has noticed that its worker is gone."""
+    yield from kill_submitting(scenario)
+    while not scenario.is_finished:
+        yield
+    yield from clear_once(scenario, keeps_state=keeps_state)
+    while scenario.waiting_since[0] < 2:
+        yield
+
+
+def kill_edited(scenario: Scenario) -> Iterator[None]:
+    """Lower ``retries`` in the DAG file, then kill the worker."""
+    yield from once_waiting(scenario)
+    (scenario.deployment.files / "retries").write_text("1")
+    yield from kill(scenario, after=once_waiting)
+
+
+def deliver_in_vain(scenario: Scenario) -> Iterator[None]:
+    """Put a file where the result's folder was until the task has failed, then clear the task."""
+    yield from once_waiting(scenario)
+    folder = scenario.deployment.files / scenario.name
+    folder.rmdir()
+    folder.write_text("in the way")
+    scenario.complete()
+    while not scenario.is_finished:
+        yield
+    folder.unlink()
+    folder.mkdir()
+    yield from clear_once(scenario)
+    while not (folder / "result.json").exists() and len(scenario.submitted) < 2:
+        yield
+    scenario.result_taken = len(scenario.submitted) == 1
+
+
+def kill_in_second_iteration(scenario: Scenario) -> Iterator[None]:
+    """Complete the task of the first iteration, and kill the worker of the second one."""
+    scenario.iterations = 2
+    yield from once_waiting(scenario)
+    scenario.complete()
+    while len(scenario.submitted) < 2:
+        yield
+    yield from pause(INTO_THE_WAIT)
+    yield from kill(scenario, after=once_waiting)
 
 
 def mark(state: str, scenario: Scenario) -> Iterator[None]:
@@ -322,7 +385,7 @@ def pause(seconds: float, unless: Callable[[], bool] = lambda: False) -> Iterato
 def mark_submitting(scenario: Scenario) -> Iterator[None]:
     """Mark the task failed while its submission is under way."""
     deployment = scenario.deployment
-    while not deployment.slow.requests:
+    while not deployment.sandboxes["manus_slow"].requests:
         yield
     deployment.client.mark(scenario.dag_id, deployment.runs[scenario.dag_id], scenario.name, "failed")
 
@@ -344,10 +407,11 @@ def clear(scenario: Scenario) -> Iterator[None]:
             yield
 
 
-def clear_once(scenario: Scenario) -> Iterator[None]:
+def clear_once(scenario: Scenario, *, keeps_state: bool = False) -> Iterator[None]:
     deployment = scenario.deployment
     if not deployment.airflow.is_airflow_2:
-        deployment.client.clear(scenario.dag_id, deployment.runs[scenario.dag_id], [scenario.name])
+        run_id = deployment.runs[scenario.dag_id]
+        deployment.client.clear(scenario.dag_id, run_id, [scenario.name], keeps_state=keeps_state)
         return
     # The API of Airflow 2.11 reports success but leaves a running task alone; the UI and the CLI clear it.
     clears = ("tasks", "clear", "--yes", "--task-regex", f"^{scenario.name}$", scenario.dag_id)
@@ -367,6 +431,11 @@ ACTIONS: dict[str, Callable[[Scenario], Iterator[None]]] = {
     "deferred_refused_cleared": partial(mark_refused, clears=True),
     "triggerer_shut_down": once_waiting,
     "triggerer_killed": once_waiting,
+    "lost_cleared": kill_submitting_and_clear,
+    "lost_kept": partial(kill_submitting_and_clear, keeps_state=True),
+    "edited": kill_edited,
+    "undelivered": deliver_in_vain,
+    "looped": kill_in_second_iteration,
 }
 for _prefix in ("", "deferred_"):
     ACTIONS |= {
@@ -378,4 +447,3 @@ for _prefix in ("", "deferred_"):
         f"{_prefix}run_succeeded": partial(mark_run, "success"),
         f"{_prefix}cleared": clear,
     }
-DAG_IDS = tuple(dict.fromkeys(dag_of(name) for name in ROWS))

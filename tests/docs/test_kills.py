@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dev.compat import VERSIONS
-from dev.kills.matrix import DEFERRED, ON_A_WORKER, Row
+from dev.kills.matrix import DEFERRED, ON_A_WORKER, PAID_ONCE, Row
 from tests.docs import pages
 
 PAGE = "docs/killing-and-clearing.md"
@@ -13,7 +13,11 @@ PAGE = "docs/killing-and-clearing.md"
 
 @pytest.mark.parametrize(
     ("heading", "expected"),
-    [("## While a worker waits", ON_A_WORKER), ("## While the task is deferred", DEFERRED)],
+    [
+        ("## While a worker waits", ON_A_WORKER),
+        ("## While the task is deferred", DEFERRED),
+        ("## Paid once", PAID_ONCE),
+    ],
 )
 def test_kill_table_shows_the_rows_that_are_run(heading: str, expected: dict[str, Row]) -> None:
     rows = pages.table(pages.section(PAGE, heading), "what happens")
@@ -22,7 +26,7 @@ def test_kill_table_shows_the_rows_that_are_run(heading: str, expected: dict[str
         [
             row.event,
             str(row.outcome),
-            "; ".join(f"{version}: {result}" for version, result in row.other.items()),
+            row.exceptions,
         ]
         for row in expected.values()
     ]

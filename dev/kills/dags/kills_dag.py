@@ -24,8 +24,12 @@ class WithoutTriggerer(ManusTaskOperator):
 class Crashing(ManusTaskOperator):
     """Its trigger crashes in the first attempt."""
 
+    def execute(self, context: Any) -> Any:
+        self._attempt = context["ti"].try_number
+        return super().execute(context)
+
     def defer(self, *, trigger: Any, **how: Any) -> Any:
-        if self._ti.try_number == 1:
+        if self._attempt == 1:
             _, arguments = trigger.serialize()
             trigger = CrashingTrigger(**arguments)
         super().defer(trigger=trigger, **how)
