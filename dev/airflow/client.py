@@ -81,7 +81,8 @@ class AirflowClient:
         self._version = version
         self._credentials = {"username": username, "password": password}
         # A proxy from the environment must not see calls to the loopback address.
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        # On a busy machine an answer takes its time.
+        self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
         self._token: str | None = None
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from httpx import HTTPError
+
 from dev.airflow.client import AirflowApiError
 from dev.airflow.standalone import AirflowStartError
 from dev.compat import NEWEST, VERSIONS, WithdrawnError, environment
@@ -15,6 +17,8 @@ from dev.environments import ROOT
 from dev.kills.matrix import ROWS
 from dev.kills.run import VersionResult, run_version
 from dev.terminal import leave_through_cleanup, say
+
+FAILURES = (AirflowStartError, AirflowApiError, HTTPError, TimeoutError, subprocess.CalledProcessError)
 
 
 def report(results: list[VersionResult]) -> str:
@@ -48,8 +52,8 @@ def main() -> int:
         except WithdrawnError as withdrawn:
             say(f"Airflow {version}: {withdrawn}")
             continue
-        except (AirflowStartError, AirflowApiError, TimeoutError, subprocess.CalledProcessError) as error:
-            say(f"Airflow {version}: {error}")
+        except FAILURES as error:
+            say(f"Airflow {version}: {type(error).__name__}: {error}")
             failed.append(version)
             continue
         results.append(result)
