@@ -21,7 +21,7 @@ def origin(loop: Any = None, **facts: Any) -> Origin:
         **{"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1, "try_number": 1, "max_tries": 0}
         | facts
     )
-    context: Any = {"ti": ti, "dag_run": SimpleNamespace(clear_number=2)}
+    context: Any = {"ti": ti}
     if loop is not None:
         context["loop"] = loop
     return Origin.of(context)
@@ -115,4 +115,4 @@ class TestOrigin:
     def test_origin_reads_what_a_minimal_task_instance_has(self) -> None:
         found = origin(map_index=None, try_number=None, max_tries=None)
 
-        assert (found.map_index, found.attempt, found.max_tries, found.clears) == (-1, 1, 0, 2)
+        assert (found.map_index, found.attempt, found.max_tries) == (-1, 1, 0)

@@ -183,14 +183,13 @@ class TestFirstAttempt:
             "url": "https://x",
             "replaces": None,
             "max_tries": 3,
-            "clears": 0,
             "key": submitted.tag.key,
             "account": "a",
             "ends_by": START + 400,
             "is_void": False,
             "is_seen": False,
             "is_delivered": False,
-            "told_by": None,
+            "told_at": None,
         }
 
     def test_tag_tells_the_attempt_and_the_inputs(self, remote: Remote) -> None:
@@ -288,7 +287,7 @@ class TestLostAnswer:
         with pytest.raises(OrphanedStartError):
             ensure(remote)
 
-        assert (store[KEY]["task_id"], store[KEY]["is_void"], store[KEY]["told_by"]) == (None, False, 1)
+        assert (store[KEY]["task_id"], store[KEY]["is_void"], store[KEY]["told_at"]) == (None, False, 3)
 
     def test_search_covers_only_the_lost_attempt(self, remote: Remote) -> None:
         ensure(remote)
@@ -408,21 +407,6 @@ class TestClear:
 
         assert ensure(remote, 2, max_tries=4).task_id == "t1"
 
-    def test_clear_with_fewer_retries_is_known_by_the_run(self, remote: Remote) -> None:
-        run = SimpleNamespace(clear_number=0, start_date=None)
-        ensure(remote, run=run)
-        remote.ends("t1", TaskState.FAILED)
-        submitter(remote, run=run).settle("delivered")
-        run.clear_number = 1
-
-        assert ensure(remote, 2, retries=2, run=run).task_id == "t2"
-
-    def test_clear_of_another_task_of_the_run_submits_nothing(self, remote: Remote) -> None:
-        ensure(remote, run=SimpleNamespace(clear_number=0))
-        remote.ends("t1")
-
-        assert ensure(remote, 2, run=SimpleNamespace(clear_number=1)).task_id == "t1"
-
     def test_delivery_of_nothing_leaves_the_record(self, remote: Remote, store: Store) -> None:
         submitter(remote).settle("delivered")
         killed(remote)
@@ -442,6 +426,16 @@ class TestClear:
         remote.ends("t1")
 
         assert ensure(remote, 2, max_tries=4, notes_kills=False).task_id == "t2"
+
+    def test_attempt_that_was_killed_while_it_told_a_person_has_told_nobody(self, remote: Remote) -> None:
+        remote.sees_all = False
+        killed(remote)
+        remote.listed_from = START + 1e9
+        with pytest.raises(OrphanedStartError):
+            ensure(remote, 2)
+
+        with pytest.raises(OrphanedStartError):
+            ensure(remote, 3)
 
     def test_person_who_was_told_decides_by_clearing(self, remote: Remote) -> None:
         remote.sees_all = False
@@ -524,12 +518,30 @@ class TestWithoutAStore:
     def test_later_attempt_without_a_run_start_searches_one_day(self, remote: Remote, run: Any) -> None:
         ensure(remote, 2, run=run)
 
-        assert [since for _, since in remote.searches] == [START - 86_400]
+        assert {since for _, since in remote.searches} == {START - 86_400}
 
     def test_cleared_task_resumes_an_unfinished_task(self, remote: Remote) -> None:
         ensure(remote)
 
         assert ensure(remote, 2, max_tries=4).task_id == "t1"
+
+    @pytest.mark.parametrize("max_tries", [3, 4])
+    def test_task_of_a_worker_that_has_just_died_is_searched_until_it_is_listed(
+        self, remote: Remote, max_tries: int
+    ) -> None:
+        killed(remote)
+        remote.clock.now += 2
+        remote.listed_from = START + 80
+
+        assert ensure(remote, 2, max_tries=max_tries).task_id == "t1"
+
+    def test_search_does_not_end_with_a_task_from_before_a_clear(self, remote: Remote) -> None:
+        ensure(remote)
+        remote.ends("t1")
+        killed(remote, 2, max_tries=4)
+        remote.listed_late = {"t2": START + 180}
+
+        assert ensure(remote, 3, max_tries=4).task_id == "t2"
 
     def test_cleared_task_submits_again_after_a_finished_task(self, remote: Remote) -> None:
         ensure(remote)

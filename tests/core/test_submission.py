@@ -140,16 +140,16 @@ class TestRecord:
         assert SubmissionRecord.from_json({name: asdict(RECORD)[name] for name in names}) == OLD_RECORD
 
     def test_record_kept_by_an_attempt_names_its_task(self) -> None:
-        told = replace(LOST, told_by=1, is_delivered=True)
+        told = replace(LOST, told_at=1, is_delivered=True)
 
         kept = told.with_task(a_task(task_id="t7"), CLEARED)
 
         assert (kept.task_id, kept.attempt, kept.max_tries, kept.fingerprint) == ("t7", 2, 2, FINGERPRINT)
-        assert (kept.told_by, kept.is_delivered) == (None, False)
+        assert (kept.told_at, kept.is_delivered) == (None, False)
 
     def test_record_is_judged_after_a_person_was_told_and_cleared(self) -> None:
-        assert replace(LOST, told_by=1).is_judged(CLEARED)
-        assert not replace(LOST, told_by=2).is_judged(CLEARED)
+        assert replace(LOST, told_at=1).is_judged(CLEARED)
+        assert not replace(LOST, told_at=1).is_judged(RETRY)
         assert not LOST.is_judged(CLEARED)
 
 
@@ -239,18 +239,6 @@ class TestFromRecord:
         assert self.decide(ended, CLEARED, notes_kills=False).reattach_to is None
         assert self.decide(ended, CLEARED, record=seen, notes_kills=False).reattach_to == ended
         assert self.decide(ended, RETRY, notes_kills=False).reattach_to == ended
-
-    def test_clear_with_edited_retries_is_known_by_the_run(self) -> None:
-        delivered = replace(RECORD, is_delivered=True, clears=0)
-        attempt = replace(RETRY, clears=1)
-
-        assert self.decide(a_task(TaskState.FAILED), attempt, record=delivered).reattach_to is None
-        assert self.decide(a_task(TaskState.FAILED), RETRY, record=delivered).reattach_to is not None
-
-    def test_clear_of_another_task_of_the_run_is_none_of_this_one(self) -> None:
-        ended = a_task(TaskState.COMPLETED)
-
-        assert self.decide(ended, replace(RETRY, clears=1), record=replace(RECORD, clears=0)).reattach_to
 
     def test_edited_retries_do_not_make_a_retry_pay_again(self) -> None:
         ended = a_task(TaskState.COMPLETED)
@@ -466,7 +454,7 @@ class TestFromSearch:
     def test_clear_allows_a_submission_once_a_person_was_told(
         self, policy: str, found: tuple[Candidate, ...]
     ) -> None:
-        facts: Any = {"on_orphaned_intent": policy, "sees_all": False, "lost": replace(LOST, told_by=1)}
+        facts: Any = {"on_orphaned_intent": policy, "sees_all": False, "lost": replace(LOST, told_at=1)}
 
         assert self.decide(*found, **facts, attempt=CLEARED).reattach_to is None
         assert self.decide(a_task(), **facts, attempt=CLEARED).reattach_to == a_task()

@@ -49,7 +49,6 @@ class Origin:
     :param attempt: Airflow's try number.
     :param max_tries: Airflow's number of the last attempt. It stays the same between the attempts of one
         task instance, and is another after a user has cleared it, whatever ``retries`` the DAG has now.
-    :param clears: how often tasks of the DAG run were cleared, as far as Airflow counts it.
     """
 
     deployment: str
@@ -60,7 +59,6 @@ class Origin:
     loop: str = ""
     attempt: int = 1
     max_tries: int = 0
-    clears: int = 0
 
     @classmethod
     def of(cls, context: Context) -> Origin:
@@ -76,7 +74,6 @@ class Origin:
             loop=_loop(context, ti),
             attempt=int(getattr(ti, "try_number", None) or 1),
             max_tries=int(getattr(ti, "max_tries", None) or 0),
-            clears=int(getattr(context.get("dag_run"), "clear_number", None) or 0),
         )
 
     @property

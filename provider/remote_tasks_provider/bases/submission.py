@@ -27,6 +27,7 @@ from remote_tasks_provider.core.submission import (
     decide_from_record,
     decide_from_search,
     inputs_of,
+    is_open,
     may_have_submitted,
 )
 
@@ -115,7 +116,7 @@ class Submitter:
         self._store: Any = context.get("task_state_store")
         origin = Origin.of(context)
         self.key = origin.key
-        self.attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0, origin.clears)
+        self.attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0)
         # Airflow makes the iterations of a loop anew when their DAG run is cleared.
         self._is_new = origin.attempt == 1 and context.get("loop") is None
         self._run_began = _start_of(context.get("dag_run"))
@@ -200,7 +201,7 @@ class Submitter:
         may_be_unrecorded: bool = False,
     ) -> Decision:
         return decide_from_search(
-            self._search(submission, lost, fingerprint),
+            self._search(submission, lost, fingerprint, may_be_unrecorded=may_be_unrecorded),
             fingerprint,
             self.attempt,
             self._policy,
@@ -214,7 +215,7 @@ class Submitter:
         try:
             yield
         except OrphanedStartError:
-            self._note(replace(record, told_by=self.attempt.number))
+            self._note(replace(record, told_at=self.attempt.max_tries))
             raise
 
     # -------------------------------------------------------------------------------------- the service
@@ -242,10 +243,19 @@ class Submitter:
         now = time.time()
         return max(now - _DAY if self._run_began is None else self._run_began, now - _LONGEST_SEARCH)
 
-    def _search(self, submission: Submission, lost: SubmissionRecord | None, fingerprint: str) -> Sight:
-        """Search for a submitted task; for a lost one, until it would be listed if there were one."""
+    def _search(
+        self,
+        submission: Submission,
+        lost: SubmissionRecord | None,
+        fingerprint: str,
+        *,
+        may_be_unrecorded: bool = False,
+    ) -> Sight:
+        """Search for a submitted task: until one that there may be would be listed."""
         if lost is None or lost.is_judged(self.attempt):
-            return Sight(submission.search(self.key, self._began), submission.sees_all)
+            # An attempt that left no record may have sent its request until this one began.
+            end = time.time() + self._appears_within if may_be_unrecorded else 0.0
+            return Sight(self._look(submission, self.key, self._began, end, None), submission.sees_all)
         sees_all = (
             submission.sees_all
             and lost.account == submission.account
@@ -253,15 +263,27 @@ class Submitter:
             and (submission.finds_tags or lost.fingerprint == fingerprint)
         )
         since = max(lost.intended_at, time.time() - _LONGEST_SEARCH)
-        listed_by = (lost.ends_by or lost.intended_at) + self._appears_within
+        end = (lost.ends_by or lost.intended_at) + self._appears_within
+        return Sight(self._look(submission, lost.key or self.key, since, end, lost), sees_all)
+
+    def _look(
+        self,
+        submission: Submission,
+        key: str,
+        since: float,
+        end: float,
+        lost: SubmissionRecord | None,
+    ) -> list[Candidate]:
+        """Return the tasks that may be the one, as soon as one is listed; none at ``end``."""
         pause = _BETWEEN_SEARCHES
         while True:
-            found = [one for one in submission.search(lost.key or self.key, since) if lost.may_be(one)]
-            left = listed_by - time.time()
+            found = [one for one in submission.search(key, since) if is_open(one, self.attempt, lost)]
+            left = end - time.time()
             if found or left <= 0:
-                return Sight(found, sees_all)
+                return found
             self._log.info(
-                "The task of the lost request is not listed yet; searching for up to %.0f s.", left
+                "No task of an earlier request is listed; searching for up to %.0f s, until it would be.",
+                left,
             )
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -275,7 +297,6 @@ class Submitter:
             attempt.number,
             replaces=replaces,
             max_tries=attempt.max_tries,
-            clears=attempt.clears,
             key=self.key if submission.finds_tags else None,
             account=submission.account,
             ends_by=now + submission.longest_request,

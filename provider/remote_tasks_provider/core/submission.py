@@ -53,6 +53,7 @@ __all__ = [
     "decide_from_record",
     "decide_from_search",
     "inputs_of",
+    "is_open",
     "may_have_submitted",
 ]
 
@@ -74,13 +75,11 @@ class Attempt:
     :param number: Airflow's try number.
     :param max_tries: Airflow's number of the last attempt; another one after each clear.
     :param retries: those of the DAG as it is now, which may not be those it had when the task began.
-    :param clears: how often tasks of the DAG run were cleared, this one or others.
     """
 
     number: int
     max_tries: int
     retries: int = 0
-    clears: int = 0
 
     def is_cleared_since(self, number: int, max_tries: int | None) -> bool:
         """Whether a user has cleared the task since another attempt.
@@ -141,14 +140,13 @@ class SubmissionRecord:
     :param task_id: ``None`` until the service has answered.
     :param replaces: the task of an earlier submission, which this one replaces.
     :param max_tries: Airflow's ``max_tries`` then. Older versions left neither it nor what follows.
-    :param clears: as of :class:`Attempt`.
     :param key: of the tag that the task carries; ``None`` where a task has no title.
     :param account: names the account at the service, without its key.
     :param ends_by: when the request is over at the latest; Unix seconds.
     :param is_void: nothing was submitted, or it was cancelled by this side.
     :param is_seen: a worker has seen that the task is finished.
     :param is_delivered: what became of the task was handed over to Airflow.
-    :param told_by: the attempt that told a person that only they can decide; it failed for good.
+    :param told_at: Airflow's ``max_tries`` when a person was told that only they can decide.
     """
 
     fingerprint: str
@@ -158,14 +156,13 @@ class SubmissionRecord:
     url: str | None = None
     replaces: str | None = None
     max_tries: int | None = None
-    clears: int | None = None
     key: str | None = None
     account: str | None = None
     ends_by: float | None = None
     is_void: bool = False
     is_seen: bool = False
     is_delivered: bool = False
-    told_by: int | None = None
+    told_at: int | None = None
 
     def with_task(self, task: Candidate, attempt: Attempt) -> SubmissionRecord:
         """Return the record of an attempt that has submitted ``task``, or re-attaches to it."""
@@ -175,25 +172,18 @@ class SubmissionRecord:
             url=task.url,
             attempt=attempt.number,
             max_tries=attempt.max_tries,
-            clears=attempt.clears,
             is_seen=False,
             is_delivered=False,
-            told_by=None,
+            told_at=None,
         )
 
     def is_before_clear(self, attempt: Attempt) -> bool:
-        """Whether a user has cleared the Airflow task since.
-
-        With edited ``retries``, ``max_tries`` can be the same after a clear. What was delivered was the end,
-        so that a clear of the DAG run's tasks since then was one of this task.
-        """
-        if self.is_delivered and self.clears is not None and self.clears != attempt.clears:
-            return True
+        """Whether a user has cleared the Airflow task since."""
         return attempt.is_cleared_since(self.attempt, self.max_tries)
 
     def is_judged(self, attempt: Attempt) -> bool:
         """Whether a person was told to decide, and has cleared the Airflow task since."""
-        return self.told_by is not None and attempt.number > self.told_by
+        return self.told_at is not None and attempt.max_tries != self.told_at
 
     def may_be(self, one: Candidate) -> bool:
         """Whether the lost request that this record is of may have submitted a task."""
@@ -286,6 +276,25 @@ def may_have_submitted(error: RemoteTaskError) -> bool:
     return not isinstance(error, ApiError) or isinstance(error, ServerError)
 
 
+def is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> bool:
+    """Whether a task that was found may be the one that is looked for, and is not history.
+
+    :param lost: the record of a request whose answer never came.
+    """
+    if lost is not None:
+        has_failed = one.state in (TaskState.FAILED, TaskState.CANCELLED)
+        return lost.may_be(one) and not (has_failed and lost.is_before_clear(attempt))
+    if not one.state.is_terminal:
+        return True
+    if attempt.number == 1:
+        # Airflow makes the iterations of a loop anew when their DAG run is cleared.
+        return False
+    number, max_tries = (1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
+    if one.tag is not None and one.tag.owed_by == attempt.number - 1 and one.state is TaskState.COMPLETED:
+        return True
+    return not attempt.is_cleared_since(number, max_tries)
+
+
 def decide_from_record(
     record: SubmissionRecord,
     recorded: Candidate | None,
@@ -338,7 +347,7 @@ def decide_from_search(
     has_judged = lost is not None and lost.is_judged(attempt)
     if has_judged:
         lost = None
-    own = [one for one in sight.found if one.tag is not None and _is_open(one, attempt, lost)]
+    own = [one for one in sight.found if one.tag is not None and is_open(one, attempt, lost)]
     latest = max((one.tag.attempt for one in own if one.tag), default=0)
     own = [one for one in own if one.tag and (one.tag.attempt == latest or not one.state.is_terminal)]
     if len(own) > 1:
@@ -346,11 +355,11 @@ def decide_from_search(
     if own:
         return _reattach(own[0], _asks_the_same(own[0], fingerprint, lost), latest, policy)
     insists = policy.on_orphaned_intent == "start" or has_judged
-    similar = [one for one in sight.found if one.tag is None and _is_open(one, attempt, lost)]
+    similar = [one for one in sight.found if one.tag is None and is_open(one, attempt, lost)]
     if similar and not insists:
         raise _for_a_person("The service shows only a task's prompt, and these have the same one", similar)
-    is_open = lost is not None or (may_be_unrecorded and not sight.sees_all)
-    if is_open and not insists and (policy.on_orphaned_intent == "fail" or not sight.sees_all):
+    is_unknown = lost is not None or (may_be_unrecorded and not sight.sees_all)
+    if is_unknown and not insists and (policy.on_orphaned_intent == "fail" or not sight.sees_all):
         raise OrphanedStartError(
             "It is not known whether an earlier request submitted a task: its answer was lost, or Airflow "
             "kept no record of it. Nothing more was submitted. Check the service's app, and stop the task if "
@@ -387,22 +396,6 @@ def _reattach(task: Candidate, is_same: bool, number: int, policy: SubmissionPol
         "on_stale_state='reattach' to take its result, or 'restart' to stop it and pay for a new one; or "
         "make the inputs the same on every attempt."
     )
-
-
-def _is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> bool:
-    """Whether a task that was found may be the one that is looked for, and is not history."""
-    if lost is not None:
-        has_failed = one.state in (TaskState.FAILED, TaskState.CANCELLED)
-        return lost.may_be(one) and not (has_failed and lost.is_before_clear(attempt))
-    if not one.state.is_terminal:
-        return True
-    if attempt.number == 1:
-        # Airflow makes the iterations of a loop anew when their DAG run is cleared.
-        return False
-    number, max_tries = (1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
-    if one.tag is not None and one.tag.owed_by == attempt.number - 1 and one.state is TaskState.COMPLETED:
-        return True
-    return not attempt.is_cleared_since(number, max_tries)
 
 
 def _asks_the_same(one: Candidate, fingerprint: str, lost: SubmissionRecord | None) -> bool:
