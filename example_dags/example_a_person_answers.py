@@ -4,7 +4,7 @@ When the agent asks, the question appears under *Required Actions* in Airflow's 
 options. While it is open, the wait uses no worker and, on Airflow 3.3, no triggerer. The operator sends the
 answer to the agent and waits on. The agent may ask again.
 
-Needs: Airflow 3.1.3 or newer; the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+Needs: Airflow 3.1.3 or newer; the connection ``manus_default``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ with DAG(
     # [START a_person_answers]
     plan = ManusTaskOperator(
         task_id="plan",
-        manus_conn_id="manus_v2",
         prompt="{{ params.wish }}",
         interactive_mode=True,
         on_waiting="human",

@@ -3,7 +3,7 @@
 The task is submitted once, however often Airflow retries. It is stopped when it costs more than
 ``max_credits``.
 
-Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+Needs: the connection ``manus_default``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ with DAG(
     # [START ask_and_branch]
     ask = ManusTaskOperator(
         task_id="ask",
-        manus_conn_id="manus_v2",
         prompt="Summarise what is known about {{ params.topic }} in 100 words.",
         deferrable=True,
         poll_interval=5,

@@ -3,7 +3,7 @@
 The function under ``@task.manus`` returns a prompt. Each mapped task instance submits its own Manus task. All
 of them share one poll loop while they wait.
 
-Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+Needs: the connection ``manus_default``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ with DAG(
 
     # [START fan_out]
     @task.manus(
-        manus_conn_id="manus_v2",
         deferrable=True,
         poll_interval=5,
         max_credits=200,
@@ -53,7 +52,6 @@ with DAG(
 
     files = ManusDownloadFilesOperator.partial(
         task_id="files",
-        manus_conn_id="manus_v2",
         output_path="{{ params.folder }}/{{ run_id }}/{{ ti.map_index }}",
         max_file_size=10 * 1024**2,
     ).expand(remote_task_id=ids(results))

@@ -3,7 +3,7 @@
 The operator checks the schema before you pay for anything. If the agent cannot make such a value, the task
 fails with the reason, and no empty value is passed on.
 
-Needs: the connection ``manus_v2``, whose extra has ``"api_version": "v2"``.
+Needs: the connection ``manus_default``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ with DAG(
 ) as dag:
     # [START structured]
     @task.manus(
-        manus_conn_id="manus_v2",
         deferrable=True,
         poll_interval=5,
         structured_output_schema={

@@ -102,10 +102,12 @@ def _guards() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _fresh_rate_limits() -> None:
-    """Forget what other tests have used of an account's rate limits."""
+    """Forget what other tests have learnt of an account."""
     from remote_tasks_provider.core.http import rate_limit
+    from remote_tasks_provider.manus.api.gone import V1_GONE
 
     rate_limit._LIMITERS.clear()
+    V1_GONE.forget()
 
 
 @pytest.fixture(scope="session")

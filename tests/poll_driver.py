@@ -40,7 +40,7 @@ class PollDriver:
         extras = {"connect_timeout": 2, "read_timeout": 5, "max_attempts": 1} | extras
         service = task_type.service
         config = service.config(ConnectionFields("my_conn", host=url, password=key, extra=extras))
-        self.strategy: Any = task_type.poll_strategy(config.extras)
+        self.strategy: Any = task_type.poll_strategy(config)
         self.sandbox = sandbox
         self.calls: list[RequestRecord] = []
         self.deliveries: list[dict[str, PollResult]] = []

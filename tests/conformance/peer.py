@@ -142,7 +142,7 @@ class Peer:
     def _good(self, request: Request, config: ConnectionConfig) -> Response:
         url = request.url("")
         path, _, query = url.partition("?")
-        name, value = config.auth
+        name, value = config.auth_for(request)
         real = "sk-sandbox" if self.subject.vendor == "manus" else "sandbox-token"
         headers = [(name.lower(), value.replace(self.good_key, real)), ("host", "127.0.0.1")]
         headers += [(one.lower(), two) for one, two in request.headers]

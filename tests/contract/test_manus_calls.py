@@ -140,4 +140,5 @@ class TestProbe:
         on_both(lambda over: over.operation(MANUS.probe(config.extras), config))
 
         record = sandbox.requests[-1]
-        assert (record.method, record.path, dict(record.query)["limit"]) == ("GET", "/manus/v1/tasks", "1")
+        assert (record.method, record.path) == ("GET", "/manus/v2/task.list")
+        assert dict(record.query)["limit"] == "1"

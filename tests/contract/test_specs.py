@@ -19,15 +19,13 @@ from tests.specs.published import Refusal, published
 OAUTH = {"Authorization": "Bearer token"}
 
 
-def _headers(version: str) -> dict[str, str]:
-    name, value = MANUS.config(
-        ConnectionFields("my_conn", password="sk-key", extra={"api_version": version})
-    ).auth
+def _headers(request: Request) -> dict[str, str]:
+    name, value = MANUS.config(ConnectionFields("my_conn", password="sk-key")).auth_for(request)
     return {name: value}
 
 
 def _check(version: str, request: Request, headers: dict[str, str] | None = None) -> None:
-    published(SPECS[version][1]).check_request(request, _headers(version) if headers is None else headers)
+    published(SPECS[version][1]).check_request(request, _headers(request) if headers is None else headers)
 
 
 def _public_functions(module: ModuleType) -> set[str]:
@@ -70,7 +68,9 @@ class TestEveryRequest:
         _check(version, SPECS[version][0].get_task(task_id).request)
 
 
-CREATE_V1 = Request("POST", "/v1/tasks", json={"prompt": "x", "agentProfile": "manus-1.6"})
+CREATE_V1 = Request(
+    "POST", "/v1/tasks", json={"prompt": "x", "agentProfile": "manus-1.6"}, key_header="API_KEY"
+)
 CREATE_V2 = Request("POST", "/v2/task.create", json={"message": {"content": "x"}})
 
 

@@ -98,7 +98,7 @@ class TestConnections:
             {"extra": {"timeout": 3}},
             {"extra": {"read_timeout": 0}},
             {"extra": {"api_version": "v9"}},
-            {"extra": {"auth": "oauth"}},
+            {"extra": {"auth": "oauth", "api_version": "v1"}},
         ],
         ids=str,
     )

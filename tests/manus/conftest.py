@@ -19,6 +19,7 @@ def make_driver(server: SandboxServer, sandbox: Sandbox) -> Iterator[Callable[..
     drivers: list[PollDriver] = []
 
     def make(key: str = MANUS_KEY, **extras: Any) -> PollDriver:
+        extras.setdefault("api_version", "v1")
         drivers.append(PollDriver("run_plan", MANUS_TASK, server.manus_url, key, sandbox, **extras))
         return drivers[-1]
 

@@ -16,6 +16,8 @@ from remote_tasks_provider.manus.hooks import ManusHook
 
 KEY = "sk-very-secret-key-1234567890"
 TASKS = "https://api.manus.ai/v1/tasks"
+V2 = "https://api.manus.ai/v2"
+LIST_V2 = f"{V2}/task.list"
 
 Mock = requests_mock_lib.Mocker
 Define = Callable[..., str]
@@ -42,9 +44,9 @@ def _sent(mock: Mock, number: int = -1) -> dict[str, list[str]]:
 
 class TestGetTask:
     def test_hook_requests_the_one_task_with_the_key(self, conn: str, requests_mock: Mock) -> None:
-        requests_mock.get(f"{TASKS}/t1", json={"id": "t1", "status": "completed"})
+        requests_mock.get(f"{TASKS}/t1", json={"id": "t1", "status": "running"})
 
-        assert ManusHook().get_task("t1").state == "completed"
+        assert ManusHook().get_task("t1").state == "running"
         (request,) = requests_mock.request_history
         assert request.headers["API_KEY"] == KEY
         assert "Authorization" not in request.headers
@@ -60,10 +62,9 @@ class TestGetTask:
 
     def test_unknown_task_is_not_found(self, conn: str, requests_mock: Mock) -> None:
         requests_mock.get(f"{TASKS}/t1", status_code=404, json={"code": 5, "message": "task not found"})
+        requests_mock.get(f"{V2}/task.detail", status_code=404, json={"error": {"code": "not_found"}})
 
-        with pytest.raises(
-            NotFoundError, match=r"Manus GET /v1/tasks/\{task_id\}: HTTP 404 5: task not found"
-        ):
+        with pytest.raises(NotFoundError, match=r"Manus GET /v2/task.detail \{task_id\}: HTTP 404 not_found"):
             ManusHook().get_task("t1")
 
     def test_empty_id_is_refused_without_a_request(self, conn: str, requests_mock: Mock) -> None:
@@ -198,7 +199,7 @@ class TestTestConnection:
         return ok, message
 
     def test_good_connection_names_its_host(self, conn: str, requests_mock: Mock) -> None:
-        requests_mock.get(TASKS, json={"object": "list"})
+        requests_mock.get(LIST_V2, json={"ok": True, "data": []})
 
         assert self._test() == (True, "Manus at https://api.manus.ai accepted the key.")
         assert _sent(requests_mock)["limit"] == ["1"]
@@ -218,7 +219,7 @@ class TestTestConnection:
                 "redirect to https://manus.im",
             ),
             ({"text": f"<html>{KEY}</html>", "headers": {"content-type": "text/html"}}, "check the host"),
-            ({"json": {"ok": True}}, "check the host"),
+            ({"json": {"object": "list"}}, "check the host"),
             ({"exc": requests.ConnectTimeout(f"{KEY} took too long")}, "check the host"),
             ({"exc": requests.ConnectionError(f"refused {KEY}")}, "check the host"),
             ({"status_code": 503, "text": "busy"}, "HTTP 503"),
@@ -229,7 +230,7 @@ class TestTestConnection:
     def test_bad_connection_names_the_fix_after_one_request(
         self, answer: dict[str, Any], hint: str, conn: str, requests_mock: Mock
     ) -> None:
-        requests_mock.get(TASKS, **answer)
+        requests_mock.get(LIST_V2, **answer)
         ok, message = self._test()
 
         assert not ok

@@ -59,6 +59,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
     :param poke_interval: seconds between polls.
     :param timeout: seconds from the first attempt's start until the sensor gives up; the remote task is left
         alone.
+    :param max_wait: seconds (or a ``timedelta``) that a pause has at most with ``exponential_backoff``.
     :param soft_fail: skip instead of failing on ``timeout``; a failed remote task still fails the sensor.
     :param start_from_trigger: with ``deferrable``: start in the triggerer, without a worker (Airflow 3.3 or
         newer; on others, for mapped tasks and for the output of another task the wait starts on a worker).

@@ -27,7 +27,8 @@ class Service:
     :param name: for messages and logs.
     :param default_base_url: where the service lives when the connection's host is empty; made of the extras
         where it has regions.
-    :param auth: makes the one header that carries the key, of the key and the extras.
+    :param auth: makes the one header that carries the key, of the key and the extras. An operation may name
+        another header: :attr:`~.http.operation.Request.key_header`.
     :param extras: the allow-list of the connection's extras.
     :param probe: a cheap operation that only reads and that proves host and key.
     :param explain: what an error answer means beyond its status.
@@ -65,7 +66,7 @@ class TaskType:
 
     :param label: names one task in messages and logs: ``Manus task``.
     :param poll_strategy: makes the strategy by which many tasks are polled with few operations, of the
-        connection's extras; :class:`~.polling.strategy.OneByOne` where there is nothing better.
+        connection; :class:`~.polling.strategy.OneByOne` where there is nothing better.
     :param cancel: the operation that cancels tasks, of the extras and the tasks' ids; ``None`` where the
         service has none. That of several tasks returns how many it has cancelled: others were finished, or
         unknown.
@@ -75,7 +76,7 @@ class TaskType:
 
     service: Service
     label: str
-    poll_strategy: Callable[[Any], PollStrategy]
+    poll_strategy: Callable[[ConnectionConfig], PollStrategy]
     cancel: Callable[[Any, Sequence[str]], Operation[Any] | None] = lambda _extras, _task_ids: None
     cancel_batch_size: int = 1
     id_param: str = "remote_task_id"

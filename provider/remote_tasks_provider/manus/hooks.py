@@ -32,8 +32,9 @@ _UPLOAD_CHECK_TIMEOUT = 60.0
 class ManusHook(RemoteTaskHook):
     """Everything that you can do with Manus tasks.
 
-    It uses `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ or
-    `v2 <https://open.manus.ai/docs/v2/introduction>`__, as the connection's ``api_version`` says.
+    It uses `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ to read and list tasks, and
+    `v2 <https://open.manus.ai/docs/v2/introduction>`__ for everything else. The connection's ``api_version``
+    can name one of them for everything.
 
     Idempotent requests are retried on connection errors, timeouts, 408, 425, 429 and 5xx.
     :meth:`create_task`, :meth:`send_message` and :meth:`confirm_action` would act twice: they are retried
@@ -69,7 +70,7 @@ class ManusHook(RemoteTaskHook):
 
     @property
     def api(self) -> ManusApi:
-        """The version of the API that the connection names."""
+        """What the connection's ``api_version`` stands for."""
         return api_version(self.client.config.extras)(self.client)
 
     def get_task(self, remote_task_id: str) -> ManusTask:
@@ -127,7 +128,7 @@ class ManusHook(RemoteTaskHook):
             page_size=page_size,
             limit=most,
         )
-        return self.client.items(self.api.operations.list_tasks(wanted), most)
+        return self.api.list_tasks(wanted, most)
 
     def create_task(self, prompt: str, **options: Any) -> ManusTaskRef:
         """Create a task, which costs credits from then on. Every call creates one.
@@ -200,7 +201,7 @@ class ManusHook(RemoteTaskHook):
 
         :raises NotFoundError: also when an earlier attempt deleted it and its response was lost.
         """
-        self.client.send(self.api.operations.delete_task(remote_task_id))
+        self.api.delete_task(remote_task_id)
 
     def update_task(
         self,
@@ -218,13 +219,9 @@ class ManusHook(RemoteTaskHook):
             raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
         if share_visibility is not None:
             validation.choice(share_visibility, "share_visibility", VISIBILITIES)
-            self.api.require(share_visibility=share_visibility)
-        ref: ManusTaskRef = self.client.send(
-            self.api.operations.update_task(
-                remote_task_id, title=title, share_visibility=share_visibility, visible=visible_in_task_list
-            )
+        return self.api.update_task(
+            remote_task_id, title=title, share_visibility=share_visibility, visible=visible_in_task_list
         )
-        return ref
 
     def upload_file(self, source: Any) -> dict[str, str]:
         """Upload a file, and return how a task refers to it: ``{"file_id": …, "filename": …}``.

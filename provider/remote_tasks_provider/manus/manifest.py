@@ -18,13 +18,12 @@ MANIFEST = Manifest(
     fields={
         "api_version": FormField(
             "API version",
-            "Which Manus API to talk to. Default v1. Manus recommends v2, and much of ManusTaskOperator "
-            "needs it.",
+            "The only version of the Manus API to use. Default: for each call the one that does it best.",
             {"type": ["string", "null"], "enum": ["v1", "v2"]},
         ),
         "auth": FormField(
             "Password is",
-            "An API key, or with oauth the access token of an OAuth app (API v2). Default api_key.",
+            "An API key, or with oauth the access token of an OAuth app. Default api_key.",
             {"type": ["string", "null"], "enum": ["api_key", "oauth"]},
         ),
     },

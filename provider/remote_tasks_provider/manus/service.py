@@ -11,10 +11,12 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Hint
+from remote_tasks_provider.core.polling.strategy import PollStrategy
 from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.versions import api_version
+from remote_tasks_provider.manus.api.versions import api_version, used_version
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
+from remote_tasks_provider.manus.polling_best import BestPollStrategy
 
 __all__ = ["MANUS", "MANUS_TASK", "ManusExtras"]
 
@@ -22,8 +24,9 @@ __all__ = ["MANUS", "MANUS_TASK", "ManusExtras"]
 class ManusExtras(ConnectionExtras):
     """The extras of a Manus connection."""
 
-    api_version: Literal["v1", "v2"] = "v1"
-    """The Manus API to use; ``docs/connections.md#manus-v1-or-v2`` compares the two."""
+    api_version: Literal["v1", "v2"] | None = None
+    """The only version of the Manus API to use. Default: for each call the one that does it best; see
+    ``docs/connections.md#v1-or-v2``."""
     auth: Literal["api_key", "oauth"] = "api_key"
     """What the password is: an API key, or the access token of an OAuth app (API v2 only)."""
 
@@ -34,13 +37,16 @@ class ManusExtras(ConnectionExtras):
         return self
 
 
-_LISTINGS = {"v1": V1, "v2": V2}
-
-
 def _auth(key: str, extras: ManusExtras) -> tuple[str, str]:
-    if extras.auth == "oauth":
-        return "Authorization", f"Bearer {key}"
-    return api_version(extras).auth_header, key
+    # https://open.manus.ai/docs/v2/authentication; the operations of v1 name a header of their own.
+    return ("Authorization", f"Bearer {key}") if extras.auth == "oauth" else ("x-manus-api-key", key)
+
+
+def _poll_strategy(config: ConnectionConfig) -> PollStrategy:
+    version = used_version(config.extras)
+    if version is None:
+        return BestPollStrategy(config)
+    return ManusPollStrategy(V1 if version == "v1" else V2)
 
 
 def _explain(operation: Operation[Any], status: int, message: str, config: ConnectionConfig) -> Hint | None:
@@ -81,6 +87,6 @@ MANUS = Service(
 MANUS_TASK = TaskType(
     service=MANUS,
     label="Manus task",
-    poll_strategy=lambda extras: ManusPollStrategy(_LISTINGS[api_version(extras).version]),
+    poll_strategy=_poll_strategy,
     cancel=lambda extras, task_ids: api_version(extras).cancel(*task_ids),
 )

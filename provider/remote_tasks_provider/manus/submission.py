@@ -1,7 +1,8 @@
 """How a Manus task is submitted once and found again; see :mod:`remote_tasks_provider.bases.submission`.
 
 API v2 keeps the title a task is created with, so the correlation tag in it finds the task. v1 has no titles:
-there, a task is found by its prompt and the time it was created.
+there, a task is found by its prompt and the time it was created. Everything here goes by the version that
+creates the task.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
 from remote_tasks_provider.manus.api import v2
+from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.options import TaskOptions
+from remote_tasks_provider.manus.api.versions import ManusApi
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.models import ManusTask
 
@@ -56,7 +59,11 @@ class ManusSubmission:
     @property
     def finds_tags(self) -> bool:
         """Whether tasks keep the title that holds the correlation tag."""
-        return "title" not in self._hook.api.unsupported
+        return "title" not in self._api.unsupported
+
+    @property
+    def _api(self) -> ManusApi:
+        return self._hook.api.creator
 
     def prepare(self) -> None:
         """Upload the files: what can fail without cost comes before the task is created."""
@@ -64,16 +71,15 @@ class ManusSubmission:
 
     def submit(self, tag: CorrelationTag) -> Candidate:
         """Create the task."""
-        api = self._hook.api
         options = replace(self._options, files=(*self._options.files, *self._uploaded))
         if self.finds_tags:
             options = replace(options, title=f"{self._title[:_LONGEST_TITLE]} {tag}")
-        ref = api.create_task(options)
+        ref = self._api.create_task(options)
         return Candidate(ref.id, ref.url, TaskState.RUNNING)
 
     def read(self, task_id: str) -> Candidate:
         """Return a task as it is now."""
-        return _candidate(self._hook.get_task(task_id))
+        return _candidate(self._api.get_task(task_id))
 
     def search(self, key: str, since: float) -> Sequence[Candidate]:
         """Return the tasks whose tag has this key or, with API v1, that have the same prompt."""
@@ -91,7 +97,7 @@ class ManusSubmission:
         return next((_candidate(task) for task in found), None)
 
     def _created(self, since: float, skew: float) -> Iterator[ManusTask]:
-        return self._hook.iter_tasks(created_after=max(0, int(since - skew)))
+        return self._api.list_tasks(task_filter(created_after=max(0, int(since - skew))), None)
 
     def cancel(self, task_id: str) -> None:
         """Stop a task that another one replaces."""

@@ -67,13 +67,13 @@ QSTASH = Service(
 )
 
 QSTASH_TASK = TaskType(
-    service=QSTASH, label="QStash task", poll_strategy=lambda _extras: QStashTaskPollStrategy()
+    service=QSTASH, label="QStash task", poll_strategy=lambda _config: QStashTaskPollStrategy()
 )
 
 QSTASH_MESSAGE = TaskType(
     service=QSTASH,
     label="QStash message",
-    poll_strategy=lambda _extras: QStashMessagePollStrategy(),
+    poll_strategy=lambda _config: QStashMessagePollStrategy(),
     cancel=_cancel,
     cancel_batch_size=100,
     id_param="message_id",

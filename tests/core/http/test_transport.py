@@ -38,6 +38,14 @@ class TestRequest:
         assert named["user-agent"].startswith(f"airflow-provider-remote-tasks/{__version__} {over.library}/")
         assert not {"authorization", "cookie", "proxy-authorization"} & set(named)
 
+    def test_operation_names_the_header_of_its_key(self, over: Over) -> None:
+        with RawServer(answer()) as server:
+            over.send(Request("GET", "/x", key_header="X-Key"), a_config(server.url))
+
+        named = dict(server.header_lines())
+        assert named["x-key"] == SECRET
+        assert "api_key" not in named
+
     def test_netrc_is_not_read(self, over: Over, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         netrc = tmp_path / "netrc"
         netrc.write_text("default login somebody password else\n")

@@ -13,7 +13,7 @@ from remote_tasks_provider.core.http.operation import Idempotency, Page, Respons
 from remote_tasks_provider.manus.api.filters import TaskFilter, task_filter
 from remote_tasks_provider.manus.api.v1 import get_task, list_tasks
 from remote_tasks_provider.manus.models import ManusTask
-from remote_tasks_provider.manus.service import MANUS, ManusExtras
+from remote_tasks_provider.manus.service import MANUS
 
 
 def _page(body: Any, wanted: TaskFilter | None = None) -> Page[ManusTask]:
@@ -152,7 +152,7 @@ class TestPages:
 
 class TestService:
     def test_key_is_sent_in_its_own_header(self) -> None:
-        assert MANUS.auth("sk-1", ManusExtras()) == ("API_KEY", "sk-1")
+        assert get_task("t1").request.key_header == "API_KEY"
 
     def test_status_404_alone_has_its_own_hint(self) -> None:
         config = MANUS.config(ConnectionFields("my_conn", password="sk-1"))

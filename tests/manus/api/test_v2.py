@@ -21,7 +21,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Response
 from remote_tasks_provider.core.http.response import read_response
-from remote_tasks_provider.manus.api import v2
+from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.service import MANUS
@@ -44,18 +44,24 @@ class TestAuthentication:
     @pytest.mark.parametrize(
         ("extra", "header"),
         [
-            ({"api_version": "v1"}, ("API_KEY", KEY)),
             ({"api_version": "v2"}, ("x-manus-api-key", KEY)),
             ({"api_version": "v2", "auth": "api_key"}, ("x-manus-api-key", KEY)),
             ({"api_version": "v2", "auth": "oauth"}, ("Authorization", f"Bearer {KEY}")),
-            ({}, ("API_KEY", KEY)),
+            ({"auth": "oauth"}, ("Authorization", f"Bearer {KEY}")),
+            ({}, ("x-manus-api-key", KEY)),
         ],
         ids=str,
     )
     def test_credentials_have_one_header_each(self, extra: dict[str, str], header: tuple[str, str]) -> None:
         fields = ConnectionFields("my_conn", password=KEY, extra=extra)
 
-        assert MANUS.config(fields).auth == header
+        assert MANUS.config(fields).auth_for(v2.stop_task("t1").request) == header
+
+    @pytest.mark.parametrize("extra", [{}, {"api_version": "v1"}], ids=str)
+    def test_operation_of_v1_has_the_header_of_v1(self, extra: dict[str, str]) -> None:
+        fields = ConnectionFields("my_conn", password=KEY, extra=extra)
+
+        assert MANUS.config(fields).auth_for(v1.get_task("t1").request) == ("API_KEY", KEY)
 
     def test_oauth_is_refused_with_v1(self) -> None:
         with pytest.raises(ConnectionConfigError, match="auth 'oauth' needs api_version v2"):

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from remote_tasks_provider.core.errors import ConnectionConfigError, NotFoundError
+from remote_tasks_provider.core.errors import (
+    ConnectionConfigError,
+    NotFoundError,
+    PermissionDeniedError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.manus.api.filters import task_filter
+from remote_tasks_provider.manus.api.gone import V1Gone
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.api.versions import ManusApi
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -16,6 +23,8 @@ from tests.conftest import IMPATIENT, MANUS_KEY
 
 MakeApi = Callable[..., ManusApi]
 
+VISIBLE = {"share_visibility": None, "visible": None}
+
 
 @pytest.fixture
 def make_api(
@@ -23,10 +32,10 @@ def make_api(
 ) -> Iterator[MakeApi]:
     hooks: list[ManusHook] = []
 
-    def make(version: str, key: str = MANUS_KEY, **extra: str) -> ManusApi:
-        extras = IMPATIENT | {"api_version": version} | extra
+    def make(version: str | None, key: str = MANUS_KEY, **extra: str) -> ManusApi:
+        extras = IMPATIENT | {"api_version": version or ""} | extra
         conn_id = set_connection(
-            f"manus_{version}", conn_type="manus", host=server.manus_url, password=key, extra=extras
+            f"manus_{version or 'best'}", conn_type="manus", host=server.manus_url, password=key, extra=extras
         )
         hooks.append(ManusHook(conn_id))
         return hooks[-1].api
@@ -36,17 +45,28 @@ def make_api(
         hook.close()
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=["v1", "v2", None])
 def api(request: pytest.FixtureRequest, make_api: MakeApi) -> ManusApi:
     return make_api(request.param)
 
 
+@pytest.fixture(params=["v2", None])
+def v2(request: pytest.FixtureRequest, make_api: MakeApi) -> ManusApi:
+    """What can do all that v2 can."""
+    return make_api(request.param)
+
+
 @pytest.fixture
-def v2(make_api: MakeApi) -> ManusApi:
-    return make_api("v2")
+def best(make_api: MakeApi) -> ManusApi:
+    return make_api(None)
 
 
-class TestBoth:
+def asked(sandbox: Sandbox) -> list[str]:
+    """The requests, without ids."""
+    return [f"{one.method} {one.path.removeprefix('/manus').removesuffix('/t1')}" for one in sandbox.requests]
+
+
+class TestAll:
     def test_task_comes_with_its_conversation(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", ["completed"], "Sums", prompt="2+2?", answer="4", credit_usage=22)
         task = api.get_task("t1")
@@ -93,7 +113,7 @@ class TestBoth:
         assert ref.id == created.id
         assert ref.url is not None
         assert ref.url.endswith(ref.id)
-        assert [task.id for task in api.client.items(api.operations.list_tasks(task_filter()))] == [ref.id]
+        assert [task.id for task in api.list_tasks(task_filter(), None)] == [ref.id]
 
     def test_answer_reaches_the_task(self, api: ManusApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1", [("waiting", None)], question="Which day?")
@@ -185,7 +205,7 @@ class TestOnlyV2:
         sandbox.manus.add_task("t1", [("running", None)])
         v2.stop_task("t1")
 
-        assert v2.get_task("t1").status == "stopped"
+        assert v2.get_task("t1").state == "completed"
 
     def test_action_is_confirmed_by_its_own_input(self, v2: ManusApi, sandbox: Sandbox) -> None:
         asks = {"type": "gmailSendAction", "event_id": "evt_1", "unconfirmed": 1}
@@ -207,12 +227,131 @@ class TestOnlyV2:
         assert v2.get_task("t1").state == "cancelled"
         assert v2.get_result("t1")[1].state == "cancelled"
 
-    def test_oauth_token_is_accepted(self, make_api: MakeApi, sandbox: Sandbox) -> None:
+    @pytest.mark.parametrize("version", ["v2", None])
+    def test_oauth_token_is_accepted(self, version: str | None, make_api: MakeApi, sandbox: Sandbox) -> None:
         sandbox.manus.add_task("t1")
 
-        assert make_api("v2", "oauth-sandbox", auth="oauth").get_task("t1").id == "t1"
+        assert make_api(version, "oauth-sandbox", auth="oauth").get_task("t1").id == "t1"
         assert sandbox.requests[-1].auth == {
             "api_key": False,
             "authorization": True,
             "x-manus-api-key": False,
         }
+
+
+class TestUnset:
+    @pytest.mark.parametrize(
+        ("do", "sent"),
+        [
+            (lambda api: api.get_task("t1"), ["GET /v1/tasks"]),
+            (lambda api: next(api.list_tasks(task_filter(), None)), ["GET /v1/tasks"]),
+            (lambda api: api.create_task(TaskOptions("x", title="Sums")), ["POST /v2/task.create"]),
+            (lambda api: api.send_message("t1", "x", (), {}), ["POST /v2/task.sendMessage"]),
+            (lambda api: api.stop_task("t1"), ["POST /v2/task.stop"]),
+            (lambda api: api.update_task("t1", title="x", **VISIBLE), ["POST /v2/task.update"]),
+            (lambda api: api.delete_task("t1"), ["POST /v2/task.stop", "POST /v2/task.delete"]),
+            (lambda api: api.available_credits(), ["GET /v2/usage.availableCredits"]),
+            (lambda api: api.get_result("t1"), ["GET /v2/task.detail", "GET /v2/task.listMessages"]),
+            (lambda api: list(api.iter_messages("t1")), ["GET /v2/task.listMessages"]),
+            (lambda api: list(api.creator.list_tasks(task_filter(), None)), ["GET /v2/task.list"]),
+            (lambda api: api.client.send(api.operations.create_upload("a.csv")), ["POST /v2/file.upload"]),
+            (lambda api: api.client.send(api.cancel("t1")), ["POST /v2/task.stop"]),
+        ],
+    )
+    def test_call_uses_the_version_that_does_it_best(
+        self, do: Callable[[ManusApi], object], sent: list[str], best: ManusApi, sandbox: Sandbox
+    ) -> None:
+        sandbox.manus.add_task("t1", [("running", None)])
+        if "delete" in sent[-1]:
+            best.stop_task("t1")
+        do(best)
+
+        assert asked(sandbox) == sent
+        for one in sandbox.requests:
+            header = "api_key" if "/v1/" in one.path else "x-manus-api-key"
+            assert [name for name, was_sent in one.auth.items() if was_sent] == [header]
+
+    def test_how_a_task_finished_is_told_by_v2(self, best: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["stopped"], stopped_by_user=True)
+
+        assert best.get_task("t1").state == "cancelled"
+        assert asked(sandbox) == ["GET /v1/tasks", "GET /v2/task.detail", "GET /v2/task.listMessages"]
+
+    def test_task_that_only_v1_knows_is_read_by_v1(self, best: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["completed"], answer="4")
+        sandbox.faults.add("status", "/manus/v2/*", status=404)
+
+        assert best.get_task("t1").state == "completed"
+        assert best.get_result("t1")[1].text == "4"
+        assert [one.role for one in best.iter_messages("t1")] == ["user", "assistant"]
+
+    def test_task_that_only_v1_knows_is_changed_by_v1(self, best: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["completed"])
+        sandbox.faults.add("status", "/manus/v2/*", status=404)
+
+        assert best.update_task("t1", title="New", **VISIBLE).id == "t1"
+        with pytest.raises(NotFoundError):
+            best.update_task("t1", title=None, share_visibility="team", visible=None)
+        best.delete_task("t1")
+        with pytest.raises(NotFoundError):
+            best.delete_task("t1")
+
+    def test_task_that_only_v2_knows_is_read_by_v2(self, best: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", [("running", None)])
+        sandbox.faults.add("status", "/manus/v1/tasks/t1", status=404)
+
+        assert best.get_task("t1").state == "running"
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda api: api.iter_messages("t1"),
+            lambda api: api.list_tasks(task_filter(), None),
+            lambda api: [api.get_task("t1")],
+        ],
+    )
+    def test_trouble_is_no_reason_to_ask_the_other_version(
+        self, call: Callable[[ManusApi], Iterator[object]], best: ManusApi, sandbox: Sandbox
+    ) -> None:
+        sandbox.faults.add("status", status=403)
+
+        with pytest.raises(PermissionDeniedError):
+            list(call(best))
+        assert len(sandbox.requests) == 1
+
+
+class TestGone:
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_v2_is_used_alone_once_v1_is_gone(
+        self, status: int, best: ManusApi, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sandbox.manus.add_task("t1", [("running", None)])
+        sandbox.faults.add("status", "/manus/v1/*", status=status)
+
+        for _ in range(2):
+            assert [task.id for task in best.list_tasks(task_filter(), None)] == ["t1"]
+            assert best.get_task("t1").state == "running"
+        assert [one for one in asked(sandbox) if "v1" in one] == ["GET /v1/tasks"]
+        assert sum("v1 is gone" in one.message for one in caplog.records) == 1
+
+    def test_missing_cursor_does_not_mean_that_v1_is_gone(self, best: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.faults.add("status", "/manus/v1/tasks", status=404, times=1)
+
+        with pytest.raises(NotFoundError):
+            list(best.list_tasks(task_filter(after="t0"), None))
+        assert asked(sandbox) == ["GET /v1/tasks"] * 2
+
+    def test_listing_that_begins_at_a_task_works_without_v1(self, best: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", created_at=sandbox.clock.now() - 60)
+        sandbox.manus.add_task("t2")
+        sandbox.faults.add("status", "/manus/v1/*", status=404)
+
+        assert [task.id for task in best.list_tasks(task_filter(after="t2"), None)] == ["t1"]
+
+    def test_v1_is_tried_again_after_hours_and_for_another_account(self, make_api: MakeApi) -> None:
+        config, gone = make_api(None).client.config, V1Gone()
+        gone.note(config, RemoteTaskError("404"), 1000.0)
+
+        assert gone.holds_for(config, 1000.0 + 3600)
+        assert not gone.holds_for(replace(config, secret="another"), 1000.0)
+        assert not gone.holds_for(config, 1000.0 + 5 * 3600)

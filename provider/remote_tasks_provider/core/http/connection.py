@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.http.operation import Request
 
 __all__ = ["ConnectionConfig", "ConnectionExtras", "ConnectionFields", "address", "is_loopback"]
 
@@ -135,7 +136,7 @@ class ConnectionConfig:
     :param service: the vendor's name, for messages.
     :param conn_id: the Airflow connection it was made from, for messages.
     :param base_url: scheme, host and path prefix, without a trailing slash.
-    :param auth: the one header that carries the key.
+    :param auth: the one header that carries the key; see :meth:`auth_for`.
     """
 
     service: str
@@ -144,6 +145,10 @@ class ConnectionConfig:
     auth: tuple[str, str] = field(repr=False)
     secret: str = field(repr=False)
     extras: ConnectionExtras = field(default_factory=ConnectionExtras)
+
+    def auth_for(self, request: Request) -> tuple[str, str]:
+        """Return the one header that carries the key of ``request``."""
+        return (request.key_header, self.secret) if request.key_header else self.auth
 
     @property
     def account(self) -> tuple[str, str, str]:

@@ -34,6 +34,8 @@ class Request:
     :param content: a body to be sent as it is, instead.
     :param headers: name and value pairs beside those that every request has; they replace one of the same
         name.
+    :param key_header: the header that carries the key, where it is not the one of the connection: versions
+        of one API may differ in it.
     """
 
     method: str
@@ -42,6 +44,7 @@ class Request:
     json: Any = None
     content: bytes | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    key_header: str | None = None
 
     @property
     def place(self) -> str:

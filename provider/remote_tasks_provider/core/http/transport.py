@@ -34,8 +34,11 @@ class _Transport:
     def __init__(self, config: ConnectionConfig) -> None:
         self._config = config
         self._settings = network_settings(config.base_url)
-        name, value = config.auth
-        self._headers = {name: value, "Accept": "application/json", "Content-Type": "application/json"}
+        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
+
+    def _own_headers(self, request: Request) -> dict[str, str]:
+        """Return the headers of ``request`` beside those that all have."""
+        return dict((self._config.auth_for(request), *request.headers))
 
     def _seconds(self, request: Request, timeout: float | None) -> float:
         """Return the total time for ``request``."""
@@ -122,7 +125,7 @@ class RequestsTransport(_Transport):
             request.url(self._config.base_url),
             json=request.json,
             data=request.content,
-            headers=dict(request.headers),
+            headers=self._own_headers(request),
             timeout=(connect_timeout, self._config.extras.read_timeout),
             allow_redirects=False,
             stream=True,
@@ -193,7 +196,7 @@ class HttpxTransport(_Transport):
             request.url(self._config.base_url),
             json=request.json,
             content=request.content,
-            headers=dict(request.headers),
+            headers=self._own_headers(request),
             extensions={"trace": progress.note},
         ) as answer:
             body = bytearray()

@@ -139,7 +139,7 @@ class PollSession:
     def _adopt(self, config: ConnectionConfig) -> None:
         """Use ``config``, and forget what was learnt: even another key may be another account's."""
         self._config = config
-        self._strategy = self._task_type.poll_strategy(config.extras)
+        self._strategy = self._task_type.poll_strategy(config)
 
 
 def _just_changed(error: PollResult) -> RemoteTaskError:

@@ -50,6 +50,8 @@ _FILTERS = {
 TaskT = TypeVar("TaskT", bound=ManusTaskSummary)
 
 MAX_PAGE_SIZE = 1000
+# https://open.manus.ai/docs/v1/get-tasks; v2 has another.
+_KEY_HEADER = "API_KEY"
 _TASK = "/v1/tasks/{task_id}"
 _FILE = "/v1/files/{file_id}"
 
@@ -85,7 +87,7 @@ def _operation(
     body = None if json is None else given(json)
     for name, value in ids.items():
         validation.object_id(value, "remote_task_id" if name == "task_id" else name)
-    request = Request(method, path(template, **ids), query=tuple(query), json=body)
+    request = Request(method, path(template, **ids), query=tuple(query), json=body, key_header=_KEY_HEADER)
     return Operation(f"{method} {template}", request, expects, parse, idempotency)
 
 

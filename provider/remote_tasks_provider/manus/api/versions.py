@@ -1,40 +1,40 @@
-"""The two versions of the API behind one set of methods: nothing above this module asks which one it is.
+"""The versions of the API behind one set of methods: nothing above this module asks which one it is.
 
-A version refuses what it does not support with a
+A connection may name one. That one is used for everything, and refuses what it does not support with a
 :class:`~remote_tasks_provider.core.errors.ConnectionConfigError` that names the connection's field, before
-anything is sent.
+anything is sent. Where it names none, each call uses the version that does it best.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from types import ModuleType
 from typing import Any, ClassVar
 
-from remote_tasks_provider.core.errors import ConnectionConfigError
+from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, NotFoundError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api import v1, v2
+from remote_tasks_provider.manus.api.filters import TaskFilter
+from remote_tasks_provider.manus.api.gone import V1_GONE, is_not_there
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, as_message
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
 
-__all__ = ["ManusApi", "api_version"]
+__all__ = ["ManusApi", "api_version", "used_version"]
 
 Files = Sequence[Mapping[str, str]]
 
 
 class ManusApi:
-    """What you can do with an account by API v2; a subclass says what v1 does otherwise, or cannot do."""
+    """What you can do with an account by API v2; a subclass says what it does otherwise, or cannot do."""
 
-    version = "v2"
     operations: ClassVar[ModuleType] = v2
     """The functions that both versions have under the same names."""
-    # https://open.manus.ai/docs/v2/authentication
-    auth_header = "x-manus-api-key"
-    """The header that carries an API key."""
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """Options of a task, or of the operator that waits for it, that only the other version can honour."""
 
@@ -45,6 +45,15 @@ class ManusApi:
     def cancel(cls, remote_task_id: str) -> Operation[None]:
         """Return the operation that stops a task; v1 refuses it."""
         return v2.stop_task(remote_task_id)
+
+    @property
+    def creator(self) -> ManusApi:
+        """The version that creates tasks; it shows them as they were created, titles included."""
+        return self
+
+    def list_tasks(self, filters: TaskFilter, limit: int | None) -> Iterator[ManusTask]:
+        """Return an iterator over the account's tasks; a page is read when its first task is asked for."""
+        return self.client.items(self.operations.list_tasks(filters), limit)
 
     def get_task(self, remote_task_id: str) -> ManusTask:
         """Return a task with its whole conversation."""
@@ -74,18 +83,25 @@ class ManusApi:
 
     def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
         """Answer an action that waits for confirmation; return whether Manus accepted the answer."""
-        self._require_v2("confirming an action")
         return self.client.send(v2.confirm_action(remote_task_id, event_id, answer))
 
     def stop_task(self, remote_task_id: str) -> None:
         """Stop a task."""
-        self._require_v2("stopping a task")
         self.client.send(v2.stop_task(remote_task_id))
 
     def available_credits(self) -> int | None:
         """Return the credits that the account can spend."""
-        self._require_v2("reading the available credits")
         return self.client.send(v2.available_credits())
+
+    def update_task(self, remote_task_id: str, **changes: Any) -> ManusTaskRef:
+        """Change a task: its ``title``, its ``share_visibility``, whether it is ``visible`` in the list."""
+        self.require(share_visibility=changes.get("share_visibility"))
+        ref: ManusTaskRef = self.client.send(self.operations.update_task(remote_task_id, **changes))
+        return ref
+
+    def delete_task(self, remote_task_id: str) -> None:
+        """Delete a task permanently."""
+        self.client.send(self.operations.delete_task(remote_task_id))
 
     def create_task(self, options: TaskOptions) -> ManusTaskRef:
         """Create a task."""
@@ -103,10 +119,6 @@ class ManusApi:
             if options[name]:
                 raise self._needs_v2(name)
 
-    def _require_v2(self, subject: str) -> None:
-        if self.version != "v2":
-            raise self._needs_v2(subject)
-
     def _needs_v2(self, subject: str) -> ConnectionConfigError:
         return ConnectionConfigError(
             f"{subject} needs API v2: set api_version to v2 in the extra of connection "
@@ -115,10 +127,7 @@ class ManusApi:
 
 
 class _V1(ManusApi):
-    version = "v1"
     operations: ClassVar[ModuleType] = v1
-    # https://open.manus.ai/docs/v1/get-tasks
-    auth_header = "API_KEY"
     unsupported = frozenset(
         {
             "title",
@@ -137,6 +146,15 @@ class _V1(ManusApi):
             "stopping a task needs API v2: set api_version to v2 in the connection's extra (the same key "
             "works there)"
         )
+
+    def confirm_action(self, remote_task_id: str, event_id: str, answer: Mapping[str, Any] | None) -> bool:
+        raise self._needs_v2("confirming an action")
+
+    def stop_task(self, remote_task_id: str) -> None:
+        raise self._needs_v2("stopping a task")
+
+    def available_credits(self) -> int | None:
+        raise self._needs_v2("reading the available credits")
 
     def check_options(self, options: TaskOptions) -> None:
         super().check_options(options)
@@ -170,9 +188,120 @@ class _V1(ManusApi):
         self.client.send(v1.continue_task(remote_task_id, message))
 
 
+class _Best(ManusApi):
+    """v1 reads and lists tasks; v2 does everything else, and what v1 cannot show.
+
+    A task that only one version knows, such as one of the days before v2, is read by that one.
+    """
+
+    @property
+    def creator(self) -> ManusApi:
+        return ManusApi(self.client)
+
+    def list_tasks(self, filters: TaskFilter, limit: int | None) -> Iterator[ManusTask]:
+        if not V1_GONE.holds_for(self.client.config, time.monotonic()):
+            tasks = self.client.items(v1.list_tasks(filters), limit)
+            try:
+                first = next(tasks, None)
+            except ApiError as error:
+                if not self._is_gone(error, filters):
+                    raise
+            else:
+                if first is not None:
+                    yield first
+                    yield from tasks
+                return
+        yield from self.creator.list_tasks(filters, limit)
+
+    def _is_gone(self, error: ApiError, filters: TaskFilter) -> bool:
+        if filters.after is not None and error.status_code == 404:
+            # It may be about the task to begin after.
+            try:
+                self.client.send(v1.list_summaries(TaskFilter(page_size=1)))
+            except ApiError as problem:
+                error = problem
+            else:
+                return False
+        if not is_not_there(error):
+            return False
+        V1_GONE.note(self.client.config, error, time.monotonic())
+        return True
+
+    def get_task(self, remote_task_id: str) -> ManusTask:
+        shown = self._by_v1(remote_task_id)
+        # v1 calls a task completed that was stopped, or whose background jobs still run.
+        if shown is not None and shown.state is not TaskState.COMPLETED:
+            return shown
+        try:
+            task = super().get_task(remote_task_id)
+        except NotFoundError:
+            if shown is None:
+                raise
+            return shown
+        return shown if shown is not None and shown.state is task.state else task
+
+    def _by_v1(self, remote_task_id: str) -> ManusTask | None:
+        operation = v1.get_task(remote_task_id)
+        if V1_GONE.holds_for(self.client.config, time.monotonic()):
+            return None
+        try:
+            return self.client.send(operation)
+        except ApiError as error:
+            if not is_not_there(error):
+                raise
+            return None
+
+    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
+        try:
+            return super().get_result(remote_task_id)
+        except NotFoundError:
+            if (task := self._by_v1(remote_task_id)) is None:
+                raise
+            return task, result_v1(task)
+
+    def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
+        messages = super().iter_messages(remote_task_id)
+        try:
+            first = next(messages, None)
+        except NotFoundError:
+            if (task := self._by_v1(remote_task_id)) is None:
+                raise
+            yield from task.output
+            return
+        if first is not None:
+            yield first
+            yield from messages
+
+    def update_task(self, remote_task_id: str, **changes: Any) -> ManusTaskRef:
+        try:
+            return super().update_task(remote_task_id, **changes)
+        except NotFoundError:
+            if self._by_v1(remote_task_id) is None or changes.get("share_visibility") == "team":
+                raise
+            return _V1(self.client).update_task(remote_task_id, **changes)
+
+    def delete_task(self, remote_task_id: str) -> None:
+        try:
+            super().delete_task(remote_task_id)
+        except NotFoundError:
+            if self._by_v1(remote_task_id) is None:
+                raise
+            _V1(self.client).delete_task(remote_task_id)
+
+
 def api_version(extras: Any) -> type[ManusApi]:
-    """Return the version of the API that a connection's extras name. Nothing else decides on it.
+    """Return what speaks the version of the API that a connection's extras ask for.
 
     :param extras: a :class:`~remote_tasks_provider.manus.service.ManusExtras`.
     """
-    return _V1 if extras.api_version == "v1" else ManusApi
+    return {"v1": _V1, "v2": ManusApi, None: _Best}[used_version(extras)]
+
+
+def used_version(extras: Any) -> str | None:
+    """Return the version that is used for everything, or ``None`` where each call has its own.
+
+    Nothing else decides on it.
+    """
+    version: str | None = extras.api_version
+    # v1 refuses bearer tokens.
+    return "v2" if version is None and extras.auth == "oauth" else version

@@ -54,6 +54,6 @@ ACME = Service(
 ACME_JOB = TaskType(
     service=ACME,
     label="Acme job",
-    poll_strategy=lambda _extras: OneByOne(api.get_job, snapshot),
+    poll_strategy=lambda _config: OneByOne(api.get_job, snapshot),
 )
 # [END service]
