@@ -68,6 +68,10 @@ class CheckedOperator(BaseOperator):
         found = validation.rereadable(value)
         check = self._checks.get(name)
         if check is not None and not self._is_open(name, found):
+            if name not in (*self.template_fields, getattr(self, "filled", None)) and _has_template_text(
+                found
+            ):
+                raise ValueError(f"{name} is {found!r}, but {name} is not templated: give the value itself")
             found = check(found, name)
         super().__setattr__(name, found)
 
@@ -104,6 +108,12 @@ def branches(value: Any, name: str) -> Any:
     for one in () if value is None else several:
         validation.text(one, name)
     return value
+
+
+def _has_template_text(value: Any) -> bool:
+    """Whether ``value`` is a template in words, or a list of them."""
+    words = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
+    return any(isinstance(one, str) and is_template(one) for one in words)
 
 
 def is_template(value: Any) -> bool:

@@ -99,8 +99,9 @@ def whole_number(value: Any, name: str, *, least: int, most: int | None = None) 
     """Return ``value`` as an integer within bounds; numeric strings, as templates render them, are read."""
     bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
     try:
-        number = int(value) if not isinstance(value, (bool, float)) else None
-    except (TypeError, ValueError):
+        is_number = isinstance(value, str) or (hasattr(value, "__index__") and not isinstance(value, bool))
+        number = int(value) if is_number else None
+    except ValueError:
         number = None
     if number is None or number < least or (most is not None and number > most):
         raise ValueError(f"{name} is {value!r}; it must be a whole number {bounds}")

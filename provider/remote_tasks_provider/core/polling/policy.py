@@ -5,7 +5,9 @@ Limits become moments (Unix seconds), so that a deferral, a restart or another p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from remote_tasks_provider.core import validation
@@ -76,6 +78,17 @@ class WaitLimits:
         return timeout_after - min(length for length in lengths if length is not None)
 
 
+_SECONDS = partial(validation.seconds, zero=True)
+_CHECKS: Mapping[str, validation.Check] = {
+    "poll_interval": _SECONDS,
+    "outage_tolerance": _SECONDS,
+    "not_found_grace": _SECONDS,
+    "waiting_timeout": validation.optional(_SECONDS),
+    "max_poll_interval": validation.optional(_SECONDS),
+    "max_credits": validation.optional(partial(validation.whole_number, least=1)),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PollPolicy:
     """How to poll. Plain JSON values under the names of the trigger's arguments, which carry them.
@@ -103,12 +116,8 @@ class PollPolicy:
 
     def __post_init__(self) -> None:
         validation.choice(self.on_waiting, "on_waiting", ON_WAITING)
-        if self.max_credits is not None:
-            validation.whole_number(self.max_credits, "max_credits", least=1)
-        for name in ("poll_interval", "outage_tolerance", "not_found_grace", "waiting_timeout"):
-            # Not "value < 0": a NaN is refused, too.
-            if (value := getattr(self, name)) is not None and not value >= 0:
-                raise ValueError(f"{name} is {value}; it is a number of seconds and cannot be negative")
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(getattr(self, name), name))
 
     def timed_out(self, now: float) -> TimedOut | None:
         """Return the deadline that has passed, if one has."""

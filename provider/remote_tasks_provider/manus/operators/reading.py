@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
@@ -12,7 +13,7 @@ from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.manus.api.filters import TaskFilter, task_filter
+from remote_tasks_provider.manus.api.filters import MAX_PAGE_SIZE, TaskFilter, task_filter
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, OneTaskOperator
@@ -79,6 +80,7 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
 
     checks: ClassVar[Mapping[str, Check]] = {
         **dict.fromkeys(_FILTERS, _filter),
+        "page_size": partial(validation.whole_number, least=1, most=MAX_PAGE_SIZE),
         "include_output": validation.flag,
     }
     template_fields: Sequence[str] = (*_FILTERS, "limit", "output_path", "manus_conn_id")

@@ -138,6 +138,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     checks: ClassVar[Mapping[str, Check]] = {
         **TaskOptions.checks(prompt="-"),
+        "interactive_mode": validation.flag,
+        "hide_in_task_list": validation.flag,
         "attachments": check_attachments,
         "on_waiting": partial(validation.choice, allowed=ON_WAITING_FOR_INPUT),
         "response_timeout": validation.optional(validation.seconds),

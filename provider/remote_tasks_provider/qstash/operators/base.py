@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from remote_tasks_provider.bases.requests import RequestOperator
+from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import checks as check
 
 __all__ = ["COLOR", "MessageFilters", "QStashOperator", "Words"]
 
@@ -47,6 +49,7 @@ class MessageFilters(BaseOperator):
     :param to_date: only what happened up to this moment. Templated.
     """
 
+    checks: ClassVar[Mapping[str, Check]] = check.FILTERS
     filters: Sequence[str] = (
         "message_ids",
         "url",

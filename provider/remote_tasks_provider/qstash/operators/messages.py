@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -11,9 +11,11 @@ from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.dlq import DlqEntry, DlqRetry, StoredPages, delete_entries
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import MessageFilters, QStashOperator, Words
 from remote_tasks_provider.qstash.operators.publish import MESSAGES_KEY, MessageOperator
 from remote_tasks_provider.qstash.submission import is_first_attempt
@@ -99,18 +101,21 @@ class _SelectsDlqMessages(_DlqFilters):
 
     template_fields: Sequence[str] = ("dlq_id", *_DlqFilters.filters, "qstash_conn_id")
 
+    checks: ClassVar[Mapping[str, Check]] = {"dlq_id": validation.optional(validation.object_id)}
+
     def __init__(self, *, dlq_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dlq_id = dlq_id
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse to choose between two selections, or without one."""
+        if (self.dlq_id is None) == (not self.given_filters()):
+            raise ValueError("give dlq_id for one DLQ message, or at least one filter for many; not both")
 
     def selection(self) -> dict[str, Any]:
-        """Return the one DLQ message or the filters.
-
-        :raises ValueError: for neither, or both.
-        """
+        """Return the one DLQ message or the filters."""
         given = self.given_filters()
-        if (self.dlq_id is None) == (not given):
-            raise ValueError("give dlq_id for one DLQ message, or at least one filter for many; not both")
         return given if self.dlq_id is None else {"dlq_id": validation.object_id(self.dlq_id, "dlq_id")}
 
 
@@ -207,6 +212,7 @@ class QStashCancelMessageOperator(QStashOperator):
     """
 
     template_fields: Sequence[str] = ("message_id", "filters", "qstash_conn_id")
+    checks = check.CANCEL
 
     def __init__(
         self, *, message_id: Words | None = None, filters: dict[str, Any] | None = None, **kwargs: Any
@@ -214,11 +220,15 @@ class QStashCancelMessageOperator(QStashOperator):
         super().__init__(**kwargs)
         self.message_id = message_id
         self.filters = filters
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse to choose between two selections, or without one."""
+        if (self.message_id is None) == (self.filters is None):
+            raise ValueError("give message_id, or filters to cancel all messages that match; not both")
 
     def act(self, hook: QStashHook, context: Context) -> int:
         """Cancel them."""
-        if (self.message_id is None) == (self.filters is None):
-            raise ValueError("give message_id, or filters to cancel all messages that match; not both")
         if self.filters is not None:
             cancelled = hook.cancel_messages(**dict(self.filters))
         else:
@@ -228,8 +238,6 @@ class QStashCancelMessageOperator(QStashOperator):
 
     def _cancel_ids(self, hook: QStashHook) -> int:
         ids = validation.object_ids(self.message_id, "message_id")
-        if not ids:
-            raise ValueError("message_id is an empty list: nothing was cancelled")
         taken = hook.taken
         if len(ids) > 1:
             slices = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

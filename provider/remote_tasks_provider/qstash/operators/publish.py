@@ -18,6 +18,7 @@ from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.models import public_url
+from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_provider.qstash.submission import Order, Publisher, recall
@@ -54,8 +55,8 @@ class MessageOperator(RemoteTaskOperator):
         self,
         *,
         wait_for_completion: bool = False,
-        poll_interval: float | timedelta = 15.0,
-        not_found_grace: float = 300.0,
+        poll_interval: float | str | timedelta = 15.0,
+        not_found_grace: float | str | timedelta = 300.0,
         qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -156,6 +157,7 @@ class QStashPublishOperator(MessageOperator):
     :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
     """
 
+    checks = check.PUBLISH
     template_fields: Sequence[str] = (
         "destination",
         "body",
@@ -183,7 +185,7 @@ class QStashPublishOperator(MessageOperator):
         headers: Mapping[str, str] | None = None,
         delay: float | str | timedelta | None = None,
         not_before: datetime | int | str | None = None,
-        delivery_retries: int | None = None,
+        delivery_retries: int | str | None = None,
         delivery_retry_delay: str | None = None,
         delivery_timeout: float | str | timedelta | None = None,
         deduplication_id: str | None = None,
@@ -212,6 +214,17 @@ class QStashPublishOperator(MessageOperator):
         self.flow_control = flow_control
         self.labels = labels
         self.redact = redact
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse what cannot be published or kept in a queue."""
+        check.one_destination(self.destination, self.url_group)
+        if self.delay is not None and self.not_before is not None:
+            raise ValueError("delay and not_before are both given; choose one")
+        if self.qstash_queue is not None and (self.delay is not None or self.not_before is not None):
+            raise ValueError(
+                "delay or not_before is given with qstash_queue, which delivers in order; leave out one"
+            )
 
     def publish(self, context: Context) -> list[PublishedMessage]:
         """Publish the message."""
@@ -258,6 +271,7 @@ class QStashPublishBatchOperator(QStashOperator):
     :param raise_on_failure: fail when an element was refused.
     """
 
+    checks = check.BATCH
     template_fields: Sequence[str] = ("messages", "qstash_conn_id")
 
     def __init__(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
@@ -31,6 +33,7 @@ class QStashGetTaskOperator(QStashOperator):
     :param remote_task_id: the QStash task's id. Templated.
     """
 
+    checks = check.TASK_ID
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
 
     def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:
@@ -52,6 +55,7 @@ class QStashListMessageTasksOperator(QStashOperator, RemoteListOperator):
     :param message_id: the message's id. Templated.
     """
 
+    checks = check.MESSAGE_ID
     template_fields: Sequence[str] = ("message_id", "limit", "output_path", "qstash_conn_id")
 
     def __init__(self, *, message_id: str, **kwargs: Any) -> None:
@@ -75,6 +79,7 @@ class QStashTaskBranchOperator(RemoteTaskBranchOperator):
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "completed", "failed", "cancelled", "qstash_conn_id")
+    checks = check.TASK_ID
     remote_task_type = QSTASH_TASK
     trigger_class = QStashTaskTrigger
     hook_class = QStashHook
@@ -98,6 +103,7 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
     """
 
     template_fields: Sequence[str] = ("message_id", "completed", "failed", "cancelled", "qstash_conn_id")
+    checks = check.MESSAGE_ID
     remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
     hook_class = QStashHook
@@ -107,7 +113,7 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
         self,
         *,
         message_id: str,
-        not_found_grace: float = 300.0,
+        not_found_grace: float | str | timedelta = 300.0,
         qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import QStashOperator
 
 if TYPE_CHECKING:
@@ -30,14 +32,19 @@ class _SettingOperator(QStashOperator):
         super().__init__(**kwargs)
         self.action = action
 
+    def check_together(self) -> None:
+        """Refuse an action without the name that it needs."""
+        has_name = getattr(self, self.name_attribute) is not None
+        if not has_name and self.action not in self.nameless and not is_template(self.action):
+            raise ValueError(f"{self.name_attribute} is not given; the action {self.action!r} needs it")
+
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action; it is called with the name, if the action needs one."""
         raise NotImplementedError
 
     def act(self, hook: QStashHook, context: Context) -> Any:
         """Do it; return an id, one object or all of them, as JSON."""
-        actions = self.actions(hook)
-        action = validation.choice(self.action, "action", actions)
+        actions, action = self.actions(hook), self.action
         name = getattr(self, self.name_attribute)
         names = () if action in self.nameless else (validation.object_id(name, self.name_attribute),)
         try:
@@ -77,6 +84,7 @@ class QStashScheduleOperator(_SettingOperator):
         "options",
         "qstash_conn_id",
     )
+    checks = check.SCHEDULE
     name_attribute = "schedule_id"
     nameless = frozenset({"create", "list"})
 
@@ -96,6 +104,15 @@ class QStashScheduleOperator(_SettingOperator):
         self.destination = destination
         self.body = body
         self.options = options
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse a schedule without what it sends, when and where to."""
+        super().check_together()
+        if self.action == "create":
+            check.one_destination(self.destination, (self.options or {}).get("url_group"))
+            if self.cron is None:
+                raise ValueError("cron is not given; the action 'create' needs it")
 
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action."""
@@ -138,12 +155,14 @@ class QStashQueueOperator(_SettingOperator):
     """
 
     template_fields: Sequence[str] = ("action", "qstash_queue", "qstash_conn_id")
+    checks = check.QUEUE
     name_attribute = "qstash_queue"
 
-    def __init__(self, *, qstash_queue: str | None = None, parallelism: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *, qstash_queue: str | None = None, parallelism: Any = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.qstash_queue = qstash_queue
         self.parallelism = parallelism
+        self.check_together()
 
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action."""
@@ -168,6 +187,7 @@ class QStashUrlGroupOperator(_SettingOperator):
     """
 
     template_fields: Sequence[str] = ("action", "url_group", "endpoints", "qstash_conn_id")
+    checks = check.URL_GROUP
     name_attribute = "url_group"
 
     def __init__(
@@ -180,6 +200,13 @@ class QStashUrlGroupOperator(_SettingOperator):
         super().__init__(**kwargs)
         self.url_group = url_group
         self.endpoints = endpoints
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse to change no endpoint."""
+        super().check_together()
+        if self.action in ("add", "remove") and not self.endpoints:
+            raise ValueError(f"endpoints is empty; the action {self.action!r} needs at least one URL")
 
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action."""

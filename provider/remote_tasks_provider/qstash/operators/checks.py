@@ -1,0 +1,138 @@
+"""What the parameters of QStash's operators must be: the checks of the API's options, one parameter each.
+
+Limits that depend on the account's plan are those of the largest one here. The connection, which names the
+plan, is read when the task is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from remote_tasks_provider.bases.arguments import is_template
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.qstash.api import settings
+from remote_tasks_provider.qstash.api.options import PublishOptions, check_name
+from remote_tasks_provider.qstash.api.v2 import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
+
+__all__ = [
+    "BATCH",
+    "CANCEL",
+    "FILTERS",
+    "MESSAGE_ID",
+    "PUBLISH",
+    "QUEUE",
+    "SCHEDULE",
+    "TASK_ID",
+    "URL_GROUP",
+    "one_destination",
+]
+
+_URL = "https://example.com"
+
+
+def one_destination(destination: Any, url_group: Any) -> None:
+    """Refuse a message that would go nowhere, or to two places."""
+    if (destination is None) == (url_group is None):
+        raise ValueError("give one of destination (a URL) and url_group (a name)")
+
+
+def _destination(value: Any, name: str) -> Any:
+    PublishOptions(**{name: value}, plan="fixed")
+    return value
+
+
+def _filter(value: Any, name: str) -> Any:
+    field = "queue" if name == "qstash_queue" else name
+    try:
+        filters_of({field: value}, {**LOG_FILTERS, **DLQ_FILTERS})
+    except ValueError as error:
+        raise ValueError(str(error) if name in str(error) else f"{name}: {error}") from None
+    return value
+
+
+def _message_ids(value: Any, name: str) -> Any:
+    if not validation.object_ids(value, name):
+        raise ValueError(f"{name} is an empty list: there is nothing to cancel")
+    return value
+
+
+def _filters(value: Any, name: str) -> Any:
+    try:
+        given = {key: one for key, one in validation.mapping(value, name).items() if not is_template(one)}
+        filters_of(given, MESSAGE_FILTERS)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return value
+
+
+def _messages(value: Any, name: str) -> Any:
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+        raise ValueError(f"{name} is a {type(value).__name__}; it must be a list of dicts")  # noqa: TRY004
+    for index, one in enumerate(value):
+        _options(one, f"{name}[{index}]", {"destination": None})
+    return value
+
+
+def _options(value: Any, name: str, others: Mapping[str, Any]) -> Any:
+    try:
+        PublishOptions(**{**others, **validation.mapping(value, name), "plan": "fixed"})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from None
+    return value
+
+
+def _cron(value: Any, name: str) -> Any:  # noqa: ARG001 - the error names it
+    settings.create_schedule(PublishOptions(_URL), value)
+    return value
+
+
+def _endpoints(value: Any, name: str) -> Any:
+    several = [value] if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable) else value
+    for index, one in enumerate(several):
+        if not isinstance(one, (str, Mapping)):
+            raise ValueError(f"{name}[{index}] is {one!r}; it must be a URL or a dict")  # noqa: TRY004
+    if several:
+        settings.change_endpoints("POST", "a", list(several))
+    return value
+
+
+_name = validation.optional(check_name)
+
+MESSAGE_ID: Mapping[str, Check] = {"message_id": validation.object_id}
+TASK_ID: Mapping[str, Check] = {"remote_task_id": validation.object_id}
+PUBLISH: Mapping[str, Check] = {
+    **PublishOptions.checks(destination=_URL, plan="fixed"),
+    "delivery_retries": validation.optional(partial(validation.whole_number, least=0)),
+    "destination": validation.optional(_destination),
+    "url_group": validation.optional(_destination),
+}
+BATCH: Mapping[str, Check] = {"messages": _messages}
+FILTERS: Mapping[str, Check] = dict.fromkeys(
+    (name if name != "queue" else "qstash_queue" for name in {**LOG_FILTERS, **DLQ_FILTERS}),
+    validation.optional(_filter),
+)
+CANCEL: Mapping[str, Check] = {
+    "message_id": validation.optional(_message_ids),
+    "filters": validation.optional(_filters),
+}
+SCHEDULE: Mapping[str, Check] = {
+    "action": partial(validation.choice, allowed=("create", "get", "list", "pause", "resume", "delete")),
+    "schedule_id": _name,
+    "cron": validation.optional(_cron),
+    "destination": validation.optional(_destination),
+    "body": PUBLISH["body"],
+    "options": validation.optional(partial(_options, others={"destination": _URL})),
+}
+QUEUE: Mapping[str, Check] = {
+    "action": partial(validation.choice, allowed=("upsert", "get", "list", "pause", "resume", "delete")),
+    "qstash_queue": _name,
+    "parallelism": partial(validation.whole_number, least=1),
+}
+URL_GROUP: Mapping[str, Check] = {
+    "action": partial(validation.choice, allowed=("add", "remove", "get", "list", "delete")),
+    "url_group": _name,
+    "endpoints": validation.optional(_endpoints),
+}

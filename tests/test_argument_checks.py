@@ -1,0 +1,379 @@
+"""Every parameter of every operator and sensor is checked before anything is sent.
+
+The classes and their parameters are found, not listed. A parameter that has no entry in :data:`PARAMETERS`
+fails :func:`test_parameters_are_all_known`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from remote_tasks_provider.bases.arguments import CheckedOperator
+from remote_tasks_provider.core.polling.policy import PollPolicy
+from remote_tasks_provider.manus.decorators import _ManusDecoratedOperator
+from remote_tasks_provider.qstash.decorators import _QStashDecoratedOperator
+
+NAN, INF = float("nan"), float("inf")
+DAY = timedelta(days=1)
+MODULES = [
+    f"remote_tasks_provider.{vendor}.{one}"
+    for vendor in ("manus", "qstash")
+    for one in ("operators", "sensors")
+]
+CLASSES: list[type[Any]] = [
+    *(getattr(module, name) for module in map(import_module, MODULES) for name in module.__all__),
+    _ManusDecoratedOperator,
+    _QStashDecoratedOperator,
+]
+
+
+class Kind(NamedTuple):
+    """What a parameter must be.
+
+    :param wrong: values that are refused, ``None`` aside: that is refused where it is not the default.
+    :param right: spellings that are taken.
+    """
+
+    wrong: list[Any]
+    right: list[Any]
+
+
+_NO_NUMBER = ["", "abc", "None", True, [], {}, b"5", NAN, "nan"]
+_NO_TEXT = ["", " ", 5, NAN, True, [], {}, b"a", DAY]
+ZERO_SECONDS = Kind([*_NO_NUMBER, -1, "-1", -DAY, INF, "inf", 1e300], [90, "90", timedelta(seconds=90)])
+SECONDS = Kind([*ZERO_SECONDS.wrong, 0, "0", timedelta(0)], ZERO_SECONDS.right)
+WHOLE = Kind([*_NO_NUMBER, -1, "-1", 2.5, "2.5", INF, DAY], [5, "5", " 5 "])
+COUNT = Kind([*WHOLE.wrong, 0, "0"], WHOLE.right)
+FLAG = Kind(["", "abc", "None", 1, 0, NAN, [], DAY], [True, "True", "true"])
+TEXT = Kind(_NO_TEXT, ["a text"])
+ID = Kind([*_NO_TEXT, "None", ["a"]], ["a-1"])
+IDS = Kind(["", " ", "None", 5, NAN, True, [""], [None], [5], {}, DAY], ["a", ["a", "b"], ("a", "b")])
+_NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is refused
+_WRONG_IDS = [one for one in IDS.wrong if one not in ("", {})]
+MOMENT = Kind(
+    ["", "abc", "None", NAN, INF, -1, True, [], DAY, _NAIVE],
+    [5, "5", datetime(2026, 1, 1, tzinfo=UTC)],
+)
+PATH = Kind(
+    ["", " ", 5, NAN, True, [], {}, b"a", DAY, "a\0b"],
+    ["file:///tmp/a", Path("/tmp/a"), ObjectStoragePath("file:///tmp/a")],
+)
+PATHS = Kind(
+    ["", 5, NAN, True, [""], [None], [5], DAY], ["file:///tmp/a", ["file:///tmp/a"], [Path("/tmp/a")]]
+)
+OBJECT = Kind(["", "abc", 5, NAN, True, ["a"], DAY, {1: 2}], [{"a": 1}])
+SCHEMA = Kind(
+    [*OBJECT.wrong, {"type": "no such type"}],
+    [
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        }
+    ],
+)
+NAME = Kind([*_NO_TEXT, "a/b", "a b"], ["a-1"])
+URL = Kind([*_NO_TEXT, "ftp://example.com", "https://"], ["https://example.com/a"])
+SPAN = Kind([*ZERO_SECONDS.wrong, 0, "0"], [90, "90", timedelta(seconds=90), "1m30s"])
+BRANCH = Kind(["", " ", 5, NAN, True, [""], [None], DAY], ["a", ["a", "b"], ("a", "b")])
+
+
+def words(*right: str) -> Kind:
+    return Kind(["", "abc", 5, NAN, True, [], DAY], list(right))
+
+
+PARAMETERS: Mapping[str, Kind] = {
+    "action": words("list"),
+    "after": ID,
+    "agent_profile": Kind([" ", 5, NAN, ["a"], DAY], ["manus-1.6"]),
+    "assigned_users": IDS,
+    "attachments": PATHS,
+    "auto_confirm": Kind([*OBJECT.wrong, {"a": 5}], [None]),
+    "body": Kind([{1, 2}, NAN, DAY], ["", b"a", {"a": 1}, None]),
+    "callback": URL,
+    "cancel_on_kill": FLAG,
+    "cancel_on_timeout": FLAG,
+    "cancelled": BRANCH,
+    "completed": BRANCH,
+    "connectors": Kind(_WRONG_IDS, IDS.right),
+    "content": TEXT,
+    "created_after": MOMENT,
+    "created_before": MOMENT,
+    "cron": Kind([*_NO_TEXT, "abc", "* *"], ["0 4 * * *"]),
+    "deduplication_id": Kind([" ", 5, NAN, ["a"], DAY, "a:b"], ["a-1", ""]),
+    "deferrable": FLAG,
+    "delay": SPAN,
+    "delivery_retries": WHOLE,
+    "delivery_retry_delay": TEXT,
+    "delivery_timeout": SPAN,
+    "destination": URL,
+    "dlq_id": ID,
+    "dlq_ids": Kind(["", " ", "None", [""], [None]], IDS.right),
+    "endpoints": Kind(
+        ["", 5, NAN, [5], ["abc"], [{}], DAY],
+        ["https://example.com", ["https://example.com"], [{"name": "a"}]],
+    ),
+    "end_from_trigger": FLAG,
+    "event_id": ID,
+    "expect": TEXT,
+    "failed": BRANCH,
+    "failure_callback": URL,
+    "filters": Kind(
+        ["", "abc", 5, NAN, ["a"], {"no_filter": 1}, {"url": ""}], [{"url": "https://example.com"}]
+    ),
+    "flow_control": Kind(
+        ["abc", 5, NAN, ["a"], {"key": "a"}, {"key": "a", "rate": -1}, {"rate": 5}], [{"key": "a", "rate": 5}]
+    ),
+    "from_date": MOMENT,
+    "headers": Kind(["abc", 5, NAN, ["a"], {"a b": "c"}, {"a": None}], [{"a": "b"}]),
+    "hide_in_task_list": FLAG,
+    "include_output": FLAG,
+    "input": OBJECT,
+    "interactive_mode": FLAG,
+    "labels": Kind([[""], [None], [5], "a,b", 5], ["a", ["a", "b"]]),
+    "limit": COUNT,
+    "locale": Kind([" ", 5, NAN, ["a"], DAY], ["en"]),
+    "manus_conn_id": TEXT,
+    "max_credits": COUNT,
+    "max_file_size": COUNT,
+    "max_wait": ZERO_SECONDS,
+    "message_id": ID,
+    "message_ids": Kind(["", " ", "None", [""], [None]], IDS.right),
+    "messages": Kind(
+        ["", "abc", 5, NAN, [5], [{}], [{"destination": "abc d"}], {"a": 1}],
+        [[{"destination": "https://example.com"}]],
+    ),
+    "method": words("POST", "get"),
+    "missing_ok": FLAG,
+    "not_before": Kind([one for one in MOMENT.wrong if one != ""], MOMENT.right),
+    "not_found_grace": ZERO_SECONDS,
+    "on_orphaned_intent": words("search", "start", "fail"),
+    "on_stale_state": words("fail", "restart", "reattach"),
+    "on_waiting": words("wait", "return", "fail"),
+    "options": Kind(["", "abc", 5, NAN, ["a"], {"no_option": 1}, {"delay": -1}], [{"method": "GET"}]),
+    "order": words("asc", "desc"),
+    "order_by": words("created_at", "updated_at"),
+    "outage_tolerance": SECONDS,
+    "output_grace": ZERO_SECONDS,
+    "output_path": PATH,
+    "overwrite": FLAG,
+    "page_size": Kind([*COUNT.wrong, 1001], COUNT.right),
+    "parallelism": COUNT,
+    "poke_interval": ZERO_SECONDS,
+    "poll_interval": SECONDS,
+    "project_id": Kind([" ", 5, NAN, ["a"], DAY], ["a-1"]),
+    "prompt": Kind([*_NO_TEXT, "word " * 6000], ["a text"]),
+    "qstash_conn_id": TEXT,
+    "qstash_queue": NAME,
+    "query": Kind([" ", 5, NAN, ["a"], DAY], ["a"]),
+    "raise_on_failure": FLAG,
+    "redact": TEXT,
+    "remote_task_id": ID,
+    "response_status": Kind(["", "abc", NAN, 99, 600, [], [5], DAY], [500, "500", [500, 502]]),
+    "response_timeout": SECONDS,
+    "result_path": PATH,
+    "schedule_id": NAME,
+    "share_visibility": Kind(["abc", 5, NAN, ["a"], DAY], ["private", "public"]),
+    "start_from_trigger": FLAG,
+    "state": Kind(["", "abc", 5, [""], [None]], ["FAILED", ["failed", "DELIVERED"]]),
+    "status": Kind(["", "abc", 5, NAN, [""], [None]], ["failed", ["failed", "running"]]),
+    "structured": FLAG,
+    "structured_output_schema": SCHEMA,
+    "task_references": Kind([*_WRONG_IDS, ["a"] * 21], IDS.right),
+    "timeout": SECONDS,
+    "title": Kind([" ", 5, NAN, ["a"], DAY], ["a title"]),
+    "to_date": MOMENT,
+    "url": Kind(["", " ", [""], [None]], ["https://example.com"]),
+    "url_group": NAME,
+    "visible_in_task_list": FLAG,
+    "wait_for_completion": FLAG,
+    "waiting": BRANCH,
+    "waiting_timeout": SECONDS,
+}
+OF_SENSORS: Mapping[str, Kind] = {"remote_task_id": IDS, "message_id": IDS, "timeout": ZERO_SECONDS}
+"""What differs there."""
+OF_FILTERS: Mapping[str, Kind] = {
+    name: Kind(["", " ", "None", [""], [None]], ["a-1", ["a-1", "b"]])
+    for name in ("url_group", "schedule_id", "qstash_queue", "labels")
+}
+NEEDED: Mapping[str, dict[str, Any]] = {
+    "ManusConfirmActionOperator": {"input": {}, "expect": "a"},
+    "ManusDownloadFilesOperator": {"output_path": "file:///tmp/a"},
+    "ManusSendMessageOperator": {"content": "a"},
+    "ManusTaskOperator": {"prompt": "a"},
+    "ManusUpdateTaskOperator": {"title": "a"},
+    "QStashCancelMessageOperator": {"message_id": "a"},
+    "QStashDeleteDlqOperator": {"dlq_id": "a"},
+    "QStashPublishBatchOperator": {"messages": [{"destination": "https://example.com"}]},
+    "QStashPublishOperator": {"destination": "https://example.com"},
+    "QStashQueueOperator": {"action": "list"},
+    "QStashRetryDlqOperator": {"dlq_id": "a"},
+    "QStashScheduleOperator": {"action": "list"},
+    "QStashUrlGroupOperator": {"action": "list"},
+    "_ManusDecoratedOperator": {"python_callable": lambda: "a"},
+    "_QStashDecoratedOperator": {"python_callable": lambda: "a", "destination": "https://example.com"},
+}
+INSTEAD: Mapping[str, str] = {"url_group": "destination", "filters": "message_id"}
+"""A parameter → the one that must be left out for it."""
+
+
+def parameters_of(kind: type[Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that this provider has added to Airflow's."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in kind.__mro__:
+        if base.__module__.startswith("remote_tasks_provider") and "__init__" in vars(base):
+            for name, one in inspect.signature(base.__init__).parameters.items():
+                if one.kind is one.KEYWORD_ONLY:
+                    found.setdefault(name, one)
+    filled = getattr(kind, "filled", None)
+    ours = {"conn_id", "python_callable", "op_args", "op_kwargs", filled}
+    return {name: one for name, one in found.items() if name not in ours and _is_taken(kind, name)}
+
+
+def _is_taken(kind: type[Any], name: str) -> bool:
+    return not (
+        name == "remote_task_id"
+        and getattr(getattr(kind, "remote_task_type", None), "id_param", name) != name
+    )
+
+
+def kind_of(kind: type[Any], name: str) -> Kind:
+    if kind.__name__.endswith("Sensor") and name in OF_SENSORS:
+        return OF_SENSORS[name]
+    if name in OF_FILTERS and hasattr(kind, "filters") and kind.__name__ != "QStashCancelMessageOperator":
+        return OF_FILTERS[name]
+    if kind.__name__ == "QStashCancelMessageOperator" and name == "message_id":
+        return Kind([*IDS.wrong, []], IDS.right)
+    return PARAMETERS[name]
+
+
+CASES = [
+    pytest.param(kind, name, id=f"{kind.__name__}-{name}") for kind in CLASSES for name in parameters_of(kind)
+]
+
+
+def arguments(kind: type[Any], **given: Any) -> dict[str, Any]:
+    needed = {"task_id": "t", **NEEDED.get(kind.__name__, {})}
+    for name, one in parameters_of(kind).items():
+        if one.default is one.empty and name not in needed:
+            needed[name] = kind_of(kind, name).right[0]
+    for name in given:
+        needed.pop(INSTEAD.get(name, ""), None)
+    if "dlq_ids" in parameters_of(kind) and set(given) & set(kind.filters):
+        needed.pop("dlq_id", None)
+    if set(given) & {"start_from_trigger", "end_from_trigger"}:
+        needed["deferrable"] = True
+    return needed | given
+
+
+def wrong_values(kind: type[Any], name: str) -> list[Any]:
+    default = parameters_of(kind)[name].default
+    return [*kind_of(kind, name).wrong, *([] if default is None or name in NONE_IS_RIGHT else [None])]
+
+
+NONE_IS_RIGHT = {"body", "attachments", "endpoints"}
+
+
+@pytest.fixture(autouse=True)
+def requests_sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Count what would be sent, and send nothing."""
+    sent: list[Any] = []
+
+    def send(_self: Any, request: Any, **_how: Any) -> Any:
+        sent.append(request)
+        pytest.fail("a request was sent")
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    for vendor in ("MANUS", "QSTASH"):
+        monkeypatch.setenv(
+            f"AIRFLOW_CONN_{vendor}_DEFAULT",
+            f'{{"conn_type": "{vendor.lower()}", "password": "key", "host": "http://127.0.0.1:9"}}',
+        )
+    return sent
+
+
+def refusal(value: Any, use: Callable[[], Any]) -> str:
+    """Return the message with which a value is refused."""
+    try:
+        use()
+    except ValueError as error:
+        return str(error)
+    pytest.fail(f"{value!r} was taken")
+
+
+def test_parameters_are_all_known() -> None:
+    missing = {
+        f"{kind.__name__}.{name}"
+        for kind in CLASSES
+        for name in parameters_of(kind)
+        if name not in PARAMETERS
+    }
+
+    assert not missing, "say in PARAMETERS what these must be"
+
+
+def test_operators_are_all_checked() -> None:
+    assert [kind for kind in CLASSES if not issubclass(kind, CheckedOperator)] == []
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_literal_value_that_is_wrong_is_refused_when_the_dag_is_parsed(kind: type[Any], name: str) -> None:
+    for value in wrong_values(kind, name):
+        assert name in refusal(value, partial(kind, **arguments(kind, **{name: value})))
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_value_in_each_spelling_is_taken_and_means_the_same(kind: type[Any], name: str) -> None:
+    spec = kind_of(kind, name)
+    found = [getattr(kind(**arguments(kind, **{name: value})), name, None) for value in spec.right]
+
+    if spec in (SECONDS, ZERO_SECONDS, COUNT, WHOLE, FLAG):
+        assert found == [found[0]] * len(found)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_rendered_value_that_is_wrong_is_refused_before_any_request(
+    kind: type[Any], name: str, requests_sent: list[Any]
+) -> None:
+    if name not in kind.template_fields:
+        assert name in refusal("{{ x }}", partial(kind, **arguments(kind, **{name: "{{ x }}"})))
+        return
+    for value in wrong_values(kind, name):
+        operator = kind(**arguments(kind, **{name: "{{ x }}"}))
+        assert name in refusal(value, partial(setattr, operator, name, value))
+
+    assert requests_sent == []
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_value_that_is_wrong_is_refused_by_the_execution_before_any_request(
+    kind: type[Any], name: str, requests_sent: list[Any]
+) -> None:
+    if name in ("start_from_trigger", "max_wait"):
+        pytest.skip("the constructor is all that uses it")
+    for value in wrong_values(kind, name):
+        operator = kind(**arguments(kind))
+        # However it came there: by a copy, or by a template that rendered to a template.
+        vars(operator)[name] = value
+        assert name in refusal(value, partial(operator.execute, {}))
+
+    assert requests_sent == []
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "outage_tolerance", "not_found_grace"])
+def test_policy_of_a_trigger_refuses_what_is_no_duration(name: str) -> None:
+    for value in ZERO_SECONDS.wrong:
+        assert name in refusal(
+            value, partial(PollPolicy, **{"started_at": 0.0, "poll_interval": 30.0, name: value})
+        )
