@@ -282,7 +282,7 @@ def wrong_values(kind: type[Any], name: str) -> list[Any]:
     return [*kind_of(kind, name).wrong, *([] if default is None or name in NONE_IS_RIGHT else [None])]
 
 
-NONE_IS_RIGHT = {"body", "attachments", "endpoints"}
+NONE_IS_RIGHT = {"attachments", "body", "endpoints", "waiting_timeout"}
 
 
 @pytest.fixture(autouse=True)
