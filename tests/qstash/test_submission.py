@@ -350,6 +350,29 @@ class TestLostRequest:
 
         assert len(account.sent) == 2
 
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ({"deduplication_id": "at-12"}, {"deduplication_id": "at-13"}),
+            ({"content_based_deduplication": True}, {"content_based_deduplication": True, "body": "at 13"}),
+            (
+                {"content_based_deduplication": True, "headers": {"X-At": "12"}},
+                {"content_based_deduplication": True, "headers": {"X-At": "13"}},
+            ),
+        ],
+        ids=str,
+    )
+    def test_repeat_that_qstash_would_not_recognise_is_left_to_a_person(
+        self, account: QStash, first: dict[str, Any], second: dict[str, Any]
+    ) -> None:
+        task = self._lost(account, lambda: batch(message(0, **first)))
+        with pytest.raises(AirflowFailException, match="was lost"):
+            task.attempt(lambda: batch(message(0, **second)))
+        assert len(account.sent) == 1
+        task = self._lost(account, lambda: batch(message(1, **second)))
+
+        assert ids(task.attempt(lambda: batch(message(1, **second)))) == account.sent[1:]
+
     def test_request_of_days_ago_is_left_to_a_person(self, account: QStash) -> None:
         task = self._lost(account, publish)
         account.clock.advance(5 * 86_400)

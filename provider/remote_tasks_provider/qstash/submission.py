@@ -97,6 +97,7 @@ class Part:
 
     :param target: a hash of the destination and the queue.
     :param body: a hash of the body.
+    :param content: a hash of all that QStash compares where it deduplicates by content.
     :param key: the deduplication id.
     :param is_keyed: whether QStash would recognise a repeat: by that id, or by the content.
     :param sent_at: when the first request was about to be sent whose outcome is not known; Unix seconds.
@@ -108,6 +109,7 @@ class Part:
     body: str
     key: str | None
     is_keyed: bool
+    content: str | None = None
     sent_at: float | None = None
     messages: tuple[Mapping[str, Any], ...] = ()
     error: str | None = None
@@ -187,8 +189,17 @@ class Publisher:
         key = options.deduplication_id or None
         if order.part is not None:
             key = deduplication_id(self._origin, options.target, options.queue, order.part)
-        is_keyed = key is not None or options.content_based_deduplication
-        return Part(_hash(options.target, options.queue or ""), _hash(options.content), key, is_keyed)
+        content = None
+        if options.content_based_deduplication:
+            headers = (text for header in options.sent_headers for text in header)
+            content = _hash(options.target, options.content, *headers)
+        return Part(
+            _hash(options.target, options.queue or ""),
+            _hash(options.content),
+            key,
+            is_keyed=bool(key or content),
+            content=content,
+        )
 
     def _planned(self, wanted: Sequence[Part]) -> list[Part]:
         """Return the parts as earlier attempts have left them."""
@@ -281,10 +292,16 @@ class Publisher:
 
     # ---------------------------------------------------------------------------------------- lost requests
 
+    def _would_be_recognised(self, order: Order, lost: Part, now: float) -> bool:
+        """Whether QStash would recognise what is asked for now as a repeat of a lost request."""
+        asked = self._part(order)
+        is_same = order.part is not None or (asked.key, asked.content) == (lost.key, lost.content)
+        return lost.is_recognised(now) and is_same
+
     def _judge(self, lost: Mapping[int, Order]) -> None:
         """Let those that QStash would not recognise be sent again only if the logs show no such message."""
         now = time.time()
-        blind = {n: order for n, order in lost.items() if not self._parts[n].is_recognised(now)}
+        blind = {n: one for n, one in lost.items() if not self._would_be_recognised(one, self._parts[n], now)}
         if not blind:
             return
         moments = [self._parts[number].sent_at or now for number in blind]

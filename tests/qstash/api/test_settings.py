@@ -195,12 +195,29 @@ class TestSchedules:
 
         assert len(QStashHook().list_schedules()) == 1
 
-    def test_unnamed_schedule_with_a_lost_answer_is_left_to_a_person(self, account: QStash) -> None:
-        account.faults.add("drop_after", times=1)
-        with pytest.raises(AirflowFailException, match="a retry would create another"):
-            run(QStashScheduleOperator(task_id="t", action="create", cron="0 4 * * *", destination=HOOK))
+    @pytest.mark.parametrize("schedule_id", [None, ""])
+    def test_unnamed_schedule_is_created_once_by_a_task_instance(
+        self, account: QStash, schedule_id: str | None
+    ) -> None:
+        def make() -> Any:
+            return QStashScheduleOperator(
+                task_id="ask",
+                action="create",
+                schedule_id=schedule_id,
+                cron="0 4 * * *",
+                destination=HOOK,
+            )
 
+        account.faults.add("drop_after", times=1)
+        task = account.task(retries=1)
+        first = task.attempt(make)
+        task.retry()
+        assert task.attempt(make) == first
         assert len(QStashHook().list_schedules()) == 1
+        task.clear()
+        task.attempt(make)
+
+        assert len(QStashHook().list_schedules()) == 2
 
     @pytest.mark.parametrize("action", ["get", "pause", "resume", "delete"])
     def test_empty_name_sends_no_request(self, account: QStash, action: str) -> None:

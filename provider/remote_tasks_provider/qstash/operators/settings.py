@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from remote_tasks_provider.bases.arguments import is_template
+from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
-from remote_tasks_provider.core.submission import may_have_submitted
+from remote_tasks_provider.core.errors import NotFoundError
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import QStashOperator
@@ -63,7 +61,8 @@ class QStashScheduleOperator(_SettingOperator):
     """Creates, reads, lists, pauses, resumes or deletes a schedule: a message that is sent again and again.
 
     ``create`` returns the schedule's id, ``get`` the schedule as a JSON object, ``list`` all of them. With a
-    ``schedule_id``, creating it again replaces it; without one, each run of the task makes another.
+    ``schedule_id``, creating it again replaces it. Without one, each task instance has its own, and another
+    after it was cleared.
 
     :param action: ``create``, ``get``, ``list``, ``pause``, ``resume`` or ``delete``. Templated.
     :param schedule_id: its name; needed by all but ``create`` and ``list``. Templated.
@@ -87,6 +86,7 @@ class QStashScheduleOperator(_SettingOperator):
     checks = check.SCHEDULE
     name_attribute = "schedule_id"
     nameless = frozenset({"create", "list"})
+    _own_id: str | None = None
 
     def __init__(
         self,
@@ -114,12 +114,19 @@ class QStashScheduleOperator(_SettingOperator):
             if self.cron is None:
                 raise ValueError("cron is not given; the action 'create' needs it")
 
+    def act(self, hook: QStashHook, context: Context) -> Any:
+        """Do it; return an id, one object or all of them, as JSON."""
+        if self.action == "create" and not self.schedule_id:
+            origin = Origin.of(context)
+            self._own_id = f"af-{origin.digest(str(origin.max_tries), 'schedule')[:40]}"
+        return super().act(hook, context)
+
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action."""
 
         def create() -> str:
             options = dict(self.options or {})
-            name = self.schedule_id
+            name = self.schedule_id or self._own_id
             return hook.create_schedule(
                 self.destination, self.cron or "", self.body, schedule_id=name, **options
             )
@@ -132,15 +139,6 @@ class QStashScheduleOperator(_SettingOperator):
             "resume": hook.resume_schedule,
             "delete": hook.delete_schedule,
         }
-
-    def failure(self, error: RemoteTaskError) -> BaseException:
-        """Fail for good where a retry might make a second schedule."""
-        if self.action == "create" and not self.schedule_id and may_have_submitted(error):
-            return AirflowFailException(
-                f"{error} It is not known whether the schedule was created, and without a schedule_id a "
-                "retry would create another. Check QStash's schedules, then clear this task."
-            )
-        return super().failure(error)
 
 
 class QStashQueueOperator(_SettingOperator):
