@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from pydantic import JsonValue, TypeAdapter
 
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core.errors import (
@@ -417,6 +418,22 @@ class TestLostRequest:
             task.attempt(publish)
 
         assert account.sent == []
+
+    @pytest.mark.parametrize("make", [publish, batch])
+    def test_record_has_only_what_the_store_of_airflow_takes(
+        self, account: QStash, make: Callable[[], Any]
+    ) -> None:
+        task = account.task()
+        keep = task.store.set  # type: ignore[union-attr]
+
+        def set_json(key: str, value: Any) -> None:
+            TypeAdapter(JsonValue).validate_python(value, strict=True)
+            keep(key, value)
+
+        task.store.set = set_json  # type: ignore[union-attr, method-assign]
+        task.attempt(make)
+
+        assert task.store["qstash_messages"]["parts"][0]["messages"]  # type: ignore[index]
 
     def test_answer_that_cannot_be_kept_does_not_fail(self, account: QStash) -> None:
         task = account.task()

@@ -336,7 +336,8 @@ class Publisher:
     def _write(self) -> None:
         if self._store is None:
             return
-        parts = [asdict(part) for part in self._parts]
+        # The store takes JSON's own types only.
+        parts = [{**asdict(part), "messages": list(part.messages)} for part in self._parts]
         pages = [parts[start : start + _PAGE] for start in range(0, len(parts), _PAGE)]
         # Airflow limits the size of a value.
         for number, page in enumerate(pages[1:], 1):
