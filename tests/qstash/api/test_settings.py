@@ -195,15 +195,11 @@ class TestSchedules:
 
         assert len(QStashHook().list_schedules()) == 1
 
-    @pytest.mark.parametrize("schedule_id", [None, ""])
-    def test_unnamed_schedule_is_created_once_by_a_task_instance(
-        self, account: QStash, schedule_id: str | None
-    ) -> None:
+    def test_unnamed_schedule_is_created_once_by_a_task_instance(self, account: QStash) -> None:
         def make() -> Any:
             return QStashScheduleOperator(
                 task_id="ask",
                 action="create",
-                schedule_id=schedule_id,
                 cron="0 4 * * *",
                 destination=HOOK,
             )
