@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.manus.decorators import _ManusDecoratedOperator
+from remote_tasks_provider.manus.operators import ManusSendMessageOperator
 from remote_tasks_provider.qstash.decorators import _QStashDecoratedOperator
 
 NAN, INF = float("nan"), float("inf")
@@ -282,6 +283,8 @@ def wrong_values(kind: type[Any], name: str) -> list[Any]:
     return [*kind_of(kind, name).wrong, *([] if default is None or name in NONE_IS_RIGHT else [None])]
 
 
+SUBMIT = {"ManusTaskOperator", "_ManusDecoratedOperator"}
+"""Operators whose places are tried with a whole task instance in ``tests/manus/operators``."""
 NONE_IS_RIGHT = {"attachments", "body", "endpoints", "waiting_timeout"}
 
 
@@ -377,3 +380,31 @@ def test_policy_of_a_trigger_refuses_what_is_no_duration(name: str) -> None:
         assert name in refusal(
             value, partial(PollPolicy, **{"started_at": 0.0, "poll_interval": 30.0, name: value})
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        one
+        for one in CASES
+        if one.values[1] in ("result_path", "output_path") and one.values[0].__name__ not in SUBMIT
+    ],
+)
+def test_place_that_cannot_be_written_is_refused_before_any_request(
+    kind: type[Any], name: str, requests_sent: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    operator = kind(**arguments(kind, **{name: f"file://{tmp_path}/file/more"}))
+
+    assert f"{name} is" in refusal("a file as a folder", partial(operator.execute, {}))
+    assert requests_sent == []
+
+
+def test_attachments_are_all_looked_at_before_any_is_sent(requests_sent: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    given = [f"file://{tmp_path}/a.txt", f"file://{tmp_path}/missing.txt"]
+    operator = ManusSendMessageOperator(task_id="t", remote_task_id="a", content="a", attachments=given)
+
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
+        operator.execute({})
+    assert requests_sent == []

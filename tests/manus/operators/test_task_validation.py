@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,73 @@ class TestWithV1:
 def test_invalid_time_is_refused_at_parse_time(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         ManusTaskOperator(task_id="ask", prompt="Do it.", **{name: 0})
+
+
+class TestPlaces:
+    """A result that cannot be written is found out before it is paid for."""
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    @pytest.mark.parametrize(
+        ("path", "says"),
+        [
+            ("file://{0}", "is a folder; name a file"),
+            ("file://{0}/a file/r.json", "a file"),
+            ("no-such-scheme://bucket/r.json", "no-such-scheme"),
+        ],
+    )
+    def test_result_path_that_cannot_be_written_is_refused(
+        self, account: Account, tmp_path: Path, deferrable: bool, path: str, says: str
+    ) -> None:
+        (tmp_path / "a file").write_text("")
+
+        error = refuses(account, result_path=path.format(tmp_path), deferrable=deferrable)
+
+        assert re.search(f"result_path is .*cannot be written to: .*{says}", str(error))
+
+
+class TestWithoutAWait:
+    """What only a wait could keep is refused without one, when the DAG is parsed."""
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"max_credits": 5},
+            {"max_credits": "{{ params.most }}"},
+            {"result_path": "file:///tmp/r.json"},
+            {"auto_confirm": {"a": {}}, "on_waiting": "fail"},
+            {"on_waiting": "human"},
+            {"on_waiting": "return"},
+        ],
+        ids=str,
+    )
+    def test_promise_that_nothing_would_keep_is_refused(self, given: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="wait_for_completion=False") as refused:
+            ManusTaskOperator(task_id="ask", prompt="Do it.", wait_for_completion=False, **given)
+
+        assert all(name in str(refused.value) for name in given)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"on_waiting": "wait"},
+            {"deferrable": True},
+            {"cancel_on_timeout": False},
+            {"output_grace": 5},
+            {"structured_output_schema": SCHEMA},
+            {"raise_on_failure": False},
+        ],
+        ids=str,
+    )
+    def test_parameter_that_does_no_harm_is_taken(self, given: dict[str, Any]) -> None:
+        ManusTaskOperator(task_id="ask", prompt="Do it.", wait_for_completion=False, **given)
+
+
+@pytest.mark.parametrize("name", ["not_found_grace", "output_grace", "outage_tolerance", "poll_interval"])
+def test_durations_in_each_spelling_submit_one_task(account: Account, name: str) -> None:
+    for value in (20, "20", timedelta(seconds=20)):
+        account.manus.plan(answer="42.", script=[("running", 30), "completed"])
+        run = ManusTaskOperator(task_id="ask", prompt=f"Do it: {value!r}.", **{name: value})
+
+        assert account.task().attempt(lambda run=run: run)["text"] == "42."
+
+    assert len(account.created) == 3
