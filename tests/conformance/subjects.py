@@ -46,6 +46,7 @@ def _add_qstash_task(sandbox: Sandbox, seconds: float) -> str:
 
 SUBJECTS = [
     Subject("Manus v1", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v1"}),
+    Subject("Manus", "manus", ManusTaskSensor, _add_manus_task),
     Subject("Manus v2", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v2"}),
     Subject("QStash message", "qstash", QStashMessageSensor, _add_message),
     Subject("QStash task", "qstash", QStashTaskSensor, _add_qstash_task),

@@ -267,8 +267,12 @@ class Account:
         self.connect("v2")
 
     def connect(self, version: str, **extra: Any) -> None:
-        """Let the connection ``manus_default`` lead here."""
-        extra = {"api_version": version, "max_attempts": 2, "connect_timeout": 2, "read_timeout": 2, **extra}
+        """Let the connection ``manus_default`` lead here.
+
+        :param version: ``v1``, ``v2``, or ``best``, where each call uses the one that does it best.
+        """
+        named = None if version == "best" else version
+        extra = {"api_version": named, "max_attempts": 2, "connect_timeout": 2, "read_timeout": 2, **extra}
         self._define("manus_default", conn_type="manus", host=self._url, password=MANUS_KEY, extra=extra)
 
     def task(self, *answers: Any, **facts: Any) -> AirflowTask:

@@ -66,7 +66,7 @@ SCHEMA = {
 }
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=["v1", "v2", "best"])
 def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -76,7 +76,7 @@ def connect(server: SandboxServer, set_connection: Callable[..., str]) -> Callab
     """Define ``manus_default``; the API version and other extras are the caller's."""
 
     def define(api_version: str = "v2", password: str = MANUS_KEY, **extra: Any) -> str:
-        extra = {**IMPATIENT, "api_version": api_version, **extra}
+        extra = {**IMPATIENT, "api_version": "" if api_version == "best" else api_version, **extra}
         return set_connection(
             "manus_default", conn_type="manus", host=server.manus_url, password=password, extra=extra
         )

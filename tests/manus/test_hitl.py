@@ -28,7 +28,7 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=["v1", "v2", "best"])
 def version(request: pytest.FixtureRequest, account: Account) -> str:
     account.connect(request.param)
     return str(request.param)

@@ -27,7 +27,7 @@ from tests.manus.airflow_task import Account
 ENDED = [("completed", None)]
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=["v1", "v2", "best"])
 def version(request: pytest.FixtureRequest, account: Account) -> str:
     account.connect(request.param)
     return str(request.param)

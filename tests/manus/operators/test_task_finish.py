@@ -29,7 +29,7 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["v1", "v2"])
+@pytest.fixture(params=["v1", "v2", "best"])
 def version(request: pytest.FixtureRequest, account: Account) -> str:
     account.connect(request.param)
     return str(request.param)
@@ -53,7 +53,7 @@ class TestSuccess:
         assert result | {"title": None, "created_at": None, "updated_at": None} == {
             "id": task_id,
             "state": "completed",
-            "status": "completed" if version == "v1" else "stopped",
+            "status": "stopped" if version == "v2" else "completed",
             "url": f"{account.sandbox.base_url}/manus/app/{task_id}",
             "title": None,
             "text": "42.",
@@ -63,7 +63,7 @@ class TestSuccess:
             "error": None,
             "created_at": None,
             "updated_at": None,
-            "model": "manus-1.6-agent" if version == "v1" else "manus-1.6",
+            "model": "manus-1.6" if version == "v2" else "manus-1.6-agent",
         }
         assert task.xcoms["credit_usage"] == 7
         assert "Signature" not in json.dumps([result, task.xcoms])

@@ -58,7 +58,7 @@ class TestCorrelationTag:
         assert [task.attempt(asks())["id"] for task in tasks] == account.created
         assert len(account.created) == 2
 
-    @pytest.mark.parametrize("version", ["v1", "v2"])
+    @pytest.mark.parametrize("version", ["v1", "v2", "best"])
     def test_refused_mapped_task_does_not_adopt_another(self, account: Account, version: str) -> None:
         account.connect(version, max_attempts=1)
         account.manus.plan(default=True, script=HOURS)
@@ -81,7 +81,7 @@ class TestCorrelationTag:
 
 
 class TestRecordedTaskIsGone:
-    @pytest.mark.parametrize("version", ["v1", "v2"])
+    @pytest.mark.parametrize("version", ["v1", "v2", "best"])
     def test_deleted_task_is_submitted_again(self, account: Account, version: str) -> None:
         account.connect(version)
         task = account.task(retries=1)

@@ -33,8 +33,8 @@ def refuses(account: Account, **arguments: Any) -> BaseException:
     return refused.value
 
 
-class TestInBothVersions:
-    @pytest.fixture(params=["v1", "v2"], autouse=True)
+class TestInAllVersions:
+    @pytest.fixture(params=["v1", "v2", "best"], autouse=True)
     def _version(self, request: pytest.FixtureRequest, account: Account) -> None:
         account.connect(request.param)
 
