@@ -22,6 +22,7 @@ def main() -> int:
     """Play, print, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make model", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--steps", type=int, default=1_000_000, help="how many steps to make at least")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="begin no round after so many seconds")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the first round")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--ignore", nargs="*", default=[], metavar="PROMISE", help="promises not to check")
@@ -31,10 +32,14 @@ def main() -> int:
     fixed = {name: _value(text) for name, _, text in (one.partition("=") for one in given.fix)}
     began, done, broken = time.monotonic(), [], {}  # type: float, list[Round], dict[str, list[Round]]
     seed, steps = given.seed, 0
+
+    def is_on() -> bool:
+        return steps < given.steps and time.monotonic() - began < given.seconds
+
     with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn"), initializer=set_up) as pool:
         under_way: set[Future[Round]] = set()
-        while under_way or steps < given.steps:
-            while steps < given.steps and len(under_way) < given.processes:
+        while under_way or is_on():
+            while is_on() and len(under_way) < given.processes:
                 under_way.add(pool.submit(play, seed, given.ignore, fixed))
                 seed += 1
             finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)

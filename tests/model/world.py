@@ -62,7 +62,7 @@ PROMISES = ("0", "1", "2", "3", "4", "5", "6")
 PROMPTS = ("Summarise.", "Summarise all.")
 _PREFIX = "example.com/"
 _POLL = 60.0
-_TIMEOUT = 900.0
+_TIMEOUT = 300.0
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
 _EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError, OSError)
