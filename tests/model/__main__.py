@@ -27,9 +27,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--ignore", nargs="*", default=[], metavar="PROMISE", help="promises not to check")
     parser.add_argument("--shorten", type=int, default=1, help="how many histories of a kind to shorten")
+    parser.add_argument("--without", nargs="*", default=[], metavar="ACT", help="such as clear, crash")
     parser.add_argument("--fix", nargs="*", default=[], metavar="SETTING=VALUE", help="such as service=v2")
     given = parser.parse_args()
-    fixed = {name: _value(text) for name, _, text in (one.partition("=") for one in given.fix)}
+    limits = {"ignored": given.ignore, "without": given.without}
+    limits["fixed"] = {name: _value(text) for name, _, text in (one.partition("=") for one in given.fix)}
     began, done, broken = time.monotonic(), [], {}  # type: float, list[Round], dict[str, list[Round]]
     seed, steps = given.seed, 0
 
@@ -40,7 +42,7 @@ def main() -> int:
         under_way: set[Future[Round]] = set()
         while under_way or is_on():
             while is_on() and len(under_way) < given.processes:
-                under_way.add(pool.submit(play, seed, given.ignore, fixed))
+                under_way.add(pool.submit(play, seed, limits))
                 seed += 1
             finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             for one in (future.result() for future in finished):
@@ -54,7 +56,7 @@ def main() -> int:
         shorter = (
             ()
             if not again
-            else pool.map(play, *zip(*((one.seed, [], fixed, one.promise) for one in again), strict=True))
+            else pool.map(play, *zip(*((one.seed, limits, one.promise) for one in again), strict=True))
         )
         for one in shorter:
             print(f"\nshortened, seed {one.seed}:\n{one.text}", flush=True)

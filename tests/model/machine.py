@@ -101,6 +101,8 @@ class SubmissionMachine(RuleBasedStateMachine):
     histories = 0
     ignored: Collection[str] = ()
     """Promises that are not checked."""
+    without: Collection[str] = ()
+    """What does not happen during an attempt."""
     world_class = World
     fixed: Mapping[str, Any] = {}
     """Settings that are the same in all histories."""
@@ -140,6 +142,7 @@ class SubmissionMachine(RuleBasedStateMachine):
     @precondition(_can_run)
     @rule(who=_WHO, plan=_PLANS)
     def attempt(self, who: str, plan: Plan) -> None:
+        plan = replace(plan, act="") if plan.act in self.without else plan
         self.world.attempt(self._one(who, _runs), plan)
         self._done()
 
@@ -147,8 +150,7 @@ class SubmissionMachine(RuleBasedStateMachine):
     @rule(who=_WHO, plan=_PLANS)
     def another_attempt(self, who: str, plan: Plan) -> None:
         # Once more, as it is what most histories should be made of.
-        self.world.attempt(self._one(who, _runs), plan)
-        self._done()
+        self.attempt(who, plan)
 
     @precondition(_can_run)
     @rule(who=_WHO, fate=st.sampled_from(FATES))

@@ -97,18 +97,18 @@ def _is_no_obstacle(one: Earlier, asked: Asked) -> bool:
     )
 
 
-def why_not_send(earlier: Sequence[Earlier]) -> str | None:
+def why_not_send(earlier: Sequence[Earlier], *, has_records: bool) -> str | None:
     """Return why a QStash message must not be sent, or ``None`` if it may be.
 
     A task instance sends one message. It may send another only if each of its earlier ones is one of these:
 
     1. *Cleared*: a user has cleared the Airflow task since. A cleared task sends its message again.
-    2. *Forgotten*, as documented: QStash forgets a deduplication id after ten minutes, and no record names
-       the message.
+    2. *Forgotten*, as documented: QStash forgets a deduplication id after ten minutes, and Airflow has kept
+       no record.
     3. *Stopped* by this side.
     """
     for one in earlier:
-        is_forgotten = not one.is_recorded and one.age >= DEDUPLICATED_FOR
+        is_forgotten = not has_records and one.age >= DEDUPLICATED_FOR
         if not (one.was_cleared or is_forgotten or one.was_stopped):
             return f"{one.task_id} was sent {one.age:.0f} s before for the same run of the task"
     return None

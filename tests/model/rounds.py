@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +42,10 @@ class Round:
         return f"promise {self.promise}, {service}, Airflow {version}"
 
 
-def play(seed: int, ignore: list[str], fixed: dict[str, Any], only: str | None = None) -> Round:
+def play(seed: int, limits: Mapping[str, Any], only: str | None = None) -> Round:
     """Play a round.
 
-    :param ignore: promises that are not checked.
-    :param fixed: settings that are the same in all histories.
+    :param limits: members of the machine.
     :param only: check only this promise, and shorten the history that breaks it.
     """
     # Here, because importing Airflow takes seconds.
@@ -56,8 +56,8 @@ def play(seed: int, ignore: list[str], fixed: dict[str, Any], only: str | None =
     from tests.model.world import PROMISES
 
     if only is not None:
-        ignore = [number for number in PROMISES if number != only]
-    machine = type("Machine", (SubmissionMachine,), {"ignored": ignore, "fixed": fixed})
+        limits = {**limits, "ignored": [number for number in PROMISES if number != only]}
+    machine: Any = type("Machine", (SubmissionMachine,), dict(limits))
     steps, histories, text = SubmissionMachine.steps, SubmissionMachine.histories, ""
     try:
         with contextlib.redirect_stdout(io.StringIO()):

@@ -58,14 +58,14 @@ def test_oracle_knows_what_may_be_paid_again(
 
 
 @pytest.mark.parametrize(
-    ("facts", "may"),
+    ("facts", "has_records", "may"),
     [
-        ({}, False),
-        ({"was_cleared": True}, True),
-        ({"is_recorded": False}, True),
-        ({"is_recorded": False, "age": 500.0}, False),
-        ({"was_stopped": True}, True),
+        ({}, True, False),
+        ({"was_cleared": True}, True, True),
+        ({}, False, True),
+        ({"age": 500.0}, False, False),
+        ({"was_stopped": True}, True, True),
     ],
 )
-def test_oracle_knows_what_may_be_sent_again(facts: dict[str, Any], may: bool) -> None:
-    assert (why_not_send([replace(AT_WORK, **facts)]) is None) == may
+def test_oracle_knows_what_may_be_sent_again(facts: dict[str, Any], has_records: bool, may: bool) -> None:
+    assert (why_not_send([replace(AT_WORK, **facts)], has_records=has_records) is None) == may

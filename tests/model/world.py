@@ -61,8 +61,8 @@ NAMES = ("main", "staging", "sibling", "other DAG")
 PROMISES = ("0", "1", "2", "3", "4", "5", "6")
 PROMPTS = ("Summarise.", "Summarise all.")
 _PREFIX = "example.com/"
-_POLL = 60.0
-_TIMEOUT = 300.0
+_POLL = 120.0
+_TIMEOUT = 1000.0
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
 _EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError, OSError)
@@ -96,6 +96,10 @@ class Settings:
     @property
     def loops(self) -> bool:
         return self.in_loops and self.version == "3.4"
+
+    @property
+    def results_in_files(self) -> bool:
+        return self.writes and self.is_manus
 
     @property
     def is_manus(self) -> bool:
@@ -237,7 +241,7 @@ class World(Peer):
         self.note(f"{name}, attempt {ti.try_number} (max_tries {ti.max_tries}): {_of(plan)}")
         run = _Run(ti, plan, paid_fault=plan.paid, is_wrong=bool(wrong))
         before = {one.id for one in self.books if self._state(one) == "completed"}
-        sent, is_broken = self.sent, self.settings.writes and self.disk.is_broken
+        sent, is_broken = self.sent, self.settings.results_in_files and self.disk.is_broken
         with self._running(run):
             ending = self._execute(run, wrong)
         self.note(f"{name}: {ending}")
@@ -381,7 +385,7 @@ class World(Peer):
             "on_orphaned_intent": chosen.on_orphaned_intent,
             "output_grace": 5.0,
         }
-        if chosen.writes:
+        if chosen.results_in_files:
             manus["result_path"] = f"{self.disk.path}/{ti.name}.json"
         return ManusTaskOperator(**common | manus | wrong)
 
@@ -537,15 +541,15 @@ class World(Peer):
     def _judge(self, ti: TaskInstance) -> None:
         """Accuse the attempt that has just paid, unless the oracle lets it."""
         earlier = [self._earlier(one) for one in self._of(ti)]
-        chosen = self.settings
+        chosen, has_records = self.settings, ti.store is not None and not ti.has_lost_records
         if not chosen.is_manus:
-            why = why_not_send(earlier)
+            why = why_not_send(earlier, has_records=has_records)
         else:
             asked = Asked(
                 ti.dag.inputs,
                 chosen.on_stale_state,
                 chosen.on_orphaned_intent,
-                has_records=ti.store is not None and not ti.has_lost_records,
+                has_records=has_records,
                 has_tags=chosen.service != "v1" and not chosen.hides,
             )
             why = why_not_pay(earlier, asked)
@@ -644,7 +648,9 @@ class World(Peer):
 
     def _check_question(self, ti: TaskInstance, text: str) -> None:
         """Promise 4."""
-        if not any(word in text for word in ("lear this task", "Set on_", "set on_", "make the inputs")):
+        if not any(
+            word in text.lower() for word in ("clear this task", "clear it", "set on_", "make the inputs")
+        ):
             self.accuse("4", f"no next step in: {text}")
         own = [one for one in self._of(ti) if self._exists(one) and not (one.is_told or one.was_stopped)]
         visible = [one for one in own if self._is_visible(one)]
