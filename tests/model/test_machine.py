@@ -8,13 +8,13 @@ from tests.model.machine import SubmissionMachine, quiet
 
 
 class _Bounded(SubmissionMachine):
-    # What the provider does not promise yet; see test_histories.
-    ignored = ("0", "1", "2", "3", "4", "5", "6")
+    # What the provider does not promise yet; see the expected failures of test_histories.
+    ignored = ("1", "3")
 
 
 def test_histories_break_no_promise() -> None:
     before = SubmissionMachine.histories
 
-    run_state_machine_as_test(_Bounded, settings=quiet(150, 30, shorten=True, derandomize=True))
+    run_state_machine_as_test(_Bounded, settings=quiet(100, 25, shorten=True, derandomize=True))
 
-    assert SubmissionMachine.histories - before >= 150
+    assert SubmissionMachine.histories - before >= 100
