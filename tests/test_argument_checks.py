@@ -6,6 +6,7 @@ fails :func:`test_parameters_are_all_known`.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.manus.decorators import _ManusDecoratedOperator
 from remote_tasks_provider.manus.operators import ManusSendMessageOperator
+from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.decorators import _QStashDecoratedOperator
 
 NAN, INF = float("nan"), float("inf")
@@ -407,4 +409,17 @@ def test_attachments_are_all_looked_at_before_any_is_sent(requests_sent: list[An
 
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         operator.execute({})
+    assert requests_sent == []
+
+
+@pytest.mark.parametrize("name", ["poll_interval", "outage_tolerance", "not_found_grace", "waiting_timeout"])
+def test_trigger_refuses_what_is_no_duration_before_any_request(name: str, requests_sent: list[Any]) -> None:
+    async def first(trigger: Any) -> Any:
+        return await anext(trigger.run())
+
+    for value in ZERO_SECONDS.wrong:
+        given = {"poll_interval": 30.0, name: value}
+        trigger = ManusTaskTrigger("manus_default", ["a"], **given)
+        assert name in refusal(value, lambda trigger=trigger: asyncio.run(first(trigger)))
+
     assert requests_sent == []

@@ -161,7 +161,8 @@ class RemoteTaskTrigger(BaseTrigger):
         """Wait, then yield the one event."""
         ids = validation.object_ids(self.remote_task_ids, self.remote_task_type.id_param)
         settings = SensorSettings(**self.sensor) if self.sensor else None
-        tracker = PollTracker(ids, self._policy(settings), self.checkpoint)
+        policy = self._policy(settings)
+        tracker = PollTracker(ids, policy, self.checkpoint)
         idler = None if TRIGGERS_GET_ON_KILL else _IDLERS.get()
         try:
             result = await join(
@@ -172,7 +173,7 @@ class RemoteTaskTrigger(BaseTrigger):
                 clocks=self.clocks,
                 metrics=METRICS,
                 first_poll_in=self._seconds_until(
-                    self.first_poll_at, max(self.poll_interval, self.max_poll_interval or 0.0)
+                    self.first_poll_at, max(policy.poll_interval, policy.max_poll_interval or 0.0)
                 ),
                 back_off=self._seconds_until(self.back_off_until, MAX_RETRY_AFTER),
                 log=log,
