@@ -25,6 +25,7 @@ from remote_tasks_provider.bases.files import RemoteFile, save_files
 from remote_tasks_provider.bases.from_trigger import SensorSettings
 from remote_tasks_provider.bases.hitl import _Asked
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.bases.once import _Intent
 from remote_tasks_provider.core.errors import NotFoundError, error_from_json
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -109,6 +110,7 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     assert listed["trigger arguments"] == {name for arguments in triggers for name in arguments}
     assert listed["[the event](#the-event)"] == stored("event_packed").keys()
     assert listed["submission record"] == stored("submission_record_2").keys()
+    assert listed["message or confirmation"] == stored("effect_record").keys()
     assert listed["start of a wait"] == stored("wait_start_2").keys()
     published = stored("published_messages_2")
     names = {
@@ -273,6 +275,15 @@ class TestSubmission:
         record = stored("submission_record_2")
 
         read = SubmissionRecord.from_json(order(record))
+
+        assert read is not None
+        assert as_json(asdict(read)) == record
+
+    @ORDERS
+    def test_effect_record_is_read(self, order: Order) -> None:
+        record = stored("effect_record")
+
+        read = _Intent.from_json(order(record))
 
         assert read is not None
         assert as_json(asdict(read)) == record

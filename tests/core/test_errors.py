@@ -76,6 +76,7 @@ class TestEveryClass:
             "ConnectionUnavailableError",
             "InvalidResponseError",
             "LinkExpiredError",
+            "OutputMissingError",
             "RateLimitedError",
             "ServerError",
             "TransferIncompleteError",

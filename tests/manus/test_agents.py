@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 import remote_tasks_provider
 from remote_tasks_provider.bases import hooks as hook_module
+from remote_tasks_provider.bases import once
 from remote_tasks_provider.core import cancel_worker
 from remote_tasks_provider.core.errors import (
     AuthenticationError,
@@ -94,7 +95,7 @@ def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         sandbox.clock.advance(seconds)
 
     fake = SimpleNamespace(time=sandbox.clock.now, monotonic=sandbox.clock.now, sleep=sleep)
-    for module in (agents, hooks, client_module, cancel_worker):
+    for module in (agents, once, hooks, client_module, cancel_worker):
         monkeypatch.setattr(module, "time", fake)
     waits = partial(poll_until_done, clock=sandbox.clock.now, monotonic=sandbox.clock.now)
     monkeypatch.setattr(agents, "poll_until_done", waits)
@@ -344,16 +345,26 @@ class TestSession:
         with pytest.raises(ManagedAgentInvocationError, match="404"):
             _ask(session_id="nope")
 
-    def test_message_with_a_lost_answer_is_not_sent_again(
+    def test_message_with_a_lost_answer_is_seen_in_the_conversation(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:
         connect("v2")
         first = _ask("What is 2 + 2?")
         sandbox.faults.add("drop_after", path="/manus/v2/task.sendMessage")
 
+        _ask("And 3 + 3?", session_id=first.session_id)
+        assert len(sandbox.manus.answers(first.session_id)) == 1
+
+    def test_message_that_may_have_been_lost_is_not_sent_again(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        first = _ask("What is 2 + 2?")
+        sandbox.faults.add("drop_before", path="/manus/v2/task.sendMessage")
+
         with pytest.raises(OrphanedAgentTaskError, match=r"not known whether task .* received the message"):
             _ask("And 3 + 3?", session_id=first.session_id)
-        assert len(sandbox.manus.answers(first.session_id)) == 1
+        assert sandbox.manus.answers(first.session_id) == []
 
 
 @needs_common_ai

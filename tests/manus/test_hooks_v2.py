@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests_mock as requests_mock_lib
 
+from remote_tasks_provider.core.errors import OutputMissingError
 from remote_tasks_provider.manus import hooks
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_sandbox import Sandbox, SandboxServer
@@ -27,6 +28,8 @@ class Clock:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.naps: list[float] = []
+        self.ahead = 0.0
+        """Seconds by which this machine's clock is ahead of the service's."""
         self._sandbox = sandbox
 
     def monotonic(self) -> float:
@@ -39,7 +42,7 @@ class Clock:
     def now(self, zone: Any) -> Any:
         from datetime import datetime
 
-        return datetime.fromtimestamp(self._sandbox.clock.now(), zone)
+        return datetime.fromtimestamp(self._sandbox.clock.now() + self.ahead, zone)
 
 
 @pytest.fixture
@@ -69,14 +72,30 @@ class TestResultOfAFreshlyFinishedTask:
         # Until it is sure that nothing more will come.
         assert clock.naps == [2.5] * 4
 
-    def test_output_of_an_older_task_is_complete(
+    def test_output_of_a_task_that_finished_days_ago_is_complete(
         self, hook: ManusHook, clock: Clock, sandbox: Sandbox
     ) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4")
-        sandbox.clock.advance(11)
+        sandbox.clock.advance(3 * 24 * 3600)
 
         assert hook.get_result("t1").text == "4"
         assert clock.naps == []
+
+    @pytest.mark.parametrize("ahead", [-3 * 3600.0, -70.0, 70.0, 3 * 3600.0])
+    def test_clocks_that_differ_shorten_no_grace(
+        self, ahead: float, hook: ManusHook, clock: Clock, sandbox: Sandbox
+    ) -> None:
+        clock.ahead = ahead
+        value = {"city": "Paris"}
+        facts: Any = {"answer": "4", "files": ["a.md"], "structured": {"value": value}}
+        sandbox.manus.add_task("t1", ["completed"], output_lag=25.0, **facts)
+        found = hook.get_result("t1", structured=True)
+
+        assert (found.text, found.structured, len(found.files)) == ("4", value, 1)
+        assert sum(clock.naps) == 25.0
+        sandbox.manus.add_task("t2", ["completed"], answer="4")
+        assert hook.get_result("t2").text == "4"
+        assert sum(clock.naps) == 35.0
 
     @pytest.mark.parametrize("status", ["running", "waiting", "failed"])
     def test_output_is_awaited_only_after_a_success(
@@ -118,12 +137,13 @@ class TestStructuredResult:
         assert (result.state, result.structured) == ("completed", value)
         assert sum(clock.naps) == 15.0
 
-    def test_missing_value_is_a_failure(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:
+    def test_missing_value_is_an_error_after_the_grace(
+        self, hook: ManusHook, clock: Clock, sandbox: Sandbox
+    ) -> None:
         sandbox.manus.add_task("t1", ["completed"], answer="4")
-        result = hook.get_result("t1", structured=True)
 
-        assert (result.state, result.text) == ("failed", "4")
-        assert result.error == "the structured output that was asked for never came"
+        with pytest.raises(OutputMissingError):
+            hook.get_result("t1", structured=True)
         assert sum(clock.naps) == 30.0
 
     def test_failed_value_is_a_failure_at_once(self, hook: ManusHook, clock: Clock, sandbox: Sandbox) -> None:

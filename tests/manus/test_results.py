@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.core.errors import OutputMissingError
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.models import ManusTask
 from remote_tasks_provider.manus.results import ManusResult, result_v1, result_v2
@@ -180,11 +181,11 @@ class TestStructuredValue:
 
         assert "structured output" not in str(v2(status, *events).error)
 
-    def test_missing_value_is_a_failure(self) -> None:
-        found = v2("stopped", *ended(said("Done"))).requiring_value()
+    def test_missing_value_is_an_error_that_says_what_to_do(self) -> None:
+        with pytest.raises(OutputMissingError, match=r"has not come yet .*Retry or clear") as missing:
+            v2("stopped", *ended(said("Done"))).requiring_value()
 
-        assert (found.state, found.text) == ("failed", "Done")
-        assert found.error == "the structured output that was asked for never came"
+        assert missing.value.retry_helps
 
 
 SCHEMA = {"type": "object", "properties": {"accept": {"type": "boolean"}}}

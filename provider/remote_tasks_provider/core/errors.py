@@ -21,7 +21,9 @@ __all__ = [
     "InvalidResponseError",
     "LinkExpiredError",
     "NotFoundError",
+    "OrphanedActionError",
     "OrphanedStartError",
+    "OutputMissingError",
     "PaginationError",
     "PermissionDeniedError",
     "RateLimitedError",
@@ -240,6 +242,22 @@ class OrphanedStartError(RemoteTaskError):
 
     Open the vendor's app, stop the tasks that you do not want, then clear the Airflow task.
     """
+
+
+class OrphanedActionError(RemoteTaskError):
+    """An earlier attempt may have sent a message or a confirmation already, and nothing tells whether it did.
+
+    Look at the task's page. If it is there, mark the Airflow task successful; otherwise clear it.
+    """
+
+
+class OutputMissingError(RemoteTaskError):
+    """The remote task has completed, but the output that it was asked for has not come yet.
+
+    Nothing is paid again: a retry, or clearing the Airflow task later, reads the finished task's result.
+    """
+
+    retry_helps = True
 
 
 class TaskFailedError(RemoteTaskError):

@@ -15,12 +15,14 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from remote_tasks_provider.bases.once import appears
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancel_worker import cancel_tasks
 from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
     InvalidRequestError,
+    OutputMissingError,
     RemoteTaskError,
     TaskCancelledError,
     TaskFailedError,
@@ -34,8 +36,8 @@ from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.api.options import check_prompt
+from remote_tasks_provider.manus.effects import Message
 from remote_tasks_provider.manus.hooks import ManusHook
-from remote_tasks_provider.manus.models import ManusTask
 from remote_tasks_provider.manus.results import ManusResult
 from remote_tasks_provider.manus.service import MANUS_TASK
 
@@ -213,12 +215,18 @@ class _Turn:
 
     @classmethod
     def resume(cls, hook: ManusHook, task_id: str, content: str, **options: Any) -> _Turn:
+        message = Message(hook, task_id, content, lambda: options)
         with _sorted_errors():
-            task = hook.get_task(task_id)
+            url = hook.get_task(task_id).url
+            before, facts = _user_messages(hook, task_id), message.facts()
         with _sorted_errors(f"task {task_id} received the message"):
-            hook.send_message(task_id, content, **options)
-        log.info("Sent a message to Manus task %s (%s).", task_id, task.url)
-        return cls(hook, task_id, task.url, _user_messages(task))
+            try:
+                message.send(facts)
+            except RemoteTaskError as error:
+                if not may_have_submitted(error) or not appears(message, facts):
+                    raise
+        log.info("Sent a message to Manus task %s (%s).", task_id, url)
+        return cls(hook, task_id, url, before)
 
     def wait(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
         try:
@@ -228,7 +236,7 @@ class _Turn:
                 # In this order: the first read may be older.
                 is_received = (
                     self.messages_before is None
-                    or _user_messages(self.hook.get_task(self.task_id)) > self.messages_before
+                    or _user_messages(self.hook, self.task_id) > self.messages_before
                 )
                 result = self.hook.get_result(self.task_id, structured=structured)
                 if is_received and (result.state.is_terminal or result.state is TaskState.WAITING):
@@ -241,6 +249,11 @@ class _Turn:
             raise self._give_up("did not answer in time", stop=cancel_on_timeout) from error
         except BudgetExceededError as error:
             raise self._give_up(str(error), stop=True) from error
+        except OutputMissingError as error:
+            raise OrphanedAgentTaskError(
+                f"{self} has completed, but its structured output has not come yet. Read it later with "
+                f"ManusHook.get_result({self.task_id!r}, structured=True); another would be paid for again."
+            ) from error
         except RemoteTaskError as error:
             raise OrphanedAgentTaskError(
                 f"{self} cannot be polled: {error} It may still be working, and costing. Read its answer "
@@ -331,8 +344,8 @@ def _words(content: Any) -> str:
     return "\n".join(words)
 
 
-def _user_messages(task: ManusTask) -> int:
-    return sum(message.role == "user" for message in task.output)
+def _user_messages(hook: ManusHook, task_id: str) -> int:
+    return sum(message.role == "user" for message in hook.iter_messages(task_id))
 
 
 def _response(result: ManusResult) -> ManagedAgentResponse:

@@ -21,10 +21,11 @@ from remote_tasks_provider.manus.service import MANUS
 
 __all__ = ["ManusHook"]
 
-# Output can arrive tens of seconds after a task has finished (published graces: 10 s and 30 s). Output that
-# is there after the first number of seconds is complete; after the second no more will come.
+# Output can arrive tens of seconds after a task has finished (published graces: 10 s and 30 s). What is there
+# so many seconds after this process saw the end is complete. Manus's clock and ours may be hours apart, so of
+# its times only one counts: a task that finished days ago has no more to come.
 _OUTPUT_SETTLES_AFTER = 10.0
-_OUTPUT_IS_OVERDUE_AFTER = 60.0
+_LONG_AGO = 2 * 24 * 60 * 60.0
 _READ_INTERVAL = 2.5
 _UPLOAD_CHECK_TIMEOUT = 60.0
 
@@ -153,19 +154,22 @@ class ManusHook(RemoteTaskHook):
         seconds, until it is there or ``output_grace`` is over.
 
         :param structured: whether you asked for a structured value, which then has to be there.
-        :param output_grace: seconds to wait for output at most; 0 reads once.
+        :param output_grace: seconds to wait for output at most, from when this sees that the task has
+            finished; 0 reads once.
+        :raises OutputMissingError: when the structured value has not come by then. Ask again later.
         """
         grace = validation.seconds(output_grace, "output_grace", zero=True)
-        api, give_up_at, is_logged = self.api, time.monotonic() + grace, False
+        api, seen_at = self.api, None
         while True:
             task, result = api.get_result(remote_task_id)
-            left = give_up_at - time.monotonic()
-            if left <= 0 or _is_complete(task, result, structured):
+            now = time.monotonic()
+            seen_for = 0.0 if seen_at is None else now - seen_at
+            if seen_for >= grace or _is_complete(task, result, structured, seen_for):
                 return result.requiring_value() if structured else result
-            if not is_logged:
+            if seen_at is None:
+                seen_at = now
                 self.log.info("Manus task %s has finished; waiting for its output.", task.id)
-                is_logged = True
-            time.sleep(min(_READ_INTERVAL, left))
+            time.sleep(min(_READ_INTERVAL, grace - seen_for))
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
         """Return an iterator over a task's conversation, oldest message first; lazy with API v2."""
@@ -262,7 +266,7 @@ class ManusHook(RemoteTaskHook):
         self.client.send(self.api.operations.delete_file(file_id))
 
     def create_project(self, name: str, instruction: str | None = None) -> dict[str, Any]:
-        """Create a project, and return its ``id`` and more.
+        """Create a project, and return its ``id`` and more. Like :meth:`create_task`, it is not repeated.
 
         :param instruction: an instruction for the agent in each of the project's tasks.
         """
@@ -279,11 +283,13 @@ class ManusHook(RemoteTaskHook):
         return self.api.available_credits()
 
 
-def _is_complete(task: ManusTask, result: ManusResult, structured: bool) -> bool:
-    """Whether no more output of a task is expected."""
+def _is_complete(task: ManusTask, result: ManusResult, structured: bool, seen_for: float) -> bool:
+    """Whether no more output of a task is expected, so many seconds after it was seen to be finished."""
     if result.state is not TaskState.COMPLETED:
         return True
-    age = (datetime.now(UTC) - task.updated_at).total_seconds() if task.updated_at else None
+    if task.updated_at and (datetime.now(UTC) - task.updated_at).total_seconds() >= _LONG_AGO:
+        return True
     if not result.text or (structured and result.structured is None):
-        return age is not None and age >= _OUTPUT_IS_OVERDUE_AFTER
-    return age is None or age >= _OUTPUT_SETTLES_AFTER
+        return False
+    # A structured value is made of the whole output.
+    return structured or seen_for >= _OUTPUT_SETTLES_AFTER

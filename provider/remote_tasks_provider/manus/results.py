@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from remote_tasks_provider.core.errors import OutputMissingError
 from remote_tasks_provider.core.http.parsing import LenientStr, RemoteModel
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.v2_models import (
@@ -106,7 +107,7 @@ class ManusQuestion:
 class ManusResult:
     """The result of a task.
 
-    :param state: the task's state. A task that completed without the structured value it was asked for has
+    :param state: the task's state. A task that completed and could not make the structured value has
         ``failed``, and ``error`` says why.
     :param text: the agent's last message.
     :param structured: the value that a schema asked for.
@@ -126,11 +127,17 @@ class ManusResult:
     question: ManusQuestion | None = None
 
     def requiring_value(self) -> ManusResult:
-        """Return the result, as a failure if the task completed without the structured value."""
+        """Return the result, unless it is of a completed task and the structured value is missing.
+
+        :raises OutputMissingError: in that case.
+        """
         if self.state is not TaskState.COMPLETED or self.structured is not None:
             return self
-        error = "the structured output that was asked for never came"
-        return replace(self, state=TaskState.FAILED, error=error)
+        raise OutputMissingError(
+            f"Manus task {self.id} has completed, but the structured output that was asked for has not come "
+            f"yet ({self.url}). Retry or clear this Airflow task: that reads the result of the finished task "
+            "again, and pays for no other one. If it never comes, ManusGetResultOperator reads the text."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object, files without their links, which work for anyone."""

@@ -137,12 +137,13 @@ class TestSendMessage:
 
         assert account.sandbox.requests == []
 
-    def test_message_is_sent_once_and_fails_on_a_lost_answer(self, account: Account, version: str) -> None:
+    def test_message_with_a_lost_answer_is_seen_in_the_conversation(
+        self, account: Account, version: str
+    ) -> None:
         task_id = account.manus.add_task(script=ENDED)
         account.faults.add("drop_after", method="POST")
 
-        with pytest.raises(TransportError):
-            run(account, ManusSendMessageOperator, task_id, content="Go on.")
+        run(account, ManusSendMessageOperator, task_id, content="Go  on.")
 
         assert len(account.manus.answers(task_id)) == 1
 
@@ -304,7 +305,7 @@ class TestGetResult:
 
     @pytest.mark.parametrize(
         ("structured", "says"),
-        [({"success": False, "error": "no city"}, "no city"), (None, "never came")],
+        [({"success": False, "error": "no city"}, "no city")],
     )
     def test_result_without_its_structured_value_fails(
         self, account: Account, structured: Any, says: str

@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.bases import submission
-from remote_tasks_provider.core.errors import BudgetExceededError, TransportError
+from remote_tasks_provider.core.errors import BudgetExceededError, OutputMissingError, TransportError
 from remote_tasks_provider.manus import output
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators import ManusTaskOperator
@@ -328,11 +328,20 @@ class TestStructuredOutput:
         assert (result["state"], result["structured"]) == ("failed", None)
         assert "no city was found" in result["error"]
 
-    def test_value_that_never_comes_is_a_failure(self, account: Account, mode: str) -> None:
-        account.manus.plan(structured={"value": {"city": "Bern"}}, output_lag=1e6)
+    @pytest.mark.parametrize("goes_on", ["retry", "clear"])
+    def test_value_that_comes_too_late_is_taken_by_the_next_attempt(
+        self, account: Account, mode: str, goes_on: str
+    ) -> None:
+        account.manus.plan(structured={"value": {"city": "Bern"}}, output_lag=3600)
+        task = account.task()
 
-        with pytest.raises(AirflowFailException, match="never came"):
-            account.task().attempt(asks(mode, structured_output_schema=SCHEMA))
+        with pytest.raises(OutputMissingError, match="Retry or clear this Airflow task"):
+            task.attempt(asks(mode, structured_output_schema=SCHEMA))
+        account.sandbox.clock.advance(3600)
+        getattr(task, goes_on)()
+
+        assert task.attempt(asks(mode, structured_output_schema=SCHEMA))["structured"] == {"city": "Bern"}
+        assert len(account.created) == 1
 
 
 class TestFailure:

@@ -198,7 +198,10 @@ def delete_task(remote_task_id: str) -> Operation[None]:
 def create_project(name: str, instruction: str | None) -> Operation[dict[str, Any]]:
     """``POST /v1/projects``."""
     body = {"name": name, "instruction": instruction}
-    return _operation("POST", "/v1/projects", "a project", _read_object, json=body)
+    not_idempotent = Idempotency.NOT_IDEMPOTENT
+    return _operation(
+        "POST", "/v1/projects", "a project", _read_object, json=body, idempotency=not_idempotent
+    )
 
 
 def list_projects() -> Operation[list[dict[str, Any]]]:

@@ -259,7 +259,8 @@ def update_task(
 def create_project(name: str, instruction: str | None) -> Operation[dict[str, Any]]:
     """``POST /v2/project.create``."""
     body = {"name": name, "instruction": instruction}
-    return _post("project.create", body, "a project", lambda answer: read_object(answer).project)
+    not_idempotent = Idempotency.NOT_IDEMPOTENT
+    return _post("project.create", body, "a project", lambda one: read_object(one).project, not_idempotent)
 
 
 def list_projects() -> Operation[list[dict[str, Any]]]:

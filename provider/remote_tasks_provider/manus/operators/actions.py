@@ -14,13 +14,14 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.files import RemoteFile, open_source, save_files
 from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.bases.paths import location, locations, try_file, try_folder
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.errors import NotFoundError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
+from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
 from remote_tasks_provider.manus.output import result_to_xcom
@@ -44,7 +45,8 @@ class ManusSendMessageOperator(OneTaskOperator):
     """Sends a message to a Manus task: the answer to its question, or what to do next if it has finished.
 
     It does not wait for the reply; a :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` does. The
-    message is sent once. If the response is lost, the operator fails, and a retry sends it again.
+    message is sent once: if the response is lost or the worker dies, the conversation shows whether it has
+    arrived. Clear the Airflow task to send it again.
 
     :param content: what to say; fewer than about 5,000 tokens. Templated.
     :param attachments: files for the agent, uploaded first: paths or URLs that ``ObjectStoragePath`` knows.
@@ -81,14 +83,20 @@ class ManusSendMessageOperator(OneTaskOperator):
         """Send the message."""
         given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
         sources = [open_source(source) for source in given]
-        files = [hook.upload_file(source) for source in sources]
         schema = self.structured_output_schema
         options = {} if schema is None else {"structured_output_schema": schema}
-        hook.send_message(self.remote_task_id, self.content, files=files, **options)
+
+        def prepare() -> dict[str, Any]:
+            return {"files": [hook.upload_file(source) for source in sources], **options}
+
+        Once(self, context).do(Message(hook, self.remote_task_id, self.content, prepare))
 
 
 class ManusConfirmActionOperator(OneTaskOperator):
     """Answers an action that a Manus task waits to have confirmed. API v2.
+
+    It confirms one action, the same on every attempt: if the response is lost or the worker dies, the next
+    attempt looks whether the task still waits for it. Clear the Airflow task to confirm another one.
 
     :param input: what the action's schema asks for, such as ``{"accept": True}``; the
         `table of actions <https://open.manus.ai/docs/v2/task-lifecycle>`__ has them. There is no default:
@@ -115,29 +123,11 @@ class ManusConfirmActionOperator(OneTaskOperator):
 
     def act(self, hook: ManusHook, context: Context) -> None:
         """Confirm the action, if it is the expected one."""
-        asked = hook.get_result(self.remote_task_id, output_grace=0).question
-        if asked is None or asked.kind != self.expect or self.event_id not in (None, asked.event_id):
-            found = f"waits for {asked.kind} ({asked.event_id})" if asked else "does not wait for anything"
-            raise TaskFailedError(
-                f"Manus task {self.remote_task_id} {found}, not for {self.expect}; nothing was confirmed"
-            )
-        if not self._confirm(hook, asked.event_id or ""):
-            raise TaskFailedError(
-                f"Manus did not accept the input for {self.expect}; it must fit {json.dumps(asked.schema)}"
-            )
-
-    def _confirm(self, hook: ManusHook, event_id: str) -> bool:
-        try:
-            return hook.confirm_action(self.remote_task_id, event_id, self.input)
-        except RemoteTaskError as error:
-            # A retry would find that nothing waits any more, and could not tell why.
-            if not may_have_submitted(error):
-                raise
-            now = hook.get_result(self.remote_task_id, output_grace=0).question
-            if now is not None and now.event_id == event_id:
-                raise
-            self.log.warning("The action was confirmed; the response to it was lost: %s", error)
-            return True
+        action = Confirmation(hook, self.remote_task_id, self.input, self.expect, self.event_id)
+        if Once(self, context).do(action) is False:
+            asked = hook.get_result(self.remote_task_id, output_grace=0).question
+            schema = json.dumps(asked.schema) if asked else "the schema of the action"
+            raise TaskFailedError(f"Manus did not accept the input for {self.expect}; it must fit {schema}")
 
 
 class ManusStopTaskOperator(OneTaskOperator):

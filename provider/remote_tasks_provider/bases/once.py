@@ -1,0 +1,168 @@
+"""Acting once on a task that is there already, however many attempts Airflow makes.
+
+A message or a confirmation has no key by which the service would recognise a repeat. So what is about to be
+done is recorded in Airflow's task state store (from 3.3 on) before the request, and the outcome after it. An
+attempt that finds such a record looks whether the effect is there, and acts only if it is not. Where nothing
+tells, a person must look: nothing is ever done a second time by a guess. A user who clears the Airflow task
+wants it done anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from remote_tasks_provider.bases.compat import first_try_number
+from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.core.errors import OrphanedActionError, RemoteTaskError
+from remote_tasks_provider.core.submission import may_have_submitted
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+
+__all__ = ["Effect", "Once", "appears"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+log = logging.getLogger(__name__)
+
+_RECORD = "remote_task_effect"
+# Seconds within which the service shows what was done, and between two reads.
+_APPEARS_WITHIN = 90.0
+_BETWEEN_READS = 5.0
+
+
+class Effect(Protocol[T_co]):
+    """Something to be done once."""
+
+    subject: str
+    """What it is done to: another subject is another effect."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what identifies the effect, as it is before it is there; plain JSON values."""
+
+    def is_there(self, facts: dict[str, Any]) -> bool:
+        """Return whether the service shows the effect with these facts."""
+
+    def send(self, facts: dict[str, Any]) -> T_co:
+        """Send the request."""
+
+    def doubt(self) -> str | None:
+        """Return what the service shows that an earlier attempt may have done, if it shows anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """What an attempt is about to do, or has done; plain JSON values.
+
+    :param at: when the request was about to be sent; Unix seconds.
+    :param attempt: Airflow's try number then; likewise ``max_tries``, another one after a clear.
+    """
+
+    subject: str
+    facts: dict[str, Any]
+    at: float
+    attempt: int
+    max_tries: int
+    is_done: bool = False
+
+    @classmethod
+    def from_json(cls, data: Any) -> _Intent | None:
+        if not isinstance(data, dict):
+            return None
+        names = [one.name for one in fields(cls)]
+        return cls(**{name: data[name] for name in names if name in data})
+
+    def is_of(self, subject: str, origin: Origin) -> bool:
+        """Whether it is about the same, and no user has cleared the Airflow task since."""
+        return self.subject == subject and self.max_tries == origin.max_tries
+
+
+class Once:
+    """Does one thing once for one Airflow task instance."""
+
+    def __init__(self, task: BaseOperator, context: Context) -> None:
+        self._store: Any = context.get("task_state_store")
+        self._origin = Origin.of(context)
+        self._may_be_unrecorded = self._store is None and self._origin.attempt > first_try_number(
+            context, task
+        )
+
+    def do(self, effect: Effect[T]) -> T | None:
+        """Send the request, unless an earlier attempt has; return its answer, if it was sent and answered.
+
+        :raises OrphanedActionError: when nothing tells whether an earlier attempt has sent it.
+        :raises RemoteTaskError: the request's, when its effect does not show.
+        """
+        intent = self._earlier(effect.subject)
+        if intent is None:
+            intent = self._new(effect)
+        elif intent.is_done or appears(effect, intent.facts, since=intent.at):
+            log.info("Attempt %d has done it already; nothing was sent again.", intent.attempt)
+            self._note(replace(intent, is_done=True))
+            return None
+        now = self._origin
+        intent = replace(intent, at=time.time(), attempt=now.attempt)
+        # Without an intent that is kept, nothing may be sent.
+        self._write(intent)
+        answer: T | None = None
+        try:
+            answer = effect.send(intent.facts)
+        except RemoteTaskError as error:
+            if not may_have_submitted(error):
+                raise
+            log.warning("It is not known whether the request arrived: %s", error)
+            if not appears(effect, intent.facts):
+                raise
+            log.info("It did.")
+        self._note(replace(intent, is_done=True))
+        return answer
+
+    def _new(self, effect: Effect[Any]) -> _Intent:
+        now = self._origin
+        if self._may_be_unrecorded and (doubt := effect.doubt()) is not None:
+            raise OrphanedActionError(
+                f"{doubt} An earlier attempt of this Airflow task may have done that: below Airflow 3.3 no "
+                "attempt leaves a record to the next one. Nothing was sent now. If it has, mark this task "
+                "successful; otherwise clear it."
+            )
+        return _Intent(effect.subject, effect.facts(), time.time(), now.attempt, now.max_tries)
+
+    # -------------------------------------------------------------------------------------- the record
+
+    def _earlier(self, subject: str) -> _Intent | None:
+        found = None if self._store is None else _Intent.from_json(self._store.get(_RECORD))
+        return found if found is not None and found.is_of(subject, self._origin) else None
+
+    def _write(self, intent: _Intent) -> None:
+        if self._store is not None:
+            self._store.set(_RECORD, asdict(intent))
+
+    def _note(self, intent: _Intent) -> None:
+        """Write what has happened; where Airflow cannot keep it, the next attempt looks at the service."""
+        try:
+            self._write(intent)
+        except Exception:  # whatever the store raises, it is done
+            log.exception("Airflow could not keep the record of what was done: %s", intent)
+
+
+def appears(effect: Effect[Any], facts: dict[str, Any], *, since: float | None = None) -> bool:
+    """Return whether the effect shows within a while, reading at least once.
+
+    :param since: when the request was sent, in Unix seconds; default now.
+    :raises RemoteTaskError: when the service could not be read.
+    """
+    until = (time.time() if since is None else since) + _APPEARS_WITHIN
+    while True:
+        try:
+            if effect.is_there(facts):
+                return True
+        except RemoteTaskError as error:
+            if not error.retry_helps or time.time() >= until:
+                raise
+        if (left := until - time.time()) <= 0:
+            return False
+        time.sleep(min(_BETWEEN_READS, left))

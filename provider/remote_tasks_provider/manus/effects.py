@@ -1,0 +1,142 @@
+"""What is done to a Manus task once: a message to it, the confirmation of an action.
+
+See :mod:`remote_tasks_provider.bases.once`. A message is known by how many of the same the conversation has
+had before; an action by its event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from remote_tasks_provider.core.errors import TaskFailedError
+from remote_tasks_provider.manus.api import v2
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.models import ManusMessage
+from remote_tasks_provider.manus.results import ManusQuestion
+
+__all__ = ["Confirmation", "Message", "same_messages"]
+
+
+class Message:
+    """A message to a task.
+
+    :param content: what it says.
+    :param prepare: makes the other options of the request, such as files, shortly before it is sent.
+    """
+
+    def __init__(
+        self,
+        hook: ManusHook,
+        task_id: str,
+        content: str,
+        prepare: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._hook = hook
+        self._task_id = task_id
+        self._content = content
+        self._prepare = prepare
+        self.subject = f"message {task_id}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return which message it is, and how many of the same there are."""
+        digest = _digest(self._content)
+        return {"content": digest, "before": same_messages(self._hook, self._task_id, digest)}
+
+    def is_there(self, facts: dict[str, Any]) -> bool:
+        """Return whether the conversation has one more of the same."""
+        before: int = facts["before"]
+        return same_messages(self._hook, self._task_id, facts["content"]) > before
+
+    def send(self, facts: dict[str, Any]) -> None:
+        """Send the message."""
+        self._hook.send_message(self._task_id, self._content, **self._prepare())
+
+    def doubt(self) -> str | None:
+        """Return that the conversation has the same message already, if it has."""
+        if not self.facts()["before"]:
+            return None
+        return f"The conversation of Manus task {self._task_id} has this message already."
+
+
+class Confirmation:
+    """The confirmation of an action.
+
+    :param answer: the input that confirms it.
+    :param kind: the type of action that may be confirmed.
+    :param event_id: the event that may be; default whatever the task waits for.
+    """
+
+    def __init__(
+        self,
+        hook: ManusHook,
+        task_id: str,
+        answer: Mapping[str, Any],
+        kind: str,
+        event_id: str | None = None,
+    ) -> None:
+        self._hook = hook
+        self._task_id = task_id
+        self._answer = answer
+        self._kind = kind
+        self._event_id = event_id
+        self.subject = f"confirmation {task_id}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return which event is to be confirmed.
+
+        :raises TaskFailedError: when the task waits for something else.
+        """
+        asked = self._asked()
+        if asked is None or asked.kind != self._kind or self._event_id not in (None, asked.event_id):
+            found = f"waits for {asked.kind} ({asked.event_id})" if asked else "does not wait for anything"
+            raise TaskFailedError(
+                f"Manus task {self._task_id} {found}, not for {self._kind}; nothing was confirmed"
+            )
+        return {"event_id": asked.event_id or ""}
+
+    def is_there(self, facts: dict[str, Any]) -> bool:
+        """Return whether the task no longer waits for it."""
+        asked = self._asked()
+        return asked is None or asked.event_id != facts["event_id"]
+
+    def send(self, facts: dict[str, Any]) -> bool:
+        """Confirm it; return whether Manus took the input."""
+        return self._hook.confirm_action(self._task_id, facts["event_id"], self._answer)
+
+    def doubt(self) -> str | None:
+        """Return that the task has waited for such an action, and does no more, if so."""
+        asked = self._asked()
+        events = self._hook.client.items(v2.list_messages(self._task_id))
+        details = [one.status_update.status_detail for one in events if one.status_update]
+        answered = {
+            one.waiting_for_event_id: None
+            for one in details
+            if one is not None
+            and one.waiting_for_event_type == self._kind
+            and self._event_id in (None, one.waiting_for_event_id)
+            and (asked is None or one.waiting_for_event_id != asked.event_id)
+        }
+        if not answered:
+            return None
+        return f"Manus task {self._task_id} waits no more for {self._kind} ({', '.join(map(str, answered))})."
+
+    def _asked(self) -> ManusQuestion | None:
+        return self._hook.get_result(self._task_id, output_grace=0).question
+
+
+def same_messages(hook: ManusHook, task_id: str, digest: str) -> int:
+    """Return how many messages to a task have this content."""
+    return sum(digest == _digest(text) for text in _sent(hook.iter_messages(task_id)))
+
+
+def _sent(messages: Iterator[ManusMessage]) -> Iterator[str]:
+    for message in messages:
+        if message.role == "user":
+            yield "\n".join(part.text for part in message.content if part.text)
+
+
+def _digest(text: str) -> str:
+    """Return a hash of a message, whatever happens to its spaces on the way."""
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
