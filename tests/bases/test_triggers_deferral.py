@@ -40,7 +40,7 @@ from tests.bases.history import (
 )
 
 HOST = "http://127.0.0.1:9"
-ONCE = {"max_attempts": 1}
+ONCE = {"max_attempts": 1, "api_version": "v1"}
 
 
 def deferral_of(sensor: ManusTaskSensor, context: dict[str, Any]) -> TaskDeferred:
@@ -76,6 +76,7 @@ class TestSerialization:
             "outage_tolerance": 60.0,
             "in_detail": False,
             "back_off_until": START + 300,
+            "waiting_timeout": 3600.0,
         }
 
         path, stored = kind(**arguments).serialize()
