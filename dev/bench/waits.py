@@ -78,7 +78,7 @@ class Outcome:
 def connections(server: SandboxServer) -> dict[str, str]:
     """Return the variables with which a measured process reaches the server."""
     key = server.sandbox.settings.manus_key
-    manus = {"conn_type": "manus", "host": server.manus_url, "password": key}
+    manus = {"conn_type": "manus", "host": server.manus_url, "password": key, "extra": {"api_version": "v1"}}
     http = {"conn_type": "http", "host": server.url, "extra": {"API_KEY": key}}
     return {
         "AIRFLOW_CONN_BENCH_MANUS": json.dumps(manus),

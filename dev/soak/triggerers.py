@@ -25,7 +25,7 @@ def connections(server: SandboxServer) -> dict[str, str]:
     manus = {"conn_type": "manus", "host": server.manus_url, "password": settings.manus_key}
     qstash = {"conn_type": "qstash", "host": server.qstash_url, "password": settings.qstash_token}
     return {
-        "AIRFLOW_CONN_SOAK_MANUS": json.dumps(manus),
+        "AIRFLOW_CONN_SOAK_MANUS": json.dumps({**manus, "extra": {"api_version": "v1"}}),
         "AIRFLOW_CONN_SOAK_MANUS_V2": json.dumps({**manus, "extra": {"api_version": "v2"}}),
         "AIRFLOW_CONN_SOAK_QSTASH": json.dumps(qstash),
     }

@@ -137,3 +137,39 @@ class TestMissing:
         driver(ids)
 
         assert all(one.path.startswith("/manus/v1/") for one in driver.calls)
+
+    def test_tasks_that_v1_does_not_show_are_v2s_at_once(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 90)
+        sandbox.faults.add("status", "/manus/v1/tasks", status=200, body={"object": "list"})
+        sandbox.faults.add("status", "/manus/v1/tasks/*", status=404)
+
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert sent(driver) == ["v1/tasks", *["v1/task"] * 40, "v2/task.list"]
+        assert driver.words(ids) == dict.fromkeys(ids, "running")
+        assert sent(driver) == ["v2/task.list"]
+
+    def test_ends_beyond_the_limit_of_a_poll_come_in_the_next(
+        self, driver: PollDriver, sandbox: Sandbox
+    ) -> None:
+        ids = many(sandbox, 40)
+        for task_id in ids:
+            sandbox.manus.set_status(task_id, "completed")
+
+        assert len(driver.words(ids, in_detail=())) == 32
+        assert len(driver.words(ids, in_detail=())) >= 8
+
+    def test_error_of_v2_leaves_the_end_open(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["completed"])
+        sandbox.faults.add("status", "/manus/v2/task.listMessages", status=503, times=1)
+
+        assert driver.words(["t1"]) == {"t1": "ServerError"}
+        assert driver.words(["t1"]) == {"t1": "completed"}
+
+    def test_wrong_key_is_found_out_by_few(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 30)
+        for task_id in ids:
+            sandbox.manus.set_status(task_id, "completed")
+        sandbox.faults.add("status", "/manus/v2/*", status=401)
+        driver(ids)
+
+        assert sent(driver) == ["v1/tasks", "v2/task.detail"]

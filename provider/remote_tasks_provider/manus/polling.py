@@ -44,7 +44,7 @@ from remote_tasks_provider.manus.api.v2_models import ManusEvent, how_it_finishe
 from remote_tasks_provider.manus.listing import V1, V2, Changes, FullListing, Listing, PageWeight
 from remote_tasks_provider.manus.models import snapshot
 
-__all__ = ["V1", "V2", "Listing", "ManusPollStrategy"]
+__all__ = ["V1", "V2", "Listing", "ManusPollStrategy", "with_outcome"]
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,11 @@ class ManusPollStrategy:
         if rare := self._rarely(request.due, request.now):
             yield from self._learning(self._singles.ask(rare), request)
         yield from self._read_outcomes(request)
+
+    @property
+    def unlisted(self) -> frozenset[str]:
+        """The tasks that the last full listing did not show."""
+        return frozenset(self._unlisted)
 
     def _forget_all_but(self, wanted: Mapping[str, None]) -> None:
         self._created = {one: at for one, at in self._created.items() if one in wanted}
@@ -269,7 +274,7 @@ class ManusPollStrategy:
                 if isinstance(answer, RemoteTaskError):
                     results[task_id] = answer
                 else:
-                    results[task_id] = _with_outcome(self._finished.pop(task_id), answer.items)
+                    results[task_id] = with_outcome(self._finished.pop(task_id), answer.items)
             yield results
             errors = {one: error for one, error in results.items() if isinstance(error, RemoteTaskError)}
             # Who was not answered because of the others keeps its turn.
@@ -278,7 +283,7 @@ class ManusPollStrategy:
                 return
 
 
-def _with_outcome(task: TaskSnapshot, latest: Sequence[ManusEvent]) -> TaskSnapshot:
+def with_outcome(task: TaskSnapshot, latest: Sequence[ManusEvent]) -> TaskSnapshot:
     """Return the finished ``task`` with the outcome that its events, newest first, show."""
     error, stopped_by_user = how_it_finished(reversed(latest))
     if task.state is TaskState.FAILED:
