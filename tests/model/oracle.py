@@ -63,7 +63,7 @@ def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
 
     1. *Over*: its outcome was told, or a person was asked to judge, and a user has cleared the Airflow task
        since. A clear without either is no licence: a task at work goes on, a finished one is handed over.
-    2. *Stopped* by this side, at a kill, a timeout or for a restart.
+    2. *Stopped* by this side, at a kill, a timeout or for a restart, even if it had finished just before.
     3. *Gone*: the service no longer knows it.
     4. *Useless*: it has failed, or has completed for other inputs, and a user has cleared the Airflow task.
     5. *Restarted*: the inputs are others now, and ``on_stale_state`` is ``restart``.

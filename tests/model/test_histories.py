@@ -6,6 +6,7 @@ What the machine finds becomes a test here: its lines say who did what, and when
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -27,16 +28,15 @@ def dies(at: str, fate: Fate = _TWO_MINUTES) -> Plan:
 @pytest.fixture
 def begin() -> Iterator[Begin]:
     """Begin a history; at its end no promise may be broken."""
-    contexts: list[Any] = []
+    worlds: list[World] = []
+    with ExitStack() as stack:
 
-    def made(**settings: Any) -> World:
-        contexts.append(World(Settings(**settings)).installed())
-        return contexts[-1].__enter__()  # type: ignore[no-any-return]
+        def made(**settings: Any) -> World:
+            worlds.append(stack.enter_context(World(Settings(**settings)).installed()))
+            return worlds[-1]
 
-    yield made
-    for context in contexts:
-        world = context.gen.gi_frame.f_locals["self"]
-        context.__exit__(None, None, None)
+        yield made
+    for world in worlds:
         assert not world.violations, "\n".join(world.lines)
 
 

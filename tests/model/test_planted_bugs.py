@@ -18,6 +18,8 @@ from remote_tasks_provider.core.http.operation import Request, Response
 from tests.model.machine import BrokenPromise, SubmissionMachine, quiet
 from tests.model.world import PROMISES, World
 
+_TAGS_ONLY = {"service": "v2", "version": "3.2", "hides": False}
+
 
 class NoRecord(World):
     """A provider that keeps no record."""
@@ -67,16 +69,41 @@ class NoLoss(World):
     ("world", "promise", "fixed"),
     [
         pytest.param(NoRecord, "1", {"service": "v1", "version": "3.3"}, id="no record"),
-        pytest.param(NoDeduplicationId, "1", {"service": "qstash"}, id="no deduplication id"),
-        pytest.param(NoDeployment, "2", {"service": "v2", "version": "3.3"}, id="no deployment"),
-        pytest.param(NoIndex, "2", {"service": "v2", "version": "3.3"}, id="no map index"),
-        pytest.param(NoLoss, "1", {"service": "v2"}, id="no lost answers"),
+        pytest.param(
+            NoDeduplicationId, "1", {"service": "qstash", "version": "3.2"}, id="no deduplication id"
+        ),
+        pytest.param(NoDeployment, "2", _TAGS_ONLY, id="no deployment"),
+        pytest.param(NoIndex, "2", _TAGS_ONLY, id="no map index"),
+        pytest.param(NoLoss, "1", {"service": "v2", "version": "3.3"}, id="no lost answers"),
     ],
 )
 def test_machine_finds_a_planted_bug(world: type[World], promise: str, fixed: dict[str, Any]) -> None:
+    _finds(promise, {"world_class": world, "fixed": fixed})
+
+
+@pytest.mark.parametrize(
+    ("place", "bug", "promise", "fixed"),
+    [
+        pytest.param(
+            "bases.submission.may_have_submitted",
+            lambda _: False,
+            "1",
+            {"service": "v1"},
+            id="no lost answers",
+        ),
+    ],
+)
+def test_machine_finds_a_wrong_rule(
+    monkeypatch: pytest.MonkeyPatch, place: str, bug: Any, promise: str, fixed: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(f"remote_tasks_provider.{place}", bug)
+
+    _finds(promise, {"fixed": fixed})
+
+
+def _finds(promise: str, members: dict[str, Any]) -> None:
     ignored = [number for number in PROMISES if number != promise]
-    members = {"world_class": world, "fixed": fixed, "ignored": ignored}
-    machine: Any = type("Planted", (SubmissionMachine,), members)
+    machine: Any = type("Planted", (SubmissionMachine,), {**members, "ignored": ignored})
 
     with pytest.raises(BrokenPromise, match=f"PROMISE {promise} BROKEN"):
         run_state_machine_as_test(machine, settings=quiet(500, 30, shorten=False, derandomize=True))

@@ -578,7 +578,8 @@ class World(Peer):
             self.accuse("5", f"{run.ti.name} stops {target}, which is {owner}'s")
             return
         self.note(f"{run.ti.name} stops {target}")
-        one.was_stopped = True
+        # Manus does not say whether a task that is stopped had finished just before. A message was delivered.
+        one.was_stopped = one.was_stopped or self.settings.is_manus or self._state(one) not in _END
 
     def _of(self, ti: TaskInstance) -> list[Paid]:
         return [one for one in self.books if one.owner is ti]
@@ -600,7 +601,7 @@ class World(Peer):
         if ending.kind == "retryable" and not isinstance(ending.value, _EXPECTED) and not run.is_wrong:
             self.accuse("0", f"{ti.name} ends in {ending.value!r}")
         was_stopped_by_user = ti.state != "running"
-        self._check_claims(run)
+        self._check_claims(run, ending)
         if not was_stopped_by_user:
             self._tell(ti, ending)
             self._check_delivery(run, ending, completed_before)
@@ -619,8 +620,12 @@ class World(Peer):
                 unfinished = self._state(one) in ("completed", "delivered", *_NOT_CLAIMED)
                 one.is_told = one.is_told or not unfinished
 
-    def _check_claims(self, run: _Run) -> None:
-        """Promise 2: what the attempt calls its own in XCom is its own, and what it asked for."""
+    def _check_claims(self, run: _Run, ending: Ending) -> None:
+        """Promise 2: what an attempt returns, or pushes to XCom, is its own, and what it asked for."""
+        returned = str(ending.value) if ending.kind == "success" else ""
+        for one in self.books:
+            if one.owner is not run.ti and one.id in returned:
+                self.accuse("2", f"{run.ti.name} returns {one.id}, which is {one.owner.name}'s")
         pushed = run.ti.xcoms.get("remote_task_id") or run.ti.xcoms.get("message_ids") or []
         for task_id in [pushed] if isinstance(pushed, str) else pushed:
             one = next(one for one in self.books if one.id == task_id)
@@ -652,7 +657,8 @@ class World(Peer):
             word in text.lower() for word in ("clear this task", "clear it", "set on_", "make the inputs")
         ):
             self.accuse("4", f"no next step in: {text}")
-        own = [one for one in self._of(ti) if self._exists(one) and not (one.is_told or one.was_stopped)]
+        settled = [one for one in self._of(ti) if one.is_told or one.is_over or one.was_stopped]
+        own = [one for one in self._of(ti) if self._exists(one) and one not in settled]
         visible = [one for one in own if self._is_visible(one)]
         named = [one for one in self.books if one.id in text]
         if visible and not named:
