@@ -6,7 +6,6 @@ import pytest
 
 from tests.bases.history import Clock
 
-
 # The histories of these tests are played by one version of Manus's API.
 EXTRAS = {"manus": {"api_version": "v1"}, "qstash": {}}
 
