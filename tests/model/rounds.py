@@ -71,8 +71,9 @@ def play(seed: int, limits: Mapping[str, Any], only: str | None = None) -> Round
 
 
 def set_up() -> None:
-    """Prepare a process: a home for its Airflow, no log, and no search for garbage in what stays anyway."""
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="remote-tasks-airflow-home-")
+    """Prepare a process: a home for its Airflow unless it has one, no log, and no search for garbage in what stays anyway."""
+    if "AIRFLOW_HOME" not in os.environ:
+        os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="remote-tasks-airflow-home-")
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     import structlog
 
