@@ -71,7 +71,7 @@ def play(seed: int, limits: Mapping[str, Any], only: str | None = None) -> Round
 
 
 def set_up() -> None:
-    """Prepare a process: a home for its Airflow unless it has one, no log, and no search for garbage in what stays anyway."""
+    """Prepare a process: a home for its Airflow if it has none, no log, no search for garbage that stays."""
     if "AIRFLOW_HOME" not in os.environ:
         os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="remote-tasks-airflow-home-")
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
