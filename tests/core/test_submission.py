@@ -449,6 +449,10 @@ class TestFromSearch:
             with pytest.raises(OrphanedStartError, match=r"not known whether .* submitted a task"):
                 self.decide(**facts)
 
+    def test_error_names_the_task_that_a_lost_request_was_to_replace(self) -> None:
+        with pytest.raises(OrphanedStartError, match="was to replace task t0"):
+            self.decide(lost=replace(LOST, replaces="t0"), sees_all=False)
+
     @pytest.mark.parametrize("policy", ["search", "fail"])
     @pytest.mark.parametrize("found", [(), (similar(),)])
     def test_clear_allows_a_submission_once_a_person_was_told(

@@ -285,7 +285,7 @@ class RemoteTaskOperator(WaitingOperator):
         )
         label = self.remote_task_type.label
         aftermath = CancelAftermath(results, label, self.was_cancelled, self.still_running)
-        if results and not aftermath.still_run:
+        if any(one.outcome is CancelOutcome.CANCELLED for one in results.values()):
             self.settle(self._context, "cancelled")
         return aftermath
 

@@ -362,10 +362,14 @@ def decide_from_search(
     if is_unknown and not insists and (policy.on_orphaned_intent == "fail" or not sight.sees_all):
         raise OrphanedStartError(
             "It is not known whether an earlier request submitted a task: its answer was lost, or Airflow "
-            "kept no record of it. Nothing more was submitted. Check the service's app, and stop the task if "
-            f"there is one. {_NEXT_STEP}"
+            f"kept no record of it.{_replaced(lost)} Nothing more was submitted. Check the service's app, "
+            f"and stop the task if there is one. {_NEXT_STEP}"
         )
     return Decision("No earlier attempt has submitted a task.")
+
+
+def _replaced(lost: SubmissionRecord | None) -> str:
+    return f" It was to replace task {lost.replaces}." if lost is not None and lost.replaces else ""
 
 
 def _decide_about_missing(

@@ -286,6 +286,22 @@ class TestDelivery:
 
         assert [task.attempt(asks(mode))["id"]] == account.created[1:]
 
+    def test_task_that_had_finished_before_the_kill_is_taken_after_a_clear(self, account: Account) -> None:
+        task, operators = account.task(), []
+
+        def kept() -> Any:
+            operators.append(asks()())
+            return operators[-1]
+
+        account.states(ask="failed")
+        with pytest.raises(SystemExit):
+            task.attempt(dying(kept))
+        account.sandbox.clock.advance(3600)
+        operators[0].on_kill()
+        task.clear()
+
+        assert [task.attempt(asks())["id"]] == account.created
+
     def test_task_that_nobody_waited_for_is_history_after_a_clear(self, account: Account) -> None:
         task = account.task()
         task.attempt(asks(wait_for_completion=False))
