@@ -187,6 +187,7 @@ class TestFirstAttempt:
             "account": "a",
             "ends_by": START + 400,
             "is_void": False,
+            "is_deferred": False,
             "is_seen": False,
             "is_delivered": False,
             "told_at": None,
@@ -416,6 +417,7 @@ class TestClear:
 
     def test_result_that_a_worker_has_seen_is_taken(self, remote: Remote) -> None:
         ensure(remote, notes_kills=False)
+        submitter(remote).settle("deferred")
         remote.ends("t1")
         submitter(remote).settle("seen")
 
@@ -423,9 +425,16 @@ class TestClear:
 
     def test_result_that_a_kill_may_have_cut_short_is_history(self, remote: Remote) -> None:
         ensure(remote, notes_kills=False)
+        submitter(remote).settle("deferred")
         remote.ends("t1")
 
         assert ensure(remote, 2, max_tries=4, notes_kills=False).task_id == "t2"
+
+    def test_result_of_a_task_that_was_never_deferred_is_taken(self, remote: Remote) -> None:
+        ensure(remote, notes_kills=False)
+        remote.ends("t1")
+
+        assert ensure(remote, 2, max_tries=4, notes_kills=False).task_id == "t1"
 
     def test_attempt_that_was_killed_while_it_told_a_person_has_told_nobody(self, remote: Remote) -> None:
         remote.sees_all = False

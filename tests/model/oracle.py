@@ -27,6 +27,8 @@ class Earlier:
     :param exists: the service still knows it.
     :param is_recorded: a record names it.
     :param inputs: what it was asked for.
+    :param may_be_stopped: a user, or the death of a worker, has ended an attempt after it had left the wait
+        to a trigger, which stops the task if it was a user.
     :param age: seconds since it was submitted.
     """
 
@@ -39,6 +41,7 @@ class Earlier:
     is_recorded: bool
     inputs: tuple[str, ...]
     age: float
+    may_be_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
        has no record of it, so that nobody knows whether the result was handed over before.
     8. *Untraceable*, as documented: no record names it, the service shows no tag, and the prompt has changed,
        so that nothing in the world connects it with this task instance.
+    9. *Perhaps stopped*, as documented: it has completed, a user has cleared the Airflow task, and a trigger
+       may have stopped it, which Manus does not show.
     """
     blocking = (one for one in earlier if not _is_no_obstacle(one, asked))
     return next(
@@ -90,6 +95,7 @@ def _is_no_obstacle(one: Earlier, asked: Asked) -> bool:
         or one.was_stopped
         or not one.exists
         or (one.was_cleared and (one.end == "failed" or (one.end == "completed" and not is_same)))
+        or (one.was_cleared and one.end == "completed" and one.may_be_stopped)
         or (not is_same and asked.on_stale_state == "restart")
         or (not one.is_recorded and asked.on_orphaned_intent == "start")
         or (not one.is_recorded and one.was_cleared and one.end == "completed" and not asked.has_records)

@@ -150,7 +150,6 @@ class TestClears:
 
         assert ending.value["id"] == "task0001"
 
-    @pytest.mark.xfail(reason="whether a kill has stopped a task is not known after a deferral", strict=False)
     def test_result_of_a_task_that_no_attempt_has_deferred_is_taken_after_a_clear(self, begin: Begin) -> None:
         world = begin(service="v2", defers=True, retries=0)
         world.attempt("main", dies("before the XCom"))

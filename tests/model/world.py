@@ -135,6 +135,7 @@ class Paid:
     was_cleared: bool = False
     was_restarted: bool = False
     was_stopped: bool = False
+    was_deferred: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class _Run:
     is_dead: bool = False
     is_killing: bool = False
     in_trigger: bool = False
+    has_deferred: bool = False
     is_wrong: bool = False
     has_acted: bool = False
     paid_fault: Fault = NO_FAULT
@@ -344,6 +346,9 @@ class World(Peer):
             # Airflow refuses the deferral of a task that is no longer running.
             self._die(run)
         run.in_trigger, run.ti.state = True, "deferred"
+        run.has_deferred = True
+        for one in self._of(run.ti):
+            one.was_deferred = True
         act = run.plan.act
         if run.has_acted or act not in ("clear", "mark failed", "mark success"):
             return
@@ -569,6 +574,7 @@ class World(Peer):
             store is not None and store.names(one.id),
             one.inputs,
             self.time.passed - one.at,
+            may_be_stopped=one.was_deferred and self.settings.cancel_on_kill,
         )
 
     def _stopped(self, run: _Run, target: str) -> None:
@@ -601,6 +607,8 @@ class World(Peer):
         if ending.kind == "retryable" and not isinstance(ending.value, _EXPECTED) and not run.is_wrong:
             self.accuse("0", f"{ti.name} ends in {ending.value!r}")
         was_stopped_by_user = ti.state != "running"
+        for one in self._of(ti):
+            one.was_deferred = one.was_deferred and not (run.has_deferred and ending.kind != "crash")
         self._check_claims(run, ending)
         if not was_stopped_by_user:
             self._tell(ti, ending)
@@ -648,6 +656,7 @@ class World(Peer):
             same = not self._is_stale(one, ti) or self.settings.on_stale_state == "reattach"
             seen = self.time.passed >= one.at + 80.0 and self.time.passed >= one.unknown_until
             is_due = named and same and seen and one.id in completed_before and not one.is_told
+            is_due = is_due and not (one.was_deferred and self.settings.cancel_on_kill)
             if is_due and not one.was_stopped and self._exists(one):
                 self.accuse("3", f"{one.id} has finished, and {ti.name} does not hand it over")
 

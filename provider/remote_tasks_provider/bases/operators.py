@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
@@ -35,12 +35,7 @@ from remote_tasks_provider.core.polling.result import WaitResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["CancelAftermath", "RemoteTaskOperator", "Settlement", "Submitted"]
-
-
-Settlement = Literal["seen", "undelivered", "delivered", "cancelled"]
-"""What an operator has done about the result of its tasks: it has seen that they have finished; it could not
-deliver the result; Airflow has the result, or the failure; it has cancelled them."""
+__all__ = ["CancelAftermath", "RemoteTaskOperator", "Submitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +283,6 @@ class RemoteTaskOperator(WaitingOperator):
         if any(one.outcome is CancelOutcome.CANCELLED for one in results.values()):
             self.settle(self._context, "cancelled")
         return aftermath
-
-    def settle(self, context: Context, what: Settlement) -> None:
-        """Note how far the delivery of the tasks' results is, where there is a record of them."""
 
     def _after_giving_up(self, context: Context, *, is_final: bool) -> str:
         """Cancel the tasks if nothing will wait for them any more; return what became of them.

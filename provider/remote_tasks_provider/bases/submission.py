@@ -34,7 +34,7 @@ from remote_tasks_provider.core.submission import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-    from remote_tasks_provider.bases.operators import Settlement
+    from remote_tasks_provider.bases.waiting import Settlement
 
 __all__ = ["Submission", "Submitter"]
 
@@ -96,8 +96,8 @@ class Submitter:
 
     :param task: the operator, for its ``retries`` and its log.
     :param appears_within: seconds after which a submitted task is listed.
-    :param notes_kills: whether a task that was cancelled because a user ended the Airflow task is settled. A
-        trigger cannot do that.
+    :param notes_kills: whether a task that was cancelled because a user ended the deferred Airflow task is
+        settled. A trigger cannot do that.
     """
 
     def __init__(
@@ -151,13 +151,17 @@ class Submitter:
     def settle(self, what: Settlement) -> None:
         """Note how far the delivery of the task's result is.
 
-        :param what: see :data:`~remote_tasks_provider.bases.operators.Settlement`.
+        :param what: see :data:`~remote_tasks_provider.bases.waiting.Settlement`.
         """
         if what == "cancelled":
             self._forget()
             return
         record = self._read_record()
-        if record is not None and record.task_id is not None:
+        if record is None or record.task_id is None:
+            return
+        if what == "deferred":
+            self._note(replace(record, is_deferred=True))
+        else:
             self._note(replace(record, is_seen=True, is_delivered=what == "delivered"))
 
     def _forget(self) -> None:

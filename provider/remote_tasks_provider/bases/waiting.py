@@ -42,9 +42,12 @@ from remote_tasks_provider.core.service import TaskType
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Mode", "WaitingOperator"]
+__all__ = ["Mode", "Settlement", "WaitingOperator"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
+Settlement = Literal["deferred", "seen", "undelivered", "delivered", "cancelled"]
+"""What an operator has done about the result of its tasks: left the wait to a trigger; seen that they have
+finished; not been able to deliver the result; handed the result or the failure to Airflow; cancelled them."""
 
 # An answer that a day did not bring is not on its way, and somebody should know.
 _DAY = 86_400.0
@@ -166,6 +169,9 @@ class WaitingOperator(CheckedOperator):
         for warning in tracker.take_warnings():
             self.log.warning("%s", warning)
 
+    def settle(self, context: Context, what: Settlement) -> None:
+        """Note how far the wait and the delivery of the result are, where there is a record of the tasks."""
+
     def _defer(self, context: Context, tracker: PollTracker, pause: float) -> None:
         if RETRIES_RESUME:
             context["ti"].xcom_push(key=_DEFERRED_IN, value=context["ti"].try_number)
@@ -181,6 +187,7 @@ class WaitingOperator(CheckedOperator):
             "back_off_until": now + back_off if back_off else None,
             **self.trigger_arguments(),
         }
+        self.settle(context, "deferred")
         self.defer(
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
@@ -332,14 +339,11 @@ class WaitingOperator(CheckedOperator):
         # A cleared task begins anew, but the store outlives the clear.
         max_tries = Origin.of(context).max_tries
         saved = store.get(_STARTED)
-        if isinstance(saved, dict) and self._is_of_this_run(saved, max_tries, context):
+        # Older versions saved the number of the first attempt instead.
+        now_known = {"max_tries": max_tries, "first_try": first_try_number(context, self)}
+        if isinstance(saved, dict) and all(
+            saved.get(name, value) == value for name, value in now_known.items()
+        ):
             return float(saved["at"])
         store.set(_STARTED, {"max_tries": max_tries, "at": now})
         return now
-
-    def _is_of_this_run(self, saved: Mapping[str, Any], max_tries: int, context: Context) -> bool:
-        """Whether no user has cleared the task since its start was saved."""
-        if "max_tries" in saved:
-            return bool(saved["max_tries"] == max_tries)
-        # Older versions saved another number.
-        return bool(saved.get("first_try") == first_try_number(context, self))

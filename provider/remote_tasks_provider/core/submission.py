@@ -144,6 +144,7 @@ class SubmissionRecord:
     :param account: names the account at the service, without its key.
     :param ends_by: when the request is over at the latest; Unix seconds.
     :param is_void: nothing was submitted, or it was cancelled by this side.
+    :param is_deferred: a trigger waits for the task, or did.
     :param is_seen: a worker has seen that the task is finished.
     :param is_delivered: what became of the task was handed over to Airflow.
     :param told_at: Airflow's ``max_tries`` when a person was told that only they can decide.
@@ -160,6 +161,7 @@ class SubmissionRecord:
     account: str | None = None
     ends_by: float | None = None
     is_void: bool = False
+    is_deferred: bool = False
     is_seen: bool = False
     is_delivered: bool = False
     told_at: int | None = None
@@ -172,6 +174,7 @@ class SubmissionRecord:
             url=task.url,
             attempt=attempt.number,
             max_tries=attempt.max_tries,
+            is_deferred=False,
             is_seen=False,
             is_delivered=False,
             told_at=None,
@@ -310,7 +313,7 @@ def decide_from_record(
     :param recorded: that task as it is now; ``None`` if the service has not shown it for a while.
     :param fingerprint: of what is asked for now.
     :param same_account: whether the service is asked for the account that was recorded.
-    :param notes_kills: whether the record would be void if this side had cancelled the task for a kill. A
+    :param notes_kills: whether the record would be void if a trigger had cancelled the task for a kill. A
         service may show such a task as completed.
     :raises StaleStartError: when the inputs have changed and the policy is to fail.
     :raises OrphanedStartError: when only a person can decide.
@@ -321,9 +324,10 @@ def decide_from_record(
     is_same = record.fingerprint == fingerprint
     if was_cleared and recorded.state.is_terminal:
         # An older version has not left whether the result was delivered.
-        is_owed = record.max_tries is not None and not record.is_delivered and (record.is_seen or notes_kills)
+        is_owed = record.max_tries is not None and not record.is_delivered
+        may_be_stopped = record.is_deferred and not (record.is_seen or notes_kills)
         takes = is_same or policy.on_stale_state == "reattach"
-        if not (is_owed and takes and recorded.state is TaskState.COMPLETED):
+        if not (is_owed and takes and not may_be_stopped and recorded.state is TaskState.COMPLETED):
             return Decision(f"Task {recorded.task_id} was finished before this task was cleared.")
     return _reattach(recorded, is_same, record.attempt, policy)
 

@@ -286,7 +286,7 @@ class TestDelivery:
 
         assert [task.attempt(asks(mode))["id"]] == account.created[1:]
 
-    def test_task_that_had_finished_before_the_kill_is_taken_after_a_clear(self, account: Account) -> None:
+    def test_task_that_a_kill_could_not_stop_is_taken_after_a_clear(self, account: Account) -> None:
         task, operators = account.task(), []
 
         def kept() -> Any:
@@ -294,9 +294,9 @@ class TestDelivery:
             return operators[-1]
 
         account.states(ask="failed")
+        account.faults.add("status", path="*/task.stop", status=404)
         with pytest.raises(SystemExit):
             task.attempt(dying(kept))
-        account.sandbox.clock.advance(3600)
         operators[0].on_kill()
         task.clear()
 

@@ -20,10 +20,11 @@ from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
-from remote_tasks_provider.bases.operators import RemoteTaskOperator, Settlement, Submitted
+from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submission import Submitter
+from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
