@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,7 +95,8 @@ class SandboxApp:
             return
         # Before the client can see it, so that a test never reads a record without its status.
         record.status = answer.status
-        await _send_answer(answer, send)
+        date = formatdate(sandbox.clock.now(), usegmt=True)
+        await _send_answer(replace(answer, headers={"date": date, **answer.headers}), send)
 
     def _answer(self, call: Call, vendor: Vendor, plan: Plan) -> Answer | None:
         """Return what to send, or ``None`` to cut the connection."""

@@ -40,6 +40,8 @@ class _Uvicorn(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                # The application sends its own, by the sandbox's clock.
+                date_header=False,
                 backlog=2048,
                 timeout_graceful_shutdown=1,
             )

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -23,6 +24,13 @@ class TestLife:
         assert set(threading.enumerate()) == before
         with pytest.raises(requests.exceptions.ConnectionError):
             requests.get(server.url, timeout=10)
+
+    def test_answers_are_dated_by_the_clock_of_the_sandbox(self):
+        with SandboxServer() as server:
+            server.sandbox.clock.advance(3 * 86_400)
+            answer = requests.get(f"{server.manus_url}/v1/tasks", timeout=10)
+            said = parsedate_to_datetime(answer.headers["date"]).timestamp()
+            assert abs(said - server.sandbox.clock.now()) < 60
 
     def test_server_stops_quickly_with_an_idle_connection_open(self):
         with requests.Session() as session, SandboxServer() as server:

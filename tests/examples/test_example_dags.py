@@ -14,19 +14,11 @@ import pytest
 
 from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import clean_environment, migrated_database
-from remote_tasks_sandbox import Sandbox, SandboxServer
-from remote_tasks_sandbox.clock import WallClock
+from remote_tasks_sandbox import SandboxServer
 from remote_tasks_sandbox.demo import seed_demo
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "example_dags"
-
-
-class _AnHourBehind(WallClock):
-    """So that no task has just ended: else each operator would wait some seconds for late output."""
-
-    def now(self) -> float:
-        return super().now() - 3600
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "example_publish_fan_out_and_branch": {},
         "example_replay_dead_letters": {},
     }
-    with SandboxServer(sandbox=Sandbox(clock=_AnHourBehind())) as server:
+    with SandboxServer() as server:
         seed_demo(server.sandbox, seconds=4)
         # Of the tasks that the examples create, the first is waited for in the triggerer.
         server.sandbox.manus.plan(script=[("running", 1), ("completed", None)])

@@ -81,6 +81,16 @@ class TestResultOfAFreshlyFinishedTask:
         assert hook.get_result("t1").text == "4"
         assert clock.naps == []
 
+    def test_output_of_an_older_task_is_complete(
+        self, hook: ManusHook, clock: Clock, sandbox: Sandbox
+    ) -> None:
+        clock.ahead = 3 * 3600
+        sandbox.manus.add_task("t1", ["completed"], answer="4")
+        sandbox.clock.advance(11)
+
+        assert hook.get_result("t1").text == "4"
+        assert clock.naps == []
+
     @pytest.mark.parametrize("ahead", [-3 * 3600.0, -70.0, 70.0, 3 * 3600.0])
     def test_clocks_that_differ_shorten_no_grace(
         self, ahead: float, hook: ManusHook, clock: Clock, sandbox: Sandbox

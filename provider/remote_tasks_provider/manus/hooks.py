@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
@@ -22,8 +22,8 @@ from remote_tasks_provider.manus.service import MANUS
 __all__ = ["ManusHook"]
 
 # Output can arrive tens of seconds after a task has finished (published graces: 10 s and 30 s). What is there
-# so many seconds after this process saw the end is complete. Manus's clock and ours may be hours apart, so of
-# its times only one counts: a task that finished days ago has no more to come.
+# so many seconds after the end is complete: since this process saw it, or by Manus's clock alone, as that one
+# and ours may be hours apart. Output that is missing may still come; but not days later.
 _OUTPUT_SETTLES_AFTER = 10.0
 _LONG_AGO = 2 * 24 * 60 * 60.0
 _READ_INTERVAL = 2.5
@@ -164,7 +164,7 @@ class ManusHook(RemoteTaskHook):
             task, result = api.get_result(remote_task_id)
             now = time.monotonic()
             seen_for = 0.0 if seen_at is None else now - seen_at
-            if seen_for >= grace or _is_complete(task, result, structured, seen_for):
+            if seen_for >= grace or _is_complete(result, structured, seen_for):
                 return result.requiring_value() if structured else result
             if seen_at is None:
                 seen_at = now
@@ -283,13 +283,14 @@ class ManusHook(RemoteTaskHook):
         return self.api.available_credits()
 
 
-def _is_complete(task: ManusTask, result: ManusResult, structured: bool, seen_for: float) -> bool:
+def _is_complete(result: ManusResult, structured: bool, seen_for: float) -> bool:
     """Whether no more output of a task is expected, so many seconds after it was seen to be finished."""
     if result.state is not TaskState.COMPLETED:
         return True
-    if task.updated_at and (datetime.now(UTC) - task.updated_at).total_seconds() >= _LONG_AGO:
+    ended_for = max(seen_for, result.unchanged_for or 0.0)
+    if ended_for >= _LONG_AGO:
         return True
     if not result.text or (structured and result.structured is None):
         return False
     # A structured value is made of the whole output.
-    return structured or seen_for >= _OUTPUT_SETTLES_AFTER
+    return structured or ended_for >= _OUTPUT_SETTLES_AFTER

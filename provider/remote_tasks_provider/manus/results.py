@@ -113,6 +113,7 @@ class ManusResult:
     :param structured: the value that a schema asked for.
     :param files: what the agent created since the last message to it.
     :param question: what it waits for in state ``waiting``, unless that was just answered.
+    :param unchanged_for: the seconds since the task last changed, by the service's own clock, if it tells.
     """
 
     id: str
@@ -125,6 +126,7 @@ class ManusResult:
     credit_usage: int | None = None
     error: str | None = None
     question: ManusQuestion | None = None
+    unchanged_for: float | None = field(default=None, compare=False, repr=False)
 
     def requiring_value(self) -> ManusResult:
         """Return the result, unless it is of a completed task and the structured value is missing.

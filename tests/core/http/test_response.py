@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
@@ -25,7 +26,13 @@ from remote_tasks_provider.core.http import response
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
 from remote_tasks_provider.core.http.parsing import Items, Reader
-from remote_tasks_provider.core.http.response import Hint, read_response, retry_after, used_up_for
+from remote_tasks_provider.core.http.response import (
+    Hint,
+    date_of,
+    read_response,
+    retry_after,
+    used_up_for,
+)
 from tests.core.build import SECRET, START, a_call, a_config, a_response
 
 
@@ -403,3 +410,21 @@ class TestUsedUp:
         found = used_up_for(headers, START)
         assert found is not None
         assert found <= 3600
+
+
+class TestDate:
+    @pytest.mark.parametrize(
+        ("header", "moment"),
+        [
+            ("Fri, 27 Nov 2026 02:04:19 GMT", datetime(2026, 11, 27, 2, 4, 19, tzinfo=UTC)),
+            ("Fri, 27 Nov 2026 03:04:19 +0100", datetime(2026, 11, 27, 2, 4, 19, tzinfo=UTC)),
+            ("Fri, 27 Nov 2026 02:04:19 -0000", datetime(2026, 11, 27, 2, 4, 19, tzinfo=UTC)),
+            ("yesterday", None),
+            ("", None),
+        ],
+    )
+    def test_date_is_the_services(self, header: str, moment: datetime | None) -> None:
+        assert date_of(a_response(date=header)) == moment
+
+    def test_missing_date_is_unknown(self) -> None:
+        assert date_of(a_response()) is None

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -29,7 +29,16 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation, Refused, Response
 from remote_tasks_provider.core.http.parsing import Reader, one_line
 
-__all__ = ["MAX_RETRY_AFTER", "Explain", "Hint", "error_kind", "read_response", "retry_after", "used_up_for"]
+__all__ = [
+    "MAX_RETRY_AFTER",
+    "Explain",
+    "Hint",
+    "date_of",
+    "error_kind",
+    "read_response",
+    "retry_after",
+    "used_up_for",
+]
 
 T = TypeVar("T")
 
@@ -217,10 +226,20 @@ def _retry_after_header(value: str | None, now: float) -> float | None:
     seconds = _number(value)
     if seconds is not None:
         return seconds
+    moment = _http_date(value)
+    return None if moment is None else moment.timestamp() - now
+
+
+def date_of(response: Response) -> datetime | None:
+    """Return when the service has answered, by its own clock."""
+    return _http_date(response.headers.get("date", ""))
+
+
+def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
         # HTTP dates are GMT; one that does not say so would be read in the machine's own zone.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 

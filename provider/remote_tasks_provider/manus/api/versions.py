@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import datetime
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, NotFoundError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.http.response import date_of
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
@@ -28,6 +30,7 @@ from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, resul
 __all__ = ["ManusApi", "api_version", "used_version"]
 
 Files = Sequence[Mapping[str, str]]
+T = TypeVar("T")
 
 
 class ManusApi:
@@ -61,13 +64,13 @@ class ManusApi:
 
     def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
         """Return a task and its result so far."""
-        task, events = self._with_events(remote_task_id)
-        return task, result_v2(task, events)
+        task, events, at = self._with_events(remote_task_id)
+        return task, _read_at(at, task, result_v2(task, events))
 
-    def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[ManusEvent]]:
-        task = self.client.send(v2.get_task(remote_task_id))
+    def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[ManusEvent], datetime | None]:
+        task, at = self.client.send(_dated(v2.get_task(remote_task_id)))
         events = list(self.client.items(v2.list_messages(remote_task_id)))
-        return task.with_events(events), events
+        return task.with_events(events), events, at
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
         """Yield the conversation's messages, oldest first."""
@@ -170,8 +173,8 @@ class _V1(ManusApi):
         return self.client.send(v1.get_task(remote_task_id))
 
     def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
-        task = self.get_task(remote_task_id)
-        return task, result_v1(task)
+        task, at = self.client.send(_dated(v1.get_task(remote_task_id)))
+        return task, _read_at(at, task, result_v1(task))
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
         yield from self.get_task(remote_task_id).output
@@ -287,6 +290,23 @@ class _Best(ManusApi):
             if self._by_v1(remote_task_id) is None:
                 raise
             _V1(self.client).delete_task(remote_task_id)
+
+
+def _dated(operation: Operation[T]) -> Operation[tuple[T, datetime | None]]:
+    """Return ``operation`` with the time of its answer, by the service's clock."""
+    return Operation(
+        operation.name,
+        operation.request,
+        operation.expects,
+        lambda response: (operation.parse(response), date_of(response)),
+        operation.idempotency,
+    )
+
+
+def _read_at(at: datetime | None, task: ManusTask, result: ManusResult) -> ManusResult:
+    if at is None or task.updated_at is None:
+        return result
+    return replace(result, unchanged_for=(at - task.updated_at).total_seconds())
 
 
 def api_version(extras: Any) -> type[ManusApi]:
