@@ -35,6 +35,7 @@ with DAG("odd_text", schedule=None, catchup=False):
         on_waiting="human",
         response_timeout=300,
         deferrable=True,
-        poll_interval=3,
+        # Airflow's scheduler may take a deferral that ends within some seconds for the end of the task.
+        poll_interval=15,
         timeout=300,
     )
