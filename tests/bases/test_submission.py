@@ -188,7 +188,6 @@ class TestFirstAttempt:
             "ends_by": START + 400,
             "is_void": False,
             "is_deferred": False,
-            "is_seen": False,
             "is_delivered": False,
             "told_at": None,
         }
@@ -415,11 +414,11 @@ class TestClear:
 
         assert not store[KEY]["is_delivered"]
 
-    def test_result_that_a_worker_has_seen_is_taken(self, remote: Remote) -> None:
+    def test_result_of_a_wait_that_a_worker_has_taken_back_is_taken(self, remote: Remote) -> None:
         ensure(remote, notes_kills=False)
         submitter(remote).settle("deferred")
         remote.ends("t1")
-        submitter(remote).settle("seen")
+        submitter(remote).settle("resumed")
 
         assert ensure(remote, 2, max_tries=4, notes_kills=False).task_id == "t1"
 

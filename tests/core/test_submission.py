@@ -235,12 +235,10 @@ class TestFromRecord:
     def test_cleared_task_does_not_take_what_a_kill_may_have_stopped(self) -> None:
         ended = a_task(TaskState.COMPLETED)
         deferred = replace(RECORD, is_deferred=True)
-        seen = replace(deferred, is_seen=True)
 
         assert self.decide(ended, CLEARED, record=deferred, notes_kills=False).reattach_to is None
         assert self.decide(ended, CLEARED, record=deferred).reattach_to == ended
         assert self.decide(ended, CLEARED, notes_kills=False).reattach_to == ended
-        assert self.decide(ended, CLEARED, record=seen, notes_kills=False).reattach_to == ended
         assert self.decide(ended, RETRY, record=deferred, notes_kills=False).reattach_to == ended
 
     def test_edited_retries_do_not_make_a_retry_pay_again(self) -> None:

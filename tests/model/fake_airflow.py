@@ -80,6 +80,13 @@ class Store:
         """Whether a record holds the id of a remote task."""
         return any(task_id in value for value in self.values.values())
 
+    @property
+    def tells(self) -> bool:
+        """Whether a record says that a person was told to decide."""
+        return any(
+            '"told_at": ' in value and '"told_at": null' not in value for value in self.values.values()
+        )
+
 
 class DagRun:
     """A run of the DAG; a clear moves its start, and is counted.

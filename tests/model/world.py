@@ -136,6 +136,7 @@ class Paid:
     was_restarted: bool = False
     was_stopped: bool = False
     was_deferred: bool = False
+    was_useless: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,9 @@ class World(Peer):
         self.note(f"{name}, attempt {ti.try_number} (max_tries {ti.max_tries}): {_of(plan)}")
         run = _Run(ti, plan, paid_fault=plan.paid, is_wrong=bool(wrong))
         before = {one.id for one in self.books if self._state(one) == "completed"}
+        for one in self._of(ti):
+            # A person may resume it while the attempt decides.
+            one.was_useless = _END.get(self._state(one)) == "failed"
         sent, is_broken = self.sent, self.settings.results_in_files and self.disk.is_broken
         with self._running(run):
             ending = self._execute(run, wrong)
@@ -569,7 +573,7 @@ class World(Peer):
             # What has failed is of no use, whatever was cleared.
             one.was_cleared or (one.was_restarted and end == "failed"),
             one.was_stopped,
-            end,
+            "failed" if one.was_useless else end,
             self._exists(one),
             store is not None and store.names(one.id),
             one.inputs,
@@ -615,6 +619,8 @@ class World(Peer):
             self._check_delivery(run, ending, completed_before)
         ti.end(success=ending.kind == "success", is_final=ending.kind == "final")
         cause = _cause(ending.value)
+        # The log tells, too, if the attempt is cut short right then.
+        ti.asked_to_judge = ti.store is not None and ti.store.tells
         if isinstance(cause, (OrphanedStartError, StaleStartError)):
             ti.asked_to_judge = True
             self._check_question(ti, str(ending.value))
@@ -666,7 +672,11 @@ class World(Peer):
             word in text.lower() for word in ("clear this task", "clear it", "set on_", "make the inputs")
         ):
             self.accuse("4", f"no next step in: {text}")
-        settled = [one for one in self._of(ti) if one.is_told or one.is_over or one.was_stopped]
+        settled = [
+            one
+            for one in self._of(ti)
+            if one.is_told or one.is_over or one.was_stopped or (one.was_cleared and self._state(one) in _END)
+        ]
         own = [one for one in self._of(ti) if self._exists(one) and one not in settled]
         visible = [one for one in own if self._is_visible(one)]
         named = [one for one in self.books if one.id in text]

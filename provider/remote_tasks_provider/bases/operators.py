@@ -115,6 +115,7 @@ class RemoteTaskOperator(WaitingOperator):
     _own: tuple[str, ...] = ()
     _context: Any = None
     _killed_too_early = False
+    _is_killed = False
 
     def __init__(
         self,
@@ -202,8 +203,6 @@ class RemoteTaskOperator(WaitingOperator):
             if isinstance(error, (TaskFailedError, TaskCancelledError)):
                 self.settle(context, "delivered")
             raise self.failed(context, error, result)
-        if self.deferrable:
-            self.settle(context, "seen")
         try:
             collected = self.collect(context, result)
         except Exception:
@@ -247,7 +246,7 @@ class RemoteTaskOperator(WaitingOperator):
 
         It also kills a task that was cleared: see :func:`~remote_tasks_provider.bases.compat.is_over`.
         """
-        self._killed_too_early = not self._own
+        self._is_killed, self._killed_too_early = True, not self._own
         if self.cancels_when_killed:
             self._cancel(self._why_killed, WHILE_KILLED)
 

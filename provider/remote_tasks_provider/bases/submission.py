@@ -159,10 +159,10 @@ class Submitter:
         record = self._read_record()
         if record is None or record.task_id is None:
             return
-        if what == "deferred":
-            self._note(replace(record, is_deferred=True))
-        else:
-            self._note(replace(record, is_seen=True, is_delivered=what == "delivered"))
+        if what in ("deferred", "resumed"):
+            self._note(replace(record, is_deferred=what == "deferred"))
+        elif what == "delivered":
+            self._note(replace(record, is_delivered=True))
 
     def _forget(self) -> None:
         """Note that there is no task: none was submitted, or this side has cancelled it."""
@@ -218,7 +218,9 @@ class Submitter:
         """Note that a person was told to decide, if it comes to that in a block."""
         try:
             yield
-        except OrphanedStartError:
+        except OrphanedStartError as error:
+            # Whatever ends the attempt now, its log has told.
+            self._log.error("%s", error)
             self._note(replace(record, told_at=self.attempt.max_tries))
             raise
 

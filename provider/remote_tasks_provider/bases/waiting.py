@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["Mode", "Settlement", "WaitingOperator"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
-Settlement = Literal["deferred", "seen", "undelivered", "delivered", "cancelled"]
-"""What an operator has done about the result of its tasks: left the wait to a trigger; seen that they have
-finished; not been able to deliver the result; handed the result or the failure to Airflow; cancelled them."""
+Settlement = Literal["deferred", "resumed", "undelivered", "delivered", "cancelled"]
+"""What an operator has done about the result of its tasks: left the wait to a trigger; taken it back; not
+been able to deliver the result; handed the result or the failure to Airflow; cancelled the tasks."""
 
 # An answer that a day did not bring is not on its way, and somebody should know.
 _DAY = 86_400.0
@@ -254,6 +254,7 @@ class WaitingOperator(CheckedOperator):
         Skips the version of Airflow's sensors, which turns every failure into a skip under ``soft_fail``.
         """
         kwargs = dict(next_kwargs or {})
+        self.settle(context, "resumed")
         if RETRIES_RESUME and self._is_retry(context):
             self.log.info(
                 "This is a retry, which Airflow took for the rest of the attempt before: waiting again."

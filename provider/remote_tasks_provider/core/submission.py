@@ -144,8 +144,7 @@ class SubmissionRecord:
     :param account: names the account at the service, without its key.
     :param ends_by: when the request is over at the latest; Unix seconds.
     :param is_void: nothing was submitted, or it was cancelled by this side.
-    :param is_deferred: a trigger waits for the task, or did.
-    :param is_seen: a worker has seen that the task is finished.
+    :param is_deferred: a trigger waits for the task, and no worker has taken the wait back.
     :param is_delivered: what became of the task was handed over to Airflow.
     :param told_at: Airflow's ``max_tries`` when a person was told that only they can decide.
     """
@@ -162,7 +161,6 @@ class SubmissionRecord:
     ends_by: float | None = None
     is_void: bool = False
     is_deferred: bool = False
-    is_seen: bool = False
     is_delivered: bool = False
     told_at: int | None = None
 
@@ -175,7 +173,6 @@ class SubmissionRecord:
             attempt=attempt.number,
             max_tries=attempt.max_tries,
             is_deferred=False,
-            is_seen=False,
             is_delivered=False,
             told_at=None,
         )
@@ -325,7 +322,7 @@ def decide_from_record(
     if was_cleared and recorded.state.is_terminal:
         # An older version has not left whether the result was delivered.
         is_owed = record.max_tries is not None and not record.is_delivered
-        may_be_stopped = record.is_deferred and not (record.is_seen or notes_kills)
+        may_be_stopped = record.is_deferred and not notes_kills
         takes = is_same or policy.on_stale_state == "reattach"
         if not (is_owed and takes and not may_be_stopped and recorded.state is TaskState.COMPLETED):
             return Decision(f"Task {recorded.task_id} was finished before this task was cleared.")

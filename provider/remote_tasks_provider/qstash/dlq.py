@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.origin import Origin
@@ -345,7 +346,7 @@ def _names(entries: Sequence[DlqEntry]) -> str:
 
 
 def _unknown(gone: Sequence[DlqEntry], found: Sequence[str], since: float) -> str:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    moment = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
     candidates = f" They may be {', '.join(found[:_NAMED])}." if found else ""
     return (
         f"An answer was lost. {len(gone)} DLQ messages have left the queue, and the logs do not tell which "

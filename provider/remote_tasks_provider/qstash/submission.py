@@ -16,6 +16,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remote_tasks_provider.bases.compat import first_try_number
@@ -402,7 +403,7 @@ def _hash(*parts: str | bytes) -> str:
 
 
 def _unknown(targets: set[str | None], found: set[str], since: float) -> str:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    moment = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
     places = ", ".join(sorted(map(str, targets))[:5])
     shown = f" It may be {', '.join(sorted(found)[:20])}." if found else ""
     return (

@@ -385,6 +385,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
+        if what == "delivered" and self._is_killed:
+            # Airflow takes nothing from a task that a user has ended.
+            return
         submitter = self._submitter(context)
         submitter.settle(what)
         if what == "undelivered" and not submitter.outlives_clears:
