@@ -168,6 +168,7 @@ class _Run:
     is_killing: bool = False
     in_trigger: bool = False
     has_deferred: bool = False
+    returned_as: str = ""
     is_wrong: bool = False
     has_acted: bool = False
     paid_fault: Fault = NO_FAULT
@@ -317,6 +318,7 @@ class World(Peer):
         try:
             run.operator = self._operator(run.ti, wrong)
             value = self._live_through(run, wrong)
+            run.returned_as = run.ti.state
             self.boundary("after execute() has returned")
         except Crash:
             return Ending("crash")
@@ -610,7 +612,8 @@ class World(Peer):
         ti = run.ti
         if ending.kind == "retryable" and not isinstance(ending.value, _EXPECTED) and not run.is_wrong:
             self.accuse("0", f"{ti.name} ends in {ending.value!r}")
-        was_stopped_by_user = ti.state != "running"
+        # Who marks a task after its operator has returned has what it returned.
+        was_stopped_by_user = (run.returned_as or ti.state) != "running"
         for one in self._of(ti):
             one.was_deferred = one.was_deferred and not (run.has_deferred and ending.kind != "crash")
         self._check_claims(run, ending)
