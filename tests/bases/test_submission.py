@@ -407,6 +407,14 @@ class TestClear:
 
         assert ensure(remote, 2, max_tries=4).task_id == "t1"
 
+    def test_result_that_airflow_did_not_take_in_the_end_is_taken(self, remote: Remote) -> None:
+        ensure(remote)
+        remote.ends("t1")
+        submitter(remote).settle("delivered")
+        submitter(remote).settle("undelivered")
+
+        assert ensure(remote, 2, max_tries=4).task_id == "t1"
+
     def test_delivery_of_nothing_leaves_the_record(self, remote: Remote, store: Store) -> None:
         submitter(remote).settle("delivered")
         killed(remote)

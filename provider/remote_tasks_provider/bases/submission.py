@@ -161,8 +161,8 @@ class Submitter:
             return
         if what in ("deferred", "resumed"):
             self._note(replace(record, is_deferred=what == "deferred"))
-        elif what == "delivered":
-            self._note(replace(record, is_delivered=True))
+        else:
+            self._note(replace(record, is_delivered=what == "delivered"))
 
     def _forget(self) -> None:
         """Note that there is no task: none was submitted, or this side has cancelled it."""

@@ -385,11 +385,11 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
-        if what == "delivered" and self._is_killed:
-            # Airflow takes nothing from a task that a user has ended.
-            return
         submitter = self._submitter(context)
         submitter.settle(what)
+        if what == "delivered" and self._is_killed:
+            # Airflow takes nothing from a task that a user has ended, before or during this.
+            submitter.settle("undelivered")
         if what == "undelivered" and not submitter.outlives_clears:
             try:
                 mark_owed(self.hook, self._own[0], submitter.key, submitter.attempt.number)
