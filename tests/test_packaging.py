@@ -145,7 +145,7 @@ class TestConstraints:
             ),
             ("3.4.0b2", "Because there is no version of apache-airflow==3.4.0b20 and you require", False),
             ("3.4.0b2", "Because there is no version of httpx==1.0 and you require httpx==1.0", False),
-            ("3.4.0b2", "error: Failed to fetch: http://127.0.0.1:9/simple/apache-airflow/", False),
+            ("3.4.0b2", "error: Failed to fetch: http://127.0.0.1:9/apache-airflow/", False),
             ("3.3.2", "Because there is no version of apache-airflow==3.3.2 and you require", False),
         ],
     )

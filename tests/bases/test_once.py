@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,20 +17,9 @@ from remote_tasks_provider.core.errors import (
     TransportError,
 )
 from tests.bases.history import Clock
+from tests.bases.stores import Store
 
 LOST = TransportError("the connection was reset")
-
-
-class Store(dict[str, Any]):
-    """Airflow's task state store; it can fail at its n-th write."""
-
-    writes = fails_at = 0
-
-    def set(self, key: str, value: Any) -> None:
-        self.writes += 1
-        if self.writes == self.fails_at:
-            raise ConnectionError("the API server is away")
-        self[key] = json.loads(json.dumps(value))
 
 
 class Doorbell:

@@ -9,7 +9,7 @@ from uuid import UUID
 import airflow
 import pytest
 
-from remote_tasks_provider.bases.origin import Origin, deployment_id
+from remote_tasks_provider.bases.origin import Origin, deployment_id, is_first_attempt
 
 # Airflow 2.11 has it elsewhere.
 SECTION = "API" if airflow.__version__ >= "3" else "WEBSERVER"
@@ -116,3 +116,27 @@ class TestOrigin:
         found = origin(map_index=None, try_number=None, max_tries=None)
 
         assert (found.map_index, found.attempt, found.max_tries) == (-1, 1, 0)
+
+
+class TestFirstAttempt:
+    @pytest.mark.parametrize(
+        ("number", "max_tries", "retries", "expected"),
+        [
+            (1, 2, 2, True),
+            (2, 2, 2, False),
+            (3, 4, 2, True),
+            (4, 4, 2, False),
+            (1, 2, 5, True),
+            (1, 0, 0, True),
+        ],
+    )
+    def test_first_attempt_is_the_one_after_a_clear_too(
+        self, number: int, max_tries: int, retries: int, expected: bool
+    ) -> None:
+        ti = SimpleNamespace(
+            dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=number, max_tries=max_tries
+        )
+        context: Any = {"ti": ti}
+        task: Any = SimpleNamespace(retries=retries)
+
+        assert is_first_attempt(task, context) is expected

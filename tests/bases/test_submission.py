@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,24 +25,10 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag, SubmissionPolicy, inputs_of
 from tests.bases.history import START, Clock
+from tests.bases.stores import Store
 
 KEY = "remote_task_submission"
 RESET = TransportError("the connection was reset")
-
-
-class Store(dict[str, Any]):
-    """Airflow's task state store; it can fail at its n-th write."""
-
-    writes = fails_at = 0
-
-    def set(self, key: str, value: Any) -> None:
-        self.writes += 1
-        if self.writes == self.fails_at:
-            raise ConnectionError("the API server is away")
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
 
 
 class Remote:

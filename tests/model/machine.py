@@ -43,7 +43,7 @@ WRONG: dict[str, tuple[dict[str, Any], ...]] = {
 MEANWHILE: tuple[float | str, ...] = (
     *(1.0, 30.0, 100.0, 400.0, 700.0, 4000.0),
     *("prompt", "prompt", "retries", "retries", "retries"),
-    *("the disk is mended",) * 3,
+    *("the disk works again",) * 3,
     *("person finishes it", "person finishes it", "person stops it", "person deletes it"),
 )
 """What happens between two attempts: seconds pass, the DAG is edited, a person uses the vendor's app."""
@@ -184,7 +184,7 @@ class SubmissionMachine(RuleBasedStateMachine):
             world.edit(who, what, next(prompt for prompt in PROMPTS if prompt != dag.prompt))
         elif what == "retries":
             world.edit(who, what, (dag.retries + 1) % 4)
-        elif what == "the disk is mended":
+        elif what == "the disk works again":
             world.mend()
         else:
             world.by_hand(who, what)

@@ -277,7 +277,7 @@ class World(Peer):
 
     def mend(self) -> None:
         """Let the results be written again."""
-        self.note("the disk is mended")
+        self.note("the disk works again")
         self.disk.mend()
 
     def pass_time(self, seconds: float) -> None:

@@ -476,7 +476,7 @@ class TestBatch:
         assert [result[0]["message_id"], result[2]["message_id"]] == account.sent[:2]
 
     @pytest.mark.parametrize(
-        "mended",
+        "repaired",
         [
             [THREE[0], message(1), THREE[2]],
             [THREE[0], THREE[2]],
@@ -484,21 +484,21 @@ class TestBatch:
             [message(0, body="other"), message(1), message(2, body="other")],
             [message(1), THREE[0], THREE[2]],
         ],
-        ids=["mended", "removed", "reordered", "other bodies", "moved"],
+        ids=["repaired", "removed", "reordered", "other bodies", "moved"],
     )
-    def test_clear_of_a_mended_batch_sends_no_accepted_message_again(
-        self, account: QStash, mended: list[Any]
+    def test_clear_of_a_repaired_batch_sends_no_accepted_message_again(
+        self, account: QStash, repaired: list[Any]
     ) -> None:
         task = account.task()
         with pytest.raises(AirflowFailException):
             task.attempt(lambda: batch(THREE[0], REFUSED, THREE[2]))
         account.clock.advance(3600)
         task.clear()
-        result = task.attempt(lambda: batch(*mended))
+        result = task.attempt(lambda: batch(*repaired))
 
-        assert len(result) == len(mended)
-        assert len(account.sent) == len(mended)
-        assert len(set(arrived(account))) == len(mended)
+        assert len(result) == len(repaired)
+        assert len(account.sent) == len(repaired)
+        assert len(set(arrived(account))) == len(repaired)
 
     def test_clear_of_a_complete_batch_sends_all(self, account: QStash) -> None:
         task = account.task()

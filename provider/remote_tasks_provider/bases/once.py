@@ -14,8 +14,8 @@ import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from remote_tasks_provider.bases.compat import first_try_number
-from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.bases.origin import Origin, is_first_attempt
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.core.errors import OrphanedActionError, RemoteTaskError
 from remote_tasks_provider.core.submission import may_have_submitted
 
@@ -85,11 +85,9 @@ class Once:
     """Does one thing once for one Airflow task instance."""
 
     def __init__(self, task: BaseOperator, context: Context) -> None:
-        self._store: Any = context.get("task_state_store")
+        self._record = TaskRecord(context, _RECORD, log)
         self._origin = Origin.of(context)
-        self._may_be_unrecorded = self._store is None and self._origin.attempt > first_try_number(
-            context, task
-        )
+        self._may_be_unrecorded = not (self._record.is_kept or is_first_attempt(task, context))
 
     def do(self, effect: Effect[T]) -> T | None:
         """Send the request, unless an earlier attempt has; return its answer, if it was sent and answered.
@@ -102,12 +100,11 @@ class Once:
             intent = self._new(effect)
         elif intent.is_done or appears(effect, intent.facts, since=intent.at):
             log.info("Attempt %d has done it already; nothing was sent again.", intent.attempt)
-            self._note(replace(intent, is_done=True))
+            self._record.note(asdict(replace(intent, is_done=True)))
             return None
         now = self._origin
         intent = replace(intent, at=time.time(), attempt=now.attempt)
-        # Without an intent that is kept, nothing may be sent.
-        self._write(intent)
+        self._record.intend(asdict(intent))
         answer: T | None = None
         try:
             answer = effect.send(intent.facts)
@@ -117,8 +114,8 @@ class Once:
             log.warning("It is not known whether the request arrived: %s", error)
             if not appears(effect, intent.facts):
                 raise
-            log.info("It did.")
-        self._note(replace(intent, is_done=True))
+            log.info("It did: the service shows its effect.")
+        self._record.note(asdict(replace(intent, is_done=True)))
         return answer
 
     def _new(self, effect: Effect[Any]) -> _Intent:
@@ -131,22 +128,9 @@ class Once:
             )
         return _Intent(effect.subject, effect.facts(), time.time(), now.attempt, now.max_tries)
 
-    # -------------------------------------------------------------------------------------- the record
-
     def _earlier(self, subject: str) -> _Intent | None:
-        found = None if self._store is None else _Intent.from_json(self._store.get(_RECORD))
+        found = _Intent.from_json(self._record.read())
         return found if found is not None and found.is_of(subject, self._origin) else None
-
-    def _write(self, intent: _Intent) -> None:
-        if self._store is not None:
-            self._store.set(_RECORD, asdict(intent))
-
-    def _note(self, intent: _Intent) -> None:
-        """Write what has happened; where Airflow cannot keep it, the next attempt looks at the service."""
-        try:
-            self._write(intent)
-        except Exception:  # whatever the store raises, it is done
-            log.exception("Airflow could not keep the record of what was done: %s", intent)
 
 
 def appears(effect: Effect[Any], facts: dict[str, Any], *, since: float | None = None) -> bool:

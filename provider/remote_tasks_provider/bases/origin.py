@@ -14,12 +14,12 @@ from uuid import UUID
 
 from airflow.providers.common.compat.sdk import conf
 
-from remote_tasks_provider.bases.compat import airflow_is_at_least
+from remote_tasks_provider.bases.compat import airflow_is_at_least, first_try_number
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
-__all__ = ["Origin", "deployment_id"]
+__all__ = ["Origin", "deployment_id", "is_first_attempt"]
 
 _NO_REGION = str(UUID(int=0))
 # How Airflow 3.2 and newer show a worker that there is none.
@@ -39,6 +39,14 @@ def deployment_id() -> str:
     address = str(conf.get(_OF_THE_UI, "base_url", fallback="") or "").rstrip("/")
     fernet_key = str(conf.get("core", "fernet_key", fallback="") or "")
     return _digest(address, "" if fernet_key == _NO_KEY else fernet_key)[:12]
+
+
+def is_first_attempt(task: BaseOperator, context: Context) -> bool:
+    """Whether no attempt came before, or a user has just cleared the task, as far as that is known.
+
+    For where nothing is recorded: it is wrong while the DAG's ``retries`` are not those the task began with.
+    """
+    return Origin.of(context).attempt <= max(1, first_try_number(context, task))
 
 
 @dataclass(frozen=True, slots=True)

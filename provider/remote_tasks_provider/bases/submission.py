@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from remote_tasks_provider.bases.compat import CLEARS_DROP_STATE
 from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.core.errors import NotFoundError, OrphanedStartError, RemoteTaskError
 from remote_tasks_provider.core.submission import (
     Attempt,
@@ -113,7 +114,7 @@ class Submitter:
         self._policy = policy
         self._appears_within = appears_within
         self._notes_kills = notes_kills
-        self._store: Any = context.get("task_state_store")
+        self._record = TaskRecord(context, _RECORD, task.log)
         origin = Origin.of(context)
         self.key = origin.key
         self.attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0)
@@ -124,7 +125,7 @@ class Submitter:
     @property
     def outlives_clears(self) -> bool:
         """Whether a later attempt finds the record of this one, whatever a user does in between."""
-        return self._store is not None and not CLEARS_DROP_STATE
+        return self._record.is_kept and not CLEARS_DROP_STATE
 
     def begin(self) -> None:
         """Leave a record that nothing was submitted yet, where a missing one would leave that open."""
@@ -307,8 +308,7 @@ class Submitter:
             account=submission.account,
             ends_by=now + submission.longest_request,
         )
-        # Without an intent that is kept, nothing may be sent.
-        self._write(record)
+        self._record.intend(asdict(record))
         try:
             task = submission.submit(
                 CorrelationTag(self.key, attempt.number, attempt.max_tries, inputs_of(fingerprint))
@@ -333,18 +333,10 @@ class Submitter:
     # ----------------------------------------------------------------------------------------- the record
 
     def _read_record(self) -> SubmissionRecord | None:
-        return None if self._store is None else SubmissionRecord.from_json(self._store.get(_RECORD))
-
-    def _write(self, record: SubmissionRecord) -> None:
-        if self._store is not None:
-            self._store.set(_RECORD, asdict(record))
+        return SubmissionRecord.from_json(self._record.read())
 
     def _note(self, record: SubmissionRecord) -> None:
-        """Write a record of what has happened; where Airflow cannot keep it, the task runs on anyway."""
-        try:
-            self._write(record)
-        except Exception:  # noqa: BLE001 - whatever the store raises, the remote task is there
-            self._log.exception("Airflow could not keep the record of this submission: %s", record)
+        self._record.note(asdict(record))
 
 
 def _start_of(run: Any) -> float | None:

@@ -98,7 +98,7 @@ class CorrelationTag:
     :param key: the same for all attempts of one Airflow task instance, and for no other.
     :param attempt: which of them.
     :param max_tries: Airflow's ``max_tries`` then.
-    :param inputs: the begin of the fingerprint of what was asked for.
+    :param inputs: the beginning of the fingerprint of what was asked for.
     :param owed_by: the attempt that could not deliver the result of the finished task, where the title was
         changed to say so.
     """

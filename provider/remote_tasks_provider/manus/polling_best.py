@@ -22,6 +22,7 @@ from remote_tasks_provider.core.polling.strategy import (
     PollResults,
     Rotation,
     batches,
+    relay,
     result_of,
 )
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
@@ -80,23 +81,18 @@ class BestPollStrategy:
         return [one for one in task_ids if one not in others]
 
     def _poll_v1(self, request: PollRequest) -> PollPlan:
-        plan = self._v1.plan(request)
-        answers: Any = None
         told: set[str] = set()
-        try:
-            while True:
-                step = plan.send(answers)
-                if isinstance(step, Mapping):
-                    answers = None
-                    told.update(step)
-                    yield self._what_is_certain(step)
-                    continue
-                answers = yield step
-                if (gone := _gone(step, answers)) is not None:
-                    V1_GONE.note(self._config, gone, request.now)
-                    plan.close()
-                    return
-        except StopIteration:
+
+        def deliver(results: PollResults) -> PollResults:
+            told.update(results)
+            return self._what_is_certain(results)
+
+        def is_gone(operations: Any, answers: Any) -> bool:
+            if (gone := _gone(operations, answers)) is not None:
+                V1_GONE.note(self._config, gone, request.now)
+            return gone is not None
+
+        if (yield from relay(self._v1.plan(request), deliver, is_gone)):
             untold = self._v1.unlisted - told
             self._unknown |= {one: None for one in request.due if one in untold}
 
@@ -156,19 +152,11 @@ class BestPollStrategy:
         return result
 
     def _poll_v2(self, request: PollRequest) -> PollPlan:
-        plan = self._v2.plan(request)
-        answers: Any = None
-        try:
-            while True:
-                step = plan.send(answers)
-                if not isinstance(step, Mapping):
-                    answers = yield step
-                    continue
-                answers = None
-                found = {one: self._taken_over(one, result, request.now) for one, result in step.items()}
-                yield {one: result for one, result in found.items() if result is not None}
-        except StopIteration:
-            return
+        def deliver(results: PollResults) -> PollResults:
+            found = {one: self._taken_over(one, result, request.now) for one, result in results.items()}
+            return {one: result for one, result in found.items() if result is not None}
+
+        yield from relay(self._v2.plan(request), deliver)
 
     def _taken_over(self, task_id: str, result: PollResult, now: float) -> PollResult | None:
         """Return what v2 says of a task; where it does not know the task either, what v1 has said."""

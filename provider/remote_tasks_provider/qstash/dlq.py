@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.core.errors import (
     InvalidResponseError,
     NotFoundError,
@@ -31,6 +32,7 @@ from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.v2_models import CreatedMessage, DlqMessage
+from remote_tasks_provider.qstash.submission import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,9 +51,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _BETWEEN_SEARCHES = 5.0
-# How far this clock and QStash's may differ, and how long a request may take that was lost in a crash.
-_SKEW = 60.0
-_LONGEST_REQUEST = 600.0
 _NAMED = 20
 
 
@@ -180,42 +179,32 @@ class StoredPages(DlqPages):
 
     def __init__(self, context: Context, log: Any, key: str = "qstash_dlq_retry") -> None:
         super().__init__()
-        self._key = key
-        self._store: Any = context.get("task_state_store")
+        self._record = TaskRecord(context, key, log)
         self._max_tries = Origin.of(context).max_tries
-        self._log = log
         self._load()
 
     @property
     def remembers(self) -> bool:
         """Whether a later attempt will know them."""
-        return self._store is not None
+        return self._record.is_kept
 
     def begin(self, entries: Sequence[DlqEntry]) -> None:
-        """Note which DLQ messages are to be retried; a page a key, as Airflow limits the size of a value."""
+        """Note which DLQ messages are to be retried, a page a value."""
         super().begin(entries)
-        if self._store is not None:
-            for number in range(len(self.pages)):
-                self.save(number, is_intent=True)
-            self._store.set(self._key, {"max_tries": self._max_tries, "pages": len(self.pages)})
+        for number in range(len(self.pages)):
+            self.save(number, is_intent=True)
+        self._record.intend({"max_tries": self._max_tries, "pages": len(self.pages)})
 
     def _load(self) -> None:
-        saved = self._store.get(self._key) if self._store is not None else None
+        saved = self._record.read()
         if isinstance(saved, dict) and saved.get("max_tries") == self._max_tries:
             self.is_resumed = True
-            places = (f"{self._key}_{number}" for number in range(saved["pages"]))
-            self.pages = [DlqPage.from_json(self._store.get(place)) for place in places]
+            self.pages = [DlqPage.from_json(self._record.read(number)) for number in range(saved["pages"])]
 
     def save(self, number: int, *, is_intent: bool = False) -> None:
         """Note what became of a page's DLQ messages."""
-        if self._store is None:
-            return
-        try:
-            self._store.set(f"{self._key}_{number}", asdict(self.pages[number]))
-        except Exception:
-            if is_intent:
-                raise
-            self._log.exception("Airflow could not keep what became of these DLQ messages.")
+        keep = self._record.intend if is_intent else self._record.note
+        keep(asdict(self.pages[number]), number)
 
 
 class DlqRetry:
@@ -322,8 +311,8 @@ class DlqRetry:
 
     def _candidates(self, page: DlqPage, gone: Sequence[DlqEntry]) -> Iterator[CreatedMessage]:
         """Yield the messages in the logs that may replace DLQ messages, oldest first."""
-        last = page.sent_at + _LONGEST_REQUEST if page.lost_at is None else page.lost_at
-        operation = v2.list_created(page.sent_at - _SKEW, last + _SKEW)
+        last = page.sent_at + self._client.longest_send if page.lost_at is None else page.lost_at
+        operation = v2.list_created(page.sent_at - CLOCK_SKEW, last + CLOCK_SKEW)
         contents = {one.content for one in gone}
         # Those that failed were accepted before; and what an earlier request led to is known.
         known = {*self._pages_messages(page), *(one.message_id for one in gone)}

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remote_tasks_provider.bases.compat import first_try_number
-from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.bases.origin import Origin, is_first_attempt
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.core.errors import OrphanedStartError, RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.submission import may_have_submitted
@@ -32,16 +33,15 @@ from remote_tasks_provider.qstash.models import public_url
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-__all__ = ["Order", "Part", "Publisher", "deduplication_id", "is_first_attempt", "recall"]
+__all__ = ["CLOCK_SKEW", "Order", "Part", "Publisher", "deduplication_id", "recall"]
 
+CLOCK_SKEW = 60.0
+"""Seconds by which this clock and QStash's may differ."""
 _RECORD = "qstash_messages"
 _PAGE = 100
 # QStash remembers an id for ten minutes. A request may begin up to a minute before, and end shortly before.
 _WINDOW = 540.0
 _LAST_REPEAT = 590.0
-# How far this clock and QStash's may differ, and how long a request may take, repeats included.
-_SKEW = 60.0
-_LONGEST_REQUEST = 600.0
 # QStash keeps its logs for three days at least.
 _LOGS_KEPT = 2.5 * 24 * 60 * 60
 _BETWEEN_SEARCHES = 15.0
@@ -65,15 +65,9 @@ def deduplication_id(origin: Origin, destination: str, queue: str | None = None,
     return f"af-{origin.digest(str(origin.max_tries), destination, queue or '', part)[:40]}"
 
 
-def is_first_attempt(task: BaseOperator, context: Context) -> bool:
-    """Whether no attempt came before, or a user has just cleared the task; for where nothing is recorded."""
-    return Origin.of(context).attempt <= max(1, first_try_number(context, task))
-
-
 def recall(task: BaseOperator, context: Context) -> list[PublishedMessage]:
     """Return the messages that an earlier attempt has published, as older versions have recorded them."""
-    store: Any = context.get("task_state_store")
-    saved = store.get(_RECORD) if store is not None else None
+    saved = TaskRecord(context, _RECORD, task.log).read()
     if not isinstance(saved, dict) or saved.get("first_try") != first_try_number(context, task):
         return []
     task.log.info("An earlier attempt has published the messages; re-attaching to them.")
@@ -150,9 +144,9 @@ class Publisher:
         self._client = client
         self._grace = grace
         self._origin = Origin.of(context)
-        self._store: Any = context.get("task_state_store")
+        self._record = TaskRecord(context, _RECORD, task.log)
         # Without a record, any attempt but the first may find what an earlier one has sent.
-        self._may_repeat = self._store is None and not is_first_attempt(task, context)
+        self._may_repeat = not (self._record.is_kept or is_first_attempt(task, context))
         self._is_retry = False
         self._parts: list[Part] = []
 
@@ -235,8 +229,7 @@ class Publisher:
         now = time.time()
         for number, part in zip(numbers, before, strict=True):
             self._parts[number] = replace(part, sent_at=part.sent_at or now, messages=(), error=None)
-        # Without an intent that is kept, nothing may be sent.
-        self._write()
+        self._keep(self._record.intend)
         taken = self._taken
         first = min((part.sent_at or now for part in before if part.is_keyed), default=now)
         give_up_at = time.monotonic() + first + _LAST_REPEAT - now
@@ -251,13 +244,13 @@ class Publisher:
             if not isinstance(error, RemoteTaskError) or not may_have_submitted(error):
                 for number, part in zip(numbers, before, strict=True):
                     self._parts[number] = part
-                self._note()
+                self._keep(self._record.note)
             raise
         is_repeat = self._may_repeat or self._taken > taken + 1
         for number, order, part, messages in zip(numbers, orders, before, answers, strict=True):
             may_be_own = order.part is not None and (is_repeat or part.sent_at is not None)
             self._parts[number] = self._answered(self._parts[number], order, messages, may_be_own=may_be_own)
-        self._note()
+        self._keep(self._record.note)
         return answers
 
     @property
@@ -307,11 +300,12 @@ class Publisher:
             return
         moments = [self._parts[number].sent_at or now for number in blind]
         first, last = min(moments), max(moments)
+        created = v2.list_created(first - CLOCK_SKEW, last + self._client.longest_send + CLOCK_SKEW)
         targets = {public_url(order.options.target) for order in blind.values()}
         while True:
             found = {
                 entry.message_id
-                for entry in self._client.items(v2.list_created(first - _SKEW, last + _LONGEST_REQUEST))
+                for entry in self._client.items(created)
                 if public_url(entry.url) in targets or entry.url_group in targets
             }
             if found or now - first > _LOGS_KEPT:
@@ -327,31 +321,24 @@ class Publisher:
 
     def _read(self) -> tuple[list[Part], bool]:
         """Return the parts of the last attempt, and whether no user has cleared the task since."""
-        saved: Any = self._store.get(_RECORD) if self._store is not None else None
+        saved: Any = self._record.read()
         if not isinstance(saved, dict) or "parts" not in saved:
             return [], False
-        pages = [saved, *(self._store.get(f"{_RECORD}_{number}") for number in range(1, saved["pages"]))]
+        pages = [saved, *map(self._record.read, range(1, saved["pages"]))]
         parts = [Part.from_json(one) for page in pages for one in page["parts"]]
         return parts, saved["max_tries"] == self._origin.max_tries
 
-    def _write(self) -> None:
-        if self._store is None:
-            return
+    def _keep(self, keep: Callable[[Any, int | None], None]) -> None:
+        """Keep the parts, a page a value.
+
+        :param keep: how: as an intent or as a note.
+        """
         # The store takes JSON's own types only.
         parts = [{**asdict(part), "messages": list(part.messages)} for part in self._parts]
         pages = [parts[start : start + _PAGE] for start in range(0, len(parts), _PAGE)]
-        # Airflow limits the size of a value.
         for number, page in enumerate(pages[1:], 1):
-            self._store.set(f"{_RECORD}_{number}", {"parts": page})
-        record = {"max_tries": self._origin.max_tries, "parts": pages[0], "pages": len(pages)}
-        self._store.set(_RECORD, record)
-
-    def _note(self) -> None:
-        """Write what has happened; where Airflow cannot keep it, the messages are sent anyway."""
-        try:
-            self._write()
-        except Exception:  # noqa: BLE001 - whatever the store raises, the messages are there
-            self._log.exception("Airflow could not keep what became of these messages.")
+            keep({"parts": page}, number)
+        keep({"max_tries": self._origin.max_tries, "parts": pages[0], "pages": len(pages)}, None)
 
 
 def _resumed(part: Part, saved: Part | None, now: float, *, is_retry: bool) -> Part:

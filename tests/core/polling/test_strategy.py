@@ -14,6 +14,7 @@ from remote_tasks_provider.core.polling.strategy import (
     PollResult,
     Rotation,
     batches,
+    relay,
     result_of,
 )
 from remote_tasks_provider.core.states import TaskSnapshot
@@ -186,3 +187,42 @@ class TestPollRequest:
 def test_batches_are_slices_in_order() -> None:
     assert list(batches("abcde", 2)) == ["ab", "cd", "e"]
     assert list(batches("", 2)) == []
+
+
+class TestRelay:
+    def plan(self, steps: list[str]) -> Any:
+        try:
+            (answer,) = yield [ask("a")]
+            steps.append(answer)
+            yield {"a": a_snapshot(task_id="a")}
+            yield [ask("b")]
+            steps.append("went on")
+        finally:
+            steps.append("closed")
+
+    def test_results_are_delivered_as_they_are_made_over(self) -> None:
+        steps: list[str] = []
+        relayed = relay(
+            self.plan(steps), lambda results: {f"of {one}": task for one, task in results.items()}
+        )
+
+        next(relayed)
+        delivered = relayed.send(["answer"])
+        next(relayed)
+        with pytest.raises(StopIteration) as ended:
+            relayed.send(["answer"])
+
+        assert list(delivered) == ["of a"]  # type: ignore[arg-type]
+        assert (steps, ended.value.value) == (["answer", "went on", "closed"], True)
+
+    def test_answers_that_are_the_end_close_the_plan(self) -> None:
+        steps: list[str] = []
+        relayed = relay(
+            self.plan(steps), lambda results: results, lambda _operations, answers: "gone" in answers
+        )
+
+        next(relayed)
+        with pytest.raises(StopIteration) as ended:
+            relayed.send(["gone"])
+
+        assert (steps, ended.value.value) == (["closed"], False)

@@ -12,7 +12,6 @@ Pure: :meth:`PollSession.cycle` is a plan. Beside operations it yields :class:`R
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +26,9 @@ from remote_tasks_provider.core.polling.strategy import (
     PollPlan,
     PollRequest,
     PollResult,
+    PollResults,
     PollStrategy,
+    relay,
 )
 from remote_tasks_provider.core.service import TaskType
 
@@ -100,25 +101,19 @@ class PollSession:
         assert self._strategy is not None  # noqa: S101 - set with the config
         doubtful: dict[str, PollResult] = {}
         covered: set[str] = set()
-        plan = self._strategy.plan(request)
-        answers: Any = None
+
+        def deliver(results: PollResults) -> PollResults:
+            doubtful.update({task_id: one for task_id, one in results.items() if _is_doubtful(one)})
+            covered.update(results)
+            return {task_id: one for task_id, one in results.items() if not _is_doubtful(one)}
+
         try:
-            while True:
-                step = plan.send(answers)
-                if not isinstance(step, Mapping):
-                    answers = yield step
-                    continue
-                answers = None
-                doubtful |= {task_id: one for task_id, one in step.items() if _is_doubtful(one)}
-                covered.update(step)
-                yield {task_id: one for task_id, one in step.items() if not _is_doubtful(one)}
-        except StopIteration:
-            return doubtful
+            yield from relay(self._strategy.plan(request), deliver)
         except Exception as error:  # not BaseException: a plan that is closed ends
             log.exception("%s: the poll failed by a fault of this provider.", self._task_type.service.name)
             fault = InvalidResponseError(f"the poll failed by a fault of this provider: {error!r}")
             yield {task_id: fault for task_id in request.due if task_id not in covered}
-            return doubtful
+        return doubtful
 
     def _read(self, now: float) -> Any:
         """Read the connection, and use what has changed; return what stands in the way, if something does."""

@@ -28,6 +28,7 @@ __all__ = [
     "Rotation",
     "Unchanged",
     "batches",
+    "relay",
     "result_of",
 ]
 
@@ -93,6 +94,32 @@ class PollStrategy(Protocol):
 
     def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll."""
+
+
+def relay(
+    plan: PollPlan,
+    deliver: Callable[[PollResults], PollResults],
+    ends: Callable[[Any, Any], bool] = lambda _operations, _answers: False,
+) -> Plan[bool]:
+    """Plan what another plan does; return whether it came to its end.
+
+    :param deliver: makes of its results what is delivered.
+    :param ends: whether the answers to its operations are the end of it.
+    """
+    answers: Any = None
+    while True:
+        try:
+            step = plan.send(answers)
+        except StopIteration:
+            return True
+        if isinstance(step, Mapping):
+            answers = None
+            yield deliver(step)
+        else:
+            answers = yield step
+            if ends(step, answers):
+                plan.close()
+                return False
 
 
 class Rotation:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.bases.listing import RemoteListOperator
+from remote_tasks_provider.bases.origin import is_first_attempt
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
@@ -18,7 +19,6 @@ from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import MessageFilters, QStashOperator, Words
 from remote_tasks_provider.qstash.operators.publish import MESSAGES_KEY, MessageOperator
-from remote_tasks_provider.qstash.submission import is_first_attempt
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
