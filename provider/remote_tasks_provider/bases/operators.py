@@ -205,8 +205,10 @@ class RemoteTaskOperator(WaitingOperator):
             raise self.failed(context, error, result)
         try:
             collected = self.collect(context, result)
-        except Exception:
-            self.settle(context, "undelivered")
+        except Exception as problem:
+            # That a task has failed may show in its result only.
+            is_told = isinstance(problem.__cause__, (TaskFailedError, TaskCancelledError))
+            self.settle(context, "delivered" if is_told else "undelivered")
             raise
         self.settle(context, "delivered")
         return collected

@@ -232,6 +232,31 @@ class TestDelivery:
         task.clear()
         assert task.attempt(make)["id"] == account.created[1]
 
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_stop_by_a_user_that_was_reported_is_history_after_a_clear(
+        self, account: Account, mode: str, remembers: bool
+    ) -> None:
+        account.connect("v2")
+        account.manus.plan(script=[("running", 3600), "completed"])
+        task = account.task(remembers=remembers)
+
+        def stopped_meanwhile() -> Any:
+            operator = asks(mode)()
+            wait = operator.wait
+
+            def waiting(context: Any) -> Any:
+                account.manus.stop_as_user(account.created[0])
+                return wait(context)
+
+            operator.wait = waiting
+            return operator
+
+        with pytest.raises(AirflowFailException, match="stopped by a user"):
+            task.attempt(stopped_meanwhile)
+        task.clear()
+
+        assert [task.attempt(asks(mode))["id"]] == account.created[1:]
+
     def test_title_that_cannot_be_marked_hides_no_error(self, account: Account, tmp_path: Path) -> None:
         account.manus.plan(answer="42.")
         account.faults.add("status", path="*/task.update", status=400)

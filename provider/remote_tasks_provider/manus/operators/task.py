@@ -350,13 +350,11 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.push_credits(context, found.credit_usage)
         if self.raise_on_failure and found.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
-            self.settle(context, "delivered")
             raise self.wait_exception(failure, None) from failure
         if self.raise_on_failure and found.state is TaskState.CANCELLED:
             stopped = TaskCancelledError(
                 f"{self.remote_task_type.label} {task_id} was stopped by a user ({found.url})"
             )
-            self.settle(context, "delivered")
             raise self.wait_exception(stopped, None) from stopped
         self.log.info("Manus task %s is %s; it cost %s credits.", task_id, found.state, found.credit_usage)
         return result_to_xcom({**(record or {}), **found.to_json()}, self.result_path, self.log)
