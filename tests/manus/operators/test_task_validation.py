@@ -222,6 +222,32 @@ class TestWithoutAWait:
         assert all(name in str(refused.value) for name in given)
 
     @pytest.mark.parametrize(
+        ("given", "rendered"),
+        [
+            ({"wait_for_completion": False}, "human"),
+            ({"auto_confirm": {"a": {}}}, "wait"),
+        ],
+        ids=["no wait", "auto_confirm"],
+    )
+    def test_parameters_are_judged_together_once_templates_are_rendered(
+        self, account: Account, given: dict[str, Any], rendered: str
+    ) -> None:
+        task = account.task()
+
+        def made() -> Any:
+            operator = ManusTaskOperator(
+                task_id="ask", prompt="Do it.", on_waiting="{{ params.choice }}", **given
+            )
+            # As Airflow does it.
+            operator.on_waiting = rendered
+            return operator
+
+        with pytest.raises(ValueError, match="on_waiting"):
+            task.attempt(made)
+
+        assert account.sandbox.requests == []
+
+    @pytest.mark.parametrize(
         "given",
         [
             {"on_waiting": "wait"},
