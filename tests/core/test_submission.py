@@ -27,7 +27,7 @@ from remote_tasks_provider.core.submission import (
     Candidate,
     CorrelationTag,
     Decision,
-    Sight,
+    SearchResult,
     SubmissionPolicy,
     SubmissionRecord,
     decide_from_record,
@@ -301,7 +301,7 @@ class TestFromSearch:
         **policy: Any,
     ) -> Decision:
         return decide_from_search(
-            Sight(found, sees_all),
+            SearchResult(found, sees_all),
             fingerprint,
             attempt,
             SubmissionPolicy(**policy),

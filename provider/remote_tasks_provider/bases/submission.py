@@ -22,7 +22,7 @@ from remote_tasks_provider.core.submission import (
     Candidate,
     CorrelationTag,
     Decision,
-    Sight,
+    SearchResult,
     SubmissionPolicy,
     SubmissionRecord,
     decide_from_record,
@@ -257,12 +257,12 @@ class Submitter:
         fingerprint: str,
         *,
         may_be_unrecorded: bool = False,
-    ) -> Sight:
+    ) -> SearchResult:
         """Search for a submitted task: until one that there may be would be listed."""
         if lost is None or lost.is_judged(self.attempt):
             # An attempt that left no record may have sent its request until this one began.
             end = time.time() + self._appears_within if may_be_unrecorded else 0.0
-            return Sight(self._look(submission, self.key, self._began, end, None), submission.sees_all)
+            return SearchResult(self._look(submission, self.key, self._began, end, None), submission.sees_all)
         sees_all = (
             submission.sees_all
             and lost.account == submission.account
@@ -271,7 +271,7 @@ class Submitter:
         )
         since = max(lost.intended_at, time.time() - _LONGEST_SEARCH)
         end = (lost.ends_by or lost.intended_at) + self._appears_within
-        return Sight(self._look(submission, lost.key or self.key, since, end, lost), sees_all)
+        return SearchResult(self._look(submission, lost.key or self.key, since, end, lost), sees_all)
 
     def _look(
         self,

@@ -47,7 +47,7 @@ __all__ = [
     "Decision",
     "OnOrphanedIntent",
     "OnStaleState",
-    "Sight",
+    "SearchResult",
     "SubmissionPolicy",
     "SubmissionRecord",
     "decide_from_record",
@@ -251,7 +251,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class SearchResult:
     """What was found at the service.
 
     :param found: the tasks that carry the tag or, where there are no tags, look the same.
@@ -330,7 +330,7 @@ def decide_from_record(
 
 
 def decide_from_search(
-    sight: Sight,
+    search: SearchResult,
     fingerprint: str,
     attempt: Attempt,
     policy: SubmissionPolicy,
@@ -348,7 +348,7 @@ def decide_from_search(
     has_judged = lost is not None and lost.is_judged(attempt)
     if has_judged:
         lost = None
-    own = [one for one in sight.found if one.tag is not None and is_open(one, attempt, lost)]
+    own = [one for one in search.found if one.tag is not None and is_open(one, attempt, lost)]
     latest = max((one.tag.attempt for one in own if one.tag), default=0)
     own = [one for one in own if one.tag and (one.tag.attempt == latest or not one.state.is_terminal)]
     if len(own) > 1:
@@ -356,11 +356,11 @@ def decide_from_search(
     if own:
         return _reattach(own[0], _asks_the_same(own[0], fingerprint, lost), latest, policy)
     insists = policy.on_orphaned_intent == "start" or has_judged
-    similar = [one for one in sight.found if one.tag is None and is_open(one, attempt, lost)]
+    similar = [one for one in search.found if one.tag is None and is_open(one, attempt, lost)]
     if similar and not insists:
         raise _for_a_person("The service shows only a task's prompt, and these have the same one", similar)
-    is_unknown = lost is not None or (may_be_unrecorded and not sight.sees_all)
-    if is_unknown and not insists and (policy.on_orphaned_intent == "fail" or not sight.sees_all):
+    is_unknown = lost is not None or (may_be_unrecorded and not search.sees_all)
+    if is_unknown and not insists and (policy.on_orphaned_intent == "fail" or not search.sees_all):
         raise OrphanedStartError(
             "It is not known whether an earlier request submitted a task: its answer was lost, or Airflow "
             f"kept no record of it.{_replaced(lost)} Nothing more was submitted. Check the service's app, "
