@@ -57,7 +57,6 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
     :param on_waiting: when a task waits for a person: ``wait`` on, ``return`` (succeed, with state
         ``waiting``) or ``fail``.
     :param poke_interval: seconds between polls.
-    :param max_wait: with ``exponential_backoff``: seconds between polls at most.
     :param timeout: seconds from the first attempt's start until the sensor gives up; the remote task is left
         alone.
     :param max_wait: seconds (or a ``timedelta``) that a pause has at most with ``exponential_backoff``.

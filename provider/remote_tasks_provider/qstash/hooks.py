@@ -191,7 +191,7 @@ class QStashHook(RemoteTaskHook):
         given = v2.filters_of(filters, v2.MESSAGE_FILTERS)
         operation, cancelled = v2.cancel_messages(given), 0
         most = sum(name == "messageIds" for name, _ in given) or float("inf")
-        taken = self.taken
+        taken = self.client.taken
         # How many one request cancels is not documented for sure. It may count again what is being cancelled.
         for _ in range(_MOST_CANCELLATIONS):
             found = self.client.send(operation)
@@ -201,14 +201,9 @@ class QStashHook(RemoteTaskHook):
                 break
         else:
             self.log.warning("Gave up after %d requests: some messages may be left.", _MOST_CANCELLATIONS)
-        if self.taken > taken:
+        if self.client.taken > taken:
             self.log.warning("An answer was lost: at least %d messages were cancelled.", cancelled)
         return cancelled
-
-    @property
-    def taken(self) -> int:
-        """How many requests QStash may have carried out, as it has not refused them with 429."""
-        return self.client.calls - self.client.refused
 
     # --------------------------------------------------------------------------------------- DLQ messages
 

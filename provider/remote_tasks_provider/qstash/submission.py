@@ -230,7 +230,7 @@ class Publisher:
         for number, part in zip(numbers, before, strict=True):
             self._parts[number] = replace(part, sent_at=part.sent_at or now, messages=(), error=None)
         self._keep(self._record.intend)
-        taken = self._taken
+        taken = self._client.taken
         first = min((part.sent_at or now for part in before if part.is_keyed), default=now)
         give_up_at = time.monotonic() + first + _LAST_REPEAT - now
         keyed = [
@@ -246,17 +246,12 @@ class Publisher:
                     self._parts[number] = part
                 self._keep(self._record.note)
             raise
-        is_repeat = self._may_repeat or self._taken > taken + 1
+        is_repeat = self._may_repeat or self._client.taken > taken + 1
         for number, order, part, messages in zip(numbers, orders, before, answers, strict=True):
             may_be_own = order.part is not None and (is_repeat or part.sent_at is not None)
             self._parts[number] = self._answered(self._parts[number], order, messages, may_be_own=may_be_own)
         self._keep(self._record.note)
         return answers
-
-    @property
-    def _taken(self) -> int:
-        """How many requests QStash may have carried out, as it has not refused them with 429."""
-        return self._client.calls - self._client.refused
 
     def _answered(
         self, part: Part, order: Order, messages: Sequence[PublishedMessage], *, may_be_own: bool

@@ -262,7 +262,7 @@ class TestPacing:
         client.send(a_call(), paced=True)
 
         assert len(pauses) >= 1
-        assert (client.calls, client.refused) == (2, 1)
+        assert (client.calls, client.refused, client.taken) == (2, 1, 1)
 
 
 class TestAllowance:

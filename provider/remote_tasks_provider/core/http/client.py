@@ -61,6 +61,11 @@ class _Sender:
         """How many of them the service refused with 429."""
 
     @property
+    def taken(self) -> int:
+        """How many requests the service may have carried out, as it has not refused them with 429."""
+        return self.calls - self.refused
+
+    @property
     def longest_send(self) -> float:
         """Seconds after which :meth:`send` has returned at the latest, with everything it may repeat."""
         return self._policy.give_up_after + self.config.extras.total_timeout

@@ -238,14 +238,14 @@ class QStashCancelMessageOperator(QStashOperator):
 
     def _cancel_ids(self, hook: QStashHook) -> int:
         ids = validation.object_ids(self.message_id, "message_id")
-        taken = hook.taken
+        taken = hook.client.taken
         if len(ids) > 1:
             slices = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
             return sum(hook.cancel_messages(message_ids=some) for some in slices)
         try:
             hook.cancel_message(ids[0])
         except NotFoundError:
-            if hook.taken > taken + 1:
+            if hook.client.taken > taken + 1:
                 # An answer was lost before this one.
                 outcome = hook.get_outcomes(ids)[ids[0]]
                 self.log.info("QStash message %s: the logs say %s.", ids[0], outcome.status or "nothing yet")
