@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
 from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.core.polling.policy import PollPolicy
@@ -308,13 +308,20 @@ def requests_sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return sent
 
 
-def refusal(value: Any, use: Callable[[], Any]) -> str:
+def refusal(value: Any, use: Callable[[], Any], kind: type[Exception] = ValueError) -> str:
     """Return the message with which a value is refused."""
     try:
         use()
     except ValueError as error:
-        return str(error)
-    pytest.fail(f"{value!r} was taken")
+        found = error
+    else:
+        pytest.fail(f"{value!r} was taken")
+    assert isinstance(found, kind)
+    return str(found)
+
+
+# Airflow does not retry it: the next attempt would get the same value.
+refusal_for_good = partial(refusal, kind=AirflowFailException)
 
 
 def test_parameters_are_all_known() -> None:
@@ -356,7 +363,7 @@ def test_rendered_value_that_is_wrong_is_refused_before_any_request(
         return
     for value in wrong_values(kind, name):
         operator = kind(**arguments(kind, **{name: "{{ x }}"}))
-        assert name in refusal(value, partial(setattr, operator, name, value))
+        assert name in refusal_for_good(value, partial(setattr, operator, name, value))
 
     assert requests_sent == []
 
@@ -371,7 +378,7 @@ def test_value_that_is_wrong_is_refused_by_the_execution_before_any_request(
         operator = kind(**arguments(kind))
         # However it came there: by a copy, or by a template that rendered to a template.
         vars(operator)[name] = value
-        assert name in refusal(value, partial(operator.execute, {}))
+        assert name in refusal_for_good(value, partial(operator.execute, {}))
 
     assert requests_sent == []
 

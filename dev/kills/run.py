@@ -54,7 +54,7 @@ CONNECTIONS = ("manus_default", "manus_slow", "manus_shared", *LOSSY.values())
 #: Seconds the slow sandbox takes to respond: fewer than a worker gets to exit.
 SLOW_RESPONSE = 4.0
 #: Seconds for each stage of the run, also on a busy machine.
-STAGE_TIMEOUT = 240.0
+STAGE_TIMEOUT = 600.0
 
 
 @dataclass

@@ -56,6 +56,18 @@ def test_connection_that_is_nowhere_is_not_found(read: Any) -> None:
         read("nowhere")
 
 
+@pytest.mark.parametrize("conn_type", ["http", "qstash"])
+def test_connection_of_another_type_is_refused_by_name(
+    read: Any, conn_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", f"{conn_type}://:sk-1@h.example.com")
+
+    with pytest.raises(
+        ConnectionConfigError, match=f"'odd', field conn_type: is '{conn_type}', but Manus needs"
+    ):
+        read("odd")
+
+
 def test_path_of_a_uri_is_the_prefix(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ODD", "manus://:sk-1@h.example.com:8443/a/b?read_timeout=5")
 

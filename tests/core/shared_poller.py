@@ -161,6 +161,7 @@ class World:
         self.rate_limiter = RateLimiter(limits or {}, jitter=lambda: 0.0)
         self.service = Service(
             name="Example",
+            conn_type="example",
             default_base_url="https://api.example.com",
             auth=lambda key, _extras: ("API_KEY", key),
             extras=ConnectionExtras,

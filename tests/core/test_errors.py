@@ -107,6 +107,12 @@ class TestText:
     def test_api_error_without_facts_is_still_a_sentence(self) -> None:
         assert str(ApiError("", status_code=500)) == "HTTP 500: no message."
 
+    def test_grpc_number_is_not_shown(self) -> None:
+        error = NotFoundError("file not found", status_code=404, code="5", endpoint="Manus GET /v1/files")
+
+        assert str(error) == "Manus GET /v1/files: HTTP 404: file not found."
+        assert error.code == "5"
+
     def test_connection_config_error_is_a_value_error(self) -> None:
         assert issubclass(ConnectionConfigError, ValueError)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 
 
 class TestObjectId:
@@ -53,10 +54,19 @@ class TestObjectId:
 
         assert len(str(caught.value)) < 300
 
-    @pytest.mark.parametrize("value", ["", "None"])
+    @pytest.mark.parametrize("value", ["", "None", None])
     def test_empty_template_is_named_as_the_likely_cause(self, value: str) -> None:
         with pytest.raises(ValueError, match="did a template or an XCom come out empty"):
             validation.object_id(value, "remote_task_id")
+
+    @pytest.mark.parametrize("name", ["id", "message_id", "task_id"])
+    def test_record_instead_of_an_id_is_told_where_its_id_is(self, name: str) -> None:
+        with pytest.raises(InvalidArgumentError, match=rf'remote_task_id must be .*its \["{name}"\]'):
+            validation.object_id({"state": "running", name: "t1"}, "remote_task_id")
+
+    def test_dict_without_an_id_gets_no_such_hint(self) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"got dict: pass the id of the remote object$"):
+            validation.object_id({"state": "running"}, "remote_task_id")
 
 
 class TestObjectIds:
@@ -71,7 +81,11 @@ class TestObjectIds:
         with pytest.raises(ValueError, match=r"ids\[1\]"):
             validation.object_ids(["a", ""], "ids")
 
-    @pytest.mark.parametrize("value", [None, 5, b"ab", {"a": 1}])
+    def test_list_of_none_is_taken_for_an_empty_template(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="ids is None, which is no id: did a template"):
+            validation.object_ids(None, "ids")
+
+    @pytest.mark.parametrize("value", [5, b"ab", {"a": 1}])
     def test_value_that_is_no_list_of_ids_is_refused(self, value: Any) -> None:
         with pytest.raises(ValueError, match="ids must be a string"):
             validation.object_ids(value, "ids")

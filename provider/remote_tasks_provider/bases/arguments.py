@@ -2,22 +2,25 @@
 
 A class has a table of checks, one for each of its parameters. A value is checked when it is set: by the
 caller, so that a literal value that cannot be right fails the DAG's parsing, and by the rendering of a
-template. All are checked once more when the task is executed, before its first request.
+template. All are checked once more when the task is executed, before its first request. Airflow does not
+retry a task for a value that cannot be right.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import SET_DURING_EXECUTION, BaseOperator, ObjectStoragePath, conf
 
+from remote_tasks_provider.bases.exceptions import ArgumentFailure
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
 
-__all__ = ["CheckedOperator", "branches", "ids", "is_template", "wait_timeout"]
+__all__ = ["CheckedOperator", "branches", "failing_for_good", "ids", "is_template", "wait_timeout"]
 
 
 def wait_timeout(timeout: Any, name: str = "timeout") -> float:
@@ -25,6 +28,17 @@ def wait_timeout(timeout: Any, name: str = "timeout") -> float:
     return validation.seconds(
         conf.getfloat("sensors", "default_timeout") if timeout is None else timeout, name
     )
+
+
+@contextmanager
+def failing_for_good() -> Iterator[None]:
+    """Make of the ``ValueError`` of a check one that Airflow does not retry."""
+    try:
+        yield
+    except ArgumentFailure:
+        raise
+    except ValueError as error:
+        raise ArgumentFailure(str(error)) from error
 
 
 class CheckedOperator(BaseOperator):
@@ -63,7 +77,7 @@ class CheckedOperator(BaseOperator):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; one that is a parameter is checked unless it is still to be rendered.
 
-        :raises ValueError: naming the parameter and what it must be.
+        :raises ArgumentFailure: naming the parameter and what it must be.
         """
         found = validation.rereadable(value)
         check = self._checks.get(name)
@@ -71,8 +85,11 @@ class CheckedOperator(BaseOperator):
             if name not in (*self.template_fields, getattr(self, "filled", None)) and _has_template_text(
                 found
             ):
-                raise ValueError(f"{name} is {found!r}, but {name} is not templated: give the value itself")
-            found = check(found, name)
+                raise ArgumentFailure(
+                    f"{name} is {found!r}, but {name} is not templated: give the value itself"
+                )
+            with failing_for_good():
+                found = check(found, name)
         super().__setattr__(name, found)
 
     def _is_open(self, name: str, value: Any) -> bool:
@@ -81,12 +98,13 @@ class CheckedOperator(BaseOperator):
     def check_arguments(self) -> None:
         """Check every parameter, templates rendered; called before a task sends its first request.
 
-        :raises ValueError: naming the parameter and what it must be.
+        :raises ArgumentFailure: naming the parameter and what it must be.
         """
-        for name, check in self._checks.items():
-            if hasattr(self, name):
-                super().__setattr__(name, check(getattr(self, name), name))
-        self.check_together()
+        with failing_for_good():
+            for name, check in self._checks.items():
+                if hasattr(self, name):
+                    super().__setattr__(name, check(getattr(self, name), name))
+            self.check_together()
 
     def check_together(self) -> None:
         """Refuse parameters that do not fit together.

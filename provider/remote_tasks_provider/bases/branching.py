@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseBranchOperator
 
-from remote_tasks_provider.bases.arguments import branches
+from remote_tasks_provider.bases.arguments import branches, failing_for_good
 from remote_tasks_provider.bases.compat import await_siblings, skip_siblings
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
@@ -77,8 +78,9 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         """Wait, then branch; the task's record is left in XCom under the key ``remote_task``."""
         name = self.remote_task_type.id_param
         self.check_arguments()
-        task_id = validation.object_id(getattr(self, name), name)
-        self._check_branches(_map_index(context) >= 0)
+        with failing_for_good():
+            task_id = validation.object_id(getattr(self, name), name)
+            self._check_branches(_map_index(context) >= 0)
         mode: Mode = "deferrable" if self.deferrable else "poke"
         policy = self.poll_policy(
             context,
@@ -165,7 +167,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         for state, branch in self._branches.items():
             for name in _names(branch):
                 if not self._task_ids(name):
-                    raise ValueError(self._unknown(state, name))
+                    raise InvalidArgumentError(self._unknown(state, name))
             # Without a branch for it, success skips everything; the other states do not branch.
             if is_mapped and (branch is not None or state == TaskState.COMPLETED):
                 self._check_is_inside(state, branch)
@@ -184,7 +186,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         for task in self._left_out(branch):
             if group is None or _mapped_group(task) != group:
                 where = "this mapped task" if group is None else f"the mapped task group {group!r}"
-                raise ValueError(
+                raise InvalidArgumentError(
                     f"{state} would skip {task.task_id!r}, which all instances of {where} share: none can "
                     "decide about it. Map a task group that holds this task and all of its branches"
                 )

@@ -99,6 +99,7 @@ def _read_error(conn_id: str, error: Exception) -> RemoteTaskError:
 def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> ConnectionFields:
     return ConnectionFields(
         conn_id=conn_id,
+        conn_type=connection.conn_type,
         host=connection.host,
         password=connection.password,
         port=connection.port,

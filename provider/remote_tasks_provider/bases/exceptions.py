@@ -16,10 +16,19 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, WaitTimeoutError
+from remote_tasks_provider.core.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    RemoteTaskError,
+    WaitTimeoutError,
+)
 from remote_tasks_provider.core.polling.policy import TimedOut
 
-__all__ = ["Verdict", "request_exception", "verdict", "wait_exception"]
+__all__ = ["ArgumentFailure", "Verdict", "request_exception", "verdict", "wait_exception"]
+
+
+class ArgumentFailure(AirflowFailException, InvalidArgumentError):
+    """A parameter cannot be right. Airflow does not retry it, as the next attempt gets the same value."""
 
 
 class Verdict(Enum):
@@ -72,7 +81,8 @@ def request_exception(error: RemoteTaskError) -> BaseException:
     """
     if error.retry_helps or isinstance(error, NotFoundError):
         return error
-    return _caused_by(error, AirflowFailException(str(error)))
+    kind = ArgumentFailure if isinstance(error, InvalidArgumentError) else AirflowFailException
+    return _caused_by(error, kind(str(error)))
 
 
 def _caused_by(error: RemoteTaskError, raised: BaseException) -> BaseException:

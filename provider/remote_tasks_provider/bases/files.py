@@ -24,6 +24,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped] # it ships no annotations
 
 from remote_tasks_provider.core.errors import (
+    InvalidArgumentError,
     LinkExpiredError,
     RemoteTaskError,
     TransferError,
@@ -91,7 +92,7 @@ def save_files(
     :raises OSError: the folder cannot be written to at all.
     """
     if not str(target).strip():
-        raise ValueError(f"the folder for the files is {target!r}: did a template come out empty?")
+        raise InvalidArgumentError(f"the folder for the files is {target!r}: did a template come out empty?")
     if not files:
         return []
     folder = path_of(target)
@@ -138,7 +139,7 @@ def open_source(path: str | ObjectStoragePath) -> FileSource:
     """
     found = path_of(path)
     if not str(path).strip() or found.is_dir():
-        raise ValueError(f"{str(path)!r} is a folder or nothing at all; name a single file")
+        raise InvalidArgumentError(f"{str(path)!r} is a folder or nothing at all; name a single file")
     if not found.exists():
         raise FileNotFoundError(f"{path} does not exist")
     with found.fs.open(found.path, "rb") as file:
@@ -147,7 +148,7 @@ def open_source(path: str | ObjectStoragePath) -> FileSource:
     if not size:
         raise ValueError(f"{path} is empty; was it written to the end?")
     if size > _MOST_UPLOAD_BYTES:
-        raise ValueError(f"{path} has {size} bytes; the service takes at most {_MOST_UPLOAD_BYTES}")
+        raise InvalidArgumentError(f"{path} has {size} bytes; the service takes at most {_MOST_UPLOAD_BYTES}")
     return FileSource(found, name, size, _content_type(name))
 
 

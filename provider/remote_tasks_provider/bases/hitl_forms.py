@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import Param, ParamValidationError
 
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 
 __all__ = [
     "NO_ANSWER",
@@ -83,10 +83,10 @@ class Question:
         options = dict.fromkeys(_line(option) for option in self.options)
         options.pop("", None)
         if not options:
-            raise ValueError("options is empty; an answer is sent by choosing one")
+            raise InvalidArgumentError("options is empty; an answer is sent by choosing one")
         for name in self.fields:
             if not _FIELD_NAME.fullmatch(name) or name in _RESERVED:
-                raise ValueError(
+                raise InvalidArgumentError(
                     f"{name!r} cannot be the name of a field; use letters, digits and _, and none of "
                     f"{', '.join(sorted(_RESERVED))}"
                 )

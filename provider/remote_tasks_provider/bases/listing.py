@@ -15,6 +15,7 @@ from remote_tasks_provider.bases.files import replacing
 from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RemoteListOperator(RequestOperator):
     def check_together(self) -> None:
         """Refuse what does not fit into XCom."""
         if self.output_path is None and isinstance(self.limit, int) and self.limit > _MOST_XCOM_ITEMS:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"limit is {self.limit}; at most {_MOST_XCOM_ITEMS} items fit into XCom. Set output_path to "
                 "write them to a file instead"
             )

@@ -23,7 +23,7 @@ from remote_tasks_provider.bases.from_trigger import (
 )
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 from remote_tasks_provider.core.polling.policy import ON_WAITING, OnWaiting
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.validation import Check
@@ -112,7 +112,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         self.end_from_trigger = end_from_trigger
         start_from_trigger = validation.flag(start_from_trigger, "start_from_trigger")
         if (start_from_trigger or self.end_from_trigger) and not self.deferrable:
-            raise ValueError("start_from_trigger and end_from_trigger need deferrable=True")
+            raise InvalidArgumentError("start_from_trigger and end_from_trigger need deferrable=True")
         self._wants_to_start_from_trigger = start_from_trigger
 
     @property

@@ -17,6 +17,7 @@ __all__ = [
     "BudgetExceededError",
     "ConnectionConfigError",
     "ConnectionUnavailableError",
+    "InvalidArgumentError",
     "InvalidRequestError",
     "InvalidResponseError",
     "LinkExpiredError",
@@ -70,6 +71,14 @@ class RemoteTaskError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self._facts())
+
+
+class InvalidArgumentError(RemoteTaskError, ValueError):
+    """A parameter cannot be right, so nothing was sent. Also a ``ValueError``.
+
+    The message names the parameter, shows what it got and says what would be right. Correct it, or what it is
+    rendered from.
+    """
 
 
 class ConnectionConfigError(RemoteTaskError, ValueError):
@@ -145,7 +154,8 @@ class ApiError(RemoteTaskError):
         self.hint = hint
 
     def __str__(self) -> str:
-        code = f" {self.code}" if self.code else ""
+        # A number is gRPC's word for what the HTTP status says already.
+        code = f" {self.code}" if self.code and not self.code.isdigit() else ""
         where = f"{self.endpoint}: " if self.endpoint else ""
         request = f" (request {self.request_id})" if self.request_id else ""
         hint = f" {self.hint}" if self.hint else ""

@@ -25,6 +25,7 @@ class Service:
     Functions that take the connection's extras do so because a service may speak several versions of its API.
 
     :param name: for messages and logs.
+    :param conn_type: the type of its Airflow connections; one of another type is refused.
     :param default_base_url: where the service lives when the connection's host is empty; made of the extras
         where it has regions.
     :param auth: makes the one header that carries the key, of the key and the extras. An operation may name
@@ -36,6 +37,7 @@ class Service:
     """
 
     name: str
+    conn_type: str
     default_base_url: str | Callable[[Any], str]
     auth: Callable[[str, Any], tuple[str, str]]
     extras: type[ConnectionExtras]
@@ -48,6 +50,7 @@ class Service:
 
         :raises ConnectionConfigError: naming the field and the fix.
         """
+        fields.check_type(self.conn_type, self.name)
         secret, extras = fields.secret(), fields.extras(self.extras)
         default = self.default_base_url
         return ConnectionConfig(

@@ -1,6 +1,7 @@
 """Checks on what a caller passes in, before a request is made: strict in what is sent.
 
-Each raises ``ValueError`` that names the parameter, shows what it got and says what would be right.
+Each raises :class:`~.errors.InvalidArgumentError`, which names the parameter, shows what it got and says what
+would be right.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
 from typing import Any
+
+from remote_tasks_provider.core.errors import InvalidArgumentError
 
 __all__ = [
     "Check",
@@ -34,8 +37,10 @@ _MAX_ID_LENGTH = 512
 # A hundred years. Moments that are later than that do not fit everywhere where Airflow stores them.
 _LONGEST_SECONDS = 100 * 365 * 86400
 _FLAGS = {"true": True, "false": False}
+# Where the records that operators return have their ids.
+_ID_KEYS = ("id", "message_id", "task_id", "workflow_run_id")
 # What an empty value looks like after Jinja has rendered it into a string.
-_RENDERED_NOTHING = frozenset({"none", "null", "undefined", "nan"})
+_RENDERED_NOTHING = frozenset({"", "none", "null", "undefined", "nan"})
 
 
 def object_id(value: Any, name: str) -> str:
@@ -44,12 +49,15 @@ def object_id(value: Any, name: str) -> str:
     An empty id would turn a single-object path into a whole-collection path, and ``.`` or ``..`` would climb
     it.
     """
-    if not isinstance(value, str):
-        raise ValueError(  # noqa: TRY004 - one class for every input that cannot be right
-            f"{name} must be a string, got {type(value).__name__}: pass the id of the remote object"
+    if value is None or (isinstance(value, str) and value.strip().casefold() in _RENDERED_NOTHING):
+        raise InvalidArgumentError(
+            f"{name} is {value!r}, which is no id: did a template or an XCom come out empty?"
         )
-    if not value.strip() or value.strip().casefold() in _RENDERED_NOTHING:
-        raise ValueError(f"{name} is {value!r}, which is no id: did a template or an XCom come out empty?")
+    if not isinstance(value, str):
+        raise InvalidArgumentError(
+            f"{name} must be a string, got {type(value).__name__}: pass the id of the remote object"
+            f"{_place_of_id(value)}"
+        )
     if (
         value in {".", ".."}
         or not value.isprintable()
@@ -57,11 +65,17 @@ def object_id(value: Any, name: str) -> str:
         or len(value) > _MAX_ID_LENGTH
     ):
         shown = value if len(value) <= 60 else f"{value[:60]}…"
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {shown!r}: an id has 1 to {_MAX_ID_LENGTH} printable characters and no spaces "
             "around it"
         )
     return value
+
+
+def _place_of_id(value: Any) -> str:
+    """Return where the id is in what was passed instead of it: a record that an operator has returned."""
+    names = [name for name in _ID_KEYS if name in value] if isinstance(value, Mapping) else []
+    return f', which is its ["{names[0]}"]' if names else ""
 
 
 def object_ids(value: Any, name: str) -> list[str]:
@@ -82,7 +96,7 @@ def choice(value: Any, name: str, allowed: Iterable[str]) -> str:
     """Return ``value`` if it is one of the words ``allowed``."""
     words = list(allowed)
     if value not in words:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be one of {', '.join(words)}")
     return str(value)
 
 
@@ -104,7 +118,7 @@ def whole_number(value: Any, name: str, *, least: int, most: int | None = None) 
     except ValueError:
         number = None
     if number is None or number < least or (most is not None and number > most):
-        raise ValueError(f"{name} is {value!r}; it must be a whole number {bounds}")
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number {bounds}")
     return number
 
 
@@ -121,7 +135,7 @@ def seconds(value: Any, name: str, *, zero: bool = False) -> float:
         found = math.nan
     if not (found >= 0 if zero else found > 0) or found > _LONGEST_SECONDS:
         bounds = f"{'from 0' if zero else 'more than 0'} to {_LONGEST_SECONDS}"
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {value!r}; it must be a number of seconds, {bounds}, or a timedelta of that length"
         )
     return found
@@ -131,21 +145,23 @@ def flag(value: Any, name: str) -> bool:
     """Return ``value`` if it is ``True`` or ``False``; the words, as templates render them, are read."""
     found = _FLAGS.get(value.strip().casefold()) if isinstance(value, str) else value
     if not isinstance(found, bool):
-        raise ValueError(f"{name} is {value!r}; it must be True or False")  # noqa: TRY004
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be True or False")
     return found
 
 
 def text(value: Any, name: str) -> str:
     """Return ``value`` if it is a text that is not blank."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} is {value!r}; it must be a text: did a template or an XCom come out empty?")
+        raise InvalidArgumentError(
+            f"{name} is {value!r}; it must be a text: did a template or an XCom come out empty?"
+        )
     return value
 
 
 def mapping(value: Any, name: str) -> Mapping[str, Any]:
     """Return ``value`` if it is a dict, or the like, with texts as keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f"{name} is {value!r}; it must be a dict with texts as keys")
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a dict with texts as keys")
     return value
 
 
@@ -163,7 +179,7 @@ def unix_seconds(value: Any, name: str) -> int | None:
         return None
     moment = _moment(value)
     if moment is None or not 0 <= moment < 2**53:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {value!r}; it must be an aware datetime, an ISO 8601 string with an offset, "
             "or a Unix time in seconds"
         )

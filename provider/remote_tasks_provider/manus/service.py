@@ -15,6 +15,7 @@ from remote_tasks_provider.core.polling.strategy import PollStrategy
 from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.versions import api_version, used_version
+from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 from remote_tasks_provider.manus.polling_best import BestPollStrategy
 
@@ -68,6 +69,7 @@ def _explain(operation: Operation[Any], status: int, message: str, config: Conne
 
 MANUS = Service(
     name="Manus",
+    conn_type=MANIFEST.folder,
     default_base_url="https://api.manus.ai",
     auth=_auth,
     extras=ManusExtras,

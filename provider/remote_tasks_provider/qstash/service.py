@@ -12,6 +12,7 @@ from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service, TaskType
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.options import PlanName
+from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy, QStashTaskPollStrategy
 
 __all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QStashExtras"]
@@ -58,6 +59,7 @@ def _cancel(_extras: QStashExtras, message_ids: Sequence[str]) -> Operation[Any]
 
 QSTASH = Service(
     name="QStash",
+    conn_type=MANIFEST.folder,
     default_base_url=lambda extras: _REGIONS[extras.region],
     auth=_auth,
     extras=QStashExtras,

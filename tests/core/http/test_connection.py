@@ -33,6 +33,7 @@ class Extras(ConnectionExtras):
 def _service(extras: type[ConnectionExtras], default_base_url: Any) -> Service:
     return Service(
         name="Example",
+        conn_type="example",
         default_base_url=default_base_url,
         auth=lambda key, _extras: ("X-Key", key),
         extras=extras,
@@ -198,7 +199,7 @@ def test_config_knows_whether_the_service_is_on_this_machine(host: str | None, e
     assert _connect(host=host).is_loopback is expected
 
 
-class TestRegions:
+class TestType_:
     @staticmethod
     def _url(**fields: object) -> str:
         class Extras(ConnectionExtras):

@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.bases import submission
+from remote_tasks_provider.bases.output import MAX_XCOM_CHARACTERS
 from remote_tasks_provider.core.errors import BudgetExceededError, OutputMissingError, TransportError
-from remote_tasks_provider.manus import output
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from tests.manus.airflow_task import MODES, Account, Make, dying
@@ -118,11 +118,12 @@ class TestSuccess:
 
 class TestResultPath:
     def test_long_text_is_cut(self, account: Account, mode: str, version: str) -> None:
-        account.manus.plan(answer="x" * 100_000)
+        account.manus.plan(answer="x" * (MAX_XCOM_CHARACTERS + 1))
 
         result = account.task().attempt(asks(mode))
 
-        assert result["text"] == "x" * output._MAX_TEXT
+        assert len(result["text"]) == MAX_XCOM_CHARACTERS
+        assert result["truncated"] == ["text"]
 
     def test_file_holds_the_whole_result(
         self, account: Account, mode: str, version: str, tmp_path: Path

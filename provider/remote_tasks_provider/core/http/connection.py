@@ -34,6 +34,7 @@ class ConnectionFields:
     """
 
     conn_id: str
+    conn_type: str | None = None
     host: str | None = None
     password: str | None = field(default=None, repr=False)
     port: int | None = None
@@ -42,6 +43,15 @@ class ConnectionFields:
 
     def _error(self, field_name: str, what: str) -> ConnectionConfigError:
         return ConnectionConfigError(f"Connection {self.conn_id!r}, field {field_name}: {what}")
+
+    def check_type(self, expected: str, service: str) -> None:
+        """Refuse the connection of another service, whose key must not go to this one."""
+        if self.conn_type and self.conn_type != expected:
+            raise self._error(
+                "conn_type",
+                f"is {self.conn_type!r}, but {service} needs one of type {expected!r}. Nothing was sent. "
+                "Name another connection, or correct the type",
+            )
 
     def secret(self) -> str:
         """Return the key, without what is often pasted along with it."""

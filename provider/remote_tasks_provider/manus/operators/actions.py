@@ -15,6 +15,7 @@ from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.files import RemoteFile, open_source, save_files
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.once import Once
+from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import location, locations, try_file, try_folder
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import NotFoundError, TaskFailedError
@@ -24,7 +25,6 @@ from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, c
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
-from remote_tasks_provider.manus.output import result_to_xcom
 from remote_tasks_provider.manus.results import ManusResult
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submission import Submitter
@@ -43,7 +44,6 @@ from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestion
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR
-from remote_tasks_provider.manus.output import result_to_xcom
 from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.submission import ManusSubmission, mark_owed
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger

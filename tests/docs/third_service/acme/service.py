@@ -43,6 +43,7 @@ def _explain(operation: Operation[Any], status: int, message: str, config: Conne
 
 ACME = Service(
     name="Acme",
+    conn_type="acme",
     default_base_url="https://render.acme.example",
     auth=lambda key, _extras: ("X-Acme-Key", key),
     extras=AcmeExtras,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.manus.output import result_to_xcom
+from remote_tasks_provider.bases.output import MAX_XCOM_CHARACTERS, result_to_xcom
 
 LOG = logging.getLogger(__name__)
-MOST = 32_768
+MOST = MAX_XCOM_CHARACTERS
 
 
 def a_result(text: str | None = "Done.", structured: Any = None) -> dict[str, Any]:
@@ -24,15 +24,30 @@ class TestToXCom:
     def test_short_text_is_left_unchanged(self, text: str | None) -> None:
         assert result_to_xcom(a_result(text), None, LOG) == a_result(text)
 
-    def test_long_text_is_cut_and_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_long_text_ends_in_a_marker(self, caplog: pytest.LogCaptureFixture) -> None:
         found = result_to_xcom(a_result("x" * (MOST + 1)), None, LOG)
 
-        assert found == a_result("x" * MOST)
-        assert f"{MOST + 1} characters" in caplog.text
+        assert len(found["text"]) == MOST
+        assert found["text"].startswith("xxx")
+        assert found["text"].endswith(f"[cut: {MOST + 1} characters in all; set result_path for the whole]")
+        assert found["truncated"] == ["text"]
         assert "result_path" in caplog.text
 
-    def test_structured_value_is_never_cut(self) -> None:
+    def test_structured_value_below_the_limit_is_whole(self) -> None:
         value = {"rows": ["x" * 1000] * 100}
+
+        assert result_to_xcom(a_result(structured=value), "", LOG) == a_result(structured=value)
+
+    def test_structured_value_over_the_limit_is_left_away_and_named(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = result_to_xcom(a_result(structured={"rows": ["x" * 1000] * 300}), "", LOG)
+
+        assert found == {**a_result(), "truncated": ["structured"]}
+        assert "structured" in caplog.text
+
+    def test_limit_counts_characters_not_bytes(self) -> None:
+        value = {"row": "ü" * (MOST - len('{"row": ""}'))}
 
         assert result_to_xcom(a_result(structured=value), "", LOG)["structured"] == value
 
