@@ -188,6 +188,19 @@ class TestClears:
         assert ending.value["id"] == "task0002"
 
 
+class TestExecutionTimeout:
+    @pytest.mark.parametrize("waits", [True, False])
+    @pytest.mark.parametrize("at", range(20))
+    def test_attempt_that_timed_out_at_any_point_pays_once_after_a_clear(
+        self, begin: Begin, at: int, waits: bool
+    ) -> None:
+        world = begin(service="v2", waits=waits, cancel_on_kill=False)
+        world.attempt("main", Plan(act="execution timeout", at=at, fate=Fate(0.0)))
+
+        world.clear("main")
+        world.attempt("main", Plan())
+
+
 class TestWithoutRecords:
     @pytest.mark.parametrize("service", ["v1", "v2"])
     def test_retry_searches_until_the_task_of_the_attempt_before_is_listed(

@@ -63,6 +63,7 @@ PROMPTS = ("Summarise.", "Summarise all.")
 _PREFIX = "example.com/"
 _POLL = 120.0
 _TIMEOUT = 1000.0
+_RETURNED = "after execute() has returned"
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
 _EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError, OSError)
@@ -319,7 +320,7 @@ class World(Peer):
             run.operator = self._operator(run.ti, wrong)
             value = self._live_through(run, wrong)
             run.returned_as = run.ti.state
-            self.boundary("after execute() has returned")
+            self.boundary(_RETURNED)
         except Crash:
             return Ending("crash")
         except (AirflowFailException, AirflowSensorTimeout) as error:
@@ -413,7 +414,9 @@ class World(Peer):
         if run.in_trigger:
             return
         run.boundaries += 1
-        if run.plan.act and not run.has_acted and run.is_at(where):
+        # Airflow's clock for an attempt stops when execute() returns.
+        is_too_late = where == _RETURNED and run.plan.act == "execution timeout"
+        if run.plan.act and not run.has_acted and run.is_at(where) and not is_too_late:
             run.has_acted = True
             self._act(run, where)
 

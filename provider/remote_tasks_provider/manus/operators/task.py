@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, ObjectStoragePath
 
 from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.exceptions import request_exception
@@ -384,7 +384,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
         submitter = self._submitter(context)
-        submitter.settle(what)
+        try:
+            submitter.settle(what)
+        except AirflowTaskTimeout:
+            # The attempt fails, whether or not the note was made.
+            submitter.settle("undelivered")
+            raise
         if what == "delivered" and self._is_killed:
             # Airflow takes nothing from a task that a user has ended, before or during this.
             submitter.settle("undelivered")
