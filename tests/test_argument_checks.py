@@ -22,9 +22,20 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.manus.decorators import _ManusDecoratedOperator
-from remote_tasks_provider.manus.operators import ManusSendMessageOperator
+from remote_tasks_provider.manus.operators import (
+    ManusGetTaskOperator,
+    ManusListTasksOperator,
+    ManusSendMessageOperator,
+    ManusTaskOperator,
+    ManusUpdateTaskOperator,
+)
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.decorators import _QStashDecoratedOperator
+from remote_tasks_provider.qstash.operators import (
+    QStashCancelMessageOperator,
+    QStashDeleteDlqOperator,
+    QStashPublishOperator,
+)
 
 NAN, INF = float("nan"), float("inf")
 DAY = timedelta(days=1)
@@ -429,4 +440,40 @@ def test_trigger_refuses_what_is_no_duration_before_any_request(name: str, reque
         trigger = ManusTaskTrigger("manus_default", ["a"], **given)
         assert name in refusal(value, lambda trigger=trigger: asyncio.run(first(trigger)))
 
+    assert requests_sent == []
+
+
+TOGETHER = [
+    (
+        ManusTaskOperator,
+        {"prompt": "p", "wait_for_completion": False, "max_credits": 5},
+        "wait_for_completion",
+    ),
+    (ManusUpdateTaskOperator, {"remote_task_id": "a"}, "nothing to update"),
+    (ManusListTasksOperator, {"limit": 10**6}, "output_path"),
+    (QStashPublishOperator, {"destination": "https://example.com", "url_group": "g"}, "one of destination"),
+    (QStashDeleteDlqOperator, {}, "dlq_id"),
+    (QStashCancelMessageOperator, {}, "message_id"),
+]
+"""Parameters that do not fit together, and a part of what says so."""
+
+
+@pytest.mark.parametrize(("kind", "given", "words"), TOGETHER, ids=lambda one: getattr(one, "__name__", None))
+def test_parameters_that_do_not_fit_together_fail_a_mapped_task_for_good(
+    kind: type[Any], given: dict[str, Any], words: str
+) -> None:
+    """A worker makes a mapped task of what it was expanded with."""
+    assert words in refusal_for_good(given, partial(kind, task_id="t", **given))
+
+
+def test_connection_of_another_service_fails_a_task_for_good_before_any_request(
+    requests_sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_MANUS_DEFAULT", '{"conn_type": "qstash", "password": "t", "host": "http://127.0.0.1:9"}'
+    )
+    operator = ManusGetTaskOperator(task_id="t", remote_task_id="a")
+
+    with pytest.raises(AirflowFailException, match="conn_type: is 'qstash', but Manus needs"):
+        operator.execute({})
     assert requests_sent == []

@@ -11,6 +11,7 @@ import pytest
 from remote_tasks_provider.core.errors import (
     AuthenticationError,
     ConnectionConfigError,
+    InvalidArgumentError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -168,6 +169,7 @@ class TestLostAnswer:
             (an_api_error(AuthenticationError, 401), False),
             (an_api_error(NotFoundError, 404), False),
             (ConnectionConfigError("no host"), False),
+            (InvalidArgumentError("no id"), False),
         ],
     )
     def test_error_that_leaves_the_submission_open_is_recognised(

@@ -189,14 +189,17 @@ class TestClears:
 
 
 class TestExecutionTimeout:
-    @pytest.mark.parametrize("waits", [True, False])
+    @pytest.mark.parametrize("service", ["v1", "v2"])
+    @pytest.mark.parametrize("how", ["submits", "waits", "defers"])
+    @pytest.mark.parametrize("fate", [Fate(0.0), Fate(900.0)], ids=["finished", "at work"])
     @pytest.mark.parametrize("at", range(20))
     def test_attempt_that_timed_out_at_any_point_pays_once_after_a_clear(
-        self, begin: Begin, at: int, waits: bool
+        self, begin: Begin, at: int, fate: Fate, how: str, service: str
     ) -> None:
-        world = begin(service="v2", waits=waits, cancel_on_kill=False)
-        world.attempt("main", Plan(act="execution timeout", at=at, fate=Fate(0.0)))
+        world = begin(service=service, waits=how != "submits", defers=how == "defers", retries=0)
+        world.attempt("main", Plan(act="execution timeout", at=at, fate=fate))
 
+        world.pass_time(1000.0)
         world.clear("main")
         world.attempt("main", Plan())
 

@@ -64,6 +64,7 @@ _PREFIX = "example.com/"
 _POLL = 120.0
 _TIMEOUT = 1000.0
 _RETURNED = "after execute() has returned"
+_DEFERRED = "before a deferral"
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
 _EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError, OSError)
@@ -348,7 +349,7 @@ class World(Peer):
 
     def _defer(self, run: _Run) -> None:
         """Give the wait to the triggerer, unless a user ends it there: then no process is left to be told."""
-        self.boundary("before a deferral")
+        self.boundary(_DEFERRED)
         if run.dies_at is not None:
             # Airflow refuses the deferral of a task that is no longer running.
             self._die(run)
@@ -414,8 +415,8 @@ class World(Peer):
         if run.in_trigger:
             return
         run.boundaries += 1
-        # Airflow's clock for an attempt stops when execute() returns.
-        is_too_late = where == _RETURNED and run.plan.act == "execution timeout"
+        # Airflow's clock for an attempt stops when execute() returns or defers.
+        is_too_late = where in (_RETURNED, _DEFERRED) and run.plan.act == "execution timeout"
         if run.plan.act and not run.has_acted and run.is_at(where) and not is_too_late:
             run.has_acted = True
             self._act(run, where)

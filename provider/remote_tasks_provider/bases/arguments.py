@@ -107,11 +107,17 @@ class CheckedOperator(BaseOperator):
             self.check_together()
 
     def check_together(self) -> None:
-        """Refuse parameters that do not fit together.
+        """Check that the parameters fit together.
 
         Called when the task is executed, and at the end of the constructor of a class that has such rules.
-        Then a value may still be a template.
+
+        :raises ArgumentFailure: naming the parameters.
         """
+        with failing_for_good():
+            self.refuse_together()
+
+    def refuse_together(self) -> None:
+        """Raise ``ValueError`` for parameters that do not fit together; a value may still be a template."""
 
 
 def ids(value: Any, name: str) -> Any:

@@ -64,7 +64,7 @@ class RemoteListOperator(RequestOperator):
             return self._to_file(ObjectStoragePath(self.output_path), self.read(hook, limit))
         return self._to_xcom(hook, limit)
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse what does not fit into XCom."""
         if self.output_path is None and isinstance(self.limit, int) and self.limit > _MOST_XCOM_ITEMS:
             raise InvalidArgumentError(

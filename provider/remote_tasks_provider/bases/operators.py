@@ -5,7 +5,8 @@ How a task is submitted once is in :mod:`.submission`, how the wait polls in :mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,24 @@ class RemoteTaskOperator(WaitingOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, or re-attach to what an earlier attempt has submitted, and wait."""
+        with self._noting_a_timeout(context):
+            return self._execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral."""
+        with self._noting_a_timeout(context):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @contextmanager
+    def _noting_a_timeout(self, context: Context) -> Iterator[None]:
+        """Take back what was noted if ``execution_timeout`` ends the attempt before Airflow has taken it."""
+        try:
+            yield
+        except AirflowTaskTimeout:
+            self.settle(context, "interrupted")
+            raise
+
+    def _execute(self, context: Context) -> Any:
         self.check_arguments()
         submitted = self.submit(context)
         self.own(context, submitted.ids if submitted.are_own else [])

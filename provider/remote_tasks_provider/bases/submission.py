@@ -160,7 +160,9 @@ class Submitter:
         record = self._read_record()
         if record is None or record.task_id is None:
             return
-        if what in ("deferred", "resumed"):
+        if what == "interrupted":
+            self._note(replace(record, is_deferred=False, is_delivered=False))
+        elif what in ("deferred", "resumed"):
             self._note(replace(record, is_deferred=what == "deferred"))
         else:
             self._note(replace(record, is_delivered=what == "delivered"))

@@ -45,9 +45,10 @@ if TYPE_CHECKING:
 __all__ = ["Mode", "Settlement", "WaitingOperator"]
 
 Mode = Literal["poke", "reschedule", "deferrable"]
-Settlement = Literal["deferred", "resumed", "undelivered", "delivered", "cancelled"]
+Settlement = Literal["deferred", "resumed", "undelivered", "delivered", "cancelled", "interrupted"]
 """What an operator has done about the result of its tasks: left the wait to a trigger; taken it back; not
-been able to deliver the result; handed the result or the failure to Airflow; cancelled the tasks."""
+been able to deliver the result; handed the result or the failure to Airflow; cancelled the tasks; been ended
+before Airflow took what it had just noted."""
 
 # An answer that a day did not bring is not on its way, and somebody should know.
 _DAY = 86_400.0

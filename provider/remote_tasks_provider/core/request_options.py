@@ -7,6 +7,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, ClassVar
 
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.validation import Check
 
 __all__ = ["RequestOptions"]
@@ -50,5 +51,5 @@ class RequestOptions:
             cls(**{**others, field: value})
         except (TypeError, ValueError) as error:
             text = str(error)
-            raise ValueError(text if name in text else f"{name}: {text}") from None
+            raise InvalidArgumentError(text if name in text else f"{name}: {text}") from None
         return value

@@ -30,6 +30,7 @@ from typing import Any, Literal
 from remote_tasks_provider.core.errors import (
     ApiError,
     ConnectionConfigError,
+    InvalidArgumentError,
     OrphanedStartError,
     RateLimitedError,
     RedirectError,
@@ -271,7 +272,7 @@ def may_have_submitted(error: RemoteTaskError) -> bool:
     """Whether a submission that ended in ``error`` may have reached the service all the same."""
     if isinstance(error, TransportError):
         return error.sent is not False
-    if isinstance(error, (ConnectionConfigError, RateLimitedError, RedirectError)):
+    if isinstance(error, (ConnectionConfigError, InvalidArgumentError, RateLimitedError, RedirectError)):
         return False
     return not isinstance(error, ApiError) or isinstance(error, ServerError)
 

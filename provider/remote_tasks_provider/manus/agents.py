@@ -21,6 +21,7 @@ from remote_tasks_provider.core.cancel_worker import cancel_tasks
 from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
+    InvalidArgumentError,
     InvalidRequestError,
     OutputMissingError,
     RemoteTaskError,
@@ -166,7 +167,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         profile, project_id = _profile_and_project(agent)
         options = dict(request.vendor_options)
         if reserved := _RESERVED_OPTIONS & options.keys():
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"vendor_options cannot say what the request or the agent's name says: {reserved}"
             )
         prompt = _prompt(request)
@@ -340,7 +341,7 @@ def _words(content: Any) -> str:
     texts = [one.get("text") for one in parts if isinstance(one, Mapping) and one.get("type") == "text"]
     words = [text for text in texts if isinstance(text, str)]
     if len(words) != len(parts):
-        raise ValueError("messages can hold text only; give files in vendor_options['files']")
+        raise InvalidArgumentError("messages can hold text only; give files in vendor_options['files']")
     return "\n".join(words)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from remote_tasks_provider.bases.files import FileSource, open_source
 from remote_tasks_provider.bases.paths import location
+from remote_tasks_provider.core.errors import InvalidArgumentError
 
 __all__ = ["check_attachments", "sort_attachments"]
 
@@ -52,11 +53,11 @@ def _several(given: Any) -> Iterable[Any]:
 def _check(one: Any, where: str) -> None:
     if isinstance(one, Mapping):
         if not one.keys() & {"file_id", "file_url"}:
-            raise ValueError(f"{where} has neither file_id nor file_url")
+            raise InvalidArgumentError(f"{where} has neither file_id nor file_url")
         if not _is_link(one.get("file_url", "https://example.com")):
-            raise ValueError(f"{where} is {one!r}; give an https:// link")
+            raise InvalidArgumentError(f"{where} is {one!r}; give an https:// link")
     elif not one or (str(one).startswith(("http:", "https:")) and not _is_link(one)):
-        raise ValueError(f"{where} is {one!r}; give a path, an https:// link or a file_id")
+        raise InvalidArgumentError(f"{where} is {one!r}; give a path, an https:// link or a file_id")
     else:
         location(one, where)
 

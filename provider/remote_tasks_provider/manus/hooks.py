@@ -9,7 +9,7 @@ from typing import Any
 
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
@@ -220,7 +220,9 @@ class ManusHook(RemoteTaskHook):
         :param share_visibility: ``private``, ``public`` or, with API v2, ``team``.
         """
         if title is None and share_visibility is None and visible_in_task_list is None:
-            raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
+            raise InvalidArgumentError(
+                "nothing to update: give title, share_visibility or visible_in_task_list"
+            )
         if share_visibility is not None:
             validation.choice(share_visibility, "share_visibility", VISIBILITIES)
         return self.api.update_task(

@@ -7,7 +7,7 @@ from typing import Any
 
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.polling.drivers import results_of
 from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.qstash.api import settings, v1, v2
@@ -133,11 +133,13 @@ class QStashHook(RemoteTaskHook):
         :param give_up_at: when to stop repeating the request; monotonic.
         """
         if not orders:
-            raise ValueError("the batch is empty; give at least one message")
+            raise InvalidArgumentError("the batch is empty; give at least one message")
         extras: Any = self.client.config.extras
         size, most = sum(len(order.content) for order in orders), PLANS[extras.plan].requests
         if size > most:
-            raise ValueError(f"the batch's bodies have {size} bytes; QStash takes {most} in one request")
+            raise InvalidArgumentError(
+                f"the batch's bodies have {size} bytes; QStash takes {most} in one request"
+            )
         return self.client.send(v2.publish_batch(orders), give_up_at=give_up_at)
 
     def get_outcomes(self, message_ids: Iterable[str]) -> dict[str, MessageOutcome]:

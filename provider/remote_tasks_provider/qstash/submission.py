@@ -239,9 +239,8 @@ class Publisher:
         ]
         try:
             answers = send(keyed, give_up_at=give_up_at)
-        except (RemoteTaskError, ValueError) as error:
-            # A ValueError is about what is asked for, and comes before the request.
-            if not isinstance(error, RemoteTaskError) or not may_have_submitted(error):
+        except RemoteTaskError as error:
+            if not may_have_submitted(error):
                 for number, part in zip(numbers, before, strict=True):
                     self._parts[number] = part
                 self._keep(self._record.note)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.request_options import RequestOptions
 from remote_tasks_provider.manus.api.schemas import check_schema
 
@@ -77,7 +78,9 @@ class TaskOptions(RequestOptions):
                 self.structured_output_schema, "structured_output_schema"
             )
         if (count := len(checked["task_references"])) > _MAX_REFERENCES:
-            raise ValueError(f"task_references has {count} ids; Manus takes at most {_MAX_REFERENCES} a task")
+            raise InvalidArgumentError(
+                f"task_references has {count} ids; Manus takes at most {_MAX_REFERENCES} a task"
+            )
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -101,24 +104,28 @@ def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:
     for index, file in enumerate(found):
         where = f"files[{index}]"
         if not isinstance(file, Mapping) or len(file.keys() & set(_FILE_SOURCES)) != 1:
-            raise ValueError(f"{where} must be a dict with one of {', '.join(_FILE_SOURCES)}")
+            raise InvalidArgumentError(f"{where} must be a dict with one of {', '.join(_FILE_SOURCES)}")
         for name, value in file.items():
             if name not in (*_FILE_SOURCES, *_FILE_DETAILS):
-                raise ValueError(f"{where}: {name!r} is not known, only {', '.join(_FILE_DETAILS)} are")
+                raise InvalidArgumentError(
+                    f"{where}: {name!r} is not known, only {', '.join(_FILE_DETAILS)} are"
+                )
             if not isinstance(value, str) or not value.strip():
-                raise ValueError(f"{where}: {name} is {value!r}; it must be a text that is not empty")
+                raise InvalidArgumentError(
+                    f"{where}: {name} is {value!r}; it must be a text that is not empty"
+                )
     return found
 
 
 def check_prompt(prompt: Any, name: str) -> str:
     """Return ``prompt`` if it is a text that Manus takes."""
     if not isinstance(prompt, str):
-        raise ValueError(f"{name} is a {type(prompt).__name__}; it must be a text")  # noqa: TRY004
+        raise InvalidArgumentError(f"{name} is a {type(prompt).__name__}; it must be a text")
     if not prompt.strip():
-        raise ValueError(f"{name} is empty: did a template or an XCom come out empty?")
+        raise InvalidArgumentError(f"{name} is empty: did a template or an XCom come out empty?")
     tokens = _estimated_tokens(prompt)
     if tokens >= _MAX_TOKENS:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} has about {tokens} tokens; Manus takes fewer than {_MAX_TOKENS}. Put the long part "
             "into a file and pass that in attachments"
         )

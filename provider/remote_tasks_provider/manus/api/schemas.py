@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from remote_tasks_provider.core.errors import InvalidArgumentError
+
 __all__ = ["check_schema"]
 
 _TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
@@ -26,12 +28,14 @@ _DEFINITIONS = "#/$defs/"
 def check_schema(schema: Any, name: str) -> dict[str, Any]:
     """Return ``schema``, without the titles that Manus does not know and pydantic writes, if it is taken."""
     if not isinstance(schema, Mapping):
-        raise ValueError(f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict")  # noqa: TRY004
+        raise InvalidArgumentError(f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict")
     if schema.get("type") != "object":
-        raise ValueError(f"{name}: the root must have type 'object', so that the result is a JSON object")
+        raise InvalidArgumentError(
+            f"{name}: the root must have type 'object', so that the result is a JSON object"
+        )
     untitled: dict[str, Any] = _untitled(schema)
     for place, fault in _faults(untitled, "", 1, frozenset(_named(untitled, "$defs"))):
-        raise ValueError(f"{name}: {place or 'the root'}: {fault}")
+        raise InvalidArgumentError(f"{name}: {place or 'the root'}: {fault}")
     return untitled
 
 

@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.options import TaskOptions, check_files, given
@@ -90,7 +91,7 @@ def list_tasks(filters: TaskFilter) -> Operation[Page[ManusTaskV2]]:
     With the newest first, paging stops where all that follow are older than ``created_after``.
     """
     if filters.order_by != "created_at":
-        raise ValueError(
+        raise InvalidArgumentError(
             f"order_by is {filters.order_by!r}: API v2 lists by created_at only; set the connection's "
             "api_version to v1 to list by updated_at"
         )

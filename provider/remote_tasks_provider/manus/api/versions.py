@@ -14,7 +14,12 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
-from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, NotFoundError
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    ConnectionConfigError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.response import date_of
@@ -162,7 +167,7 @@ class _V1(ManusApi):
     def check_options(self, options: TaskOptions) -> None:
         super().check_options(options)
         if not all("filename" in file for file in options.files):
-            raise ValueError("a file needs its filename with API v1: {'file_id': …, 'filename': …}")
+            raise InvalidArgumentError("a file needs its filename with API v1: {'file_id': …, 'filename': …}")
 
     def require(self, *, share_visibility: str | None = None, **options: Any) -> None:
         super().require(**options)

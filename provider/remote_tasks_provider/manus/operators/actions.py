@@ -18,7 +18,7 @@ from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import location, locations, try_file, try_folder
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError, TaskFailedError
+from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
@@ -170,10 +170,12 @@ class ManusUpdateTaskOperator(OneTaskOperator):
         self.visible_in_task_list = visible_in_task_list
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse a change of nothing."""
         if self.title is None and self.share_visibility is None and self.visible_in_task_list is None:
-            raise ValueError("nothing to update: give title, share_visibility or visible_in_task_list")
+            raise InvalidArgumentError(
+                "nothing to update: give title, share_visibility or visible_in_task_list"
+            )
 
     def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
         """Update the task."""

@@ -13,10 +13,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, ObjectStoragePath
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from remote_tasks_provider.bases.compat import SUPPORTS_HITL
-from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
@@ -29,6 +28,7 @@ from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
+    InvalidArgumentError,
     RemoteTaskError,
     TaskCancelledError,
     TaskFailedError,
@@ -65,7 +65,7 @@ _NEED_A_WAIT = ("auto_confirm", "max_credits", "result_path")
 
 def _inputs_of_actions(value: Any, name: str) -> Any:
     if not isinstance(value, Mapping) or not all(isinstance(one, Mapping) for one in value.values()):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {value!r}; it must map action types to their inputs, such as "
             "{'apiHighCreditNotice': {'action': 'accept'}}"
         )
@@ -232,12 +232,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.manus_conn_id = manus_conn_id
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse what would cost more than the user wants, or lose what was paid for."""
         if self.on_waiting == "human" and not SUPPORTS_HITL:
-            raise ValueError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
+            raise InvalidArgumentError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
         if self.auto_confirm and self.on_waiting == "wait":
-            raise ValueError(
+            raise InvalidArgumentError(
                 "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
                 "to 'human', 'return' or 'fail'"
             )
@@ -247,7 +247,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         if self.on_waiting in ("return", "fail", "human"):
             given.append("on_waiting")
         if given:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"wait_for_completion=False, so nothing would look at {' and '.join(given)} once the task is "
                 "submitted: leave out what is named here, or wait"
             )
@@ -258,12 +258,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         """Submit the task, or re-attach to an earlier attempt's."""
         submitter = self._submitter(context)
         submitter.begin()
-        links, sources = sort_attachments(self.attachments or ())
-        # The title is given to the request itself, with the tag of the attempt.
-        options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
-        self._check_arguments(options)
-        submission = ManusSubmission(self.hook, options, sources, self._title(context))
         with sending(self.hook):
+            links, sources = sort_attachments(self.attachments or ())
+            # The title is given to the request itself, with the tag of the attempt.
+            options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
+            self._check_arguments(options)
+            submission = ManusSubmission(self.hook, options, sources, self._title(context))
             task = submitter.ensure(submission, options.fingerprint(*map(str, sources)))
         ti: Any = context["ti"]
         ti.xcom_push(key=ID_KEY, value=task.task_id)
@@ -277,12 +277,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         """Refuse what cannot work before anything is paid."""
         if self.result_path is not None:
             try_file(self.result_path, "result_path", self.log)
-        try:
-            api = self.hook.api
-            api.require(auto_confirm=self.auto_confirm, max_credits=self.max_credits, title=self.title)
-            api.check_options(options)
-        except RemoteTaskError as error:
-            raise request_exception(error) from error
+        api = self.hook.api
+        api.require(auto_confirm=self.auto_confirm, max_credits=self.max_credits, title=self.title)
+        api.check_options(options)
 
     def _submitter(self, context: Context) -> Submitter:
         policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)
@@ -384,15 +381,11 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
         submitter = self._submitter(context)
-        try:
-            submitter.settle(what)
-        except AirflowTaskTimeout:
-            # The attempt fails, whether or not the note was made.
-            submitter.settle("undelivered")
-            raise
-        if what == "delivered" and self._is_killed:
-            # Airflow takes nothing from a task that a user has ended, before or during this.
-            submitter.settle("undelivered")
+        submitter.settle(what)
+        if self._is_killed and what in ("delivered", "deferred"):
+            # Airflow takes neither from a task that a user has ended, before or during this.
+            submitter.settle("interrupted")
+            what = "undelivered" if what == "delivered" else what
         if what == "undelivered" and not submitter.outlives_clears:
             try:
                 mark_owed(self.hook, self._own[0], submitter.key, submitter.attempt.number)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.request_options import RequestOptions
 
 __all__ = ["PLANS", "PlanName", "PublishOptions", "check_headers", "check_name", "destination_url"]
@@ -97,7 +98,7 @@ class PublishOptions(RequestOptions):
     def __post_init__(self) -> None:
         content, content_type = encode_body(self.body)
         if len(content) > (limit := PLANS[self.plan].body):
-            raise ValueError(_over(f"body has {len(content)} bytes", limit, "bytes", self.plan))
+            raise InvalidArgumentError(_over(f"body has {len(content)} bytes", limit, "bytes", self.plan))
         if self.queue is not None:
             check_name(self.queue, "queue")
         self._check_combinations()
@@ -111,13 +112,15 @@ class PublishOptions(RequestOptions):
     def _check_combinations(self) -> None:
         is_delayed = self.delay is not None or self.not_before is not None
         if self.delay is not None and self.not_before is not None:
-            raise ValueError("delay and not_before are both given; choose one")
+            raise InvalidArgumentError("delay and not_before are both given; choose one")
         if self.queue is not None and is_delayed:
-            raise ValueError(
+            raise InvalidArgumentError(
                 "delay or not_before is given with a queue, which delivers in order; leave out one of them"
             )
         if self.deduplication_id and self.content_based_deduplication:
-            raise ValueError("deduplication_id and content_based_deduplication are both given; choose one")
+            raise InvalidArgumentError(
+                "deduplication_id and content_based_deduplication are both given; choose one"
+            )
 
     def _own_headers(self) -> Iterator[tuple[str, str]]:
         retries, plan = self.retries, PLANS[self.plan]
@@ -163,7 +166,7 @@ def _over(what: str, most: float, unit: str, plan: str) -> str:
 
 def _target(destination: str | None, url_group: str | None) -> str:
     if (destination is None) == (url_group is None):
-        raise ValueError("give one of destination (a URL) and url_group (a name)")
+        raise InvalidArgumentError("give one of destination (a URL) and url_group (a name)")
     if url_group is not None:
         return check_name(url_group, "url_group")
     # A URL group's name has none of the characters that a URL without its scheme would have.
@@ -175,26 +178,30 @@ def _target(destination: str | None, url_group: str | None) -> str:
 def destination_url(url: Any, name: str) -> str:
     """Return ``url`` as it is sent in a path, if QStash can deliver there."""
     if not isinstance(url, str) or not url.strip():
-        raise ValueError(f"{name} is {url!r}; it must be a URL: did a template or an XCom come out empty?")
+        raise InvalidArgumentError(
+            f"{name} is {url!r}; it must be a URL: did a template or an XCom come out empty?"
+        )
     shown = url.split("?")[0].rpartition("@")[2][:80]
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise ValueError(f"{name} is {shown!r}, which is no URL") from None
+        raise InvalidArgumentError(f"{name} is {shown!r}, which is no URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {shown!r}, without a scheme and a host that can be called: write https://{shown.lstrip('/')}"
             if "://" not in url
             else f"{name} is {shown!r}; QStash delivers to http:// and https:// only"
         )
     if parts.username is not None or parts.password is not None:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} holds a user or a password, which logs would show: send an Authorization header"
         )
     if parts.fragment or not url.isprintable() or url != url.strip():
-        raise ValueError(f"{name} is {shown!r}; a fragment, a space around it or a line break is never sent")
+        raise InvalidArgumentError(
+            f"{name} is {shown!r}; a fragment, a space around it or a line break is never sent"
+        )
     if not parts.netloc.isascii() or "[" in parts.netloc or {".", ".."} & set(parts.path.split("/")):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {shown!r}; write its host as an ASCII name (xn--…) and its path without '.' and '..'"
         )
     return quote(_LONE_PERCENT.sub("%25", url), safe=_URL_CHARACTERS)
@@ -204,7 +211,9 @@ def check_name(name: Any, parameter: str) -> str:
     """Return ``name`` if a queue, a URL group, a schedule or a key may have it."""
     checked = validation.object_id(name, parameter)
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", checked):
-        raise ValueError(f"{parameter} is {name!r}; a name has letters, digits, '-', '_' and '.' only")
+        raise InvalidArgumentError(
+            f"{parameter} is {name!r}; a name has letters, digits, '-', '_' and '.' only"
+        )
     return checked
 
 
@@ -220,31 +229,33 @@ def encode_body(body: Any) -> tuple[bytes, str | None]:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode(), "application/json"
     except (TypeError, ValueError) as error:
-        raise ValueError(f"body cannot be written as JSON: {error}") from None
+        raise InvalidArgumentError(f"body cannot be written as JSON: {error}") from None
 
 
 def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, str], ...]:
     """Return the headers for the destination, as they are sent to QStash."""
     if not isinstance(headers, Mapping):
-        raise ValueError(f"headers is a {type(headers).__name__}; it must be a dict of names and values")  # noqa: TRY004
+        raise InvalidArgumentError(
+            f"headers is a {type(headers).__name__}; it must be a dict of names and values"
+        )
     sent: dict[str, str] = {"Content-Type": content_type} if content_type else {}
     seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ValueError(f"headers has the name {name!r}, which no HTTP header can have")
+            raise InvalidArgumentError(f"headers has the name {name!r}, which no HTTP header can have")
         if name.casefold().startswith("upstash-"):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"headers has {name!r}, which is QStash's own: give it by its parameter (delay, retries, …)"
             )
         if value is None:
-            raise ValueError(f"the header {name!r} is None: leave it out, or give it a value")
+            raise InvalidArgumentError(f"the header {name!r} is None: leave it out, or give it a value")
         text = str(value)
         if not text.isprintable() or not text.isascii() or text != text.strip():
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"the header {name!r} has a value with a line break, a space around it or no ASCII"
             )
         if name.casefold() in seen:
-            raise ValueError(f"headers has {name!r} twice, in different case")
+            raise InvalidArgumentError(f"headers has {name!r} twice, in different case")
         seen.add(name.casefold())
         is_type = name.casefold() == "content-type"
         sent["Content-Type" if is_type else f"Upstash-Forward-{name}"] = text
@@ -261,7 +272,7 @@ def _span(value: Any, name: str) -> int | None:
     try:
         return max(1, round(validation.seconds(value, name)))
     except ValueError:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{name} is {value!r}; write seconds, a timedelta, or something like 1d10h30m5s"
         ) from None
 
@@ -269,14 +280,16 @@ def _span(value: Any, name: str) -> int | None:
 def _seconds(value: Any, name: str, most: int | None, plan: PlanName) -> str | None:
     seconds = _span(value, name)
     if seconds is not None and most is not None and seconds > most:
-        raise ValueError(_over(f"{name} is {seconds} s", most, "s", plan))
+        raise InvalidArgumentError(_over(f"{name} is {seconds} s", most, "s", plan))
     return None if seconds is None else f"{seconds}s"
 
 
 def _not_before(value: Any, plan: PlanName) -> int | None:
     moment, most = validation.unix_seconds(value, "not_before"), PLANS[plan].delay
     if moment is not None and most is not None and moment - time.time() > most:
-        raise ValueError(_over(f"not_before is {moment - time.time():.0f} s from now", most, "s", plan))
+        raise InvalidArgumentError(
+            _over(f"not_before is {moment - time.time():.0f} s from now", most, "s", plan)
+        )
     return moment
 
 
@@ -289,7 +302,9 @@ def _deduplication_id(value: str | None) -> str | None:
         return None
     checked = validation.object_id(value, "deduplication_id")
     if ":" in checked or not checked.isascii() or " " in checked:
-        raise ValueError(f"deduplication_id is {value!r}; QStash takes no ':', no space and ASCII only")
+        raise InvalidArgumentError(
+            f"deduplication_id is {value!r}; QStash takes no ':', no space and ASCII only"
+        )
     return checked
 
 
@@ -298,7 +313,7 @@ def _one_line(value: Any, name: str) -> str | None:
     if value is not None and not (
         isinstance(value, str) and value.strip() and value.isascii() and value.isprintable()
     ):
-        raise ValueError(f"{name} is {value!r}; it must be a line of ASCII text")
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a line of ASCII text")
     return value.strip() if value else None
 
 
@@ -306,7 +321,7 @@ def _labels(value: str | Iterable[str] | None) -> str | None:
     words: list[Any] = [value] if isinstance(value, str) else list(value or ())
     for word in words:
         if not isinstance(word, str) or not word.strip() or "," in word:
-            raise ValueError(f"labels has {word!r}; a label is a text without a comma")
+            raise InvalidArgumentError(f"labels has {word!r}; a label is a text without a comma")
         _one_line(word, "labels")
     return ",".join(words) or None
 
@@ -316,7 +331,7 @@ def _flow_control(given: Mapping[str, Any]) -> dict[str, str]:
         return {}
     unknown = set(given) - {"key", "parallelism", "rate", "period"}
     if unknown or not given.get("key") or not given.keys() & {"parallelism", "rate"}:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"flow_control is {dict(given)!r}; it must have a key and parallelism, rate or both, and may "
             "have period"
         )

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import Field
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request, path
 from remote_tasks_provider.core.http.parsing import (
     Items,
@@ -165,7 +166,7 @@ def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None 
     With a ``schedule_id`` a repeat sets the same schedule again.
     """
     if not isinstance(cron, str) or not _CRON.fullmatch(cron.strip()):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"cron is {cron!r}; it has five fields, such as '0 4 * * *', and before them perhaps CRON_TZ=…"
         )
     own = [("Upstash-Cron", cron.strip())]
@@ -203,12 +204,12 @@ def change_endpoints(method: str, name: str, endpoints: Sequence[str | Mapping[s
     """
     given = [{"url": one} if isinstance(one, str) else dict(one) for one in endpoints]
     if not given:
-        raise ValueError("endpoints is empty; give at least one URL")
+        raise InvalidArgumentError("endpoints is empty; give at least one URL")
     for index, one in enumerate(given):
         if "url" in one:
             destination_url(one["url"], f"endpoints[{index}]")
         elif not one.get("name"):
-            raise ValueError(f"endpoints[{index}] has neither url nor name")
+            raise InvalidArgumentError(f"endpoints[{index}] has neither url nor name")
     place = path("/v2/topics/{name}/endpoints", name=check_name(name, "url_group"))
     request = Request(method, place, json={"endpoints": given})
     return acknowledged(f"{method} /v2/topics/{{urlGroupName}}/endpoints", request)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, path
 from remote_tasks_provider.core.http.parsing import (
     Items,
@@ -229,7 +230,7 @@ def _as_text(body: bytes) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError:
-        raise ValueError(
+        raise InvalidArgumentError(
             "a batch is sent as JSON, which holds text only: publish this body by itself, or encode it, as "
             f"with base64 ({base64.b64encode(body[:12]).decode()}…)"
         ) from None
@@ -357,7 +358,9 @@ def narrowing(filters: Filters) -> Filters:
     :raises ValueError: for filters that do not.
     """
     if not any(value for name, value in filters if name not in ("cursor", "count")):
-        raise ValueError("no filter is given, which would mean everything the account has: give at least one")
+        raise InvalidArgumentError(
+            "no filter is given, which would mean everything the account has: give at least one"
+        )
     return tuple(filters)
 
 
@@ -411,11 +414,13 @@ def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
         if value is None:
             continue
         if name not in known:
-            raise ValueError(f"{name!r} is no filter here; the filters are {', '.join(known)}")
+            raise InvalidArgumentError(f"{name!r} is no filter here; the filters are {', '.join(known)}")
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
         values = list(value) if several else [value]
         if not values:
-            raise ValueError(f"{name} is empty, which would not narrow anything down: nothing was done")
+            raise InvalidArgumentError(
+                f"{name} is empty, which would not narrow anything down: nothing was done"
+            )
         found += [(known[name], _filter_value(name, one)) for one in values]
     return tuple(found)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api import settings
 from remote_tasks_provider.qstash.api.options import PublishOptions, check_name
@@ -36,7 +37,7 @@ _URL = "https://example.com"
 def one_destination(destination: Any, url_group: Any) -> None:
     """Refuse a message that would go nowhere, or to two places."""
     if (destination is None) == (url_group is None):
-        raise ValueError("give one of destination (a URL) and url_group (a name)")
+        raise InvalidArgumentError("give one of destination (a URL) and url_group (a name)")
 
 
 def _destination(value: Any, name: str) -> Any:
@@ -49,13 +50,13 @@ def _filter(value: Any, name: str) -> Any:
     try:
         filters_of({field: value}, {**LOG_FILTERS, **DLQ_FILTERS})
     except ValueError as error:
-        raise ValueError(str(error) if name in str(error) else f"{name}: {error}") from None
+        raise InvalidArgumentError(str(error) if name in str(error) else f"{name}: {error}") from None
     return value
 
 
 def _message_ids(value: Any, name: str) -> Any:
     if not validation.object_ids(value, name):
-        raise ValueError(f"{name} is an empty list: there is nothing to cancel")
+        raise InvalidArgumentError(f"{name} is an empty list: there is nothing to cancel")
     return value
 
 
@@ -64,13 +65,13 @@ def _filters(value: Any, name: str) -> Any:
         given = {key: one for key, one in validation.mapping(value, name).items() if not is_template(one)}
         filters_of(given, MESSAGE_FILTERS)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise InvalidArgumentError(f"{name}: {error}") from None
     return value
 
 
 def _messages(value: Any, name: str) -> Any:
     if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-        raise ValueError(f"{name} is a {type(value).__name__}; it must be a list of dicts")  # noqa: TRY004
+        raise InvalidArgumentError(f"{name} is a {type(value).__name__}; it must be a list of dicts")
     for index, one in enumerate(value):
         _options(one, f"{name}[{index}]", {"destination": None})
     return value
@@ -80,7 +81,7 @@ def _options(value: Any, name: str, others: Mapping[str, Any]) -> Any:
     try:
         PublishOptions(**{**others, **validation.mapping(value, name), "plan": "fixed"})
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise InvalidArgumentError(f"{name}: {error}") from None
     return value
 
 
@@ -93,7 +94,7 @@ def _endpoints(value: Any, name: str) -> Any:
     several = [value] if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable) else value
     for index, one in enumerate(several):
         if not isinstance(one, (str, Mapping)):
-            raise ValueError(f"{name}[{index}] is {one!r}; it must be a URL or a dict")  # noqa: TRY004
+            raise InvalidArgumentError(f"{name}[{index}] is {one!r}; it must be a URL or a dict")
     if several:
         settings.change_endpoints("POST", "a", list(several))
     return value

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.bases.origin import is_first_attempt
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
@@ -93,7 +94,7 @@ class QStashListDlqOperator(_DlqFilters, QStashOperator, RemoteListOperator):
             yield dlq_message.dlq_id or dlq_message.message_id, dlq_message.to_json()
 
 
-class _SelectsDlqMessages(_DlqFilters):
+class _SelectsDlqMessages(_DlqFilters, CheckedOperator):
     """An operator that changes one DLQ message, or all that match the filters; one of the two must be given.
 
     :param dlq_id: one DLQ message. Templated.
@@ -108,10 +109,12 @@ class _SelectsDlqMessages(_DlqFilters):
         self.dlq_id = dlq_id
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse to choose between two selections, or without one."""
         if (self.dlq_id is None) == (not self.given_filters()):
-            raise ValueError("give dlq_id for one DLQ message, or at least one filter for many; not both")
+            raise InvalidArgumentError(
+                "give dlq_id for one DLQ message, or at least one filter for many; not both"
+            )
 
     def selection(self) -> dict[str, Any]:
         """Return the one DLQ message or the filters."""
@@ -222,10 +225,12 @@ class QStashCancelMessageOperator(QStashOperator):
         self.filters = filters
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse to choose between two selections, or without one."""
         if (self.message_id is None) == (self.filters is None):
-            raise ValueError("give message_id, or filters to cancel all messages that match; not both")
+            raise InvalidArgumentError(
+                "give message_id, or filters to cancel all messages that match; not both"
+            )
 
     def act(self, hook: QStashHook, context: Context) -> int:
         """Cancel them."""

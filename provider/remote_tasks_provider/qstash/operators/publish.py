@@ -11,7 +11,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.core.errors import RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.errors import (
+    ConnectionConfigError,
+    InvalidArgumentError,
+    RemoteTaskError,
+    TaskFailedError,
+)
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api.options import PublishOptions
@@ -216,13 +221,13 @@ class QStashPublishOperator(MessageOperator):
         self.redact = redact
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse what cannot be published or kept in a queue."""
         check.one_destination(self.destination, self.url_group)
         if self.delay is not None and self.not_before is not None:
-            raise ValueError("delay and not_before are both given; choose one")
+            raise InvalidArgumentError("delay and not_before are both given; choose one")
         if self.qstash_queue is not None and (self.delay is not None or self.not_before is not None):
-            raise ValueError(
+            raise InvalidArgumentError(
                 "delay or not_before is given with qstash_queue, which delivers in order; leave out one"
             )
 
@@ -309,13 +314,13 @@ class QStashPublishBatchOperator(QStashOperator):
             is_default = "deduplication_id" not in given and not given.get("content_based_deduplication")
             try:
                 batch.append(Order(hook.order(**options), str(index) if is_default else None))
-            except RemoteTaskError:
-                # A connection that cannot be used is a ValueError too, but concerns all messages.
+            except ConnectionConfigError:
+                # A ValueError too, but it concerns all messages.
                 raise
             except (TypeError, ValueError) as error:
-                raise ValueError(f"messages[{index}]: {error}") from None
+                raise InvalidArgumentError(f"messages[{index}]: {error}") from None
         if not batch:
-            raise ValueError("the batch is empty; give at least one message")
+            raise InvalidArgumentError("the batch is empty; give at least one message")
         return batch
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import NotFoundError
+from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import QStashOperator
@@ -30,11 +30,13 @@ class _SettingOperator(QStashOperator):
         super().__init__(**kwargs)
         self.action = action
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse an action without the name that it needs."""
         has_name = getattr(self, self.name_attribute) is not None
         if not has_name and self.action not in self.nameless and not is_template(self.action):
-            raise ValueError(f"{self.name_attribute} is not given; the action {self.action!r} needs it")
+            raise InvalidArgumentError(
+                f"{self.name_attribute} is not given; the action {self.action!r} needs it"
+            )
 
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action; it is called with the name, if the action needs one."""
@@ -106,13 +108,13 @@ class QStashScheduleOperator(_SettingOperator):
         self.options = options
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse a schedule without what it sends, when and where to."""
-        super().check_together()
+        super().refuse_together()
         if self.action == "create":
             check.one_destination(self.destination, (self.options or {}).get("url_group"))
             if self.cron is None:
-                raise ValueError("cron is not given; the action 'create' needs it")
+                raise InvalidArgumentError("cron is not given; the action 'create' needs it")
 
     def act(self, hook: QStashHook, context: Context) -> Any:
         """Do it; return an id, one object or all of them, as JSON."""
@@ -200,11 +202,13 @@ class QStashUrlGroupOperator(_SettingOperator):
         self.endpoints = endpoints
         self.check_together()
 
-    def check_together(self) -> None:
+    def refuse_together(self) -> None:
         """Refuse to change no endpoint."""
-        super().check_together()
+        super().refuse_together()
         if self.action in ("add", "remove") and not self.endpoints:
-            raise ValueError(f"endpoints is empty; the action {self.action!r} needs at least one URL")
+            raise InvalidArgumentError(
+                f"endpoints is empty; the action {self.action!r} needs at least one URL"
+            )
 
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action."""
