@@ -91,6 +91,16 @@ class CancelAftermath:
                 return f"could not be cancelled and {self.still_running}: {result.detail.rstrip('.')}."
 
 
+@contextmanager
+def _taking_back(operator: RemoteTaskOperator, context: Context) -> Iterator[None]:
+    """Take back what was noted if ``execution_timeout`` ends the attempt before Airflow has taken it."""
+    try:
+        yield
+    except AirflowTaskTimeout:
+        operator.settle(context, "interrupted")
+        raise
+
+
 class RemoteTaskOperator(WaitingOperator):
     """Submits remote tasks once, waits for them, and returns what came of them.
 
@@ -139,32 +149,20 @@ class RemoteTaskOperator(WaitingOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, or re-attach to what an earlier attempt has submitted, and wait."""
-        with self._noting_a_timeout(context):
-            return self._execute(context)
+        with _taking_back(self, context):
+            self.check_arguments()
+            submitted = self.submit(context)
+            self.own(context, submitted.ids if submitted.are_own else [])
+            if not self.wait_for_completion or not submitted.ids:
+                self.settle(context, "delivered")
+                return submitted.result
+            self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
+            return self.wait(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral."""
-        with self._noting_a_timeout(context):
+        with _taking_back(self, context):
             return super().resume_execution(next_method, next_kwargs, context)
-
-    @contextmanager
-    def _noting_a_timeout(self, context: Context) -> Iterator[None]:
-        """Take back what was noted if ``execution_timeout`` ends the attempt before Airflow has taken it."""
-        try:
-            yield
-        except AirflowTaskTimeout:
-            self.settle(context, "interrupted")
-            raise
-
-    def _execute(self, context: Context) -> Any:
-        self.check_arguments()
-        submitted = self.submit(context)
-        self.own(context, submitted.ids if submitted.are_own else [])
-        if not self.wait_for_completion or not submitted.ids:
-            self.settle(context, "delivered")
-            return submitted.result
-        self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
-        return self.wait(context)
 
     def submit(self, context: Context) -> Submitted:
         """Submit the remote tasks, or find those of an earlier attempt, and push their ids to XCom."""
