@@ -80,6 +80,10 @@ class Store:
         """Whether a record holds the id of a remote task."""
         return any(task_id in value for value in self.values.values())
 
+    def says(self, what: str, task_id: str) -> bool:
+        """Whether a record says so of a remote task."""
+        return any(f'"{what}": true' in value and task_id in value for value in self.values.values())
+
     @property
     def tells(self) -> bool:
         """Whether a record says that a person was told to decide."""

@@ -28,7 +28,7 @@ class Earlier:
     :param is_recorded: a record names it.
     :param inputs: what it was asked for.
     :param may_be_stopped: a user, or the death of a worker, has ended an attempt after it had left the wait
-        to a trigger, which stops the task if it was a user.
+        to a trigger, or in that moment; the trigger stops the task if it was a user.
     :param age: seconds since it was submitted.
     """
 
@@ -72,7 +72,8 @@ def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
     5. *Restarted*: the inputs are others now, and ``on_stale_state`` is ``restart``.
     6. *Lost*: no record names it, and ``on_orphaned_intent`` is ``start``.
     7. *Perhaps delivered*, as documented: it has completed, a user has cleared the Airflow task, and Airflow
-       has no record of it, so that nobody knows whether the result was handed over before.
+       has no record of it, so that nobody knows whether the result was handed over before. With a record,
+       this is so only where the worker died in the moment of the delivery, which counts as *over*.
     8. *Untraceable*, as documented: no record names it, the service shows no tag, and the prompt has changed,
        so that nothing in the world connects it with this task instance.
     9. *Perhaps stopped*, as documented: it has completed, a user has cleared the Airflow task, and a trigger
@@ -108,7 +109,8 @@ def why_not_send(earlier: Sequence[Earlier], *, has_records: bool) -> str | None
 
     A task instance sends one message. It may send another only if each of its earlier ones is one of these:
 
-    1. *Cleared*: a user has cleared the Airflow task since. A cleared task sends its message again.
+    1. *Cleared*: a user has cleared the Airflow task since. A cleared task sends its message again. One that
+       was running does so only if the user has dropped its state, too.
     2. *Forgotten*, as documented: QStash forgets a deduplication id after ten minutes, and Airflow has kept
        no record.
     3. *Stopped* by this side.

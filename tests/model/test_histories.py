@@ -192,12 +192,38 @@ class TestExecutionTimeout:
     @pytest.mark.parametrize("service", ["v1", "v2"])
     @pytest.mark.parametrize("how", ["submits", "waits", "defers"])
     @pytest.mark.parametrize("fate", [Fate(0.0), Fate(900.0)], ids=["finished", "at work"])
-    @pytest.mark.parametrize("at", range(20))
+    @pytest.mark.parametrize("at", range(26))
     def test_attempt_that_timed_out_at_any_point_pays_once_after_a_clear(
         self, begin: Begin, at: int, fate: Fate, how: str, service: str
     ) -> None:
         world = begin(service=service, waits=how != "submits", defers=how == "defers", retries=0)
         world.attempt("main", Plan(act="execution timeout", at=at, fate=fate))
+
+        world.pass_time(1000.0)
+        world.clear("main")
+        world.attempt("main", Plan())
+
+
+class TestEndedAttempt:
+    """What is noted in the moment in which an attempt is ended."""
+
+    @pytest.mark.parametrize("act", ["mark success", "mark failed", "crash"])
+    @pytest.mark.parametrize("how", ["submits", "waits", "defers"])
+    @pytest.mark.parametrize("at", range(18))
+    def test_attempt_that_was_ended_at_any_point_pays_once_after_a_clear(
+        self, begin: Begin, at: int, how: str, act: Any
+    ) -> None:
+        world = begin(service="v2", waits=how != "submits", defers=how == "defers", retries=0)
+        world.attempt("main", Plan(act=act, at=at, fate=Fate(200.0, unknown_for=60.0)))
+
+        world.pass_time(1000.0)
+        world.clear("main")
+        world.attempt("main", Plan())
+
+    def test_kill_whose_stop_is_lost_notes_no_delivery(self, begin: Begin) -> None:
+        world = begin(service="v2", waits=False)
+        fate = Fate(200.0, unknown_for=60.0)
+        world.attempt("main", Plan(act="mark success", at="before a record", read=_LONG_LOST, fate=fate))
 
         world.pass_time(1000.0)
         world.clear("main")

@@ -262,10 +262,12 @@ class World(Peer):
     def clear(self, name: str, *, keep_store: bool = True) -> None:
         """Let a user clear a task instance."""
         ti = self.tasks[name]
-        kept = "" if ti.version != "3.4" else ", its store kept" if keep_store else ", its store dropped"
+        drops = ti.version == "3.4" and not keep_store
+        kept = "" if ti.version != "3.4" else ", its store dropped" if drops else ", its store kept"
         self.note(f"a user clears {name}{kept}")
         for one in self._of(ti):
-            if ti.state == "running":
+            # Who drops what is known of a message asks for another one, even while the task is running.
+            if ti.state == "running" and (self.settings.is_manus or not drops):
                 one.was_restarted = True
             else:
                 one.was_cleared = True
@@ -323,6 +325,7 @@ class World(Peer):
             run.returned_as = run.ti.state
             self.boundary(_RETURNED)
         except Crash:
+            self._note_what_was_cut_short(run.ti)
             return Ending("crash")
         except (AirflowFailException, AirflowSensorTimeout) as error:
             return Ending("final", error)
@@ -331,6 +334,12 @@ class World(Peer):
         except Exception as error:  # noqa: BLE001 - as Airflow: whatever it is, a retry
             return Ending("retryable", error)
         return Ending("success", value)
+
+    def _note_what_was_cut_short(self, ti: TaskInstance) -> None:
+        """A worker that dies in the moment of a deferral or a delivery leaves a note that it has happened."""
+        for one in self._of(ti) if ti.store is not None else ():
+            one.was_deferred = one.was_deferred or ti.store.says("is_deferred", one.id)
+            one.is_told = one.is_told or (ti.state == "running" and ti.store.says("is_delivered", one.id))
 
     def _live_through(self, run: _Run, wrong: dict[str, Any]) -> Any:
         """Execute the operator; after a deferral another one resumes it, as in another process."""
@@ -420,6 +429,9 @@ class World(Peer):
         if run.plan.act and not run.has_acted and run.is_at(where) and not is_too_late:
             run.has_acted = True
             self._act(run, where)
+            if run.dies_at is not None and self.time.passed >= run.dies_at:
+                self.note(f"Airflow ends the process {where}")
+                self._die(run)
 
     def _die(self, run: _Run) -> None:
         run.is_dead = True
@@ -618,12 +630,12 @@ class World(Peer):
             self.accuse("0", f"{ti.name} ends in {ending.value!r}")
         # Who marks a task after its operator has returned has what it returned.
         was_stopped_by_user = (run.returned_as or ti.state) != "running"
-        for one in self._of(ti):
-            one.was_deferred = one.was_deferred and not (run.has_deferred and ending.kind != "crash")
         self._check_claims(run, ending)
         if not was_stopped_by_user:
             self._tell(ti, ending)
             self._check_delivery(run, ending, completed_before)
+        for one in self._of(ti):
+            one.was_deferred = one.was_deferred and not (run.has_deferred and ending.kind != "crash")
         ti.end(success=ending.kind == "success", is_final=ending.kind == "final")
         cause = _cause(ending.value)
         # The log tells, too, if the attempt is cut short right then.

@@ -5,8 +5,7 @@ How a task is submitted once is in :mod:`.submission`, how the wait polls in :mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -91,16 +90,6 @@ class CancelAftermath:
                 return f"could not be cancelled and {self.still_running}: {result.detail.rstrip('.')}."
 
 
-@contextmanager
-def _taking_back(operator: RemoteTaskOperator, context: Context) -> Iterator[None]:
-    """Take back what was noted if ``execution_timeout`` ends the attempt before Airflow has taken it."""
-    try:
-        yield
-    except AirflowTaskTimeout:
-        operator.settle(context, "interrupted")
-        raise
-
-
 class RemoteTaskOperator(WaitingOperator):
     """Submits remote tasks once, waits for them, and returns what came of them.
 
@@ -149,20 +138,14 @@ class RemoteTaskOperator(WaitingOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit, or re-attach to what an earlier attempt has submitted, and wait."""
-        with _taking_back(self, context):
-            self.check_arguments()
-            submitted = self.submit(context)
-            self.own(context, submitted.ids if submitted.are_own else [])
-            if not self.wait_for_completion or not submitted.ids:
-                self.settle(context, "delivered")
-                return submitted.result
-            self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
-            return self.wait(context)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral."""
-        with _taking_back(self, context):
-            return super().resume_execution(next_method, next_kwargs, context)
+        self.check_arguments()
+        submitted = self.submit(context)
+        self.own(context, submitted.ids if submitted.are_own else [])
+        if not self.wait_for_completion or not submitted.ids:
+            self.settle(context, "delivered")
+            return submitted.result
+        self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
+        return self.wait(context)
 
     def submit(self, context: Context) -> Submitted:
         """Submit the remote tasks, or find those of an earlier attempt, and push their ids to XCom."""
@@ -202,6 +185,11 @@ class RemoteTaskOperator(WaitingOperator):
     def poll_rules(self) -> dict[str, Any]:
         """Return more of :class:`~remote_tasks_provider.core.polling.policy.PollPolicy`, if there is more."""
         return {}
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral."""
+        self._context = context
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def _restore(self, context: Context) -> None:
         """Know the tasks again that :attr:`carried` names, in another process."""
@@ -266,6 +254,10 @@ class RemoteTaskOperator(WaitingOperator):
         It also kills a task that was cleared: see :func:`~remote_tasks_provider.bases.compat.is_over`.
         """
         self._is_killed, self._killed_too_early = True, not self._own
+        if self._context is not None:
+            # First, as Airflow may end the process before the tasks are cancelled. It takes nothing from an
+            # attempt that it ends, by execution_timeout either, even if that had just been noted.
+            self.settle(self._context, "interrupted")
         if self.cancels_when_killed:
             self._cancel(self._why_killed, WHILE_KILLED)
 
@@ -309,7 +301,7 @@ class RemoteTaskOperator(WaitingOperator):
         """
         if not self._own:
             return ""
-        if self.cancel_on_timeout is None or (not is_final and self._has_retries_left(context)):
+        if self.cancel_on_timeout is None or (not is_final and _has_retries_left(context)):
             return self.what_remains(context)
         names = self._names()
         if not self.cancel_on_timeout:
@@ -336,9 +328,10 @@ class RemoteTaskOperator(WaitingOperator):
         """Return what a reader must know when the wait is over and the remote tasks are not finished."""
         if not self._own:
             return ""
-        next_step = "the retry resumes" if self._has_retries_left(context) else "clear this task to resume"
+        next_step = "the retry resumes" if _has_retries_left(context) else "clear this task to resume"
         return f"{self._names()} {self.still_running}; {next_step} the wait."
 
-    def _has_retries_left(self, context: Context) -> bool:
-        ti: Any = context["ti"]
-        return int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0)
+
+def _has_retries_left(context: Context) -> bool:
+    ti: Any = context["ti"]
+    return int(ti.try_number or 1) <= int(getattr(ti, "max_tries", 0) or 0)

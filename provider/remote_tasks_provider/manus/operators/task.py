@@ -381,9 +381,11 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
         submitter = self._submitter(context)
-        submitter.settle(what)
-        if self._is_killed and what in ("delivered", "deferred"):
-            # Airflow takes neither from a task that a user has ended, before or during this.
+        # Airflow takes neither from a task that a user has ended.
+        needs_life = what in ("delivered", "deferred")
+        if not (needs_life and self._is_killed):
+            submitter.settle(what)
+        if needs_life and self._is_killed:  # before this, or during it
             submitter.settle("interrupted")
             what = "undelivered" if what == "delivered" else what
         if what == "undelivered" and not submitter.outlives_clears:
