@@ -34,6 +34,7 @@ from remote_tasks_provider.core.submission import (
     decide_from_record,
     decide_from_search,
     inputs_of,
+    is_open,
     may_have_submitted,
 )
 from tests.core.build import START, an_api_error
@@ -475,3 +476,17 @@ class TestFromSearch:
 
         assert self.decide(sees_all=False, attempt=attempt).reattach_to is None
         assert self.decide(sees_all=True, may_be_unrecorded=True, attempt=attempt).reattach_to is None
+
+
+class TestWithoutATag:
+    @pytest.mark.parametrize(
+        ("number", "max_tries", "expected"),
+        [(1, 2, False), (2, 2, True), (4, 5, False), (5, 5, True), (6, 5, True)],
+    )
+    def test_finished_task_is_history_for_the_first_attempt_since_a_clear(
+        self, number: int, max_tries: int, expected: bool
+    ) -> None:
+        """It may be that of any attempt before."""
+        found = Candidate("t1", None, TaskState.COMPLETED)
+
+        assert is_open(found, Attempt(number, max_tries, retries=2), None) is expected

@@ -220,6 +220,19 @@ class TestEndedAttempt:
         world.clear("main")
         world.attempt("main", Plan())
 
+    @pytest.mark.parametrize("read_at", range(5))
+    def test_task_is_gone_only_if_a_late_question_says_so(self, begin: Begin, read_at: int) -> None:
+        """A question may take so long that its answer is old when it comes."""
+        world = begin(service="auto", hides=True, in_loops=True)
+        lost = Fault("lost", "none", 100.0)
+        unseen = Fate(200.0, hidden_for=80.0)
+        world.attempt(
+            "main", Plan(act="mark failed", at="before the XCom", read=lost, read_at=1, fate=unseen)
+        )
+
+        world.clear("main")
+        world.attempt("main", Plan(read=_LONG_LOST, read_at=read_at))
+
     def test_kill_whose_stop_is_lost_notes_no_delivery(self, begin: Begin) -> None:
         world = begin(service="v2", waits=False)
         fate = Fate(200.0, unknown_for=60.0)
@@ -231,6 +244,18 @@ class TestEndedAttempt:
 
 
 class TestWithoutRecords:
+    def test_retry_after_a_clear_does_not_take_a_task_without_a_tag_for_history(self, begin: Begin) -> None:
+        """The result of the cleared attempt could not be written, and the attempt after it sent nothing."""
+        world = begin(service="v1", version="3.2", writes=True)
+        world.attempt("main", Plan(fate=Fate(0.0)))
+        world.pass_time(100.0)
+        world.clear("main")
+        world.attempt("main", Plan(act="disk breaks", at="before GET", fate=Fate(0.0)))
+        world.attempt("main", Plan())
+        world.mend()
+
+        world.attempt("main", Plan())
+
     @pytest.mark.parametrize("service", ["v1", "v2"])
     def test_retry_searches_until_the_task_of_the_attempt_before_is_listed(
         self, begin: Begin, service: str

@@ -35,6 +35,8 @@ from remote_tasks_provider.core.errors import (
     OrphanedStartError,
     RemoteTaskError,
     StaleStartError,
+    TaskCancelledError,
+    TaskFailedError,
     TransportError,
 )
 from remote_tasks_provider.core.http.connection import ConnectionConfig
@@ -651,7 +653,9 @@ class World(Peer):
                 one.is_told = one.is_told or one.id in str(ending.value)
             elif ending.kind == "final":
                 unfinished = self._state(one) in ("completed", "delivered", *_NOT_CLAIMED)
-                one.is_told = one.is_told or not unfinished
+                # What has failed may be finished by a person right then.
+                is_named = isinstance(_cause(ending.value), (TaskFailedError, TaskCancelledError))
+                one.is_told = one.is_told or not unfinished or (is_named and one.id in str(ending.value))
 
     def _check_claims(self, run: _Run, ending: Ending) -> None:
         """Promise 2: what an attempt returns, or pushes to XCom, is its own, and what it asked for."""

@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from remote_tasks_provider.bases.origin import Origin, is_first_attempt
 from remote_tasks_provider.bases.records import TaskRecord
+from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import OrphanedActionError, RemoteTaskError
 from remote_tasks_provider.core.submission import may_have_submitted
 
@@ -140,13 +142,11 @@ def appears(effect: Effect[Any], facts: dict[str, Any], *, since: float | None =
     :raises RemoteTaskError: when the service could not be read.
     """
     until = (time.time() if since is None else since) + _APPEARS_WITHIN
-    while True:
+    for left in rounds(until, repeat(_BETWEEN_READS), time):
         try:
             if effect.is_there(facts):
                 return True
         except RemoteTaskError as error:
-            if not error.retry_helps or time.time() >= until:
+            if not (error.retry_helps and left):
                 raise
-        if (left := until - time.time()) <= 0:
-            return False
-        time.sleep(min(_BETWEEN_READS, left))
+    return False

@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remote_tasks_provider.bases.compat import CLEARS_DROP_STATE
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.records import TaskRecord
+from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import NotFoundError, OrphanedStartError, RemoteTaskError
 from remote_tasks_provider.core.submission import (
     Attempt,
@@ -41,7 +43,7 @@ __all__ = ["Submission", "Submitter"]
 
 _RECORD = "remote_task_submission"
 # Seconds before the second search, twice as many before each further one, and the most of them.
-_BETWEEN_SEARCHES, _LONGEST_PAUSE = 5.0, 30.0
+_FIRST_PAUSES, _LONGEST_PAUSE = (5.0, 10.0, 20.0), 30.0
 _BETWEEN_READS = 15.0
 _DAY = 24 * 60 * 60.0
 # How far back a search goes at most, so that a run of long ago does not list years of tasks.
@@ -231,20 +233,17 @@ class Submitter:
 
     def _recorded(self, submission: Submission, task_id: str, since: float) -> Candidate | None:
         """Return a task as it is now; ``None`` only after the service has not shown it for a while."""
-        give_up_at = None
-        while True:
+        for left in rounds(time.time() + self._appears_within, repeat(_BETWEEN_READS), time):
             try:
                 return submission.read(task_id)
             except NotFoundError as error:
                 if (found := submission.listed(task_id, since)) is not None:
                     return found
-                give_up_at = give_up_at or time.time() + self._appears_within
-                if (left := give_up_at - time.time()) <= 0:
-                    return None
-                self._log.info(
-                    "Task %s of an earlier attempt is not shown now; asking again: %s", task_id, error
-                )
-                time.sleep(min(_BETWEEN_READS, left))
+                if left:
+                    self._log.info(
+                        "Task %s of an earlier attempt is not shown now; asking again: %s", task_id, error
+                    )
+        return None
 
     @property
     def _began(self) -> float:
@@ -284,18 +283,16 @@ class Submitter:
         lost: SubmissionRecord | None,
     ) -> list[Candidate]:
         """Return the tasks that may be the one, as soon as one is listed; none at ``end``."""
-        pause = _BETWEEN_SEARCHES
-        while True:
+        for left in rounds(end, chain(_FIRST_PAUSES, repeat(_LONGEST_PAUSE)), time):
             found = [one for one in submission.search(key, since) if is_open(one, self.attempt, lost)]
-            left = end - time.time()
-            if found or left <= 0:
+            if found:
                 return found
-            self._log.info(
-                "No task of an earlier request is listed; searching for up to %.0f s, until it would be.",
-                left,
-            )
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            if left:
+                self._log.info(
+                    "No task of an earlier request is listed; searching for up to %.0f s, until it would be.",
+                    left,
+                )
+        return []
 
     def _submit(self, submission: Submission, fingerprint: str, replaces: str | None) -> Candidate:
         submission.prepare()

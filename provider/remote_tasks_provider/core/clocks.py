@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Clocks", "steady"]
+__all__ = ["Clocks", "rounds", "steady"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,22 @@ def steady(
     """
     offset = wall() - monotonic()
     return lambda: offset + monotonic()
+
+
+def rounds(end: float, pauses: Iterable[float], clock: Any = time) -> Iterator[float]:
+    """Yield, with pauses, until a round has begun at ``end`` or later; blocks.
+
+    For what a service shows late. However long a question takes, an answer that shows nothing counts only if
+    the question was asked late enough.
+
+    :param end: Unix seconds.
+    :param pauses: seconds between rounds; endless. The last one is cut to end in time.
+    :param clock: what has ``time`` and ``sleep``.
+    :return: the seconds that are left as a round begins; 0 in the last one.
+    """
+    for pause in pauses:
+        left = max(0.0, end - clock.time())
+        yield left
+        if not left:
+            return
+        clock.sleep(max(0.0, min(pause, end - clock.time())))

@@ -290,7 +290,10 @@ def is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> 
     if attempt.number == 1:
         # Airflow makes the iterations of a loop anew when their DAG run is cleared.
         return False
-    number, max_tries = (1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
+    # One without a tag may be that of any earlier attempt.
+    number, max_tries = (
+        (attempt.number - 1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
+    )
     if one.tag is not None and one.tag.owed_by == attempt.number - 1 and one.state is TaskState.COMPLETED:
         return True
     return not attempt.is_cleared_since(number, max_tries)

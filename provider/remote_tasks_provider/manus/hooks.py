@@ -161,13 +161,13 @@ class ManusHook(RemoteTaskHook):
         grace = validation.seconds(output_grace, "output_grace", zero=True)
         api, seen_at = self.api, None
         while True:
+            asked_at = time.monotonic()
             task, result = api.get_result(remote_task_id)
-            now = time.monotonic()
-            seen_for = 0.0 if seen_at is None else now - seen_at
+            seen_for = 0.0 if seen_at is None else asked_at - seen_at
             if seen_for >= grace or _is_complete(result, structured, seen_for):
                 return result.requiring_value() if structured else result
             if seen_at is None:
-                seen_at = now
+                seen_at = time.monotonic()
                 self.log.info("Manus task %s has finished; waiting for its output.", task.id)
             time.sleep(min(_READ_INTERVAL, grace - seen_for))
 

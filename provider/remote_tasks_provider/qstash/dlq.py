@@ -18,10 +18,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.records import TaskRecord
+from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import (
     InvalidResponseError,
     NotFoundError,
@@ -31,6 +33,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api import v2
+from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, Filters, dlq_queries, filters_of, narrowing
 from remote_tasks_provider.qstash.api.v2_models import CreatedMessage, DlqMessage
 from remote_tasks_provider.qstash.submission import CLOCK_SKEW
 
@@ -44,6 +47,7 @@ __all__ = [
     "DlqRetry",
     "StoredPages",
     "delete_entries",
+    "iter_messages",
     "list_entries",
     "still_there",
 ]
@@ -128,15 +132,23 @@ class DlqPages:
         return any(page.open or page.messages for page in self.pages)
 
 
-def list_entries(client: Client, dlq_id: str | None, filters: v2.Filters) -> list[DlqEntry]:
+def iter_messages(
+    client: Client, filters: Filters, *, page_size: int = v2.MAX_PAGE_SIZE
+) -> Iterator[DlqMessage]:
+    """Yield the DLQ messages that match; lazy."""
+    for some in dlq_queries(filters):
+        yield from client.items(v2.list_dlq_messages(some, page_size=page_size))
+
+
+def list_entries(client: Client, dlq_id: str | None, filters: Filters) -> list[DlqEntry]:
     """Return the DLQ messages that match, or the one.
 
     :raises NotFoundError: if the one is not there.
     """
     if dlq_id is not None:
         return [DlqEntry.of(client.send(v2.get_dlq_message(dlq_id)))]
-    asked_for = {value for name, value in v2.narrowing(filters) if name == v2.DLQ_FILTERS["dlq_ids"]}
-    found = map(DlqEntry.of, client.items(v2.list_dlq_messages(filters)))
+    asked_for = {value for name, value in narrowing(filters) if name == DLQ_FILTERS["dlq_ids"]}
+    found = map(DlqEntry.of, iter_messages(client, filters))
     return [one for one in found if one.dlq_id and (not asked_for or one.dlq_id in asked_for)]
 
 
@@ -146,7 +158,7 @@ def still_there(client: Client, entries: Sequence[DlqEntry]) -> list[DlqEntry]:
         if len(entries) == 1:
             found = [client.send(v2.get_dlq_message(entries[0].dlq_id))]
         else:
-            filters = v2.filters_of({"dlq_ids": [one.dlq_id for one in entries]}, v2.DLQ_FILTERS)
+            filters = filters_of({"dlq_ids": [one.dlq_id for one in entries]}, DLQ_FILTERS)
             found = list(client.items(v2.list_dlq_messages(filters)))
     except NotFoundError:
         return []
@@ -298,16 +310,15 @@ class DlqRetry:
     def _search(self, page: DlqPage, gone: Sequence[DlqEntry]) -> list[str]:
         """Return the messages that replace DLQ messages, once the logs show one for each."""
         wanted = Counter(one.content for one in gone)
-        until = time.time() + self._grace
-        while True:
+        for left in rounds(time.time() + self._grace, repeat(_BETWEEN_SEARCHES), time):
             found = list(self._candidates(page, gone))
             shown = Counter(one.content for one in found)
             ids = [one.message_id for one in found]
             if shown == wanted and set(page.answered) <= set(ids):
                 return ids
-            if shown - wanted or time.time() >= until:
-                raise OrphanedStartError(_unknown(gone, ids, page.sent_at))
-            time.sleep(_BETWEEN_SEARCHES)
+            if shown - wanted or not left:
+                break
+        raise OrphanedStartError(_unknown(gone, ids, page.sent_at))
 
     def _candidates(self, page: DlqPage, gone: Sequence[DlqEntry]) -> Iterator[CreatedMessage]:
         """Yield the messages in the logs that may replace DLQ messages, oldest first."""

@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from remote_tasks_provider.bases.compat import first_try_number
 from remote_tasks_provider.bases.origin import Origin, is_first_attempt
 from remote_tasks_provider.bases.records import TaskRecord
+from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import OrphanedStartError, RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.submission import may_have_submitted
@@ -296,7 +298,7 @@ class Publisher:
         first, last = min(moments), max(moments)
         created = v2.list_created(first - CLOCK_SKEW, last + self._client.longest_send + CLOCK_SKEW)
         targets = {public_url(order.options.target) for order in blind.values()}
-        while True:
+        for _ in rounds(last + self._grace, repeat(_BETWEEN_SEARCHES), time):
             found = {
                 entry.message_id
                 for entry in self._client.items(created)
@@ -304,9 +306,6 @@ class Publisher:
             }
             if found or now - first > _LOGS_KEPT:
                 raise OrphanedStartError(_unknown(targets, found, first))
-            if (left := last + self._grace - time.time()) <= 0:
-                break
-            time.sleep(min(_BETWEEN_SEARCHES, left))
         self._log.info("QStash's logs have no message of the lost request: publishing.")
         for number in blind:
             self._parts[number] = replace(self._parts[number], sent_at=None)

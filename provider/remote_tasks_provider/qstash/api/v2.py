@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -27,6 +27,14 @@ from remote_tasks_provider.core.http.parsing import (
     RemoteModel,
     one_line,
 )
+from remote_tasks_provider.qstash.api.filters import (
+    DLQ_FILTERS,
+    LOG_FILTERS,
+    MESSAGE_FILTERS,
+    Filters,
+    filters_of,
+    narrowing,
+)
 from remote_tasks_provider.qstash.api.operations import CursorPage, acknowledged, paged
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import (
@@ -37,23 +45,18 @@ from remote_tasks_provider.qstash.api.v2_models import (
 )
 
 __all__ = [
-    "DLQ_FILTERS",
-    "LOG_FILTERS",
     "MAX_PAGE_SIZE",
-    "MESSAGE_FILTERS",
     "UNREADABLE",
     "cancel_by_ids",
     "cancel_message",
     "cancel_messages",
     "delete_dlq_message",
     "delete_dlq_messages",
-    "filters_of",
     "get_dlq_message",
     "get_message",
     "list_created",
     "list_dlq_messages",
     "list_logs",
-    "narrowing",
     "publish",
     "publish_batch",
     "retry_dlq_message",
@@ -65,9 +68,6 @@ MAX_PAGE_SIZE = 100
 
 MAX_CANCELLED = 500
 """Messages that one request cancels at most."""
-
-Filters = Sequence[tuple[str, str]]
-"""As QStash names them; a name may repeat."""
 
 
 class _LogPage(CursorPage):
@@ -217,7 +217,12 @@ def publish_batch(batch: Sequence[PublishOptions]) -> Operation[list[list[Publis
     ]
     return Operation(
         name="POST /v2/batch",
-        request=Request("POST", "/v2/batch", content=json.dumps(elements, ensure_ascii=False).encode()),
+        request=Request(
+            "POST",
+            "/v2/batch",
+            content=json.dumps(elements, ensure_ascii=False).encode(),
+            headers=(("Content-Type", "application/json"),),
+        ),
         expects="published messages",
         parse=lambda response: _of_batch(_read_batch(response), len(batch)),
         idempotency=Idempotency.KEYED
@@ -350,87 +355,3 @@ def retry_dlq_messages(dlq_ids: Sequence[str]) -> Operation[list[PublishedMessag
 
 def _ids(dlq_ids: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(narrowing(filters_of({"dlq_ids": dlq_ids}, DLQ_FILTERS)))
-
-
-def narrowing(filters: Filters) -> Filters:
-    """Return filters that narrow something down.
-
-    :raises ValueError: for filters that do not.
-    """
-    if not any(value for name, value in filters if name not in ("cursor", "count")):
-        raise InvalidArgumentError(
-            "no filter is given, which would mean everything the account has: give at least one"
-        )
-    return tuple(filters)
-
-
-_SHARED: Mapping[str, str] = {
-    "url": "url",
-    "url_group": "topicName",
-    "schedule_id": "scheduleId",
-    "queue": "queueName",
-    "labels": "label",
-    "from_date": "fromDate",
-    "to_date": "toDate",
-}
-LOG_FILTERS: Mapping[str, str] = {"message_ids": "messageIds", "state": "state", **_SHARED}
-"""This provider's names of the filters of the logs → QStash's. QStash ignores a filter that an endpoint does
-not have, and would then act on everything, so each endpoint has its own list."""
-DLQ_FILTERS: Mapping[str, str] = {
-    "dlq_ids": "dlqIds",
-    "message_ids": "messageId",
-    **_SHARED,
-    "response_status": "responseStatus",
-}
-"""Filters of the dead letter queue."""
-MESSAGE_FILTERS: Mapping[str, str] = {
-    "message_ids": "messageIds",
-    **_SHARED,
-    "flow_control_key": "flowControlKey",
-}
-"""Filters of the messages in flight."""
-
-STATES = (
-    "CREATED",
-    "ACTIVE",
-    "RETRY",
-    "ERROR",
-    "IN_PROGRESS",
-    "DELIVERED",
-    "FAILED",
-    "CANCEL_REQUESTED",
-    "CANCELLED",
-)
-
-
-def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
-    """Return the filters that ``given`` names in this provider's words, as QStash names them.
-
-    :param known: the endpoint's filters; one whose value is ``None`` is left out.
-    :raises ValueError: for an unknown filter, and for an empty value: leaving it out would match more.
-    """
-    found: list[tuple[str, str]] = []
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name not in known:
-            raise InvalidArgumentError(f"{name!r} is no filter here; the filters are {', '.join(known)}")
-        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
-        values = list(value) if several else [value]
-        if not values:
-            raise InvalidArgumentError(
-                f"{name} is empty, which would not narrow anything down: nothing was done"
-            )
-        found += [(known[name], _filter_value(name, one)) for one in values]
-    return tuple(found)
-
-
-def _filter_value(name: str, value: Any) -> str:
-    if name in ("from_date", "to_date"):
-        return str((validation.unix_seconds(value, name) or 0) * 1000)
-    if name == "state":
-        word = str(value).upper()
-        return validation.choice("CANCELLED" if word == "CANCELED" else word, name, STATES)
-    if name == "response_status":
-        return str(validation.whole_number(value, name, least=100, most=599))
-    return validation.object_id(str(value), name)
