@@ -22,7 +22,6 @@ MOST_LINES = 450
 MOST_NAMES = 30
 #: Classes with more names than that, and why.
 LARGE_CLASSES = {
-    "remote_tasks_provider.qstash.hooks.QStashHook": "a method for each operation that users can call",
     "remote_tasks_sandbox.qstash.engine.QStashEngine": "the steps of a delivery, all under one lock",
 }
 #: Modules that raise a bare ``ValueError``, and why; everywhere else it would be an argument's, which has a

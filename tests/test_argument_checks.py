@@ -78,6 +78,7 @@ MOMENT = Kind(
     ["", "abc", "None", NAN, INF, -1, True, [], DAY, _NAIVE],
     [5, "5", datetime(2026, 1, 1, tzinfo=UTC)],
 )
+LOG_MOMENT = Kind([*MOMENT.wrong, 0, 86400, 1_780_000_000_000], [1_780_000_000, MOMENT.right[-1]])
 PATH = Kind(
     ["", " ", 5, NAN, True, [], {}, b"a", DAY, "a\0b"],
     ["file:///tmp/a", Path("/tmp/a"), ObjectStoragePath("file:///tmp/a")],
@@ -116,6 +117,7 @@ PARAMETERS: Mapping[str, Kind] = {
     "auto_confirm": Kind([*OBJECT.wrong, {"a": 5}], [None]),
     "body": Kind([{1, 2}, NAN, DAY], ["", b"a", {"a": 1}, None]),
     "callback": URL,
+    "callback_options": Kind([*OBJECT.wrong, {"a": 1}], [{"retries": 2}]),
     "cancel_on_kill": FLAG,
     "cancel_on_timeout": FLAG,
     "cancelled": BRANCH,
@@ -127,7 +129,7 @@ PARAMETERS: Mapping[str, Kind] = {
     "cron": Kind([*_NO_TEXT, "abc", "* *"], ["0 4 * * *"]),
     "deduplication_id": Kind([" ", 5, NAN, ["a"], DAY, "a:b"], ["a-1", ""]),
     "deferrable": FLAG,
-    "delay": SPAN,
+    "delay": Kind(ZERO_SECONDS.wrong, SPAN.right),
     "delivery_retries": WHOLE,
     "delivery_retry_delay": TEXT,
     "delivery_timeout": SPAN,
@@ -142,20 +144,26 @@ PARAMETERS: Mapping[str, Kind] = {
     "event_id": ID,
     "expect": TEXT,
     "failed": BRANCH,
+    "extra_headers": Kind([*OBJECT.wrong, {"Authorization": "a"}], [{"Upstash-New": "a"}]),
     "failure_callback": URL,
+    "failure_callback_options": Kind([*OBJECT.wrong, {"a": 1}], [{"retries": 2}]),
     "filters": Kind(
         ["", "abc", 5, NAN, ["a"], {"no_filter": 1}, {"url": ""}], [{"url": "https://example.com"}]
     ),
     "flow_control": Kind(
         ["abc", 5, NAN, ["a"], {"key": "a"}, {"key": "a", "rate": -1}, {"rate": 5}], [{"key": "a", "rate": 5}]
     ),
-    "from_date": MOMENT,
+    "caller_ip": ID,
+    "flow_control_key": ID,
+    "host": ID,
+    "path": ID,
+    "from_date": LOG_MOMENT,
     "headers": Kind(["abc", 5, NAN, ["a"], {"a b": "c"}, {"a": None}], [{"a": "b"}]),
     "hide_in_task_list": FLAG,
     "include_output": FLAG,
     "input": OBJECT,
     "interactive_mode": FLAG,
-    "labels": Kind([[""], [None], [5], "a,b", 5], ["a", ["a", "b"]]),
+    "labels": Kind([[""], [None], "a,b", "None", {}], ["a", ["a", "b"], 5, [5]]),
     "limit": COUNT,
     "locale": Kind([" ", 5, NAN, ["a"], DAY], ["en"]),
     "manus_conn_id": TEXT,
@@ -184,6 +192,8 @@ PARAMETERS: Mapping[str, Kind] = {
     "overwrite": FLAG,
     "page_size": Kind([*COUNT.wrong, 1001], COUNT.right),
     "parallelism": COUNT,
+    "paused": FLAG,
+    "period": COUNT,
     "poke_interval": ZERO_SECONDS,
     "poll_interval": SECONDS,
     "project_id": Kind([" ", 5, NAN, ["a"], DAY], ["a-1"]),
@@ -207,7 +217,8 @@ PARAMETERS: Mapping[str, Kind] = {
     "task_references": Kind([*_WRONG_IDS, ["a"] * 21], IDS.right),
     "timeout": SECONDS,
     "title": Kind([" ", 5, NAN, ["a"], DAY], ["a title"]),
-    "to_date": MOMENT,
+    "rate": COUNT,
+    "to_date": LOG_MOMENT,
     "url": Kind(["", " ", [""], [None]], ["https://example.com"]),
     "url_group": NAME,
     "visible_in_task_list": FLAG,
@@ -219,7 +230,10 @@ OF_SENSORS: Mapping[str, Kind] = {"remote_task_id": IDS, "message_id": IDS, "tim
 """What differs there."""
 OF_FILTERS: Mapping[str, Kind] = {
     name: Kind(["", " ", "None", [""], [None]], ["a-1", ["a-1", "b"]])
-    for name in ("url_group", "schedule_id", "qstash_queue", "labels")
+    for name in (
+        *("url_group", "schedule_id", "qstash_queue", "labels"),
+        *("caller_ip", "flow_control_key", "host", "path"),
+    )
 }
 NEEDED: Mapping[str, dict[str, Any]] = {
     "ManusConfirmActionOperator": {"input": {}, "expect": "a"},
@@ -230,13 +244,20 @@ NEEDED: Mapping[str, dict[str, Any]] = {
     "QStashCancelMessageOperator": {"message_id": "a"},
     "QStashDeleteDlqOperator": {"dlq_id": "a"},
     "QStashPublishBatchOperator": {"messages": [{"destination": "https://example.com"}]},
-    "QStashPublishOperator": {"destination": "https://example.com"},
+    "QStashFlowControlOperator": {"action": "list"},
+    "QStashPublishOperator": {
+        **{"destination": "https://example.com", "callback": "https://example.com"},
+        "failure_callback": "https://example.com",
+    },
     "QStashQueueOperator": {"action": "list"},
     "QStashRetryDlqOperator": {"dlq_id": "a"},
     "QStashScheduleOperator": {"action": "list"},
     "QStashUrlGroupOperator": {"action": "list"},
     "_ManusDecoratedOperator": {"python_callable": lambda: "a"},
-    "_QStashDecoratedOperator": {"python_callable": lambda: "a", "destination": "https://example.com"},
+    "_QStashDecoratedOperator": {
+        **{"python_callable": lambda: "a", "destination": "https://example.com"},
+        **{"callback": "https://example.com", "failure_callback": "https://example.com"},
+    },
 }
 INSTEAD: Mapping[str, str] = {"url_group": "destination", "filters": "message_id"}
 """A parameter → the one that must be left out for it."""

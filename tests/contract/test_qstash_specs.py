@@ -20,6 +20,7 @@ from openapi_schema_validator import OAS31Validator
 from remote_tasks_provider.core.http.operation import Operation, Request
 from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.qstash.api import settings, v2
+from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from tests.specs import published
@@ -27,6 +28,7 @@ from tests.specs import published
 HOOK = "https://example.com/hook?a=b"
 
 #: What is sent and not in the schema → who knows it.
+PAUSED = "body: Additional properties are not allowed ('paused' was unexpected)"
 BEYOND = {
     ("GET /v2/logs", "messageIds"): "both official clients send it (LogFilter.message_ids; JS messageIds)",
     ("GET /v2/logs", "state several times"): "all pages: several values of a filter are alternatives",
@@ -36,6 +38,16 @@ BEYOND = {
     ("GET /v2/dlq", "dlqIds"): "the official JS client, and the schema for DELETE and retry",
     ("GET /v2/dlq", "messageId several times"): "all pages: several values of a filter are alternatives",
     ("POST /v2/schedules", "Upstash-Queue-Name"): "the official JS client (schedules.create)",
+    ("POST /v2/batch", "Content-Type"): "its body is JSON",
+    ("POST /v2/queues", PAUSED): "the official JS client (queue.upsert)",
+    ("GET /v2/flowControl", "search"): "the reference's text; the schema names no parameter",
+    ("POST /v2/flowControl/{flowControlKey}/unpin", "parallelism=true"): "a boolean in a query is a word",
+    ("POST /v2/flowControl/{flowControlKey}/unpin", "rate=true"): "a boolean in a query is a word",
+    **{
+        ("GET /v2/logs", name): "a filter of the official JS client's types"
+        for name in ("callerIp", "flowControlKey", "host", "path")
+    },
+    ("GET /v2/dlq", "flowControlKey"): "a filter of the official JS client's types",
 }
 
 SPEC: dict[str, Any] = yaml.safe_load(
@@ -166,6 +178,7 @@ FULL: dict[str, Any] = {
     "retry_delay": "1000 * (1 + retried)",
     "timeout": "2m",
     "callback": "https://example.com/done",
+    "callback_options": {"method": "PUT", "retries": 1, "timeout": "5s", "headers": {"X-A": "b"}},
     "failure_callback": "https://example.com/failed",
     "labels": ["a", "b"],
     "redact": "body, header[Authorization]",
@@ -179,14 +192,18 @@ LOGS = {
     "schedule_id": "s",
     "queue": "q",
     "labels": ["a", "b"],
-    "from_date": 1,
-    "to_date": 2,
+    "caller_ip": "10.0.0.1",
+    "flow_control_key": ["user:1"],
+    "host": "h",
+    "path": "/p",
+    "from_date": 1_780_000_000,
+    "to_date": 1_780_000_001,
 }
-DLQ_MESSAGES = {name: value for name, value in LOGS.items() if name != "state"} | {
+DLQ_MESSAGES = {name: value for name, value in LOGS.items() if name not in ("state", "host", "path")} | {
     "dlq_ids": ["1-0", "2-0"],
     "response_status": [500, 502],
 }
-MESSAGES = {name: value for name, value in LOGS.items() if name != "state"} | {"flow_control_key": "k"}
+MESSAGES = {name: value for name, value in LOGS.items() if name != "state"}
 
 
 def _following(operation: Operation[Any], answer: Mapping[str, Any]) -> Operation[Any]:
@@ -209,14 +226,14 @@ def _polled() -> list[Operation[Any]]:
 
 
 def _of_messages() -> dict[str, list[Operation[Any]]]:
-    log_filters = v2.filters_of(LOGS, v2.LOG_FILTERS)
-    dlq_messages = v2.filters_of(DLQ_MESSAGES, v2.DLQ_FILTERS)
+    log_filters = filters_of(LOGS, LOG_FILTERS)
+    dlq_messages = filters_of(DLQ_MESSAGES, DLQ_FILTERS)
     listing = v2.list_logs(log_filters, cursor="1-2")
     dlq = v2.list_dlq_messages(dlq_messages)
     keyed = {"deduplication_id": "a-1"}
     return {
         "list_logs": [v2.list_logs(()), listing, *_polled()],
-        "list_created": [v2.list_created(1.5, 2.5)],
+        "list_created": [v2.list_created(1_780_000_000, 1_780_000_060)],
         "list_dlq_messages": [dlq, _following(dlq, {"messages": [], "cursor": "5-1"})],
         "publish": [
             v2.publish(order()),
@@ -231,7 +248,7 @@ def _of_messages() -> dict[str, list[Operation[Any]]]:
         "get_message": [v2.get_message("m1")],
         "cancel_by_ids": [v2.cancel_by_ids(["m1", "m2"])],
         "cancel_message": [v2.cancel_message("m1")],
-        "cancel_messages": [v2.cancel_messages(v2.filters_of(MESSAGES, v2.MESSAGE_FILTERS))],
+        "cancel_messages": [v2.cancel_messages(filters_of(MESSAGES, MESSAGE_FILTERS))],
         "delete_dlq_message": [v2.delete_dlq_message("1-0")],
         "delete_dlq_messages": [v2.delete_dlq_messages(["1-0", "2-0"])],
         "retry_dlq_message": [v2.retry_dlq_message("1-0")],
@@ -247,7 +264,15 @@ def _of_settings() -> dict[str, list[Operation[Any]]]:
             settings.create_schedule(order("x", delay=5, **FULL), "CRON_TZ=Europe/Zurich 0 4 * * *", "n"),
             settings.create_schedule(order("x", queue="q"), "0 4 * * *"),
         ],
-        "upsert_queue": [settings.upsert_queue("q", 3)],
+        "upsert_queue": [settings.upsert_queue("q", 3), settings.upsert_queue("q", 3, paused=True)],
+        "list_flow_control": [settings.list_flow_control(), settings.list_flow_control("user")],
+        "pin_flow_control": [
+            settings.pin_flow_control("user:1", parallelism=3),
+            settings.pin_flow_control("a/b", rate=5, period=60),
+        ],
+        "unpin_flow_control": [settings.unpin_flow_control("user:1")],
+        "reset_flow_control_rate": [settings.reset_flow_control_rate("user:1")],
+        "get_global_parallelism": [settings.get_global_parallelism()],
         "change_endpoints": [
             settings.change_endpoints(method, "g", endpoints) for method in ("POST", "DELETE")
         ],
@@ -257,7 +282,12 @@ def _of_settings() -> dict[str, list[Operation[Any]]]:
 def _of_resource(resource: settings.NamedResource[Any]) -> dict[str, list[Operation[Any]]]:
     """Return every operation on a resource: all public methods but ``all`` take its name."""
     methods = [name for name, _ in inspect.getmembers(resource, inspect.ismethod) if name[0] != "_"]
-    return {name: [getattr(resource, name)(*(() if name == "all" else ("name",)))] for name in methods}
+    # act() is what the others are made of.
+    return {
+        name: [getattr(resource, name)(*(() if name == "all" else ("name",)))]
+        for name in methods
+        if name != "act"
+    }
 
 
 MODULES: dict[str, tuple[ModuleType, dict[str, list[Operation[Any]]]]] = {
@@ -265,11 +295,14 @@ MODULES: dict[str, tuple[ModuleType, dict[str, list[Operation[Any]]]]] = {
     "settings": (settings, _of_settings()),
 }
 #: Functions that build no call.
-HELPERS = {"filters_of", "narrowing"}
+HELPERS: set[str] = set()
 RESOURCES = {
     "schedules": _of_resource(settings.SCHEDULES),
     "queues": _of_resource(settings.QUEUES),
     "url_groups": _of_resource(settings.URL_GROUPS),
+    "flow_control": {
+        name: found for name, found in _of_resource(settings.FLOW_CONTROL).items() if name != "delete"
+    },
 }
 BUILT = {**{module: built for module, (_, built) in MODULES.items()}, **RESOURCES}
 CALLS = [

@@ -105,3 +105,12 @@ class TestProvider:
 
         assert named["qstash"] == "remote_tasks_provider.qstash.decorators.qstash_task"
         assert _QStashDecoratedOperator.custom_operator_name == "@task.qstash"
+
+
+class TestOutputs:
+    def test_annotation_of_a_dict_makes_one_xcom(self) -> None:
+        """A URL group gives a list, whatever the function returns."""
+        assert operator(rows, 5).multiple_outputs is False
+
+    def test_user_may_ask_for_several(self) -> None:
+        assert operator(rows, 5, multiple_outputs=True).multiple_outputs is True

@@ -9,14 +9,16 @@ from airflow.providers.common.compat.sdk import (
     SET_DURING_EXECUTION,
     BaseOperator,
     DecoratedOperator,
+    TaskDecorator,
     context_merge,
     determine_kwargs,
+    task_decorator_factory,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["DecoratedRemoteOperator"]
+__all__ = ["DecoratedRemoteOperator", "remote_task_decorator"]
 
 
 class DecoratedRemoteOperator(DecoratedOperator):
@@ -57,3 +59,24 @@ class DecoratedRemoteOperator(DecoratedOperator):
         wanted = determine_kwargs(self.python_callable, self.op_args, context)
         setattr(self, self.filled, self.python_callable(*self.op_args, **wanted))
         return self.operator.execute(self, context)
+
+
+def remote_task_decorator(
+    python_callable: Callable[..., Any] | None,
+    operator: type[DecoratedRemoteOperator],
+    *,
+    multiple_outputs: bool = False,
+    **kwargs: Any,
+) -> TaskDecorator:
+    """Return what makes a task of a function.
+
+    :param multiple_outputs: whether each key of what the operator returns is an XCom of its own. Airflow
+        would read it from the function's annotation, but what the function returns is not what the operator
+        returns.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable,
+        multiple_outputs=multiple_outputs,
+        decorated_operator_class=operator,
+        **kwargs,
+    )

@@ -141,15 +141,19 @@ class SensorSettings:
         started_at = now if timeout_after is None else limits.started_at(timeout_after.timestamp())
         return {"started_at": started_at, **limits.deadlines(started_at, started_at)}
 
-    def task_end(self, result: WaitResult, ids: Sequence[str], on_waiting: OnWaiting) -> TaskEnd:
+    def task_end(
+        self, result: WaitResult, ids: Sequence[str], on_waiting: OnWaiting, page: str | None = None
+    ) -> TaskEnd:
         """Return what ends the task in the triggerer, or resumes it where only a worker can end it.
+
+        :param page: where the extra link leads.
 
         Airflow retries a task that fails in the triggerer if it has retries left. So where a retry cannot
         help but there are retries, a worker is needed to fail the task for good.
         """
         error = result.failure(self.label, raise_on_failure=self.raise_on_failure, on_waiting=on_waiting)
         records = result.in_order(ids)
-        xcoms: dict[str, Any] = {LINK_KEY: result.first_url} if result.first_url else {}
+        xcoms: dict[str, Any] = {LINK_KEY: page} if page else {}
         if error is None:
             xcoms["return_value"] = records[0] if self.single else records
             return TaskEnd(TaskSuccessEvent(), xcoms)

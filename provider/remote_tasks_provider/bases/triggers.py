@@ -188,7 +188,8 @@ class RemoteTaskTrigger(BaseTrigger):
         if settings is None or not settings.ends_in_triggerer or self.task_instance is None:
             yield TriggerEvent(result.to_event())
             return
-        end = settings.task_end(result, ids, self.on_waiting)
+        page = result.first_url if self.remote_task_type.has_page else None
+        end = settings.task_end(result, ids, self.on_waiting, page)
         await end.write(self.task_instance, log)
         yield end.event
 

@@ -152,7 +152,8 @@ class WaitingOperator(CheckedOperator):
             self._log_warnings(tracker)
             if seconds is not None:
                 self.log.info("%s: %s", self.remote_task_type.service.name, tracker.summary(now, seconds))
-            if not self._link_pushed and (url := tracker.first_url):
+            has_page = self.remote_task_type.has_page
+            if has_page and not self._link_pushed and (url := tracker.first_url):
                 push_link(context, url)
                 self._link_pushed = True
 
@@ -206,7 +207,7 @@ class WaitingOperator(CheckedOperator):
             result = WaitResult.from_event(event, self.awaited_ids())
         except RemoteTaskError as error:
             raise wait_exception(error, None) from error
-        if self.start_from_trigger:
+        if self.start_from_trigger and self.remote_task_type.has_page:
             push_link(context, result.first_url)
         if result.omitted:
             result = result.completed_with(self._read_again(result.omitted))

@@ -34,6 +34,18 @@ class RequestOptions:
         }
 
     @classmethod
+    def by_field(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options by the names of their fields, or of the operator's parameters."""
+        fields_of = {parameter: field for field, parameter in cls.parameter_names.items()}
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            field = fields_of.get(name, name)
+            if field in found:
+                raise InvalidArgumentError(f"{name} is given twice: {cls.parameter_names[field]} is the same")
+            found[field] = value
+        return found
+
+    @classmethod
     def checks(cls, **others: Any) -> dict[str, Check]:
         """Return a check for each parameter: that the options take it, whatever the others are.
 

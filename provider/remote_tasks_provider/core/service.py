@@ -75,6 +75,7 @@ class TaskType:
         unknown.
     :param cancel_batch_size: how many tasks one such operation cancels at most.
     :param id_param: what sensors and operators call the parameter that holds one task's id.
+    :param has_page: whether a record's ``url`` is the task's page, to which an extra link leads.
     """
 
     service: Service
@@ -83,6 +84,7 @@ class TaskType:
     cancel: Callable[[Any, Sequence[str]], Operation[Any] | None] = lambda _extras, _task_ids: None
     cancel_batch_size: int = 1
     id_param: str = "remote_task_id"
+    has_page: bool = True
 
     @property
     def ids_param(self) -> str:

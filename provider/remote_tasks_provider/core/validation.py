@@ -28,6 +28,7 @@ __all__ = [
     "text",
     "unix_seconds",
     "whole_number",
+    "word",
 ]
 
 Check = Callable[[Any, str], Any]
@@ -36,6 +37,8 @@ Check = Callable[[Any, str], Any]
 _MAX_ID_LENGTH = 512
 # A hundred years. Moments that are later than that do not fit everywhere where Airflow stores them.
 _LONGEST_SECONDS = 100 * 365 * 86400
+# The year 5138. The same moment in milliseconds is later, whenever after March 1973 it is.
+_LATEST_SECONDS = 1e11
 _FLAGS = {"true": True, "false": False}
 # Where the records that operators return have their ids.
 _ID_KEYS = ("id", "message_id", "task_id", "workflow_run_id")
@@ -158,6 +161,14 @@ def text(value: Any, name: str) -> str:
     return value
 
 
+def word(value: Any, name: str) -> str:
+    """Return a text that is not blank; a number is read, as a template that renders to an object gives it."""
+    found = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    if isinstance(found, str) and found.strip().casefold() in _RENDERED_NOTHING:
+        raise InvalidArgumentError(f"{name} has {value!r}: did a template or an XCom come out empty?")
+    return text(found, name)
+
+
 def mapping(value: Any, name: str) -> Mapping[str, Any]:
     """Return ``value`` if it is a dict, or the like, with texts as keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -170,18 +181,21 @@ def optional(check: Check) -> Check:
     return lambda value, name: None if value is None else check(value, name)
 
 
-def unix_seconds(value: Any, name: str) -> int | None:
+def unix_seconds(value: Any, name: str, *, earliest: float = 0.0) -> int | None:
     """Return a moment as whole Unix seconds.
 
     :param value: an aware ``datetime``, Unix seconds, or a string that holds either (ISO 8601 with offset).
+    :param earliest: Unix seconds before which no moment can be meant, as the service did not exist.
     """
     if value is None:
         return None
     moment = _moment(value)
-    if moment is None or not 0 <= moment < 2**53:
+    if moment is None or not earliest <= moment < _LATEST_SECONDS:
+        is_milliseconds = moment is not None and earliest < moment / 1000 < _LATEST_SECONDS
+        hint = ". It looks like milliseconds" if is_milliseconds else ""
         raise InvalidArgumentError(
             f"{name} is {value!r}; it must be an aware datetime, an ISO 8601 string with an offset, "
-            "or a Unix time in seconds"
+            f"or a Unix time in seconds{hint}"
         )
     return int(moment)
 

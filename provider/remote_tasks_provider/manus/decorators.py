@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskDecorator, task_decorator_factory
+from airflow.providers.common.compat.sdk import TaskDecorator
 
-from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator
+from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator, remote_task_decorator
 from remote_tasks_provider.manus.operators.task import ManusTaskOperator
 
 __all__ = ["manus_task"]
@@ -33,6 +33,4 @@ def manus_task(python_callable: Callable[..., str] | None = None, **kwargs: Any)
         def summarise(topic: str) -> str:
             return f"Summarise today's news about {topic} in 100 words."
     """
-    return task_decorator_factory(
-        python_callable=python_callable, decorated_operator_class=_ManusDecoratedOperator, **kwargs
-    )
+    return remote_task_decorator(python_callable, _ManusDecoratedOperator, **kwargs)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskDecorator, task_decorator_factory
+from airflow.providers.common.compat.sdk import TaskDecorator
 
-from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator
+from remote_tasks_provider.bases.decorators import DecoratedRemoteOperator, remote_task_decorator
 from remote_tasks_provider.qstash.operators.publish import QStashPublishOperator
 
 __all__ = ["qstash_task"]
@@ -32,6 +32,4 @@ def qstash_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any
         def notify(rows: int) -> dict[str, int]:
             return {"rows": rows}
     """
-    return task_decorator_factory(
-        python_callable=python_callable, decorated_operator_class=_QStashDecoratedOperator, **kwargs
-    )
+    return remote_task_decorator(python_callable, _QStashDecoratedOperator, **kwargs)

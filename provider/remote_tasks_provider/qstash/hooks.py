@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.core.polling.drivers import results_of
 from remote_tasks_provider.core.polling.strategy import PollRequest
-from remote_tasks_provider.qstash.api import settings, v1, v2
+from remote_tasks_provider.qstash.api import v1, v2
+from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
 from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
-from remote_tasks_provider.qstash.api.settings import QStashQueue, QStashSchedule, QStashUrlGroup
 from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, MessageOutcome, PublishedMessage
-from remote_tasks_provider.qstash.dlq import DlqEntry, DlqPages, DlqRetry, delete_entries, list_entries
+from remote_tasks_provider.qstash.dlq import (
+    DlqEntry,
+    DlqPages,
+    DlqRetry,
+    delete_entries,
+    iter_messages,
+    list_entries,
+)
 from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.models import QStashTask
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from remote_tasks_provider.qstash.service import QSTASH
+from remote_tasks_provider.qstash.settings_hook import QStashSettingsHook
 
 __all__ = ["QStashHook"]
 
@@ -27,7 +39,7 @@ __all__ = ["QStashHook"]
 _MOST_CANCELLATIONS = 1000
 
 
-class QStashHook(RemoteTaskHook):
+class QStashHook(QStashSettingsHook):
     """Publishes messages, reads their outcomes, and manages DLQ messages, schedules, queues and URL groups.
 
     `QStash <https://upstash.com/docs/qstash>`__ API v2; only :meth:`get_task` and :meth:`iter_message_tasks`
@@ -76,11 +88,6 @@ class QStashHook(RemoteTaskHook):
 
     # ------------------------------------------------------------------------------------------- messages
 
-    def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOptions:
-        """Return checked options for :meth:`publish_batch`; see :meth:`publish` for the parameters."""
-        extras: Any = self.client.config.extras
-        return PublishOptions(destination, body, extras.plan, **options)
-
     def publish(
         self,
         destination: str | None,
@@ -104,8 +111,9 @@ class QStashHook(RemoteTaskHook):
         :param deduplication_id: QStash recognises a repeat by it for ten minutes. Without one, an error
             leaves open whether the message was accepted.
         :param options: ``url_group``, ``queue``, ``not_before``, ``retries``, ``retry_delay``, ``timeout``,
-            ``content_based_deduplication``, ``callback``, ``failure_callback``, ``flow_control``, ``labels``,
-            ``redact``: see :class:`~remote_tasks_provider.qstash.operators.QStashPublishOperator`.
+            ``content_based_deduplication``, ``callback``, ``callback_options``, ``failure_callback``,
+            ``failure_callback_options``, ``flow_control``, ``labels``, ``redact``, ``extra_headers``: see
+            :class:`~remote_tasks_provider.qstash.operators.QStashPublishOperator`, whose names are taken too.
         """
         options |= {
             "headers": headers,
@@ -169,11 +177,12 @@ class QStashHook(RemoteTaskHook):
         """Return an iterator over log entries, newest first; lazy, 100 a page.
 
         :param limit: entries at most.
-        :param filters: ``message_ids``, ``state``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
-            ``labels``, ``from_date``, ``to_date`` (moments); several values of one filter match any.
+        :param filters: ``message_ids``, ``state``, ``url``, ``host``, ``path``, ``url_group``,
+            ``schedule_id``, ``queue``, ``labels``, ``caller_ip``, ``flow_control_key``, ``from_date``,
+            ``to_date`` (aware datetimes, or Unix seconds); several values of one filter match any.
         """
         most, size = _limits(limit)
-        return self.client.items(v2.list_logs(v2.filters_of(filters, v2.LOG_FILTERS), page_size=size), most)
+        return self.client.items(v2.list_logs(filters_of(filters, LOG_FILTERS), page_size=size), most)
 
     def cancel_message(self, message_id: str) -> None:
         """Cancel a message that is not delivered yet.
@@ -187,10 +196,9 @@ class QStashHook(RemoteTaskHook):
 
         Where an answer was lost, the log says that there may be more.
 
-        :param filters: ``message_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``, ``labels``,
-            ``flow_control_key``, ``from_date``, ``to_date``; at least one.
+        :param filters: those of :meth:`iter_logs`, without ``state``; at least one.
         """
-        given = v2.filters_of(filters, v2.MESSAGE_FILTERS)
+        given = filters_of(filters, MESSAGE_FILTERS)
         operation, cancelled = v2.cancel_messages(given), 0
         most = sum(name == "messageIds" for name, _ in given) or float("inf")
         taken = self.client.taken
@@ -213,12 +221,13 @@ class QStashHook(RemoteTaskHook):
         """Return an iterator over the dead letter queue; lazy, 100 messages a page.
 
         :param limit: messages at most.
-        :param filters: ``message_ids``, ``dlq_ids``, ``url``, ``url_group``, ``schedule_id``, ``queue``,
-            ``labels``, ``response_status``, ``from_date``, ``to_date``.
+        :param filters: ``message_ids`` (each asked for by itself), ``dlq_ids``, ``url``, ``url_group``,
+            ``schedule_id``, ``queue``, ``labels``, ``caller_ip``, ``flow_control_key``, ``response_status``,
+            ``from_date``, ``to_date``.
         """
         most, size = _limits(limit)
-        operation = v2.list_dlq_messages(v2.filters_of(filters, v2.DLQ_FILTERS), page_size=size)
-        return self.client.items(operation, most)
+        given = filters_of(filters, DLQ_FILTERS)
+        return islice(iter_messages(self.client, given, page_size=size), most)
 
     def retry_dlq(self, dlq_id: str | None = None, **filters: Any) -> list[PublishedMessage]:
         """Publish DLQ messages again, each once, 100 a request; return the new messages.
@@ -246,91 +255,9 @@ class QStashHook(RemoteTaskHook):
 
     def dlq_entries(self, dlq_id: str | None = None, **filters: Any) -> list[DlqEntry]:
         """Return what identifies the one DLQ message, or all that match."""
-        return list_entries(self.client, dlq_id, v2.filters_of(filters, v2.DLQ_FILTERS))
+        return list_entries(self.client, dlq_id, filters_of(filters, DLQ_FILTERS))
 
     # --------------------------------------------------------------------- schedules, queues, URL groups
-
-    def create_schedule(
-        self,
-        destination: str | None,
-        cron: str,
-        body: Any = None,
-        *,
-        schedule_id: str | None = None,
-        **options: Any,
-    ) -> str:
-        """Create a schedule, which publishes a message at fixed times; return its id.
-
-        :param cron: five fields, before them a time zone if wanted: ``CRON_TZ=Europe/Zurich 0 4 * * *``.
-        :param schedule_id: its name; an existing schedule of that name is replaced.
-        :param options: those of :meth:`publish`.
-        """
-        message = self.order(destination, body, **options)
-        return self.client.send(settings.create_schedule(message, cron, schedule_id))
-
-    def get_schedule(self, schedule_id: str) -> QStashSchedule:
-        """Return a schedule."""
-        return self.client.send(settings.SCHEDULES.get(schedule_id))
-
-    def list_schedules(self) -> list[QStashSchedule]:
-        """Return all schedules."""
-        return self.client.send(settings.SCHEDULES.all())
-
-    def pause_schedule(self, schedule_id: str) -> None:
-        """Pause a schedule."""
-        self.client.send(settings.SCHEDULES.pause(schedule_id))
-
-    def resume_schedule(self, schedule_id: str) -> None:
-        """Resume a schedule."""
-        self.client.send(settings.SCHEDULES.resume(schedule_id))
-
-    def delete_schedule(self, schedule_id: str) -> None:
-        """Delete a schedule."""
-        self.client.send(settings.SCHEDULES.delete(schedule_id))
-
-    def upsert_queue(self, queue: str, parallelism: int = 1) -> None:
-        """Create a queue, or change how many of its messages are delivered at a time."""
-        self.client.send(settings.upsert_queue(queue, parallelism))
-
-    def get_queue(self, queue: str) -> QStashQueue:
-        """Return a queue."""
-        return self.client.send(settings.QUEUES.get(queue))
-
-    def list_queues(self) -> list[QStashQueue]:
-        """Return all queues."""
-        return self.client.send(settings.QUEUES.all())
-
-    def pause_queue(self, queue: str) -> None:
-        """Pause a queue: its messages stay in it."""
-        self.client.send(settings.QUEUES.pause(queue))
-
-    def resume_queue(self, queue: str) -> None:
-        """Resume a queue; that can take a minute."""
-        self.client.send(settings.QUEUES.resume(queue))
-
-    def delete_queue(self, queue: str) -> None:
-        """Delete a queue."""
-        self.client.send(settings.QUEUES.delete(queue))
-
-    def upsert_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
-        """Add destinations to a URL group; create it if there is none."""
-        self.client.send(settings.change_endpoints("POST", url_group, endpoints))
-
-    def remove_endpoints(self, url_group: str, endpoints: Sequence[str | Mapping[str, str]]) -> None:
-        """Remove destinations from a URL group."""
-        self.client.send(settings.change_endpoints("DELETE", url_group, endpoints))
-
-    def get_url_group(self, url_group: str) -> QStashUrlGroup:
-        """Return a URL group."""
-        return self.client.send(settings.URL_GROUPS.get(url_group))
-
-    def list_url_groups(self) -> list[QStashUrlGroup]:
-        """Return all URL groups."""
-        return self.client.send(settings.URL_GROUPS.all())
-
-    def delete_url_group(self, url_group: str) -> None:
-        """Delete a URL group."""
-        self.client.send(settings.URL_GROUPS.delete(url_group))
 
 
 def _limits(limit: int | None) -> tuple[int | None, int]:

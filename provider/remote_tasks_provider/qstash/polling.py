@@ -38,6 +38,7 @@ from remote_tasks_provider.core.polling.strategy import (
 )
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.qstash.api import v1, v2
+from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, Filters, filters_of
 from remote_tasks_provider.qstash.api.v2_models import (
     DlqMessage,
     LogEntry,
@@ -213,7 +214,7 @@ class QStashMessagePollStrategy:
 
     def _read(self, ids: Sequence[str], states: tuple[tuple[str, str], ...]) -> Any:
         """Return entries, newest first, and whether the listing is complete; or the error."""
-        operation: Operation[Page[LogEntry]] | None = v2.list_logs((*_filters(ids, v2.LOG_FILTERS), *states))
+        operation: Operation[Page[LogEntry]] | None = v2.list_logs((*_filters(ids, LOG_FILTERS), *states))
         found: list[LogEntry] = []
         for _ in range(_MAX_LOG_PAGES):
             (page,) = yield [operation]
@@ -301,12 +302,12 @@ def _is_enough(ids: Sequence[str], newest_first: Sequence[LogEntry], *, all_step
     return all(one in newest and newest[one].time != last for one in ids)
 
 
-def _filters(ids: Sequence[str], known: Mapping[str, str]) -> v2.Filters:
-    return v2.filters_of({"message_ids": ids}, known)
+def _filters(ids: Sequence[str], known: Mapping[str, str]) -> Filters:
+    return filters_of({"message_ids": ids}, known)
 
 
 def _list_dlq(ids: Sequence[str]) -> Operation[Page[DlqMessage]]:
-    return v2.list_dlq_messages(_filters(ids, v2.DLQ_FILTERS), page_size=len(ids))
+    return v2.list_dlq_messages(_filters(ids, DLQ_FILTERS), page_size=len(ids))
 
 
 def _by_message(answers: Sequence[Any]) -> dict[str, DlqMessage]:

@@ -69,7 +69,10 @@ QSTASH = Service(
 )
 
 QSTASH_TASK = TaskType(
-    service=QSTASH, label="QStash task", poll_strategy=lambda _config: QStashTaskPollStrategy()
+    service=QSTASH,
+    label="QStash task",
+    poll_strategy=lambda _config: QStashTaskPollStrategy(),
+    has_page=False,
 )
 
 QSTASH_MESSAGE = TaskType(
@@ -79,5 +82,6 @@ QSTASH_MESSAGE = TaskType(
     cancel=_cancel,
     cancel_batch_size=100,
     id_param="message_id",
+    has_page=False,
 )
 """A message, whose state is in the logs."""

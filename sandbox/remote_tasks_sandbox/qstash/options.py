@@ -105,17 +105,19 @@ def read_options(
     now: float,
     *,
     queue: str | None = None,
+    scheduled: bool = False,
 ) -> PublishOptions:
     """Check what was sent and return it as options; the destination itself is checked elsewhere.
 
     :param headers: lower-case names
     :param now: unix seconds, from which ``Upstash-Not-Before`` may be as far as the plan allows
     :param queue: the queue it goes through, which knows no delay
+    :param scheduled: whether a schedule publishes it: then a queue goes with a delay
     """
     if len(body) > plan.body_bytes:
         raise Refused(413, f"message is too large: {len(body)} bytes, max allowed {plan.body_bytes}")
     asked = {name: value for name, value in headers.items() if name.startswith("upstash-")}
-    if queue and {"upstash-delay", "upstash-not-before"} & asked.keys():
+    if queue and not scheduled and {"upstash-delay", "upstash-not-before"} & asked.keys():
         raise Refused(400, "invalid delay: a message in a queue can't be delayed")
     options = _common(PublishOptions(url, body=body, asked=asked), "upstash-", asked, plan)
     options = replace(

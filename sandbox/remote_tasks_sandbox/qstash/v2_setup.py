@@ -115,7 +115,7 @@ class SetupOperations:
         cron = Cron.parse(expression)
         url = self._account.targets(destination)[0].url
         limits, queue = PLANS[self._context.settings.qstash_plan], headers.get("upstash-queue-name")
-        options = read_options(url, headers, call.body, limits, self._now, queue=queue)
+        options = read_options(url, headers, call.body, limits, self._now, queue=queue, scheduled=True)
         schedule_id = headers.get("upstash-schedule-id") or random_id(28, "scd_")
         self._account.schedules.put(schedule_id, destination, expression, cron, options, self._now)
         return json_answer({"scheduleId": schedule_id})

@@ -135,6 +135,11 @@ class TestContent:
         assert body == b""
         assert ("content-length", "0") in headers
 
+    def test_body_without_a_type_gets_none(self, over: Over) -> None:
+        headers, _ = _post(over, content=b"")
+
+        assert "content-type" not in dict(headers)
+
     def test_json_is_still_json(self, over: Over) -> None:
         headers, body = _post(over, json={"a": 1})
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.qstash.api.options import PublishOptions, destination_url
 
 URL = "https://example.com/hook"
@@ -210,7 +211,15 @@ class TestTimes:
     def test_delay_is_sent_in_seconds(self, delay: Any, sent: str) -> None:
         assert headers(delay=delay)["Upstash-Delay"] == sent
 
-    @pytest.mark.parametrize("delay", ["", "5 minutes", "1h1d", "-5", "1.5h", 0, -5, "0", True, "None", [5]])
+    @pytest.mark.parametrize("zero", [0, "0", "0s", timedelta(0)])
+    def test_delay_of_zero_is_taken(self, zero: Any) -> None:
+        assert headers(delay=zero)["Upstash-Delay"] == "0s"
+
+    def test_timeout_of_zero_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="timeout is 0"):
+            order(timeout=0)
+
+    @pytest.mark.parametrize("delay", ["", "5 minutes", "1h1d", "-5", "1.5h", -5, True, "None", [5]])
     def test_invalid_delay_is_refused(self, delay: Any) -> None:
         with pytest.raises(ValueError, match="delay is"):
             order(delay=delay)
@@ -239,7 +248,11 @@ class TestTimes:
         with pytest.raises(ValueError, match="not_before is"):
             order(not_before=moment)
 
-    @pytest.mark.parametrize("moment", [NOW + 7 * DAY + 1, (NOW + 60) * 1000])
+    def test_moment_in_milliseconds_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"not_before is .* looks like milliseconds"):
+            order(not_before=(NOW + 60) * 1000)
+
+    @pytest.mark.parametrize("moment", [NOW + 7 * DAY + 1])
     def test_moment_beyond_the_plan_is_refused(self, moment: int) -> None:
         with pytest.raises(ValueError, match=r"not_before is .* s from now; the plan 'free' allows"):
             order(not_before=moment)
@@ -324,13 +337,16 @@ class TestTheRest:
             ("labels", ["a", ""]),
             ("labels", ["a\n"]),
             ("labels", "größe"),
-            ("labels", [5]),
+            ("labels", ["None"]),
+            ("labels", "none"),
+            ("labels", [None]),
+            ("labels", {"a": 1}),
             ("queue", ""),
             ("queue", "None"),
             ("queue", "a/b"),
             ("flow_control", {"rate": 5}),
             ("flow_control", {"key": "k"}),
-            ("flow_control", {"key": "a b", "rate": 5}),
+            ("flow_control", {"key": "a\n", "rate": 5}),
             ("flow_control", {"key": "k", "rate": 0}),
             ("flow_control", {"key": "k", "rate": 5, "perid": 5}),
             ("flow_control", {"key": "k", "rate": 5, "period": "soon"}),
@@ -343,3 +359,105 @@ class TestTheRest:
     def test_labels_are_read_once(self) -> None:
         assert headers(labels=(one for one in "ab"))["Upstash-Label"] == "a,b"
         assert "Upstash-Label" not in headers(labels=[])
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("labels", "sent"), [("a", "a"), (["a", "b"], "a,b"), (5, "5"), ([5, "b"], "5,b"), (1.5, "1.5")]
+    )
+    def test_label_may_be_a_number_as_native_templates_give_it(self, labels: Any, sent: str) -> None:
+        assert headers(labels=labels)["Upstash-Label"] == sent
+
+    @pytest.mark.parametrize("key", ["user:1", "a/b", "a b", "user@example.com"])
+    def test_flow_control_key_may_have_any_character(self, key: str) -> None:
+        assert headers(flow_control={"key": key, "rate": 5})["Upstash-Flow-Control-Key"] == key
+
+
+class TestSchedule:
+    def test_message_of_a_schedule_may_have_a_queue_and_a_delay(self) -> None:
+        found = headers(queue="q", delay="1m", is_scheduled=True)
+
+        assert found["Upstash-Delay"] == "60s"
+
+    def test_message_to_a_queue_may_not_be_delayed(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="with a queue"):
+            order(queue="q", delay="1m")
+
+
+class TestCallbackOptions:
+    CALLBACK: ClassVar[dict[str, Any]] = {
+        "method": "put",
+        "retries": "2",
+        "retry_delay": "1000",
+        "delay": "1m",
+        "timeout": 30,
+        "headers": {"Authorization": "Bearer s3cret", "Content-Type": "text/plain"},
+    }
+
+    @pytest.mark.parametrize(
+        ("name", "prefix"),
+        [("callback", "Upstash-Callback"), ("failure_callback", "Upstash-Failure-Callback")],
+    )
+    def test_options_travel_under_the_callback(self, name: str, prefix: str) -> None:
+        found = headers(**{name: "https://example.com/done", f"{name}_options": self.CALLBACK})
+
+        assert {key: value for key, value in found.items() if key.startswith(f"{prefix}-")} == {
+            f"{prefix}-Method": "PUT",
+            f"{prefix}-Retries": "2",
+            f"{prefix}-Retry-Delay": "1000",
+            f"{prefix}-Delay": "60s",
+            f"{prefix}-Timeout": "30s",
+            f"{prefix}-Forward-Authorization": "Bearer s3cret",
+            f"{prefix}-Forward-Content-Type": "text/plain",
+        }
+
+    def test_options_without_their_callback_are_refused(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="callback_options is given without callback"):
+            order(callback_options={"retries": 2})
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"retry": 2},
+            {"retries": -1},
+            {"method": "SHOUT"},
+            {"timeout": 0},
+            {"headers": {"a b": "c"}},
+            ["a"],
+            "a",
+        ],
+    )
+    def test_wrong_options_are_refused(self, wrong: Any) -> None:
+        with pytest.raises(InvalidArgumentError):
+            order(callback="https://example.com/done", callback_options=wrong)
+
+    def test_options_are_in_no_repr(self) -> None:
+        assert "s3cret" not in repr(order(callback="https://example.com", callback_options=self.CALLBACK))
+
+
+class TestExtraHeaders:
+    def test_header_that_is_not_known_is_sent(self) -> None:
+        assert headers(extra_headers={"Upstash-New": 5})["Upstash-New"] == "5"
+
+    @pytest.mark.parametrize(
+        "name", ["Authorization", "upstash-deduplication-id", "Upstash-Method", "content-type", "Host"]
+    )
+    def test_header_that_the_provider_sends_is_refused(self, name: str) -> None:
+        with pytest.raises(InvalidArgumentError, match="which this provider sends itself"):
+            order(extra_headers={name: "a"})
+
+    @pytest.mark.parametrize("wrong", [{"a b": "c"}, {"A": "b\nc"}, {"A": ""}, ["A"], {"A": "b", "a": "c"}])
+    def test_header_that_cannot_be_sent_is_refused(self, wrong: Any) -> None:
+        with pytest.raises(InvalidArgumentError):
+            order(extra_headers=wrong)
+
+
+class TestNames:
+    def test_names_of_the_operator_are_those_of_a_message_too(self) -> None:
+        given = {"qstash_queue": "q", "delivery_retries": 2, "delivery_timeout": "5s", "labels": "a"}
+
+        assert PublishOptions.by_field(given) == {"queue": "q", "retries": 2, "timeout": "5s", "labels": "a"}
+
+    def test_option_that_is_given_twice_is_refused(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="delivery_retries is given twice"):
+            PublishOptions.by_field({"retries": 1, "delivery_retries": 2})

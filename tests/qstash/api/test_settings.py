@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from remote_tasks_provider.core.errors import InvalidRequestError, InvalidResponseError, NotFoundError
+from remote_tasks_provider.core.errors import (
+    InvalidRequestError,
+    InvalidResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Response
 from remote_tasks_provider.core.http.response import read_response
@@ -16,6 +21,7 @@ from remote_tasks_provider.qstash.api import settings as settings
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import (
+    QStashFlowControlOperator,
     QStashQueueOperator,
     QStashScheduleOperator,
     QStashUrlGroupOperator,
@@ -254,6 +260,105 @@ class TestQueues:
         account.clock.advance(60)
 
         assert hook.get_outcomes([one.message_id])[one.message_id].state == "completed"  # type: ignore[union-attr]
+
+    def test_queue_is_made_paused(self, account: QStash) -> None:
+        run(QStashQueueOperator(task_id="t", action="upsert", qstash_queue="q", paused=True))
+
+        assert QStashHook().get_queue("q").paused is True
+
+
+class TestFlowControl:
+    KEY = "user:1/a"
+
+    def test_key_is_read_pinned_paused_and_reset(self, account: QStash) -> None:
+        def do(action: str, **facts: Any) -> Any:
+            return run(
+                QStashFlowControlOperator(task_id="t", action=action, flow_control_key=self.KEY, **facts)
+            )
+
+        QStashHook().publish(HOOK, "text", delay="1h", flow_control={"key": self.KEY, "parallelism": 2})
+
+        assert do("get")["parallelism"] == 2
+        do("pin", parallelism=3, rate="5", period=60)
+        pinned = do("get")
+        assert (pinned["parallelism"], pinned["rate"], pinned["rate_period"]) == (3, 5, 60)
+        assert pinned["is_pinned_rate"] is pinned["is_pinned_parallelism"] is True
+        do("unpin")
+        assert do("get")["is_pinned_rate"] is False
+        for action, paused in (("pause", True), ("resume", False)):
+            do(action)
+            assert do("get")["is_paused"] is paused
+        do("reset")
+
+    def test_keys_are_listed_and_searched(self, account: QStash) -> None:
+        hook = QStashHook()
+        for key in ("user:1", "user:2", "other"):
+            hook.publish(HOOK, "text", delay="1h", flow_control={"key": key, "rate": 5})
+
+        found = run(QStashFlowControlOperator(task_id="t", action="list"))
+        assert {one["key"] for one in found} == {"user:1", "user:2", "other"}
+        assert {one.key for one in hook.list_flow_control("user")} == {"user:1", "user:2"}
+
+    def test_parallelism_of_the_account_is_read(self, account: QStash) -> None:
+        found = QStashHook().get_global_parallelism()
+
+        assert (found.most, found.active) == (100, 0)
+
+    @pytest.mark.parametrize("limits", [{}, {"period": 5}, {"period": 5, "parallelism": 5}])
+    def test_pin_of_nothing_is_refused_when_the_dag_is_parsed(self, limits: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match="give parallelism, rate, or both to pin"):
+            QStashFlowControlOperator(task_id="t", action="pin", flow_control_key="k", **limits)
+
+    def test_unpin_of_nothing_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="nothing to unpin"):
+            settings.unpin_flow_control("k", parallelism=False, rate=False)
+
+    @pytest.mark.parametrize("action", ["get", "pause", "pin"])
+    def test_action_needs_a_key(self, action: str) -> None:
+        limits = {"rate": 5} if action == "pin" else {}
+        with pytest.raises(ValueError, match="flow_control_key is not given"):
+            QStashFlowControlOperator(task_id="t", action=action, **limits)
+
+
+class TestSwitch:
+    """QStash's reference says POST, and its own clients send PATCH."""
+
+    @pytest.mark.parametrize("refused", ["POST", "PATCH"])
+    @pytest.mark.parametrize("verb", ["pause", "resume"])
+    def test_schedule_is_switched_by_the_method_that_the_service_takes(
+        self, account: QStash, refused: str, verb: str
+    ) -> None:
+        hook = QStashHook()
+        hook.create_schedule(HOOK, "0 4 * * *", schedule_id="s")
+        account.faults.add("status", f"*/{verb}", refused, status=405)
+
+        getattr(hook, f"{verb}_schedule")("s")
+
+        assert hook.get_schedule("s").is_paused is (verb == "pause")
+
+    def test_refusal_for_another_reason_is_not_tried_again(self, account: QStash) -> None:
+        account.faults.add("status", status=403, times=1)
+        with pytest.raises(PermissionDeniedError):
+            QStashHook().pause_schedule("s")
+        assert len(account.requests("PATCH", "/v2/schedules/s/pause")) == 0
+
+
+class TestScheduledMessage:
+    def test_schedule_may_have_a_queue_and_a_delay(self, account: QStash) -> None:
+        options = {"qstash_queue": "q", "delay": "1m", "delivery_retries": 2}
+        run(
+            QStashScheduleOperator(
+                task_id="t",
+                action="create",
+                schedule_id="s",
+                cron="0 4 * * *",
+                destination=HOOK,
+                options=options,
+            )
+        )
+
+        found = QStashHook().get_schedule("s")
+        assert (found.queue, found.retries) == ("q", 2)
 
 
 class TestUrlGroups:

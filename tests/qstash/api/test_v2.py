@@ -20,6 +20,10 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Response
 from remote_tasks_provider.core.http.response import read_response
 from remote_tasks_provider.qstash.api import v2
+from remote_tasks_provider.qstash.api.filters import (
+    LOG_FILTERS,
+    narrowing,
+)
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
@@ -28,7 +32,7 @@ from tests.core.raw_server import RawServer, answer
 
 URL = "https://example.com/hook"
 TOKEN = "token-1234567890"
-EVERY = v2.LOG_FILTERS
+EVERY = LOG_FILTERS
 
 
 def order(destination: str = URL, body: Any = None, **options: Any) -> Any:
@@ -275,65 +279,8 @@ class TestLogs:
             read(v2.list_dlq_messages(()), {"events": []})
 
 
-class TestFilters:
-    def test_filters_are_named_and_repeated_as_qstash_expects(self) -> None:
-        given = {"message_ids": ["a", "b"], "state": "failed", "labels": "x", "queue": None, "from_date": 5}
-
-        assert v2.filters_of(given, v2.LOG_FILTERS) == (
-            ("messageIds", "a"),
-            ("messageIds", "b"),
-            ("state", "FAILED"),
-            ("label", "x"),
-            ("fromDate", "5000"),
-        )
-
-    def test_dlq_filters_have_their_own_names(self) -> None:
-        given = {"message_ids": ["a", "b"], "dlq_ids": "d", "response_status": [500, "502"]}
-
-        assert v2.filters_of(given, v2.DLQ_FILTERS) == (
-            ("messageId", "a"),
-            ("messageId", "b"),
-            ("dlqIds", "d"),
-            ("responseStatus", "500"),
-            ("responseStatus", "502"),
-        )
-
-    @pytest.mark.parametrize(("word", "sent"), [("canceled", "CANCELLED"), ("Cancelled", "CANCELLED")])
-    def test_states_are_accepted_in_both_spellings(self, word: str, sent: str) -> None:
-        assert v2.filters_of({"state": word}, EVERY) == (("state", sent),)
-
-    @pytest.mark.parametrize(
-        ("known", "name"),
-        [
-            (v2.MESSAGE_FILTERS, "state"),
-            (v2.MESSAGE_FILTERS, "dlq_ids"),
-            (v2.MESSAGE_FILTERS, "response_status"),
-            (v2.DLQ_FILTERS, "state"),
-            (v2.LOG_FILTERS, "dlq_ids"),
-            (v2.LOG_FILTERS, "urls"),
-        ],
-    )
-    def test_filter_unknown_to_the_endpoint_is_refused(self, known: Any, name: str) -> None:
-        with pytest.raises(ValueError, match=f"'{name}' is no filter here; the filters are message_ids|url"):
-            v2.filters_of({name: "500"}, known)
-
-    @pytest.mark.parametrize("value", ["", [], (), set(), ["a", None]])
-    @pytest.mark.parametrize("name", ["labels", "url", "queue", "message_ids"])
-    def test_empty_filter_is_refused(self, name: str, value: Any) -> None:
-        with pytest.raises(ValueError, match=f"{name} is"):
-            v2.filters_of({"url": URL, name: value}, EVERY)
-
-    @pytest.mark.parametrize(
-        ("name", "value"),
-        [("state", "DONE"), ("from_date", "yesterday"), ("response_status", 99), ("response_status", "x")],
-    )
-    def test_invalid_filter_is_refused(self, name: str, value: Any) -> None:
-        with pytest.raises(ValueError, match=f"{name} is"):
-            v2.filters_of({name: value}, {**EVERY, **v2.DLQ_FILTERS})
-
-
 class TestBulk:
-    @pytest.mark.parametrize("make", [v2.cancel_messages, v2.narrowing])
+    @pytest.mark.parametrize("make", [v2.cancel_messages, narrowing])
     @pytest.mark.parametrize("filters", [(), (("count", "5"),), (("cursor", "x"),), (("messageIds", ""),)])
     def test_bulk_operation_without_a_filter_is_refused(self, make: Any, filters: Any) -> None:
         with pytest.raises(ValueError, match="no filter is given, which would mean everything"):

@@ -279,3 +279,12 @@ class TestClose:
             operator.execute(account.task().context)
 
         assert "client" not in vars(operator.hook)
+
+
+class TestContentType:
+    @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+    def test_message_without_a_body_has_no_content_type(self, account: QStash, method: str) -> None:
+        account.task().attempt(lambda: QStashPublishOperator(task_id="ask", destination=HOOK, method=method))
+
+        (message,) = account.qstash.messages
+        assert "content-type" not in {name.lower() for name in message.options.headers}

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from remote_tasks_provider.core.errors import TaskFailedError, TransportError
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import QStashPublishBatchOperator
+from tests.manus.airflow_task import MODES
 from tests.qstash.account import HOOK, QStash
 
 THREE = [{"destination": f"https://example.com/{number}", "body": {"n": number}} for number in range(3)]
@@ -144,3 +145,28 @@ class TestRefusedBefore:
         account.connect(plan="gold")
         with pytest.raises(AirflowFailException, match="plan"):
             account.task().attempt(batch)
+
+
+class TestWait:
+    @pytest.mark.parametrize("mode", MODES)
+    def test_batch_waits_for_all_its_messages(self, account: QStash, mode: str) -> None:
+        result = account.task().attempt(
+            lambda: batch(wait_for_completion=True, deferrable=mode == "deferred", poll_interval=5)
+        )
+
+        assert [one["id"] for one in result] == account.sent
+        assert {one["state"] for one in result} == {"completed"}
+
+    def test_ids_are_in_xcom_before_the_wait(self, account: QStash) -> None:
+        task = account.task()
+        task.attempt(lambda: batch(wait_for_completion=True))
+
+        assert task.xcoms["message_ids"] == account.sent
+        assert "remote_task_url" not in task.xcoms
+
+    def test_names_of_the_operator_are_taken(self, account: QStash) -> None:
+        given = [{**THREE[0], "delivery_retries": 1, "qstash_queue": "q"}]
+        account.task().attempt(lambda: batch(given))
+
+        (message,) = account.qstash.messages
+        assert (message.options.max_retries, message.options.queue) == (1, "q")

@@ -34,11 +34,15 @@ class _Transport:
     def __init__(self, config: ConnectionConfig) -> None:
         self._config = config
         self._settings = network_settings(config.base_url)
-        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        self._headers = {"Accept": "application/json"}
 
     def _own_headers(self, request: Request) -> dict[str, str]:
-        """Return the headers of ``request`` beside those that all have."""
-        return dict((self._config.auth_for(request), *request.headers))
+        """Return the headers of ``request`` beside those that all have.
+
+        A body that is sent as it is has the content type that its request names, or none.
+        """
+        kind = () if request.content is not None else (("Content-Type", "application/json"),)
+        return dict((*kind, self._config.auth_for(request), *request.headers))
 
     def _seconds(self, request: Request, timeout: float | None) -> float:
         """Return the total time for ``request``."""

@@ -28,6 +28,21 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SPAN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
+# Sent by this provider for every message, or carrying the account's key.
+_KEPT = frozenset(
+    {
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "upstash-content-based-deduplication",
+        "upstash-cron",
+        "upstash-deduplication-id",
+        "upstash-queue-name",
+        "upstash-schedule-id",
+    }
+)
+_CALLBACK_OPTIONS = ("delay", "headers", "method", "retries", "retry_delay", "timeout")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Characters that a URL may hold; others are percent-encoded, and what is encoded already stays. Brackets are
 # encoded, because one of the two HTTP libraries would encode them in a path.
@@ -56,7 +71,8 @@ PLANS: Mapping[PlanName, Plan] = {
 class PublishOptions(RequestOptions):
     """A message to publish or to schedule; hook, operators and decorator share this definition.
 
-    It checks itself. ``QStashPublishOperator`` describes the parameters; ``plan`` is the connection's.
+    It checks itself. ``QStashPublishOperator`` describes the parameters; ``plan`` is the connection's, and
+    ``is_scheduled`` says whether a schedule publishes it.
 
     :raises ValueError: naming the parameter and the fix, before anything is sent.
     """
@@ -87,6 +103,10 @@ class PublishOptions(RequestOptions):
     flow_control: Mapping[str, Any] | None = None
     labels: str | Iterable[str] | None = None
     redact: str | None = None
+    callback_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    failure_callback_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    extra_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    is_scheduled: bool = False
 
     target: str = field(init=False, repr=False)
     """The destination as it stands in a path."""
@@ -105,7 +125,7 @@ class PublishOptions(RequestOptions):
         for name, value in (
             ("target", _target(self.destination, self.url_group)),
             ("content", content),
-            ("sent_headers", (*check_headers(self.headers or {}, content_type), *self._own_headers())),
+            ("sent_headers", self._sent_headers(content_type)),
         ):
             object.__setattr__(self, name, value)
 
@@ -113,24 +133,33 @@ class PublishOptions(RequestOptions):
         is_delayed = self.delay is not None or self.not_before is not None
         if self.delay is not None and self.not_before is not None:
             raise InvalidArgumentError("delay and not_before are both given; choose one")
-        if self.queue is not None and is_delayed:
+        # What a schedule puts into a queue may be delayed: https://upstash.com/docs/qstash/features/schedules
+        if self.queue is not None and is_delayed and not self.is_scheduled:
             raise InvalidArgumentError(
                 "delay or not_before is given with a queue, which delivers in order; leave out one of them"
             )
+        for name in ("callback", "failure_callback"):
+            if getattr(self, f"{name}_options") is not None and getattr(self, name) is None:
+                raise InvalidArgumentError(f"{name}_options is given without {name}, which it is for")
         if self.deduplication_id and self.content_based_deduplication:
             raise InvalidArgumentError(
                 "deduplication_id and content_based_deduplication are both given; choose one"
             )
 
+    def _sent_headers(self, content_type: str | None) -> tuple[tuple[str, str], ...]:
+        own = dict(self._own_headers())
+        for name in ("callback", "failure_callback"):
+            own |= callback_headers(name, getattr(self, f"{name}_options"), self.plan)
+        forwarded = check_headers(self.headers or {}, content_type)
+        return (*forwarded, *own.items(), *extra_headers(self.extra_headers, own))
+
     def _own_headers(self) -> Iterator[tuple[str, str]]:
-        retries, plan = self.retries, PLANS[self.plan]
+        plan = PLANS[self.plan]
         own = {
             "Upstash-Method": validation.choice(str(self.method).upper(), "method", METHODS),
-            "Upstash-Delay": _seconds(self.delay, "delay", plan.delay, self.plan),
+            "Upstash-Delay": _seconds(self.delay, "delay", plan.delay, self.plan, zero=True),
             "Upstash-Not-Before": _not_before(self.not_before, self.plan),
-            "Upstash-Retries": None
-            if retries is None
-            else validation.whole_number(retries, "retries", least=0),
+            "Upstash-Retries": _retries(self.retries, "retries"),
             "Upstash-Retry-Delay": _one_line(self.retry_delay, "retry_delay"),
             "Upstash-Timeout": _seconds(self.timeout, "timeout", plan.timeout, self.plan),
             "Upstash-Deduplication-Id": _deduplication_id(self.deduplication_id),
@@ -262,7 +291,55 @@ def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, st
     return tuple(sent.items())
 
 
-def _span(value: Any, name: str) -> int | None:
+def callback_headers(name: str, options: Any, plan: PlanName) -> dict[str, str]:
+    """Return the headers of a callback's own options.
+
+    https://upstash.com/docs/qstash/features/callbacks
+
+    :param name: ``callback`` or ``failure_callback``.
+    """
+    parameter, prefix = f"{name}_options", f"Upstash-{name.replace('_', '-').title()}-"
+    given = dict(validation.mapping({} if options is None else options, parameter))
+    if unknown := given.keys() - set(_CALLBACK_OPTIONS):
+        raise InvalidArgumentError(
+            f"{parameter} has {sorted(unknown)[0]!r}; the options are {', '.join(_CALLBACK_OPTIONS)}"
+        )
+    method, headers = given.get("method"), given.get("headers") or {}
+    found = {
+        "Method": None if method is None else validation.choice(str(method).upper(), parameter, METHODS),
+        "Retries": _retries(given.get("retries"), f"{parameter}['retries']"),
+        "Retry-Delay": _one_line(given.get("retry_delay"), f"{parameter}['retry_delay']"),
+        "Delay": _seconds(given.get("delay"), f"{parameter}['delay']", PLANS[plan].delay, plan, zero=True),
+        "Timeout": _seconds(given.get("timeout"), f"{parameter}['timeout']", PLANS[plan].timeout, plan),
+    }
+    own = {f"{prefix}{key}": str(value) for key, value in found.items() if value is not None}
+    for key, value in check_headers(headers, None):
+        own[f"{prefix}Forward-{key.removeprefix('Upstash-Forward-')}"] = value
+    return own
+
+
+def extra_headers(given: Any, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Return headers that QStash may know and this provider does not; nobody checks what they mean.
+
+    :raises InvalidArgumentError: for one that this provider sends itself, or that carries a key.
+    """
+    taken = {name.casefold() for name in own} | _KEPT
+    for name, value in validation.mapping({} if given is None else given, "extra_headers").items():
+        if not _TOKEN.fullmatch(name):
+            raise InvalidArgumentError(f"extra_headers has the name {name!r}, which no HTTP header can have")
+        if name.casefold() in taken:
+            raise InvalidArgumentError(
+                f"extra_headers has {name!r}, which this provider sends itself: give it by its parameter"
+            )
+        taken.add(name.casefold())
+        yield name, _one_line(str(value), f"extra_headers[{name!r}]") or ""
+
+
+def _retries(value: Any, name: str) -> int | None:
+    return None if value is None else validation.whole_number(value, name, least=0)
+
+
+def _span(value: Any, name: str, *, zero: bool = False) -> int | None:
     """Return a duration in whole seconds: a number, a ``timedelta``, or QStash's ``1d10h30m5s``."""
     if value is None:
         return None
@@ -270,15 +347,16 @@ def _span(value: Any, name: str) -> int | None:
     if found and any(found.groups()):
         return sum(int(part[:-1]) * _UNITS[part[-1]] for part in found.groups() if part)
     try:
-        return max(1, round(validation.seconds(value, name)))
+        seconds = validation.seconds(value, name, zero=zero)
+        return max(1, round(seconds)) if seconds else 0
     except ValueError:
         raise InvalidArgumentError(
             f"{name} is {value!r}; write seconds, a timedelta, or something like 1d10h30m5s"
         ) from None
 
 
-def _seconds(value: Any, name: str, most: int | None, plan: PlanName) -> str | None:
-    seconds = _span(value, name)
+def _seconds(value: Any, name: str, most: int | None, plan: PlanName, *, zero: bool = False) -> str | None:
+    seconds = _span(value, name, zero=zero)
     if seconds is not None and most is not None and seconds > most:
         raise InvalidArgumentError(_over(f"{name} is {seconds} s", most, "s", plan))
     return None if seconds is None else f"{seconds}s"
@@ -317,10 +395,14 @@ def _one_line(value: Any, name: str) -> str | None:
     return value.strip() if value else None
 
 
-def _labels(value: str | Iterable[str] | None) -> str | None:
-    words: list[Any] = [value] if isinstance(value, str) else list(value or ())
+def _labels(value: Any) -> str | None:
+    if value is None:
+        return None
+    several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    items: Iterable[Any] = value if several else [value]
+    words = [validation.word(one, "labels") for one in items]
     for word in words:
-        if not isinstance(word, str) or not word.strip() or "," in word:
+        if "," in word:
             raise InvalidArgumentError(f"labels has {word!r}; a label is a text without a comma")
         _one_line(word, "labels")
     return ",".join(words) or None
@@ -342,6 +424,6 @@ def _flow_control(given: Mapping[str, Any]) -> dict[str, str]:
     ]
     period = _span(given.get("period"), "flow_control['period']")
     return {
-        "Upstash-Flow-Control-Key": check_name(given["key"], "flow_control['key']"),
+        "Upstash-Flow-Control-Key": _one_line(given["key"], "flow_control['key']") or "",
         "Upstash-Flow-Control-Value": ", ".join([*numbers, *([f"period={period}s"] if period else [])]),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import Field
@@ -30,14 +31,22 @@ from remote_tasks_provider.qstash.api.options import PublishOptions, check_name,
 from remote_tasks_provider.qstash.models import NamedFieldsModel, Url
 
 __all__ = [
+    "FLOW_CONTROL",
     "QUEUES",
     "SCHEDULES",
     "URL_GROUPS",
+    "QStashFlowControl",
+    "QStashGlobalParallelism",
     "QStashQueue",
     "QStashSchedule",
     "QStashUrlGroup",
     "change_endpoints",
     "create_schedule",
+    "get_global_parallelism",
+    "list_flow_control",
+    "pin_flow_control",
+    "reset_flow_control_rate",
+    "unpin_flow_control",
     "upsert_queue",
 ]
 
@@ -95,6 +104,38 @@ class QStashUrlGroup(NamedFieldsModel):
     updated_at: Moment = Field(default=None, alias="updatedAt")
 
 
+class QStashFlowControl(NamedFieldsModel):
+    """A key of flow control, its limits, and what waits for them.
+
+    :param rate_period: seconds.
+    :param waiting: messages that wait.
+    :param is_pinned_rate: whether the rate was pinned, so that messages do not change it.
+    """
+
+    key: str = Field(alias="flowControlKey", min_length=1)
+    waiting: LenientInt = Field(default=None, alias="waitListSize")
+    parallelism: LenientInt = Field(default=None, alias="parallelismMax")
+    active: LenientInt = Field(default=None, alias="parallelismCount")
+    rate: LenientInt = Field(default=None, alias="rateMax")
+    rate_used: LenientInt = Field(default=None, alias="rateCount")
+    rate_period: LenientInt = Field(default=None, alias="ratePeriod")
+    rate_period_began_at: Moment = Field(default=None, alias="ratePeriodStart")
+    is_paused: LenientBool = Field(default=None, alias="isPaused")
+    is_pinned_parallelism: LenientBool = Field(default=None, alias="isPinnedParallelism")
+    is_pinned_rate: LenientBool = Field(default=None, alias="isPinnedRate")
+
+
+class QStashGlobalParallelism(NamedFieldsModel):
+    """How many messages of the account are delivered at a time.
+
+    :param most: how many there may be.
+    :param active: how many there are.
+    """
+
+    most: LenientInt = Field(default=None, alias="parallelismMax")
+    active: LenientInt = Field(default=None, alias="parallelismCount")
+
+
 class _ScheduleId(RemoteModel):
     schedule_id: str = Field(alias="scheduleId", min_length=1)
 
@@ -146,18 +187,79 @@ class NamedResource(Generic[T]):
 class PausableResource(NamedResource[T]):
     """A resource that can be paused."""
 
-    def pause(self, name: str) -> Operation[None]:
+    def pause(self, name: str, method: str = "POST") -> Operation[None]:
         """``POST /v2/{folder}/{name}/pause``."""
-        return acknowledged(f"{self._name('POST')}/pause", Request("POST", f"{self._path(name)}/pause"))
+        return self.act(name, "pause", method=method)
 
-    def resume(self, name: str) -> Operation[None]:
+    def resume(self, name: str, method: str = "POST") -> Operation[None]:
         """``POST /v2/{folder}/{name}/resume``."""
-        return acknowledged(f"{self._name('POST')}/resume", Request("POST", f"{self._path(name)}/resume"))
+        return self.act(name, "resume", method=method)
+
+    def act(
+        self, name: str, verb: str, query: Sequence[tuple[str, str]] = (), method: str = "POST"
+    ) -> Operation[None]:
+        """``POST /v2/{folder}/{name}/{verb}``."""
+        request = Request(method, f"{self._path(name)}/{verb}", query=tuple(query))
+        return acknowledged(f"{self._name(method)}/{verb}", request)
 
 
 SCHEDULES = PausableResource("a schedule", "schedules", "scheduleId", "schedule_id", QStashSchedule)
 QUEUES = PausableResource("a queue", "queues", "queueName", "queue", QStashQueue)
 URL_GROUPS = NamedResource("a URL group", "topics", "urlGroupName", "url_group", QStashUrlGroup)
+
+
+FLOW_CONTROL = PausableResource(
+    "a flow-control key", "flowControl", "flowControlKey", "flow_control_key", QStashFlowControl
+)
+
+_read_global_parallelism = Reader(QStashGlobalParallelism)
+
+
+def list_flow_control(search: str | None = None) -> Operation[list[QStashFlowControl]]:
+    """``GET /v2/flowControl``: all keys, or those that hold a text."""
+    operation = FLOW_CONTROL.all()
+    if search is None:
+        return operation
+    query = (("search", validation.object_id(search, "search")),)
+    return replace(operation, request=replace(operation.request, query=query))
+
+
+def pin_flow_control(
+    key: str, *, parallelism: Any = None, rate: Any = None, period: Any = None
+) -> Operation[None]:
+    """``POST /v2/flowControl/{flowControlKey}/pin``: fix limits, so that messages do not change them.
+
+    :param period: seconds, with a ``rate``.
+    """
+    limits = {"parallelism": parallelism, "rate": rate, "period": period}
+    given = {
+        name: validation.whole_number(value, name, least=1)
+        for name, value in limits.items()
+        if value is not None
+    }
+    if not given.keys() & {"parallelism", "rate"} or ("period" in given and "rate" not in given):
+        raise InvalidArgumentError("give parallelism, rate, or both to pin, and a period only with a rate")
+    return FLOW_CONTROL.act(key, "pin", [(name, str(value)) for name, value in given.items()])
+
+
+def unpin_flow_control(key: str, *, parallelism: bool = True, rate: bool = True) -> Operation[None]:
+    """``POST /v2/flowControl/{flowControlKey}/unpin``: let messages change limits again."""
+    limits = {"parallelism": parallelism, "rate": rate}
+    chosen = [(name, "true") for name, value in limits.items() if validation.flag(value, name)]
+    if not chosen:
+        raise InvalidArgumentError("parallelism and rate are both False: there is nothing to unpin")
+    return FLOW_CONTROL.act(key, "unpin", chosen)
+
+
+def reset_flow_control_rate(key: str) -> Operation[None]:
+    """``POST /v2/flowControl/{flowControlKey}/resetRate``: begin a new period of the rate now."""
+    return FLOW_CONTROL.act(key, "resetRate")
+
+
+def get_global_parallelism() -> Operation[QStashGlobalParallelism]:
+    """``GET /v2/globalParallelism``."""
+    place = "/v2/globalParallelism"
+    return Operation(f"GET {place}", Request("GET", place), "the parallelism", _read_global_parallelism)
 
 
 def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None = None) -> Operation[str]:
@@ -188,12 +290,14 @@ def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None 
     )
 
 
-def upsert_queue(name: str, parallelism: int = 1) -> Operation[None]:
-    """``POST /v2/queues``: creates a queue, or changes its parallelism."""
-    body = {
+def upsert_queue(name: str, parallelism: int = 1, paused: bool | None = None) -> Operation[None]:
+    """``POST /v2/queues``: creates a queue, or changes its parallelism, and pauses it."""
+    body: dict[str, Any] = {
         "queueName": check_name(name, "queue"),
         "parallelism": validation.whole_number(parallelism, "parallelism", least=1),
     }
+    if paused is not None:
+        body["paused"] = validation.flag(paused, "paused")
     return acknowledged("POST /v2/queues", Request("POST", "/v2/queues", json=body))
 
 

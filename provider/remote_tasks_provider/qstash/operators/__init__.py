@@ -17,6 +17,7 @@ from remote_tasks_provider.qstash.operators.reading import (
     QStashTaskBranchOperator,
 )
 from remote_tasks_provider.qstash.operators.settings import (
+    QStashFlowControlOperator,
     QStashQueueOperator,
     QStashScheduleOperator,
     QStashUrlGroupOperator,
@@ -25,6 +26,7 @@ from remote_tasks_provider.qstash.operators.settings import (
 __all__ = [
     "QStashCancelMessageOperator",
     "QStashDeleteDlqOperator",
+    "QStashFlowControlOperator",
     "QStashGetTaskOperator",
     "QStashListDlqOperator",
     "QStashListLogsOperator",

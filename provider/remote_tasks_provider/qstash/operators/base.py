@@ -44,6 +44,8 @@ class MessageFilters(BaseOperator):
     :param schedule_id: only messages of this schedule. Templated.
     :param qstash_queue: only messages of this queue. Templated.
     :param labels: only messages with one of these labels. Templated.
+    :param caller_ip: only messages that were published from this address. Templated.
+    :param flow_control_key: only messages with this key of flow control. Templated.
     :param from_date: only what happened from this moment on: an aware ``datetime``, an ISO 8601 string with
         an offset, or Unix seconds. Templated.
     :param to_date: only what happened up to this moment. Templated.
@@ -57,6 +59,8 @@ class MessageFilters(BaseOperator):
         "schedule_id",
         "qstash_queue",
         "labels",
+        "caller_ip",
+        "flow_control_key",
         "from_date",
         "to_date",
     )
@@ -70,6 +74,8 @@ class MessageFilters(BaseOperator):
         schedule_id: Words | None = None,
         qstash_queue: Words | None = None,
         labels: Words | None = None,
+        caller_ip: Words | None = None,
+        flow_control_key: Words | None = None,
         from_date: Moment | None = None,
         to_date: Moment | None = None,
         **kwargs: Any,
@@ -81,6 +87,8 @@ class MessageFilters(BaseOperator):
         self.schedule_id = schedule_id
         self.qstash_queue = qstash_queue
         self.labels = labels
+        self.caller_ip = caller_ip
+        self.flow_control_key = flow_control_key
         self.from_date = from_date
         self.to_date = to_date
 

@@ -15,13 +15,14 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api import settings
+from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
 from remote_tasks_provider.qstash.api.options import PublishOptions, check_name
-from remote_tasks_provider.qstash.api.v2 import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
 
 __all__ = [
     "BATCH",
     "CANCEL",
     "FILTERS",
+    "FLOW_CONTROL",
     "MESSAGE_ID",
     "PUBLISH",
     "QUEUE",
@@ -79,7 +80,8 @@ def _messages(value: Any, name: str) -> Any:
 
 def _options(value: Any, name: str, others: Mapping[str, Any]) -> Any:
     try:
-        PublishOptions(**{**others, **validation.mapping(value, name), "plan": "fixed"})
+        given = PublishOptions.by_field(validation.mapping(value, name))
+        PublishOptions(**{**others, **given, "plan": "fixed"})
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"{name}: {error}") from None
     return value
@@ -105,7 +107,7 @@ _name = validation.optional(check_name)
 MESSAGE_ID: Mapping[str, Check] = {"message_id": validation.object_id}
 TASK_ID: Mapping[str, Check] = {"remote_task_id": validation.object_id}
 PUBLISH: Mapping[str, Check] = {
-    **PublishOptions.checks(destination=_URL, plan="fixed"),
+    **PublishOptions.checks(destination=_URL, plan="fixed", callback=_URL, failure_callback=_URL),
     "delivery_retries": validation.optional(partial(validation.whole_number, least=0)),
     "destination": validation.optional(_destination),
     "url_group": validation.optional(_destination),
@@ -125,15 +127,24 @@ SCHEDULE: Mapping[str, Check] = {
     "cron": validation.optional(_cron),
     "destination": validation.optional(_destination),
     "body": PUBLISH["body"],
-    "options": validation.optional(partial(_options, others={"destination": _URL})),
+    "options": validation.optional(partial(_options, others={"destination": _URL, "is_scheduled": True})),
 }
 QUEUE: Mapping[str, Check] = {
     "action": partial(validation.choice, allowed=("upsert", "get", "list", "pause", "resume", "delete")),
     "qstash_queue": _name,
     "parallelism": partial(validation.whole_number, least=1),
+    "paused": validation.optional(validation.flag),
 }
 URL_GROUP: Mapping[str, Check] = {
     "action": partial(validation.choice, allowed=("add", "remove", "get", "list", "delete")),
     "url_group": _name,
     "endpoints": validation.optional(_endpoints),
+}
+_limit = validation.optional(partial(validation.whole_number, least=1))
+FLOW_CONTROL: Mapping[str, Check] = {
+    "action": partial(validation.choice, allowed=("get", "list", "pause", "resume", "pin", "unpin", "reset")),
+    "flow_control_key": validation.optional(validation.object_id),
+    "parallelism": _limit,
+    "rate": _limit,
+    "period": _limit,
 }

@@ -43,14 +43,25 @@ class QStashListLogsOperator(MessageFilters, QStashOperator, RemoteListOperator)
     which may hold secrets, are never returned.
 
     :param state: only these steps, such as ``FAILED``; one or several. Templated.
+    :param host: only messages to this host. Templated.
+    :param path: only messages to this path of a URL. Templated.
     """
 
-    filters: Sequence[str] = (*MessageFilters.filters, "state")
+    filters: Sequence[str] = (*MessageFilters.filters, "state", "host", "path")
     template_fields: Sequence[str] = (*filters, "limit", "output_path", "qstash_conn_id")
 
-    def __init__(self, *, state: Words | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        state: Words | None = None,
+        host: Words | None = None,
+        path: Words | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.state = state
+        self.host = host
+        self.path = path
 
     def read(self, hook: QStashHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the entries that match the filters."""
@@ -209,9 +220,9 @@ class QStashCancelMessageOperator(QStashOperator):
     empty.
 
     :param message_id: the message's id, or a list of ids. Templated.
-    :param filters: instead of ids: which messages to cancel, by ``url``, ``url_group``, ``queue``,
-        ``labels``, ``schedule_id``, ``flow_control_key``, ``from_date``, ``to_date``; at least one.
-        Templated.
+    :param filters: instead of ids: which messages to cancel, by ``url``, ``host``, ``path``, ``url_group``,
+        ``queue``, ``labels``, ``schedule_id``, ``caller_ip``, ``flow_control_key``, ``from_date``,
+        ``to_date``; at least one. Templated.
     """
 
     template_fields: Sequence[str] = ("message_id", "filters", "qstash_conn_id")

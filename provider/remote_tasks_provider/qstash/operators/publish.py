@@ -24,7 +24,7 @@ from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.models import public_url
 from remote_tasks_provider.qstash.operators import checks as check
-from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
+from remote_tasks_provider.qstash.operators.base import COLOR
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_provider.qstash.submission import Order, Publisher, recall
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
@@ -156,10 +156,15 @@ class QStashPublishOperator(MessageOperator):
     :param deduplication_id: another id than the one of the task; ``""`` for none, and then a lost answer
         fails the task without a retry. Templated.
     :param callback: a URL that QStash calls for every delivery. Templated.
+    :param callback_options: how it is called: ``{"headers": {…}, "method": …, "retries": …, "retry_delay":
+        …, "delay": …, "timeout": …}``, each as for the message itself. Templated.
     :param failure_callback: a URL that QStash calls when the message has failed. Templated.
+    :param failure_callback_options: how it is called, likewise. Templated.
     :param flow_control: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
     :param labels: by which logs and DLQ messages can be filtered. Templated.
     :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
+    :param extra_headers: headers for QStash that this provider does not know yet, such as
+        ``{"Upstash-New-Option": "5"}``. Only their form is checked. Templated.
     """
 
     checks = check.PUBLISH
@@ -174,8 +179,11 @@ class QStashPublishOperator(MessageOperator):
         "not_before",
         "deduplication_id",
         "callback",
+        "callback_options",
         "failure_callback",
+        "failure_callback_options",
         "labels",
+        "extra_headers",
         "qstash_conn_id",
     )
 
@@ -195,10 +203,13 @@ class QStashPublishOperator(MessageOperator):
         delivery_timeout: float | str | timedelta | None = None,
         deduplication_id: str | None = None,
         callback: str | None = None,
+        callback_options: Mapping[str, Any] | None = None,
         failure_callback: str | None = None,
+        failure_callback_options: Mapping[str, Any] | None = None,
         flow_control: Mapping[str, Any] | None = None,
         labels: str | Iterable[str] | None = None,
         redact: str | None = None,
+        extra_headers: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -215,10 +226,13 @@ class QStashPublishOperator(MessageOperator):
         self.delivery_timeout = delivery_timeout
         self.deduplication_id = deduplication_id
         self.callback = callback
+        self.callback_options = callback_options
         self.failure_callback = failure_callback
+        self.failure_callback_options = failure_callback_options
         self.flow_control = flow_control
         self.labels = labels
         self.redact = redact
+        self.extra_headers = extra_headers
         self.check_together()
 
     def refuse_together(self) -> None:
@@ -258,12 +272,11 @@ class QStashPublishOperator(MessageOperator):
         return "://" in str(self.destination or "") if messages is None else _is_single(messages)
 
 
-class QStashPublishBatchOperator(QStashOperator):
-    """Publishes many messages with one request.
+class QStashPublishBatchOperator(MessageOperator):
+    """Publishes many messages with one request, and may wait for their outcome.
 
-    Each element is a dict of the parameters of
-    :meth:`~remote_tasks_provider.qstash.hooks.QStashHook.publish`, ``destination`` (or ``url_group``) and
-    ``body`` among them. If it has no deduplication id of its own, it gets one as from
+    Each element is a dict of the parameters of :class:`QStashPublishOperator`, ``destination`` (or
+    ``url_group``) and ``body`` among them. If it has no deduplication id of its own, it gets one as from
     :class:`QStashPublishOperator`, of its place in the list too. From Airflow 3.3 on a retry sends only what
     was not accepted, and so does a cleared task until all was accepted; then it sends all again.
 
@@ -272,8 +285,13 @@ class QStashPublishBatchOperator(QStashOperator):
     others are sent all the same. The operator then fails, with all results in XCom under ``published``,
     unless ``raise_on_failure`` is off.
 
+    With ``wait_for_completion`` it returns a list of what
+    :class:`~remote_tasks_provider.qstash.sensors.QStashMessageSensor` returns, one for each message that was
+    accepted, in the same order.
+
     :param messages: the messages. Templated.
-    :param raise_on_failure: fail when an element was refused.
+    :param raise_on_failure: fail when an element was refused, or when a message that was waited for failed or
+        was cancelled.
     """
 
     checks = check.BATCH
@@ -282,19 +300,28 @@ class QStashPublishBatchOperator(QStashOperator):
     def __init__(
         self, *, messages: Iterable[Mapping[str, Any]], raise_on_failure: bool = True, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(raise_on_failure=raise_on_failure, **kwargs)
         self.messages = messages
-        self.raise_on_failure = raise_on_failure
 
-    def act(self, hook: QStashHook, context: Context) -> Any:
+    def submit(self, context: Context) -> Submitted:
         """Publish all."""
-        batch = self._batch(hook)
-        try:
-            published = Publisher(self, context, hook.client).publish(batch, hook.publish_batch)
-        except RemoteTaskError as error:
-            has_key = all(order.part is not None or order.options.has_key for order in batch)
-            raise _not_published(error, has_key=has_key) from error
-        results = [_as_json(messages) for messages in published]
+        with sending(self.hook):
+            batch = self._batch(self.hook)
+            publisher = Publisher(self, context, self.hook.client, grace=self.not_found_grace)
+            try:
+                published = publisher.publish(batch, self.hook.publish_batch)
+            except RemoteTaskError as error:
+                has_key = all(order.part is not None or order.options.has_key for order in batch)
+                raise _not_published(error, has_key=has_key) from error
+            results = [_as_json(messages) for messages in published]
+            accepted = [one.message_id for messages in published for one in messages if one.message_id]
+            context["ti"].xcom_push(key=MESSAGES_KEY, value=accepted)
+            self._report(context, published, results)
+        return Submitted(accepted, results, publisher.are_own)
+
+    def _report(
+        self, context: Context, published: Sequence[Sequence[PublishedMessage]], results: list[Any]
+    ) -> None:
         refused = [
             f"messages[{index}]: {message.error}"
             for index, messages in enumerate(published)
@@ -305,7 +332,6 @@ class QStashPublishBatchOperator(QStashOperator):
         if refused and self.raise_on_failure:
             context["ti"].xcom_push(key="published", value=results)
             raise TaskFailedError(f"{len(refused)} of {len(published)} refused: {'; '.join(refused[:5])}")
-        return results
 
     def _batch(self, hook: QStashHook) -> list[Order]:
         batch: list[Order] = []

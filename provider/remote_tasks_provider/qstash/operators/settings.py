@@ -1,4 +1,4 @@
-"""Operators for what stays at QStash: schedules, queues and URL groups."""
+"""Operators for what stays at QStash: schedules, queues, URL groups and flow control."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError
+from remote_tasks_provider.qstash.api.settings import pin_flow_control
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import QStashOperator
@@ -16,7 +17,12 @@ from remote_tasks_provider.qstash.operators.base import QStashOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["QStashQueueOperator", "QStashScheduleOperator", "QStashUrlGroupOperator"]
+__all__ = [
+    "QStashFlowControlOperator",
+    "QStashQueueOperator",
+    "QStashScheduleOperator",
+    "QStashUrlGroupOperator",
+]
 
 
 class _SettingOperator(QStashOperator):
@@ -152,22 +158,31 @@ class QStashQueueOperator(_SettingOperator):
         Templated.
     :param qstash_queue: its name; needed by all but ``list``. Templated.
     :param parallelism: for ``upsert``: how many messages are delivered at a time.
+    :param paused: for ``upsert``: whether it holds its messages back; default as it is.
     """
 
     template_fields: Sequence[str] = ("action", "qstash_queue", "qstash_conn_id")
     checks = check.QUEUE
     name_attribute = "qstash_queue"
 
-    def __init__(self, *, qstash_queue: str | None = None, parallelism: Any = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        qstash_queue: str | None = None,
+        parallelism: Any = 1,
+        paused: bool | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.qstash_queue = qstash_queue
         self.parallelism = parallelism
+        self.paused: Any = paused
         self.check_together()
 
     def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
         """Return what does each action."""
         return {
-            "upsert": lambda name: hook.upsert_queue(name, self.parallelism),
+            "upsert": lambda name: hook.upsert_queue(name, self.parallelism, paused=self.paused),
             "get": hook.get_queue,
             "list": hook.list_queues,
             "pause": hook.pause_queue,
@@ -219,4 +234,67 @@ class QStashUrlGroupOperator(_SettingOperator):
             "get": hook.get_url_group,
             "list": hook.list_url_groups,
             "delete": hook.delete_url_group,
+        }
+
+
+class QStashFlowControlOperator(_SettingOperator):
+    """Reads, lists, pauses, resumes, pins, unpins or resets a key of flow control.
+
+    `Flow control <https://upstash.com/docs/qstash/features/flowcontrol>`__ limits how many messages with one
+    key are delivered at a time, and in a period. ``get`` returns the key as a JSON object, ``list`` all of
+    them.
+
+    .. code-block:: python
+
+        QStashFlowControlOperator(task_id="slow", action="pin", flow_control_key="user:1", rate=5, period=60)
+
+    :param action: ``get``, ``list``, ``pause``, ``resume``, ``pin`` (fix limits, so that messages do not
+        change them), ``unpin`` or ``reset`` (begin a new period of the rate now). Templated.
+    :param flow_control_key: the key; needed by all but ``list``. Templated.
+    :param parallelism: for ``pin``: how many messages are delivered at a time.
+    :param rate: for ``pin``: how many are delivered in a period.
+    :param period: for ``pin``: the period in seconds; default 1.
+    """
+
+    template_fields: Sequence[str] = ("action", "flow_control_key", "qstash_conn_id")
+    checks = check.FLOW_CONTROL
+    name_attribute = "flow_control_key"
+
+    def __init__(
+        self,
+        *,
+        flow_control_key: str | None = None,
+        parallelism: int | str | None = None,
+        rate: int | str | None = None,
+        period: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_control_key = flow_control_key
+        self.parallelism: Any = parallelism
+        self.rate: Any = rate
+        self.period: Any = period
+        self.check_together()
+
+    @property
+    def _limits(self) -> dict[str, int]:
+        given = {"parallelism": self.parallelism, "rate": self.rate, "period": self.period}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def refuse_together(self) -> None:
+        """Refuse to pin nothing."""
+        super().refuse_together()
+        if self.action == "pin":
+            pin_flow_control("a", **self._limits)
+
+    def actions(self, hook: QStashHook) -> dict[str, Callable[..., Any]]:
+        """Return what does each action."""
+        return {
+            "get": hook.get_flow_control,
+            "list": hook.list_flow_control,
+            "pause": hook.pause_flow_control,
+            "resume": hook.resume_flow_control,
+            "pin": lambda name: hook.pin_flow_control(name, **self._limits),
+            "unpin": hook.unpin_flow_control,
+            "reset": hook.reset_flow_control_rate,
         }
