@@ -16,8 +16,9 @@ from remote_tasks_provider.core.cancellation import Cancelled, CancelOutcome
 from remote_tasks_provider.core.errors import NotFoundError, PaginationError, ServerError
 from remote_tasks_provider.manus.operators import ManusGetTaskOperator, ManusListTasksOperator
 from remote_tasks_provider.qstash.operators import QStashGetTaskOperator, QStashListMessageTasksOperator
-from remote_tasks_sandbox import Sandbox
+from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.bases.history import Clock, TaskInstance
+from tests.conftest import MANUS_KEY
 
 
 @pytest.fixture
@@ -265,3 +266,27 @@ class TestCancelAftermath:
             "Job e does not run any more: it was cancelled, or had finished (1 of 2 were cancelled)."
         )
         assert aftermath.still_run == ["b"]
+
+
+class TestConversations:
+    """API v2 lists tasks without their conversations, and does not say which were stopped by a user."""
+
+    @pytest.mark.parametrize("version", ["v1", "v2", None])
+    def test_list_with_output_shows_each_task_as_reading_it_does(
+        self, server: SandboxServer, sandbox: Sandbox, set_connection: Any, context: Any, version: str | None
+    ) -> None:
+        extra = {"api_version": version} if version else {}
+        conn_id = set_connection(
+            "listed", conn_type="manus", host=server.manus_url, password=MANUS_KEY, extra=extra
+        )
+        sandbox.manus.add_task("t1", ["completed"], "Sums", prompt="2+2?", answer="4")
+
+        (found,) = ManusListTasksOperator(task_id="list", manus_conn_id=conn_id, include_output=True).execute(
+            context
+        )
+        single = ManusGetTaskOperator(
+            task_id="get", manus_conn_id=conn_id, remote_task_id="t1", include_output=True
+        ).execute(context)
+
+        assert [one["content"][0]["text"] for one in found["output"]] == ["2+2?", "4"]
+        assert found == single

@@ -73,10 +73,32 @@ class TestForm:
         assert made.options == (*options[:10], *BUTTONS)
         assert "- Option 49" in made.text
 
-    def test_option_named_like_a_button_is_not_doubled(self) -> None:
-        made = form(asked(options=(STOP, "Blue", SEND)))
+    @pytest.mark.parametrize("button", [SEND, STOP, ANSWERED_THERE, "send", " Stop  the task "])
+    def test_option_named_like_a_button_has_a_name_of_its_own(self, button: str) -> None:
+        question = asked(options=("Blue", button))
+        made = form(question)
 
-        assert sorted(made.options) == sorted(["Blue", *BUTTONS])
+        assert made.options == ("Blue", f"Option 2: {' '.join(button.split())}", *BUTTONS)
+        assert read_answer(question, Reply((made.options[1],), {})) == Answer(message=button)
+        assert read_answer(question, Reply((STOP,), {})) == Answer(stop=True)
+
+    def test_options_alike_are_told_apart(self) -> None:
+        question = asked(options=("Blue", "blue", "Blue "))
+        made = form(question)
+
+        assert made.options == ("Blue", "Option 2: blue", "Option 3: Blue", *BUTTONS)
+
+    def test_long_option_reaches_the_agent_whole(self) -> None:
+        long = "a very long option " * 30
+        question = asked(options=(long, long + "!"))
+        first, second, *_ = form(question).options
+
+        assert len(first) <= 200
+        assert first != second
+        assert read_answer(question, Reply((first,), {})) == Answer(message=long)
+        assert read_answer(question, Reply((second,), {"answer": "soon"})) == Answer(
+            message=f"{long}!\n\nsoon"
+        )
 
     def test_plain_form_has_neither_options_nor_action_fields(self) -> None:
         assert form(asked(options=("Red",)), rich=False).options == BUTTONS

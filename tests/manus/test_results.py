@@ -36,7 +36,7 @@ def v1(status: str, *output: dict[str, Any], **facts: Any) -> ManusResult:
 
 
 class TestV1:
-    def test_text_and_files_are_those_of_the_latest_turn(self) -> None:
+    def test_text_is_that_of_the_latest_turn_and_files_are_those_of_all(self) -> None:
         found = v1(
             "completed",
             message("user", text("2+2?")),
@@ -51,7 +51,7 @@ class TestV1:
         assert (found.id, found.state, found.title) == ("t1", "completed", "Sums")
         assert (found.url, found.credit_usage) == ("https://manus.im/app/t1", 22)
         assert found.text == "It is\n6"
-        assert [(one.name, one.content_type) for one in found.files] == [("new.md", "text/markdown")]
+        assert [(one.name, one.turn) for one in found.files] == [("old.md", 1), ("new.md", 2)]
         assert (found.error, found.question, found.structured) == (None, None, None)
 
     def test_last_message_of_files_only_does_not_hide_the_text(self) -> None:
@@ -111,11 +111,11 @@ class TestTextOfV2:
 
         assert (found.text, len(found.files)) == ("Done", 1)
 
-    def test_earlier_turn_is_forgotten(self) -> None:
+    def test_text_of_an_earlier_turn_is_forgotten_and_its_files_are_not(self) -> None:
         found = v2("stopped", *ended(said("Old", file("old.txt"))), *ended(said("New", file("new.txt"))))
 
         assert found.text == "New"
-        assert [one.name for one in found.files] == ["new.txt"]
+        assert [(one.name, one.turn) for one in found.files] == [("old.txt", 1), ("new.txt", 2)]
         assert v2("running", *ended(said("Old", file("old.txt"))), asked("More")).text is None
 
     def test_repeated_file_is_one_with_the_newest_link(self) -> None:
@@ -169,10 +169,21 @@ class TestStructuredValue:
 
         assert v2("stopped", *events).structured == {"city": "Paris"}
 
-    def test_value_of_an_earlier_turn_is_not_used(self) -> None:
+    def test_thanks_in_the_app_do_not_hide_the_value(self) -> None:
         first = ended(value(found={"city": "Paris"}))
+        found = v2("stopped", *first, *ended(said("You are welcome.")))
 
-        assert v2("stopped", *first, *ended(said("Done"))).structured is None
+        assert found.structured == {"city": "Paris"}
+        assert found.structured_is_late
+        assert not v2("stopped", *first).structured_is_late
+
+    def test_value_of_the_latest_turn_replaces_an_earlier_one(self) -> None:
+        first, second = ended(value(found={"city": "Paris"})), ended(value(found={"city": "Bern"}))
+        found = v2("stopped", *first, *second)
+
+        assert (found.structured, found.structured_is_late) == ({"city": "Bern"}, False)
+
+    def test_failure_of_an_earlier_turn_does_not_fail_a_later_one(self) -> None:
         assert v2("stopped", *ended(value(success=False)), *ended(said("Done"))).state == "completed"
 
     @pytest.mark.parametrize("status", ["running", "waiting", "error"])
@@ -231,11 +242,30 @@ class TestQuestionsOfV2:
         assert (question.text, question.kind) == ("I will write.", "newAction")
 
     def test_waiting_event_without_details_is_a_question(self) -> None:
-        for events in ([asked(), said("Which day?")], [asked(), said("Which day?"), told("waiting")]):
-            question = v2("waiting", *events).question
+        question = v2("waiting", asked(), said("Which day?"), told("waiting")).question
 
+        assert question is not None
+        assert (question.text, question.event_id, question.kind) == ("Which day?", None, "messageAskUser")
+
+    def test_last_words_before_any_status_update_are_no_question(self) -> None:
+        """They may be about something else; the events lag behind the status."""
+        assert v2("waiting", asked(), said("I begin.")).question is None
+
+    def test_questions_without_an_id_differ_by_turn_and_text(self) -> None:
+        def key(*events: Any) -> str:
+            question = v2("waiting", *events).question
             assert question is not None
-            assert (question.text, question.event_id, question.kind) == ("Which day?", None, "messageAskUser")
+            return question.key
+
+        first = [asked(), said("Which day?"), told("waiting")]
+        keys = [
+            key(*first),
+            key(*first, asked("Monday"), said("Which day?"), told("waiting")),
+            key(asked(), said("Which town?"), told("waiting")),
+        ]
+
+        assert len(set(keys)) == 3
+        assert key(*first) == keys[0]
 
     def test_latest_question_counts(self) -> None:
         events = [told("waiting", waiting_for_event_id=f"evt_{number}") for number in (1, 2)]
@@ -265,5 +295,5 @@ class TestQuestionsOfV2:
 def test_links_are_in_no_json_and_no_repr() -> None:
     found = v2("stopped", *ended(said("Done", file("a.txt", "https://x.example.com/?Signature=secret"))))
 
-    assert found.to_json()["files"] == [{"name": "a.txt", "content_type": "text/plain"}]
+    assert found.to_json()["files"] == [{"name": "a.txt", "content_type": "text/plain", "turn": 1}]
     assert "secret" not in json.dumps(found.to_json()) + repr(found)

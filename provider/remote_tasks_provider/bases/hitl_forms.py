@@ -34,6 +34,7 @@ __all__ = [
     "ReplyRefusedError",
     "form_of",
     "is_reply",
+    "one_line_of",
     "read_reply",
     "shown_code",
     "why_unfit",
@@ -80,7 +81,7 @@ class Question:
     url: str | None = None
 
     def __post_init__(self) -> None:
-        options = dict.fromkeys(_line(option) for option in self.options)
+        options = dict.fromkeys(one_line_of(option) for option in self.options)
         options.pop("", None)
         if not options:
             raise InvalidArgumentError("options is empty; an answer is sent by choosing one")
@@ -91,7 +92,7 @@ class Question:
                     f"{', '.join(sorted(_RESERVED))}"
                 )
         cleaned = {
-            "subject": _line(self.subject) or "A remote task asks",
+            "subject": one_line_of(self.subject) or "A remote task asks",
             "text": _cut(_clean(self.text).strip(), _LONGEST_TEXT),
             "options": tuple(options),
             "fields": {name: _clean_schema(schema) for name, schema in self.fields.items()},
@@ -153,10 +154,10 @@ def read_reply(event: Any, question: Question) -> Reply:
     given = dict(event.get("params_input") or {})
     code = str(given.get(_CODE_FIELD) or "").strip()
     if code.casefold() != question.code.casefold():
-        given_code = f"the code {_line(code)}" if code else "no code"
+        given_code = f"the code {one_line_of(code)}" if code else "no code"
         raise ReplyRefusedError(f"it has {given_code}, and {question.code} was asked")
     if not set(chosen) <= set(question.options) or (len(chosen) > 1 and not question.multiple):
-        raise ReplyRefusedError(f"{_line(', '.join(chosen))} cannot be chosen")
+        raise ReplyRefusedError(f"{one_line_of(', '.join(chosen))} cannot be chosen")
     values = {name: _valid(name, given.get(name), schema) for name, schema in question.fields.items()}
     user = event.get("responded_by_user") or {}
     return Reply(chosen, values, user.get("name") or user.get("id"))
@@ -254,7 +255,8 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _line(text: Any) -> str:
+def one_line_of(text: Any) -> str:
+    """Return a text as a button or a subject shows it: on one line, cleaned and cut."""
     return _cut(" ".join(_clean(text).split()), _LONGEST_LINE)
 
 

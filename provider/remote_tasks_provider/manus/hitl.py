@@ -8,12 +8,14 @@ put the action's type into ``auto_confirm``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.requests import sending
+from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import (
     InvalidRequestError,
     RemoteTaskError,
@@ -33,9 +35,9 @@ __all__ = ["ON_WAITING_FOR_INPUT", "AgentQuestions", "OnWaitingForInput"]
 OnWaitingForInput = Literal["wait", "return", "fail", "human"]
 ON_WAITING_FOR_INPUT: tuple[OnWaitingForInput, ...] = ("wait", "return", "fail", "human")
 
-# How long an answer may take until the status of the task shows it, and how often to read it; seconds.
+# How long an answer may take until the status of the task shows it, and the pauses between reads; seconds.
 _LONGEST_EFFECT = 60.0
-_BETWEEN_READS = 2.0
+_FIRST_PAUSES, _LONGEST_PAUSE = (2.0, 4.0, 8.0), 15.0
 
 
 class AgentQuestions:
@@ -56,7 +58,8 @@ class AgentQuestions:
         )
         if result.state is not TaskState.WAITING:
             return operator.wait(self._context)
-        question = result.question or ManusQuestion("")
+        # Some servers send no event that says what the agent waits for.
+        question = result.question or ManusQuestion(result.text or "")
         if question.kind in self._auto_confirm:
             return self._confirm(task_id, question)
         if operator.on_waiting == "human":
@@ -69,7 +72,7 @@ class AgentQuestions:
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with the question that the agent waits with."""
         result = self._read(task_id)
-        raise self._needs_input(result, result.question or ManusQuestion(""), why)
+        raise self._needs_input(result, result.question or ManusQuestion(result.text or ""), why)
 
     def answered(
         self, reply: Reply, *, event_id: str | None, rich: bool, asked_at: float, carried: Mapping[str, Any]
@@ -114,17 +117,26 @@ class AgentQuestions:
         return result
 
     def _takes_effect(self, task_id: str, question: ManusQuestion) -> bool:
-        """Wait, for a short while, until the task no longer waits for the answer to ``question``."""
-        result = self._read_until(task_id, lambda now: not _is_asked(question.event_id, now))
-        return not _is_asked(question.event_id, result)
+        """Wait, for a short while, until the task no longer waits for the answer to ``question``.
+
+        The status tells most, and costs one request however long the conversation is.
+        """
+        hook = self._operator.hook
+        for _ in rounds(time.time() + _LONGEST_EFFECT, _pauses(), time):
+            with sending(hook):
+                if hook.get_task(task_id).state is not TaskState.WAITING:
+                    return True
+            result = self._read(task_id)
+            if not _is_asked(question.key, result):
+                return True
+        return False
 
     def _read_until(self, task_id: str, is_reached: Callable[[ManusResult], bool]) -> ManusResult:
-        give_up_at = time.monotonic() + _LONGEST_EFFECT
-        while True:
+        for left in rounds(time.time() + _LONGEST_EFFECT, _pauses(), time):
             result = self._read(task_id)
-            if is_reached(result) or time.monotonic() >= give_up_at:
-                return result
-            time.sleep(_BETWEEN_READS)
+            if is_reached(result) or not left:
+                break
+        return result
 
     # ------------------------------------------------------------------------------------------ answers
 
@@ -142,7 +154,7 @@ class AgentQuestions:
             form_for(question, result.title, result.url, rich=rich),
             then="answered",
             kwargs={
-                "event_id": question.event_id,
+                "event_id": question.key,
                 "rich": rich,
                 "asked_at": time.time(),
                 "carried": dict(self._operator.carried),
@@ -199,7 +211,16 @@ class AgentQuestions:
         return raised
 
 
-def _is_asked(event_id: str | None, result: ManusResult) -> bool:
-    """Whether the task waits for the answer to this question."""
+def _pauses() -> Iterator[float]:
+    return chain(_FIRST_PAUSES, repeat(_LONGEST_PAUSE))
+
+
+def _is_asked(key: str | None, result: ManusResult) -> bool:
+    """Whether the task waits for the answer to this question.
+
+    :param key: ``None`` for one without an id that an older version has put.
+    """
     question = result.question
-    return result.state is TaskState.WAITING and question is not None and question.event_id == event_id
+    if result.state is not TaskState.WAITING or question is None:
+        return False
+    return question.event_id is None if key is None else question.key == key

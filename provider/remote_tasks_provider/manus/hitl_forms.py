@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.bases.hitl_forms import Question, Reply, one_line_of
 from remote_tasks_provider.manus.results import ManusQuestion
 
 __all__ = ["ANSWERED_THERE", "SEND", "STOP", "Answer", "form_for", "read_answer"]
@@ -24,6 +24,7 @@ __all__ = ["ANSWERED_THERE", "SEND", "STOP", "Answer", "form_for", "read_answer"
 SEND = "Send"
 ANSWERED_THERE = "Answered in Manus"
 STOP = "Stop the task"
+_BUTTONS = (SEND, ANSWERED_THERE, STOP)
 ANSWER = "answer"
 _ANSWER_FIELD = {
     "type": ["string", "null"],
@@ -62,18 +63,36 @@ def form_for(asked: ManusQuestion, title: str | None, url: str | None, *, rich: 
     """
     name = f"“{title}”" if title else "A Manus task"
     subject = f"{name} asks" if asked.in_words else f"{name} wants to do something: {asked.kind}"
-    buttons = (SEND, ANSWERED_THERE, STOP)
+    buttons = _BUTTONS
     if asked.kind in _SECRET_KINDS:
         text = f"{asked.text}\n\nIt asks for secrets. Enter them in the Manus app only, then say so here."
         return Question(subject, text, (ANSWERED_THERE, STOP), url=url)
     fields: dict[str, Mapping[str, Any]] = {ANSWER: _ANSWER_FIELD}
-    options = asked.options[:_MOST_OPTIONS] if rich and not asked.multiple else ()
+    options = tuple(option_buttons(asked)) if rich and not asked.multiple else ()
     inputs = _input_fields(asked.schema) if rich and not asked.in_words else {}
     try:
         return Question(subject, _text(asked), (*options, *buttons), {**fields, **inputs}, url=url)
     except ValueError:
         # An input is called as no field of a form can be.
         return Question(subject, _text(asked), (*options, *buttons), fields, url=url)
+
+
+def option_buttons(asked: ManusQuestion) -> dict[str, str]:
+    """Return the buttons of the agent's options → what the agent gets for each, its own text.
+
+    A button of an option can be told from this form's own buttons, and from any other option's.
+    """
+    found: dict[str, str] = {}
+    taken = {button.casefold() for button in _BUTTONS}
+    for number, option in enumerate(asked.options[:_MOST_OPTIONS], 1):
+        button = one_line_of(option)
+        if not button:
+            continue
+        if button.casefold() in taken:
+            button = one_line_of(f"Option {number}: {button}")
+        taken.add(button.casefold())
+        found[button] = option
+    return found
 
 
 def _text(asked: ManusQuestion) -> str:
@@ -114,7 +133,8 @@ def read_answer(asked: ManusQuestion, reply: Reply) -> Answer | str:
     text = str(reply.fields.get(ANSWER) or "").strip()
     if asked.in_words:
         # An option of the agent's is an answer by itself; what was written beside it adds to it.
-        words = "\n\n".join(part for part in (chosen if chosen != SEND else "", text) if part)
+        option = option_buttons(asked).get(chosen, "")
+        words = "\n\n".join(part for part in (option, text) if part)
         return Answer(message=words) if words else "the answer was empty"
     given = {
         name: value for name, value in reply.fields.items() if name != ANSWER and value not in (None, "")

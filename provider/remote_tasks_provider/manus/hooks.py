@@ -292,7 +292,7 @@ def _is_complete(result: ManusResult, structured: bool, seen_for: float) -> bool
     ended_for = max(seen_for, result.unchanged_for or 0.0)
     if ended_for >= _LONG_AGO:
         return True
-    if not result.text or (structured and result.structured is None):
+    if not result.text or (structured and (result.structured is None or result.structured_is_late)):
         return False
     # A structured value is made of the whole output.
     return structured or ended_for >= _OUTPUT_SETTLES_AFTER

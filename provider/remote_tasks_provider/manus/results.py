@@ -6,6 +6,7 @@ events.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,6 @@ from remote_tasks_provider.manus.api.v2_models import (
     AssistantMessage,
     ManusEvent,
     QuestionExpectation,
-    StatusUpdate,
     latest_turn,
 )
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
@@ -72,11 +72,13 @@ class ManusFile:
 
     :param name: the agent's name for it; it may be empty or unfit for a path.
     :param url: signed: it expires, and it works for anyone who has it.
+    :param turn: which turn of the task it belongs to: 1 for the prompt, 2 for the message after it.
     """
 
     name: str
     url: str = field(repr=False)
     content_type: str | None = None
+    turn: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class ManusQuestion:
     """What the agent waits for.
 
     :param event_id: which event, in API v1 which message, waits.
+    :param turn: the turn of the task that it ends.
     :param kind: ``messageAskUser`` for a question in words, else the type of the action to be confirmed.
     :param schema: JSON schema of the input that confirms an action.
     :param options: answers the agent proposes.
@@ -96,6 +99,15 @@ class ManusQuestion:
     schema: Mapping[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     multiple: bool = False
+    turn: int = 0
+
+    @property
+    def key(self) -> str:
+        """What tells it from any other question of the task, where Manus gives it no id, too."""
+        if self.event_id:
+            return self.event_id
+        digest = hashlib.sha256(f"{self.kind}\n{self.text}".encode()).hexdigest()[:16]
+        return f"turn {self.turn}: {digest}"
 
     @property
     def in_words(self) -> bool:
@@ -110,8 +122,8 @@ class ManusResult:
     :param state: the task's state. A task that completed and could not make the structured value has
         ``failed``, and ``error`` says why.
     :param text: the agent's last message.
-    :param structured: the value that a schema asked for.
-    :param files: what the agent created since the last message to it.
+    :param structured: the value that a schema asked for, the latest there is.
+    :param files: what the agent has created in all turns, oldest first.
     :param question: what it waits for in state ``waiting``, unless that was just answered.
     :param unchanged_for: the seconds since the task last changed, by the service's own clock, if it tells.
     """
@@ -127,6 +139,8 @@ class ManusResult:
     error: str | None = None
     question: ManusQuestion | None = None
     unchanged_for: float | None = field(default=None, compare=False, repr=False)
+    structured_is_late: bool = field(default=False, compare=False, repr=False)
+    """Whether the value is of an earlier turn than the last one, which may still make another."""
 
     def requiring_value(self) -> ManusResult:
         """Return the result, unless it is of a completed task and the structured value is missing.
@@ -144,46 +158,64 @@ class ManusResult:
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object, files without their links, which work for anyone."""
         names = ("id", "state", "url", "title", "text", "structured", "files", "credit_usage", "error")
-        files = [{"name": file.name, "content_type": file.content_type} for file in self.files]
+        files = [
+            {"name": file.name, "content_type": file.content_type, "turn": file.turn} for file in self.files
+        ]
         return {name: getattr(self, name) for name in names} | {"state": self.state.value, "files": files}
 
 
 def result_v1(task: ManusTask) -> ManusResult:
     """Return the result in a v1 task's conversation."""
     turn: list[ManusMessage] = []
+    files: list[ManusFile] = []
+    number = 0
     for message in task.output:
-        turn = [] if message.role == "user" else [*turn, message]
-    parts = [part for message in turn for part in message.content]
+        if message.role == "user":
+            turn, number = [], number + 1
+            continue
+        turn.append(message)
+        files += [
+            ManusFile(one.file_name or "", one.file_url, one.mime_type, max(number, 1))
+            for one in message.content
+            if one.file_url
+        ]
     texts = ["\n".join(part.text for part in message.content if part.text) for message in turn]
     text = next((one for one in reversed(texts) if one), None)
-    files = [ManusFile(one.file_name or "", one.file_url, one.mime_type) for one in parts if one.file_url]
     asks = bool(turn) and task.state is TaskState.WAITING
-    question = ManusQuestion(text or "", event_id=turn[-1].id) if asks else None
+    question = ManusQuestion(text or "", event_id=turn[-1].id, turn=number) if asks else None
     return _result(task, text, files, question)
 
 
 def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
     """Return the result in a v2 task's events, oldest first."""
     turn = latest_turn(events)
-    said = [event.assistant_message for event in turn if event.assistant_message]
-    # The last message may have nothing but files.
-    words = [one for one in said if one.content]
+    words = [one for event in turn if (one := event.assistant_message) and one.content]
     results = [one for one in words if one.delivery_kind == "result"]
+    # The last message may have nothing but files.
     words = results or [one for one in words if one.delivery_kind != "progress"] or words
-    files = [
-        ManusFile(one.filename or "", one.url, one.content_type)
-        for message in said
-        for one in message.attachments
-        if one.url
-    ]
-    question = _question(turn) if task.state is TaskState.WAITING else None
+    number, files = 0, list[ManusFile]()
+    for event in events:
+        number += event.type == "user_message"
+        files += [
+            ManusFile(one.filename or "", one.url, one.content_type, max(number, 1))
+            for one in (event.assistant_message.attachments if event.assistant_message else ())
+            if one.url
+        ]
+    question = _question(turn, number) if task.state is TaskState.WAITING else None
     result = _result(task, words[-1].content if words else None, files, question)
-    structured = [one for event in turn if (one := event.structured_output_result)]
-    if structured and structured[-1].success:
-        return replace(result, structured=structured[-1].value)
-    if structured and result.state is TaskState.COMPLETED:
+    # A later message, such as thanks in the app, takes nothing away that was made before it.
+    made = [event for event in events if event.structured_output_result]
+    value = made[-1].structured_output_result if made else None
+    if value is None:
+        return result
+    is_late = made[-1] not in turn
+    if is_late and not value.success:
+        return result
+    if value.success:
+        return replace(result, structured=value.value, structured_is_late=is_late)
+    if result.state is TaskState.COMPLETED:
         # "value" is then an empty placeholder that fits the schema.
-        error = f"the structured output could not be made: {structured[-1].error or 'no reason was given'}"
+        error = f"the structured output could not be made: {value.error or 'no reason was given'}"
         return replace(result, state=TaskState.FAILED, error=error)
     return result
 
@@ -205,12 +237,16 @@ def _result(
     )
 
 
-def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
-    """Return what the agent waits for; ``None`` if it was answered and the status has not changed yet."""
-    if not turn:
-        return None
+def _question(turn: Sequence[ManusEvent], number: int) -> ManusQuestion | None:
+    """Return what the agent waits for.
+
+    ``None`` if it was answered and the status has not changed yet, or if no event says yet that it waits:
+    its last words may be about something else.
+    """
     updates = [event.status_update for event in turn if event.status_update]
-    latest = updates[-1] if updates else StatusUpdate()
+    if not updates:
+        return None
+    latest = updates[-1]
     detail = latest.status_detail
     if detail is None and MANUS_V2_STATES.read(latest.agent_status) in _NOT_WAITING:
         # An action that was confirmed meanwhile must not be put to a person again.
@@ -220,7 +256,7 @@ def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
     wanted = last.question_expectation or QuestionExpectation()
     words = last.content or ""
     if detail is None:
-        return ManusQuestion(words)
+        return ManusQuestion(words, turn=number)
     kind = detail.waiting_for_event_type or "messageAskUser"
     described = detail.waiting_description or ""
     return ManusQuestion(
@@ -230,4 +266,5 @@ def _question(turn: Sequence[ManusEvent]) -> ManusQuestion | None:
         schema=detail.confirm_input_schema,
         options=tuple(str(one) for one in wanted.options),
         multiple=wanted.selection_mode == "multiple",
+        turn=number,
     )

@@ -11,6 +11,7 @@ from remote_tasks_provider.core.errors import (
     ApiError,
     AuthenticationError,
     ConnectionConfigError,
+    InvalidArgumentError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -299,6 +300,14 @@ class TestListPages:
         second = read(first.next, page(task(7), task(6), following="def"))  # type: ignore[arg-type]
         assert ids(second) == ["t6"]
         assert ids(read(second.next, page(task(5), task(4)))) == ["t5", "t4"]
+
+    def test_listing_after_a_task_that_is_nowhere_is_refused(self) -> None:
+        first = self._read(page(task(9), task(8), following="abc"), after="t77")
+
+        with pytest.raises(
+            InvalidArgumentError, match="after is 't77', and the list does not show"
+        ):
+            read(first.next, page(task(7), task(6)))  # type: ignore[arg-type]
 
 
 class TestMessagePages:

@@ -300,7 +300,7 @@ class TestGetResult:
 
         result = run(account, ManusGetResultOperator, task_id, task)
 
-        assert result["files"] == [{"name": "a.csv", "content_type": "text/csv"}]
+        assert result["files"] == [{"name": "a.csv", "content_type": "text/csv", "turn": 1}]
         assert "Signature" not in json.dumps([result, task.xcoms])
 
     @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ class TestDownloadFiles:
 
         assert self.saved(tmp_path)["out/a.csv"] == "1,2"
         assert [one["name"] for one in manifest] == ["a.csv", "b.md"]
-        assert set(manifest[0]) == {"name", "path", "size", "content_type", "sha256"}
+        assert set(manifest[0]) == {"name", "path", "size", "content_type", "sha256", "turn"}
         assert "Signature" not in json.dumps(manifest)
 
     def test_key_is_not_sent_to_the_file_host(self, account: Account, version: str, tmp_path: Path) -> None:

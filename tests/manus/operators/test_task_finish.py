@@ -58,7 +58,7 @@ class TestSuccess:
             "title": None,
             "text": "42.",
             "structured": None,
-            "files": [{"name": "a.csv", "content_type": "text/csv"}],
+            "files": [{"name": "a.csv", "content_type": "text/csv", "turn": 1}],
             "credit_usage": 7,
             "error": None,
             "created_at": None,
@@ -106,7 +106,7 @@ class TestSuccess:
         result = account.task().attempt(asks(mode))
 
         assert result["text"] == "At last."
-        assert result["files"] == [{"name": "a.csv", "content_type": "text/csv"}]
+        assert result["files"] == [{"name": "a.csv", "content_type": "text/csv", "turn": 1}]
 
     def test_task_with_background_jobs_is_not_finished(self, account: Account, mode: str) -> None:
         account.manus.plan(background_jobs=300, script=[("running", 5), "completed"])

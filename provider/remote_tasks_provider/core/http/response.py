@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from remote_tasks_provider.core.errors import (
     ApiError,
     AuthenticationError,
+    InvalidArgumentError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -98,6 +99,9 @@ def read_response(
     except Refused as refused:
         answer = replace(response, status=refused.status)
         raise _api_error(operation, answer, config, explain) from None
+    except InvalidArgumentError:
+        # What was asked for is not there.
+        raise
     except ValueError as error:
         kind = one_line(config.scrub(response.headers.get("content-type", "no content type")), 80)
         raise InvalidResponseError(

@@ -110,6 +110,11 @@ def _list_tasks(filters: TaskFilter, cursor: str | None, *, skipping: bool) -> O
             raise ValueError("neither 'data' nor 'ok' is there")
         tasks, still_skipping = _after(page.data or [], filters.after if skipping else None)
         following = page.cursor
+        if still_skipping and following is None:
+            raise InvalidArgumentError(
+                f"after is {filters.after!r}, and the list does not show that task: is the id right, and is "
+                "the task one of this account?"
+            )
         if page.data and _is_past(filters, page.data[-1]):
             following = None
         return Page(

@@ -215,8 +215,9 @@ class ManusGetResultOperator(OneTaskOperator):
     """Fetches the result of a Manus task, without waiting for it to finish.
 
     Returns ``{"id": …, "state": …, "url": …, "title": …, "text": <the agent's last word>, "structured": …,
-    "files": [{"name": …, "content_type": …}], "credit_usage": …, "error": …}``. Links to files are left out,
-    as whoever has one can open the file; :class:`ManusDownloadFilesOperator` fetches them.
+    "files": [{"name": …, "content_type": …, "turn": …}], "credit_usage": …,
+    "error": …}``. Links to files are left out, as whoever has one can open the file;
+    :class:`ManusDownloadFilesOperator` fetches them.
 
     :param structured: whether a structured value was asked for. One that could not be made fails the operator
         with Manus's reason.
@@ -262,8 +263,9 @@ class ManusGetResultOperator(OneTaskOperator):
 class ManusDownloadFilesOperator(OneTaskOperator):
     """Saves the files that a Manus task has made, and returns a list of what was saved.
 
-    Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …}``. Names are made safe
-    and distinct, whatever the agent called its files. Only ``https://`` links are followed, without the API
+    Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …, "turn": …}``. Those of
+    all turns are saved: 1 is the prompt's, 2 that of the next message. Names are made safe and distinct,
+    whatever the agent called its files. Only ``https://`` links are followed, without the API
     key and without redirects. A file is complete or not there; a retry fetches those that are missing.
 
     :param output_path: a folder, any URL that ``ObjectStoragePath`` knows. Templated.
@@ -300,7 +302,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
         try_folder(self.output_path, "output_path", self.log)
         result = hook.get_result(self.remote_task_id, output_grace=self.output_grace)
         push_link(context, result.url)
-        return save_files(
+        saved = save_files(
             _files(result),
             self.output_path,
             owner=f"manus {self.remote_task_id}",
@@ -310,6 +312,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
             refresh=lambda: _files(hook.get_result(self.remote_task_id, output_grace=0)),
             log=self.log,
         )
+        return [{**one, "turn": file.turn} for one, file in zip(saved, result.files, strict=True)]
 
 
 def _files(result: ManusResult) -> list[RemoteFile]:

@@ -14,6 +14,7 @@ from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.filters import MAX_PAGE_SIZE, TaskFilter, task_filter
+from remote_tasks_provider.manus.api.v2_models import ManusTaskV2
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, OneTaskOperator
@@ -73,7 +74,8 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
     :param order_by: ``created_at`` or ``updated_at``.
     :param after: begin after the task with this id.
     :param page_size: tasks a request, 1 to 1000.
-    :param include_output: also give each task's conversation.
+    :param include_output: also give each task's conversation. API v2 lists tasks without it, and calls one
+        completed that a user has stopped: there each task is then read by itself, with two requests or more.
 
     All but ``include_output`` are templated.
     """
@@ -115,7 +117,8 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
     def read(self, hook: ManusHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the account's tasks that pass the filters."""
         for task in hook.iter_tasks(**{name: getattr(self, name) for name in _FILTERS}, limit=limit):
-            yield task.id, task.to_json(include_output=self.include_output)
+            shown = hook.get_task(task.id) if self.include_output and isinstance(task, ManusTaskV2) else task
+            yield task.id, shown.to_json(include_output=self.include_output)
 
 
 class ManusTaskBranchOperator(RemoteTaskBranchOperator):

@@ -83,8 +83,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     wait starts, and ``credit_usage`` when it succeeds or fails. Returns::
 
         {"id": …, "state": "completed", "url": …, "title": …, "text": <the agent's last word>,
-         "structured": <the value asked for by a schema>, "files": [{"name": …, "content_type": …}],
-         "credit_usage": …, "error": None, …}
+         "structured": <the value asked for by a schema>,
+         "files": [{"name": …, "content_type": …, "turn": …}], "credit_usage": …, "error": None, …}
 
     .. code-block:: python
 
