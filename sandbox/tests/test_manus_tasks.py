@@ -153,6 +153,17 @@ class TestHidden:
 
 
 class TestPlans:
+    @pytest.mark.parametrize("options", [{"progress": "Working"}, {"files": "a.csv"}], ids=str)
+    @pytest.mark.parametrize("way", ["plan", "add"])
+    def test_text_where_a_list_is_taken_is_one_item(self, sandbox, manus_v2, options, way):
+        if way == "plan":
+            sandbox.manus.plan(**options)
+            task_id = manus_v2.create()
+        else:
+            task_id = sandbox.manus.add_task(**options)
+        task = sandbox.manus.get(task_id)
+        assert len(task.progress or task.files) == 1
+
     def test_plans_are_followed_one_after_another_and_then_the_default(self, sandbox, manus_v2):
         sandbox.manus.plan(script=["failed"])
         sandbox.manus.plan(script=["waiting"])

@@ -74,9 +74,18 @@ class TestUpload:
         file_id = self.upload(manus_v2)["file"]["id"]
         assert manus.get(f"/v1/files/{file_id}").json()["filename"] == "a.csv"
 
-    @pytest.mark.parametrize("body", [{}, {"filename": ""}, {"filename": "x.exe"}, {"name": "a"}], ids=str)
+    @pytest.mark.parametrize(
+        "body",
+        [{}, {"filename": ""}, {"filename": "x.exe"}, {"filename": "x.BIN"}, {"name": "a"}],
+        ids=str,
+    )
     def test_filename_that_the_vendor_refuses_is_an_invalid_argument(self, manus_v2, body):
         assert manus_v2.write("file.upload", **body).status_code == 400
+
+    @pytest.mark.parametrize("name", ["model.bin", "x.sh"])
+    def test_blocked_file_is_refused_with_the_text_of_the_vendor(self, manus_v2, name):
+        answer = manus_v2.write("file.upload", filename=name)
+        assert (answer.status_code, answer.json()["error"]["message"]) == (400, "blocked file type")
 
     def test_file_detail_needs_an_id(self, manus_v2):
         assert manus_v2.read("file.detail").status_code == 400

@@ -85,6 +85,17 @@ class TestEnvelope:
         assert code_of(manus_v2.read("task.dream")) == (404, "not_found")
         assert code_of(manus_v2.call("GET", "/v2/task.list/x")) == (404, "not_found")
 
+    @pytest.mark.parametrize(
+        "text", [[], [{"type": "text", "text": ""}], [{"type": "text", "text": " \n "}]], ids=str
+    )
+    @pytest.mark.parametrize("kind", ["file", "voice"])
+    def test_task_without_text_is_created_from_its_files(self, manus_v2, kind, text):
+        part = {"type": kind, "file_url": "https://example.com/a.pdf", "filename": "a.pdf"}
+        task_id = manus_v2.create([part, *text])
+        assert manus_v2.task(task_id)["title"] == "New task"
+        (said,) = [event["user_message"] for event in manus_v2.events(task_id) if "user_message" in event]
+        assert (said["content"].strip(), len(said["attachments"])) == ("", 1)
+
     def test_operations_that_are_not_emulated_answer_501_with_their_name(self, manus_v2):
         answer = manus_v2.write("webhook.create")
         error = {"code": "unimplemented", "message": "webhook.create is not emulated"}

@@ -18,7 +18,7 @@ from typing import Any
 from remote_tasks_sandbox.calls import Refused
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.files import Uploads
-from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received, v1_word
+from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received, as_list, v1_word
 from remote_tasks_sandbox.progression import Script, Step, Timeline, parse_script
 from remote_tasks_sandbox.tasks import Key, TaskStore, random_id
 from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
@@ -188,6 +188,8 @@ DEFAULT_SCRIPT: Script = (("running", 5.0), ("completed", None))
 ASKING_SCRIPT: Script = (("running", 2.0), ("pending", None), ("running", 2.0), ("completed", None))
 
 _TITLE_LENGTH = 80
+#: The title of a task that was given files and no text.
+_UNTITLED = "New task"
 
 
 @dataclass(frozen=True)
@@ -298,7 +300,7 @@ class ManusAccount(TaskStore[ManusTask]):
         if "script" in options:
             options["script"] = parse_script(options["script"])
         for name in {"progress", "extra_events", "files"} & set(options):
-            options[name] = tuple(options[name])
+            options[name] = as_list(name, options[name])
         # Tried out elsewhere, so that a mistake shows in the test and not as an error of the API.
         ManusAccount(self._context).add_task(**options)
         with self._lock:
@@ -319,6 +321,7 @@ class ManusAccount(TaskStore[ManusTask]):
         task = self._tasks[self.add_task(**options | {"prompt": new.prompt, "title": title})]
         if self._plans:
             self._plans.popleft()
+        task.prompt = new.prompt
         task.schema = new.schema
         task.attachments = new.attachments
         task.locale = new.locale
@@ -403,5 +406,5 @@ class ManusAccount(TaskStore[ManusTask]):
 
 def _title(prompt: str) -> str:
     """Return a title as the vendor makes one: a short form of the prompt."""
-    text = bare_prompt(prompt) or prompt
-    return text.splitlines()[0][:_TITLE_LENGTH]
+    text = bare_prompt(prompt) or prompt.strip()
+    return text.splitlines()[0][:_TITLE_LENGTH] if text else _UNTITLED

@@ -30,8 +30,8 @@ __all__ = [
 
 UPLOAD_SECONDS = 180.0
 _LIFE_SECONDS = 48 * 3600.0
-#: "executables and scripts refused": https://open.manus.ai/docs/v2/file.upload
-_REFUSED_ENDINGS = (".exe", ".sh", ".bat", ".dmg")
+#: Executables and scripts: https://open.manus.ai/docs/v2/file.upload. ``.bin`` was observed.
+_REFUSED_ENDINGS = (".exe", ".sh", ".bat", ".dmg", ".bin")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Uploads:
         if not name.strip():
             raise Refused(400, "filename must not be empty")
         if name.lower().endswith(_REFUSED_ENDINGS):
-            raise Refused(400, "executables and scripts are not allowed")
+            raise Refused(400, "blocked file type")
         now = int(self._clock.now())
         upload = Upload(random_id(22, "file-"), name, now, now + int(UPLOAD_SECONDS))
         self._uploads[upload.id] = upload

@@ -6,7 +6,7 @@ through one version is the same task in the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "ManusTask",
     "Received",
+    "as_list",
     "v1_word",
     "v2_word",
 ]
@@ -161,8 +162,9 @@ class ManusTask(Task):
         self.questions = parse_questions(self.waiting)
         for name in ("output_lag", "hidden_for", "background_jobs", "credits_per_second"):
             check_seconds(name, getattr(self, name) or 0.0)
-        self.files = tuple(OutputFile.parse(item) for item in self.files)
-        self.progress, self.extra_events = tuple(self.progress), tuple(self.extra_events)
+        self.files = tuple(OutputFile.parse(item) for item in as_list("files", self.files))
+        self.progress = as_list("progress", self.progress)
+        self.extra_events = as_list("extra_events", self.extra_events)
         title, prompt = self.title, self.prompt
         self.title = title or prompt or f"Sandbox task {self.id}"
         self.prompt = prompt or title or "Do the work."
@@ -336,3 +338,12 @@ class ManusTask(Task):
         made = fitting_value if success else zero_value
         error = None if success else _EXTRACTION_FAILED
         return {"success": success, "value": made(schema) if schema else {}, "error": error} | given
+
+
+def as_list(name: str, given: Any) -> tuple[Any, ...]:
+    """Return the items of an option that takes a list; a text or an object alone is a list of one."""
+    if isinstance(given, str | Mapping):
+        return (given,)
+    if isinstance(given, Iterable):
+        return tuple(given)
+    raise ValueError(f"{name} must be a list")

@@ -112,7 +112,7 @@ class ManusV1Api:
             if f"GET {path}" in operations:
                 raise Refused(501, "Method Not Allowed")
         if parts[0] == "v1" and parts[1:2] and parts[1] in _NOT_EMULATED:
-            raise Refused(501, f"{call.method} /v1/{parts[1]} is not emulated")
+            raise Refused(501, f"{call.method} /{'/'.join(parts)} is not emulated")
         raise Refused(404, "Not Found")
 
     def _check_key(self, call: Call) -> None:

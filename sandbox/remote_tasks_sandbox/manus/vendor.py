@@ -46,6 +46,8 @@ class Manus(Vendor):
             return self._file(call)
         if kind == "uploads" and len(call.segments) == 3:
             return self.account.uploads.receive(call)
+        if kind == "oauth":
+            return self.error(call, 501, f"{call.method} /{'/'.join(call.segments)} is not emulated", {})
         return self.v2.answer(call, plan) if kind == "v2" else self.v1.answer(call, plan)
 
     def _file(self, call: Call) -> Answer:

@@ -88,6 +88,7 @@ _NOT_EMULATED = frozenset(
     {
         *(("v1", name) for name in ("endpoints", "events", "keys", "logs", "publish", "schedules", "topics")),
         *(("v2", name) for name in ("notify", "waiters", "workflows")),
+        ("llm", "v1"),
     }
 )
 

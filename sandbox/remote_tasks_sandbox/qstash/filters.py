@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from remote_tasks_sandbox.calls import Call, Refused
 from remote_tasks_sandbox.qstash.message import Message
-from remote_tasks_sandbox.qstash.parsing import whole
+from remote_tasks_sandbox.qstash.parsing import json_body, whole
 from remote_tasks_sandbox.qstash.wire import CALLER_IP
 
-__all__ = ["Filters", "Page", "from_body", "from_query"]
+__all__ = ["CANCEL_FILTERS", "DLQ_FILTERS", "LOG_FILTERS", "Filters", "Page", "from_query", "from_request"]
 
 _UNSPLIT = frozenset({"url", "path"})
 _ALIASES = {"messageIds": "messageId", "callerIP": "callerIp", "flowControlKeys": "flowControlKey"}
@@ -31,8 +31,15 @@ _FACTS: dict[str, Callable[[Message], set[str | None]]] = {
     "label": lambda message: set(message.options.labels),
     "flowControlKey": lambda message: {message.options.flow.key if message.options.flow else None},
     "callerIp": lambda _: {CALLER_IP},
+    "source": lambda _: {"qstash"},
 }
-_DATES = ("fromDate", "toDate")
+_DATES = frozenset({"fromDate", "toDate"})
+#: The filters of each kind of operation. The dead letter queue refuses ``host`` and ``path``.
+LOG_FILTERS = (_DATES | _FACTS.keys()) - {"source"}
+CANCEL_FILTERS = LOG_FILTERS
+DLQ_FILTERS = (_DATES | _FACTS.keys() | {"dlqIds", "responseStatus"}) - {"host", "path"}
+#: Parameters of a query that choose nothing.
+_NO_FILTERS = frozenset({"count", "cursor", "order", "qstash_token"})
 
 
 class Filters:
@@ -80,32 +87,42 @@ class Page:
         return order
 
 
-def from_query(call: Call, *more: str) -> Filters:
+def from_query(call: Call, names: frozenset[str] | None = None) -> Filters:
     """Read the filters of a query.
 
-    :param more: names of filters beyond those of messages
+    :param names: the filters of this operation; every other name is refused, since one that is ignored lets
+        everything through. By default those of the log, where other parameters are left to the caller
     """
     values: dict[str, list[str]] = {}
-    for name, value in call.query:
-        known = _ALIASES.get(name, name)
-        if known in (*_FACTS, *_DATES, *more) and value:
-            values.setdefault(known, []).extend(_split(known, value))
+    for sent, value in call.query:
+        name = _ALIASES.get(sent, sent)
+        if names is not None and sent not in _NO_FILTERS:
+            _check_known(sent, names)
+        if name in (LOG_FILTERS if names is None else names) and value:
+            values.setdefault(name, []).extend(_split(name, value))
     return Filters(values)
 
 
-def from_body(body: Any, *more: str) -> Filters:
-    """Read the filters of a JSON body; an empty list is no filter, so that everything fits."""
+def from_request(call: Call, names: frozenset[str]) -> Filters:
+    """Read the filters of a bulk operation from its query and its JSON body; an empty list is no filter.
+
+    :param names: the filters of this operation; every other name is refused
+    """
+    values = dict(from_query(call, names).values)
+    body: dict[str, Any] = json_body(call, optional=True)
     if not isinstance(body, dict):
         raise Refused(400, "invalid request body: it must be an object")
-    values: dict[str, list[str]] = {}
-    for name, value in body.items():
-        known = _ALIASES.get(name, name)
-        if known not in (*_FACTS, *_DATES, *more):
-            continue
+    for sent, value in body.items():
+        _check_known(sent, names)
         items = [str(one) for one in (value if isinstance(value, list) else [value]) if one not in (None, "")]
         if items:
-            values.setdefault(known, []).extend(items)
+            values.setdefault(_ALIASES.get(sent, sent), []).extend(items)
     return Filters(values)
+
+
+def _check_known(name: str, names: frozenset[str]) -> None:
+    if _ALIASES.get(name, name) not in names:
+        raise Refused(400, f"invalid filter: {name!r} is not known here")
 
 
 def _split(name: str, value: str) -> Iterable[str]:

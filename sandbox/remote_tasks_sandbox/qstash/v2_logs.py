@@ -12,9 +12,8 @@ from typing import Any
 from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount
-from remote_tasks_sandbox.qstash.filters import Filters, Page, from_body, from_query
+from remote_tasks_sandbox.qstash.filters import DLQ_FILTERS, Filters, Page, from_query, from_request
 from remote_tasks_sandbox.qstash.message import DlqMessage, milliseconds
-from remote_tasks_sandbox.qstash.parsing import json_body
 from remote_tasks_sandbox.qstash.v2_messages import Handler
 from remote_tasks_sandbox.qstash.wire import dlq_message_wire, entry_wire
 from remote_tasks_sandbox.vendor import Context
@@ -24,8 +23,6 @@ __all__ = ["LogOperations"]
 _IN_PROGRESS = frozenset({"ACTIVE", "RETRY", "ERROR"})
 _STATES = _IN_PROGRESS | {"CREATED", "DELIVERED", "FAILED", "CANCEL_REQUESTED", "CANCELLED", "CANCELED"}
 _CANCELLED = frozenset({"CANCELLED", "CANCELED"})
-_DLQ_FILTERS = ("dlqIds", "responseStatus")
-_PAGE = 100
 
 
 class LogOperations:
@@ -88,7 +85,7 @@ class LogOperations:
 
     def _dlq(self, call: Call, plan: Plan) -> Answer:
         page = Page(call)
-        dlq_messages = list(self._dlq_messages(from_query(call, *_DLQ_FILTERS)))
+        dlq_messages = list(self._dlq_messages(from_query(call, DLQ_FILTERS)))
         latest_first = page.order(call, "earliestFirst") == "latestFirst"
         if latest_first:
             dlq_messages.reverse()
@@ -144,7 +141,7 @@ class LogOperations:
         return json_answer({"messageId": message.id}, 201)
 
     def _retry_many(self, call: Call, plan: Plan) -> Answer:
-        found, more = self._chosen(call, _PAGE)
+        found, more = self._chosen(call, Page(call).count)
         if not found and call.values("dlqIds"):
             raise Refused(404, "no such message in the DLQ")
         cursor = "{}-{}".format(*_key(found[-1])) if more else ""
@@ -155,8 +152,7 @@ class LogOperations:
 
     def _chosen(self, call: Call, count: int) -> tuple[list[DlqMessage], bool]:
         """Return the DLQ messages a bulk operation is for, and whether more remain."""
-        body = json_body(call, optional=True)
-        found = list(self._dlq_messages(from_query(call, *_DLQ_FILTERS) or from_body(body, *_DLQ_FILTERS)))
+        found = list(self._dlq_messages(from_request(call, DLQ_FILTERS)))
         return found[:count], len(found) > count
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import Accepted, QStashAccount
-from remote_tasks_sandbox.qstash.filters import Filters, from_body, from_query
+from remote_tasks_sandbox.qstash.filters import CANCEL_FILTERS, Filters, from_request
 from remote_tasks_sandbox.qstash.message import Message
 from remote_tasks_sandbox.qstash.parsing import json_body, whole
 from remote_tasks_sandbox.qstash.wire import message_wire
@@ -92,7 +92,7 @@ class MessageOperations:
     def _cancel_many(self, call: Call, plan: Plan) -> Answer:
         count = "".join(call.values("count")[:1])
         most = whole("count", count, least=1, most=_MOST_CANCELLED) if count else None
-        filters = from_query(call) or from_body(json_body(call, optional=True))
+        filters = from_request(call, CANCEL_FILTERS)
         now = self._context.clock.now()
         found = [one for one in self._account.engine.messages.values() if _is_meant(one, filters)][:most]
         # In reverse, so that no member of a queue begins because the one before it is gone.
@@ -128,7 +128,8 @@ def _is_option(pair: str) -> bool:
 def _is_meant(message: Message, filters: Filters) -> bool:
     created_ms = message.created_at * 1000
     in_time = filters.from_ms <= created_ms <= filters.to_ms
-    return not message.finished and in_time and filters.fit(message)
+    open_still = not message.finished and not message.cancel_requested
+    return open_still and in_time and filters.fit(message)
 
 
 def _read_element(item: Any) -> tuple[str, bytes, dict[str, str], str | None]:

@@ -132,7 +132,7 @@ def option_fields(options: PublishOptions) -> dict[str, Any]:
         "flowControlKey": flow.key if flow else None,
         "parallelism": flow.parallelism if flow else None,
         "rate": flow.rate if flow else None,
-        "period": flow.period if flow and flow.rate else None,
+        "period": flow.period if flow else None,
     }
 
 
