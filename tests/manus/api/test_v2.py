@@ -304,9 +304,7 @@ class TestListPages:
     def test_listing_after_a_task_that_is_nowhere_is_refused(self) -> None:
         first = self._read(page(task(9), task(8), following="abc"), after="t77")
 
-        with pytest.raises(
-            InvalidArgumentError, match="after is 't77', and the list does not show"
-        ):
+        with pytest.raises(InvalidArgumentError, match="after is 't77', and the list does not show"):
             read(first.next, page(task(7), task(6)))  # type: ignore[arg-type]
 
 
