@@ -222,7 +222,9 @@ class TestAnswer:
 
         response = _ask(vendor_options={"structured_output_schema": SCHEMA})
 
-        assert (response.text, response.structured) == ("Four.", {"sum": 4})
+        # A toolset shows its model nothing but the text.
+        assert response.text == 'Four.\n\nThe value asked for: {"sum": 4}'
+        assert response.structured == {"sum": 4}
 
     def test_typed_answer_that_could_not_be_made_is_a_failure(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]

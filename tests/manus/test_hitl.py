@@ -114,6 +114,18 @@ class TestAutoConfirm:
         assert result["state"] == "completed"
         assert [one.input for one in answers(account)] == [ACCEPT, ACCEPT]
 
+    @pytest.mark.parametrize(("limit", "confirmed"), [(1, 1), (2, 2), (3, 3), ("2", 2)])
+    def test_limit_ends_automatic_confirmations(
+        self, account: Account, mode: str, limit: int, confirmed: int
+    ) -> None:
+        self.plan(account, COSTLY, COSTLY, COSTLY)
+        make = asks(mode, on_waiting="return", auto_confirm={COSTLY: ACCEPT}, auto_confirm_limit=limit)
+
+        result = account.task().attempt(make)
+
+        assert result["state"] == ("completed" if confirmed == 3 else "waiting")
+        assert len(answers(account)) == confirmed
+
     @pytest.mark.parametrize(
         "waiting",
         ["gmailSendAction", "messageAskUser", "apihighcreditnotice"],

@@ -30,6 +30,7 @@ class Earlier:
     :param may_be_stopped: a user, or the death of a worker, has ended an attempt after it had left the wait
         to a trigger, or in that moment; the trigger stops the task if it was a user.
     :param age: seconds since it was submitted.
+    :param was_replaced: another was paid for when the inputs were others.
     """
 
     task_id: str
@@ -42,6 +43,7 @@ class Earlier:
     inputs: tuple[str, ...]
     age: float
     may_be_stopped: bool = False
+    was_replaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
        so that nothing in the world connects it with this task instance.
     9. *Perhaps stopped*, as documented: it has completed, a user has cleared the Airflow task, and a trigger
        may have stopped it, which Manus does not show.
+    10. *Replaced*: another was paid for when the inputs were others; they may be the old ones again by now.
     """
     blocking = (one for one in earlier if not _is_no_obstacle(one, asked))
     return next(
@@ -94,6 +97,7 @@ def _is_no_obstacle(one: Earlier, asked: Asked) -> bool:
     return (
         one.is_over
         or one.was_stopped
+        or one.was_replaced
         or not one.exists
         or (one.was_cleared and (one.end == "failed" or (one.end == "completed" and not is_same)))
         or (one.was_cleared and one.end == "completed" and one.may_be_stopped)

@@ -136,6 +136,7 @@ class Paid:
     unknown_until: float = 0.0
     is_told: bool = False
     is_over: bool = False
+    was_replaced: bool = False
     was_cleared: bool = False
     was_restarted: bool = False
     was_stopped: bool = False
@@ -582,6 +583,8 @@ class World(Peer):
                 has_tags=chosen.service != "v1" and not chosen.hides,
             )
             why = why_not_pay(earlier, asked)
+            for one in self._of(ti):
+                one.was_replaced = one.was_replaced or self._is_stale(one, ti)
         if why is not None:
             self.accuse("1", f"{ti.name} pays again in attempt {ti.try_number}: {why}")
 
@@ -599,6 +602,7 @@ class World(Peer):
             one.inputs,
             self.time.passed - one.at,
             may_be_stopped=one.was_deferred and self.settings.cancel_on_kill,
+            was_replaced=one.was_replaced,
         )
 
     def _stopped(self, run: _Run, target: str) -> None:

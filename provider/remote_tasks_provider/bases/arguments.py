@@ -148,6 +148,6 @@ def is_template(value: Any) -> bool:
         return any(is_template(one) for one in value.values())
     if isinstance(value, (list, tuple, set)):
         return any(is_template(one) for one in value)
-    if isinstance(value, os.PathLike):
+    if isinstance(value, (os.PathLike, type)):
         return False
     return callable(value) or any(hasattr(value, name) for name in ("resolve", "template_fields"))

@@ -312,7 +312,10 @@ class WaitTimeoutError(RemoteTaskError):
 
 
 class BudgetExceededError(RemoteTaskError):
-    """The remote task has cost more than ``max_credits`` and was stopped. Raise it, or ask for less."""
+    """The remote task cost more than ``max_credits`` and was stopped, or too few credits are left to begin.
+
+    Raise ``max_credits``, ask for less, or lower ``min_credits``.
+    """
 
 
 def error_from_json(data: Mapping[str, Any]) -> RemoteTaskError:

@@ -6,6 +6,7 @@ must not import ``pydantic_ai``: what presents an agent to a model is ``common.a
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -353,8 +354,13 @@ def _response(result: ManusResult) -> ManagedAgentResponse:
     if failure := _failure(result):
         raise ManagedAgentInvocationError(str(failure)) from failure
     names = ", ".join(file.name for file in result.files)
+    text = result.text or (f"Without a word, but with files: {names}" if names else "")
+    if result.structured is not None:
+        # The toolset shows its model nothing but the text.
+        value = json.dumps(result.structured, ensure_ascii=False)
+        text = f"{text}\n\nThe value asked for: {value}".strip()
     return ManagedAgentResponse(
-        text=result.text or (f"Without a word, but with files: {names}" if names else ""),
+        text=text,
         raw=result,
         structured=result.structured,
         session_id=result.id,

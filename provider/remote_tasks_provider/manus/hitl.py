@@ -61,7 +61,13 @@ class AgentQuestions:
         # Some servers send no event that says what the agent waits for.
         question = result.question or ManusQuestion(result.text or "")
         if question.kind in self._auto_confirm:
-            return self._confirm(task_id, question)
+            if self._may_confirm():
+                return self._confirm(task_id, question)
+            self._log.warning(
+                "auto_confirm_limit is reached (%d); %s is not confirmed automatically.",
+                operator.auto_confirm_limit,
+                question.kind,
+            )
         if operator.on_waiting == "human":
             self._ask(result, question, rich=operator.carried["rounds"] == 0)
         operator.push_credits(self._context, result.credit_usage)
@@ -139,6 +145,16 @@ class AgentQuestions:
         return result
 
     # ------------------------------------------------------------------------------------------ answers
+
+    def _may_confirm(self) -> bool:
+        """Count an automatic confirmation, unless there were enough."""
+        operator = self._operator
+        confirmed = operator.carried.get("confirmed", 0)
+        limit = operator.auto_confirm_limit
+        if limit is not None and confirmed >= limit:
+            return False
+        operator.carried = {**operator.carried, "confirmed": confirmed + 1}
+        return True
 
     def _confirm(self, task_id: str, question: ManusQuestion) -> Any:
         given = dict(self._auto_confirm[question.kind])

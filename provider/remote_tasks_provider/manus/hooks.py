@@ -12,7 +12,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
+from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, TaskOptions, check_prompt
 from remote_tasks_provider.manus.api.versions import ManusApi, api_version
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
@@ -146,7 +146,12 @@ class ManusHook(RemoteTaskHook):
         return self.api.create_task(TaskOptions(prompt, **options))
 
     def get_result(
-        self, remote_task_id: str, *, structured: bool = False, output_grace: float = 30.0
+        self,
+        remote_task_id: str,
+        *,
+        structured: bool = False,
+        output_grace: float = 30.0,
+        slides_format: str | None = None,
     ) -> ManusResult:
         """Return the result of a task: its final text, files and structured value.
 
@@ -156,13 +161,17 @@ class ManusHook(RemoteTaskHook):
         :param structured: whether you asked for a structured value, which then has to be there.
         :param output_grace: seconds to wait for output at most, from when this sees that the task has
             finished; 0 reads once.
+        :param slides_format: ``pptx`` for slides as files of that format, ``html`` as Manus keeps them (the
+            default).
         :raises OutputMissingError: when the structured value has not come by then. Ask again later.
         """
         grace = validation.seconds(output_grace, "output_grace", zero=True)
+        if slides_format is not None:
+            validation.choice(slides_format, "slides_format", SLIDES_FORMATS)
         api, seen_at = self.api, None
         while True:
             asked_at = time.monotonic()
-            task, result = api.get_result(remote_task_id)
+            task, result = api.get_result(remote_task_id, slides_format)
             seen_for = 0.0 if seen_at is None else asked_at - seen_at
             if seen_for >= grace or _is_complete(result, structured, seen_for):
                 return result.requiring_value() if structured else result

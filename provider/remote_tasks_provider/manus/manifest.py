@@ -26,5 +26,11 @@ MANIFEST = Manifest(
             "An API key, or with oauth the access token of an OAuth app. Default api_key.",
             {"type": ["string", "null"], "enum": ["api_key", "oauth"]},
         ),
+        "connectors": FormField(
+            "Connectors",
+            "Ids of the connectors that tasks may use, separated by commas; none for no connector. Default: "
+            "the account's.",
+            {"type": ["string", "null"]},
+        ),
     },
 )

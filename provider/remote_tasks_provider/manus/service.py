@@ -31,6 +31,18 @@ class ManusExtras(ConnectionExtras):
     auth: Literal["api_key", "oauth"] = "api_key"
     """What the password is: an API key, or the access token of an OAuth app (API v2 only)."""
 
+    connectors: str | None = None
+    """Ids of the connectors that tasks may use, separated by commas; ``none`` for no connector at all. A task
+    that names none gets these. Default: those of the account."""
+
+    @property
+    def allowed_connectors(self) -> tuple[str, ...] | None:
+        """The ids; ``None`` for any."""
+        if self.connectors is None:
+            return None
+        words = [word.strip() for word in self.connectors.split(",") if word.strip()]
+        return () if words == ["none"] else tuple(words)
+
     @model_validator(mode="after")
     def _oauth_is_v2(self) -> ManusExtras:
         if self.auth == "oauth" and self.api_version == "v1":

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from remote_tasks_provider.core.errors import BudgetExceededError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
 from remote_tasks_provider.manus.api import v2
@@ -33,11 +34,19 @@ _LONGEST_TITLE = 200
 class ManusSubmission:
     """Submits one task; its files are uploaded first, and the correlation tag is put behind its title."""
 
-    def __init__(self, hook: ManusHook, options: TaskOptions, sources: Sequence[Any], title: str) -> None:
+    def __init__(
+        self,
+        hook: ManusHook,
+        options: TaskOptions,
+        sources: Sequence[Any],
+        title: str,
+        min_credits: int | None = None,
+    ) -> None:
         self._hook = hook
         self._options = options
         self._sources = sources
         self._title = title
+        self._min_credits = min_credits
         self._uploaded: list[dict[str, str]] = []
 
     @property
@@ -66,7 +75,14 @@ class ManusSubmission:
         return self._hook.api.creator
 
     def prepare(self) -> None:
-        """Upload the files: what can fail without cost comes before the task is created."""
+        """Read the credits and upload the files: what can fail without cost comes first."""
+        if self._min_credits is not None:
+            left = self._api.available_credits()
+            if left is not None and left < self._min_credits:
+                raise BudgetExceededError(
+                    f"The account has {left} credits, fewer than min_credits ({self._min_credits}). Nothing "
+                    "was submitted. Buy credits or lower min_credits, then clear this task."
+                )
         self._uploaded = [self._hook.upload_file(source) for source in self._sources]
 
     def submit(self, tag: CorrelationTag) -> Candidate:

@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.options import TaskOptions, check_files, check_prompt
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+
+
+# What version 0.1.0 wrote into records and tags.
+OLD_FINGERPRINTS = {
+    "plain": "f2c86fa7e6376d39fa267f63c39a2083",
+    "connectors": "fb8210276c186f520fae4608896b9fd7",
+}
 
 
 class TestPrompt:
@@ -88,10 +96,25 @@ class TestTaskOptions:
 
     def test_empty_option_counts_as_not_given(self) -> None:
         order = TaskOptions(
-            "Hello", agent_profile="", project_id="", locale="", title="", share_visibility="", connectors=[]
+            "Hello", agent_profile="", project_id="", locale="", title="", share_visibility=""
         )
 
         assert order == TaskOptions("Hello")
+
+    @pytest.mark.parametrize("title", [5, 5.5])
+    def test_title_may_be_a_number_as_native_templates_give_it(self, title: float) -> None:
+        assert TaskOptions("Hello", title=title).title == str(title)  # type: ignore[arg-type]
+
+    def test_empty_list_of_connectors_is_not_the_default(self) -> None:
+        assert TaskOptions("Hello").connectors is None
+        assert TaskOptions("Hello", connectors=[]).connectors == ()
+
+    def test_fingerprint_is_that_of_versions_without_the_newer_options(self) -> None:
+        """A retry after an upgrade asks for the same."""
+        assert TaskOptions("Hello", connectors=["c1"]).fingerprint("a.txt") == OLD_FINGERPRINTS["connectors"]
+        assert TaskOptions("Hello").fingerprint() == OLD_FINGERPRINTS["plain"]
+        assert TaskOptions("Hello", connectors=[]).fingerprint() != OLD_FINGERPRINTS["plain"]
+        assert TaskOptions("Hello", extra_body={"a": 1}).fingerprint() != OLD_FINGERPRINTS["plain"]
 
 
 class TestFiles:
@@ -168,3 +191,21 @@ class TestFingerprint:
     def test_changed_files_change_the_fingerprint(self) -> None:
         assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint("b.csv")
         assert TaskOptions("Hello").fingerprint("a.csv") != TaskOptions("Hello").fingerprint()
+
+
+class TestExtraBody:
+    @pytest.mark.parametrize("api", [v1, v2])
+    def test_field_that_is_not_known_is_sent(self, api: Any) -> None:
+        operation = api.create_task(TaskOptions("Hello", extra_body={"new_field": {"a": 1}}))
+
+        assert operation.request.json["new_field"] == {"a": 1}
+
+    @pytest.mark.parametrize(("api", "name"), [(v1, "agentProfile"), (v2, "message")])
+    def test_field_that_has_a_parameter_is_refused(self, api: Any, name: str) -> None:
+        with pytest.raises(ValueError, match=f"extra_body has '{name}', which this provider sends itself"):
+            api.create_task(TaskOptions("Hello", extra_body={name: 1}))
+
+    def test_message_takes_it_too(self) -> None:
+        operation = v2.send_message("t1", "Hello", extra_body={"new_field": 1})
+
+        assert operation.request.json["new_field"] == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field
 
 from remote_tasks_provider.manus.api.schemas import check_schema
+from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_sandbox.manus.schemas import schema_problem
 
 TEXT = {"type": "string"}
@@ -133,3 +135,54 @@ def test_pydantic_titles_are_removed_and_properties_kept() -> None:
         rows={"type": "array", "items": TEXT},
         either={"anyOf": [TEXT, {"$ref": "#/$defs/title"}]},
     ) | {"$defs": {"title": thing()}}
+
+
+class City(BaseModel):
+    """Where it is."""
+
+    name: str
+    zone: Literal["Europe/Zurich"] = "Europe/Zurich"
+
+
+class Trip(BaseModel):
+    city: City
+    days: int = Field(default=3, description="How long")
+    notes: list[str] | None = None
+    kind: Literal["work", "fun"] = "fun"
+    others: list[City] = []
+
+
+class Bounded(BaseModel):
+    city: str
+    days: int = Field(ge=1)
+
+
+class TestPydantic:
+    @pytest.mark.parametrize("schema", [Trip, Trip.model_json_schema()], ids=["model", "its schema"])
+    def test_model_is_written_in_the_words_of_manus(self, schema: Any) -> None:
+        found = check_schema(schema, "schema")
+
+        assert schema_problem(found) is None
+        assert found["required"] == ["city", "days", "notes", "kind", "others"]
+        assert found["properties"]["days"] == {
+            "description": "How long",
+            "anyOf": [{"type": "integer"}, {"type": "null"}],
+        }
+        assert found["properties"]["city"] == {"$ref": "#/$defs/City"}
+        assert found["$defs"]["City"]["additionalProperties"] is False
+
+    def test_place_that_does_not_fit_is_named(self) -> None:
+        with pytest.raises(ValueError, match=r"schema: \.days: unsupported keyword 'minimum'"):
+            check_schema(Bounded, "schema")
+
+    def test_schema_of_the_user_is_taken_as_it_is(self) -> None:
+        given = thing(city=TEXT)
+
+        assert check_schema(given, "schema") == given
+        with pytest.raises(ValueError, match="required must name every property"):
+            check_schema({**given, "required": []}, "schema")
+
+    def test_operator_keeps_the_schema_and_not_the_class(self) -> None:
+        operator = ManusTaskOperator(task_id="t", prompt="p", structured_output_schema=Trip)
+
+        assert operator.structured_output_schema == check_schema(Trip, "schema")

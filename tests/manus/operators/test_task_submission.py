@@ -13,6 +13,7 @@ from remote_tasks_provider.manus.operators import ManusTaskOperator
 from tests.manus.airflow_task import MODES, Account, AirflowTask, Make, die_in_the_request, dying
 
 PROMPT = "Summarise the news in 100 words."
+C1, C2, C3 = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
 CREATE = {"v1": "*/v1/tasks", "v2": "*/task.create", "best": "*/task.create"}
 
 
@@ -347,3 +348,77 @@ class TestChangedInputs:
         task.retry()
 
         assert [task.attempt(asks(**validation))["id"]] == account.created
+
+
+class TestCredits:
+    @pytest.mark.parametrize("version", ["v2", "best"], indirect=True)
+    def test_task_is_submitted_only_with_enough_credits(self, account: Account, version: str) -> None:
+        account.sandbox.settings.manus_credits = 49
+        with pytest.raises(AirflowFailException, match=r"has 49 credits, fewer than min_credits \(50\)"):
+            account.task(retries=3).attempt(asks(min_credits=50))
+        assert account.created == []
+
+        account.sandbox.settings.manus_credits = 50
+        account.task().attempt(asks(min_credits="50"))
+        assert len(account.created) == 1
+
+    @pytest.mark.parametrize("version", ["v2"], indirect=True)
+    def test_retry_re_attaches_whatever_credits_are_left(self, account: Account, version: str) -> None:
+        account.sandbox.settings.manus_credits = 50
+        task = account.task(retries=1)
+        die_in_the_request(task, asks(min_credits=50))
+        account.sandbox.settings.manus_credits = 10
+        task.retry()
+
+        assert [task.attempt(asks(min_credits=50))["id"]] == account.created
+
+    @pytest.mark.parametrize("version", ["v1"], indirect=True)
+    def test_credits_need_api_v2(self, account: Account, version: str) -> None:
+        with pytest.raises(AirflowFailException, match="min_credits needs API v2"):
+            account.task().attempt(asks(min_credits=50))
+
+
+class TestConnectors:
+    def connectors(self, account: Account, version: str) -> Any:
+        body = account.manus.created[-1].body
+        return (body if version == "v1" else body["message"]).get("connectors", "the account's")
+
+    @pytest.mark.parametrize(
+        ("given", "sent"), [({}, "the account's"), ({"connectors": []}, []), ({"connectors": [C1]}, [C1])]
+    )
+    def test_connectors_are_those_that_are_named(
+        self, account: Account, version: str, given: dict[str, Any], sent: Any
+    ) -> None:
+        account.task().attempt(asks(**given))
+
+        assert self.connectors(account, version) == sent
+
+    @pytest.mark.parametrize(("allowed", "sent"), [(f"{C1}, {C2}", [C1, C2]), ("none", [])])
+    def test_connection_names_the_default(
+        self, account: Account, version: str, allowed: str, sent: list[str]
+    ) -> None:
+        account.connect(version, connectors=allowed)
+        account.task().attempt(asks())
+
+        assert self.connectors(account, version) == sent
+
+    @pytest.mark.parametrize("allowed", [f"{C1}, {C2}", "none"])
+    def test_connector_that_the_connection_does_not_allow_is_refused(
+        self, account: Account, version: str, allowed: str
+    ) -> None:
+        account.connect(version, connectors=allowed)
+        with pytest.raises(
+            AirflowFailException,
+            match=f"connectors has '{C3}', which connection",
+        ):
+            account.task().attempt(asks(connectors=[C3]))
+        assert account.created == []
+
+
+class TestExtraBody:
+    @pytest.mark.parametrize("version", ["v2"], indirect=True)
+    @pytest.mark.parametrize("name", ["message", "title", "agent_profile"])
+    def test_field_that_has_a_parameter_is_refused(self, account: Account, version: str, name: str) -> None:
+        with pytest.raises(AirflowFailException, match=f"extra_body has '{name}', which this provider sends"):
+            account.task().attempt(asks(extra_body={name: "a"}))
+        assert account.created == []

@@ -14,7 +14,16 @@ from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.request_options import RequestOptions
 from remote_tasks_provider.manus.api.schemas import check_schema
 
-__all__ = ["DEFAULT_PROFILE", "VISIBILITIES", "TaskOptions", "check_files", "check_prompt", "given"]
+__all__ = [
+    "DEFAULT_PROFILE",
+    "SLIDES_FORMATS",
+    "VISIBILITIES",
+    "TaskOptions",
+    "check_files",
+    "check_prompt",
+    "given",
+    "with_extra",
+]
 
 DEFAULT_PROFILE = "manus-1.6"
 """Always sent: one client saw tasks that never appeared when none was."""
@@ -23,6 +32,7 @@ DEFAULT_PROFILE = "manus-1.6"
 _MAX_TOKENS = 5000
 _MAX_REFERENCES = 20
 VISIBILITIES = ("private", "team", "public")
+SLIDES_FORMATS = ("html", "pptx")
 _FILE_SOURCES = ("file_id", "file_url", "file_data")
 _FILE_DETAILS = ("filename", "mime_type")
 # Where the scripts of China, Japan and Korea begin.
@@ -43,7 +53,7 @@ class TaskOptions(RequestOptions):
     files: Iterable[Mapping[str, str]] = ()
     agent_profile: str | None = None
     project_id: str | None = None
-    connectors: Iterable[str] = ()
+    connectors: Iterable[str] | None = None
     enable_skills: Iterable[str] = ()
     force_skills: Iterable[str] = ()
     task_references: Iterable[str] = ()
@@ -53,13 +63,14 @@ class TaskOptions(RequestOptions):
     interactive_mode: bool = False
     hide_in_task_list: bool = False
     share_visibility: str | None = None
+    extra_body: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
             "prompt": check_prompt(self.prompt, "prompt"),
             "files": check_files(self.files),
             "agent_profile": validation.object_id(self.agent_profile or DEFAULT_PROFILE, "agent_profile"),
-            "title": validation.text(self.title, "title") if self.title else None,
+            "title": None if self.title in (None, "") else validation.word(self.title, "title"),
             "interactive_mode": validation.flag(self.interactive_mode, "interactive_mode"),
             "hide_in_task_list": validation.flag(self.hide_in_task_list, "hide_in_task_list"),
             "share_visibility": (
@@ -68,7 +79,11 @@ class TaskOptions(RequestOptions):
                 else None
             ),
         }
-        for name in ("connectors", "enable_skills", "force_skills", "task_references"):
+        if self.connectors is not None:
+            checked["connectors"] = tuple(validation.object_ids(self.connectors, "connectors"))
+        if self.extra_body is not None:
+            checked["extra_body"] = dict(validation.mapping(self.extra_body, "extra_body"))
+        for name in ("enable_skills", "force_skills", "task_references"):
             checked[name] = tuple(validation.object_ids(getattr(self, name) or (), name))
         for name in ("project_id", "locale"):
             value = getattr(self, name)
@@ -87,12 +102,37 @@ class TaskOptions(RequestOptions):
     def fingerprint(self, *sources: str) -> str:
         """Return a hash of what is asked, files to be attached included; it is the same on every attempt."""
         asked = asdict(self) | {"title": None, "sources": sorted(sources)}
+        # Written before these options were there, too: it must stay the same where they are not used.
+        if asked["extra_body"] is None:
+            del asked["extra_body"]
+        if self.connectors is None:
+            asked["connectors"] = ()
+        elif not self.connectors:
+            asked["connectors"] = None
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def given(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``body`` without the fields that are not set; to Manus an empty list does not mean "none"."""
-    return {name: value for name, value in body.items() if value not in (None, (), [])}
+    """Return ``body`` without the fields that are not set: ``None``, and what is an empty tuple.
+
+    An empty list is sent: to Manus no connectors at all are others than those of the account.
+    """
+    return {name: value for name, value in body.items() if value not in (None, ())}
+
+
+def with_extra(body: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``body`` with fields that Manus may know and this provider does not; nobody checks them.
+
+    :raises InvalidArgumentError: for one that this provider sends itself.
+    """
+    found = given(body)
+    for name, value in (extra or {}).items():
+        if name in body:
+            raise InvalidArgumentError(
+                f"extra_body has {name!r}, which this provider sends itself: give it by its parameter"
+            )
+        found[name] = value
+    return found
 
 
 def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:

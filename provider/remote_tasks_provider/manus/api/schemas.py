@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from remote_tasks_provider.core.errors import InvalidArgumentError
 
 __all__ = ["check_schema"]
@@ -26,9 +28,20 @@ _DEFINITIONS = "#/$defs/"
 
 
 def check_schema(schema: Any, name: str) -> dict[str, Any]:
-    """Return ``schema``, without the titles that Manus does not know and pydantic writes, if it is taken."""
+    """Return ``schema`` as Manus takes it.
+
+    :param schema: a JSON schema, a pydantic model, or what its ``model_json_schema()`` returns. In the last
+        two, a field that need not be given becomes one that may be ``null``.
+    :raises InvalidArgumentError: naming the place that Manus does not take.
+    """
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        schema = schema.model_json_schema()
     if not isinstance(schema, Mapping):
-        raise InvalidArgumentError(f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict")
+        raise InvalidArgumentError(
+            f"{name} is a {type(schema).__name__}; it must be a JSON schema as a dict, or a pydantic model"
+        )
+    if isinstance(schema.get("title"), str):
+        schema = _of_pydantic(schema)
     if schema.get("type") != "object":
         raise InvalidArgumentError(
             f"{name}: the root must have type 'object', so that the result is a JSON object"
@@ -37,6 +50,42 @@ def check_schema(schema: Any, name: str) -> dict[str, Any]:
     for place, fault in _faults(untitled, "", 1, frozenset(_named(untitled, "$defs"))):
         raise InvalidArgumentError(f"{name}: {place or 'the root'}: {fault}")
     return untitled
+
+
+def _of_pydantic(node: Any) -> Any:
+    """Return what pydantic writes in the vendor's words, where there are such."""
+    if isinstance(node, list):
+        return [_of_pydantic(one) for one in node]
+    if not isinstance(node, Mapping):
+        return node
+    found = {key: value for key, value in node.items() if key not in ("title", "default", "const")}
+    if "const" in node:
+        found["enum"] = [node["const"]]
+    for key in ("properties", "$defs"):
+        if isinstance(found.get(key), Mapping):
+            found[key] = {name: _of_pydantic(inner) for name, inner in found[key].items()}
+    for key in ("items", "anyOf"):
+        if key in found:
+            found[key] = _of_pydantic(found[key])
+    if isinstance(found.get("properties"), Mapping):
+        needed = found.get("required") or ()
+        found["properties"] = {
+            name: inner if name in needed else _nullable(inner) for name, inner in found["properties"].items()
+        }
+        found["required"] = list(found["properties"])
+        found.setdefault("additionalProperties", False)
+    return found
+
+
+def _nullable(node: Any) -> Any:
+    if not isinstance(node, Mapping) or "null" in _types(node):
+        return node
+    null = {"type": "null"}
+    if "anyOf" in node:
+        return node if null in node["anyOf"] else {**node, "anyOf": [*node["anyOf"], null]}
+    about = {key: node[key] for key in ("description",) if key in node}
+    rest = {key: value for key, value in node.items() if key not in about}
+    return {**about, "anyOf": [rest, null]}
 
 
 def _untitled(node: Any) -> Any:

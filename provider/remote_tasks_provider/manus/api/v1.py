@@ -15,7 +15,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response, path
 from remote_tasks_provider.core.http.parsing import Items, JsonObject, Reader, RemoteModel
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.options import TaskOptions, given
+from remote_tasks_provider.manus.api.options import TaskOptions, given, with_extra
 from remote_tasks_provider.manus.api.v1_pages import TaskPage, TaskPages, read_summaries
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
 from remote_tasks_provider.manus.results import CreatedTask, ManusTaskRef
@@ -91,9 +91,13 @@ def _operation(
     return Operation(f"{method} {template}", request, expects, parse, idempotency)
 
 
-def get_task(remote_task_id: str) -> Operation[ManusTask]:
-    """``GET /v1/tasks/{task_id}``: one task with its whole conversation."""
-    return _operation("GET", _TASK, "a Manus task", _read_task, task_id=remote_task_id)
+def get_task(remote_task_id: str, *, slides_format: str | None = None) -> Operation[ManusTask]:
+    """``GET /v1/tasks/{task_id}``: one task with its whole conversation.
+
+    :param slides_format: ``pptx`` for slides as files of that format; as they are, in HTML, otherwise.
+    """
+    query = (("convert", "true"),) if slides_format == "pptx" else ()
+    return _operation("GET", _TASK, "a Manus task", _read_task, task_id=remote_task_id, query=query)
 
 
 def list_tasks(filters: TaskFilter) -> Operation[Page[ManusTask]]:
@@ -161,13 +165,14 @@ def _post_task(options: TaskOptions, more: Mapping[str, Any]) -> Operation[Manus
     body = {
         "prompt": options.prompt,
         "agentProfile": options.agent_profile,
-        "attachments": [_attachment(file) for file in options.files],
-        "connectors": list(options.connectors),
+        "attachments": tuple(_attachment(file) for file in options.files),
+        "connectors": None if options.connectors is None else list(options.connectors),
         "projectId": options.project_id,
         "locale": options.locale,
         "interactiveMode": options.interactive_mode,
         **more,
     }
+    body = with_extra(body, options.extra_body)
     not_idempotent = Idempotency.NOT_IDEMPOTENT
     return _operation("POST", "/v1/tasks", "a created task", _ref, json=body, idempotency=not_idempotent)
 

@@ -14,7 +14,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
 from remote_tasks_provider.manus.api.filters import TaskFilter
-from remote_tasks_provider.manus.api.options import TaskOptions, check_files, given
+from remote_tasks_provider.manus.api.options import TaskOptions, check_files, given, with_extra
 from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.api.v2_envelope import (
     read_created,
@@ -52,7 +52,7 @@ T = TypeVar("T")
 MAX_PAGE_SIZE = 100
 _MAX_MESSAGES = 200
 # Options of the task's first message; the others are the task's own. All have the same names in the body.
-_MESSAGE_OPTIONS = ("connectors", "enable_skills", "force_skills", "task_references")
+_MESSAGE_OPTIONS = ("enable_skills", "force_skills", "task_references")
 
 
 def _get(
@@ -166,9 +166,17 @@ def _is_past(filters: TaskFilter, last: ManusTaskV2) -> bool:
 
 
 def list_messages(
-    remote_task_id: str, *, order: str = "asc", page_size: int = _MAX_MESSAGES, cursor: str | None = None
+    remote_task_id: str,
+    *,
+    order: str = "asc",
+    page_size: int = _MAX_MESSAGES,
+    cursor: str | None = None,
+    slides_format: str | None = None,
 ) -> Operation[Page[ManusEvent]]:
-    """``GET /v2/task.listMessages``: a task's events."""
+    """``GET /v2/task.listMessages``: a task's events.
+
+    :param slides_format: ``pptx`` for slides as files of that format; as they are, in HTML, otherwise.
+    """
 
     def read(response: Response) -> Page[ManusEvent]:
         page = read_events(response)
@@ -176,22 +184,33 @@ def list_messages(
             raise ValueError("neither 'messages' nor 'ok' is there")
         following = page.cursor
         more = (
-            list_messages(remote_task_id, order=order, page_size=page_size, cursor=following)
+            list_messages(
+                remote_task_id,
+                order=order,
+                page_size=page_size,
+                cursor=following,
+                slides_format=slides_format,
+            )
             if following
             else None
         )
         return Page(page.messages or [], following, more)
 
     query = [("task_id", _task_id(remote_task_id)), ("order", order), ("limit", str(page_size))]
-    return _get("task.listMessages", [*query, *([("cursor", cursor)] if cursor else [])], "events", read)
+    query += [("cursor", cursor)] if cursor else []
+    query += [("slides_format", slides_format)] if slides_format else []
+    return _get("task.listMessages", query, "events", read)
 
 
 def create_task(options: TaskOptions) -> Operation[ManusTaskRef]:
     """``POST /v2/task.create``. It costs credits, and a repeat would cost them again."""
     body = {field.name: getattr(options, field.name) for field in fields(options)}
     content = _content(body.pop("prompt"), body.pop("files"))
-    message = {name: list(body.pop(name)) for name in _MESSAGE_OPTIONS}
-    body = {"message": given({"content": content, **message}), **body}
+    extra, connectors = body.pop("extra_body"), body.pop("connectors")
+    message = {name: body.pop(name) for name in _MESSAGE_OPTIONS}
+    # An empty list means none; without one the account's own are used.
+    message["connectors"] = None if connectors is None else list(connectors)
+    body = with_extra({"message": given({"content": content, **message}), **body}, extra)
     return _post("task.create", body, "a created task", _ref, Idempotency.NOT_IDEMPOTENT)
 
 
@@ -211,6 +230,7 @@ def send_message(
     files: Sequence[Mapping[str, str]] = (),
     agent_profile: str | None = None,
     structured_output_schema: Mapping[str, Any] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
 ) -> Operation[None]:
     """``POST /v2/task.sendMessage``: answers a question, or continues a finished task."""
     schema = structured_output_schema
@@ -222,6 +242,7 @@ def send_message(
         "agent_profile": agent_profile,
         "structured_output_schema": schema,
     }
+    body = with_extra(body, extra_body)
     return _post("task.sendMessage", body, "an acknowledgement", _acknowledged, Idempotency.NOT_IDEMPOTENT)
 
 

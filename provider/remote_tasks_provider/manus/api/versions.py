@@ -67,14 +67,18 @@ class ManusApi:
         """Return a task with its whole conversation."""
         return self._with_events(remote_task_id)[0]
 
-    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
+    def get_result(
+        self, remote_task_id: str, slides_format: str | None = None
+    ) -> tuple[ManusTask, ManusResult]:
         """Return a task and its result so far."""
-        task, events, at = self._with_events(remote_task_id)
+        task, events, at = self._with_events(remote_task_id, slides_format)
         return task, _read_at(at, task, result_v2(task, events))
 
-    def _with_events(self, remote_task_id: str) -> tuple[ManusTaskV2, list[ManusEvent], datetime | None]:
+    def _with_events(
+        self, remote_task_id: str, slides_format: str | None = None
+    ) -> tuple[ManusTaskV2, list[ManusEvent], datetime | None]:
         task, at = self.client.send(_dated(v2.get_task(remote_task_id)))
-        events = list(self.client.items(v2.list_messages(remote_task_id)))
+        events = list(self.client.items(v2.list_messages(remote_task_id, slides_format=slides_format)))
         return task.with_events(events), events, at
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
@@ -114,12 +118,33 @@ class ManusApi:
     def create_task(self, options: TaskOptions) -> ManusTaskRef:
         """Create a task."""
         self.check_options(options)
+        options = self.with_allowed_connectors(options)
         ref: ManusTaskRef = self.client.send(self.operations.create_task(options))
         return ref
 
     def check_options(self, options: TaskOptions) -> None:
         """Refuse request options that this version does not support; sends nothing."""
         self.require(**{field.name: getattr(options, field.name) for field in fields(options)})
+        self.with_allowed_connectors(options)
+
+    def with_allowed_connectors(self, options: TaskOptions) -> TaskOptions:
+        """Return the options with the connectors that the connection allows, if they name none.
+
+        :raises InvalidArgumentError: for one that it does not allow.
+        """
+        extras: Any = self.client.config.extras
+        allowed: tuple[str, ...] | None = extras.allowed_connectors
+        if allowed is None:
+            return options
+        if options.connectors is None:
+            return replace(options, connectors=allowed)
+        for connector in options.connectors:
+            if connector not in allowed:
+                raise InvalidArgumentError(
+                    f"connectors has {connector!r}, which connection {self.client.config.conn_id!r} does not "
+                    f"allow; it allows {', '.join(allowed) or 'none'}"
+                )
+        return options
 
     def require(self, **options: Any) -> None:
         """Refuse the options that are set and that this version does not support."""
@@ -145,6 +170,7 @@ class _V1(ManusApi):
             "task_references",
             "auto_confirm",
             "max_credits",
+            "min_credits",
         }
     )
 
@@ -177,8 +203,10 @@ class _V1(ManusApi):
     def get_task(self, remote_task_id: str) -> ManusTask:
         return self.client.send(v1.get_task(remote_task_id))
 
-    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
-        task, at = self.client.send(_dated(v1.get_task(remote_task_id)))
+    def get_result(
+        self, remote_task_id: str, slides_format: str | None = None
+    ) -> tuple[ManusTask, ManusResult]:
+        task, at = self.client.send(_dated(v1.get_task(remote_task_id, slides_format=slides_format)))
         return task, _read_at(at, task, result_v1(task))
 
     def iter_messages(self, remote_task_id: str) -> Iterator[ManusMessage]:
@@ -248,8 +276,8 @@ class _Best(ManusApi):
             return shown
         return shown if shown is not None and shown.state is task.state else task
 
-    def _by_v1(self, remote_task_id: str) -> ManusTask | None:
-        operation = v1.get_task(remote_task_id)
+    def _by_v1(self, remote_task_id: str, slides_format: str | None = None) -> ManusTask | None:
+        operation = v1.get_task(remote_task_id, slides_format=slides_format)
         if V1_GONE.holds_for(self.client.config, time.monotonic()):
             return None
         try:
@@ -259,11 +287,13 @@ class _Best(ManusApi):
                 raise
             return None
 
-    def get_result(self, remote_task_id: str) -> tuple[ManusTask, ManusResult]:
+    def get_result(
+        self, remote_task_id: str, slides_format: str | None = None
+    ) -> tuple[ManusTask, ManusResult]:
         try:
-            return super().get_result(remote_task_id)
+            return super().get_result(remote_task_id, slides_format)
         except NotFoundError:
-            if (task := self._by_v1(remote_task_id)) is None:
+            if (task := self._by_v1(remote_task_id, slides_format)) is None:
                 raise
             return task, result_v1(task)
 

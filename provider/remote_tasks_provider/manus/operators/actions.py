@@ -21,7 +21,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.manus.api.options import VISIBILITIES, TaskOptions, check_prompt
+from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, TaskOptions, check_prompt
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
@@ -151,7 +151,7 @@ class ManusUpdateTaskOperator(OneTaskOperator):
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "title", "share_visibility")
     checks: ClassVar[Mapping[str, Check]] = {
-        "title": validation.optional(validation.text),
+        "title": validation.optional(validation.word),
         "share_visibility": validation.optional(partial(validation.choice, allowed=VISIBILITIES)),
         "visible_in_task_list": validation.optional(validation.flag),
     }
@@ -272,6 +272,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
     :param overwrite: replace files that something else has put there. Otherwise they fail the operator.
     :param max_file_size: bytes a file may have.
     :param output_grace: seconds to wait for the output of a task that has just finished.
+    :param slides_format: ``pptx`` saves slides as files of that format; by default they are HTML.
     """
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
@@ -280,6 +281,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
         "overwrite": validation.flag,
         "max_file_size": partial(validation.whole_number, least=1),
         "output_grace": partial(validation.seconds, zero=True),
+        "slides_format": validation.optional(partial(validation.choice, allowed=SLIDES_FORMATS)),
     }
 
     def __init__(
@@ -289,10 +291,12 @@ class ManusDownloadFilesOperator(OneTaskOperator):
         overwrite: bool = False,
         max_file_size: int | str = 1024**3,
         output_grace: float | str | timedelta = 30.0,
+        slides_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.output_path = output_path
+        self.slides_format = slides_format
         self.overwrite = overwrite
         self.max_file_size: Any = max_file_size
         self.output_grace: Any = output_grace
@@ -300,7 +304,8 @@ class ManusDownloadFilesOperator(OneTaskOperator):
     def act(self, hook: ManusHook, context: Context) -> list[dict[str, Any]]:
         """Save the files."""
         try_folder(self.output_path, "output_path", self.log)
-        result = hook.get_result(self.remote_task_id, output_grace=self.output_grace)
+        read = partial(hook.get_result, self.remote_task_id, slides_format=self.slides_format)
+        result = read(output_grace=self.output_grace)
         push_link(context, result.url)
         saved = save_files(
             _files(result),
@@ -309,7 +314,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
             max_bytes_per_file=self.max_file_size,
             overwrite=self.overwrite,
             from_loopback=hook.client.config.is_loopback,
-            refresh=lambda: _files(hook.get_result(self.remote_task_id, output_grace=0)),
+            refresh=lambda: _files(read(output_grace=0)),
             log=self.log,
         )
         return [{**one, "turn": file.turn} for one, file in zip(saved, result.files, strict=True)]

@@ -39,6 +39,7 @@ from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import TaskOptions
+from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.attachments import check_attachments, sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -50,6 +51,7 @@ from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from pydantic import BaseModel
 
 __all__ = ["ManusTaskOperator"]
 
@@ -98,14 +100,16 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         ``{"file_id": …, "filename": …}`` of files that were uploaded before. Templated.
     :param agent_profile: ``manus-1.6`` (default), ``manus-1.6-lite`` or ``manus-1.6-max``. Templated.
     :param project_id: the project to file the task under, whose instruction it follows. Templated.
-    :param connectors: ids of connectors (authorised in the Manus app) it may use. Templated.
+    :param connectors: ids of connectors (authorised in the Manus app) it may use; ``[]`` for none. Default:
+        those that the connection names, or else those of the account. Templated.
     :param task_references: ids of at most 20 earlier tasks that it may read. API v2. Templated.
     :param locale: such as ``en``. Templated.
     :param title: what the task is called in the Manus app; default the names of DAG, task and run. A
         correlation tag such as ``[af-1b2c3d4e5f-1.2-9a8b7c6d]`` is added, by which later attempts find the
         task. API v2. Templated.
     :param structured_output_schema: a JSON schema of the value to return, of the
-        `subset that Manus takes <https://open.manus.ai/docs/v2/structured-output>`__. API v2. Templated.
+        `subset that Manus takes <https://open.manus.ai/docs/v2/structured-output>`__; or a pydantic model,
+        whose fields that need not be given may then be ``null``. API v2. Templated.
     :param interactive_mode: whether the agent may ask questions.
     :param hide_in_task_list: whether to keep the task out of the Manus app's list.
     :param share_visibility: ``private`` (default), ``team`` or ``public``.
@@ -120,8 +124,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param assigned_users: with ``human``: the ids of those who may answer; default everybody who may.
     :param auto_confirm: action type → input: actions that are confirmed without asking, such as
         ``{"apiHighCreditNotice": {"action": "accept"}}``. Nothing else is ever confirmed by itself. API v2.
+    :param auto_confirm_limit: how many actions are confirmed so in one attempt; ``on_waiting`` says what
+        becomes of the next one. Default: any number.
     :param max_credits: what the task may cost. When a poll finds that it has cost more, it is stopped and the
         operator fails. Between two polls it can go over. API v2.
+    :param min_credits: credits that the account must have for a task to be submitted; with fewer the operator
+        fails without a retry, and nothing is paid. API v2. Templated.
     :param cancel_on_kill: stop the task when a user marks this one failed or successful. API v2; with v1 it
         keeps running and the log says where.
     :param cancel_on_timeout: stop the task when the operator gives up waiting. API v2.
@@ -134,6 +142,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param on_orphaned_intent: it is not known whether an earlier request created a task, and none is found:
         ``search`` submits one if the search saw all tasks, ``start`` in any case, ``fail`` never.
     :param not_found_grace: seconds within which a fresh task becomes visible.
+    :param extra_body: fields of the request that this provider does not know yet. Nobody checks them; one
+        that has a parameter here is refused. Templated.
     :param manus_conn_id: the Airflow connection. Templated.
     """
 
@@ -146,7 +156,10 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         "response_timeout": validation.optional(validation.seconds),
         "assigned_users": validation.object_ids,
         "auto_confirm": validation.optional(_inputs_of_actions),
+        "auto_confirm_limit": validation.optional(partial(validation.whole_number, least=1)),
         "max_credits": validation.optional(partial(validation.whole_number, least=1)),
+        "min_credits": validation.optional(partial(validation.whole_number, least=1)),
+        "structured_output_schema": validation.optional(check_schema),
         "cancel_on_timeout": validation.flag,
         "output_grace": partial(validation.seconds, zero=True),
         "result_path": validation.optional(location),
@@ -165,7 +178,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         "structured_output_schema",
         "on_waiting",
         "max_credits",
+        "min_credits",
         "result_path",
+        "extra_body",
         "manus_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "structured_output_schema": "json"}
@@ -189,7 +204,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         task_references: Iterable[str] | None = None,
         locale: str | None = None,
         title: str | None = None,
-        structured_output_schema: Mapping[str, Any] | None = None,
+        structured_output_schema: Mapping[str, Any] | type[BaseModel] | None = None,
         interactive_mode: bool = False,
         hide_in_task_list: bool = False,
         share_visibility: str | None = None,
@@ -197,12 +212,15 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         response_timeout: float | str | timedelta | None = None,
         assigned_users: Iterable[str] = (),
         auto_confirm: Mapping[str, Mapping[str, Any]] | None = None,
+        auto_confirm_limit: int | None = None,
         max_credits: int | str | None = None,
+        min_credits: int | str | None = None,
         cancel_on_timeout: bool = True,
         output_grace: float | str | timedelta = 30.0,
         result_path: str | ObjectStoragePath | None = None,
         on_stale_state: OnStaleState = "fail",
         on_orphaned_intent: OnOrphanedIntent = "search",
+        extra_body: Mapping[str, Any] | None = None,
         manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -223,12 +241,15 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.response_timeout: Any = response_timeout
         self.assigned_users = assigned_users
         self.auto_confirm = auto_confirm
+        self.auto_confirm_limit = auto_confirm_limit
         self.max_credits: Any = max_credits
+        self.min_credits: Any = min_credits
         self.cancel_on_timeout = cancel_on_timeout
         self.output_grace: Any = output_grace
         self.result_path = result_path
         self.on_stale_state = on_stale_state
         self.on_orphaned_intent = on_orphaned_intent
+        self.extra_body = extra_body
         self.manus_conn_id = manus_conn_id
         self.check_together()
 
@@ -263,7 +284,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             # The title is given to the request itself, with the tag of the attempt.
             options = TaskOptions(**TaskOptions.values_of(self) | {"files": links, "title": None})
             self._check_arguments(options)
-            submission = ManusSubmission(self.hook, options, sources, self._title(context))
+            submission = ManusSubmission(self.hook, options, sources, self._title(context), self.min_credits)
             task = submitter.ensure(submission, options.fingerprint(*map(str, sources)))
         ti: Any = context["ti"]
         ti.xcom_push(key=ID_KEY, value=task.task_id)
@@ -278,7 +299,9 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         if self.result_path is not None:
             try_file(self.result_path, "result_path", self.log)
         api = self.hook.api
-        api.require(auto_confirm=self.auto_confirm, max_credits=self.max_credits, title=self.title)
+        api.require(
+            **{name: getattr(self, name) for name in ("auto_confirm", "max_credits", "min_credits", "title")}
+        )
         api.check_options(options)
 
     def _submitter(self, context: Context) -> Submitter:
