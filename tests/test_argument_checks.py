@@ -216,6 +216,7 @@ PARAMETERS: Mapping[str, Kind] = {
     "state": Kind(["", "abc", 5, [""], [None]], ["FAILED", ["failed", "DELIVERED"]]),
     "status": Kind(["", "abc", 5, NAN, [""], [None]], ["failed", ["failed", "running"]]),
     "structured": FLAG,
+    "since": MOMENT,
     "slides_format": words("pptx"),
     "structured_output_schema": SCHEMA,
     "task_references": Kind([*_WRONG_IDS, ["a"] * 21], IDS.right),

@@ -14,7 +14,12 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from remote_tasks_provider.bases.operators import CancelAftermath
 from remote_tasks_provider.core.cancellation import Cancelled, CancelOutcome
 from remote_tasks_provider.core.errors import NotFoundError, PaginationError, ServerError
-from remote_tasks_provider.manus.operators import ManusGetTaskOperator, ManusListTasksOperator
+from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.operators import (
+    ManusGetTaskOperator,
+    ManusListTasksOperator,
+    ManusListUsageOperator,
+)
 from remote_tasks_provider.qstash.operators import QStashGetTaskOperator, QStashListMessageTasksOperator
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.bases.history import Clock, TaskInstance
@@ -290,3 +295,39 @@ class TestConversations:
 
         assert [one["content"][0]["text"] for one in found["output"]] == ["2+2?", "4"]
         assert found == single
+
+
+class TestUsage:
+    def test_costs_are_listed_newest_first(
+        self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any]
+    ) -> None:
+        for number in range(3):
+            sandbox.manus.add_task(f"t{number}", ["completed"], "Sums", credit_usage=number + 1)
+
+        found = ManusListUsageOperator(task_id="report", manus_conn_id=manus_conn, limit=2).execute(context)
+
+        assert [(one["task_id"], one["credits"], one["type"]) for one in found] == [
+            ("t2", -3, "cost"),
+            ("t1", -2, "cost"),
+        ]
+
+    @pytest.mark.parametrize(("after", "count"), [(-60, 3), (60, 0)])
+    def test_reading_stops_at_the_moment(
+        self, sandbox: Sandbox, manus_conn: str, context: dict[str, Any], after: int, count: int
+    ) -> None:
+        for number in range(3):
+            sandbox.manus.add_task(f"t{number}", ["completed"], "Sums", credit_usage=1)
+        since = int(sandbox.clock.now()) + after
+
+        found = ManusListUsageOperator(task_id="report", manus_conn_id=manus_conn, since=since).execute(
+            context
+        )
+
+        assert len(found) == count
+
+    def test_connectors_and_skills_have_ids_by_name(self, manus_conn: str) -> None:
+        hook = ManusHook(manus_conn)
+
+        assert all(one["id"] and one["name"] for one in [*hook.list_connectors(), *hook.list_skills()])
+        assert hook.list_connectors()
+        assert hook.list_skills()

@@ -353,6 +353,19 @@ ANSWERS: dict[str, GoodAnswer] = {
     "manus v2 projects": GoodAnswer(
         MANUS, v2.list_projects(), {"id": "p1"}, _same, lambda items: {"ok": True, "data": items}
     ),
+    "manus v2 connectors": GoodAnswer(
+        MANUS, v2.list_connectors(), {"id": "c1"}, _same, lambda items: {"ok": True, "data": items}
+    ),
+    "manus v2 skills": GoodAnswer(
+        MANUS, v2.list_skills(), {"id": "s1"}, _same, lambda items: {"ok": True, "data": items}
+    ),
+    "manus v2 usage": GoodAnswer(
+        MANUS,
+        v2.list_usage(),
+        {"task_id": "t1", "title": "Sums", "credits": "-5", "created_at": 1_780_000_000, "type": "cost"},
+        lambda one: one.to_json(),
+        lambda items: {"ok": True, "data": items, "has_more": False},
+    ),
     "manus v2 upload": GoodAnswer(
         MANUS, v2.create_upload("a"), {"ok": True, "file": {"id": "f1"}, "upload_url": "https://u"}, _same
     ),

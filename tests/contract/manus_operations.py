@@ -108,6 +108,7 @@ def _only_v2(ids: Ids) -> dict[str, list[Operation[Any]]]:
         "create_task": [v2.create_task(full)],
         "list_messages": [
             v2.list_messages(ids.task),
+            v2.list_messages(ids.task, slides_format="pptx"),
             v2.list_messages(ids.task, order="desc", page_size=50),
         ],
         "send_message": [
@@ -126,6 +127,9 @@ def _only_v2(ids: Ids) -> dict[str, list[Operation[Any]]]:
         ],
         "stop_task": [v2.stop_task(ids.task)],
         "available_credits": [v2.available_credits()],
+        "list_usage": [v2.list_usage(), v2.list_usage(page_size=5)],
+        "list_connectors": [v2.list_connectors()],
+        "list_skills": [v2.list_skills(), v2.list_skills(ids.project)],
     }
 
 

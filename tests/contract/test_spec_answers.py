@@ -101,6 +101,7 @@ OPERATIONS: dict[tuple[str, str], Reading] = {
     ("v2", "update_task"): Reading(("task_id",), _use_ref),
     ("v2", "create_upload"): Reading(("file", "file.id", "upload_url"), _use_pair),
     ("v2", "available_credits"): Reading(("data",)),
+    ("v2", "list_usage"): Reading(("data", "next_cursor")),
 }
 NAMES = [(version, name) for version in SPECS for name in built_by(version)]
 
@@ -199,7 +200,7 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
         *(
             pytest.param(version, name, body, id=f"{version}-{name}-{body}")
             for version, name in OPERATIONS
-            if name not in ("list_summaries", "list_messages", "available_credits")
+            if name not in ("list_summaries", "list_messages", "available_credits", "list_usage")
             if (version, name) != ("v2", "list_tasks")
             for body in _lacking(version, name)
         ),
@@ -210,6 +211,8 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
         ("v2", "list_messages", {"ok": True, "messages": [], "has_more": True, "next_cursor": ""}),
         ("v2", "list_messages", {}),
         ("v2", "available_credits", {}),
+        ("v2", "list_usage", {}),
+        ("v2", "list_usage", {"ok": True, "data": [], "has_more": True}),
         ("v2", "get_task", []),
         ("v2", "stop_task", "stopped"),
     ],

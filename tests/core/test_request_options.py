@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.request_options import RequestOptions
 from remote_tasks_provider.manus.api.options import TaskOptions
 from remote_tasks_provider.manus.operators import ManusTaskOperator
@@ -78,3 +79,12 @@ class TestChecks:
     def test_refusal_that_names_the_parameter_is_left_as_it_is(self) -> None:
         with pytest.raises(ValueError, match=r"^body or retries cannot be right$"):
             _Checked.checks(body="-")["body"]("", "body")
+
+
+def test_options_may_have_the_names_of_the_operator() -> None:
+    assert _Options.by_field({"body": "x", "delivery_retries": 5}) == {"body": "x", "retries": 5}
+
+
+def test_option_that_is_given_by_both_names_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="delivery_retries is given twice: retries is the same"):
+        _Options.by_field({"retries": 3, "delivery_retries": 5})

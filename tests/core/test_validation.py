@@ -287,3 +287,19 @@ class TestRereadable:
         reference = weakref.proxy(group)
 
         assert validation.rereadable(reference) is reference
+
+
+class TestWord:
+    @pytest.mark.parametrize(("value", "word"), [("a", "a"), (5, "5"), (1.5, "1.5")])
+    def test_number_becomes_a_text(self, value: Any, word: str) -> None:
+        assert validation.word(value, "title") == word
+
+    @pytest.mark.parametrize("value", ["", "None", "nan", float("nan")])
+    def test_empty_template_is_named_as_the_likely_cause(self, value: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"title has .*: did a template or an XCom come out"):
+            validation.word(value, "title")
+
+    @pytest.mark.parametrize("value", [True, [], {}, None, b"a"])
+    def test_value_of_another_kind_is_refused(self, value: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"title is .*; it must be a text"):
+            validation.word(value, "title")

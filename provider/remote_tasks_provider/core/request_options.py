@@ -41,7 +41,8 @@ class RequestOptions:
         for name, value in given.items():
             field = fields_of.get(name, name)
             if field in found:
-                raise InvalidArgumentError(f"{name} is given twice: {cls.parameter_names[field]} is the same")
+                other = field if name != field else cls.parameter_names[field]
+                raise InvalidArgumentError(f"{name} is given twice: {other} is the same")
             found[field] = value
         return found
 

@@ -13,6 +13,7 @@ from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskEr
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, TaskOptions, check_prompt
+from remote_tasks_provider.manus.api.v2_models import ManusUsage
 from remote_tasks_provider.manus.api.versions import ManusApi, api_version
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
@@ -288,6 +289,31 @@ class ManusHook(RemoteTaskHook):
         """Return the account's projects."""
         found: list[dict[str, Any]] = self.client.send(self.api.operations.list_projects())
         return found
+
+    def iter_usage(self, *, limit: int | None = None) -> Iterator[ManusUsage]:
+        """Return an iterator over the changes of the account's credits, newest first; lazy. API v2.
+
+        The sum of all is not the balance: credits of a month expire without a change. See
+        :meth:`available_credits`, and https://open.manus.ai/docs/v2/usage.list.
+
+        :param limit: changes at most.
+        """
+        most = None if limit is None else validation.whole_number(limit, "limit", least=1)
+        return self.api.iter_usage(most)
+
+    def list_connectors(self) -> list[dict[str, Any]]:
+        """Return the connectors of the account: ``id``, ``name``, ``type``, ``description``. API v2.
+
+        A task takes ids: ``{one["name"]: one["id"] for one in hook.list_connectors()}`` has them by name.
+        """
+        return self.api.list_connectors()
+
+    def list_skills(self, project_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the skills of the account: ``id``, ``name``, ``description``, ``owner_type``. API v2.
+
+        :param project_id: only those of a project.
+        """
+        return self.api.list_skills(project_id)
 
     def available_credits(self) -> int | None:
         """Return the credits that the account can spend, ``None`` if unknown. API v2."""

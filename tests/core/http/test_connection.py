@@ -199,7 +199,23 @@ def test_config_knows_whether_the_service_is_on_this_machine(host: str | None, e
     assert _connect(host=host).is_loopback is expected
 
 
-class TestType_:
+class TestType:
+    @pytest.mark.parametrize("conn_type", ["example", None, ""])
+    def test_connection_of_the_service_is_taken(self, conn_type: str | None) -> None:
+        assert _connect(conn_type=conn_type).secret == SECRET
+
+    @pytest.mark.parametrize("conn_type", ["http", "qstash", "Example"])
+    def test_connection_of_another_type_is_refused_by_name(self, conn_type: str) -> None:
+        with pytest.raises(ConnectionConfigError) as caught:
+            _connect(conn_type=conn_type)
+
+        assert str(caught.value).startswith(
+            f"Connection 'my_conn', field conn_type: is {conn_type!r}, but Example needs one of type 'exa"
+        )
+        assert SECRET not in str(caught.value)
+
+
+class TestRegions:
     @staticmethod
     def _url(**fields: object) -> str:
         class Extras(ConnectionExtras):

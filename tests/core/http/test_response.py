@@ -13,6 +13,7 @@ import pytest
 from remote_tasks_provider.core.errors import (
     ApiError,
     AuthenticationError,
+    InvalidArgumentError,
     InvalidRequestError,
     InvalidResponseError,
     NotFoundError,
@@ -155,6 +156,14 @@ class TestErrorBodies:
     )
     def test_echoed_key_is_scrubbed(self, body: Any) -> None:
         assert "***" in str(_error(a_response(401, body)))
+
+
+def test_argument_that_the_answer_shows_to_be_wrong_is_named() -> None:
+    def parse(_response: Response) -> Any:
+        raise InvalidArgumentError("after is 't9', and the list does not show that task")
+
+    with pytest.raises(InvalidArgumentError, match="after is 't9'"):
+        read_response(a_call(parse), a_response(200, {}), a_config(), _no_hint)
 
 
 class TestHints:

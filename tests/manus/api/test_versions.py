@@ -147,6 +147,9 @@ class TestOnlyV2:
             ("confirming an action", lambda api: api.confirm_action("t1", "e1", {})),
             ("stopping a task", lambda api: api.stop_task("t1")),
             ("reading the available credits", lambda api: api.available_credits()),
+            ("reading the usage", lambda api: api.iter_usage(None)),
+            ("listing connectors", lambda api: api.list_connectors()),
+            ("listing skills", lambda api: api.list_skills(None)),
         ],
     )
     def test_v1_names_the_field_to_change_and_sends_no_request(
@@ -251,6 +254,9 @@ class TestUnset:
             (lambda api: api.update_task("t1", title="x", **VISIBLE), ["POST /v2/task.update"]),
             (lambda api: api.delete_task("t1"), ["POST /v2/task.stop", "POST /v2/task.delete"]),
             (lambda api: api.available_credits(), ["GET /v2/usage.availableCredits"]),
+            (lambda api: list(api.iter_usage(None)), ["GET /v2/usage.list"]),
+            (lambda api: api.list_connectors(), ["GET /v2/connector.list"]),
+            (lambda api: api.list_skills(None), ["GET /v2/skill.list"]),
             (lambda api: api.get_result("t1"), ["GET /v2/task.detail", "GET /v2/task.listMessages"]),
             (lambda api: list(api.iter_messages("t1")), ["GET /v2/task.listMessages"]),
             (lambda api: list(api.creator.list_tasks(task_filter(), None)), ["GET /v2/task.list"]),

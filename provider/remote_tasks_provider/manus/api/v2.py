@@ -21,11 +21,12 @@ from remote_tasks_provider.manus.api.v2_envelope import (
     read_credits,
     read_events,
     read_object,
-    read_projects,
+    read_objects,
     read_task,
     read_tasks,
+    read_usage,
 )
-from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, ManusUsage
 from remote_tasks_provider.manus.models import ManusTaskSummary
 from remote_tasks_provider.manus.results import ManusTaskRef
 
@@ -292,7 +293,7 @@ def create_project(name: str, instruction: str | None) -> Operation[dict[str, An
 
 def list_projects() -> Operation[list[dict[str, Any]]]:
     """``GET /v2/project.list``: all of them, there are no pages."""
-    return _get("project.list", (), "projects", lambda answer: read_projects(answer).data or [])
+    return _get("project.list", (), "projects", lambda answer: read_objects(answer).data or [])
 
 
 def create_upload(filename: str) -> Operation[tuple[str, str]]:
@@ -318,6 +319,32 @@ def delete_file(file_id: str) -> Operation[None]:
     """``POST /v2/file.delete``."""
     body = {"file_id": validation.object_id(file_id, "file_id")}
     return _post("file.delete", body, "an acknowledgement", _acknowledged)
+
+
+def list_connectors() -> Operation[list[dict[str, Any]]]:
+    """``GET /v2/connector.list``: all of them, there are no pages."""
+    return _get("connector.list", (), "connectors", lambda answer: read_objects(answer).data or [])
+
+
+def list_skills(project_id: str | None = None) -> Operation[list[dict[str, Any]]]:
+    """``GET /v2/skill.list``: all of them, there are no pages."""
+    query = [] if project_id is None else [("project_id", validation.object_id(project_id, "project_id"))]
+    return _get("skill.list", query, "skills", lambda answer: read_objects(answer).data or [])
+
+
+def list_usage(*, page_size: int = MAX_PAGE_SIZE, cursor: str | None = None) -> Operation[Page[ManusUsage]]:
+    """``GET /v2/usage.list``: changes of the account's credits, newest first."""
+
+    def read(response: Response) -> Page[ManusUsage]:
+        page = read_usage(response)
+        if page.data is None and page.ok is None:
+            raise ValueError("neither 'data' nor 'ok' is there")
+        following = page.cursor
+        more = list_usage(page_size=page_size, cursor=following) if following else None
+        return Page(page.data or [], following, more)
+
+    query = [("limit", str(page_size)), *([("cursor", cursor)] if cursor else [])]
+    return _get("usage.list", query, "changes of credits", read)
 
 
 def available_credits() -> Operation[int | None]:

@@ -21,7 +21,7 @@ from remote_tasks_provider.core.http.parsing import (
     Reader,
     RemoteModel,
 )
-from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, ManusUsage
 from remote_tasks_provider.manus.results import CreatedTask
 
 __all__ = [
@@ -29,9 +29,10 @@ __all__ = [
     "read_credits",
     "read_events",
     "read_object",
-    "read_projects",
+    "read_objects",
     "read_task",
     "read_tasks",
+    "read_usage",
 ]
 
 T = TypeVar("T")
@@ -106,8 +107,12 @@ class _Object(_Answer):
     confirmed: LenientBool = None
 
 
-class _Projects(_Answer):
+class _Objects(_Answer):
     data: Items[JsonObject] | None = None
+
+
+class _UsagePage(_Page):
+    data: Items[ManusUsage] | None = None
 
 
 class _Credits(RemoteModel):
@@ -146,5 +151,6 @@ read_tasks = _Read(_TaskPage)
 read_events = _Read(_EventPage)
 read_created = _Read(_Created)
 read_object = _Read(_Object)
-read_projects = _Read(_Projects)
+read_objects = _Read(_Objects)
 read_credits = _Read(_CreditsAnswer)
+read_usage = _Read(_UsagePage)

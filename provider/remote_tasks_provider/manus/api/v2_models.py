@@ -16,6 +16,7 @@ from remote_tasks_provider.core.http.parsing import (
     Json,
     JsonObject,
     LenientBool,
+    LenientInt,
     LenientStr,
     Moment,
     OrEmpty,
@@ -25,7 +26,15 @@ from remote_tasks_provider.core.http.parsing import (
 from remote_tasks_provider.core.states import StateTable, TaskState
 from remote_tasks_provider.manus.models import ManusTask
 
-__all__ = ["MANUS_V2_STATES", "ManusEvent", "ManusTaskV2", "as_message", "how_it_finished", "latest_turn"]
+__all__ = [
+    "MANUS_V2_STATES",
+    "ManusEvent",
+    "ManusTaskV2",
+    "ManusUsage",
+    "as_message",
+    "how_it_finished",
+    "latest_turn",
+]
 
 MANUS_V2_STATES = StateTable(
     {
@@ -113,6 +122,20 @@ class ManusEvent(RemoteModel):
     error_message: Annotated[ErrorMessage | None, OrNone()] = None
     status_update: Annotated[StatusUpdate | None, OrNone()] = None
     structured_output_result: Annotated[StructuredOutput | None, OrNone()] = None
+
+
+class ManusUsage(RemoteModel):
+    """A change of the account's credits.
+
+    :param credits: how many; below zero for what was spent.
+    :param type: ``cost``, ``refund`` or ``grant``.
+    """
+
+    task_id: LenientStr = None
+    title: LenientStr = None
+    credits: LenientInt = None
+    created_at: Moment = None
+    type: LenientStr = None
 
 
 class ManusTaskV2(ManusTask):

@@ -28,7 +28,7 @@ from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.gone import V1_GONE, is_not_there
 from remote_tasks_provider.manus.api.options import TaskOptions
-from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, as_message
+from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, ManusUsage, as_message
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef, result_v1, result_v2
 
@@ -104,6 +104,18 @@ class ManusApi:
     def available_credits(self) -> int | None:
         """Return the credits that the account can spend."""
         return self.client.send(v2.available_credits())
+
+    def iter_usage(self, limit: int | None) -> Iterator[ManusUsage]:
+        """Yield the changes of the account's credits, newest first."""
+        return self.client.items(v2.list_usage(), limit)
+
+    def list_connectors(self) -> list[dict[str, Any]]:
+        """Return the account's connectors."""
+        return self.client.send(v2.list_connectors())
+
+    def list_skills(self, project_id: str | None) -> list[dict[str, Any]]:
+        """Return the skills that the account, or a project, has."""
+        return self.client.send(v2.list_skills(project_id))
 
     def update_task(self, remote_task_id: str, **changes: Any) -> ManusTaskRef:
         """Change a task: its ``title``, its ``share_visibility``, whether it is ``visible`` in the list."""
@@ -189,6 +201,15 @@ class _V1(ManusApi):
 
     def available_credits(self) -> int | None:
         raise self._needs_v2("reading the available credits")
+
+    def iter_usage(self, limit: int | None) -> Iterator[ManusUsage]:
+        raise self._needs_v2("reading the usage")
+
+    def list_connectors(self) -> list[dict[str, Any]]:
+        raise self._needs_v2("listing connectors")
+
+    def list_skills(self, project_id: str | None) -> list[dict[str, Any]]:
+        raise self._needs_v2("listing skills")
 
     def check_options(self, options: TaskOptions) -> None:
         super().check_options(options)

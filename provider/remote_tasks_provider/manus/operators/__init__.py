@@ -14,6 +14,7 @@ from remote_tasks_provider.manus.operators.actions import (
 from remote_tasks_provider.manus.operators.reading import (
     ManusGetTaskOperator,
     ManusListTasksOperator,
+    ManusListUsageOperator,
     ManusTaskBranchOperator,
 )
 from remote_tasks_provider.manus.operators.task import ManusTaskOperator
@@ -25,6 +26,7 @@ __all__ = [
     "ManusGetResultOperator",
     "ManusGetTaskOperator",
     "ManusListTasksOperator",
+    "ManusListUsageOperator",
     "ManusSendMessageOperator",
     "ManusStopTaskOperator",
     "ManusTaskBranchOperator",

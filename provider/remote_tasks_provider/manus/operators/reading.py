@@ -24,7 +24,12 @@ from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["ManusGetTaskOperator", "ManusListTasksOperator", "ManusTaskBranchOperator"]
+__all__ = [
+    "ManusGetTaskOperator",
+    "ManusListTasksOperator",
+    "ManusListUsageOperator",
+    "ManusTaskBranchOperator",
+]
 
 _FILTERS = tuple(field.name for field in fields(TaskFilter))
 
@@ -56,6 +61,11 @@ class ManusGetTaskOperator(OneTaskOperator):
         push_link(context, task.url)
         self.log.info("Manus task %s is %s.", task.id, task.state)
         return task.to_json(include_output=self.include_output)
+
+
+def _moment(value: Any, name: str) -> Any:
+    validation.unix_seconds(value, name)
+    return value
 
 
 class ManusListTasksOperator(ManusOperator, RemoteListOperator):
@@ -119,6 +129,39 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
         for task in hook.iter_tasks(**{name: getattr(self, name) for name in _FILTERS}, limit=limit):
             shown = hook.get_task(task.id) if self.include_output and isinstance(task, ManusTaskV2) else task
             yield task.id, shown.to_json(include_output=self.include_output)
+
+
+class ManusListUsageOperator(ManusOperator, RemoteListOperator):
+    """Lists the changes of the account's credits, newest first: up to 1000 to XCom, or any number to a file.
+
+    For cost reports. Each is ``{"task_id": …, "title": …, "credits": …, "created_at": …, "type": "cost"}``;
+    ``credits`` is below zero for what was spent. Returns like :class:`ManusListTasksOperator`. API v2:
+    https://open.manus.ai/docs/v2/usage.list.
+
+    .. code-block:: python
+
+        report = ManusListUsageOperator(
+            task_id="report", since="{{ data_interval_start }}", output_path="s3://reports/{{ ds }}.jsonl"
+        )
+
+    :param since: only changes from this moment on: an aware ``datetime``, an ISO 8601 string with an offset,
+        or Unix seconds. Reading stops there. Templated.
+    """
+
+    checks: ClassVar[Mapping[str, Check]] = {"since": validation.optional(_moment)}
+    template_fields: Sequence[str] = ("since", "limit", "output_path", "manus_conn_id")
+
+    def __init__(self, *, since: datetime | int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.since = since
+
+    def read(self, hook: ManusHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the changes."""
+        since = validation.unix_seconds(self.since, "since")
+        for one in hook.iter_usage(limit=limit):
+            if since is not None and one.created_at is not None and one.created_at.timestamp() < since:
+                return
+            yield one.task_id or "", one.to_json()
 
 
 class ManusTaskBranchOperator(RemoteTaskBranchOperator):
