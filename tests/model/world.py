@@ -136,6 +136,7 @@ class Paid:
     unknown_until: float = 0.0
     is_told: bool = False
     is_over: bool = False
+    was_stopped_by_hand: bool = False
     was_replaced: bool = False
     was_cleared: bool = False
     was_restarted: bool = False
@@ -298,9 +299,11 @@ class World(Peer):
             return
         one, manus = own[-1], self.sandbox.manus
         self.note(f"a person: {what} ({one.id})")
-        if what == "person finishes it":
+        if what == "person finishes it" and not one.was_stopped_by_hand:
             manus.set_script(one.id, [("completed", None)])
         elif what == "person stops it":
+            # Its events say so from then on, whatever becomes of it.
+            one.was_stopped_by_hand = True
             manus.stop_as_user(one.id)
         elif what == "person deletes it":
             manus.delete_task(one.id)
@@ -712,7 +715,9 @@ class World(Peer):
 
     def _is_visible(self, one: Paid) -> bool:
         recorded = one.owner.store is not None and one.owner.store.names(one.id)
-        is_listed = not self.settings.hides and self.time.passed >= one.at + 80.0
+        # Of a task without a tag nothing but its prompt is known.
+        is_untraceable = self.settings.service == "v1" and self._is_stale(one, one.owner)
+        is_listed = not (self.settings.hides or is_untraceable) and self.time.passed >= one.at + 80.0
         return self.settings.is_manus and (recorded or is_listed)
 
     def check_arguments(self, name: str, **wrong: Any) -> None:
