@@ -40,8 +40,18 @@ class ManusExtras(ConnectionExtras):
         """The ids; ``None`` for any."""
         if self.connectors is None:
             return None
-        words = [word.strip() for word in self.connectors.split(",") if word.strip()]
-        return () if words == ["none"] else tuple(words)
+        words = tuple(word.strip() for word in self.connectors.split(",") if word.strip())
+        return () if [word.lower() for word in words] == ["none"] else words
+
+    @model_validator(mode="after")
+    def _connectors_are_ids_or_none(self) -> ManusExtras:
+        """Neither "any" nor "none" is guessed from a list that names nothing, or contradicts itself."""
+        allowed = self.allowed_connectors or ()
+        if "none" in map(str.lower, allowed):
+            raise ValueError("connectors has ids and the word none: give the one or the other")
+        if self.connectors is not None and not self.connectors.strip(" ,"):
+            raise ValueError("connectors names none: give ids, separated by commas, or the word none")
+        return self
 
     @model_validator(mode="after")
     def _oauth_is_v2(self) -> ManusExtras:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.options import TaskOptions, check_files, check_prompt
 
@@ -200,10 +201,36 @@ class TestExtraBody:
 
         assert operation.request.json["new_field"] == {"a": 1}
 
-    @pytest.mark.parametrize(("api", "name"), [(v1, "agentProfile"), (v2, "message")])
-    def test_field_that_has_a_parameter_is_refused(self, api: Any, name: str) -> None:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("agentProfile", "agent_profile", "connectors", "message", "prompt", "title"),
+            *("projectId", "project_id", "taskId", "task_id", "createShareableLink", "create_shareable_link"),
+        ],
+    )
+    def test_field_that_has_a_parameter_is_refused_in_both_spellings(self, name: str) -> None:
         with pytest.raises(ValueError, match=f"extra_body has '{name}', which this provider sends itself"):
-            api.create_task(TaskOptions("Hello", extra_body={name: 1}))
+            TaskOptions("Hello", extra_body={name: 1})
+        with pytest.raises(ValueError, match=f"extra_body has '{name}', which this provider sends itself"):
+            v2.send_message("t1", "Hello", extra_body={name: 1})
+
+    def test_field_that_any_request_has_is_refused(self) -> None:
+        full = TaskOptions("Hello", connectors=["c1"], files=[{"file_id": "f1", "filename": "a"}])
+        sent = {
+            *v1.create_task(full).request.json,
+            *v1.continue_task("t1", full).request.json,
+            *v2.create_task(full).request.json,
+            *v2.send_message("t1", "Hello", agent_profile="manus-1.6").request.json,
+        }
+
+        for name in sent:
+            with pytest.raises(ValueError, match="which this provider sends itself"):
+                TaskOptions("Hello", extra_body={name: 1})
+
+    @pytest.mark.parametrize("value", [{1, 2}, float("nan"), object()])
+    def test_value_that_is_not_json_is_refused(self, value: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="extra_body cannot be written as JSON"):
+            TaskOptions("Hello", extra_body={"new_field": [value]})
 
     def test_message_takes_it_too(self) -> None:
         operation = v2.send_message("t1", "Hello", extra_body={"new_field": 1})

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from remote_tasks_provider.manus.api.schemas import check_schema
-from remote_tasks_provider.manus.operators import ManusTaskOperator
+from remote_tasks_provider.manus.operators import ManusSendMessageOperator, ManusTaskOperator
 from remote_tasks_sandbox.manus.schemas import schema_problem
 
 TEXT = {"type": "string"}
@@ -182,7 +182,15 @@ class TestPydantic:
         with pytest.raises(ValueError, match="required must name every property"):
             check_schema({**given, "required": []}, "schema")
 
-    def test_operator_keeps_the_schema_and_not_the_class(self) -> None:
-        operator = ManusTaskOperator(task_id="t", prompt="p", structured_output_schema=Trip)
+    @pytest.mark.parametrize(
+        ("kind", "arguments"),
+        [
+            (ManusTaskOperator, {"prompt": "p"}),
+            (ManusSendMessageOperator, {"remote_task_id": "t1", "content": "p"}),
+        ],
+    )
+    def test_operator_keeps_the_schema_and_not_the_class(self, kind: Any, arguments: dict[str, str]) -> None:
+        """Airflow calls what is callable in a templated argument."""
+        operator = kind(task_id="t", structured_output_schema=Trip, **arguments)
 
         assert operator.structured_output_schema == check_schema(Trip, "schema")

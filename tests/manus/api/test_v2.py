@@ -64,6 +64,28 @@ class TestAuthentication:
 
         assert MANUS.config(fields).auth_for(v1.get_task("t1").request) == ("API_KEY", KEY)
 
+    @pytest.mark.parametrize(
+        ("connectors", "fault"),
+        [
+            (" ", "names none"),
+            (",", "names none"),
+            ("c1, none", "ids and the word none"),
+            ("none,None", "none"),
+        ],
+    )
+    def test_connectors_that_say_neither_are_refused(self, connectors: str, fault: str) -> None:
+        with pytest.raises(ConnectionConfigError, match=fault):
+            config(connectors=connectors)
+
+    @pytest.mark.parametrize(
+        ("connectors", "allowed"),
+        [("", None), ("none", ()), (" NONE ", ()), ("c1, c2,", ("c1", "c2"))],
+    )
+    def test_connectors_are_ids_or_the_word_none(
+        self, connectors: str, allowed: tuple[str, ...] | None
+    ) -> None:
+        assert config(connectors=connectors).extras.allowed_connectors == allowed
+
     def test_oauth_is_refused_with_v1(self) -> None:
         with pytest.raises(ConnectionConfigError, match="auth 'oauth' needs api_version v2"):
             config(api_version="v1", auth="oauth")

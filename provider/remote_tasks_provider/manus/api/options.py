@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from remote_tasks_provider.core import validation
@@ -33,6 +33,8 @@ _MAX_TOKENS = 5000
 _MAX_REFERENCES = 20
 VISIBILITIES = ("private", "team", "public")
 SLIDES_FORMATS = ("html", "pptx")
+# Fields of a request that have other names than the options; in both spellings, see check_extra.
+_OWN = frozenset({"attachments", "createshareablelink", "message", "taskid"})
 _FILE_SOURCES = ("file_id", "file_url", "file_data")
 _FILE_DETAILS = ("filename", "mime_type")
 # Where the scripts of China, Japan and Korea begin.
@@ -82,7 +84,7 @@ class TaskOptions(RequestOptions):
         if self.connectors is not None:
             checked["connectors"] = tuple(validation.object_ids(self.connectors, "connectors"))
         if self.extra_body is not None:
-            checked["extra_body"] = dict(validation.mapping(self.extra_body, "extra_body"))
+            checked["extra_body"] = check_extra(self.extra_body, "extra_body")
         for name in ("enable_skills", "force_skills", "task_references"):
             checked[name] = tuple(validation.object_ids(getattr(self, name) or (), name))
         for name in ("project_id", "locale"):
@@ -121,18 +123,34 @@ def given(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_extra(body: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``body`` with fields that Manus may know and this provider does not; nobody checks them.
+    """Return ``body`` with fields that Manus may know and this provider does not."""
+    return given(body) | check_extra(extra or {}, "extra_body")
 
-    :raises InvalidArgumentError: for one that this provider sends itself.
+
+def check_extra(extra: Any, name: str) -> dict[str, Any]:
+    """Return the fields ``extra``; nobody checks their meaning.
+
+    Manus takes a field in both spellings, ``projectId`` and ``project_id``, and so a field is this provider's
+    in either one, and with either version of the API.
+
+    :raises InvalidArgumentError: for one that this provider sends itself, and for what is not JSON.
     """
-    found = given(body)
-    for name, value in (extra or {}).items():
-        if name in body:
+    fields_given = dict(validation.mapping(extra, name))
+    own = {_unspelled(field.name) for field in fields(TaskOptions)} | _OWN
+    for field in fields_given:
+        if _unspelled(field) in own:
             raise InvalidArgumentError(
-                f"extra_body has {name!r}, which this provider sends itself: give it by its parameter"
+                f"{name} has {field!r}, which this provider sends itself: give it by its parameter"
             )
-        found[name] = value
-    return found
+    try:
+        json.dumps(fields_given, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name} cannot be written as JSON: {error}") from None
+    return fields_given
+
+
+def _unspelled(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:

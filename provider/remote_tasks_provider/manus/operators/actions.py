@@ -21,7 +21,8 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, TaskOptions, check_prompt
+from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, check_prompt
+from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
@@ -29,6 +30,7 @@ from remote_tasks_provider.manus.results import ManusResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from pydantic import BaseModel
 
 __all__ = [
     "ManusConfirmActionOperator",
@@ -51,7 +53,8 @@ class ManusSendMessageOperator(OneTaskOperator):
     :param content: what to say; fewer than about 5,000 tokens. Templated.
     :param attachments: files for the agent, uploaded first: paths or URLs that ``ObjectStoragePath`` knows.
         Templated.
-    :param structured_output_schema: a JSON schema of the value to make of the reply. API v2. Templated.
+    :param structured_output_schema: a JSON schema, or a pydantic model, of the value to make of the reply.
+        API v2. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -63,7 +66,7 @@ class ManusSendMessageOperator(OneTaskOperator):
     checks: ClassVar[Mapping[str, Check]] = {
         "content": check_prompt,
         "attachments": locations,
-        "structured_output_schema": TaskOptions.checks(prompt="-")["structured_output_schema"],
+        "structured_output_schema": validation.optional(check_schema),
     }
 
     def __init__(
@@ -71,7 +74,7 @@ class ManusSendMessageOperator(OneTaskOperator):
         *,
         content: str,
         attachments: Sequence[str] = (),
-        structured_output_schema: Mapping[str, Any] | None = None,
+        structured_output_schema: Mapping[str, Any] | type[BaseModel] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
