@@ -34,12 +34,12 @@ class ConnectionFields:
     """
 
     conn_id: str
-    conn_type: str | None = None
     host: str | None = None
     password: str | None = field(default=None, repr=False)
     port: int | None = None
     schema: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    conn_type: str | None = None
 
     def _error(self, field_name: str, what: str) -> ConnectionConfigError:
         return ConnectionConfigError(f"Connection {self.conn_id!r}, field {field_name}: {what}")
