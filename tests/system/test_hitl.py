@@ -61,13 +61,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     (dags / f"{DAG_ID}.py").symlink_to(ROOT / "example_dags" / f"{DAG_ID}.py")
     with SandboxServer() as server:
         server.sandbox.manus.plan(
-            # The agent waits until its question is answered.
+            # The agent waits until its question is answered. Airflow can lose a deferral that ends within
+            # seconds: its scheduler takes the end of the first process for that of the task.
             script=[
-                ("running", 2),
+                ("running", 14),
                 ("waiting", None),
-                ("running", 3),
+                ("running", 14),
                 ("waiting", None),
-                ("running", 2),
+                ("running", 14),
                 ("completed", None),
             ],
             waiting=[
