@@ -327,6 +327,46 @@ class TestSession:
         with pytest.raises(ManagedAgentInvocationError, match="did not answer in time"):
             hook.invoke_agent("manus-1.6", ManagedAgentRequest(prompt="And?", session_id=first.session_id))
 
+    def test_earlier_value_is_not_taken_for_that_of_the_new_answer(
+        self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
+    ) -> None:
+        connect("v2")
+        first = _ask("What is 2 + 2?", vendor_options={"structured_output_schema": SCHEMA})
+
+        second = _ask("Thanks. And who are you?", session_id=first.session_id)
+
+        assert first.structured is not None
+        assert second.structured is None
+        assert "The value asked for" not in second.text
+
+    def test_earlier_value_does_not_stand_in_for_one_that_never_comes(
+        self,
+        sandbox: Sandbox,
+        connect: Callable[..., str],
+        clock: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        connect("v2")
+        typed = {"structured_output_schema": SCHEMA}
+        first = _ask("What is 2 + 2?", vendor_options=typed)
+        send = hooks.ManusHook.send_message
+
+        def forget_the_schema(hook: Any, task_id: str, content: str, **options: Any) -> None:
+            send(hook, task_id, content, **{name: options[name] for name in options.keys() - typed.keys()})
+
+        monkeypatch.setattr(hooks.ManusHook, "send_message", forget_the_schema)
+
+        with pytest.raises(ManagedAgentInvocationError, match="structured"):
+            _ask("And 3 + 3?", session_id=first.session_id, vendor_options=typed)
+
+    def test_files_of_an_earlier_answer_are_not_named_as_those_of_the_new_one(self) -> None:
+        files = tuple(
+            ManusFile(name, "https://files.example.com/", turn=turn) for turn, name in ((1, "a"), (2, "b"))
+        )
+        result = ManusResult("t1", TaskState.COMPLETED, files=files, turn=2)
+
+        assert agents._response(result.since(2)).text == "Without a word, but with files: b"
+
     def test_message_keeps_the_profile_of_the_agent(
         self, sandbox: Sandbox, connect: Callable[..., str], clock: list[float]
     ) -> None:

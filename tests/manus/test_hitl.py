@@ -12,6 +12,7 @@ from remote_tasks_provider.core.errors import TaskCancelledError, TaskNeedsInput
 from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators import ManusTaskOperator
+from remote_tasks_sandbox.manus import wire
 from remote_tasks_sandbox.manus.task import ManusTask, Received
 from tests.manus.airflow_task import MODES, Account, AirflowTask, Make
 
@@ -263,6 +264,31 @@ class TestHuman:
 
         assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
         assert [one.input for one in answers(account)] == [{"accept": True}]
+
+    def test_question_without_any_event_is_answered_once(self, account: Account, mode: str) -> None:
+        """The task says that it waits, and no event of it does."""
+        account.connect("v2")
+        account.patch.setattr(wire, "_status", lambda _: [])
+        self.plan(account, {"description": "Shall I?"}, {"description": "Shall I?"})
+        task = account.task((SEND, {"answer": "Yes"}), (SEND, {"answer": "Again"}))
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["Yes", "Again"]
+        assert len(task.desk.asked) == 2
+
+    def test_options_of_the_agent_are_no_buttons_of_the_form(self, account: Account, mode: str) -> None:
+        self.plan(account, {"options": [STOP, SEND, "x" * 300], "description": "What now?"})
+        task = account.task(f"Option 1: {STOP}")
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == [STOP]
+
+    def test_option_too_long_for_a_button_reaches_the_agent_whole(self, account: Account, mode: str) -> None:
+        self.plan(account, {"options": ["x" * 300, "Blue"], "description": "What now?"})
+        task = account.task("x" * 199 + "…")
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["x" * 300]
 
     def test_question_answered_elsewhere_is_not_answered_again(self, account: Account, mode: str) -> None:
         account.manus.plan(script=ASKS)

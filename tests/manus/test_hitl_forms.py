@@ -88,6 +88,24 @@ class TestForm:
 
         assert made.options == ("Blue", "Option 2: blue", "Option 3: Blue", *BUTTONS)
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("Option 2: Send", "Send"),
+            ("Option 3: Stop the task", "Blue", "Stop the task"),
+            ("Send", "Option 1: Send"),
+        ],
+    )
+    def test_new_name_of_an_option_is_no_other_options_name(self, options: tuple[str, ...]) -> None:
+        question = asked(options=options)
+        made = form(question)
+        shown = made.options[: -len(BUTTONS)]
+
+        assert len({button.casefold() for button in made.options}) == len(options) + len(BUTTONS)
+        assert [read_answer(question, Reply((button,), {})) for button in shown] == [
+            Answer(message=option) for option in options
+        ]
+
     def test_long_option_reaches_the_agent_whole(self) -> None:
         long = "a very long option " * 30
         question = asked(options=(long, long + "!"))

@@ -177,6 +177,21 @@ class TestStructuredValue:
         assert found.structured_is_late
         assert not v2("stopped", *first).structured_is_late
 
+    def test_failed_value_of_an_earlier_turn_does_not_hide_one_before_it(self) -> None:
+        first, second = ended(value(found={"city": "Paris"})), ended(value(success=False))
+        found = v2("stopped", *first, *second, *ended(said("You are welcome.")))
+
+        assert (found.state, found.structured, found.structured_turn) == ("completed", {"city": "Paris"}, 1)
+
+    def test_value_and_task_have_their_turn(self) -> None:
+        first = ended(value(found={"city": "Paris"}))
+
+        assert [(one.turn, one.structured_turn) for one in (v2("stopped", *first), v2("stopped"))] == [
+            (1, 1),
+            (1, None),
+        ]
+        assert v2("stopped", *first, *ended(said("Hello."))).turn == 2
+
     def test_value_of_the_latest_turn_replaces_an_earlier_one(self) -> None:
         first, second = ended(value(found={"city": "Paris"})), ended(value(found={"city": "Bern"}))
         found = v2("stopped", *first, *second)
@@ -246,6 +261,10 @@ class TestQuestionsOfV2:
 
         assert question is not None
         assert (question.text, question.event_id, question.kind) == ("Which day?", None, "messageAskUser")
+
+    def test_paused_task_waits(self) -> None:
+        assert v2("paused", asked(), said("Which day?"), told("waiting")).question is not None
+        assert v1("paused", message("assistant", text("Which day?"))).question is not None
 
     def test_last_words_before_any_status_update_are_no_question(self) -> None:
         """They may be about something else; the events lag behind the status."""

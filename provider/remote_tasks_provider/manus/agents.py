@@ -241,8 +241,10 @@ class _Turn:
                     or _user_messages(self.hook, self.task_id) > self.messages_before
                 )
                 result = self.hook.get_result(self.task_id, structured=structured)
+                # What the conversation had before is no answer to this request.
+                result = result.since((self.messages_before or 0) + 1)
                 if is_received and (result.state.is_terminal or result.state is TaskState.WAITING):
-                    return result
+                    return result.requiring_value() if structured else result
                 if policy.max_credits and (result.credit_usage or 0) > policy.max_credits:
                     raise BudgetExceededError(f"has cost more than max_credits ({policy.max_credits})")
                 if policy.deadline is not None and time.time() >= policy.deadline:

@@ -8,7 +8,7 @@ put the action's type into ``auto_confirm``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -51,15 +51,12 @@ class AgentQuestions:
 
     def handle(self, task_id: str) -> Any:
         """Answer what the agent waits for, put it to a person, return it, or fail."""
-        operator = self._operator
-        # The status can lag behind the last answer: read until it shows it.
-        result = self._read_until(
-            task_id, lambda now: now.state is not TaskState.WAITING or now.question is not None
-        )
+        return self._deal_with(self._read_clear(task_id))
+
+    def _deal_with(self, result: ManusResult) -> Any:
+        operator, task_id, question = self._operator, result.id, result.asked
         if result.state is not TaskState.WAITING:
             return operator.wait(self._context)
-        # Some servers send no event that says what the agent waits for.
-        question = result.question or ManusQuestion(result.text or "")
         if question.kind in self._auto_confirm:
             if self._may_confirm():
                 return self._confirm(task_id, question)
@@ -78,7 +75,7 @@ class AgentQuestions:
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with the question that the agent waits with."""
         result = self._read(task_id)
-        raise self._needs_input(result, result.question or ManusQuestion(result.text or ""), why)
+        raise self._needs_input(result, result.asked, why)
 
     def answered(
         self, reply: Reply, *, event_id: str | None, rich: bool, asked_at: float, carried: Mapping[str, Any]
@@ -95,11 +92,11 @@ class AgentQuestions:
         operator.carried = {**carried, "started_at": started_at, "rounds": carried["rounds"] + 1}
         (task_id,) = operator.carried["ids"]
         operator.own(self._context, [task_id])
-        result = self._read(task_id)
-        question = result.question
-        if question is None or not _is_asked(event_id, result):
+        result = self._read_clear(task_id)
+        question = result.asked
+        if not _is_asked(event_id, result):
             self._log.info("The question was answered elsewhere, or is no longer asked.")
-            return self.handle(task_id)
+            return self._deal_with(result)
         if reply.unasked is not None and rich:
             self._ask(result, question, rich=False)
         if reply.unasked is not None or reply.timed_out:
@@ -125,22 +122,23 @@ class AgentQuestions:
     def _takes_effect(self, task_id: str, question: ManusQuestion) -> bool:
         """Wait, for a short while, until the task no longer waits for the answer to ``question``.
 
-        The status tells most, and costs one request however long the conversation is.
+        The status tells most, and v2 shows it without the conversation, which may be long.
         """
         hook = self._operator.hook
         for _ in rounds(time.time() + _LONGEST_EFFECT, _pauses(), time):
             with sending(hook):
-                if hook.get_task(task_id).state is not TaskState.WAITING:
+                if hook.api.get_state(task_id) is not TaskState.WAITING:
                     return True
             result = self._read(task_id)
             if not _is_asked(question.key, result):
                 return True
         return False
 
-    def _read_until(self, task_id: str, is_reached: Callable[[ManusResult], bool]) -> ManusResult:
+    def _read_clear(self, task_id: str) -> ManusResult:
+        """Read until the events show what the status says, or for long enough: each can lag behind."""
         for left in rounds(time.time() + _LONGEST_EFFECT, _pauses(), time):
             result = self._read(task_id)
-            if is_reached(result) or not left:
+            if result.state is not TaskState.WAITING or result.question is not None or not left:
                 break
         return result
 
@@ -236,7 +234,7 @@ def _is_asked(key: str | None, result: ManusResult) -> bool:
 
     :param key: ``None`` for one without an id that an older version has put.
     """
-    question = result.question
-    if result.state is not TaskState.WAITING or question is None:
+    question = result.asked
+    if result.state is not TaskState.WAITING:
         return False
     return question.event_id is None if key is None else question.key == key

@@ -11,9 +11,10 @@ its type. https://open.manus.ai/docs/v2/task-lifecycle lists the types and their
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from remote_tasks_provider.bases.hitl_forms import Question, Reply, one_line_of
@@ -85,14 +86,19 @@ def option_buttons(asked: ManusQuestion) -> dict[str, str]:
     found: dict[str, str] = {}
     taken = {button.casefold() for button in _BUTTONS}
     for number, option in enumerate(asked.options[:_MOST_OPTIONS], 1):
-        button = one_line_of(option)
-        if not button:
-            continue
-        if button.casefold() in taken:
-            button = one_line_of(f"Option {number}: {button}")
-        taken.add(button.casefold())
-        found[button] = option
+        if shown := one_line_of(option):
+            button = next(name for name in _names(shown, number) if name.casefold() not in taken)
+            taken.add(button.casefold())
+            found[button] = option
     return found
+
+
+def _names(shown: str, number: int) -> Iterator[str]:
+    """Yield names for the button of an option, the best first; no end of them, and no two alike."""
+    yield shown
+    yield one_line_of(f"Option {number}: {shown}")
+    for again in count(2):
+        yield one_line_of(f"Option {number} ({again}): {shown}")
 
 
 def _text(asked: ManusQuestion) -> str:

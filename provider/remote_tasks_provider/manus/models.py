@@ -32,6 +32,8 @@ MANUS_STATES = StateTable(
         # "paused and is waiting for more input from a user", in spite of the word:
         # https://open.manus.ai/docs/v1/openai-compatibility
         "pending": TaskState.WAITING,
+        # Not published; clients have met it.
+        "paused": TaskState.WAITING,
         "completed": TaskState.COMPLETED,
         "failed": TaskState.FAILED,
         # The OpenAI-compatible pages call the same state "error".

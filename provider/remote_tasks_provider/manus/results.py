@@ -126,6 +126,8 @@ class ManusResult:
     :param files: what the agent has created in all turns, oldest first.
     :param question: what it waits for in state ``waiting``, unless that was just answered.
     :param unchanged_for: the seconds since the task last changed, by the service's own clock, if it tells.
+    :param turn: which turn the task is in: 1 for the prompt, 2 for the message after it.
+    :param structured_turn: the turn that ``structured`` was made in; ``None`` without a value.
     """
 
     id: str
@@ -139,8 +141,25 @@ class ManusResult:
     error: str | None = None
     question: ManusQuestion | None = None
     unchanged_for: float | None = field(default=None, compare=False, repr=False)
-    structured_is_late: bool = field(default=False, compare=False, repr=False)
-    """Whether the value is of an earlier turn than the last one, which may still make another."""
+    turn: int = field(default=1, compare=False, repr=False)
+    structured_turn: int | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def structured_is_late(self) -> bool:
+        """Whether the value is of an earlier turn than the last one, which may still make another."""
+        return self.structured_turn is not None and self.structured_turn < self.turn
+
+    @property
+    def asked(self) -> ManusQuestion:
+        """What it waits for; its last words where no event says so, as some servers send none."""
+        return self.question or ManusQuestion(self.text or "", turn=self.turn)
+
+    def since(self, turn: int) -> ManusResult:
+        """Return the result without the value and the files that were made before ``turn``."""
+        files = tuple(file for file in self.files if file.turn >= turn)
+        if self.structured_turn is None or self.structured_turn >= turn:
+            return replace(self, files=files)
+        return replace(self, files=files, structured=None, structured_turn=None)
 
     def requiring_value(self) -> ManusResult:
         """Return the result, unless it is of a completed task and the structured value is missing.
@@ -183,7 +202,7 @@ def result_v1(task: ManusTask) -> ManusResult:
     text = next((one for one in reversed(texts) if one), None)
     asks = bool(turn) and task.state is TaskState.WAITING
     question = ManusQuestion(text or "", event_id=turn[-1].id, turn=number) if asks else None
-    return _result(task, text, files, question)
+    return replace(_result(task, text, files, question), turn=max(number, 1))
 
 
 def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
@@ -203,21 +222,33 @@ def result_v2(task: ManusTask, events: Sequence[ManusEvent]) -> ManusResult:
         ]
     question = _question(turn, number) if task.state is TaskState.WAITING else None
     result = _result(task, words[-1].content if words else None, files, question)
-    # A later message, such as thanks in the app, takes nothing away that was made before it.
-    made = [event for event in events if event.structured_output_result]
-    value = made[-1].structured_output_result if made else None
-    if value is None:
+    return _with_value(replace(result, turn=max(number, 1)), events)
+
+
+def _with_value(result: ManusResult, events: Sequence[ManusEvent]) -> ManusResult:
+    """Return the result with the latest value, or failed if the latest turn could not make its value.
+
+    A later message, such as thanks in the app, takes nothing away that was made before it.
+    """
+    number, latest = 0, None
+    for event in events:
+        number += event.type == "user_message"
+        value = event.structured_output_result
+        if value is None:
+            continue
+        made_in = max(number, 1)
+        if value.success or made_in == result.turn:
+            latest = value
+        if value.success:
+            result = replace(result, structured=value.value, structured_turn=made_in)
+    if latest is None or latest.success:
         return result
-    is_late = made[-1] not in turn
-    if is_late and not value.success:
+    result = replace(result, structured=None, structured_turn=None)
+    if result.state is not TaskState.COMPLETED:
         return result
-    if value.success:
-        return replace(result, structured=value.value, structured_is_late=is_late)
-    if result.state is TaskState.COMPLETED:
-        # "value" is then an empty placeholder that fits the schema.
-        error = f"the structured output could not be made: {value.error or 'no reason was given'}"
-        return replace(result, state=TaskState.FAILED, error=error)
-    return result
+    # "value" is then an empty placeholder that fits the schema.
+    error = f"the structured output could not be made: {latest.error or 'no reason was given'}"
+    return replace(result, state=TaskState.FAILED, error=error)
 
 
 def _result(

@@ -125,9 +125,16 @@ class TestAll:
         assert found is not None
         assert found.timeline.word(sandbox.clock.now()) == "running"
 
-    def test_unknown_task_is_not_found(self, api: ManusApi) -> None:
+    @pytest.mark.parametrize("read", ["get_result", "get_state"])
+    def test_unknown_task_is_not_found(self, api: ManusApi, read: str) -> None:
         with pytest.raises(NotFoundError):
-            api.get_result("missing")
+            getattr(api, read)("missing")
+
+    def test_state_is_read_by_one_request(self, api: ManusApi, sandbox: Sandbox) -> None:
+        sandbox.manus.add_task("t1", ["pending"])
+
+        assert api.get_state("t1") == "waiting"
+        assert len(sandbox.requests) == 1
 
     @pytest.mark.parametrize("wrong", [{"title": "x"}, {"colour": "red"}])
     def test_unsupported_message_option_is_refused(
@@ -247,6 +254,7 @@ class TestUnset:
         ("do", "sent"),
         [
             (lambda api: api.get_task("t1"), ["GET /v1/tasks"]),
+            (lambda api: api.get_state("t1"), ["GET /v2/task.detail"]),
             (lambda api: next(api.list_tasks(task_filter(), None)), ["GET /v1/tasks"]),
             (lambda api: api.create_task(TaskOptions("x", title="Sums")), ["POST /v2/task.create"]),
             (lambda api: api.send_message("t1", "x", (), {}), ["POST /v2/task.sendMessage"]),
@@ -288,6 +296,7 @@ class TestUnset:
         sandbox.faults.add("status", "/manus/v2/*", status=404)
 
         assert best.get_task("t1").state == "completed"
+        assert best.get_state("t1") == "completed"
         assert best.get_result("t1")[1].text == "4"
         assert [one.role for one in best.iter_messages("t1")] == ["user", "assistant"]
 

@@ -40,6 +40,8 @@ MANUS_V2_STATES = StateTable(
     {
         "running": TaskState.RUNNING,
         "waiting": TaskState.WAITING,
+        # Not published; clients have met it.
+        "paused": TaskState.WAITING,
         # "task has finished or been stopped": https://open.manus.ai/docs/v2/task-lifecycle
         "stopped": TaskState.COMPLETED,
         "error": TaskState.FAILED,

@@ -67,6 +67,10 @@ class ManusApi:
         """Return a task with its whole conversation."""
         return self._with_events(remote_task_id)[0]
 
+    def get_state(self, remote_task_id: str) -> TaskState:
+        """Return a task's state without reading its conversation; one that a user stopped has completed."""
+        return self.client.send(v2.get_task(remote_task_id)).state
+
     def get_result(
         self, remote_task_id: str, slides_format: str | None = None
     ) -> tuple[ManusTask, ManusResult]:
@@ -224,6 +228,9 @@ class _V1(ManusApi):
     def get_task(self, remote_task_id: str) -> ManusTask:
         return self.client.send(v1.get_task(remote_task_id))
 
+    def get_state(self, remote_task_id: str) -> TaskState:
+        return self.get_task(remote_task_id).state
+
     def get_result(
         self, remote_task_id: str, slides_format: str | None = None
     ) -> tuple[ManusTask, ManusResult]:
@@ -296,6 +303,14 @@ class _Best(ManusApi):
                 raise
             return shown
         return shown if shown is not None and shown.state is task.state else task
+
+    def get_state(self, remote_task_id: str) -> TaskState:
+        try:
+            return super().get_state(remote_task_id)
+        except NotFoundError:
+            if (task := self._by_v1(remote_task_id)) is None:
+                raise
+            return task.state
 
     def _by_v1(self, remote_task_id: str, slides_format: str | None = None) -> ManusTask | None:
         operation = v1.get_task(remote_task_id, slides_format=slides_format)

@@ -124,8 +124,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param assigned_users: with ``human``: the ids of those who may answer; default everybody who may.
     :param auto_confirm: action type → input: actions that are confirmed without asking, such as
         ``{"apiHighCreditNotice": {"action": "accept"}}``. Nothing else is ever confirmed by itself. API v2.
-    :param auto_confirm_limit: how many actions are confirmed so in one attempt; ``on_waiting`` says what
-        becomes of the next one. Default: any number.
+    :param auto_confirm_limit: how many actions, of all types together, are confirmed so in one attempt;
+        ``on_waiting`` says what becomes of the next one. Default: any number.
     :param max_credits: what the task may cost. When a poll finds that it has cost more, it is stopped and the
         operator fails. Between two polls it can go over. API v2.
     :param min_credits: credits that the account must have for a task to be submitted; with fewer the operator
