@@ -21,7 +21,7 @@ class Earlier:
     :param is_over: its outcome was told (the result returned, or its failure named), or a person was asked to
         judge; and a user has cleared the Airflow task since.
     :param was_cleared: a user has cleared the Airflow task since it was submitted, while that was not
-        running.
+        running, or has dropped its state with it.
     :param was_stopped: this side has stopped it.
     :param end: ``completed``, ``failed`` (also: cancelled), or nothing while it is at work.
     :param exists: the service still knows it.
@@ -30,7 +30,7 @@ class Earlier:
     :param may_be_stopped: a user, or the death of a worker, has ended an attempt after it had left the wait
         to a trigger, or in that moment; the trigger stops the task if it was a user.
     :param age: seconds since it was submitted.
-    :param was_replaced: another was paid for when the inputs were others.
+    :param was_replaced: another was rightly paid for since.
     """
 
     task_id: str
@@ -80,7 +80,8 @@ def why_not_pay(earlier: Sequence[Earlier], asked: Asked) -> str | None:
        so that nothing in the world connects it with this task instance.
     9. *Perhaps stopped*, as documented: it has completed, a user has cleared the Airflow task, and a trigger
        may have stopped it, which Manus does not show.
-    10. *Replaced*: another was paid for when the inputs were others; they may be the old ones again by now.
+    10. *Replaced*: another was rightly paid for since; what made that right, such as other inputs, may have
+        passed by now.
     """
     blocking = (one for one in earlier if not _is_no_obstacle(one, asked))
     return next(

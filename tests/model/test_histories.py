@@ -177,6 +177,25 @@ class TestClears:
 
         assert ending.value["id"] == "task0001"
 
+    def test_finished_task_of_a_running_attempt_whose_records_a_clear_drops_may_be_history(
+        self, begin: Begin
+    ) -> None:
+        """Nothing is left that says whether its result was handed over."""
+        world = begin(service="v1", version="3.4", retries=3)
+        world.edit("main", "retries", 0)
+
+        world.attempt("main", Plan(act="clear", at="before a pause", fate=Fate(0.0)))
+        world.attempt("main", Plan())
+
+    def test_task_that_was_rightly_replaced_blocks_no_later_attempt(self, begin: Begin) -> None:
+        """A trigger may have stopped the first; that is forgotten once the second is recorded."""
+        world = begin(service="v2", defers=True)
+        world.attempt("main", dies("before a deferral"))
+        world.pass_time(300.0)
+        for _ in range(2):
+            world.clear("main")
+            world.attempt("main", Plan(fate=Fate(1e7)))
+
     def test_clear_of_another_task_of_the_run_is_no_clear_of_this_one(self, begin: Begin) -> None:
         world = begin(service="v2")
         world.attempt("sibling", Plan())

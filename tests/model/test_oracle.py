@@ -47,6 +47,7 @@ ASKED = Asked(("p", "a"), "fail", "search", has_records=True, has_tags=True)
         ([{"is_recorded": False}], {**vars_of, "inputs": ("q", "a")}, True),
         ([{"is_recorded": False}], {**vars_of, "has_tags": True, "inputs": ("q", "a")}, False),
         ([{"is_over": True}, {}], {}, False),
+        ([{"was_replaced": True}], {}, True),
     ],
 )
 def test_oracle_knows_what_may_be_paid_again(

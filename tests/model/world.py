@@ -270,8 +270,8 @@ class World(Peer):
         kept = "" if ti.version != "3.4" else ", its store dropped" if drops else ", its store kept"
         self.note(f"a user clears {name}{kept}")
         for one in self._of(ti):
-            # Who drops what is known of a message asks for another one, even while the task is running.
-            if ti.state == "running" and (self.settings.is_manus or not drops):
+            # Who drops what is known of a remote task clears it, even while the Airflow task is running.
+            if ti.state == "running" and not drops:
                 one.was_restarted = True
             else:
                 one.was_cleared = True
@@ -586,8 +586,8 @@ class World(Peer):
                 has_tags=chosen.service != "v1" and not chosen.hides,
             )
             why = why_not_pay(earlier, asked)
-            for one in self._of(ti):
-                one.was_replaced = one.was_replaced or self._is_stale(one, ti)
+        for one in self._of(ti) if why is None else ():
+            one.was_replaced = True
         if why is not None:
             self.accuse("1", f"{ti.name} pays again in attempt {ti.try_number}: {why}")
 
