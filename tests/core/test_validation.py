@@ -219,6 +219,11 @@ class TestMapping:
         with pytest.raises(ValueError, match=r"input is .*must be a dict"):
             validation.mapping(value, "input")
 
+    def test_value_that_may_hold_a_secret_is_not_shown(self) -> None:
+        with pytest.raises(ValueError, match="input is a str; it must be a dict") as caught:
+            validation.mapping('{"Authorization": "hush"}', "input")
+        assert "hush" not in str(caught.value)
+
 
 class TestOptional:
     def test_optional_value_may_be_none_and_is_checked_otherwise(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, redact
 
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.qstash.hooks import QStashHook
@@ -20,6 +21,8 @@ from remote_tasks_provider.qstash.operators import (
     QStashPublishBatchOperator,
     QStashPublishOperator,
     QStashRetryDlqOperator,
+    QStashScheduleOperator,
+    checks,
 )
 from remote_tasks_provider.qstash.sensors import QStashMessageSensor
 from tests.conftest import QSTASH_TOKEN
@@ -30,6 +33,11 @@ PUBLISH = {
     "destination": f"{HOOK}?key={SECRETS['query']}",
     "body": SECRETS["body"],
     "headers": {"Authorization": SECRETS["header"]},
+    "callback": HOOK,
+    "callback_options": {"headers": {"Authorization": SECRETS["header"]}},
+    "failure_callback": HOOK,
+    "failure_callback_options": {"headers": {"Cookie": SECRETS["header"]}},
+    "extra_headers": {"Upstash-New-Secret": SECRETS["header"]},
 }
 
 
@@ -61,7 +69,11 @@ class Witness:
 
 
 @pytest.fixture
-def witness(account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any) -> Witness:
+def witness(
+    account: QStash, caplog: pytest.LogCaptureFixture, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> Witness:
+    # What is shown here would have been shown, had Airflow not hidden it.
+    monkeypatch.setattr(checks, "mask_secret", lambda _secret: None)
     caplog.set_level(logging.DEBUG)
     for noisy in ("asyncio", "urllib3", "httpcore", "httpx", "hpack"):
         caplog.set_level(logging.INFO, noisy)
@@ -231,3 +243,56 @@ class TestErrors:
         operator.on_kill()
 
         assert_clean(witness.all_of(lambda: QStashListLogsOperator(task_id="ask")))
+
+
+def _publish(**options: Any) -> Any:
+    given = {"destination": HOOK, "callback": HOOK, "failure_callback": HOOK}
+    return QStashPublishOperator(task_id="ask", **(given | options))
+
+
+def _batch(**options: Any) -> Any:
+    element = {"destination": HOOK, "callback": HOOK, "failure_callback": HOOK} | options
+    return QStashPublishBatchOperator(task_id="ask", messages=[element])
+
+
+def _schedule(**options: Any) -> Any:
+    given = {"callback": HOOK, "failure_callback": HOOK} | options
+    return QStashScheduleOperator(
+        task_id="ask", action="create", cron="0 4 * * *", destination=HOOK, options=given
+    )
+
+
+class TestRenderedFields:
+    """Airflow shows template fields; a long one as a text, whose parts it does not know by their names."""
+
+    @pytest.mark.parametrize(
+        ("option", "name"),
+        [
+            *(
+                (option, name)
+                for option in ("headers", "callback_options", "failure_callback_options")
+                for name in ("Authorization", "X-Api-Key", "Cookie", "X-Session")
+            ),
+            *(("extra_headers", name) for name in ("X-Api-Key", "Cookie", "Upstash-New-Token")),
+        ],
+    )
+    @pytest.mark.parametrize("make", [_publish, _batch, _schedule])
+    def test_secret_header_is_hidden_in_any_text(self, make: Any, option: str, name: str) -> None:
+        secret = f"hush-{uuid.uuid4().hex}"
+        headers = {name: f"Bearer {secret}", "X-Plain": "an ordinary value"}
+        is_callback = option.endswith("callback_options")
+        operator = make(**{option: {"headers": headers} if is_callback else headers})
+
+        shown = redact("; ".join(repr(getattr(operator, field)) for field in operator.template_fields))
+
+        assert secret not in str(shown)
+        assert "an ordinary value" in str(shown)
+
+    def test_secret_of_a_template_is_hidden_once_it_is_rendered(self) -> None:
+        secret = f"hush-{uuid.uuid4().hex}"
+        operator = _publish(callback_options={"headers": {"X-Api-Key": "{{ params.key }}"}})
+
+        operator.render_template_fields({"params": {"key": secret}})
+
+        assert operator.callback_options == {"headers": {"X-Api-Key": secret}}
+        assert secret not in str(redact(repr(operator.callback_options)))

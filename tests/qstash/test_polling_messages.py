@@ -159,6 +159,23 @@ class TestNotSeen:
         # So many at a time are asked for by themselves.
         assert message_driver.words(ids) | message_driver.words(ids) == first
 
+    @pytest.mark.parametrize("count", [1, 30])
+    def test_message_delayed_beyond_the_logs_is_known_after_a_restart(
+        self, make_message_driver: Callable[..., PollDriver], sandbox: Sandbox, count: int
+    ) -> None:
+        """No strategy that had seen the messages is left, and neither has the log an entry of them."""
+        facts = {"Upstash-Delay": "6d"}
+        ids = [sandbox.qstash.publish("https://example.com", "x", facts)[0] for _ in range(count)]
+        assert set(make_message_driver().words(ids).values()) == {"pending"}
+        sandbox.clock.advance(4 * 86400)
+
+        restarted = make_message_driver()
+        told = restarted.words(ids) | restarted.words(ids)
+
+        assert told == dict.fromkeys(ids, "pending")
+        sandbox.clock.advance(2 * 86400 + 60)
+        assert restarted.words(ids) == dict.fromkeys(ids, "completed")
+
     def test_partially_read_listing_does_not_report_missing_messages(
         self, message_driver: PollDriver, sandbox: Sandbox
     ) -> None:

@@ -170,9 +170,13 @@ def word(value: Any, name: str) -> str:
 
 
 def mapping(value: Any, name: str) -> Mapping[str, Any]:
-    """Return ``value`` if it is a dict, or the like, with texts as keys."""
+    """Return ``value`` if it is a dict, or the like, with texts as keys.
+
+    It may hold a secret, and a template may have made a text of it, so the error does not show it.
+    """
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise InvalidArgumentError(f"{name} is {value!r}; it must be a dict with texts as keys")
+        shown = "None" if value is None else f"a {type(value).__name__}"
+        raise InvalidArgumentError(f"{name} is {shown}; it must be a dict with texts as keys")
     return value
 
 

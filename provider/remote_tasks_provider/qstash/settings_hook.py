@@ -24,6 +24,9 @@ __all__ = ["QStashSettingsHook"]
 class QStashSettingsHook(RemoteTaskHook):
     """Manages what stays at QStash; :class:`~remote_tasks_provider.qstash.hooks.QStashHook` is the whole."""
 
+    _switch_methods = ("POST", "PATCH")
+    """How a schedule may be paused or resumed; first what the service takes, once that is known."""
+
     def order(self, destination: str | None, body: Any = None, **options: Any) -> PublishOptions:
         """Return checked options for :meth:`publish_batch`; see :meth:`publish` for the parameters."""
         extras: Any = self.client.config.extras
@@ -66,12 +69,14 @@ class QStashSettingsHook(RemoteTaskHook):
 
     def _switch(self, change: Callable[[str, str], Operation[None]], name: str) -> None:
         # QStash's reference says POST; its own clients, whose tests run against the service, send PATCH.
+        first, other = self._switch_methods
         try:
-            self.client.send(change(name, "POST"))
+            self.client.send(change(name, first))
         except InvalidRequestError as error:
             if error.status_code != 405:
                 raise
-            self.client.send(change(name, "PATCH"))
+            self.client.send(change(name, other))
+            self._switch_methods = (other, first)
 
     def delete_schedule(self, schedule_id: str) -> None:
         """Delete a schedule."""

@@ -56,6 +56,15 @@ class TestFilters:
         with pytest.raises(InvalidArgumentError, match=f"'{name}' is no filter here"):
             filters_of({name: "a"}, DLQ_FILTERS)
 
+    @pytest.mark.parametrize("known", [LOG_FILTERS, DLQ_FILTERS, MESSAGE_FILTERS])
+    def test_queue_is_taken_by_the_name_of_the_operators(self, known: Any) -> None:
+        assert filters_of({"qstash_queue": "q"}, known) == filters_of({"queue": "q"}, known)
+
+    def test_queue_under_both_names_is_refused(self) -> None:
+        """Two values of one filter would match more than either."""
+        with pytest.raises(InvalidArgumentError, match="qstash_queue and queue are the same"):
+            filters_of({"queue": "a", "qstash_queue": "b"}, MESSAGE_FILTERS)
+
     def test_dlq_query_names_one_message(self) -> None:
         filters = filters_of({"message_ids": ["a", "b", "a"], "labels": "x"}, DLQ_FILTERS)
 

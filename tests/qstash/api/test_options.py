@@ -333,6 +333,8 @@ class TestTheRest:
             ("retry_delay", 1000),
             ("redact", "body\r\nX: y"),
             ("redact", " "),
+            ("redact", "None"),
+            ("retry_delay", "None"),
             ("labels", "a,b"),
             ("labels", ["a", ""]),
             ("labels", ["a\n"]),
@@ -347,6 +349,9 @@ class TestTheRest:
             ("flow_control", {"rate": 5}),
             ("flow_control", {"key": "k"}),
             ("flow_control", {"key": "a\n", "rate": 5}),
+            ("flow_control", {"key": "None", "rate": 5}),
+            ("flow_control", {"key": "", "rate": 5}),
+            ("flow_control", {"key": "k", "rate": None}),
             ("flow_control", {"key": "k", "rate": 0}),
             ("flow_control", {"key": "k", "rate": 5, "perid": 5}),
             ("flow_control", {"key": "k", "rate": 5, "period": "soon"}),
@@ -367,6 +372,9 @@ class TestWords:
     )
     def test_label_may_be_a_number_as_native_templates_give_it(self, labels: Any, sent: str) -> None:
         assert headers(labels=labels)["Upstash-Label"] == sent
+
+    def test_flow_control_key_may_be_a_number(self) -> None:
+        assert headers(flow_control={"key": 5, "rate": 5})["Upstash-Flow-Control-Key"] == "5"
 
     @pytest.mark.parametrize("key", ["user:1", "a/b", "a b", "user@example.com"])
     def test_flow_control_key_may_have_any_character(self, key: str) -> None:
@@ -431,6 +439,13 @@ class TestCallbackOptions:
         with pytest.raises(InvalidArgumentError):
             order(callback="https://example.com/done", callback_options=wrong)
 
+    def test_options_that_a_template_has_made_a_text_of_are_not_shown(self) -> None:
+        with pytest.raises(
+            InvalidArgumentError, match="callback_options is a str; it must be a dict"
+        ) as caught:
+            order(callback="https://example.com/done", callback_options=str(self.CALLBACK))
+        assert "s3cret" not in str(caught.value)
+
     def test_options_are_in_no_repr(self) -> None:
         assert "s3cret" not in repr(order(callback="https://example.com", callback_options=self.CALLBACK))
 
@@ -440,16 +455,34 @@ class TestExtraHeaders:
         assert headers(extra_headers={"Upstash-New": 5})["Upstash-New"] == "5"
 
     @pytest.mark.parametrize(
-        "name", ["Authorization", "upstash-deduplication-id", "Upstash-Method", "content-type", "Host"]
+        "name",
+        [
+            *("Authorization", "upstash-deduplication-id", "Upstash-Method", "content-type", "Host"),
+            *("Accept", "user-agent", "Transfer-Encoding", "Connection", "Proxy-Authorization"),
+        ],
     )
     def test_header_that_the_provider_sends_is_refused(self, name: str) -> None:
         with pytest.raises(InvalidArgumentError, match="which this provider sends itself"):
             order(extra_headers={name: "a"})
 
-    @pytest.mark.parametrize("wrong", [{"a b": "c"}, {"A": "b\nc"}, {"A": ""}, ["A"], {"A": "b", "a": "c"}])
-    def test_header_that_cannot_be_sent_is_refused(self, wrong: Any) -> None:
-        with pytest.raises(InvalidArgumentError):
+    @pytest.mark.parametrize("name", ["Upstash-Forward-X-Key", "upstash-forward-x-KEY"])
+    def test_header_that_is_forwarded_already_is_refused(self, name: str) -> None:
+        with pytest.raises(InvalidArgumentError, match="which this provider sends itself"):
+            order(headers={"X-Key": "a"}, extra_headers={name: "b"})
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *({"a b": "hush"}, {"A": "hush\nc"}, {"A": "hüsh"}, {"A": " hush"}, {"A": None}),
+            *(["A"], "hush", {"A": "hush", "a": "c"}),
+        ],
+        ids=str,
+    )
+    def test_header_that_cannot_be_sent_is_refused_and_never_shown(self, wrong: Any) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
             order(extra_headers=wrong)
+        assert "hush" not in str(caught.value)
+        assert "hüsh" not in str(caught.value)
 
 
 class TestNames:

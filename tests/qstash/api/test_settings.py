@@ -336,6 +336,26 @@ class TestSwitch:
 
         assert hook.get_schedule("s").is_paused is (verb == "pause")
 
+    def test_method_that_the_service_takes_is_remembered(self, account: QStash) -> None:
+        hook = QStashHook()
+        hook.create_schedule(HOOK, "0 4 * * *", schedule_id="s")
+        account.faults.add("status", "*/schedules/s/*", "POST", status=405)
+
+        hook.pause_schedule("s")
+        hook.resume_schedule("s")
+
+        assert len(account.requests("POST", "/v2/schedules/s/")) == 1
+        assert len(account.requests("PATCH", "/v2/schedules/s/")) == 2
+
+    def test_refusal_of_both_methods_is_an_error_after_one_try_each(self, account: QStash) -> None:
+        account.faults.add("status", "*/schedules/s/*", status=405)
+
+        with pytest.raises(InvalidRequestError) as caught:
+            QStashHook().pause_schedule("s")
+
+        assert caught.value.status_code == 405
+        assert [one.method for one in account.sandbox.requests] == ["POST", "PATCH"]
+
     def test_refusal_for_another_reason_is_not_tried_again(self, account: QStash) -> None:
         account.faults.add("status", status=403, times=1)
         with pytest.raises(PermissionDeniedError):

@@ -94,9 +94,13 @@ def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
     :raises ValueError: for an unknown filter, and for an empty value: leaving it out would match more.
     """
     found: list[tuple[str, str]] = []
-    for name, value in given.items():
+    for given_name, value in given.items():
+        # Airflow's operators use the name for their own, so this provider's say qstash_queue.
+        name = "queue" if given_name == "qstash_queue" else given_name
         if value is None:
             continue
+        if name != given_name and given.get(name) is not None:
+            raise InvalidArgumentError(f"{given_name} and {name} are the same: give one of them")
         if name not in known:
             raise InvalidArgumentError(f"{name!r} is no filter here; the filters are {', '.join(known)}")
         several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))

@@ -19,29 +19,15 @@ from urllib.parse import quote, urlsplit
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.request_options import RequestOptions
+from remote_tasks_provider.qstash.api.headers import check_headers, extra_headers
 
-__all__ = ["PLANS", "PlanName", "PublishOptions", "check_headers", "check_name", "destination_url"]
+__all__ = ["PLANS", "PlanName", "PublishOptions", "check_name", "destination_url"]
 
 PlanName = Literal["free", "payg", "fixed"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SPAN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
-# Sent by this provider for every message, or carrying the account's key.
-_KEPT = frozenset(
-    {
-        "authorization",
-        "content-length",
-        "content-type",
-        "host",
-        "upstash-content-based-deduplication",
-        "upstash-cron",
-        "upstash-deduplication-id",
-        "upstash-queue-name",
-        "upstash-schedule-id",
-    }
-)
 _CALLBACK_OPTIONS = ("delay", "headers", "method", "retries", "retry_delay", "timeout")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Characters that a URL may hold; others are percent-encoded, and what is encoded already stays. Brackets are
@@ -151,7 +137,8 @@ class PublishOptions(RequestOptions):
         for name in ("callback", "failure_callback"):
             own |= callback_headers(name, getattr(self, f"{name}_options"), self.plan)
         forwarded = check_headers(self.headers or {}, content_type)
-        return (*forwarded, *own.items(), *extra_headers(self.extra_headers, own))
+        sent = (*forwarded, *own.items())
+        return (*sent, *extra_headers(self.extra_headers, dict(sent)))
 
     def _own_headers(self) -> Iterator[tuple[str, str]]:
         plan = PLANS[self.plan]
@@ -168,7 +155,7 @@ class PublishOptions(RequestOptions):
             "Upstash-Failure-Callback": _callback(self.failure_callback, "failure_callback"),
             "Upstash-Label": _labels(self.labels),
             "Upstash-Redact-Fields": _one_line(self.redact, "redact"),
-            **_flow_control(self.flow_control or {}),
+            **_flow_control(self.flow_control),
         }
         return ((name, str(value)) for name, value in own.items() if value is not None)
 
@@ -261,36 +248,6 @@ def encode_body(body: Any) -> tuple[bytes, str | None]:
         raise InvalidArgumentError(f"body cannot be written as JSON: {error}") from None
 
 
-def check_headers(headers: Any, content_type: str | None) -> tuple[tuple[str, str], ...]:
-    """Return the headers for the destination, as they are sent to QStash."""
-    if not isinstance(headers, Mapping):
-        raise InvalidArgumentError(
-            f"headers is a {type(headers).__name__}; it must be a dict of names and values"
-        )
-    sent: dict[str, str] = {"Content-Type": content_type} if content_type else {}
-    seen: set[str] = set()
-    for name, value in headers.items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise InvalidArgumentError(f"headers has the name {name!r}, which no HTTP header can have")
-        if name.casefold().startswith("upstash-"):
-            raise InvalidArgumentError(
-                f"headers has {name!r}, which is QStash's own: give it by its parameter (delay, retries, …)"
-            )
-        if value is None:
-            raise InvalidArgumentError(f"the header {name!r} is None: leave it out, or give it a value")
-        text = str(value)
-        if not text.isprintable() or not text.isascii() or text != text.strip():
-            raise InvalidArgumentError(
-                f"the header {name!r} has a value with a line break, a space around it or no ASCII"
-            )
-        if name.casefold() in seen:
-            raise InvalidArgumentError(f"headers has {name!r} twice, in different case")
-        seen.add(name.casefold())
-        is_type = name.casefold() == "content-type"
-        sent["Content-Type" if is_type else f"Upstash-Forward-{name}"] = text
-    return tuple(sent.items())
-
-
 def callback_headers(name: str, options: Any, plan: PlanName) -> dict[str, str]:
     """Return the headers of a callback's own options.
 
@@ -316,23 +273,6 @@ def callback_headers(name: str, options: Any, plan: PlanName) -> dict[str, str]:
     for key, value in check_headers(headers, None):
         own[f"{prefix}Forward-{key.removeprefix('Upstash-Forward-')}"] = value
     return own
-
-
-def extra_headers(given: Any, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Return headers that QStash may know and this provider does not; nobody checks what they mean.
-
-    :raises InvalidArgumentError: for one that this provider sends itself, or that carries a key.
-    """
-    taken = {name.casefold() for name in own} | _KEPT
-    for name, value in validation.mapping({} if given is None else given, "extra_headers").items():
-        if not _TOKEN.fullmatch(name):
-            raise InvalidArgumentError(f"extra_headers has the name {name!r}, which no HTTP header can have")
-        if name.casefold() in taken:
-            raise InvalidArgumentError(
-                f"extra_headers has {name!r}, which this provider sends itself: give it by its parameter"
-            )
-        taken.add(name.casefold())
-        yield name, _one_line(str(value), f"extra_headers[{name!r}]") or ""
 
 
 def _retries(value: Any, name: str) -> int | None:
@@ -388,11 +328,11 @@ def _deduplication_id(value: str | None) -> str | None:
 
 def _one_line(value: Any, name: str) -> str | None:
     """Return a text that a header can carry."""
-    if value is not None and not (
-        isinstance(value, str) and value.strip() and value.isascii() and value.isprintable()
-    ):
+    if value is None:
+        return None
+    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
         raise InvalidArgumentError(f"{name} is {value!r}; it must be a line of ASCII text")
-    return value.strip() if value else None
+    return validation.word(value, name).strip()
 
 
 def _labels(value: Any) -> str | None:
@@ -400,30 +340,32 @@ def _labels(value: Any) -> str | None:
         return None
     several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
     items: Iterable[Any] = value if several else [value]
-    words = [validation.word(one, "labels") for one in items]
-    for word in words:
-        if "," in word:
-            raise InvalidArgumentError(f"labels has {word!r}; a label is a text without a comma")
-        _one_line(word, "labels")
-    return ",".join(words) or None
+    lines = [_one_line(validation.word(one, "labels"), "labels") or "" for one in items]
+    for line in lines:
+        if "," in line:
+            raise InvalidArgumentError(f"labels has {line!r}; a label is a text without a comma")
+    return ",".join(lines) or None
 
 
-def _flow_control(given: Mapping[str, Any]) -> dict[str, str]:
+def _flow_control(asked: Any) -> dict[str, str]:
+    given = validation.mapping({} if asked is None else asked, "flow_control")
     if not given:
         return {}
-    unknown = set(given) - {"key", "parallelism", "rate", "period"}
-    if unknown or not given.get("key") or not given.keys() & {"parallelism", "rate"}:
+    limits = {name: given.get(name) for name in ("parallelism", "rate")}
+    unknown = set(given) - {"key", "period", *limits}
+    if unknown or given.get("key") is None or not any(one is not None for one in limits.values()):
         raise InvalidArgumentError(
             f"flow_control is {dict(given)!r}; it must have a key and parallelism, rate or both, and may "
             "have period"
         )
     numbers = [
-        f"{name}={validation.whole_number(given[name], f'flow_control[{name!r}]', least=1)}"
-        for name in ("parallelism", "rate")
-        if given.get(name) is not None
+        f"{name}={validation.whole_number(value, f'flow_control[{name!r}]', least=1)}"
+        for name, value in limits.items()
+        if value is not None
     ]
     period = _span(given.get("period"), "flow_control['period']")
+    key = _one_line(validation.word(given["key"], "flow_control['key']"), "flow_control['key']") or ""
     return {
-        "Upstash-Flow-Control-Key": _one_line(given["key"], "flow_control['key']") or "",
+        "Upstash-Flow-Control-Key": key,
         "Upstash-Flow-Control-Value": ", ".join([*numbers, *([f"period={period}s"] if period else [])]),
     }

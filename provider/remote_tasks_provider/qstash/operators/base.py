@@ -93,7 +93,6 @@ class MessageFilters(BaseOperator):
         self.to_date = to_date
 
     def given_filters(self) -> dict[str, Any]:
-        """Return the filters by the hook's names; the hook refuses an empty one."""
+        """Return the filters that are given; the hook refuses an empty one."""
         given = {name: getattr(self, name) for name in self.filters}
-        given["queue"] = given.pop("qstash_queue")
         return {name: value for name, value in given.items() if value is not None}

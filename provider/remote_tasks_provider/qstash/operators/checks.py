@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from airflow.providers.common.compat.sdk import mask_secret
+
 from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api import settings
 from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
+from remote_tasks_provider.qstash.api.headers import secrets_of
 from remote_tasks_provider.qstash.api.options import PublishOptions, check_name
 
 __all__ = [
@@ -47,9 +50,8 @@ def _destination(value: Any, name: str) -> Any:
 
 
 def _filter(value: Any, name: str) -> Any:
-    field = "queue" if name == "qstash_queue" else name
     try:
-        filters_of({field: value}, {**LOG_FILTERS, **DLQ_FILTERS})
+        filters_of({name: value}, {**LOG_FILTERS, **DLQ_FILTERS})
     except ValueError as error:
         raise InvalidArgumentError(str(error) if name in str(error) else f"{name}: {error}") from None
     return value
@@ -83,7 +85,8 @@ def _options(value: Any, name: str, others: Mapping[str, Any]) -> Any:
         given = PublishOptions.by_field(validation.mapping(value, name))
         PublishOptions(**{**others, **given, "plan": "fixed"})
     except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"{name}: {error}") from None
+        text = str(error)
+        raise InvalidArgumentError(text if text.startswith(name) else f"{name}: {text}") from None
     return value
 
 
@@ -102,17 +105,38 @@ def _endpoints(value: Any, name: str) -> Any:
     return value
 
 
+def _masking(check: Check) -> Check:
+    """Return a check of message options that has Airflow hide their secrets, in logs and in rendered fields.
+
+    Airflow itself hides only what stands under some names, and not in a long field.
+    """
+
+    def checked(value: Any, name: str) -> Any:
+        found = check(value, name)
+        messages = found if name == "messages" else [found if name == "options" else {name: found}]
+        for secret in {secret for one in messages for secret in secrets_of(one)}:
+            mask_secret(secret)
+        return found
+
+    return checked
+
+
 _name = validation.optional(check_name)
+_own = PublishOptions.checks(destination=_URL, plan="fixed", callback=_URL, failure_callback=_URL)
 
 MESSAGE_ID: Mapping[str, Check] = {"message_id": validation.object_id}
 TASK_ID: Mapping[str, Check] = {"remote_task_id": validation.object_id}
 PUBLISH: Mapping[str, Check] = {
-    **PublishOptions.checks(destination=_URL, plan="fixed", callback=_URL, failure_callback=_URL),
+    **_own,
+    **{
+        name: _masking(_own[name])
+        for name in ("headers", "extra_headers", "callback_options", "failure_callback_options")
+    },
     "delivery_retries": validation.optional(partial(validation.whole_number, least=0)),
     "destination": validation.optional(_destination),
     "url_group": validation.optional(_destination),
 }
-BATCH: Mapping[str, Check] = {"messages": _messages}
+BATCH: Mapping[str, Check] = {"messages": _masking(_messages)}
 FILTERS: Mapping[str, Check] = dict.fromkeys(
     (name if name != "queue" else "qstash_queue" for name in {**LOG_FILTERS, **DLQ_FILTERS}),
     validation.optional(_filter),
@@ -127,7 +151,9 @@ SCHEDULE: Mapping[str, Check] = {
     "cron": validation.optional(_cron),
     "destination": validation.optional(_destination),
     "body": PUBLISH["body"],
-    "options": validation.optional(partial(_options, others={"destination": _URL, "is_scheduled": True})),
+    "options": _masking(
+        validation.optional(partial(_options, others={"destination": _URL, "is_scheduled": True}))
+    ),
 }
 QUEUE: Mapping[str, Check] = {
     "action": partial(validation.choice, allowed=("upsert", "get", "list", "pause", "resume", "delete")),
