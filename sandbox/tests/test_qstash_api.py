@@ -42,7 +42,7 @@ class TestRoutes:
         assert answer.headers["content-type"].startswith("text/plain")
 
     def test_operations_that_are_not_emulated_answer_501_with_their_name(self, qstash):
-        answer = qstash.get("/v2/workflows/logs")
+        answer = qstash.get("/v2/workflows/steps")
         assert (answer.status_code, answer.json()) == (501, {"error": "GET /v2/workflows is not emulated"})
 
     def test_unknown_ids_answer_404_with_a_reason(self, qstash):

@@ -27,6 +27,7 @@ from remote_tasks_sandbox.qstash.parsing import check_url
 from remote_tasks_sandbox.qstash.schedules import Schedules
 from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.tasks import QStashTasks
+from remote_tasks_sandbox.qstash.workflow_runs import WorkflowRuns
 from remote_tasks_sandbox.tasks import random_id
 from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
 
@@ -73,6 +74,7 @@ class QStashAccount(QStashTasks):
         self._settings: QStashSettings = context.settings
         self.engine = QStashEngine(context)
         self.schedules = Schedules(self.engine, self._send)
+        self.workflows = WorkflowRuns(context)
         self.topics: dict[str, Topic] = {}
         #: Accepted requests, oldest first, duplicates included.
         self.published: list[Published] = []
@@ -207,6 +209,7 @@ class QStashAccount(QStashTasks):
             limits = PLANS[self._settings.qstash_plan]
             options = read_options(targets[0].url, headers, body, limits, now, queue=queue)
             self._count_today(now, len(targets))
+            self.workflows.begin_published(options, headers)
             accepted = [self._accept_once(_to(options, target), now) for target in targets]
             self.published.append(
                 Published(
@@ -247,6 +250,7 @@ class QStashAccount(QStashTasks):
             super().clear()
             self.engine.clear()
             self.schedules.clear()
+            self.workflows.clear()
             for kept in (self.topics, self.published, self.bulk_cancels, self._known):
                 kept.clear()
             self._today = (0, 0)
@@ -284,19 +288,26 @@ class QStashAccount(QStashTasks):
         self._today = (day, sent + messages)
 
     def control(self) -> dict[str, Handler]:
-        """Return the routes of the control plane: tasks, messages, plans, and what was sent."""
-        return super().control() | {
-            "GET messages": lambda _: {"messages": [one.describe() for one in self.messages]},
-            "POST messages": lambda call: (201, {"ids": [self.add_message(**one) for one in call.objects()]}),
-            "GET messages/": self._show_message_by_control,
-            "POST messages/": self._change_message_by_control,
-            "POST publish": lambda call: (201, {"ids": [self.publish(**one) for one in call.objects()]}),
-            "GET plans": lambda _: {"plans": [plan.describe() for plan in self.engine.plans.all()]},
-            "POST plans": self._plan_by_control,
-            "GET published": lambda _: {"published": [_plain(one) for one in self.published]},
-            "GET deliveries": lambda _: {"deliveries": [_plain(one) for one in self.deliveries]},
-            "GET bulk-cancels": lambda _: {"bulk-cancels": self.bulk_cancels},
-        }
+        """Return the routes of the control plane: tasks, messages, runs, plans, and what was sent."""
+        return (
+            super().control()
+            | self.workflows.control()
+            | {
+                "GET messages": lambda _: {"messages": [one.describe() for one in self.messages]},
+                "POST messages": lambda call: (
+                    201,
+                    {"ids": [self.add_message(**one) for one in call.objects()]},
+                ),
+                "GET messages/": self._show_message_by_control,
+                "POST messages/": self._change_message_by_control,
+                "POST publish": lambda call: (201, {"ids": [self.publish(**one) for one in call.objects()]}),
+                "GET plans": lambda _: {"plans": [plan.describe() for plan in self.engine.plans.all()]},
+                "POST plans": self._plan_by_control,
+                "GET published": lambda _: {"published": [_plain(one) for one in self.published]},
+                "GET deliveries": lambda _: {"deliveries": [_plain(one) for one in self.deliveries]},
+                "GET bulk-cancels": lambda _: {"bulk-cancels": self.bulk_cancels},
+            }
+        )
 
     def _show_message_by_control(self, call: ControlCall) -> Any:
         message = self.get_message(call.id)

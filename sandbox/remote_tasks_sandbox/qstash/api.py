@@ -18,6 +18,7 @@ from remote_tasks_sandbox.qstash.tasks import QStashTask
 from remote_tasks_sandbox.qstash.v2_logs import LogOperations
 from remote_tasks_sandbox.qstash.v2_messages import Handler, MessageOperations
 from remote_tasks_sandbox.qstash.v2_setup import SetupOperations
+from remote_tasks_sandbox.qstash.workflows import WorkflowDlqOperations, WorkflowOperations
 from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["QStashApi", "TaskOperations", "qstash_error"]
@@ -87,7 +88,7 @@ _UNLIMITED = "qstash.publish"
 _NOT_EMULATED = frozenset(
     {
         *(("v1", name) for name in ("endpoints", "events", "keys", "logs", "publish", "schedules", "topics")),
-        *(("v2", name) for name in ("notify", "waiters", "workflows")),
+        ("v2", "workflows"),
         ("llm", "v1"),
     }
 )
@@ -108,7 +109,10 @@ class QStashApi:
         self._context = context
         self._engine = account.engine
         self.operations: dict[str, tuple[str, Handler]] = {}
-        for part in (TaskOperations, MessageOperations, LogOperations, SetupOperations):
+        for part in (
+            *(TaskOperations, MessageOperations, LogOperations),
+            *(SetupOperations, WorkflowOperations, WorkflowDlqOperations),
+        ):
             self.operations |= part(context, account).operations
         self._routes = [
             (name.split(" ")[0], tuple(name.split("/")[1:]), *found)

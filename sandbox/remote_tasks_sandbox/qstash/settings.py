@@ -20,6 +20,7 @@ class QStashSettings(Settings):
         **dict.fromkeys(("qstash.task", "qstash.message_tasks", "qstash.publish", "qstash.messages")),
         **dict.fromkeys(("qstash.logs", "qstash.dlq", "qstash.schedules", "qstash.queues")),
         **dict.fromkeys(("qstash.topics", "qstash.flow_control", "qstash.keys")),
+        "qstash.workflows": None,
     }
 
     qstash_token: Secret = "sandbox-token"  # noqa: S105 - the published default

@@ -15,7 +15,10 @@ from remote_tasks_sandbox.vendor import Context, Vendor
 
 __all__ = ["VENDOR"]
 
-_LISTS = (("v2", "logs"), ("v2", "events"), ("v2", "dlq"))
+_LISTS = (
+    *(("v2", "logs"), ("v2", "events"), ("v2", "dlq")),
+    *(("v2", "workflows", name) for name in ("logs", "events", "dlq")),
+)
 
 
 class QStash(Vendor):
@@ -40,7 +43,9 @@ class QStash(Vendor):
         return qstash_error(status, message, dict(headers))
 
     def target(self, call: Call) -> str | None:
-        """Return the task, message or DLQ message that a call is for."""
+        """Return the task, message, run or DLQ message that a call is for."""
+        if call.segments[:2] == ("v2", "workflows"):
+            return call.segments[-1] if len(call.segments) > 3 else None
         place = 3 if call.segments[:3] == ("v2", "dlq", "retry") else 2
         return call.segments[place] if len(call.segments) > place else None
 
@@ -54,6 +59,7 @@ class QStash(Vendor):
         return {
             "qstash": [task.describe(now) for task in self.account.newest()],
             "qstash_messages": [message.describe() for message in reversed(self.account.messages)],
+            "workflow_runs": [run.describe(now) for run in reversed(self.account.workflows.all())],
             "dead_letters": [dlq_message_wire(one) for one in reversed(self.account.dlq_messages)],
         }
 

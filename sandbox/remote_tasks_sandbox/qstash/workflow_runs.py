@@ -1,0 +1,299 @@
+"""The workflow runs of the emulated QStash account: how they begin, what becomes of them, who waits for what.
+
+A run follows a script; no workflow endpoint is ever called. HTTP is left to ``workflows``. The caller of a
+method without its own lock holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import count
+from typing import Any
+
+from remote_tasks_sandbox.calls import Refused
+from remote_tasks_sandbox.progression import Script, Timeline, parse_script
+from remote_tasks_sandbox.qstash.message import milliseconds
+from remote_tasks_sandbox.qstash.options import PublishOptions
+from remote_tasks_sandbox.tasks import random_id
+from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
+
+__all__ = ["TERMINAL", "WorkflowRun", "WorkflowRuns"]
+
+DEFAULT_RUN_SCRIPT: Script = (("RUN_STARTED", 2.0), ("RUN_SUCCESS", None))
+TERMINAL = frozenset({"RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED"})
+
+#: A step of a script that begins so lasts until the event that follows is notified.
+_WAITS = "WAIT "
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What becomes of runs of a workflow."""
+
+    pattern: str = "*"
+    script: Script = DEFAULT_RUN_SCRIPT
+    response: str | None = None
+    response_status: int = 500
+    response_body: str = "it broke"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready data."""
+        return vars(self) | {"script": [list(step) for step in self.script]}
+
+
+@dataclass(eq=False, kw_only=True)
+class WorkflowRun:
+    """One run.
+
+    :param number: the place in the order of creation
+    :param added_at: unix seconds
+    :param plan: what the endpoint answers
+    :param body: what it was triggered with
+    :param headers: those that were sent, in lower case
+    :param has_left_dlq: whether it was resumed, restarted or deleted from the dead letter queue
+    """
+
+    id: str
+    url: str
+    number: int
+    added_at: float
+    timeline: Timeline
+    plan: RunPlan
+    labels: tuple[str, ...] = ()
+    flow_control_key: str | None = None
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    has_left_dlq: bool = False
+    events: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def created_ms(self) -> int:
+        """Return when it was created, unix milliseconds."""
+        return milliseconds(self.added_at) + self.number % 1000
+
+    def state(self, now: float) -> str:
+        """Return its state; one that waits for an event has started."""
+        word = self.timeline.word(now)
+        return "RUN_STARTED" if word.startswith(_WAITS) else word
+
+    def is_over(self, now: float) -> bool:
+        """Whether its id is free again."""
+        return self.state(now) in TERMINAL
+
+    def awaits(self, now: float) -> str | None:
+        """Return the event it waits for, if it does."""
+        word = self.timeline.word(now)
+        return word.removeprefix(_WAITS) if word.startswith(_WAITS) else None
+
+    def dlq_id(self, now: float) -> str | None:
+        """Return its id in the dead letter queue, if it has failed."""
+        failed = self.state(now) == "RUN_FAILED"
+        return f"{milliseconds(self.timeline.since(now))}-{self.number}" if failed else None
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the run as the control plane shows it."""
+        return {
+            "id": self.id,
+            "url": self.url,
+            "state": self.state(now),
+            "waits_for": self.awaits(now),
+            "since": self.timeline.since(now),
+            "changes_at": self.timeline.next_change(now),
+            "created_at": self.created_ms,
+            "labels": list(self.labels),
+            "body": self.body.decode(errors="replace"),
+            "events": self.events,
+            "dlq_id": self.dlq_id(now),
+        }
+
+
+class WorkflowRuns:
+    """All runs of the account, oldest first; thread safe where a test calls it."""
+
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._lock = context.lock
+        self._runs: list[WorkflowRun] = []
+        self._plans: list[RunPlan] = []
+        self._numbers = count()
+
+    # ------------------------------------------------------------------------------------- for tests
+
+    def add(
+        self,
+        run_id: str | None = None,
+        script: Iterable[Any] = DEFAULT_RUN_SCRIPT,
+        *,
+        url: str = "https://example.com/workflow",
+        labels: Iterable[str] = (),
+        response: str | None = None,
+        response_status: int = 500,
+        response_body: str = "it broke",
+    ) -> str:
+        """Add a run; return its id.
+
+        :param run_id: its id; ``wfr_`` and 21 letters and digits by default
+        :param script: states with seconds, counted from now; any word is allowed. ``WAIT approved`` waits for
+            the event ``approved``
+        :param response: what the workflow returns, as text
+        :param response_status: what the endpoint answered to the step that failed, with ``response_body``
+        """
+        plan = RunPlan(
+            script=parse_script(script),
+            response=response,
+            response_status=response_status,
+            response_body=response_body,
+        )
+        with self._lock:
+            chosen = random_id(21, "wfr_") if run_id is None else run_id
+            if not chosen:
+                raise ValueError("the run id is empty")
+            return self._begin(chosen, url, plan, labels=tuple(labels)).id
+
+    def plan(self, pattern: str = "*", **options: Any) -> None:
+        """Decide what becomes of runs that are triggered; the newest plan that fits counts.
+
+        :param pattern: shell pattern of the workflow's address
+        :param options: ``script``, ``response``, ``response_status``, ``response_body``, as for :meth:`add`
+        """
+        if "script" in options:
+            options["script"] = parse_script(options["script"])
+        with self._lock:
+            self._plans.insert(0, RunPlan(pattern=pattern, **options))
+
+    def set_state(self, run_id: str, state: str) -> None:
+        """Give the newest run with this id a state from now on, for ever."""
+        self.set_script(run_id, [(state, None)])
+
+    def set_script(self, run_id: str, script: Iterable[Any]) -> None:
+        """Let the newest run with this id follow a new script from now on."""
+        with self._lock:
+            run = self.find(run_id)
+            if run is None:
+                raise KeyError(run_id)
+            run.timeline.run(script, self._clock.now())
+
+    def remove(self, run_id: str) -> None:
+        """Forget all runs with this id."""
+        with self._lock:
+            self._runs = [run for run in self._runs if run.id != run_id]
+
+    def all(self) -> list[WorkflowRun]:
+        """Return all runs, oldest first."""
+        with self._lock:
+            return list(self._runs)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._runs.clear()
+        self._plans.clear()
+
+    # ---------------------------------------------------------------------------------- for operations
+
+    def find(self, run_id: str) -> WorkflowRun | None:
+        """Return the newest run with this id."""
+        return next((run for run in reversed(self._runs) if run.id == run_id), None)
+
+    def trigger(
+        self,
+        url: str,
+        run_id: str | None,
+        *,
+        delay: float = 0.0,
+        like: WorkflowRun | None = None,
+        **facts: Any,
+    ) -> WorkflowRun:
+        """Begin a run.
+
+        :param run_id: its id; a random one by default
+        :param delay: seconds before it works
+        :param like: a run that it resumes or restarts
+        :param facts: ``labels``, ``flow_control_key``, ``body``, ``headers``
+        """
+        chosen = run_id or random_id(21, "wfr_")
+        known = self.find(chosen)
+        if known is not None and not known.is_over(self._clock.now()):
+            raise Refused(400, "a workflow already exists, can not initialize a new one with same id")
+        plan = next((one for one in self._plans if fnmatchcase(url, one.pattern)), RunPlan())
+        if like is not None:
+            facts = {"body": like.body, "headers": like.headers, "labels": like.labels, **facts}
+        return self._begin(chosen, url, plan, delay=delay, **facts)
+
+    def begin_published(self, options: PublishOptions, headers: Mapping[str, str]) -> None:
+        """Begin the run that a message is the first step of, as official clients publish it."""
+        if headers.get("upstash-workflow-init") == "true":
+            self.trigger(
+                headers.get("upstash-workflow-url", options.url),
+                headers.get("upstash-workflow-runid"),
+                delay=options.delay,
+                labels=options.labels,
+                body=options.body,
+                headers=headers,
+            )
+
+    def cancel(self, run: WorkflowRun) -> bool:
+        """Cancel a run; ``False`` if it is over."""
+        now = self._clock.now()
+        if run.is_over(now):
+            return False
+        run.timeline.run([("RUN_CANCELED", None)], now)
+        return True
+
+    def waiting(self, event: str) -> list[WorkflowRun]:
+        """Return the runs that wait for an event."""
+        now = self._clock.now()
+        return [run for run in self._runs if run.awaits(now) == event]
+
+    def notify(self, run: WorkflowRun, event: str, data: bytes) -> None:
+        """Let a waiting run go on."""
+        run.events.append((event, data.decode(errors="replace")))
+        run.timeline.go_on([("RUN_STARTED", 0.0), ("RUN_SUCCESS", None)], self._clock.now())
+
+    def _begin(
+        self, run_id: str, url: str, plan: RunPlan, *, delay: float = 0.0, **facts: Any
+    ) -> WorkflowRun:
+        now = self._clock.now()
+        script = [("RUN_STARTED", delay), *plan.script] if delay else plan.script
+        holds = frozenset(word for word, _ in script if word.startswith(_WAITS))
+        run = WorkflowRun(
+            id=run_id,
+            url=url,
+            number=next(self._numbers),
+            added_at=now,
+            timeline=Timeline(script, now=now, holds=holds),
+            plan=plan,
+            **facts,
+        )
+        self._runs.append(run)
+        return run
+
+    # --------------------------------------------------------------------------------- by the control plane
+
+    def control(self) -> dict[str, Handler]:
+        """Return the routes of the control plane."""
+        return {
+            "GET workflow-runs": lambda _: {"workflow-runs": self._described()},
+            "POST workflow-runs": lambda call: (201, {"ids": [self.add(**one) for one in call.objects()]}),
+            "POST workflow-runs/": self._change_by_control,
+            "GET workflow-plans": lambda _: {"plans": [plan.describe() for plan in self._plans]},
+            "POST workflow-plans": self._plan_by_control,
+        }
+
+    def _described(self) -> list[dict[str, Any]]:
+        now = self._clock.now()
+        return [run.describe(now) for run in self.all()]
+
+    def _change_by_control(self, call: ControlCall) -> Any:
+        body = call.object()
+        if len(body) != 1 or not body.keys() <= {"state", "script"}:
+            raise ValueError('a run is changed with {"state": word} or {"script": steps}')
+        self.set_script(call.id, body["script"] if "script" in body else [(body["state"], None)])
+        found = self.find(call.id)
+        return found and found.describe(self._clock.now())
+
+    def _plan_by_control(self, call: ControlCall) -> Any:
+        for item in call.objects():
+            self.plan(**item)
+        return 201, {"plans": [plan.describe() for plan in self._plans]}
