@@ -36,6 +36,7 @@ RAISE_VALUE_ERRORS = {
     "manus.attachments": "a file system that may recover",
     "manus.service": "extras that do not fit together; pydantic takes nothing else",
     "qstash.api.v2": "a response of another shape",
+    "qstash.api.workflows": "a response of another shape",
     "qstash.models": "a response of another shape",
 }
 

@@ -33,8 +33,10 @@ from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 from remote_tasks_provider.qstash.decorators import _QStashDecoratedOperator
 from remote_tasks_provider.qstash.operators import (
     QStashCancelMessageOperator,
+    QStashCancelWorkflowOperator,
     QStashDeleteDlqOperator,
     QStashPublishOperator,
+    QStashWorkflowOperator,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -142,6 +144,7 @@ PARAMETERS: Mapping[str, Kind] = {
         ["https://example.com", ["https://example.com"], [{"name": "a"}]],
     ),
     "end_from_trigger": FLAG,
+    "event_data": Kind([{1, 2}, NAN, DAY], ["", b"a", {"a": 1}, None]),
     "event_id": ID,
     "expect": TEXT,
     "failed": BRANCH,
@@ -209,6 +212,8 @@ PARAMETERS: Mapping[str, Kind] = {
     "remote_task_id": ID,
     "response_status": Kind(["", "abc", NAN, 99, 600, [], [5], DAY], [500, "500", [500, 502]]),
     "response_timeout": SECONDS,
+    "require_waiter": FLAG,
+    "restart": FLAG,
     "result_path": PATH,
     "schedule_id": NAME,
     "share_visibility": Kind(["abc", 5, NAN, ["a"], DAY], ["private", "public"]),
@@ -228,18 +233,37 @@ PARAMETERS: Mapping[str, Kind] = {
     "url_group": NAME,
     "visible_in_task_list": FLAG,
     "wait_for_completion": FLAG,
+    "workflow_run_id": ID,
+    "workflow_run_ids": Kind(["", " ", "None", [""], [None]], IDS.right),
+    "workflow_url": URL,
     "waiting": BRANCH,
     "waiting_timeout": SECONDS,
 }
-OF_SENSORS: Mapping[str, Kind] = {"remote_task_id": IDS, "message_id": IDS, "timeout": ZERO_SECONDS}
+OF_SENSORS: Mapping[str, Kind] = {
+    **dict.fromkeys(("remote_task_id", "message_id", "workflow_run_id"), IDS),
+    "timeout": ZERO_SECONDS,
+}
 """What differs there."""
 OF_FILTERS: Mapping[str, Kind] = {
     name: Kind(["", " ", "None", [""], [None]], ["a-1", ["a-1", "b"]])
     for name in (
         *("url_group", "schedule_id", "qstash_queue", "labels"),
-        *("caller_ip", "flow_control_key", "host", "path"),
+        *("caller_ip", "flow_control_key", "host", "path", "workflow_url"),
     )
 }
+OF_CANCEL: Mapping[str, Kind] = {
+    name: Kind([*IDS.wrong, []], IDS.right) for name in ("message_id", "workflow_run_id")
+}
+"""What differs where several are cancelled."""
+OF_RUNS: Mapping[str, Kind] = {
+    "event_id": Kind([*ID.wrong, "a b", "a/b"], ID.right),
+    "filters": Kind(
+        ["", "abc", 5, NAN, ["a"], {"no_filter": 1}, {"workflow_url": ""}],
+        [{"workflow_url": "https://a.test"}],
+    ),
+    "state": Kind(["", "abc", "FAILED", 5, [""], [None]], ["RUN_FAILED", ["run_failed", "RUN_CANCELLED"]]),
+}
+"""What differs for workflow runs."""
 NEEDED: Mapping[str, dict[str, Any]] = {
     "ManusConfirmActionOperator": {"input": {}, "expect": "a"},
     "ManusDownloadFilesOperator": {"output_path": "file:///tmp/a"},
@@ -247,6 +271,7 @@ NEEDED: Mapping[str, dict[str, Any]] = {
     "ManusTaskOperator": {"prompt": "a"},
     "ManusUpdateTaskOperator": {"title": "a"},
     "QStashCancelMessageOperator": {"message_id": "a"},
+    "QStashCancelWorkflowOperator": {"workflow_run_id": "a"},
     "QStashDeleteDlqOperator": {"dlq_id": "a"},
     "QStashPublishBatchOperator": {"messages": [{"destination": "https://example.com"}]},
     "QStashFlowControlOperator": {"action": "list"},
@@ -264,8 +289,11 @@ NEEDED: Mapping[str, dict[str, Any]] = {
         **{"callback": "https://example.com", "failure_callback": "https://example.com"},
     },
 }
-INSTEAD: Mapping[str, str] = {"url_group": "destination", "filters": "message_id"}
-"""A parameter → the one that must be left out for it."""
+INSTEAD: Mapping[str, tuple[str, ...]] = {
+    "url_group": ("destination",),
+    "filters": ("message_id", "workflow_run_id"),
+}
+"""A parameter → those that must be left out for it."""
 
 
 def parameters_of(kind: type[Any]) -> dict[str, inspect.Parameter]:
@@ -291,10 +319,12 @@ def _is_taken(kind: type[Any], name: str) -> bool:
 def kind_of(kind: type[Any], name: str) -> Kind:
     if kind.__name__.endswith("Sensor") and name in OF_SENSORS:
         return OF_SENSORS[name]
-    if name in OF_FILTERS and hasattr(kind, "filters") and kind.__name__ != "QStashCancelMessageOperator":
+    if name in OF_FILTERS and isinstance(getattr(kind, "filters", None), tuple):
         return OF_FILTERS[name]
-    if kind.__name__ == "QStashCancelMessageOperator" and name == "message_id":
-        return Kind([*IDS.wrong, []], IDS.right)
+    if kind in (QStashCancelMessageOperator, QStashCancelWorkflowOperator) and name in OF_CANCEL:
+        return OF_CANCEL[name]
+    if "Workflow" in kind.__name__ and name in OF_RUNS:
+        return OF_RUNS[name]
     return PARAMETERS[name]
 
 
@@ -309,7 +339,8 @@ def arguments(kind: type[Any], **given: Any) -> dict[str, Any]:
         if one.default is one.empty and name not in needed:
             needed[name] = kind_of(kind, name).right[0]
     for name in given:
-        needed.pop(INSTEAD.get(name, ""), None)
+        for other in INSTEAD.get(name, ()):
+            needed.pop(other, None)
     if "dlq_ids" in parameters_of(kind) and set(given) & set(kind.filters):
         needed.pop("dlq_id", None)
     if set(given) & {"start_from_trigger", "end_from_trigger"}:
@@ -322,9 +353,13 @@ def wrong_values(kind: type[Any], name: str) -> list[Any]:
     return [*kind_of(kind, name).wrong, *([] if default is None or name in NONE_IS_RIGHT else [None])]
 
 
-SUBMIT = {"ManusTaskOperator", "_ManusDecoratedOperator"}
-"""Operators whose places are tried with a whole task instance in ``tests/manus/operators``."""
-NONE_IS_RIGHT = {"attachments", "body", "endpoints", "waiting_timeout"}
+SUBMIT = {
+    *("ManusTaskOperator", "_ManusDecoratedOperator"),
+    *("QStashWorkflowOperator", "QStashResumeWorkflowOperator"),
+}
+"""Operators whose places are tried with a whole task instance in ``tests/manus/operators`` and
+``tests/qstash/operators``."""
+NONE_IS_RIGHT = {"attachments", "body", "endpoints", "event_data", "waiting_timeout"}
 
 
 @pytest.fixture(autouse=True)
@@ -480,6 +515,8 @@ TOGETHER = [
     (QStashPublishOperator, {"destination": "https://example.com", "url_group": "g"}, "one of destination"),
     (QStashDeleteDlqOperator, {}, "dlq_id"),
     (QStashCancelMessageOperator, {}, "message_id"),
+    (QStashCancelWorkflowOperator, {}, "workflow_run_id"),
+    (QStashWorkflowOperator, {"workflow_url": "https://a.test", "delay": 5, "not_before": 5}, "choose one"),
 ]
 """Parameters that do not fit together, and a part of what says so."""
 

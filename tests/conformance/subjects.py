@@ -8,7 +8,7 @@ from typing import Any
 
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
-from remote_tasks_provider.qstash.sensors import QStashMessageSensor, QStashTaskSensor
+from remote_tasks_provider.qstash.sensors import QStashMessageSensor, QStashTaskSensor, QStashWorkflowSensor
 from remote_tasks_sandbox import Sandbox
 
 __all__ = ["SUBJECTS", "Subject"]
@@ -44,10 +44,15 @@ def _add_qstash_task(sandbox: Sandbox, seconds: float) -> str:
     return str(sandbox.qstash.add_task(script=[("active", seconds), ("delivered", None)]))
 
 
+def _add_workflow_run(sandbox: Sandbox, seconds: float) -> str:
+    return str(sandbox.qstash.workflows.add(script=[("RUN_STARTED", seconds), ("RUN_SUCCESS", None)]))
+
+
 SUBJECTS = [
     Subject("Manus v1", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v1"}),
     Subject("Manus", "manus", ManusTaskSensor, _add_manus_task),
     Subject("Manus v2", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v2"}),
     Subject("QStash message", "qstash", QStashMessageSensor, _add_message),
     Subject("QStash task", "qstash", QStashTaskSensor, _add_qstash_task),
+    Subject("Workflow run", "qstash", QStashWorkflowSensor, _add_workflow_run),
 ]

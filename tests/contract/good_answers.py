@@ -30,6 +30,7 @@ from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.api import settings as qstash_settings
 from remote_tasks_provider.qstash.api import v1 as qstash_v1
 from remote_tasks_provider.qstash.api import v2 as qstash_v2
+from remote_tasks_provider.qstash.api import workflows as qstash_workflows
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import (
     DlqMessage,
@@ -38,6 +39,12 @@ from remote_tasks_provider.qstash.api.v2_models import (
     outcome_of,
     snapshot_of,
 )
+from remote_tasks_provider.qstash.api.workflow_models import (
+    QStashWorkflowDlqMessage,
+    QStashWorkflowRun,
+    run_snapshot,
+)
+from remote_tasks_provider.qstash.api.workflow_options import WorkflowOptions
 from remote_tasks_provider.qstash.service import QSTASH
 
 __all__ = ["ANSWERS", "GoodAnswer"]
@@ -235,6 +242,10 @@ def _dlq_message(message: DlqMessage) -> list[Any]:
     return [message.to_json(), _event(snapshot_of(outcome))]
 
 
+def _workflow_run(run: QStashWorkflowRun) -> list[Any]:
+    return [run.to_json(), run.result, run.waits_for, _event(run_snapshot(run))]
+
+
 def _same(value: Any) -> list[Any]:
     return [value]
 
@@ -289,6 +300,37 @@ def _places(node: Any, *above: str | int) -> Iterator[tuple[str | int, ...]]:
     for name, value in inner:
         yield from _places(value, *above, name)
 
+
+WORKFLOW_STEP: dict[str, Any] = {
+    "stepName": "wait",
+    "stepType": "Wait",
+    "state": "STEP_PROGRESS",
+    "waitEventId": "approved",
+    "errors": [{"status": 503, "error": "it broke", "body": "no room", "headers": {"x": ["y"]}, "time": 1}],
+    "out": "secret",
+}
+WORKFLOW_RUN: dict[str, Any] = {
+    "workflowRunId": "wfr_1",
+    "workflowUrl": "https://example.com/workflow?key=x",
+    "workflowState": "RUN_FAILED",
+    "workflowRunCreatedAt": AT_MS,
+    "workflowRunCompletedAt": AT_MS + 5000,
+    "workflowRunResponse": '{"rows": 3}',
+    "failureFunction": {"failStatus": 503, "failResponse": "no room", "state": "CALLBACK_SUCCESS"},
+    "steps": [{"type": "next", "steps": [WORKFLOW_STEP]}],
+    "dlqId": "1-0",
+    "label": "a,b",
+    "flowControlKey": "k",
+}
+WORKFLOW_DLQ: dict[str, Any] = {
+    "dlqId": "1-0",
+    "workflowRunId": "wfr_1",
+    "workflowUrl": "https://example.com/workflow",
+    "workflowCreatedAt": AT_MS,
+    "responseStatus": 503,
+    "responseBody": "no room",
+    "label": "a",
+}
 
 _TASKS = task_filter(page_size=3)
 _ORDER = PublishOptions("https://example.com/hook", "x", "free", deduplication_id="d")
@@ -443,5 +485,42 @@ ANSWERS: dict[str, GoodAnswer] = {
     "qstash url group": GoodAnswer(QSTASH, qstash_settings.URL_GROUPS.get("g1"), URL_GROUP, _to_json),
     "qstash schedule's id": GoodAnswer(
         QSTASH, qstash_settings.create_schedule(_ORDER, "0 4 * * *"), {"scheduleId": "s1"}, _same
+    ),
+    "qstash workflow runs": GoodAnswer(
+        QSTASH,
+        qstash_workflows.list_runs(()),
+        WORKFLOW_RUN,
+        _workflow_run,
+        lambda items: {"cursor": "1-2", "runs": items},
+        (QStashWorkflowRun,),
+    ),
+    "qstash workflow dlq": GoodAnswer(
+        QSTASH,
+        qstash_workflows.list_dlq(()),
+        WORKFLOW_DLQ,
+        _to_json,
+        lambda items: {"cursor": "1-2", "messages": items},
+        (QStashWorkflowDlqMessage,),
+    ),
+    "qstash triggered": GoodAnswer(
+        QSTASH,
+        qstash_workflows.trigger(WorkflowOptions("https://example.com/workflow"), "wfr_1"),
+        {"workflowRunId": "wfr_1", "workflowCreatedAt": AT_MS, "deduplicated": False},
+        lambda run: [run.workflow_run_id, run.deduplicated],
+    ),
+    "qstash notified": GoodAnswer(
+        QSTASH,
+        qstash_workflows.notify("approved"),
+        [{"workflowRunId": "wfr_1", "messageId": "msg_1", "error": "no", "waiter": {}}],
+        lambda found: [one.to_json() for one in found],
+    ),
+    "qstash waiters": GoodAnswer(
+        QSTASH,
+        qstash_workflows.list_waiters("approved"),
+        [{"url": "https://example.com", "headers": {"Upstash-Workflow-Runid": ["wfr_1"]}}],
+        _same,
+    ),
+    "qstash runs cancelled": GoodAnswer(
+        QSTASH, qstash_workflows.cancel_runs((("label", "x"),)), {"cancelled": 5}, _same
     ),
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.service import TaskType
-from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_WORKFLOW
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.conftest import QSTASH_TOKEN
 from tests.contract.conftest import Vendor
@@ -119,3 +119,20 @@ def test_worker_and_triggerer_agree_about_messages(server: SandboxServer, sandbo
         sandbox.qstash.set_message_state("m7", "FAILED")
         for _ in range(3):
             same(pair, ids, [])
+
+
+def test_worker_and_triggerer_agree_about_workflow_runs(server: SandboxServer, sandbox: Sandbox) -> None:
+    runs = sandbox.qstash.workflows
+    ids = [runs.add(f"wfr_{number}", [("RUN_STARTED", None)]) for number in range(35)]
+    with drivers(QSTASH_WORKFLOW, server.qstash_url, QSTASH_TOKEN, sandbox) as pair:
+        same(pair, ids[:20], [])
+        runs.set_state("wfr_5", "RUN_FAILED")
+        runs.set_state("wfr_6", "RUN_CANCELED")
+        same(pair, [*ids, "unseen"], [])
+        same(pair, ids[:20], ids[20:])
+        runs.remove("wfr_7")
+        same(pair, ids, [])
+        listing = sandbox.faults.add("status", path="*/v2/workflows/logs", status=500)
+        same(pair, ids, [])
+        sandbox.faults.remove(listing)
+        same(pair, ids, [])

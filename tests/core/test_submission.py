@@ -490,3 +490,56 @@ class TestWithoutATag:
         found = Candidate("t1", None, TaskState.COMPLETED)
 
         assert is_open(found, Attempt(number, max_tries, retries=2), None) is expected
+
+
+class TestTagOfAllAttempts:
+    """Where the service takes no second task with a tag, all attempts that ask for the same have one."""
+
+    def task(
+        self,
+        state: TaskState = TaskState.RUNNING,
+        task_id: str = "t1",
+        max_tries: int = 1,
+        inputs: str = inputs_of(FINGERPRINT),
+    ) -> Candidate:
+        return Candidate(task_id, None, state, CorrelationTag("k", None, max_tries, inputs))
+
+    def decide(self, *found: Candidate, attempt: Attempt = RETRY, **options: Any) -> Decision:
+        given = {"policy": SubmissionPolicy(), "lost": None, **options}
+        return decide_from_search(SearchResult(found, True), FINGERPRINT, attempt, **given)
+
+    @pytest.mark.parametrize("state", [*GOING, *ENDS])
+    def test_lost_request_has_submitted_the_task_with_its_tag(self, state: TaskState) -> None:
+        decision = self.decide(self.task(state), lost=LOST)
+
+        assert decision.reattach_to == self.task(state)
+        assert decision.why == "Re-attaching to task t1 of an earlier attempt."
+
+    @pytest.mark.parametrize(
+        "other", [{"max_tries": 0}, {"inputs": inputs_of(OTHER)}, {"task_id": "replaced"}], ids=str
+    )
+    def test_lost_request_has_submitted_no_task_with_another_tag(self, other: dict[str, Any]) -> None:
+        lost = replace(LOST, replaces="replaced")
+
+        assert not lost.may_be(self.task(**other))
+        assert lost.may_be(self.task())
+
+    def test_task_of_before_a_clear_is_history_once_it_is_finished(self) -> None:
+        ended = self.task(TaskState.COMPLETED)
+
+        assert self.decide(ended, attempt=CLEARED).reattach_to is None
+        assert self.decide(ended, attempt=RETRY).reattach_to == ended
+        assert self.decide(self.task(), attempt=CLEARED).reattach_to == self.task()
+
+    def test_task_that_was_asked_for_the_same_is_preferred(self) -> None:
+        replaced = self.task(TaskState.CANCELLED, "t0", inputs=inputs_of(OTHER))
+
+        assert self.decide(replaced, self.task()).reattach_to == self.task()
+
+    def test_task_with_other_inputs_is_stale(self) -> None:
+        with pytest.raises(StaleStartError, match="An earlier attempt submitted task t1"):
+            self.decide(self.task(inputs=inputs_of(OTHER)))
+
+    def test_pair_of_tasks_that_were_asked_for_the_same_is_for_a_person(self) -> None:
+        with pytest.raises(OrphanedStartError, match="2 tasks carry the tag"):
+            self.decide(self.task(), self.task(task_id="t2"))

@@ -37,6 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "example_publish_and_wait": {},
         "example_publish_fan_out_and_branch": {},
         "example_replay_dead_letters": {},
+        "example_workflow_run": {},
     }
     with SandboxServer() as server:
         seed_demo(server.sandbox, seconds=4)
@@ -46,6 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         server.sandbox.manus.add_task("old", [("failed", None)], error="no")
         qstash = server.sandbox.qstash
         qstash.plan_delivery("https://example.com/hook", [503, 200])
+        qstash.workflows.plan(script=[("RUN_STARTED", 1), ("RUN_SUCCESS", None)], response='{"rows": 3}')
         qstash.plan_delivery("https://example.com/shops/2", [410])
         for status in (503, 404):
             qstash.add_message(
@@ -80,6 +82,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         sent = [one for one in qstash.messages if not one.id.startswith("msg_demo")]
         delivered = [one.url for one in sent if one.state == "DELIVERED"]
         dlq_messages = [dlq_message.message.id for dlq_message in qstash.dlq_messages]
+        workflow_runs = len(qstash.workflows.all())
     assert answer.returncode == 0, answer.stdout + answer.stderr
     results = {run["dag_id"]: run for run in json.loads(answer.stdout.strip().splitlines()[-1])}
     seen = {
@@ -87,6 +90,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "log": answer.stdout + answer.stderr,
         "delivered": delivered,
         "letters": dlq_messages,
+        "workflow_runs": workflow_runs,
     }
     return {**seen, **results}
 
@@ -158,6 +162,13 @@ def test_replay_dead_letters_resends_only_for_a_destination_in_trouble(runs: dic
     assert runs["delivered"].count("https://example.com/503") == 1
     assert "dead_404" in runs["letters"]
     assert "dead_503" not in runs["letters"]
+
+
+def test_workflow_run_is_triggered_once_and_need_not_be_resumed(runs: dict[str, Any]) -> None:
+    run = runs["example_workflow_run"]
+    assert run["tasks"]["publish"] == ["success"], runs["log"]
+    assert run["tasks"]["resume"] == ["skipped"]
+    assert runs["workflow_runs"] == 1
 
 
 def test_logs_and_database_hold_no_key(runs: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from remote_tasks_provider.core.errors import (
     ServerError,
 )
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.qstash import hooks
+from remote_tasks_provider.qstash import bulk
 from remote_tasks_provider.qstash.api import v2
 from remote_tasks_provider.qstash.api.v2_models import MessageOutcome, PublishedMessage
 from remote_tasks_provider.qstash.hooks import QStashHook
@@ -187,7 +187,7 @@ class TestChanges:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(v2, "MAX_CANCELLED", 1)
-        monkeypatch.setattr(hooks, "_MOST_CANCELLATIONS", 3)
+        monkeypatch.setattr(bulk, "_MOST_CANCELLATIONS", 3)
         for name in "abcde":
             account.qstash.add_message(name, [("CREATED", 10.0), ("ACTIVE", None)])
 

@@ -22,6 +22,7 @@ from remote_tasks_provider.qstash.operators import (
     QStashPublishOperator,
     QStashRetryDlqOperator,
     QStashScheduleOperator,
+    QStashWorkflowOperator,
     checks,
 )
 from remote_tasks_provider.qstash.sensors import QStashMessageSensor
@@ -287,6 +288,15 @@ class TestRenderedFields:
 
         assert secret not in str(shown)
         assert "an ordinary value" in str(shown)
+
+    @pytest.mark.parametrize("option", ["headers", "extra_headers"])
+    def test_secret_header_of_a_workflow_run_is_hidden_in_any_text(self, option: str) -> None:
+        secret = f"hush-{uuid.uuid4().hex}"
+        operator: Any = QStashWorkflowOperator(
+            task_id="ask", workflow_url=HOOK, **{option: {"X-Api-Key": secret}}
+        )
+
+        assert secret not in str(redact(repr(getattr(operator, option))))
 
     def test_secret_of_a_template_is_hidden_once_it_is_rendered(self) -> None:
         secret = f"hush-{uuid.uuid4().hex}"

@@ -7,8 +7,9 @@ no place for a record, and 3.4 drops it when a user clears the task: then the se
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import chain, repeat
@@ -37,9 +38,10 @@ from remote_tasks_provider.core.submission import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
+    from remote_tasks_provider.bases.hooks import RemoteTaskHook
     from remote_tasks_provider.bases.waiting import Settlement
 
-__all__ = ["Submission", "Submitter"]
+__all__ = ["Submission", "Submitter", "account_of"]
 
 _RECORD = "remote_task_submission"
 # Seconds before the second search, twice as many before each further one, and the most of them.
@@ -48,6 +50,11 @@ _BETWEEN_READS = 15.0
 _DAY = 24 * 60 * 60.0
 # How far back a search goes at most, so that a run of long ago does not list years of tasks.
 _LONGEST_SEARCH = 30 * _DAY
+
+
+def account_of(hook: RemoteTaskHook) -> str:
+    """Return a hash of the host and the key of a hook's connection."""
+    return hashlib.sha256("\n".join(hook.client.config.account).encode()).hexdigest()[:12]
 
 
 class Submission(Protocol):
@@ -168,6 +175,20 @@ class Submitter:
             self._note(replace(record, is_deferred=what == "deferred"))
         else:
             self._note(replace(record, is_delivered=what == "delivered"))
+
+    def settle_alive(self, what: Settlement, is_killed: Callable[[], bool]) -> Settlement:
+        """Note it, unless a user has ended the task: Airflow takes neither a result nor a deferral then.
+
+        :param is_killed: whether a user has, which may happen meanwhile.
+        :returns: how far the delivery is.
+        """
+        needs_life = what in ("delivered", "deferred")
+        if not (needs_life and is_killed()):
+            self.settle(what)
+        if needs_life and is_killed():  # before this, or during it
+            self.settle("interrupted")
+            return "undelivered" if what == "delivered" else what
+        return what
 
     def _forget(self) -> None:
         """Note that there is no task: none was submitted, or this side has cancelled it."""

@@ -94,10 +94,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class CorrelationTag:
-    """What makes the task of one attempt findable: text that is put into its title.
+    """What makes the task of one attempt findable: text that is put into its title, or into its id.
 
     :param key: the same for all attempts of one Airflow task instance, and for no other.
-    :param attempt: which of them.
+    :param attempt: which of them; ``None`` where all that ask for the same have one tag, because the service
+        takes no second task with it.
     :param max_tries: Airflow's ``max_tries`` then.
     :param inputs: the beginning of the fingerprint of what was asked for.
     :param owed_by: the attempt that could not deliver the result of the finished task, where the title was
@@ -105,7 +106,7 @@ class CorrelationTag:
     """
 
     key: str
-    attempt: int
+    attempt: int | None
     max_tries: int | None = None
     inputs: str | None = None
     owed_by: int | None = None
@@ -188,7 +189,11 @@ class SubmissionRecord:
 
     def may_be(self, one: Candidate) -> bool:
         """Whether the lost request that this record is of may have submitted a task."""
-        return one.task_id != self.replaces and (one.tag is None or one.tag.attempt == self.attempt)
+        if one.task_id == self.replaces:
+            return False
+        if one.tag is not None and one.tag.attempt is None:
+            return (one.tag.max_tries, one.tag.inputs) == (self.max_tries, inputs_of(self.fingerprint))
+        return one.tag is None or one.tag.attempt == self.attempt
 
     @classmethod
     def from_json(cls, data: Any) -> SubmissionRecord | None:
@@ -291,9 +296,9 @@ def is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> 
         # Airflow makes the iterations of a loop anew when their DAG run is cleared.
         return False
     # One without a tag may be that of any earlier attempt.
-    number, max_tries = (
-        (attempt.number - 1, None) if one.tag is None else (one.tag.attempt, one.tag.max_tries)
-    )
+    number, max_tries = attempt.number - 1, None
+    if one.tag is not None:
+        number, max_tries = one.tag.attempt or number, one.tag.max_tries
     if one.tag is not None and one.tag.owed_by == attempt.number - 1 and one.state is TaskState.COMPLETED:
         return True
     return not attempt.is_cleared_since(number, max_tries)
@@ -353,8 +358,11 @@ def decide_from_search(
     if has_judged:
         lost = None
     own = [one for one in search.found if one.tag is not None and is_open(one, attempt, lost)]
-    latest = max((one.tag.attempt for one in own if one.tag), default=0)
+    latest = max((one.tag.attempt for one in own if one.tag and one.tag.attempt), default=None)
     own = [one for one in own if one.tag and (one.tag.attempt == latest or not one.state.is_terminal)]
+    if latest is None:
+        # All attempts that ask for the same have one task.
+        own = [one for one in own if _asks_the_same(one, fingerprint, lost)] or own
     if len(own) > 1:
         raise _for_a_person(f"{len(own)} tasks carry the tag of this task", own)
     if own:
@@ -392,16 +400,17 @@ def _decide_about_missing(
     return Decision(f"The service no longer knows task {record.task_id} of an earlier attempt.")
 
 
-def _reattach(task: Candidate, is_same: bool, number: int, policy: SubmissionPolicy) -> Decision:
+def _reattach(task: Candidate, is_same: bool, number: int | None, policy: SubmissionPolicy) -> Decision:
     """Return what to do about a task that is this Airflow task's, by what it was asked for."""
+    attempt = "an earlier attempt" if number is None else f"attempt {number}"
     if is_same or policy.on_stale_state == "reattach":
-        return Decision(f"Re-attaching to task {task.task_id} of attempt {number}.", task)
+        return Decision(f"Re-attaching to task {task.task_id} of {attempt}.", task)
     if policy.on_stale_state == "restart":
         running = None if task.state.is_terminal else task.task_id
         why = f"The inputs have changed since task {task.task_id} was submitted."
         return Decision(why, cancel=running)
     raise StaleStartError(
-        f"Attempt {number} submitted task {task.place} with other inputs. It was left as it is. Set "
+        f"{attempt.capitalize()} submitted task {task.place} with other inputs. It was left as it is. Set "
         "on_stale_state='reattach' to take its result, or 'restart' to stop it and pay for a new one; or "
         "make the inputs the same on every attempt."
     )

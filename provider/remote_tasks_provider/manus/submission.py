@@ -7,11 +7,11 @@ creates the task.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from remote_tasks_provider.bases.submission import account_of
 from remote_tasks_provider.core.errors import BudgetExceededError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
@@ -52,8 +52,7 @@ class ManusSubmission:
     @property
     def account(self) -> str:
         """A hash of the host and the key of the connection."""
-        account = self._hook.client.config.account
-        return hashlib.sha256("\n".join(account).encode()).hexdigest()[:12]
+        return account_of(self._hook)
 
     @property
     def longest_request(self) -> float:

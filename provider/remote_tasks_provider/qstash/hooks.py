@@ -18,6 +18,7 @@ from remote_tasks_provider.qstash.api import v1, v2
 from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
 from remote_tasks_provider.qstash.api.options import PLANS, PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import DlqMessage, LogEntry, MessageOutcome, PublishedMessage
+from remote_tasks_provider.qstash.bulk import cancel_all
 from remote_tasks_provider.qstash.dlq import (
     DlqEntry,
     DlqPages,
@@ -31,16 +32,15 @@ from remote_tasks_provider.qstash.models import QStashTask
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy
 from remote_tasks_provider.qstash.service import QSTASH
 from remote_tasks_provider.qstash.settings_hook import QStashSettingsHook
+from remote_tasks_provider.qstash.workflow_hook import QStashWorkflowHook
 
 __all__ = ["QStashHook"]
 
 
-# A bound on requests that each cancel some messages, until one finds none.
-_MOST_CANCELLATIONS = 1000
-
-
-class QStashHook(QStashSettingsHook):
+class QStashHook(QStashSettingsHook, QStashWorkflowHook):
     """Publishes messages, reads their outcomes, and manages DLQ messages, schedules, queues and URL groups.
+
+    Triggers runs of Upstash workflows, too, which live on the same host and token.
 
     `QStash <https://upstash.com/docs/qstash>`__ API v2; only :meth:`get_task` and :meth:`iter_message_tasks`
     are v1. Requests are retried, and errors raised, as by
@@ -199,21 +199,8 @@ class QStashHook(QStashSettingsHook):
         :param filters: those of :meth:`iter_logs`, without ``state``; at least one.
         """
         given = filters_of(filters, MESSAGE_FILTERS)
-        operation, cancelled = v2.cancel_messages(given), 0
         most = sum(name == "messageIds" for name, _ in given) or float("inf")
-        taken = self.client.taken
-        # How many one request cancels is not documented for sure. It may count again what is being cancelled.
-        for _ in range(_MOST_CANCELLATIONS):
-            found = self.client.send(operation)
-            taken += 1
-            cancelled += found
-            if not found or cancelled >= most:
-                break
-        else:
-            self.log.warning("Gave up after %d requests: some messages may be left.", _MOST_CANCELLATIONS)
-        if self.client.taken > taken:
-            self.log.warning("An answer was lost: at least %d messages were cancelled.", cancelled)
-        return cancelled
+        return cancel_all(self.client, v2.cancel_messages(given), "messages", most)
 
     # --------------------------------------------------------------------------------------- DLQ messages
 

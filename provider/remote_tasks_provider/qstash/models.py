@@ -41,6 +41,12 @@ QSTASH_STATES = StateTable(
         # The documentation and the vendor's own clients spell it differently.
         "canceled": TaskState.CANCELLED,
         "cancelled": TaskState.CANCELLED,
+        # Of workflow runs.
+        "run_started": TaskState.RUNNING,
+        "run_success": TaskState.COMPLETED,
+        "run_failed": TaskState.FAILED,
+        "run_canceled": TaskState.CANCELLED,
+        "run_cancelled": TaskState.CANCELLED,
     }
 )
 

@@ -1,4 +1,4 @@
-"""Sensors that wait for QStash messages and, with API v1, for their deliveries."""
+"""Sensors that wait for QStash messages, for workflow runs and, with API v1, for deliveries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from remote_tasks_provider.bases.arguments import ids
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.hooks import QStashHook
-from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
-from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK, QSTASH_WORKFLOW
+from remote_tasks_provider.qstash.triggers import (
+    QStashMessageTrigger,
+    QStashTaskTrigger,
+    QStashWorkflowTrigger,
+)
 
-__all__ = ["QStashMessageSensor", "QStashTaskSensor"]
+__all__ = ["QStashMessageSensor", "QStashTaskSensor", "QStashWorkflowSensor"]
 
 
 class QStashTaskSensor(RemoteTaskSensor):
@@ -96,6 +100,54 @@ class QStashMessageSensor(RemoteTaskSensor):
     ) -> None:
         super().__init__(
             remote_task_id=message_id,
+            conn_id=qstash_conn_id,
+            poke_interval=poke_interval,
+            not_found_grace=not_found_grace,
+            **kwargs,
+        )
+
+
+class QStashWorkflowSensor(RemoteTaskSensor):
+    """Waits until runs of Upstash workflows have succeeded, failed or were cancelled, according to the logs.
+
+    Returns one JSON object for one id, or a list of them in input order for several::
+
+        {"id": …, "state": "completed", "status": "RUN_SUCCESS", "url": …, "error": …,
+         "workflow_run_id": …, "dlq_id": …, "response_status": …, "title": null, "created_at": …,
+         "updated_at": …, "credit_usage": null}
+
+    ``url`` is the workflow's endpoint without its query. A failed run has the id of its DLQ message, with
+    which :class:`~remote_tasks_provider.qstash.operators.QStashResumeWorkflowOperator` resumes it, the
+    endpoint's last HTTP status, and in ``error`` the start of its response without what looks like a secret.
+
+    A failed step is not final: Upstash repeats it, by default three times over about 33 minutes
+    (https://upstash.com/docs/workflow/features/retries), so give ``timeout`` room. All waits on a connection
+    poll together: one request covers ten runs. A read-only token is enough.
+
+    :param workflow_run_id: the run's id with its ``wfr_``, or a list of ids, all of which must finish. Of
+        several runs with one id it is the newest. Templated.
+    :param qstash_conn_id: the Airflow connection. Templated.
+    :param not_found_grace: seconds for which the logs may not have the run. They lag behind.
+    """
+
+    template_fields: Sequence[str] = ("workflow_run_id", "qstash_conn_id")
+    remote_task_type = QSTASH_WORKFLOW
+    checks: ClassVar[Mapping[str, Check]] = {"workflow_run_id": ids}
+    trigger_class = QStashWorkflowTrigger
+    hook_class = QStashHook
+    ui_color = "#dff3ea"
+
+    def __init__(
+        self,
+        *,
+        workflow_run_id: str | Iterable[str],
+        qstash_conn_id: str = QStashHook.default_conn_name,
+        poke_interval: float | str | timedelta = 15.0,
+        not_found_grace: float | str | timedelta = 300.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            remote_task_id=workflow_run_id,
             conn_id=qstash_conn_id,
             poke_interval=poke_interval,
             not_found_grace=not_found_grace,

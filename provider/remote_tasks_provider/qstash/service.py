@@ -10,12 +10,14 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.response import Hint
 from remote_tasks_provider.core.service import Service, TaskType
-from remote_tasks_provider.qstash.api import v2
+from remote_tasks_provider.qstash.api import v2, workflows
+from remote_tasks_provider.qstash.api.filters import RUN_CANCEL_FILTERS, filters_of
 from remote_tasks_provider.qstash.api.options import PlanName
 from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy, QStashTaskPollStrategy
+from remote_tasks_provider.qstash.workflow_polling import QStashWorkflowPollStrategy
 
-__all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QStashExtras"]
+__all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QSTASH_WORKFLOW", "QStashExtras"]
 
 # https://upstash.com/docs/qstash/howto/multi-region
 _REGIONS = {"eu": "https://qstash.upstash.io", "us": "https://qstash-us-east-1.upstash.io"}
@@ -57,6 +59,12 @@ def _cancel(_extras: QStashExtras, message_ids: Sequence[str]) -> Operation[Any]
     return v2.cancel_by_ids(message_ids)
 
 
+def _cancel_runs(_extras: QStashExtras, run_ids: Sequence[str]) -> Operation[Any]:
+    if len(run_ids) == 1:
+        return workflows.cancel_run(*run_ids)
+    return workflows.cancel_runs(filters_of({"workflow_run_ids": run_ids}, RUN_CANCEL_FILTERS))
+
+
 QSTASH = Service(
     name="QStash",
     conn_type=MANIFEST.folder,
@@ -85,3 +93,14 @@ QSTASH_MESSAGE = TaskType(
     has_page=False,
 )
 """A message, whose state is in the logs."""
+
+QSTASH_WORKFLOW = TaskType(
+    service=QSTASH,
+    label="Workflow run",
+    poll_strategy=lambda _config: QStashWorkflowPollStrategy(),
+    cancel=_cancel_runs,
+    cancel_batch_size=workflows.MOST_CANCELLED,
+    id_param="workflow_run_id",
+    has_page=False,
+)
+"""A run of an Upstash workflow, whose state is in the logs of workflows."""

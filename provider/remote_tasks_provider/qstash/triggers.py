@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
-from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
+from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK, QSTASH_WORKFLOW
 
-__all__ = ["QStashMessageTrigger", "QStashTaskTrigger"]
+__all__ = ["QStashMessageTrigger", "QStashTaskTrigger", "QStashWorkflowTrigger"]
 
 
 class QStashTaskTrigger(RemoteTaskTrigger):
@@ -37,4 +37,25 @@ class QStashMessageTrigger(RemoteTaskTrigger):
     @property
     def message_ids(self) -> list[str] | str:
         """The messages to wait for."""
+        return self.remote_task_ids
+
+
+class QStashWorkflowTrigger(RemoteTaskTrigger):
+    """Waits for runs of Upstash workflows, according to the logs.
+
+    :param conn_id: the Airflow connection; a read-only token is enough.
+    :param workflow_run_ids: the runs to wait for; a template where the wait begins in the triggerer.
+    :param rules: all else that :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` takes.
+    """
+
+    remote_task_type = QSTASH_WORKFLOW
+
+    def __init__(
+        self, conn_id: str, workflow_run_ids: list[str] | str, poll_interval: float = 15.0, **rules: Any
+    ) -> None:
+        super().__init__(conn_id, workflow_run_ids, poll_interval, **rules)
+
+    @property
+    def workflow_run_ids(self) -> list[str] | str:
+        """The runs to wait for."""
         return self.remote_task_ids

@@ -74,14 +74,13 @@ class WorkflowOperations:
 
     def _trigger(self, call: Call, plan: Plan) -> Answer:
         url = check_url("destination", destination_of(call, 2))
-        headers = publish_headers(call)
-        limits = PLANS[self._context.settings.qstash_plan]
-        options = read_options(url, headers, call.body, limits, self._now)
-        begins = max(options.not_before or 0.0, self._now + options.delay)
+        headers, now = publish_headers(call), self._now
+        options = read_options(url, headers, call.body, PLANS[self._context.settings.qstash_plan], now)
+        begins = now + options.delay if options.not_before is None else max(options.not_before, now)
         run = self._runs.trigger(
             url,
             headers.get("upstash-workflow-runid"),
-            delay=begins - self._now,
+            delay=begins - now,
             labels=options.labels,
             flow_control_key=options.flow.key if options.flow else None,
             body=call.body,

@@ -404,13 +404,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
         submitter = self._submitter(context)
-        # Airflow takes neither from a task that a user has ended.
-        needs_life = what in ("delivered", "deferred")
-        if not (needs_life and self._is_killed):
-            submitter.settle(what)
-        if needs_life and self._is_killed:  # before this, or during it
-            submitter.settle("interrupted")
-            what = "undelivered" if what == "delivered" else what
+        what = submitter.settle_alive(what, lambda: self._is_killed)
         if what == "undelivered" and not submitter.outlives_clears:
             try:
                 mark_owed(self.hook, self._own[0], submitter.key, submitter.attempt.number)

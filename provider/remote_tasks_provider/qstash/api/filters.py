@@ -12,6 +12,9 @@ __all__ = [
     "DLQ_FILTERS",
     "LOG_FILTERS",
     "MESSAGE_FILTERS",
+    "RUN_CANCEL_FILTERS",
+    "RUN_DLQ_FILTERS",
+    "RUN_FILTERS",
     "Filters",
     "dlq_queries",
     "filters_of",
@@ -73,7 +76,24 @@ MESSAGE_FILTERS: Mapping[str, str] = {
     **_PLACE,
 }
 """Filters of the messages in flight."""
+_OF_RUNS: Mapping[str, str] = {
+    "workflow_url": "workflowUrl",
+    "labels": "label",
+    "caller_ip": "callerIp",
+    "flow_control_key": "flowControlKey",
+    "from_date": "fromDate",
+    "to_date": "toDate",
+}
+RUN_FILTERS: Mapping[str, str] = {"workflow_run_ids": "workflowRunId", "state": "state", **_OF_RUNS}
+"""Filters of the logs of workflow runs."""
+RUN_CANCEL_FILTERS: Mapping[str, str] = {"workflow_run_ids": "workflowRunIds", **_OF_RUNS}
+"""Filters of the workflow runs to cancel."""
+RUN_DLQ_FILTERS: Mapping[str, str] = {"workflow_run_ids": "workflowRunId", **_OF_RUNS}
+"""Filters of the workflow runs in the dead letter queue."""
 
+# What the vendor spells in two ways, and the way that a filter takes.
+_SPELLED = {"CANCELED": "CANCELLED", "RUN_CANCELLED": "RUN_CANCELED"}
+RUN_STATES = ("RUN_STARTED", "RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED")
 STATES = (
     "CREATED",
     "ACTIVE",
@@ -109,16 +129,17 @@ def filters_of(given: Mapping[str, Any], known: Mapping[str, str]) -> Filters:
             raise InvalidArgumentError(
                 f"{name} is empty, which would not narrow anything down: nothing was done"
             )
-        found += [(known[name], _filter_value(name, one)) for one in values]
+        states = RUN_STATES if known is RUN_FILTERS else STATES
+        found += [(known[name], _filter_value(name, one, states)) for one in values]
     return tuple(found)
 
 
-def _filter_value(name: str, value: Any) -> str:
+def _filter_value(name: str, value: Any, states: Sequence[str]) -> str:
     if name in ("from_date", "to_date"):
         return str((validation.unix_seconds(value, name, earliest=_FIRST_MESSAGE) or 0) * 1000)
     if name == "state":
-        word = str(value).upper()
-        return validation.choice("CANCELLED" if word == "CANCELED" else word, name, STATES)
+        word = _SPELLED.get(str(value).upper(), str(value).upper())
+        return validation.choice(word, name, states)
     if name == "response_status":
         return str(validation.whole_number(value, name, least=100, most=599))
     return validation.object_id(str(value), name)

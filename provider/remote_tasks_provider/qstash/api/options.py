@@ -233,7 +233,7 @@ def check_name(name: Any, parameter: str) -> str:
     return checked
 
 
-def encode_body(body: Any) -> tuple[bytes, str | None]:
+def encode_body(body: Any, name: str = "body") -> tuple[bytes, str | None]:
     """Return a body's bytes and its content type: text, bytes, or a JSON value."""
     if body is None:
         return b"", None
@@ -245,7 +245,7 @@ def encode_body(body: Any) -> tuple[bytes, str | None]:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode(), "application/json"
     except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"body cannot be written as JSON: {error}") from None
+        raise InvalidArgumentError(f"{name} cannot be written as JSON: {error}") from None
 
 
 def callback_headers(name: str, options: Any, plan: PlanName) -> dict[str, str]:

@@ -22,21 +22,37 @@ from remote_tasks_provider.qstash.operators.settings import (
     QStashScheduleOperator,
     QStashUrlGroupOperator,
 )
+from remote_tasks_provider.qstash.operators.workflow_actions import (
+    QStashCancelWorkflowOperator,
+    QStashListWorkflowRunsOperator,
+    QStashNotifyWorkflowOperator,
+)
+from remote_tasks_provider.qstash.operators.workflows import (
+    QStashResumeWorkflowOperator,
+    QStashWorkflowBranchOperator,
+    QStashWorkflowOperator,
+)
 
 __all__ = [
     "QStashCancelMessageOperator",
+    "QStashCancelWorkflowOperator",
     "QStashDeleteDlqOperator",
     "QStashFlowControlOperator",
     "QStashGetTaskOperator",
     "QStashListDlqOperator",
     "QStashListLogsOperator",
     "QStashListMessageTasksOperator",
+    "QStashListWorkflowRunsOperator",
     "QStashMessageBranchOperator",
+    "QStashNotifyWorkflowOperator",
     "QStashPublishBatchOperator",
     "QStashPublishOperator",
     "QStashQueueOperator",
+    "QStashResumeWorkflowOperator",
     "QStashRetryDlqOperator",
     "QStashScheduleOperator",
     "QStashTaskBranchOperator",
     "QStashUrlGroupOperator",
+    "QStashWorkflowBranchOperator",
+    "QStashWorkflowOperator",
 ]

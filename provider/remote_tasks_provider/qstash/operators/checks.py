@@ -8,34 +8,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from airflow.providers.common.compat.sdk import mask_secret
 
 from remote_tasks_provider.bases.arguments import is_template
+from remote_tasks_provider.bases.paths import location
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
+from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.qstash.api import settings
-from remote_tasks_provider.qstash.api.filters import DLQ_FILTERS, LOG_FILTERS, MESSAGE_FILTERS, filters_of
+from remote_tasks_provider.qstash.api import settings, workflows
+from remote_tasks_provider.qstash.api.filters import (
+    DLQ_FILTERS,
+    LOG_FILTERS,
+    MESSAGE_FILTERS,
+    RUN_CANCEL_FILTERS,
+    RUN_FILTERS,
+    filters_of,
+)
 from remote_tasks_provider.qstash.api.headers import secrets_of
 from remote_tasks_provider.qstash.api.options import PublishOptions, check_name
+from remote_tasks_provider.qstash.api.workflow_options import WorkflowOptions, resume_headers
 
 __all__ = [
     "BATCH",
     "CANCEL",
+    "CANCEL_RUNS",
     "FILTERS",
     "FLOW_CONTROL",
+    "LIST_RUNS",
     "MESSAGE_ID",
+    "NOTIFY",
     "PUBLISH",
     "QUEUE",
+    "RESUME",
+    "RUN",
+    "RUN_ID",
     "SCHEDULE",
     "TASK_ID",
     "URL_GROUP",
+    "WORKFLOW",
     "one_destination",
 ]
 
 _URL = "https://example.com"
+# The options that may hold credentials.
+_WITH_SECRETS = ("headers", "extra_headers", "callback_options", "failure_callback_options")
 
 
 def one_destination(destination: Any, url_group: Any) -> None:
@@ -57,16 +76,36 @@ def _filter(value: Any, name: str) -> Any:
     return value
 
 
+def _run_filter(value: Any, name: str) -> Any:
+    filters_of({name: value}, RUN_FILTERS)
+    return value
+
+
+def _event_id(value: Any, name: str) -> Any:  # noqa: ARG001 - the error names it
+    workflows.list_waiters(value)
+    return value
+
+
+def _event_data(value: Any, name: str) -> Any:  # noqa: ARG001 - the error says what it is about
+    workflows.notify("a", value)
+    return value
+
+
+def _flow_control(value: Any, name: str) -> Any:  # noqa: ARG001 - the error names it
+    resume_headers(None, (), flow_control=value)
+    return value
+
+
 def _message_ids(value: Any, name: str) -> Any:
     if not validation.object_ids(value, name):
         raise InvalidArgumentError(f"{name} is an empty list: there is nothing to cancel")
     return value
 
 
-def _filters(value: Any, name: str) -> Any:
+def _filters(value: Any, name: str, known: Mapping[str, str] = MESSAGE_FILTERS) -> Any:
     try:
         given = {key: one for key, one in validation.mapping(value, name).items() if not is_template(one)}
-        filters_of(given, MESSAGE_FILTERS)
+        filters_of(given, known)
     except ValueError as error:
         raise InvalidArgumentError(f"{name}: {error}") from None
     return value
@@ -121,17 +160,19 @@ def _masking(check: Check) -> Check:
     return checked
 
 
+def _masking_secrets(own: Mapping[str, Check]) -> dict[str, Check]:
+    """Return the checks of the options of a message, or of a run, which mask what may hold secrets."""
+    return {name: _masking(one) if name in _WITH_SECRETS else one for name, one in own.items()}
+
+
 _name = validation.optional(check_name)
-_own = PublishOptions.checks(destination=_URL, plan="fixed", callback=_URL, failure_callback=_URL)
 
 MESSAGE_ID: Mapping[str, Check] = {"message_id": validation.object_id}
 TASK_ID: Mapping[str, Check] = {"remote_task_id": validation.object_id}
 PUBLISH: Mapping[str, Check] = {
-    **_own,
-    **{
-        name: _masking(_own[name])
-        for name in ("headers", "extra_headers", "callback_options", "failure_callback_options")
-    },
+    **_masking_secrets(
+        PublishOptions.checks(destination=_URL, plan="fixed", callback=_URL, failure_callback=_URL)
+    ),
     "delivery_retries": validation.optional(partial(validation.whole_number, least=0)),
     "destination": validation.optional(_destination),
     "url_group": validation.optional(_destination),
@@ -173,4 +214,32 @@ FLOW_CONTROL: Mapping[str, Check] = {
     "parallelism": _limit,
     "rate": _limit,
     "period": _limit,
+}
+RUN: Mapping[str, Check] = {
+    "cancel_on_timeout": validation.flag,
+    "result_path": validation.optional(location),
+    "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
+    "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
+}
+WORKFLOW: Mapping[str, Check] = {
+    **_masking_secrets(WorkflowOptions.checks(workflow_url=_URL, plan="fixed")),
+    "delivery_retries": PUBLISH["delivery_retries"],
+}
+RESUME: Mapping[str, Check] = {
+    "dlq_id": validation.object_id,
+    "restart": validation.flag,
+    "delivery_retries": PUBLISH["delivery_retries"],
+    "flow_control": validation.optional(_flow_control),
+}
+RUN_ID: Mapping[str, Check] = {"workflow_run_id": validation.object_id}
+LIST_RUNS: Mapping[str, Check] = dict.fromkeys(RUN_FILTERS, validation.optional(_run_filter))
+CANCEL_RUNS: Mapping[str, Check] = {
+    "workflow_run_id": validation.optional(_message_ids),
+    "filters": validation.optional(partial(_filters, known=RUN_CANCEL_FILTERS)),
+}
+NOTIFY: Mapping[str, Check] = {
+    "event_id": _event_id,
+    "event_data": _event_data,
+    "workflow_run_id": validation.optional(validation.object_id),
+    "require_waiter": validation.flag,
 }
