@@ -12,11 +12,17 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.filters import task_filter
-from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, TaskOptions, check_prompt
+from remote_tasks_provider.manus.api.options import (
+    VISIBILITIES,
+    TaskOptions,
+    check_prompt,
+    check_slides_format,
+)
 from remote_tasks_provider.manus.api.v2_models import ManusUsage
 from remote_tasks_provider.manus.api.versions import ManusApi, api_version
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.models import ManusMessage, ManusTask
+from remote_tasks_provider.manus.names import ids_by_name
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef
 from remote_tasks_provider.manus.service import MANUS
 
@@ -168,7 +174,7 @@ class ManusHook(RemoteTaskHook):
         """
         grace = validation.seconds(output_grace, "output_grace", zero=True)
         if slides_format is not None:
-            validation.choice(slides_format, "slides_format", SLIDES_FORMATS)
+            check_slides_format(slides_format, "slides_format")
         api, seen_at = self.api, None
         while True:
             asked_at = time.monotonic()
@@ -304,9 +310,16 @@ class ManusHook(RemoteTaskHook):
     def list_connectors(self) -> list[dict[str, Any]]:
         """Return the connectors of the account: ``id``, ``name``, ``type``, ``description``. API v2.
 
-        A task takes ids: ``{one["name"]: one["id"] for one in hook.list_connectors()}`` has them by name.
+        A task takes ids; :meth:`connector_ids` finds them by name.
         """
         return self.api.list_connectors()
+
+    def connector_ids(self, *names: str) -> list[str]:
+        """Return the ids of connectors by their names in the Manus app, in that order. API v2.
+
+        :raises InvalidArgumentError: for a name that no connector has, or several have; it lists the names.
+        """
+        return ids_by_name(names, self.list_connectors(), "connector")
 
     def list_skills(self, project_id: str | None = None) -> list[dict[str, Any]]:
         """Return the skills of the account: ``id``, ``name``, ``description``, ``owner_type``. API v2.
@@ -314,6 +327,14 @@ class ManusHook(RemoteTaskHook):
         :param project_id: only those of a project.
         """
         return self.api.list_skills(project_id)
+
+    def skill_ids(self, *names: str, project_id: str | None = None) -> list[str]:
+        """Return the ids of skills by their names, in that order. API v2.
+
+        :param project_id: look among those of a project.
+        :raises InvalidArgumentError: for a name that no skill has, or several have; it lists the names.
+        """
+        return ids_by_name(names, self.list_skills(project_id), "skill")
 
     def available_credits(self) -> int | None:
         """Return the credits that the account can spend, ``None`` if unknown. API v2."""

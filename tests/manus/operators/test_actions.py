@@ -120,6 +120,13 @@ class TestSendMessage:
 
         assert account.manus.answers(task_id)[0].schema == schema
 
+    def test_message_carries_fields_that_are_unknown_here(self, account: Account, version: str) -> None:
+        """The sandbox refuses a field that it does not know."""
+        task_id = account.manus.add_task(script=ENDED)
+
+        with pytest.raises(AirflowFailException, match="new_field"):
+            run(account, ManusSendMessageOperator, task_id, content="x", extra_body={"new_field": 1})
+
     @pytest.mark.parametrize("content", ["", "  ", None, "word " * 5000])
     def test_empty_or_long_content_is_refused_before_any_upload(
         self, account: Account, tmp_path: Path, content: Any
@@ -322,6 +329,31 @@ class TestGetResult:
         run(account, ManusGetResultOperator, task_id, result_path=f"file://{tmp_path}/r.json")
 
         assert json.loads((tmp_path / "r.json").read_text())["text"] == "Done."
+
+
+class TestSlides:
+    @pytest.mark.parametrize(
+        ("kind", "arguments"),
+        [(ManusGetResultOperator, {}), (ManusDownloadFilesOperator, {"output_path": None})],
+    )
+    @pytest.mark.parametrize(("given", "asks"), [("pptx", True), (None, False), ("html", False)])
+    def test_format_of_slides_is_asked_for(
+        self,
+        account: Account,
+        version: str,
+        tmp_path: Path,
+        kind: Any,
+        arguments: dict[str, Any],
+        given: str | None,
+        asks: bool,
+    ) -> None:
+        task_id = account.manus.add_task(script=ENDED, files=["a.html"])
+        place = dict.fromkeys(arguments, f"file://{tmp_path}")
+
+        run(account, kind, task_id, slides_format=given, output_grace=0, **place)
+
+        queries = [dict(one.query) for one in account.sandbox.requests]
+        assert any("pptx" in one.values() or one.get("convert") == "true" for one in queries) == asks
 
 
 class TestDownloadFiles:

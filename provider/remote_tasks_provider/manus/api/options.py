@@ -16,11 +16,12 @@ from remote_tasks_provider.manus.api.schemas import check_schema
 
 __all__ = [
     "DEFAULT_PROFILE",
-    "SLIDES_FORMATS",
     "VISIBILITIES",
     "TaskOptions",
+    "check_extra",
     "check_files",
     "check_prompt",
+    "check_slides_format",
     "given",
     "with_extra",
 ]
@@ -32,7 +33,7 @@ DEFAULT_PROFILE = "manus-1.6"
 _MAX_TOKENS = 5000
 _MAX_REFERENCES = 20
 VISIBILITIES = ("private", "team", "public")
-SLIDES_FORMATS = ("html", "pptx")
+_SLIDES_FORMATS = ("html", "pptx")
 # Fields of a request that have other names than the options; in both spellings, see check_extra.
 _OWN = frozenset({"attachments", "createshareablelink", "message", "taskid"})
 _FILE_SOURCES = ("file_id", "file_url", "file_data")
@@ -173,6 +174,11 @@ def check_files(files: Iterable[Any]) -> tuple[Mapping[str, str], ...]:
                     f"{where}: {name} is {value!r}; it must be a text that is not empty"
                 )
     return found
+
+
+def check_slides_format(value: Any, name: str) -> Any:
+    """Return a format that Manus can make slides in."""
+    return validation.choice(value, name, _SLIDES_FORMATS)
 
 
 def check_prompt(prompt: Any, name: str) -> str:

@@ -21,7 +21,12 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.manus.api.options import SLIDES_FORMATS, VISIBILITIES, check_prompt
+from remote_tasks_provider.manus.api.options import (
+    VISIBILITIES,
+    check_extra,
+    check_prompt,
+    check_slides_format,
+)
 from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -55,6 +60,8 @@ class ManusSendMessageOperator(OneTaskOperator):
         Templated.
     :param structured_output_schema: a JSON schema, or a pydantic model, of the value to make of the reply.
         API v2. Templated.
+    :param extra_body: fields of the request that this provider does not know yet. Nobody checks them; one
+        that has a parameter here is refused. Templated.
     """
 
     template_fields: Sequence[str] = (
@@ -62,11 +69,13 @@ class ManusSendMessageOperator(OneTaskOperator):
         "content",
         "attachments",
         "structured_output_schema",
+        "extra_body",
     )
     checks: ClassVar[Mapping[str, Check]] = {
         "content": check_prompt,
         "attachments": locations,
         "structured_output_schema": validation.optional(check_schema),
+        "extra_body": validation.optional(check_extra),
     }
 
     def __init__(
@@ -75,19 +84,21 @@ class ManusSendMessageOperator(OneTaskOperator):
         content: str,
         attachments: Sequence[str] = (),
         structured_output_schema: Mapping[str, Any] | type[BaseModel] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.content = content
         self.attachments = attachments
         self.structured_output_schema = structured_output_schema
+        self.extra_body = extra_body
 
     def act(self, hook: ManusHook, context: Context) -> None:
         """Send the message."""
         given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
         sources = [open_source(source) for source in given]
-        schema = self.structured_output_schema
-        options = {} if schema is None else {"structured_output_schema": schema}
+        names = ("structured_output_schema", "extra_body")
+        options = {name: value for name in names if (value := getattr(self, name)) is not None}
 
         def prepare() -> dict[str, Any]:
             return {"files": [hook.upload_file(source) for source in sources], **options}
@@ -227,6 +238,7 @@ class ManusGetResultOperator(OneTaskOperator):
     :param result_path: a file to write the result to, as JSON, any URL that ``ObjectStoragePath`` knows; XCom
         then holds ``result_path`` instead of ``text`` and ``structured``. Templated.
     :param output_grace: seconds to wait for the output of a task that has just finished.
+    :param slides_format: ``pptx`` lists slides as files of that format; by default they are HTML.
     """
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "result_path")
@@ -234,6 +246,7 @@ class ManusGetResultOperator(OneTaskOperator):
         "structured": validation.flag,
         "result_path": validation.optional(location),
         "output_grace": partial(validation.seconds, zero=True),
+        "slides_format": validation.optional(check_slides_format),
     }
 
     def __init__(
@@ -242,19 +255,24 @@ class ManusGetResultOperator(OneTaskOperator):
         structured: bool = False,
         result_path: str | ObjectStoragePath | None = None,
         output_grace: float | str | timedelta = 30.0,
+        slides_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.structured = structured
         self.result_path = result_path
         self.output_grace: Any = output_grace
+        self.slides_format = slides_format
 
     def act(self, hook: ManusHook, context: Context) -> dict[str, Any]:
         """Fetch the result."""
         if self.result_path is not None:
             try_file(self.result_path, "result_path", self.log)
         result = hook.get_result(
-            self.remote_task_id, structured=self.structured, output_grace=self.output_grace
+            self.remote_task_id,
+            structured=self.structured,
+            output_grace=self.output_grace,
+            slides_format=self.slides_format,
         )
         push_link(context, result.url)
         if self.structured and result.state is TaskState.FAILED:
@@ -284,7 +302,7 @@ class ManusDownloadFilesOperator(OneTaskOperator):
         "overwrite": validation.flag,
         "max_file_size": partial(validation.whole_number, least=1),
         "output_grace": partial(validation.seconds, zero=True),
-        "slides_format": validation.optional(partial(validation.choice, allowed=SLIDES_FORMATS)),
+        "slides_format": validation.optional(check_slides_format),
     }
 
     def __init__(

@@ -38,7 +38,7 @@ from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.manus.api.options import TaskOptions
+from remote_tasks_provider.manus.api.options import TaskOptions, check_slides_format
 from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.attachments import check_attachments, sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
@@ -62,7 +62,7 @@ CREDITS_KEY = "credit_usage"
 
 
 # What holds only while the operator waits. A user who gives one of them counts on it.
-_NEED_A_WAIT = ("auto_confirm", "max_credits", "result_path")
+_NEED_A_WAIT = ("auto_confirm", "max_credits", "result_path", "slides_format")
 
 
 def _inputs_of_actions(value: Any, name: str) -> Any:
@@ -78,7 +78,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     """Submits a task to the Manus agent, waits for it, and returns its result.
 
     With ``wait_for_completion=False`` it returns the task's id and page. Nothing looks at the task then, so
-    ``max_credits``, ``auto_confirm``, ``result_path`` and another ``on_waiting`` than ``wait`` are refused.
+    ``max_credits``, ``auto_confirm``, ``result_path``, ``slides_format`` and another ``on_waiting`` than
+    ``wait`` are refused.
 
     A task costs credits and is submitted once, whatever happens to the attempt that submitted it: see
     ``docs/submitting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
@@ -135,6 +136,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     :param cancel_on_timeout: stop the task when the operator gives up waiting. API v2.
     :param output_grace: seconds to wait, on a worker, for the output of a task that has just finished; it can
         lag behind.
+    :param slides_format: ``pptx`` lists slides as files of that format; by default they are HTML. Give
+        :class:`ManusDownloadFilesOperator` the same.
     :param result_path: a file to write the whole result to, as JSON, any URL that ``ObjectStoragePath``
         knows; XCom then holds the path instead of ``text`` and ``structured``. Templated.
     :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``reattach`` (take its
@@ -162,6 +165,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         "structured_output_schema": validation.optional(check_schema),
         "cancel_on_timeout": validation.flag,
         "output_grace": partial(validation.seconds, zero=True),
+        "slides_format": validation.optional(check_slides_format),
         "result_path": validation.optional(location),
         "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
         "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
@@ -217,6 +221,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         min_credits: int | str | None = None,
         cancel_on_timeout: bool = True,
         output_grace: float | str | timedelta = 30.0,
+        slides_format: str | None = None,
         result_path: str | ObjectStoragePath | None = None,
         on_stale_state: OnStaleState = "fail",
         on_orphaned_intent: OnOrphanedIntent = "search",
@@ -246,6 +251,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.min_credits: Any = min_credits
         self.cancel_on_timeout = cancel_on_timeout
         self.output_grace: Any = output_grace
+        self.slides_format = slides_format
         self.result_path = result_path
         self.on_stale_state = on_stale_state
         self.on_orphaned_intent = on_orphaned_intent
@@ -366,7 +372,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         wants_value = self.structured_output_schema is not None
         # If this fails, a retry re-attaches to the finished task, and fetches its result.
         with sending(self.hook):
-            found = self.hook.get_result(task_id, structured=wants_value, output_grace=self.output_grace)
+            found = self.hook.get_result(
+                task_id,
+                structured=wants_value,
+                output_grace=self.output_grace,
+                slides_format=self.slides_format,
+            )
         self.push_credits(context, found.credit_usage)
         if self.raise_on_failure and found.state is TaskState.FAILED:
             failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
