@@ -19,6 +19,8 @@ from typing import Any
 # Importing Airflow reads and writes its home, so this comes before anything that may import it.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="remote-tasks-airflow-home-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# No scheduler runs here that could mistake the end of one process for that of another.
+os.environ["AIRFLOW__REMOTE_TASKS__SHORTEST_DEFERRAL"] = "0"
 
 import pytest
 import requests

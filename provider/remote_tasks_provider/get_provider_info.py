@@ -35,6 +35,18 @@ in common.
     "default": "",
 }
 
+_SHORTEST_DEFERRAL = {
+    "description": """For how many seconds a deferred wait lasts at least, from 0 to 120.
+Airflow's scheduler may fail a task that resumes before it has noticed that the task's first process is
+over: "finished with state success, but the task instance's state attribute is queued". So a trigger keeps
+the end of a shorter wait back. Raise it if you see that message, or if your scheduler is busy.
+""",
+    "version_added": remote_tasks_provider.__version__,
+    "type": "float",
+    "example": "30",
+    "default": "10",
+}
+
 
 def manifests() -> Iterator[Manifest]:
     """Yield the manifest of each vendor, by folder name."""
@@ -59,9 +71,8 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [link for vendor in vendors for link in vendor.link_classes()],
         "task-decorators": [one for vendor in vendors for one in vendor.task_decorators()],
     }
-    info["config"] = {
-        "remote_tasks": {"description": "Remote tasks.", "options": {"deployment_id": _DEPLOYMENT_ID}}
-    }
+    options = {"deployment_id": _DEPLOYMENT_ID, "shortest_deferral": _SHORTEST_DEFERRAL}
+    info["config"] = {"remote_tasks": {"description": "Remote tasks.", "options": options}}
     for vendor in vendors:
         for kind, modules in vendor.modules().items():
             info.setdefault(kind, []).append(modules)

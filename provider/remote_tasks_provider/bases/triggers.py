@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -20,8 +20,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, task_state
 from remote_tasks_provider.bases.connection import read_connection_async
-from remote_tasks_provider.bases.from_trigger import SensorSettings, environment, release
+from remote_tasks_provider.bases.from_trigger import SensorSettings, TaskEnd, environment, release
 from remote_tasks_provider.bases.metrics import METRICS
+from remote_tasks_provider.bases.shortest_deferral import shortest_deferral
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancel_queue import request_cancel
@@ -35,6 +36,7 @@ from remote_tasks_provider.core.http.response import MAX_RETRY_AFTER
 from remote_tasks_provider.core.http.transport import HttpxTransport
 from remote_tasks_provider.core.polling.drivers import AsyncLink
 from remote_tasks_provider.core.polling.policy import OnWaiting, PollPolicy
+from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import TaskType
@@ -164,6 +166,7 @@ class RemoteTaskTrigger(BaseTrigger):
         policy = self._policy(settings)
         tracker = PollTracker(ids, policy, self.checkpoint)
         idler = None if TRIGGERS_GET_ON_KILL else _IDLERS.get()
+        began = self.clocks.monotonic()
         try:
             result = await join(
                 tracker,
@@ -178,20 +181,38 @@ class RemoteTaskTrigger(BaseTrigger):
                 back_off=self._seconds_until(self.back_off_until, MAX_RETRY_AFTER),
                 log=log,
             )
+            end = self._end(settings, result, ids)
+            if type(end.event) is TriggerEvent:
+                await self._outlast_the_first_process(began)
         except asyncio.CancelledError:
             # Not where the triggerer ends: then the wait continues elsewhere, and Airflow could not be asked.
             if idler is not None and not idler.cancelling():
                 await self.on_kill()
             raise
+        await end.write(self.task_instance, log)
+        yield end.event
+
+    def _end(self, settings: SensorSettings | None, result: WaitResult, ids: Sequence[str]) -> TaskEnd:
+        """Return what ends the task in the triggerer, or resumes it on a worker."""
         # dag.test() runs a trigger that belongs to no task instance, and resumes the task whatever the event
         # says.
         if settings is None or not settings.ends_in_triggerer or self.task_instance is None:
-            yield TriggerEvent(result.to_event())
-            return
+            return TaskEnd(TriggerEvent(result.to_event()), {})
         page = result.first_url if self.remote_task_type.has_page else None
-        end = settings.task_end(result, ids, self.on_waiting, page)
-        await end.write(self.task_instance, log)
-        yield end.event
+        return settings.task_end(result, ids, self.on_waiting, page)
+
+    async def _outlast_the_first_process(self, began: float) -> None:
+        """Let a deferral last until the scheduler has noticed that the process before it is over.
+
+        :param began: when this trigger began, which is not before the deferral.
+        """
+        # No process was before a wait that began here, and dag.test() has no scheduler.
+        if self.started_at is None or self.task_instance is None:
+            return
+        left = shortest_deferral() - (self.clocks.monotonic() - began)
+        if left > 0:
+            log.info("The wait is over; Airflow resumes this task in %.0f s.", left)
+            await self.clocks.sleep(left)
 
     def _policy(self, settings: SensorSettings | None) -> PollPolicy:
         given = {field.name: getattr(self, field.name) for field in fields(PollPolicy)}
