@@ -34,7 +34,8 @@ with DAG(
         # Confirmed without asking: this type of action, with this input, and no other.
         auto_confirm={"apiHighCreditNotice": {"action": "accept"}},
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
+        retries=2,
     )
     # [END a_person_answers]
 

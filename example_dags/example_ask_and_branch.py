@@ -28,7 +28,7 @@ with DAG(
         task_id="ask",
         prompt="Summarise what is known about {{ params.topic }} in 100 words.",
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
         timeout=2 * 60 * 60,
         max_credits=500,
         raise_on_failure=False,

@@ -28,7 +28,8 @@ with DAG(
         failed="explain",
         waiting="ask_a_colleague",
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
+        retries=2,
         timeout=2 * 60 * 60,
     )
     # [END branch_operator]

@@ -37,7 +37,8 @@ with DAG(
     # [START fan_out]
     @task.manus(
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
+        retries=2,
         max_credits=200,
         max_active_tis_per_dagrun=10,
     )

@@ -30,7 +30,12 @@ with DAG(
         return [delivery["task_id"] for delivery in found]
 
     wait = QStashTaskSensor.partial(
-        task_id="wait", deferrable=True, raise_on_failure=False, poke_interval=5, timeout=2 * 60 * 60
+        task_id="wait",
+        deferrable=True,
+        raise_on_failure=False,
+        poke_interval=30,
+        timeout=2 * 60 * 60,
+        retries=2,
     ).expand(remote_task_id=ids(deliveries.output))
     # [END mapped]
 

@@ -32,7 +32,7 @@ with DAG(
         labels="nightly",
         wait_for_completion=True,
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
         timeout=2 * 60 * 60,
         retries=2,
     )

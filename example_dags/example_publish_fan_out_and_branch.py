@@ -40,7 +40,8 @@ with DAG(
         message_id=ids(publish.output),
         deferrable=True,
         raise_on_failure=False,
-        poke_interval=5,
+        poke_interval=30,
+        retries=2,
         timeout=2 * 60 * 60,
     )
 

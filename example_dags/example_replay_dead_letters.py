@@ -34,7 +34,8 @@ with DAG(
         wait_for_completion=True,
         deferrable=True,
         raise_on_failure=False,
-        poll_interval=5,
+        poll_interval=30,
+        retries=2,
         timeout=4 * 60 * 60,
     )
 

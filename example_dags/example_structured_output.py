@@ -24,7 +24,8 @@ with DAG(
     # [START structured]
     @task.manus(
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
+        retries=2,
         structured_output_schema={
             "type": "object",
             "properties": {

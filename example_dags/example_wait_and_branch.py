@@ -28,7 +28,8 @@ with DAG(
         remote_task_id="{{ params.manus_task }}",
         deferrable=True,
         raise_on_failure=False,
-        poke_interval=5,
+        poke_interval=30,
+        retries=2,
         timeout=2 * 60 * 60,
     )
 

@@ -30,7 +30,7 @@ with DAG(
         body={"run": "{{ run_id }}"},
         deferrable=True,
         raise_on_failure=False,
-        poll_interval=5,
+        poll_interval=30,
         timeout=2 * 60 * 60,
         retries=2,
     )
@@ -43,7 +43,8 @@ with DAG(
         task_id="resume",
         dlq_id=report.output["dlq_id"],
         deferrable=True,
-        poll_interval=5,
+        poll_interval=30,
+        retries=2,
         timeout=2 * 60 * 60,
     )
     # [END workflow_run]

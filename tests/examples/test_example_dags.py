@@ -16,6 +16,7 @@ from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import clean_environment, migrated_database
 from remote_tasks_sandbox import SandboxServer
 from remote_tasks_sandbox.demo import seed_demo
+from tests.examples.quick import copy_quick
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "example_dags"
@@ -63,7 +64,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             + [
                 part
                 for name, conf in params.items()
-                for part in (str(EXAMPLES / f"{name}.py"), json.dumps(conf))
+                for part in (str(copy_quick(name, home)), json.dumps(conf))
             ],
             env={
                 **clean_environment(),

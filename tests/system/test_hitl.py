@@ -14,8 +14,8 @@ import pytest
 from dev.airflow.client import AirflowClient, eventually
 from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import StandaloneAirflow
-from dev.environments import ROOT
 from remote_tasks_sandbox import SandboxServer
+from tests.examples.quick import copy_quick
 
 DAG_ID = "example_a_person_answers"
 #: Seconds before an answer. Airflow can lose a task that is answered within a second or two of its question.
@@ -58,7 +58,7 @@ class User:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     dags = tmp_path_factory.mktemp("dags")
-    (dags / f"{DAG_ID}.py").symlink_to(ROOT / "example_dags" / f"{DAG_ID}.py")
+    copy_quick(DAG_ID, dags, interval=5)
     with SandboxServer() as server:
         server.sandbox.manus.plan(
             # The agent waits until its question is answered. Airflow can lose a deferral that ends within

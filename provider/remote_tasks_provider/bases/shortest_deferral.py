@@ -1,10 +1,10 @@
 """For how long a deferral lasts at least.
 
-A deferred task has two processes, one before the wait and one after it. Airflow's scheduler learns of the end of
-a process from its executor, and tells by the state of the task which of the two it was. If the second is queued
-before the scheduler has heard of the end of the first, it fails the task: "finished with state success, but the
-task instance's state attribute is queued". On a loaded machine that takes seconds, so a wait must not be over
-sooner.
+A deferred task has two processes, one before the wait and one after it. Airflow's scheduler learns of the
+end of a process from its executor, and tells by the state of the task which of the two it was. If the second
+is queued before the scheduler has heard of the end of the first, it fails the task: "finished with state
+success, but the task instance's state attribute is queued". On a loaded machine that takes seconds, so a wait
+must not be over sooner.
 """
 
 from __future__ import annotations

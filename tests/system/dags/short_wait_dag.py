@@ -1,4 +1,4 @@
-"""A wait that is over sooner than a busy scheduler notices its begin; see tests/system/test_short_deferrals.py."""
+"""A wait that is soon over; see tests/system/test_short_deferrals.py."""
 
 from __future__ import annotations
 

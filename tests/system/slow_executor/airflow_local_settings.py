@@ -1,7 +1,7 @@
 """Makes a local executor notice the end of a process late, as a loaded machine does.
 
-It notices it when it has started the task's second process or, at the latest, after some seconds. Airflow imports
-this module at start if its folder is on the path.
+It notices it when it has started the task's second process or, at the latest, after some seconds. Airflow
+imports this module at start if its folder is on the path.
 """
 
 from __future__ import annotations
