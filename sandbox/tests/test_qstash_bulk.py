@@ -87,6 +87,13 @@ class TestCount:
         answers = [qstash.call("DELETE", "/v2/messages", params={"count": 1}).json() for _ in range(4)]
         assert [one["cancelled"] for one in answers] == [1, 1, 1, 0]
 
+    def test_cancellation_can_ignore_its_count(self, sandbox, qstash):
+        sandbox.settings.update({"qstash_ignores_cancel_count": True})
+        fill(sandbox)
+        assert qstash.call("DELETE", "/v2/messages", params={"count": 1}).json() == {"cancelled": 3}
+        fill(sandbox, "d")
+        assert qstash.call("DELETE", "/v2/messages", params={"count": "x"}).status_code == 400
+
 
 class TestFlowControl:
     def test_period_is_reported_with_parallelism_alone(self, qstash):

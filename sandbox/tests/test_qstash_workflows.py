@@ -14,6 +14,15 @@ def trigger(qstash, run_id=None, url=URL, body=b"{}", **headers):
     return qstash.call("POST", f"/v2/trigger/{url}", data=body, headers=sent)
 
 
+def begin_by_message(qstash, how, run_id, **headers):
+    """Begin a run as the vendor's clients do: by a message, or an element of a batch; or trigger it."""
+    headers |= {"Upstash-Workflow-Init": "true", "Upstash-Workflow-RunId": run_id}
+    if how == "batch":
+        (found,) = qstash.call("POST", "/v2/batch", json=[{"destination": URL, "headers": headers}]).json()
+        return found
+    return qstash.call("POST", f"/v2/{how}/{URL}", headers=headers).json()
+
+
 def logs(qstash, **params):
     answer = qstash.get("/v2/workflows/logs", groupBy="workflowRunId", **params)
     assert answer.status_code == 200, answer.text
@@ -34,7 +43,7 @@ class TestTrigger:
         sandbox.clock.advance(3)
         (run,) = logs(qstash)
         assert (run["workflowState"], run["workflowRunResponse"]) == ("RUN_SUCCESS", '{"rows": 3}')
-        assert run["label"] == "a,b"
+        assert (run["label"], run["labels"]) == ("a", ["a", "b"])
         assert run["workflowRunCreatedAt"] == answer.json()["workflowCreatedAt"]
         assert run["workflowRunCompletedAt"] > run["workflowRunCreatedAt"]
 
@@ -62,6 +71,35 @@ class TestTrigger:
         }
         assert qstash.call("POST", f"/v2/publish/{URL}", headers=headers).status_code == 200
         assert states(qstash) == {"wfr_2": "RUN_STARTED"}
+
+    @pytest.mark.parametrize("how", ["publish", "batch"])
+    def test_message_that_begins_a_run_at_work_is_a_duplicate(self, sandbox, qstash, how):
+        first, second = (begin_by_message(qstash, how, "wfr_2") for _ in range(2))
+        assert "deduplicated" not in first
+        assert second == {"messageId": first["messageId"], "deduplicated": True}
+        assert (len(logs(qstash)), len(sandbox.qstash.messages)) == (1, 1)
+        sandbox.clock.advance(3)
+        assert "deduplicated" not in begin_by_message(qstash, how, "wfr_2")
+        assert len(logs(qstash)) == 2
+
+    def test_message_that_is_a_duplicate_begins_no_run(self, qstash):
+        once = {"Upstash-Deduplication-Id": "once"}
+        assert "deduplicated" not in begin_by_message(qstash, "publish", "wfr_1", **once)
+        assert begin_by_message(qstash, "publish", "wfr_2", **once)["deduplicated"]
+        assert states(qstash) == {"wfr_1": "RUN_STARTED"}
+
+    @pytest.mark.parametrize("how", ["trigger", "publish", "batch"])
+    def test_options_count_however_a_run_is_begun(self, sandbox, qstash, how):
+        at = int(sandbox.clock.now()) + 3600
+        flow = {"Upstash-Flow-Control-Key": "k", "Upstash-Flow-Control-Value": "rate=1"}
+        options = {"Upstash-Not-Before": str(at), "Upstash-Label": "a, b", **flow}
+        begin_by_message(qstash, how, "wfr_1", **options)
+        (run,) = logs(qstash, flowControlKey="k", label="b")
+        assert (run["label"], run["flowControlKey"]) == ("a", "k")
+        sandbox.clock.advance(3599)
+        assert states(qstash) == {"wfr_1": "RUN_STARTED"}
+        sandbox.clock.advance(5)
+        assert states(qstash) == {"wfr_1": "RUN_SUCCESS"}
 
     def test_delay_counts_before_the_run_works(self, sandbox, qstash):
         trigger(qstash, "wfr_1", Delay="1h")
@@ -96,6 +134,8 @@ class TestLogs:
         assert states(qstash, label="b").keys() == {"wfr_1"}
         assert states(qstash, label="a", workflowUrl="https://example.com/other").keys() == {"wfr_2"}
         assert states(qstash, state="RUN_FAILED").keys() == {"wfr_1"}
+        assert states(qstash, host="example.com", path="/other").keys() == {"wfr_2"}
+        assert states(qstash, messageId=runs.find("wfr_1").message_id).keys() == {"wfr_1"}
         assert states(qstash, workflowRunId="wfr_1,wfr_2").keys() == {"wfr_1", "wfr_2"}
         assert states(qstash, fromDate=int((sandbox.clock.now() + 60) * 1000)) == {}
 
@@ -130,7 +170,25 @@ class TestLogs:
         )
         (run,) = logs(qstash)
         assert run["dlqId"]
-        assert run["steps"][-1]["steps"][0]["errors"] == [{"status": 503, "body": "busy", "headers": {}}]
+        (error,) = run["steps"][-1]["steps"][0]["errors"]
+        assert error == {
+            "error": "503 Service Unavailable",
+            "status": 503,
+            "body": "busy",
+            "headers": {},
+            "time": run["workflowRunCompletedAt"],
+        }
+
+    def test_first_step_has_what_the_run_was_triggered_with(self, qstash):
+        trigger(qstash, body=b"input", Forward_X="x", Retries="1")
+        (run,) = logs(qstash)
+        (step,) = run["steps"][0]["steps"]
+        assert (step["out"], step["headers"], step["retries"]) == ("input", {"X": ["x"]}, 1)
+        assert step["messageId"].startswith("msg_")
+
+    def test_body_that_is_redacted_is_not_shown(self, qstash):
+        trigger(qstash, body=b"input", Redact_Fields="body")
+        assert "input" not in str(logs(qstash))
 
     def test_faults_hide_runs(self, sandbox, qstash):
         sandbox.qstash.workflows.add("wfr_1", [("RUN_STARTED", None)])
@@ -167,6 +225,12 @@ class TestCancel:
         assert qstash.call("DELETE", "/v2/workflows/runs", params={"workflowUrl": URL}).json() == {
             "cancelled": 1
         }
+
+    def test_host_and_path_are_filters(self, qstash):
+        trigger(qstash, "wfr_1", url=URL + "/one")
+        trigger(qstash, "wfr_2", url="https://other.example/workflow")
+        for params in ({"host": "other.example"}, {"path": "/workflow/one"}):
+            assert qstash.call("DELETE", "/v2/workflows/runs", params=params).json() == {"cancelled": 1}
 
     def test_count_bounds_and_an_unknown_filter_is_refused(self, qstash):
         for number in range(3):
@@ -242,6 +306,61 @@ class TestDeadLetters:
         answer = qstash.call("POST", "/v2/workflows/dlq/restart?count=1").json()
         assert answer["cursor"]
         assert len(answer["workflowRuns"]) == 1
+
+    def test_count_beyond_the_most_is_the_most(self, sandbox, qstash):
+        for number in range(60):
+            sandbox.qstash.workflows.add(f"wfr_{number}", [("RUN_FAILED", None)])
+        # The vendor's clients ask for 100.
+        answer = qstash.call("POST", "/v2/workflows/dlq/resume?count=100")
+        assert (answer.status_code, len(answer.json()["workflowRuns"])) == (200, 50)
+        answer = qstash.call("POST", f"/v2/workflows/dlq/resume?count=100&cursor={answer.json()['cursor']}")
+        assert (answer.json()["cursor"], len(answer.json()["workflowRuns"])) == ("", 10)
+
+    def test_count_bounds_a_bulk_deletion(self, sandbox, qstash, dlq_id):
+        sandbox.qstash.workflows.add("wfr_2", [("RUN_FAILED", None)])
+        answers = [qstash.call("DELETE", "/v2/workflows/dlq?count=1").json() for _ in range(3)]
+        assert [one["deleted"] for one in answers] == [1, 1, 0]
+        assert [bool(one["cursor"]) for one in answers] == [True, False, False]
+
+    def test_ids_set_other_filters_aside(self, qstash, dlq_id):
+        answer = qstash.call("DELETE", f"/v2/workflows/dlq?dlqIds={dlq_id}&label=other")
+        assert answer.json()["deleted"] == 1
+
+    def test_second_life_has_the_options_of_the_first(self, sandbox, qstash):
+        sandbox.qstash.workflows.plan(script=[("RUN_FAILED", None)])
+        flow = {"Flow_Control_Key": "k", "Flow_Control_Value": "rate=1"}
+        trigger(qstash, "wfr_1", body=b"input", Forward_X="x", Label="a,b", Delay="1s", Retries="1", **flow)
+        sandbox.clock.advance(2)
+        answer = qstash.call("POST", "/v2/workflows/dlq/resume", headers={"Upstash-Label": "c"}).json()
+        run = sandbox.qstash.workflows.find(answer["workflowRuns"][0]["workflowRunId"])
+        assert (run.body, run.labels, run.options.flow.key) == (b"input", ("c",), "k")
+        assert (run.options.headers["x"], run.options.max_retries, run.options.delay) == ("x", 1, 0)
+
+    def test_failed_runs_are_in_the_queue_of_messages_when_they_are_asked_for(self, sandbox, qstash, dlq_id):
+        sandbox.qstash.add_message("m", ["FAILED"])
+        listed = qstash.get("/v2/dlq", source="workflow").json()["messages"]
+        assert [one["dlqId"] for one in listed] == [dlq_id]
+        assert listed == qstash.get("/v2/workflows/dlq").json()["messages"]
+        assert qstash.get("/v2/dlq", source="workflow", workflowRunId="wfr_2").json()["messages"] == []
+        both = {"url": URL, "responseStatus": 500}
+        assert qstash.get("/v2/dlq", source="workflow", **both).json()["messages"] == listed
+        assert qstash.get("/v2/dlq", source="workflow", lable="x").status_code == 400
+        called = {"failureFunctionState": "CALLBACK_FAIL"}
+        assert qstash.get("/v2/dlq", source="workflow", **called).json()["messages"] == []
+        assert [one["messageId"] for one in qstash.get("/v2/dlq").json()["messages"]] == ["m"]
+
+    def test_failed_run_has_what_it_was_triggered_with(self, sandbox, qstash):
+        sandbox.qstash.workflows.plan(script=[("RUN_FAILED", None)], response_body="no")
+        trigger(
+            qstash, body=b"input", Forward_X="x", Label="a,b", Failure_Callback="https://example.com/failed"
+        )
+        (found,) = qstash.get("/v2/workflows/dlq").json()["messages"]
+        assert (found["header"], found["body"]) == ({"X": ["x"]}, "input")
+        assert (found["label"], found["labels"]) == ("a", ["a", "b"])
+        assert found["failureCallback"] == "https://example.com/failed"
+        assert (found["responseBody"], found["responseHeader"]) == ("no", {})
+        assert found["createdAt"] == found["notBefore"] == found["workflowCreatedAt"]
+        assert found["messageId"].startswith("msg_")
 
     def test_dead_letter_is_read_and_deleted(self, qstash, dlq_id):
         assert qstash.get(f"/v2/workflows/dlq/{dlq_id}").json()["workflowRunId"] == "wfr_1"

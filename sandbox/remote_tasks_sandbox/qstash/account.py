@@ -22,7 +22,7 @@ from remote_tasks_sandbox.qstash.message import (
     Response,
     milliseconds,
 )
-from remote_tasks_sandbox.qstash.options import PLANS, PublishOptions, read_options
+from remote_tasks_sandbox.qstash.options import PLANS, PublishOptions, read_again, read_options
 from remote_tasks_sandbox.qstash.parsing import check_url
 from remote_tasks_sandbox.qstash.schedules import Schedules
 from remote_tasks_sandbox.qstash.settings import QStashSettings
@@ -37,12 +37,6 @@ DEFAULT_MESSAGE_SCRIPT: Script = (("CREATED", 0.0), ("ACTIVE", 2.0), ("DELIVERED
 
 _WINDOW_SECONDS = 600.0
 _DAY = 86400
-_FIRST_LIFE = frozenset(
-    {
-        *("upstash-delay", "upstash-not-before", "upstash-deduplication-id"),
-        "upstash-content-based-deduplication",
-    }
-)
 
 #: The id of a message, where it goes, and whether it was there before.
 Accepted = tuple[str, str, bool]
@@ -209,8 +203,14 @@ class QStashAccount(QStashTasks):
             limits = PLANS[self._settings.qstash_plan]
             options = read_options(targets[0].url, headers, body, limits, now, queue=queue)
             self._count_today(now, len(targets))
-            self.workflows.begin_published(options, headers)
-            accepted = [self._accept_once(_to(options, target), now) for target in targets]
+            taken = self.workflows.taken(headers)
+            if taken is not None:
+                accepted = [(taken.message_id, options.url, True)]
+            else:
+                accepted = [self._accept_once(_to(options, target), now) for target in targets]
+                message_id, _, is_known = accepted[0]
+                if not is_known:
+                    self.workflows.begin_published(options, headers, message_id)
             self.published.append(
                 Published(
                     *(destination, body, dict(headers), tuple(one[0] for one in accepted)),
@@ -236,10 +236,8 @@ class QStashAccount(QStashTasks):
         # Neither its delay nor its deduplication id is meant for a second life.
         options = replace(old, deduplication_id=None, delay=0, not_before=None)
         if overrides:
-            kept = {name: value for name, value in old.asked.items() if name not in _FIRST_LIFE}
-            kept |= {f"upstash-forward-{name}": value for name, value in old.headers.items()}
             limits = PLANS[self._settings.qstash_plan]
-            changed = read_options(old.url, kept | overrides, old.body, limits, now, queue=old.queue)
+            changed = read_again(old, overrides, limits, now)
             options = replace(_to(changed, old), schedule_id=old.schedule_id)
         del self.engine.dlq_messages[dlq_message.id]
         return self.engine.accept(options, now)

@@ -20,6 +20,7 @@ __all__ = [
     "PlanLimits",
     "PublishOptions",
     "forwarded",
+    "read_again",
     "read_options",
 ]
 
@@ -28,6 +29,13 @@ DEFAULT_RETRIES = 3
 
 _DAY = 86400
 _MEGABYTE = 1024 * 1024
+#: Not meant for a second life.
+_FIRST_LIFE = frozenset(
+    {
+        *("upstash-delay", "upstash-not-before", "upstash-deduplication-id"),
+        "upstash-content-based-deduplication",
+    }
+)
 #: Not forwarded even with ``Upstash-Header-Forward``: they belong to the way from the publisher to QStash.
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "connection", "accept-encoding"})
 
@@ -132,6 +140,18 @@ def read_options(
         queue=queue,
     )
     return replace(options, deduplication_id=_deduplication_id(options))
+
+
+def read_again(
+    old: PublishOptions, overrides: Mapping[str, str], plan: PlanLimits, now: float
+) -> PublishOptions:
+    """Return the options of a second life: those of the first one, but its delay and its deduplication id.
+
+    :param overrides: ``Upstash-*`` headers, lower case, that stand above those of the first life
+    """
+    kept = {name: value for name, value in old.asked.items() if name not in _FIRST_LIFE}
+    kept |= {f"upstash-forward-{name}": value for name, value in old.headers.items()}
+    return read_options(old.url, {**kept, **overrides}, old.body, plan, now, queue=old.queue)
 
 
 def forwarded(prefix: str, headers: Mapping[str, str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ class QStashSettings(Settings):
     qstash_deliver: bool = True
     qstash_retry_seconds: float | None = 1.0
     qstash_cancel_seconds: float | None = 0.0
+    qstash_ignores_cancel_count: bool = False
     qstash_log_lag: float = 0.0
     qstash_log_retention: float = 3 * 86400.0
     qstash_dlq_retention: float = 3 * 86400.0

@@ -16,6 +16,7 @@ from remote_tasks_sandbox.qstash.filters import DLQ_FILTERS, Filters, Page, from
 from remote_tasks_sandbox.qstash.message import DlqMessage, milliseconds
 from remote_tasks_sandbox.qstash.v2_messages import Handler
 from remote_tasks_sandbox.qstash.wire import dlq_message_wire, entry_wire
+from remote_tasks_sandbox.qstash.workflows import MESSAGE_DLQ_FILTERS, WorkflowDlqOperations
 from remote_tasks_sandbox.vendor import Context
 
 __all__ = ["LogOperations"]
@@ -31,6 +32,7 @@ class LogOperations:
     def __init__(self, context: Context, account: QStashAccount) -> None:
         self._context = context
         self._account = account
+        self._failed_runs = WorkflowDlqOperations(context, account)
         self.operations: Mapping[str, tuple[str, Handler]] = {
             "GET /v2/logs": ("qstash.logs", self._logs),
             "GET /v2/events": ("qstash.logs", self._logs),
@@ -84,6 +86,8 @@ class LogOperations:
         return {} if end == "absent" else {"cursor": end}
 
     def _dlq(self, call: Call, plan: Plan) -> Answer:
+        if call.values("source") == ["workflow"]:
+            return self._failed_runs.listed(call, plan, MESSAGE_DLQ_FILTERS)
         page = Page(call)
         dlq_messages = list(self._dlq_messages(from_query(call, DLQ_FILTERS)))
         latest_first = page.order(call, "earliestFirst") == "latestFirst"

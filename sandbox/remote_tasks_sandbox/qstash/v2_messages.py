@@ -92,6 +92,8 @@ class MessageOperations:
     def _cancel_many(self, call: Call, plan: Plan) -> Answer:
         count = "".join(call.values("count")[:1])
         most = whole("count", count, least=1, most=_MOST_CANCELLED) if count else None
+        if self._context.settings.qstash_ignores_cancel_count:
+            most = None
         filters = from_request(call, CANCEL_FILTERS)
         now = self._context.clock.now()
         found = [one for one in self._account.engine.messages.values() if _is_meant(one, filters)][:most]

@@ -26,6 +26,7 @@ __all__ = [
     "message_wire",
     "option_fields",
     "present",
+    "shown_body",
 ]
 
 CALLER_IP = "127.0.0.1"
@@ -68,7 +69,7 @@ def message_wire(message: Message) -> dict[str, Any]:
         "method": options.method,
         "maxRetries": options.max_retries,
         **present(option_fields(options)),
-        **body_fields(_redacted_body(options)),
+        **body_fields(shown_body(options)),
         **times,
         "callerIP": CALLER_IP,
     }
@@ -94,7 +95,7 @@ def entry_wire(entry: Entry, settings: QStashSettings) -> dict[str, Any]:
         **{_ENTRY_NAMES.get(name, name): value for name, value in option_fields(options).items()},
         "error": entry.error,
         "nextDeliveryTime": entry.next_ms,
-        "body": _base64(_redacted_body(options)),
+        "body": _base64(shown_body(options)),
         "method": options.method,
         "timeout": None if options.timeout is None else options.timeout * 1000,
         "responseStatus": response.status if response else None,
@@ -134,6 +135,11 @@ def option_fields(options: PublishOptions) -> dict[str, Any]:
         "rate": flow.rate if flow else None,
         "period": flow.period if flow else None,
     }
+
+
+def shown_body(options: PublishOptions) -> bytes:
+    """Return the body as QStash shows it, which hides one that is redacted."""
+    return _redacted(options.body) if "body" in options.redact and options.body else options.body
 
 
 def delivered_headers(message: Message, region: str) -> dict[str, str]:
@@ -176,10 +182,6 @@ def callback_body(message: Message, response: Response, dlq_message: DlqMessage 
     }
     counts = {"status": response.status, "retried": message.retried, "maxRetries": options.max_retries}
     return dump_json(counts | present(facts))
-
-
-def _redacted_body(options: PublishOptions) -> bytes:
-    return _redacted(options.body) if "body" in options.redact and options.body else options.body
 
 
 def _redacted_headers(options: PublishOptions) -> dict[str, str]:

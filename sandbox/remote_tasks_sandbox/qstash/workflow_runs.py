@@ -26,6 +26,7 @@ TERMINAL = frozenset({"RUN_SUCCESS", "RUN_FAILED", "RUN_CANCELED"})
 
 #: A step of a script that begins so lasts until the event that follows is notified.
 _WAITS = "WAIT "
+_RUN_ID = "upstash-workflow-runid"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,8 @@ class WorkflowRun:
     :param number: the place in the order of creation
     :param added_at: unix seconds
     :param plan: what the endpoint answers
-    :param body: what it was triggered with
-    :param headers: those that were sent, in lower case
+    :param options: what it was triggered with
+    :param message_id: of the message that is its first step
     :param has_left_dlq: whether it was resumed, restarted or deleted from the dead letter queue
     """
 
@@ -61,12 +62,20 @@ class WorkflowRun:
     added_at: float
     timeline: Timeline
     plan: RunPlan
-    labels: tuple[str, ...] = ()
-    flow_control_key: str | None = None
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    options: PublishOptions
+    message_id: str
     has_left_dlq: bool = False
     events: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels it was triggered with."""
+        return self.options.labels
+
+    @property
+    def body(self) -> bytes:
+        """Return what it was triggered with."""
+        return self.options.body
 
     @property
     def created_ms(self) -> int:
@@ -150,7 +159,9 @@ class WorkflowRuns:
             chosen = random_id(21, "wfr_") if run_id is None else run_id
             if not chosen:
                 raise ValueError("the run id is empty")
-            return self._begin(chosen, url, plan, labels=tuple(labels)).id
+            words = tuple(labels)
+            options = PublishOptions(url, labels=words, asked={"upstash-label": ",".join(words)})
+            return self._begin(chosen, url, plan, options).id
 
     def plan(self, pattern: str = "*", **options: Any) -> None:
         """Decide what becomes of runs that are triggered; the newest plan that fits counts.
@@ -197,41 +208,28 @@ class WorkflowRuns:
         return next((run for run in reversed(self._runs) if run.id == run_id), None)
 
     def trigger(
-        self,
-        url: str,
-        run_id: str | None,
-        *,
-        delay: float = 0.0,
-        like: WorkflowRun | None = None,
-        **facts: Any,
+        self, url: str, run_id: str | None, options: PublishOptions, message_id: str | None = None
     ) -> WorkflowRun:
         """Begin a run.
 
         :param run_id: its id; a random one by default
-        :param delay: seconds before it works
-        :param like: a run that it resumes or restarts
-        :param facts: ``labels``, ``flow_control_key``, ``body``, ``headers``
+        :param message_id: of the message that is its first step; a random one by default
         """
         chosen = run_id or random_id(21, "wfr_")
-        known = self.find(chosen)
-        if known is not None and not known.is_over(self._clock.now()):
+        if self._at_work(chosen) is not None:
             raise Refused(400, "a workflow already exists, can not initialize a new one with same id")
         plan = next((one for one in self._plans if fnmatchcase(url, one.pattern)), RunPlan())
-        if like is not None:
-            facts = {"body": like.body, "headers": like.headers, "labels": like.labels, **facts}
-        return self._begin(chosen, url, plan, delay=delay, **facts)
+        return self._begin(chosen, url, plan, options, message_id)
 
-    def begin_published(self, options: PublishOptions, headers: Mapping[str, str]) -> None:
+    def taken(self, headers: Mapping[str, str]) -> WorkflowRun | None:
+        """Return the run at work that has the id of the run that a message would begin."""
+        return self._at_work(headers.get(_RUN_ID, "")) if _begins_run(headers) else None
+
+    def begin_published(self, options: PublishOptions, headers: Mapping[str, str], message_id: str) -> None:
         """Begin the run that a message is the first step of, as official clients publish it."""
-        if headers.get("upstash-workflow-init") == "true":
-            self.trigger(
-                headers.get("upstash-workflow-url", options.url),
-                headers.get("upstash-workflow-runid"),
-                delay=options.delay,
-                labels=options.labels,
-                body=options.body,
-                headers=headers,
-            )
+        if _begins_run(headers):
+            url = headers.get("upstash-workflow-url", options.url)
+            self.trigger(url, headers.get(_RUN_ID), options, message_id)
 
     def cancel(self, run: WorkflowRun) -> bool:
         """Cancel a run; ``False`` if it is over."""
@@ -251,10 +249,15 @@ class WorkflowRuns:
         run.events.append((event, data.decode(errors="replace")))
         run.timeline.go_on([("RUN_STARTED", 0.0), ("RUN_SUCCESS", None)], self._clock.now())
 
+    def _at_work(self, run_id: str) -> WorkflowRun | None:
+        run = self.find(run_id)
+        return None if run is None or run.is_over(self._clock.now()) else run
+
     def _begin(
-        self, run_id: str, url: str, plan: RunPlan, *, delay: float = 0.0, **facts: Any
+        self, run_id: str, url: str, plan: RunPlan, options: PublishOptions, message_id: str | None = None
     ) -> WorkflowRun:
         now = self._clock.now()
+        delay = options.delay if options.not_before is None else max(options.not_before - now, 0.0)
         script = [("RUN_STARTED", delay), *plan.script] if delay else plan.script
         holds = frozenset(word for word, _ in script if word.startswith(_WAITS))
         run = WorkflowRun(
@@ -264,7 +267,8 @@ class WorkflowRuns:
             added_at=now,
             timeline=Timeline(script, now=now, holds=holds),
             plan=plan,
-            **facts,
+            options=options,
+            message_id=message_id or random_id(63, "msg_"),
         )
         self._runs.append(run)
         return run
@@ -297,3 +301,7 @@ class WorkflowRuns:
         for item in call.objects():
             self.plan(**item)
         return 201, {"plans": [plan.describe() for plan in self._plans]}
+
+
+def _begins_run(headers: Mapping[str, str]) -> bool:
+    return headers.get("upstash-workflow-init") == "true"

@@ -6,47 +6,61 @@ https://upstash.com/docs/workflow. What a run does is left to ``workflow_runs``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from http.client import responses
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from remote_tasks_sandbox.calls import Answer, Call, Refused, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.qstash.account import QStashAccount
 from remote_tasks_sandbox.qstash.message import milliseconds
-from remote_tasks_sandbox.qstash.options import PLANS, read_options
+from remote_tasks_sandbox.qstash.options import PLANS, read_again, read_options
 from remote_tasks_sandbox.qstash.parsing import check_url, json_body, whole
 from remote_tasks_sandbox.qstash.v2_messages import Handler, destination_of, publish_headers
-from remote_tasks_sandbox.qstash.wire import CALLER_IP, header_lists, present
+from remote_tasks_sandbox.qstash.wire import CALLER_IP, header_lists, option_fields, present, shown_body
 from remote_tasks_sandbox.qstash.workflow_runs import TERMINAL, WorkflowRun
 from remote_tasks_sandbox.tasks import random_id
 from remote_tasks_sandbox.vendor import Context
 
-__all__ = ["WorkflowDlqOperations", "WorkflowOperations"]
+__all__ = ["MESSAGE_DLQ_FILTERS", "WorkflowDlqOperations", "WorkflowOperations"]
 
 _STATES = TERMINAL | {"RUN_STARTED"}
 _MOST_RUNS = 10
 _MOST_FAILED = 100
 _MOST_RESUMED = 50
 _MOST_CANCELLED = 100
-_UNSPLIT = frozenset({"workflowUrl"})
+_UNSPLIT = frozenset({"workflowUrl", "url", "path"})
 _PAGING = frozenset({"count", "cursor", "groupBy", "trimBody", "qstash_token"})
 #: What each filter compares its values with; the time is that of the sandbox.
 _FACTS: dict[str, Callable[[WorkflowRun, float], set[str | None]]] = {
     "workflowRunId": lambda run, _: {run.id},
     "workflowRunIds": lambda run, _: {run.id},
     "workflowUrl": lambda run, _: {run.url},
+    "url": lambda run, _: {run.url},
+    "host": lambda run, _: {urlsplit(run.url).netloc, urlsplit(run.url).hostname},
+    "path": lambda run, _: {urlsplit(run.url).path},
     "workflowCreatedAt": lambda run, _: {str(run.created_ms)},
     "label": lambda run, _: set(run.labels),
-    "flowControlKey": lambda run, _: {run.flow_control_key},
+    "flowControlKey": lambda run, _: {run.options.flow.key if run.options.flow else None},
+    "messageId": lambda run, _: {run.message_id},
     "callerIp": lambda _run, _now: {CALLER_IP},
     "state": lambda run, now: {run.state(now)},
     "dlqIds": lambda run, now: {run.dlq_id(now)},
+    "responseStatus": lambda run, _: {str(run.plan.response_status)},
+    "failureFunctionState": lambda _run, _now: set(),  # No failure function is ever called.
+    "source": lambda _run, _now: {"workflow"},
 }
 _DATES = frozenset({"fromDate", "toDate"})
 _COMMON = _DATES | {"workflowUrl", "label", "flowControlKey", "callerIp"}
-_LOG_FILTERS = _COMMON | {"workflowRunId", "workflowCreatedAt", "state", "workflowRuns"}
-_CANCEL_FILTERS = _COMMON | {"workflowRunIds", "workflowUrlExactMatch"}
-_DLQ_FILTERS = _COMMON | {"workflowRunId", "workflowCreatedAt", "dlqIds"}
+_LOG_FILTERS = _COMMON | {
+    *("workflowRunId", "workflowCreatedAt", "state", "workflowRuns"),
+    *("messageId", "host", "path"),
+}
+_CANCEL_FILTERS = _COMMON | {"workflowRunIds", "workflowUrlExactMatch", "host", "path"}
+_DLQ_FILTERS = _COMMON | {"workflowRunId", "workflowCreatedAt", "failureFunctionState", "dlqIds"}
+#: Those that ``GET /v2/dlq?source=workflow`` knows, by which the vendor's client lists failed runs.
+MESSAGE_DLQ_FILTERS = _DLQ_FILTERS | {"source", "url", "responseStatus"}
 
 
 class WorkflowOperations:
@@ -76,17 +90,9 @@ class WorkflowOperations:
         url = check_url("destination", destination_of(call, 2))
         headers, now = publish_headers(call), self._now
         options = read_options(url, headers, call.body, PLANS[self._context.settings.qstash_plan], now)
-        begins = now + options.delay if options.not_before is None else max(options.not_before, now)
-        run = self._runs.trigger(
-            url,
-            headers.get("upstash-workflow-runid"),
-            delay=begins - now,
-            labels=options.labels,
-            flow_control_key=options.flow.key if options.flow else None,
-            body=call.body,
-            headers=headers,
+        return json_answer(
+            _reference(self._runs.trigger(url, headers.get("upstash-workflow-runid"), options))
         )
-        return json_answer(_reference(run))
 
     # ---------------------------------------------------------------------------------------------- logs
 
@@ -162,7 +168,7 @@ class WorkflowDlqOperations:
         self._context = context
         self._runs = account.workflows
         self.operations: Mapping[str, tuple[str, Handler]] = {
-            "GET /v2/workflows/dlq": ("qstash.dlq", self._dlq),
+            "GET /v2/workflows/dlq": ("qstash.dlq", self.listed),
             "DELETE /v2/workflows/dlq": ("qstash.dlq", self._delete_many),
             "POST /v2/workflows/dlq/resume": ("qstash.dlq", self._resume_many),
             "POST /v2/workflows/dlq/restart": ("qstash.dlq", self._resume_many),
@@ -176,10 +182,14 @@ class WorkflowDlqOperations:
     def _now(self) -> float:
         return self._context.clock.now()
 
-    def _dlq(self, call: Call, plan: Plan) -> Answer:
+    def listed(self, call: Call, plan: Plan, names: frozenset[str] = _DLQ_FILTERS) -> Answer:
+        """Answer with the failed runs.
+
+        :param names: the filters that are known
+        """
         found = (
             run
-            for run in self._failed(_filters(call, _DLQ_FILTERS))
+            for run in self._failed(_filters(call, names))
             if not (plan.shaping and plan.unlisted(run.id, run.added_at, self._now))
         )
         runs, cursor = _page(call, found, _MOST_FAILED, plan, self._context.settings.cursor_end)
@@ -212,35 +222,42 @@ class WorkflowDlqOperations:
         return Answer(200, b"")
 
     def _delete_many(self, call: Call, plan: Plan) -> Answer:
-        found = self._failed(_filters(call, _DLQ_FILTERS))
+        found, cursor = self._chosen(call, _MOST_FAILED)
         for run in found:
             run.has_left_dlq = True
-        return json_answer({"deleted": len(found), "cursor": ""})
+        return json_answer({"deleted": len(found), "cursor": cursor})
 
     def _resume(self, call: Call, plan: Plan) -> Answer:
         return json_answer(_reference(self._second_life(call, self._in_dlq(call.segments[4]))))
 
     def _resume_many(self, call: Call, plan: Plan) -> Answer:
-        filters = _filters(call, _DLQ_FILTERS)
-        found = self._failed(filters)
-        if "dlqIds" in filters and len(found) < len(set(filters["dlqIds"])):
+        ids = _filters(call, _DLQ_FILTERS).get("dlqIds", [])
+        if len(self._failed({"dlqIds": ids})) < len(set(ids)):
             raise Refused(404, "some DLQ messages were not found")
-        count = "".join(call.values("count")[:1])
-        most = whole("count", count, least=1, most=_MOST_RESUMED) if count else _MOST_RESUMED
-        more, found = len(found) > most, found[:most]
-        cursor = f"{found[-1].created_ms}-{found[-1].number}" if more else ""
+        found, cursor = self._chosen(call, _MOST_RESUMED)
         begun = [_reference(self._second_life(call, run)) for run in found]
         return json_answer({"cursor": cursor, "workflowRuns": begun})
+
+    def _chosen(self, call: Call, most: int) -> tuple[list[WorkflowRun], str]:
+        """Return the runs that a bulk operation is for, and the cursor to those that it leaves.
+
+        :param most: how many there are at most, also where more are asked for
+        """
+        filters = _filters(call, _DLQ_FILTERS)
+        if "dlqIds" in filters:
+            filters = {"dlqIds": filters["dlqIds"]}
+        count = "".join(call.values("count")[:1])
+        size = min(whole("count", count, least=1), most) if count else most
+        found = self._failed(filters)
+        cursor = _cursor(found[size - 1]) if len(found) > size else ""
+        return found[:size], cursor
 
     def _second_life(self, call: Call, run: WorkflowRun) -> WorkflowRun:
         """Begin the run that resumes or restarts one that has failed, which leaves the queue."""
         asked = {name: value for name, value in call.headers.items() if name.startswith("upstash-")}
         limits = PLANS[self._context.settings.qstash_plan]
-        options = read_options(run.url, asked, run.body, limits, self._now)
-        changed: dict[str, Any] = {"labels": options.labels} if options.labels else {}
-        begun = self._runs.trigger(
-            run.url, asked.get("upstash-workflow-runid"), delay=options.delay, like=run, **changed
-        )
+        options = read_again(run.options, asked, limits, self._now)
+        begun = self._runs.trigger(run.url, asked.get("upstash-workflow-runid"), options)
         run.has_left_dlq = True
         return begun
 
@@ -260,7 +277,7 @@ def _page(
     found = list(islice(later, size + 1))
     if len(found) > size or plan.repeats_cursor:
         last = found[:size][-1] if found else None
-        return found[:size], {"cursor": f"{last.created_ms}-{last.number}" if last else "1-0"}
+        return found[:size], {"cursor": _cursor(last) if last else "1-0"}
     return found, {} if end == "absent" else {"cursor": end}
 
 
@@ -296,6 +313,10 @@ def _fits(run: WorkflowRun, filters: Mapping[str, list[str]], now: float) -> boo
     return since <= run.created_ms <= until and all(
         _FACTS[name](run, now) & set(values) for name, values in filters.items() if name not in _DATES
     )
+
+
+def _cursor(run: WorkflowRun) -> str:
+    return f"{run.created_ms}-{run.number}"
 
 
 def _place(cursor: str) -> int:
@@ -335,47 +356,65 @@ def _run_wire(run: WorkflowRun, now: float) -> dict[str, Any]:
                 "workflowRunResponse": run.plan.response if state == "RUN_SUCCESS" else None,
                 "workflowRunCallerIp": CALLER_IP,
                 "dlqId": run.dlq_id(now),
-                "label": ",".join(run.labels),
-                "flowControlKey": run.flow_control_key,
+                **_marks(run),
             }
         ),
     }
 
 
 def _steps(run: WorkflowRun, now: float) -> list[dict[str, Any]]:
-    begun = {
+    known = {"messageId": run.message_id, "retries": run.options.max_retries}
+    begun = known | {
         "stepName": "init",
         "stepType": "Initial",
         "callType": "step",
         "concurrent": 1,
         "state": "STEP_SUCCESS",
         "createdAt": run.created_ms,
+        "headers": option_fields(run.options)["header"],
+        "out": shown_body(run.options).decode(errors="replace"),
     }
     found = [{"steps": [begun], "type": "sequential"}]
     event = run.awaits(now)
     if event is not None:
         waits = {"stepName": "wait", "stepType": "Wait", "state": "STEP_PROGRESS", "waitEventId": event}
-        found.append({"steps": [waits], "type": "next"})
+        found.append({"steps": [known | waits], "type": "next"})
     if run.state(now) == "RUN_FAILED":
-        error = {"status": run.plan.response_status, "body": run.plan.response_body, "headers": {}}
-        failed = {"messageId": f"msg_{run.number}", "state": "STEP_FAILED", "retries": 3, "errors": [error]}
-        found.append({"steps": [failed], "type": "next"})
+        status = run.plan.response_status
+        error = {
+            "error": f"{status} {responses.get(status, '')}".strip(),
+            "status": status,
+            "body": run.plan.response_body,
+            "headers": {},
+            "time": milliseconds(run.timeline.since(now)),
+        }
+        found.append({"steps": [known | {"state": "STEP_FAILED", "errors": [error]}], "type": "next"})
     return found
 
 
+def _marks(run: WorkflowRun) -> dict[str, Any]:
+    fields = option_fields(run.options)
+    return {name: fields[name] for name in ("label", "labels", "flowControlKey")}
+
+
 def _dlq_wire(run: WorkflowRun, now: float) -> dict[str, Any]:
+    fields = option_fields(run.options)
     return {
         "dlqId": run.dlq_id(now),
+        "messageId": run.message_id,
         "url": run.url,
         "method": "POST",
+        "header": fields["header"],
         "workflowRunId": run.id,
         "workflowUrl": run.url,
         "workflowCreatedAt": run.created_ms,
         "createdAt": run.created_ms,
-        "maxRetries": 3,
-        "body": run.body.decode(errors="replace"),
+        "notBefore": run.created_ms,
+        "maxRetries": run.options.max_retries,
+        "body": shown_body(run.options).decode(errors="replace"),
         "callerIP": CALLER_IP,
         "responseStatus": run.plan.response_status,
+        "responseHeader": {},
         "responseBody": run.plan.response_body,
-        **present({"label": ",".join(run.labels), "flowControlKey": run.flow_control_key}),
+        **present({"failureCallback": fields["failureCallback"], **_marks(run)}),
     }

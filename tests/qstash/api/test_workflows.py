@@ -153,6 +153,24 @@ class TestLogs:
             with pytest.raises(InvalidResponseError):
                 read(operation, body)
 
+    @pytest.mark.parametrize(
+        ("sent", "label"),
+        [
+            ({"label": "a", "labels": ["a", "b"]}, "a,b"),
+            ({"label": "a,b"}, "a,b"),
+            ({"label": "a", "labels": []}, "a"),
+            ({"label": "a", "labels": "a,b"}, "a"),
+            ({"label": "a", "labels": [7]}, "a"),
+            ({}, None),
+        ],
+        ids=str,
+    )
+    def test_label_has_all_labels(self, sent: dict[str, Any], label: str | None) -> None:
+        run = read(workflows.get_run("wfr_1"), {"runs": [{"workflowRunId": "wfr_1", **sent}]})
+        letter = read(workflows.get_dlq_message("1-1"), {"dlqId": "1-1", **sent})
+
+        assert (run.label, letter.label) == (label, label)
+
     def test_dead_letters_without_a_list_have_another_shape(self) -> None:
         with pytest.raises(InvalidResponseError):
             read(workflows.list_dlq(()), {})

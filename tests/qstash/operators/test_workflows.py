@@ -152,7 +152,7 @@ class TestWhatIsSent:
         assert run.labels[2:] == ("a", "b")
         assert run.labels[0] == "-".join(run.id.removeprefix("wfr_").split("-")[:2])
         assert json.loads(run.body) == {"n": 1}
-        sent = run.headers
+        sent = run.options.asked
         assert sent["upstash-forward-authorization"] == "Bearer x"
         assert (sent["upstash-retries"], sent["upstash-flow-control-key"]) == ("2", "user:1")
         assert (sent["upstash-failure-callback"], sent["upstash-new"]) == ("https://example.com/failed", "1")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from remote_tasks_provider.core.http.parsing import (
     Items,
@@ -60,7 +60,18 @@ class _Failure(NamedFieldsModel):
     body: LenientStr = Field(default=None, alias="failResponse", repr=False)
 
 
-class QStashWorkflowRun(NamedFieldsModel):
+class _Labelled(NamedFieldsModel):
+    """Base of what has labels: Upstash shows the first one as ``label``, and all of them as ``labels``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_labels(cls, fields: Any) -> Any:
+        labels = fields.get("labels") if isinstance(fields, dict) else None
+        words = [one for one in labels if isinstance(one, str)] if isinstance(labels, list) else []
+        return {**fields, "label": ",".join(words)} if words else fields
+
+
+class QStashWorkflowRun(_Labelled):
     """A run of an Upstash workflow, as the logs show it.
 
     :param status: Upstash's own word, its field ``workflowState``; :attr:`state` says what it means.
@@ -150,7 +161,7 @@ class QStashWorkflowRun(NamedFieldsModel):
         }
 
 
-class QStashWorkflowDlqMessage(NamedFieldsModel):
+class QStashWorkflowDlqMessage(_Labelled):
     """A failed run in the dead letter queue.
 
     :param dlq_id: the id to resume or restart it by.
