@@ -85,6 +85,10 @@ test-compat: $(BUILT) ## Run the compat, bases and conformance tests on every su
 test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix, PostgreSQL
 	$(BIN)/pytest tests/system $(ARGS)
 
+.PHONY: test-clients
+test-clients: $(BUILT) ## Drive the vendor's TypeScript clients against the sandbox; needs Node.js with npm, and the network once
+	$(BIN)/python -m dev.clients
+
 .PHONY: kills
 kills: $(BUILT) ## Kill, clear and time out tasks on every supported Airflow and check the remote tasks; ARGS="--only 3.3.2"
 	$(BIN)/python -m dev.kills $(ARGS)
@@ -123,5 +127,5 @@ constraints: $(BUILT) ## Resolve tests/constraints again (newest versions that p
 
 .PHONY: clean
 clean: ## Remove everything that make built
-	rm -rf $(VENV) .venvs .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build
+	rm -rf $(VENV) .venvs sandbox/clients/typescript/node_modules .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
