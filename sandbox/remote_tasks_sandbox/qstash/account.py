@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from remote_tasks_sandbox.calls import Refused
+from remote_tasks_sandbox.delivery import Response
 from remote_tasks_sandbox.progression import Script, parse_script
 from remote_tasks_sandbox.qstash.engine import QStashEngine
 from remote_tasks_sandbox.qstash.message import (
@@ -19,7 +20,6 @@ from remote_tasks_sandbox.qstash.message import (
     DlqMessage,
     Message,
     Published,
-    Response,
     milliseconds,
 )
 from remote_tasks_sandbox.qstash.options import PLANS, PublishOptions, read_again, read_options

@@ -1,8 +1,6 @@
-"""Where messages go: scripted answers by pattern of the address, and real deliveries to this machine only.
+"""Where messages go: scripted answers by pattern of the address, and how real deliveries are signed.
 
-https://upstash.com/docs/qstash/features/security for the signature. The standard library does the sending: a
-redirect is not followed and no proxy is asked. Threads are daemons, so that a destination that hangs does not
-keep the process alive.
+https://upstash.com/docs/qstash/features/security for the signature.
 """
 
 from __future__ import annotations
@@ -10,22 +8,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.client
 import json
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.calls import is_loopback
+from remote_tasks_sandbox.delivery import Response
 from remote_tasks_sandbox.progression import check_seconds
-from remote_tasks_sandbox.qstash.message import Response
 
-__all__ = ["DEFAULT_LATENCY", "Courier", "DeliveryPlan", "DeliveryPlans", "Pump", "can_reach", "send", "sign"]
+__all__ = ["DEFAULT_LATENCY", "DeliveryPlan", "DeliveryPlans", "sign"]
 
 DEFAULT_LATENCY = 0.2
 
@@ -102,18 +96,6 @@ def _step(outcome: Any, latency: float) -> tuple[Response, float]:
 
 
 _SIGNED_SECONDS = 300
-_MOST_BYTES = 1024 * 1024
-_AT_ONCE = 8
-_PUMP_SECONDS = 0.02
-
-
-def can_reach(url: str) -> bool:
-    """Whether a destination is on this machine; no other is ever contacted."""
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        return False
-    return host is not None and is_loopback(host)
 
 
 def sign(body: bytes, url: str, key: str) -> str:
@@ -138,76 +120,3 @@ def _segment(value: Mapping[str, Any]) -> str:
 
 def _unpadded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def send(method: str, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Response:
-    """Make one attempt over a socket; whatever goes wrong is a response without a status.
-
-    :param timeout: seconds to wait for each part of the answer
-    """
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme.lower() == "https" else http.client.HTTPConnection
-    try:
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        try:
-            connection.request(method, target, body=body or None, headers=dict(headers))
-            answer = connection.getresponse()
-            return Response(answer.status, answer.read(_MOST_BYTES), dict(answer.getheaders()))
-        finally:
-            connection.close()
-    except TimeoutError:
-        return Response(0, error="timeout")
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Response(0, error=f"{type(error).__name__}: {error}")
-
-
-class Courier:
-    """Runs attempts side by side, a few at a time, each in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
-
-    def submit(self, job: Callable[[], None]) -> None:
-        """Run a job soon, in another thread."""
-        threading.Thread(
-            target=self._run, args=(job,), name="remote-tasks-sandbox-courier", daemon=True
-        ).start()
-
-    def _run(self, job: Callable[[], None]) -> None:
-        with self._places:
-            job()
-
-
-class Pump:
-    """Lets time take its effect while nobody asks: a message to a real destination waits for no request.
-
-    :param step: does what is due; says whether more will be
-    """
-
-    def __init__(self, step: Callable[[], bool]) -> None:
-        self._step = step
-        self._lock = threading.Lock()
-        self._wanted = False
-        self._running = False
-
-    def wake(self) -> None:
-        """Make sure that the steps are taken until there are none."""
-        with self._lock:
-            self._wanted = True
-            if self._running:
-                return
-            self._running = True
-        threading.Thread(target=self._run, name="remote-tasks-sandbox-pump", daemon=True).start()
-
-    def _run(self) -> None:
-        pause = threading.Event()
-        while True:
-            self._wanted = False
-            if self._step():
-                pause.wait(_PUMP_SECONDS)
-                continue
-            with self._lock:
-                if not self._wanted:
-                    self._running = False
-                    return

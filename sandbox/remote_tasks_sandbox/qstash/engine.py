@@ -10,26 +10,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from heapq import heappop, heappush
-from itertools import count
 
 from remote_tasks_sandbox.calls import Refused
-from remote_tasks_sandbox.qstash.destinations import (
-    DEFAULT_LATENCY,
-    Courier,
-    DeliveryPlans,
-    Pump,
-    can_reach,
-    send,
-    sign,
-)
+from remote_tasks_sandbox.delivery import Agenda, Courier, Pump, Response, can_reach, send
+from remote_tasks_sandbox.qstash.destinations import DEFAULT_LATENCY, DeliveryPlans, sign
 from remote_tasks_sandbox.qstash.message import (
     Delivery,
     DlqMessage,
     Gate,
     Log,
     Message,
-    Response,
     milliseconds,
 )
 from remote_tasks_sandbox.qstash.options import PLANS, FlowControl, PublishOptions
@@ -58,8 +48,7 @@ class QStashEngine:
         self._clock = context.clock
         self._lock = context.lock
         self._settings: QStashSettings = context.settings
-        self._due: list[tuple[float, int, Callable[[float], None]]] = []
-        self._numbers = count()
+        self._agenda = Agenda(context.clock)
         self._courier = Courier()
         self._pump = Pump(self._pumped)
         #: What a thread settles, because it leads to a real destination.
@@ -78,18 +67,15 @@ class QStashEngine:
 
     def settle(self) -> None:
         """Do everything that is due."""
-        now = self._clock.now()
-        while self._due and self._due[0][0] <= now:
-            at, _, action = heappop(self._due)
-            action(at)
+        self._agenda.settle()
 
     def later(self, at: float, action: Callable[[float], None]) -> None:
         """Do something at a time, in unix seconds."""
-        heappush(self._due, (at, next(self._numbers), action))
+        self._agenda.later(at, action)
 
     def clear(self) -> None:
         """Forget everything; attempts under way find their message gone."""
-        for kept in (self._due, self.real, self.messages, self.dlq_messages, self.queues, self.flows):
+        for kept in (self._agenda, self.real, self.messages, self.dlq_messages, self.queues, self.flows):
             kept.clear()
         self.deliveries.clear()
         self.plans.clear()
@@ -225,7 +211,7 @@ class QStashEngine:
             self._attempt_failed(message, response, at)
 
     def _attempt_failed(self, message: Message, response: Response, at: float) -> None:
-        exhausted = response.final or message.retried >= message.options.max_retries
+        exhausted = _is_final(response) or message.retried >= message.options.max_retries
         going_on = not exhausted and not message.cancel_requested
         again = at + self._retry_delay(message, response) if going_on else None
         self.log.add(message, "ERROR", at, error=response.reason, next_at=again, response=response)
@@ -382,3 +368,9 @@ class QStashEngine:
         with self._lock:
             self.settle()
             return bool(self.real)
+
+
+def _is_final(response: Response) -> bool:
+    """Whether the destination forbade another attempt."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return response.status == 489 and headers.get("upstash-nonretryable-error", "").lower() == "true"

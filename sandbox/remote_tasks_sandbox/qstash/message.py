@@ -14,6 +14,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any
 
+from remote_tasks_sandbox.delivery import Response
 from remote_tasks_sandbox.qstash.options import PublishOptions
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "Log",
     "Message",
     "Published",
-    "Response",
     "milliseconds",
 ]
 
@@ -36,36 +36,6 @@ ENDS = frozenset({"DELIVERED", "FAILED", "CANCELLED", "CANCELED"})
 def milliseconds(seconds: float) -> int:
     """Return unix milliseconds."""
     return round(seconds * 1000)
-
-
-@dataclass(frozen=True)
-class Response:
-    """What a destination answered.
-
-    :param status: HTTP status; 0 when there was no answer
-    :param error: why there was none
-    """
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the message counts as delivered."""
-        return 200 <= self.status < 300
-
-    @property
-    def final(self) -> bool:
-        """Whether the destination forbade another attempt."""
-        wanted = {name.lower(): value for name, value in self.headers.items()}
-        return self.status == 489 and wanted.get("upstash-nonretryable-error", "").lower() == "true"
-
-    @property
-    def reason(self) -> str:
-        """Say why the attempt failed."""
-        return self.error or f"HTTP status {self.status}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from remote_tasks_sandbox.calls import dump_json
-from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, Message, Response, milliseconds
+from remote_tasks_sandbox.delivery import Response
+from remote_tasks_sandbox.qstash.message import DlqMessage, Entry, Message, milliseconds
 from remote_tasks_sandbox.qstash.options import PublishOptions
 from remote_tasks_sandbox.qstash.settings import QStashSettings
 
