@@ -6,14 +6,16 @@ It uses no framework: faults that hold or cut a connection need the server's own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
-from remote_tasks_sandbox.calls import Answer, Call, is_loopback, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, Later, is_loopback, json_answer
 from remote_tasks_sandbox.control import Control
+from remote_tasks_sandbox.delivery import Courier
 from remote_tasks_sandbox.faults import Fault, Plan
 from remote_tasks_sandbox.state import Sandbox
 from remote_tasks_sandbox.vendor import Vendor
@@ -51,6 +53,7 @@ class SandboxApp:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._control = Control(sandbox)
+        self._courier = Courier()
         self._held: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         sandbox.faults.on_clear = self.release
 
@@ -89,7 +92,7 @@ class SandboxApp:
             record.status = 200
             await _send_huge(plan.ending.options["size"], receive, send)
             return
-        answer = self._answer(call, vendor, plan)
+        answer = await self._answer(call, vendor, plan, receive)
         if answer is None:
             await _drop(receive, send)
             return
@@ -98,7 +101,7 @@ class SandboxApp:
         date = formatdate(sandbox.clock.now(), usegmt=True)
         await _send_answer(replace(answer, headers={"date": date, **answer.headers}), send)
 
-    def _answer(self, call: Call, vendor: Vendor, plan: Plan) -> Answer | None:
+    async def _answer(self, call: Call, vendor: Vendor, plan: Plan, receive: Receive) -> Answer | None:
         """Return what to send, or ``None`` to cut the connection."""
         fault = plan.ending
         if fault is not None and fault.kind == "drop_before":
@@ -106,23 +109,50 @@ class SandboxApp:
         if fault is not None and fault.kind != "drop_after" and fault.options.get("form") != "truncated":
             return _fault_answer(fault, call, vendor)
         with self._sandbox.lock:
-            answer = vendor.answer(call, plan)
-        if fault is None:
+            found = vendor.answer(call, plan)
+        answer = await self._completed(found, receive) if isinstance(found, Later) else found
+        if fault is None or answer is None:
             return answer
         return None if fault.kind == "drop_after" else Answer(200, answer.body[: len(answer.body) // 2])
+
+    async def _completed(self, later: Later, receive: Receive) -> Answer | None:
+        """Return the answer, or ``None`` when the client leaves before; the work goes on without it."""
+        loop, done, answers = asyncio.get_running_loop(), asyncio.Event(), list[Answer]()
+
+        def complete() -> None:
+            try:
+                found = later.work()
+                with self._sandbox.lock:
+                    answers.append(later.end(found))
+            finally:
+                # The loop is closed when the server was stopped meanwhile.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(done.set)
+
+        # A daemon's thread and not one of the loop's, for which a server that stops would wait.
+        self._courier.submit(complete)
+        await _any(done.wait(), _disconnected(receive))
+        return answers[0] if answers else None
 
     async def _hold(self, seconds: float | None, receive: Receive) -> bool:
         """Wait; ``False`` when :meth:`release` ended the wait or because the client left."""
         entry = (asyncio.get_running_loop(), asyncio.Event())
         self._held.add(entry)
-        waits = [asyncio.ensure_future(entry[1].wait()), asyncio.ensure_future(_disconnected(receive))]
         try:
-            done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            return not done
+            return not await _any(entry[1].wait(), _disconnected(receive), seconds=seconds)
         finally:
             self._held.discard(entry)
-            for wait in waits:
-                wait.cancel()
+
+
+async def _any(*waits: Coroutine[Any, Any, Any], seconds: float | None = None) -> bool:
+    """Wait for the first of these and drop the others; ``False`` when none came within so many seconds."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _may_control(call: Call) -> bool:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["Answer", "Call", "Refused", "dump_json", "is_loopback", "is_same", "json_answer"]
+__all__ = ["Answer", "Call", "Later", "Refused", "dump_json", "is_loopback", "is_same", "json_answer"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,22 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Later:
+    """Stands for an answer that needs what takes time, such as a request to somebody else.
+
+    :param work: done in a thread, without the sandbox's lock
+    :param end: makes the answer of what came of it, with the lock
+    """
+
+    work: Callable[[], Any]
+    end: Callable[[Any], Any]
+
+    def within(self, frame: Callable[[Callable[[], Any]], Any]) -> Later:
+        """Return the same with an end that runs in ``frame``, which may catch what it raises."""
+        return Later(self.work, lambda done: frame(lambda: self.end(done)))
 
 
 class Refused(Exception):

@@ -1,4 +1,4 @@
-"""Trouble on request: which calls go wrong, how, and how often.
+"""Trouble on request: which calls and deliveries go wrong, how, and how often.
 
 This module only decides; ``app`` carries a decision out on the socket and the emulated APIs shape their lists
 by it.
@@ -40,6 +40,13 @@ KINDS: dict[str, dict[str, Any]] = {
     # The output is still that of the former status: for seconds, for reads, or as long as the fault is in
     # force.
     "lag": {"seconds": None, "reads": None},
+    # What becomes of a request that the sandbox makes: it is never sent; sent twice; sent after seconds; sent
+    # and, after seconds, again with the same signature; sent with the signature of something else.
+    "delivery_lost": {},
+    "delivery_doubled": {},
+    "delivery_late": {"seconds": 60.0},
+    "delivery_replayed": {"seconds": 600.0},
+    "delivery_forged": {},
 }
 
 GARBAGE_FORMS = ("html", "truncated", "list", "string", "null", "empty")
@@ -47,6 +54,7 @@ GARBAGE_FORMS = ("html", "truncated", "list", "string", "null", "empty")
 #: Kinds that change what an answer shows; all that match apply. Of the others the first that matches is
 #: applied, except that a hang comes before it.
 _SHAPING = frozenset({"repeat_cursor", "hide", "omit", "lag"})
+_OF_DELIVERIES = frozenset(kind for kind in KINDS if kind.startswith("delivery_"))
 
 
 class Subject(Protocol):
@@ -77,6 +85,8 @@ class Fault:
 
     def matches(self, call: Call, subject: Subject) -> bool:
         """Whether ``call`` is one this fault is meant for, whatever its counts say."""
+        if self.kind in _OF_DELIVERIES:
+            return False
         if self.method not in ("*", call.method) or not fnmatchcase(call.path, self.path):
             return False
         if self.task_id is None or subject.target(call) == self.task_id:
@@ -243,6 +253,19 @@ class Faults:
                 else:
                     ending = fault
         return Plan(tuple(hangs), ending, tuple(shaping))
+
+    def of_delivery(self, path: str, task_id: str) -> Fault | None:
+        """Decide what goes wrong with a request that the sandbox makes, and count it.
+
+        :param path: what the fault's ``path`` must fit
+        :param task_id: the task that it is about
+        """
+        with self._lock:
+            for fault in self._faults.values():
+                fits = fault.task_id in (None, task_id) and fnmatchcase(path, fault.path)
+                if fault.kind in _OF_DELIVERIES and fits and fault.take():
+                    return fault
+        return None
 
 
 def _check(kind: str, times: int | None, after: int, options: Mapping[str, Any]) -> None:

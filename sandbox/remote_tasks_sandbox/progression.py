@@ -8,7 +8,7 @@ tomorrow, and a test must be able to say so today. Imports nothing of the sandbo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["Script", "Step", "Timeline", "check_seconds", "parse_script"]
@@ -87,6 +87,8 @@ class Timeline:
         self._reads_in_step = 0
         #: Grows with every change by command or read, so that caches of rendered tasks know they are stale.
         self.version = 0
+        #: Called after every change by command or read.
+        self.on_change: Callable[[], None] = lambda: None
         self._append(self._checked(script), now)
         if began_at is not None:
             self._starts[0] = min(began_at, self._starts[0])
@@ -156,6 +158,7 @@ class Timeline:
         self._reads_in_step = 0
         self.version += 1
         self._append(steps, max(now, self._starts[-1]))
+        self.on_change()
 
     def go_on(self, default: Iterable[Any], now: float) -> None:
         """Begin the next step at once, or ``default`` when there is none to come."""
@@ -178,3 +181,4 @@ class Timeline:
             self.version += 1
             self._starts.append(max(now, self._starts[-1]))
             self._words.append(self._ahead.pop(0))
+            self.on_change()

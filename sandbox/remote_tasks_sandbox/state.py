@@ -13,7 +13,6 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from remote_tasks_sandbox.clock import Clock, WallClock
-from remote_tasks_sandbox.faults import Faults
 from remote_tasks_sandbox.journal import Journal, RequestRecord
 from remote_tasks_sandbox.vendor import Context, Vendor
 
@@ -44,7 +43,6 @@ class Sandbox(Context):
     def __init__(self, clock: Clock | None = None, base_url: str = "http://127.0.0.1:8099") -> None:
         super().__init__(clock or WallClock(), _Settings(), base_url)
         self.journal = Journal({name for vendor in VENDORS for name in vendor.key_headers})
-        self.faults = Faults()
         self.vendors: dict[str, Vendor] = {vendor.name: vendor(self) for vendor in VENDORS}
         vars(self).update({name: vendor.account for name, vendor in self.vendors.items()})
 

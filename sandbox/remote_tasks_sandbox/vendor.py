@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from remote_tasks_sandbox.calls import Answer, Call, Refused
+from remote_tasks_sandbox.calls import Answer, Call, Later, Refused
 from remote_tasks_sandbox.clock import Clock
-from remote_tasks_sandbox.faults import Plan
+from remote_tasks_sandbox.faults import Faults, Plan
 from remote_tasks_sandbox.settings import Settings
 
 __all__ = ["Context", "ControlCall", "Handler", "RateLimiter", "Vendor"]
@@ -69,6 +69,7 @@ class Context:
         self.settings = settings
         self.base_url = base_url
         self.limiter = RateLimiter()
+        self.faults = Faults()
 
     def over_limit(self, endpoint: str) -> int | None:
         """Count one call to an endpoint; return how long to wait if it is over its limit, in seconds."""
@@ -135,7 +136,7 @@ class Vendor(ABC):
     def __init__(self, context: Context) -> None: ...
 
     @abstractmethod
-    def answer(self, call: Call, plan: Plan) -> Answer:
+    def answer(self, call: Call, plan: Plan) -> Answer | Later:
         """Answer one call to the emulated API; the caller holds the lock."""
 
     @abstractmethod

@@ -47,6 +47,8 @@ class TestOperations:
             "/v1/files/{id}",
             "/v1/projects",
             "/v1/webhooks",
+            "/v1/webhooks/{id}",
+            "/v1/webhook/public_key",
         ):
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
                 sandbox.manus.clear()
@@ -81,6 +83,20 @@ class TestTables:
             found = getattr(sandbox.qstash, re.findall(r"sandbox\.qstash\.(\w+)", first)[0])
             for fields in re.findall(r": `([a-z_ ]+)`", told):
                 assert all(hasattr(found[0], field) for field in fields.split())
+
+    def test_attributes_of_webhooks_exist(self, sandbox):
+        sandbox.manus.webhooks.add("https://example.com/")
+        sandbox.manus.add_task("one")
+        rows = pages.table(pages.section(PAGE, "### Manus webhooks"), "then")
+        assert len(rows) == 2
+        for row in rows:
+            first, told = row.values()
+            found = getattr(sandbox.manus.webhooks, re.findall(r"webhooks\.(\w+)", first)[0])
+            item = (found() if callable(found) else found)[0]
+            assert {*told.replace("`", "").replace(",", "").partition(": ")[2].split()} == {
+                *item.__dataclass_fields__,
+                *(["json"] if hasattr(item, "json") else []),
+            }
 
     def test_part_of_a_question_is_listed(self):
         text = pages.section(PAGE, "### Manus tasks")

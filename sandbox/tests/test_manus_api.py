@@ -98,8 +98,8 @@ class TestSingleTask:
 
     def test_operations_beyond_the_documented_are_refused(self, manus):
         assert manus.get("/v1/nothing").status_code == 404
-        answer = manus.call("POST", "/v1/webhooks")
-        assert (answer.status_code, answer.json()["message"]) == (501, "POST /v1/webhooks is not emulated")
+        answer = manus.call("POST", "/v1/responses")
+        assert (answer.status_code, answer.json()["message"]) == (501, "POST /v1/responses is not emulated")
         answer = manus.call("PATCH", "/v1/tasks/one")
         assert (answer.status_code, answer.json()["code"]) == (501, 12)
 

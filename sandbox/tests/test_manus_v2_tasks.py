@@ -97,8 +97,8 @@ class TestEnvelope:
         assert (said["content"].strip(), len(said["attachments"])) == ("", 1)
 
     def test_operations_that_are_not_emulated_answer_501_with_their_name(self, manus_v2):
-        answer = manus_v2.write("webhook.create")
-        error = {"code": "unimplemented", "message": "webhook.create is not emulated"}
+        answer = manus_v2.read("agent.list")
+        error = {"code": "unimplemented", "message": "agent.list is not emulated"}
         assert (answer.status_code, answer.json()["error"]) == (501, error)
 
     def test_wrong_method_is_refused(self, manus_v2):

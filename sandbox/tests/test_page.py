@@ -60,6 +60,7 @@ class TestOverview:
         assert shown["refresh"] is True
         assert {name: table["rows"] for name, table in shown["tables"].items()} == {
             **{"manus": [], "qstash": [], "qstash_messages": [], "dead_letters": [], "faults": []},
+            "manus_webhooks": [],
             "workflow_runs": [],
             "requests": [],
         }

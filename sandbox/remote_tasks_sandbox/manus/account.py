@@ -1,4 +1,4 @@
-"""The emulated Manus account: its tasks, projects and files, and what the next tasks will do.
+"""The emulated Manus account: its tasks, projects, files and webhooks, and what the next tasks will do.
 
 HTTP is left to ``v1_api`` and ``v2_api``, the form on the wire to ``wire``. Lists stay sorted by creation and
 rendered tasks are kept, so that ten thousand of them are no burden. A line of a prompt that begins with
@@ -13,12 +13,14 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from remote_tasks_sandbox.calls import Refused
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.files import Uploads
 from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received, as_list, v1_word
+from remote_tasks_sandbox.manus.webhooks import Webhooks
 from remote_tasks_sandbox.progression import Script, Step, Timeline, parse_script
 from remote_tasks_sandbox.tasks import Key, TaskStore, random_id
 from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
@@ -244,6 +246,7 @@ class ManusAccount(TaskStore[ManusTask]):
         #: Newest last.
         self.projects: dict[str, Project] = {}
         self.uploads = Uploads(context.clock)
+        self.webhooks = Webhooks(context, self._tasks)
 
     def add_task(
         self,
@@ -286,6 +289,8 @@ class ManusAccount(TaskStore[ManusTask]):
                 **options,
             )
             self._insert(task)
+            timeline.on_change = partial(self.webhooks.watch, task)
+            self.webhooks.watch(task)
             return task.id
 
     def plan(self, *, default: bool = False, **options: Any) -> None:
@@ -383,6 +388,7 @@ class ManusAccount(TaskStore[ManusTask]):
             self._default_plan = {}
             self.projects.clear()
             self.uploads.clear()
+            self.webhooks.clear()
 
     def control(self) -> dict[str, Handler]:
         """Return the routes of the control plane: tasks, plans, and what clients sent."""
@@ -391,6 +397,7 @@ class ManusAccount(TaskStore[ManusTask]):
             "GET created": lambda _: {"created": [asdict(one) for one in self.created]},
             "GET answers/": lambda call: {"answers": [asdict(one) for one in self.answers(call.id)]},
             "POST stop/": self._stop_by_control,
+            "GET deliveries": lambda _: {"deliveries": [one.describe() for one in self.webhooks.deliveries]},
         }
 
     def _plan_by_control(self, call: ControlCall) -> Any:

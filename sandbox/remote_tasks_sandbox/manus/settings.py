@@ -19,7 +19,8 @@ class ManusSettings(Settings):
     #: Calls per minute: https://open.manus.ai/docs/v2/rate-limits. None are documented for v1.
     endpoints: ClassVar = {
         **dict.fromkeys(("manus.list", "manus.get", "manus.create", "manus.update", "manus.delete")),
-        **dict.fromkeys(("manus.files", "manus.projects", "manus.user.me")),
+        **dict.fromkeys(("manus.files", "manus.projects", "manus.webhooks")),
+        **dict.fromkeys(("manus.user.me", "manus.webhook.publicKey")),
         **dict.fromkeys(("manus.task.create", "manus.task.sendMessage"), 10),
         **dict.fromkeys(("manus.task.detail", "manus.task.list", "manus.task.listMessages"), 100),
         **dict.fromkeys(("manus.task.update", "manus.task.stop", "manus.task.delete"), 40),
@@ -27,6 +28,8 @@ class ManusSettings(Settings):
         **dict.fromkeys(("manus.file.upload", "manus.file.delete"), 40),
         **dict.fromkeys(("manus.file.detail", "manus.project.list", "manus.skill.list"), 100),
         **dict.fromkeys(("manus.connector.list", "manus.browser.onlineList"), 100),
+        **dict.fromkeys(("manus.webhook.create", "manus.webhook.delete"), 40),
+        "manus.webhook.list": 100,
         **dict.fromkeys(("manus.usage.list", "manus.usage.availableCredits"), 600),
     }
 
@@ -36,4 +39,5 @@ class ManusSettings(Settings):
     manus_credits: int = 10_000
     manus_user_stop_on_stop: bool = False
     manus_v2_as_proto3: bool = False
+    manus_webhook_hash: Literal["single", "double"] = "single"
     file_url_seconds: Positive = 3600.0

@@ -155,6 +155,8 @@ class ManusTask(Task):
     # What came later.
     received: list[Received] = field(default_factory=list, init=False)
     cut_short: dict[int, bool] = field(default_factory=dict, init=False)
+    #: The last position in the timeline that webhooks were told of; ``None`` when not even its creation was.
+    told: int | None = field(default=None, init=False)
     #: The last form it was sent in, with what that form depended on; kept by ``wire``.
     rendered: tuple[tuple[object, ...], bytes] | None = field(default=None, repr=False, init=False)
 

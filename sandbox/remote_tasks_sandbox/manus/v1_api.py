@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from remote_tasks_sandbox.calls import Answer, Call, Refused, dump_json, is_same, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, Later, Refused, dump_json, is_same, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.account import ListQuery, ManusAccount, NewTask, Project
 from remote_tasks_sandbox.manus.files import Upload
@@ -27,6 +27,7 @@ from remote_tasks_sandbox.manus.parsing import (
     v1_attachments,
 )
 from remote_tasks_sandbox.manus.task import ManusTask
+from remote_tasks_sandbox.manus.webhooks import public_key
 from remote_tasks_sandbox.manus.wire import links, rendered
 from remote_tasks_sandbox.vendor import Context
 
@@ -62,7 +63,7 @@ _CREATE: dict[str, Shape] = {
     "interactiveMode": bool,
 }
 #: First part of the paths of the vendor's operations that the sandbox does not emulate.
-_NOT_EMULATED = frozenset({"responses", "webhook", "webhooks"})
+_NOT_EMULATED = frozenset({"responses"})
 
 _UPDATE: dict[str, Shape] = {"title": str, "enableShared": bool, "enableVisibleInTaskList": bool}
 
@@ -79,18 +80,25 @@ class ManusV1Api:
         self._context = context
         self._account = account
 
-    def answer(self, call: Call, plan: Plan) -> Answer:
+    def answer(self, call: Call, plan: Plan) -> Answer | Later:
         """Answer one call; the caller holds the sandbox's lock."""
+        return self._answered(lambda: self._perform(call, plan))
+
+    def _answered(self, perform: Callable[[], Answer | Later]) -> Answer | Later:
         try:
-            self._check_key(call)
-            endpoint, handler = self._operation(call)
-            self._context.check_limit(endpoint, "rate limit exceeded")
-            return handler(call, plan)
+            answer = perform()
         except Refused as refused:
             return v1_error(refused.status, refused.message, refused.headers)
+        return answer.within(self._answered) if isinstance(answer, Later) else answer
 
-    def _operation(self, call: Call) -> tuple[str, Callable[[Call, Plan], Answer]]:
-        operations = {
+    def _perform(self, call: Call, plan: Plan) -> Answer | Later:
+        self._check_key(call)
+        endpoint, handler = self._operation(call)
+        self._context.check_limit(endpoint, "rate limit exceeded")
+        return handler(call, plan)
+
+    def _operation(self, call: Call) -> tuple[str, Callable[[Call, Plan], Answer | Later]]:
+        operations: dict[str, tuple[str, Callable[[Call, Plan], Answer | Later]]] = {
             "GET tasks": ("manus.list", self._list),
             "POST tasks": ("manus.create", self._create),
             "GET tasks/": ("manus.get", self._get),
@@ -102,6 +110,9 @@ class ManusV1Api:
             "DELETE files/": ("manus.files", self._delete_file),
             "GET projects": ("manus.projects", self._list_projects),
             "POST projects": ("manus.projects", self._create_project),
+            "POST webhooks": ("manus.webhooks", self._create_webhook),
+            "DELETE webhooks/": ("manus.webhooks", self._delete_webhook),
+            "GET webhook/": ("manus.webhooks", self._show_webhook_key),
         }
         parts = call.segments
         if len(parts) in (2, 3) and parts[0] == "v1" and all(parts):
@@ -109,7 +120,7 @@ class ManusV1Api:
             found = operations.get(f"{'GET' if call.method == 'HEAD' else call.method} {path}")
             if found is not None:
                 return found
-            if f"GET {path}" in operations:
+            if path in {known.partition(" ")[2] for known in operations}:
                 raise Refused(501, "Method Not Allowed")
         if parts[0] == "v1" and parts[1:2] and parts[1] in _NOT_EMULATED:
             raise Refused(501, f"{call.method} /{'/'.join(parts)} is not emulated")
@@ -243,6 +254,26 @@ class ManusV1Api:
         most = limit(call, 100, 1000)
         projects = [_project(project) for project in reversed(self._account.projects.values())][:most]
         return json_answer({"data": projects} if projects else {})
+
+    def _create_webhook(self, call: Call, plan: Plan) -> Later:
+        body = check_fields(json_body(call), {"webhook": dict}, required=("webhook",))
+        webhook = check_fields(body["webhook"], {"url": str}, required=("url",), where="webhook.")
+        return self._account.webhooks.register(
+            webhook["url"], lambda added: json_answer({"webhook_id": added.id})
+        )
+
+    def _delete_webhook(self, call: Call, plan: Plan) -> Answer:
+        try:
+            self._account.webhooks.remove(call.segments[2])
+        except KeyError:
+            raise Refused(404, "webhook not found") from None
+        return Answer(204, b"")
+
+    def _show_webhook_key(self, call: Call, plan: Plan) -> Answer:
+        if call.segments[2] != "public_key":
+            raise Refused(404, "Not Found")
+        told, made_at = public_key()
+        return json_answer(told | {"created_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}"})
 
 
 def _list_query(call: Call, *, repeat: bool) -> ListQuery:

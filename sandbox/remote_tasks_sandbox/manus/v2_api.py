@@ -1,4 +1,4 @@
-"""Manus v2 over HTTP: keys and tokens, the envelope, error bodies, and all operations but ``task.*``.
+"""Manus v2 over HTTP: keys and tokens, the envelope, error bodies, and the operations that have no module.
 
 https://open.manus.ai/docs/v2/introduction and https://open.manus.ai/docs/v2/file.upload.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from remote_tasks_sandbox.calls import Answer, Call, Refused, is_same, json_answer
+from remote_tasks_sandbox.calls import Answer, Call, Later, Refused, is_same, json_answer
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.account import ManusAccount, Project
 from remote_tasks_sandbox.manus.files import Upload
 from remote_tasks_sandbox.manus.parsing import check_fields, json_body, limit, required, single
 from remote_tasks_sandbox.manus.v2_tasks import Operations, TaskOperations, more_of, read_cursor
+from remote_tasks_sandbox.manus.v2_webhooks import WebhookOperations
 from remote_tasks_sandbox.manus.wire import as_proto3
 from remote_tasks_sandbox.vendor import Context
 
@@ -168,12 +169,11 @@ _SCOPES |= {"connector.list": ("use_connectors",), "browser.onlineList": ("use_m
 NOT_EMULATED = frozenset(
     {
         *("agent.list", "agent.detail", "agent.update", "usage.teamLog", "usage.teamStatistic"),
-        *("webhook.create", "webhook.list", "webhook.delete", "webhook.publicKey"),
         *("website.status", "website.listCheckpoints", "website.publish", "website.update"),
     }
 )
 
-_KEY_ONLY = frozenset({"usage"})
+_KEY_ONLY = frozenset({"agent", "usage", "webhook", "website"})
 
 
 def v2_error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -195,24 +195,31 @@ class ManusV2Api:
 
     def __init__(self, context: Context, account: ManusAccount) -> None:
         self._context = context
-        parts = (TaskOperations(context, account), AccountOperations(context, account))
-        self.operations = parts[0].operations | parts[1].operations
+        self.operations = (
+            TaskOperations(context, account).operations
+            | AccountOperations(context, account).operations
+            | WebhookOperations(account).operations
+        )
 
-    def answer(self, call: Call, plan: Plan) -> Answer:
+    def answer(self, call: Call, plan: Plan) -> Answer | Later:
         """Answer one call; the caller holds the sandbox's lock."""
         name = call.segments[1] if len(call.segments) == 2 else ""
+        return self._enveloped(lambda: self._perform(call, plan, name, self._authenticate(call, name)))
+
+    def _enveloped(self, perform: Callable[[], dict[str, Any] | Later]) -> Answer | Later:
         try:
-            key_name = self._authenticate(call, name)
-            answer = self._perform(call, plan, name, key_name)
+            answer = perform()
         except TokenRefused as refused:
             return json_answer({"code": _CODES[refused.status], "message": refused.message}, refused.status)
         except Refused as refused:
             return v2_error(refused.status, refused.message, refused.headers)
+        if isinstance(answer, Later):
+            return answer.within(self._enveloped)
         if self._context.settings.manus_v2_as_proto3:
             answer = as_proto3(answer)
         return json_answer({"ok": True, "request_id": _request_id()} | answer)
 
-    def _perform(self, call: Call, plan: Plan, name: str, key_name: str | None) -> dict[str, Any]:
+    def _perform(self, call: Call, plan: Plan, name: str, key_name: str | None) -> dict[str, Any] | Later:
         if name in NOT_EMULATED:
             raise Refused(501, f"{name} is not emulated")
         if name not in self.operations:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from remote_tasks_sandbox.calls import Call, Refused
+from remote_tasks_sandbox.calls import Call, Later, Refused
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.account import ListQuery, ManusAccount, NewTask
 from remote_tasks_sandbox.manus.parsing import (
@@ -37,7 +37,7 @@ __all__ = ["Operations", "TaskOperations", "more_of", "read_cursor"]
 _NEW_PROFILES = {"standard": "manus-1.6", "lite": "manus-1.6-lite", "max": "manus-1.6-max"}
 _PROFILES = (*_NEW_PROFILES.values(), *_NEW_PROFILES)
 #: Operation to its HTTP method and handler; the handler also gets the name of the API key that was used.
-Operations = dict[str, tuple[str, Callable[["Call", "Plan", str | None], dict[str, Any]]]]
+Operations = dict[str, tuple[str, Callable[["Call", "Plan", str | None], dict[str, Any] | Later]]]
 
 _VISIBILITIES = ("private", "team", "public")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from remote_tasks_sandbox.calls import Answer, Call
+from remote_tasks_sandbox.calls import Answer, Call, Later
 from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.account import ManusAccount
 from remote_tasks_sandbox.manus.files import signature_holds
@@ -39,7 +39,7 @@ class Manus(Vendor):
         self.v1 = ManusV1Api(context, self.account)
         self.v2 = ManusV2Api(context, self.account)
 
-    def answer(self, call: Call, plan: Plan) -> Answer:
+    def answer(self, call: Call, plan: Plan) -> Answer | Later:
         """Answer one call; the caller holds the lock."""
         kind = call.segments[0] if call.segments else ""
         if kind == "files" and len(call.segments) == 3:
@@ -73,9 +73,12 @@ class Manus(Vendor):
         return call.method != "POST" and call.segments[-1:] in (("tasks",), ("task.list",))
 
     def state(self) -> dict[str, Any]:
-        """Return all tasks."""
+        """Return all tasks and webhooks."""
         now = self._context.clock.now()
-        return {"manus": [task.describe(now) for task in self.account.newest()]}
+        return {
+            "manus": [task.describe(now) for task in self.account.newest()],
+            "manus_webhooks": [one.describe() for one in reversed(self.account.webhooks.all())],
+        }
 
     def page(self, task_id: str) -> dict[str, Any] | None:
         """Return the page that a task's ``task_url`` leads to."""

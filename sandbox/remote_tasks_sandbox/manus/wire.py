@@ -15,7 +15,7 @@ from remote_tasks_sandbox.calls import dump_json
 from remote_tasks_sandbox.manus.files import OutputFile, signed_address, signed_until
 from remote_tasks_sandbox.manus.task import Attachment, Entry, ManusTask, v1_word, v2_word
 
-__all__ = ["as_proto3", "conversation", "events", "links", "made_up_id", "rendered", "wire_task"]
+__all__ = ["as_proto3", "conversation", "events", "links", "made_up_id", "rendered", "task_url", "wire_task"]
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _SOUND_WORDS = frozenset({"running", "pending", "completed"})
