@@ -308,6 +308,13 @@ class TestDelivery:
         content = requests.get(file.pop("url"), timeout=10).content
         assert file == {"file_name": "a.csv", "size_bytes": len(content)}
 
+    def test_events_come_in_real_time_without_a_request(self, receiver):
+        with SandboxServer() as server:
+            server.sandbox.manus.webhooks.add(receiver.url)
+            server.sandbox.manus.add_task("one", [("running", 0.1), ("stopped", None)])
+            until(lambda: len(receiver.got) == 2)
+        assert {one["event_type"] for one in events(receiver)} == {"task_created", "task_stopped"}
+
     def test_task_of_v1_is_told_too(self, manus, receiver, hook):
         body = {"prompt": "Count", "agentProfile": "manus-1.6"}
         task_id = manus.call("POST", "/v1/tasks", json=body).json()["task_id"]
@@ -506,6 +513,17 @@ class TestFaults:
         sandbox.manus.add_task("one", [("running", 5), ("stopped", None)])
         sandbox.clock.advance(65)
         assert told(sandbox)[1:] == [("task_stopped", "one", "finish")]
+
+    def test_late_delivery_does_not_outlive_its_webhook(self, sandbox, receiver):
+        first = sandbox.manus.webhooks.add(f"{receiver.url}/1")
+        sandbox.manus.webhooks.add(f"{receiver.url}/2")
+        sandbox.faults.add("delivery_late", seconds=60)
+        sandbox.manus.add_task("one", ["running"])
+        assert told(sandbox) == []
+        sandbox.manus.webhooks.remove(first.id)
+        sandbox.clock.advance(60)
+        assert len(told(sandbox)) == 1
+        assert [got.path for got in receiver.got] == ["/2"]
 
     def test_replayed_delivery_has_a_signature_that_is_too_old(
         self, sandbox, manus_v2, receiver, hook, finish
