@@ -37,8 +37,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "hide": {"seconds": None, "reads": None},
     # Lists leave a task out; asking for it by id works.
     "omit": {},
-    # The output is still that of the former status: for seconds, for reads, or as long as the fault is in
-    # force.
+    # The output is still that of the former status, a website's status that of its former publication: for
+    # seconds, for reads, or as long as the fault is in force.
     "lag": {"seconds": None, "reads": None},
     # What becomes of a request that the sandbox makes: it is never sent; sent twice; sent after seconds; sent
     # and, after seconds, again with the same signature; sent with the signature of something else.

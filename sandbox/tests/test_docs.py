@@ -109,7 +109,7 @@ class TestTables:
             error = read_directives(f"sandbox: {directive.replace('N', '1')}").get("error") or ""
             assert "no such directive" not in error
         assert {directive.split()[0] for directive in directives} == {
-            *("seconds", "ask", "action", "fail", "stop", "answer", "files"),
+            *("seconds", "ask", "action", "fail", "stop", "answer", "files", "website"),
             *("credits", "burn", "lag", "background", "hide"),
         }
 

@@ -21,6 +21,7 @@ from remote_tasks_sandbox.faults import Plan
 from remote_tasks_sandbox.manus.files import Uploads
 from remote_tasks_sandbox.manus.task import WAITING_WORDS, Attachment, ManusTask, Received, as_list, v1_word
 from remote_tasks_sandbox.manus.webhooks import Webhooks
+from remote_tasks_sandbox.manus.websites import FAILING
 from remote_tasks_sandbox.progression import Script, Step, Timeline, parse_script
 from remote_tasks_sandbox.tasks import Key, TaskStore, random_id
 from remote_tasks_sandbox.vendor import Context, ControlCall, Handler
@@ -75,6 +76,8 @@ def read_directives(prompt: str) -> dict[str, Any]:
                 waits.append(_wait(directive, rest))
             elif directive == "files":
                 options["files"] = [name.strip() for name in rest.split(",") if name.strip()]
+            elif directive == "website":
+                options["website"] = _publication(rest)
             elif directive == "answer":
                 options["answer"] = rest
             elif directive in ("fail", "stop"):
@@ -105,6 +108,12 @@ def _number(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError("the number is from 0 on")
     return number
+
+
+def _publication(rest: str) -> Any:
+    if rest not in ("", "fail"):
+        raise ValueError("nothing follows but the word fail")
+    return FAILING if rest else True
 
 
 def _wait(directive: str, rest: str) -> dict[str, Any]:

@@ -28,8 +28,8 @@ class ManusSettings(Settings):
         **dict.fromkeys(("manus.file.upload", "manus.file.delete"), 40),
         **dict.fromkeys(("manus.file.detail", "manus.project.list", "manus.skill.list"), 100),
         **dict.fromkeys(("manus.connector.list", "manus.browser.onlineList"), 100),
-        **dict.fromkeys(("manus.webhook.create", "manus.webhook.delete"), 40),
-        "manus.webhook.list": 100,
+        **dict.fromkeys(("manus.webhook.create", "manus.webhook.delete", "manus.website.publish"), 40),
+        **dict.fromkeys(("manus.webhook.list", "manus.website.status", "manus.website.listCheckpoints"), 100),
         **dict.fromkeys(("manus.usage.list", "manus.usage.availableCredits"), 600),
     }
 

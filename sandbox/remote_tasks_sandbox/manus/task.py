@@ -13,6 +13,7 @@ from typing import Any
 from remote_tasks_sandbox.manus.files import OutputFile
 from remote_tasks_sandbox.manus.questions import Question, parse_questions
 from remote_tasks_sandbox.manus.schemas import fitting_value, zero_value
+from remote_tasks_sandbox.manus.websites import Website
 from remote_tasks_sandbox.progression import Script, check_seconds
 from remote_tasks_sandbox.tasks import Task
 
@@ -119,6 +120,8 @@ class ManusTask(Task):
     :param progress: what the agent says when it begins; makes v2 tell progress and result apart
     :param files: names, or ``{"name", "content", "mime_type", "size"}``, attached when it finishes
     :param structured: the structured result, ``{"success", "value", "error"}``; what is left out is made up
+    :param website: whether the agent builds a website, ready when it first finishes: ``True``, or what
+        becomes of each of its publications, words of ``publish_status`` with seconds
     :param output_lag: seconds by which answer, files and structured result come after the end
     :param background_jobs: seconds for which background jobs run after the end; ``None`` leaves the field
         out, as older servers do
@@ -136,6 +139,7 @@ class ManusTask(Task):
     progress: tuple[str, ...] = ()
     files: tuple[Any, ...] = ()
     structured: Mapping[str, Any] | None = None
+    website: Any = None
     output_lag: float = 0.0
     background_jobs: float | None = None
     stopped_by_user: bool = False
@@ -162,6 +166,7 @@ class ManusTask(Task):
 
     def __post_init__(self) -> None:
         self.questions = parse_questions(self.waiting)
+        self.website = Website(self.website) if self.website else None
         for name in ("output_lag", "hidden_for", "background_jobs", "credits_per_second"):
             check_seconds(name, getattr(self, name) or 0.0)
         self.files = tuple(OutputFile.parse(item) for item in as_list("files", self.files))

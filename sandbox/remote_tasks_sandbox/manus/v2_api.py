@@ -18,6 +18,7 @@ from remote_tasks_sandbox.manus.files import Upload
 from remote_tasks_sandbox.manus.parsing import check_fields, json_body, limit, required, single
 from remote_tasks_sandbox.manus.v2_tasks import Operations, TaskOperations, more_of, read_cursor
 from remote_tasks_sandbox.manus.v2_webhooks import WebhookOperations
+from remote_tasks_sandbox.manus.v2_websites import WebsiteOperations
 from remote_tasks_sandbox.manus.wire import as_proto3
 from remote_tasks_sandbox.vendor import Context
 
@@ -169,7 +170,7 @@ _SCOPES |= {"connector.list": ("use_connectors",), "browser.onlineList": ("use_m
 NOT_EMULATED = frozenset(
     {
         *("agent.list", "agent.detail", "agent.update", "usage.teamLog", "usage.teamStatistic"),
-        *("website.status", "website.listCheckpoints", "website.publish", "website.update"),
+        "website.update",
     }
 )
 
@@ -199,6 +200,7 @@ class ManusV2Api:
             TaskOperations(context, account).operations
             | AccountOperations(context, account).operations
             | WebhookOperations(account).operations
+            | WebsiteOperations(context, account).operations
         )
 
     def answer(self, call: Call, plan: Plan) -> Answer | Later:
