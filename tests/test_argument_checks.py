@@ -231,8 +231,10 @@ PARAMETERS: Mapping[str, Kind] = {
     "to_date": LOG_MOMENT,
     "url": Kind(["", " ", [""], [None]], ["https://example.com"]),
     "url_group": NAME,
+    "visibility": words("public", "team"),
     "visible_in_task_list": FLAG,
     "wait_for_completion": FLAG,
+    "website_id": ID,
     "workflow_run_id": ID,
     "workflow_run_ids": Kind(["", " ", "None", [""], [None]], IDS.right),
     "workflow_url": URL,
@@ -267,6 +269,7 @@ OF_RUNS: Mapping[str, Kind] = {
 NEEDED: Mapping[str, dict[str, Any]] = {
     "ManusConfirmActionOperator": {"input": {}, "expect": "a"},
     "ManusDownloadFilesOperator": {"output_path": "file:///tmp/a"},
+    "ManusPublishWebsiteOperator": {"remote_task_id": "a"},
     "ManusSendMessageOperator": {"content": "a"},
     "ManusTaskOperator": {"prompt": "a"},
     "ManusUpdateTaskOperator": {"title": "a"},
@@ -292,6 +295,7 @@ NEEDED: Mapping[str, dict[str, Any]] = {
 INSTEAD: Mapping[str, tuple[str, ...]] = {
     "url_group": ("destination",),
     "filters": ("message_id", "workflow_run_id"),
+    "website_id": ("remote_task_id",),
 }
 """A parameter → those that must be left out for it."""
 
@@ -310,7 +314,7 @@ def parameters_of(kind: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def _is_taken(kind: type[Any], name: str) -> bool:
-    return not (
+    return name in inspect.signature(kind.__init__).parameters or not (
         name == "remote_task_id"
         and getattr(getattr(kind, "remote_task_type", None), "id_param", name) != name
     )

@@ -35,6 +35,7 @@ from remote_tasks_provider.get_provider_info import get_provider_info
 from remote_tasks_provider.manus import models as manus_models
 from remote_tasks_provider.manus.operators import ManusTaskOperator
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
+from remote_tasks_provider.manus.triggers import ManusWebsiteTrigger
 from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.dlq import StoredPages
 from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
@@ -51,7 +52,7 @@ TRIGGERS = [
 ]
 FORMATS = ("", "_2", "_3")
 # A trigger that is younger than a format was never stored in it.
-FIRST_FORMATS = {QStashWorkflowTrigger: "_3"}
+FIRST_FORMATS = {ManusWebsiteTrigger: "_3", QStashWorkflowTrigger: "_3"}
 STORED_TRIGGERS = [
     (kind, number) for kind in TRIGGERS for number in FORMATS if number >= FIRST_FORMATS.get(kind, "")
 ]

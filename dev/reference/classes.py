@@ -95,6 +95,7 @@ class PublicClass:
         task_type = getattr(self.kind, "remote_task_type", None)
         is_renamed = task_type is not None and task_type.id_param != "remote_task_id"
         names = {"remote_task_id", "remote_task_ids"} if is_renamed else set()
+        names -= inspect.signature(self.kind.__init__).parameters.keys()
         # The base classes of hooks, sensors and operators call it conn_id, as triggers do.
         has_own = hasattr(self.kind, "conn_name_attr") or hasattr(self.kind, "hook_class")
         # A sensor whose tasks never wait for a person has no such parameter.

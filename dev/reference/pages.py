@@ -35,6 +35,7 @@ VENDORS = [manifest.folder for manifest in manifests()]
 MODELS = {
     "manus.models": ["ManusTask", "ManusMessage", "ManusContent"],
     "manus.results": ["ManusResult", "ManusFile", "ManusQuestion", "ManusTaskRef"],
+    "manus.websites": ["ManusWebsite", "ManusPublication"],
     "qstash.models": ["QStashTask"],
     "qstash.api.v2_models": ["PublishedMessage", "MessageOutcome", "LogEntry", "DlqMessage"],
 }

@@ -26,6 +26,7 @@ from remote_tasks_provider.manus.hitl_forms import form_for
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary, snapshot
 from remote_tasks_provider.manus.results import CreatedTask, ManusResult, result_v1, result_v2
 from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.websites import website_snapshot
 from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.api import settings as qstash_settings
 from remote_tasks_provider.qstash.api import v1 as qstash_v1
@@ -407,6 +408,25 @@ ANSWERS: dict[str, GoodAnswer] = {
         {"task_id": "t1", "title": "Sums", "credits": "-5", "created_at": 1_780_000_000, "type": "cost"},
         lambda one: one.to_json(),
         lambda items: {"ok": True, "data": items, "has_more": False},
+    ),
+    "manus v2 website": GoodAnswer(
+        MANUS,
+        v2.get_website("t1"),
+        {
+            **{"ok": True, "website_id": "w1", "publish_status": "published", "site_urls": [PAGE]},
+            **{"version_id": "v003", "status_updated_at": AT, "visibility": "public"},
+        },
+        lambda website: [website.to_json(), _event(website_snapshot(website))],
+    ),
+    "manus v2 publication": GoodAnswer(
+        MANUS, v2.publish_website("t1"), {"ok": True, "website_id": "w1", "version_id": "v003"}, _to_json
+    ),
+    "manus v2 checkpoints": GoodAnswer(
+        MANUS,
+        v2.list_website_checkpoints("t1"),
+        {"version_id": "v003", "message": "Built.", "status": "success", "created_at": AT},
+        _same,
+        lambda items: {"ok": True, "data": items, "published_version_id": "v003"},
     ),
     "manus v2 upload": GoodAnswer(
         MANUS, v2.create_upload("a"), {"ok": True, "file": {"id": "f1"}, "upload_url": "https://u"}, _same

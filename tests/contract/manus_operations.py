@@ -38,6 +38,7 @@ class Ids:
     file: str = "file-1"
     project: str = "p1"
     last: str = "t3"
+    website: str = "site-t1"
 
     @property
     def files(self) -> list[dict[str, str]]:
@@ -129,6 +130,15 @@ def _only_v2(ids: Ids) -> dict[str, list[Operation[Any]]]:
         "available_credits": [v2.available_credits()],
         "list_usage": [v2.list_usage(), v2.list_usage(page_size=5)],
         "list_connectors": [v2.list_connectors()],
+        "publish_website": [
+            v2.publish_website(ids.task),
+            v2.publish_website(website_id=ids.website, visibility="team"),
+        ],
+        "get_website": [v2.get_website(ids.task), v2.get_website(website_id=ids.website)],
+        "list_website_checkpoints": [
+            v2.list_website_checkpoints(ids.task),
+            v2.list_website_checkpoints(website_id=ids.website),
+        ],
         "list_skills": [v2.list_skills(), v2.list_skills(ids.project)],
     }
 

@@ -19,6 +19,7 @@ from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary, snapshot
 from remote_tasks_provider.manus.results import ManusTaskRef, result_v1, result_v2
+from remote_tasks_provider.manus.websites import ManusPublication, ManusWebsite, website_snapshot
 from tests.contract.manus_operations import SPECS, built_by
 from tests.specs.made_up import allowed_by, bent
 from tests.specs.published import published
@@ -69,6 +70,17 @@ def _use_ref(ref: Any) -> None:
     assert ref.id
 
 
+def _use_website(website: Any) -> None:
+    assert isinstance(website, ManusWebsite)
+    assert isinstance(website.state, TaskState)
+    json.dumps([website_snapshot(website).to_record(), website.to_json()])
+
+
+def _use_publication(publication: Any) -> None:
+    assert isinstance(publication, ManusPublication)
+    assert publication.website_id
+
+
 def _use_pair(pair: Any) -> None:
     assert all(isinstance(part, str) and part for part in pair)
 
@@ -102,6 +114,8 @@ OPERATIONS: dict[tuple[str, str], Reading] = {
     ("v2", "create_upload"): Reading(("file", "file.id", "upload_url"), _use_pair),
     ("v2", "available_credits"): Reading(("data",)),
     ("v2", "list_usage"): Reading(("data", "next_cursor")),
+    ("v2", "publish_website"): Reading(("website_id",), _use_publication),
+    ("v2", "get_website"): Reading(("website_id",), _use_website),
 }
 NAMES = [(version, name) for version in SPECS for name in built_by(version)]
 
@@ -184,6 +198,8 @@ def _lacking(version: str, name: str) -> Iterator[Any]:
         ("v2", "get_task"): {"ok": True, "task": {"id": "t1"}},
         ("v2", "create_task"): {"ok": True, "task_id": "t1"},
         ("v2", "update_task"): {"ok": True, "task_id": "t1"},
+        ("v2", "publish_website"): {"ok": True, "website_id": "w1"},
+        ("v2", "get_website"): {"ok": True, "website_id": "w1"},
         ("v2", "create_upload"): {"ok": True, "file": {"id": "f1"}, "upload_url": "https://x"},
     }
     body = full[(version, name)]

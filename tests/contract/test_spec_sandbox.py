@@ -47,7 +47,8 @@ def ids(sandbox: Sandbox) -> Ids:
     upload.content = b"1,2"
     manus.add_task("t3", ["completed"], project_id=project, files=["a.md"], credit_usage=3)
     manus.add_task("t2", [("waiting", None)], waiting={"type": "gmailSendAction", "event_id": "evt_1"})
-    manus.add_task("t1", ["completed"], project_id=project, prompt="2+2?", answer="4", credit_usage=22)
+    facts = {"prompt": "2+2?", "answer": "4", "credit_usage": 22, "website": True}
+    manus.add_task("t1", ["completed"], project_id=project, **facts)
     return Ids(file=upload.id, project=project)
 
 

@@ -33,6 +33,7 @@ from remote_tasks_provider.manus.hitl_forms import form_for
 from remote_tasks_provider.manus.models import MANUS_STATES
 from remote_tasks_provider.manus.results import ManusQuestion
 from remote_tasks_provider.manus.service import MANUS, ManusExtras
+from remote_tasks_provider.manus.websites import WEBSITE_STATES
 from remote_tasks_provider.qstash.api.options import PLANS
 from remote_tasks_provider.qstash.models import QSTASH_STATES
 from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
@@ -159,6 +160,7 @@ class TestStates:
         [
             ("Manus (API v1):", MANUS_STATES),
             ("Manus (API v2):", MANUS_V2_STATES),
+            ("A [website](files.md#a-website) that Manus publishes:", WEBSITE_STATES),
             ("QStash (both versions of its API):", QSTASH_STATES),
         ],
     )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from remote_tasks_provider.bases.hooks import RemoteTaskHook
     from remote_tasks_provider.bases.waiting import Settlement
 
-__all__ = ["Submission", "Submitter", "account_of"]
+__all__ = ["Submission", "Submitter", "account_of", "start_of"]
 
 _RECORD = "remote_task_submission"
 # Seconds before the second search, twice as many before each further one, and the most of them.
@@ -129,7 +129,7 @@ class Submitter:
         self.attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0)
         # Airflow makes the iterations of a loop anew when their DAG run is cleared.
         self._is_new = origin.attempt == 1 and context.get("loop") is None
-        self._run_began = _start_of(context.get("dag_run"))
+        self._run_began = start_of(context.get("dag_run"))
 
     @property
     def outlives_clears(self) -> bool:
@@ -359,7 +359,7 @@ class Submitter:
         self._record.note(asdict(record))
 
 
-def _start_of(run: Any) -> float | None:
+def start_of(run: Any) -> float | None:
     """Return when a DAG run began, or somewhat earlier; a clear moves some of these moments."""
     names = ("start_date", "queued_at", "run_after", "data_interval_end")
     moments = [getattr(run, name, None) for name in names]

@@ -255,9 +255,10 @@ class OrphanedStartError(RemoteTaskError):
 
 
 class OrphanedActionError(RemoteTaskError):
-    """An earlier attempt may have sent a message or a confirmation already, and nothing tells whether it did.
+    """An earlier attempt may have acted already, and nothing tells whether it did.
 
-    Look at the task's page. If it is there, mark the Airflow task successful; otherwise clear it.
+    It may have sent a message or a confirmation, or published a website. Look at the page. If it has, mark
+    the Airflow task successful; otherwise clear it.
     """
 
 

@@ -1,22 +1,29 @@
-"""What is done to a Manus task once: a message to it, the confirmation of an action.
+"""What is done to a Manus task once: a message to it, the confirmation of an action, a publication.
 
 See :mod:`remote_tasks_provider.bases.once`. A message is known by how many of the same the conversation has
-had before; an action by its event.
+had before; an action by its event; a publication by the status that the website had before.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from remote_tasks_provider.core.errors import TaskFailedError
+from remote_tasks_provider.bases.once import appears
+from remote_tasks_provider.core.errors import RemoteTaskError, TaskFailedError
+from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api import v2
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.models import ManusMessage
 from remote_tasks_provider.manus.results import ManusQuestion
+from remote_tasks_provider.manus.websites import ManusWebsite
 
-__all__ = ["Confirmation", "Message", "same_messages"]
+__all__ = ["Confirmation", "Message", "Publication", "same_messages"]
+
+# Seconds by which the service's clock may be behind ours.
+_SKEW = 120.0
 
 
 class Message:
@@ -124,6 +131,67 @@ class Confirmation:
 
     def _asked(self) -> ManusQuestion | None:
         return self._hook.get_result(self._task_id, output_grace=0).question
+
+
+class Publication:
+    """The publication of a website.
+
+    :param where: what names the website: :meth:`.ManusHook.get_website` takes it.
+    :param began: when the DAG run began, in Unix seconds, if that is known: what was published before is no
+        earlier attempt's.
+    :param visibility: who may open the website.
+    """
+
+    def __init__(
+        self, hook: ManusHook, where: Mapping[str, Any], began: float | None, visibility: str | None = None
+    ) -> None:
+        self._hook = hook
+        self._where = where
+        self._began = began
+        self._visibility = visibility
+        self._website_id: str | None = where.get("website_id")
+        self._name = " ".join(f"{name} {value}" for name, value in where.items() if value)
+        self.subject = f"publication {self._name}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the website's status."""
+        website = self._read()
+        at = website.status_updated_at
+        return {
+            "publish_status": website.publish_status,
+            "version_id": website.version_id,
+            "at": at and at.timestamp(),
+        }
+
+    def is_there(self, facts: dict[str, Any]) -> bool:
+        """Return whether the status is another one: since then, the website is or was being published."""
+        return self.facts() != facts
+
+    def send(self, facts: dict[str, Any]) -> None:
+        """Begin to publish, and wait until the status shows it: the former outcome must not pass for this.
+
+        One that stays as it was for long is believed all the same. Errors are left to the wait that follows,
+        which has rules for them.
+        """
+        self._website_id = self._hook.publish_website(**self._where, visibility=self._visibility).website_id
+        with suppress(RemoteTaskError):
+            appears(self, facts)
+
+    def doubt(self) -> str | None:
+        """Return that the website is being published, or has been since the DAG run began, if so."""
+        website = self._read()
+        at = website.status_updated_at
+        is_older = at and self._began and at.timestamp() < self._began - _SKEW
+        if website.state is TaskState.PENDING or (website.state.is_terminal and is_older):
+            return None
+        return f"The website of {self._name} is {website.publish_status} already."
+
+    def website_id(self) -> str:
+        """Return the website's id."""
+        return self._website_id or self._read().website_id
+
+    def _read(self) -> ManusWebsite:
+        return self._hook.get_website(**self._where)
 
 
 def same_messages(hook: ManusHook, task_id: str, digest: str) -> int:

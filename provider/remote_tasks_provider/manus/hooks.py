@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 from remote_tasks_provider.core.states import TaskState
@@ -25,6 +24,7 @@ from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.names import ids_by_name
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef
 from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.website_hook import ManusWebsiteHook
 
 __all__ = ["ManusHook"]
 
@@ -37,7 +37,7 @@ _READ_INTERVAL = 2.5
 _UPLOAD_CHECK_TIMEOUT = 60.0
 
 
-class ManusHook(RemoteTaskHook):
+class ManusHook(ManusWebsiteHook):
     """Everything that you can do with Manus tasks.
 
     It uses `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ to read and list tasks, and
@@ -45,8 +45,8 @@ class ManusHook(RemoteTaskHook):
     can name one of them for everything.
 
     Idempotent requests are retried on connection errors, timeouts, 408, 425, 429 and 5xx.
-    :meth:`create_task`, :meth:`send_message` and :meth:`confirm_action` would act twice: they are retried
-    only after a 429, or when the request provably was not sent. Every method raises
+    :meth:`create_task`, :meth:`send_message`, :meth:`confirm_action` and :meth:`publish_website` would act
+    twice: they are retried only after a 429, or when the request provably was not sent. Every method raises
 
     * :class:`~remote_tasks_provider.core.errors.ConnectionConfigError` when the connection cannot be used, or
       its API version does not support what you ask for,

@@ -11,15 +11,17 @@ from remote_tasks_provider.core.http.connection import ConnectionConfig, Connect
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Hint
-from remote_tasks_provider.core.polling.strategy import PollStrategy
+from remote_tasks_provider.core.polling.strategy import OneByOne, PollStrategy
 from remote_tasks_provider.core.service import Service, TaskType
+from remote_tasks_provider.manus.api import v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
 from remote_tasks_provider.manus.api.versions import api_version, used_version
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 from remote_tasks_provider.manus.polling_best import BestPollStrategy
+from remote_tasks_provider.manus.websites import website_snapshot
 
-__all__ = ["MANUS", "MANUS_TASK", "ManusExtras"]
+__all__ = ["MANUS", "MANUS_TASK", "MANUS_WEBSITE", "ManusExtras"]
 
 
 class ManusExtras(ConnectionExtras):
@@ -105,6 +107,7 @@ MANUS = Service(
         "GET /v2/task.detail {task_id}": RateLimit(100),
         "GET /v2/task.listMessages {task_id}": RateLimit(100),
         "POST /v2/task.stop {task_id}": RateLimit(40),
+        "GET /v2/website.status {website_id}": RateLimit(100),
     },
 )
 
@@ -114,3 +117,13 @@ MANUS_TASK = TaskType(
     poll_strategy=_poll_strategy,
     cancel=lambda extras, task_ids: api_version(extras).cancel(*task_ids),
 )
+
+MANUS_WEBSITE = TaskType(
+    service=MANUS,
+    label="Manus website",
+    poll_strategy=lambda _config: OneByOne(
+        lambda website_id: v2.get_website(website_id=website_id), website_snapshot
+    ),
+    id_param="website_id",
+)
+"""A website that is being published; nothing stops a publication."""

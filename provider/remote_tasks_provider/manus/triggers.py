@@ -1,11 +1,13 @@
-"""Triggers of Manus waits. A deferred task stores this path: it must keep importing."""
+"""Triggers of Manus waits. A deferred task stores these paths: they must keep importing."""
 
 from __future__ import annotations
 
-from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
-from remote_tasks_provider.manus.service import MANUS_TASK
+from typing import Any
 
-__all__ = ["ManusTaskTrigger"]
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
+from remote_tasks_provider.manus.service import MANUS_TASK, MANUS_WEBSITE
+
+__all__ = ["ManusTaskTrigger", "ManusWebsiteTrigger"]
 
 
 class ManusTaskTrigger(RemoteTaskTrigger):
@@ -15,3 +17,24 @@ class ManusTaskTrigger(RemoteTaskTrigger):
     """
 
     remote_task_type = MANUS_TASK
+
+
+class ManusWebsiteTrigger(RemoteTaskTrigger):
+    """Waits until websites are published, or cannot be.
+
+    :param conn_id: the Airflow connection, with an API key.
+    :param website_ids: the websites to wait for; a template where the wait begins in the triggerer.
+    :param rules: all else that :class:`~remote_tasks_provider.bases.triggers.RemoteTaskTrigger` takes.
+    """
+
+    remote_task_type = MANUS_WEBSITE
+
+    def __init__(
+        self, conn_id: str, website_ids: list[str] | str, poll_interval: float = 10.0, **rules: Any
+    ) -> None:
+        super().__init__(conn_id, website_ids, poll_interval, **rules)
+
+    @property
+    def website_ids(self) -> list[str] | str:
+        """The websites to wait for."""
+        return self.remote_task_ids

@@ -16,6 +16,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.gone import V1Gone
 from remote_tasks_provider.manus.api.options import TaskOptions
+from remote_tasks_provider.manus.api.v2 import get_website
 from remote_tasks_provider.manus.api.versions import ManusApi
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_sandbox import Sandbox, SandboxServer
@@ -157,6 +158,7 @@ class TestOnlyV2:
             ("reading the usage", lambda api: api.iter_usage(None)),
             ("listing connectors", lambda api: api.list_connectors()),
             ("listing skills", lambda api: api.list_skills(None)),
+            ("a website", lambda api: api.of_website(get_website("t1"))),
         ],
     )
     def test_v1_names_the_field_to_change_and_sends_no_request(

@@ -6,7 +6,7 @@ key by which Manus would recognise a repeat, so they are not idempotent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -22,13 +22,16 @@ from remote_tasks_provider.manus.api.v2_envelope import (
     read_events,
     read_object,
     read_objects,
+    read_publication,
     read_task,
     read_tasks,
     read_usage,
+    read_website,
 )
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, ManusUsage
 from remote_tasks_provider.manus.models import ManusTaskSummary
 from remote_tasks_provider.manus.results import ManusTaskRef
+from remote_tasks_provider.manus.websites import PUBLISHED_TO, ManusPublication, ManusWebsite
 
 __all__ = [
     "available_credits",
@@ -40,9 +43,12 @@ __all__ = [
     "delete_task",
     "get_file",
     "get_task",
+    "get_website",
     "list_messages",
     "list_projects",
     "list_tasks",
+    "list_website_checkpoints",
+    "publish_website",
     "send_message",
     "stop_task",
     "update_task",
@@ -59,7 +65,7 @@ _MESSAGE_OPTIONS = ("enable_skills", "force_skills", "task_references")
 def _get(
     operation: str, query: Sequence[tuple[str, str]], expects: str, parse: Callable[..., T]
 ) -> Operation[T]:
-    named = " {task_id}" if any(name == "task_id" for name, _ in query) else ""
+    named = _named("task_id", "website_id", among=[name for name, _ in query])
     request = Request("GET", f"/v2/{operation}", query=tuple(query))
     return Operation(f"GET /v2/{operation}{named}", request, expects, parse)
 
@@ -71,9 +77,14 @@ def _post(
     parse: Callable[..., T],
     idempotency: Idempotency = Idempotency.IDEMPOTENT,
 ) -> Operation[T]:
-    named = next((f" {{{name}}}" for name in ("task_id", "file_id") if name in body), "")
+    named = _named("task_id", "file_id", "website_id", among=body)
     request = Request("POST", f"/v2/{operation}", json=given(body))
     return Operation(f"POST /v2/{operation}{named}", request, expects, parse, idempotency)
+
+
+def _named(*ids: str, among: Collection[str]) -> str:
+    """Return the first of the ids that is sent, as operations are named."""
+    return next((f" {{{name}}}" for name in ids if name in among), "")
 
 
 def _task_id(value: Any) -> str:
@@ -358,6 +369,40 @@ def available_credits() -> Operation[int | None]:
         return answer.data.total_credits or 0 if answer.data else None
 
     return _get("usage.availableCredits", (), "credits", read)
+
+
+def publish_website(
+    remote_task_id: str | None = None, *, website_id: str | None = None, visibility: str | None = None
+) -> Operation[ManusPublication]:
+    """``POST /v2/website.publish``: publishes the latest version of a website."""
+    body = dict(_website(remote_task_id, website_id))
+    if visibility is not None:
+        body["visibility"] = validation.choice(visibility, "visibility", PUBLISHED_TO)
+    return _post("website.publish", body, "a publication", read_publication, Idempotency.NOT_IDEMPOTENT)
+
+
+def get_website(
+    remote_task_id: str | None = None, *, website_id: str | None = None
+) -> Operation[ManusWebsite]:
+    """``GET /v2/website.status``: a website, and how far its publication is."""
+    return _get("website.status", _website(remote_task_id, website_id), "a website", read_website)
+
+
+def list_website_checkpoints(
+    remote_task_id: str | None = None, *, website_id: str | None = None
+) -> Operation[list[dict[str, Any]]]:
+    """``GET /v2/website.listCheckpoints``: all versions, the newest first; there are no pages."""
+    where = _website(remote_task_id, website_id)
+    return _get("website.listCheckpoints", where, "versions", lambda answer: read_objects(answer).data or [])
+
+
+def _website(remote_task_id: str | None, website_id: str | None) -> list[tuple[str, str]]:
+    """Return the parameter that names a website; ``remote_task_id`` that of its task, which has no other."""
+    if (remote_task_id is None) == (website_id is None):
+        raise InvalidArgumentError("give either remote_task_id or website_id")
+    if website_id is None:
+        return [("task_id", _task_id(remote_task_id))]
+    return [("website_id", validation.object_id(website_id, "website_id"))]
 
 
 def _acknowledged(response: Response) -> None:

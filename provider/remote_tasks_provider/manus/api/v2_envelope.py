@@ -23,6 +23,7 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, ManusUsage
 from remote_tasks_provider.manus.results import CreatedTask
+from remote_tasks_provider.manus.websites import ManusPublication, ManusWebsite
 
 __all__ = [
     "read_created",
@@ -30,9 +31,11 @@ __all__ = [
     "read_events",
     "read_object",
     "read_objects",
+    "read_publication",
     "read_task",
     "read_tasks",
     "read_usage",
+    "read_website",
 ]
 
 T = TypeVar("T")
@@ -98,6 +101,14 @@ class _Created(_Answer, CreatedTask):
     pass
 
 
+class _Publication(_Answer, ManusPublication):
+    pass
+
+
+class _Website(_Answer, ManusWebsite):
+    pass
+
+
 class _Object(_Answer):
     model_config = ConfigDict(extra="allow")
 
@@ -154,3 +165,5 @@ read_object = _Read(_Object)
 read_objects = _Read(_Objects)
 read_credits = _Read(_CreditsAnswer)
 read_usage = _Read(_UsagePage)
+read_publication = _Read(_Publication)
+read_website = _Read(_Website)

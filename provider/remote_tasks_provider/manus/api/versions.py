@@ -121,6 +121,10 @@ class ManusApi:
         """Return the skills that the account, or a project, has."""
         return self.client.send(v2.list_skills(project_id))
 
+    def of_website(self, operation: Operation[T]) -> T:
+        """Send an operation about a website."""
+        return self.client.send(operation)
+
     def update_task(self, remote_task_id: str, **changes: Any) -> ManusTaskRef:
         """Change a task: its ``title``, its ``share_visibility``, whether it is ``visible`` in the list."""
         self.require(share_visibility=changes.get("share_visibility"))
@@ -214,6 +218,9 @@ class _V1(ManusApi):
 
     def list_skills(self, project_id: str | None) -> list[dict[str, Any]]:
         raise self._needs_v2("listing skills")
+
+    def of_website(self, operation: Operation[T]) -> T:
+        raise self._needs_v2("a website")
 
     def check_options(self, options: TaskOptions) -> None:
         super().check_options(options)

@@ -18,6 +18,7 @@ from remote_tasks_provider.manus.operators.reading import (
     ManusTaskBranchOperator,
 )
 from remote_tasks_provider.manus.operators.task import ManusTaskOperator
+from remote_tasks_provider.manus.operators.websites import ManusPublishWebsiteOperator
 
 __all__ = [
     "ManusConfirmActionOperator",
@@ -27,6 +28,7 @@ __all__ = [
     "ManusGetTaskOperator",
     "ManusListTasksOperator",
     "ManusListUsageOperator",
+    "ManusPublishWebsiteOperator",
     "ManusSendMessageOperator",
     "ManusStopTaskOperator",
     "ManusTaskBranchOperator",
