@@ -125,7 +125,7 @@ class TestXCom:
 
         result = ManusTaskSensor(task_id="wait", remote_task_id="a").execute({"ti": ti})
 
-        assert ti.xcoms == {"remote_task_url": page}
+        assert ti.xcoms["remote_task_url"] == page
         assert (result["url"], result["title"]) == (page, "T")
 
     def test_qstash_record_hides_the_query_of_the_destination(

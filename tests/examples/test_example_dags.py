@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dev.airflow.connections import sandbox_connections
-from dev.airflow.standalone import clean_environment, migrated_database
 from remote_tasks_sandbox import SandboxServer
 from remote_tasks_sandbox.demo import seed_demo
-from tests.examples.quick import copy_quick
-
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "example_dags"
+from tests.examples.running import EXAMPLES, copy_quick, run_dags
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Run all examples in one process, as starting Airflow takes longer than running them."""
     home = tmp_path_factory.mktemp("airflow")
-    shutil.copy(migrated_database(), home / "airflow.db")
     params = {
         "example_fetch_and_list": {"folder": f"file://{home}/lists"},
         "example_wait_and_branch": {},
@@ -58,42 +46,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 response_status=status,
                 labels=["nightly"],
             )
-        found = {f"AIRFLOW_CONN_{name.upper()}": value for name, value in sandbox_connections(server).items()}
-        answer = subprocess.run(
-            [sys.executable, "-m", "tests.examples.run_dags"]
-            + [
-                part
-                for name, conf in params.items()
-                for part in (str(copy_quick(name, home)), json.dumps(conf))
-            ],
-            env={
-                **clean_environment(),
-                **found,
-                "AIRFLOW_HOME": str(home),
-                "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            },
-            cwd=home,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        ran = run_dags(home, server, {copy_quick(name, home / "dags"): conf for name, conf in params.items()})
         sent = [one for one in qstash.messages if not one.id.startswith("msg_demo")]
         delivered = [one.url for one in sent if one.state == "DELIVERED"]
         dlq_messages = [dlq_message.message.id for dlq_message in qstash.dlq_messages]
         workflow_runs = len(qstash.workflows.all())
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    results = {run["dag_id"]: run for run in json.loads(answer.stdout.strip().splitlines()[-1])}
     seen = {
         "home": home,
-        "log": answer.stdout + answer.stderr,
+        "log": ran.log,
         "delivered": delivered,
         "letters": dlq_messages,
         "workflow_runs": workflow_runs,
     }
-    return {**seen, **results}
+    return {**seen, **ran.by_dag}
 
 
 def test_examples_are_all_run(runs: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from dev.airflow.client import AirflowClient, eventually
 from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import StandaloneAirflow
 from remote_tasks_sandbox import SandboxServer
-from tests.examples.quick import copy_quick
+from tests.examples.running import copy_quick
 
 DAG_ID = "example_a_person_answers"
 #: Seconds before an answer. Airflow can lose a task that is answered within a second or two of its question.

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseBranchOperator
 
 from remote_tasks_provider.bases.arguments import branches, failing_for_good
 from remote_tasks_provider.bases.compat import await_siblings, skip_siblings
+from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
@@ -102,7 +103,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         error = result.failure(label, raise_on_failure=not is_handled, on_waiting="return")
         if error is not None:
             raise self.wait_exception(error, result.timed_out) from error
-        context["ti"].xcom_push(key="remote_task", value=dict(record or {}))
+        context["ti"].xcom_push(key="remote_task", value=hand_over(self, context, dict(record or {})))
         self.log.info("%s %s is %s; branch: %s", label, task_id, state, branch or "none")
         return self._follow(context, branch)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from remote_tasks_provider.bases.compat import is_over, task_state
+from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core.cancel_worker import cancel_tasks
 from remote_tasks_provider.core.cancellation import (
@@ -142,6 +143,7 @@ class RemoteTaskOperator(WaitingOperator):
         submitted = self.submit(context)
         self.own(context, submitted.ids if submitted.are_own else [])
         if not self.wait_for_completion or not submitted.ids:
+            hand_over(self, context, submitted.result)
             self.settle(context, "delivered")
             return submitted.result
         self.carried = {"ids": submitted.ids, "are_own": submitted.are_own, **submitted.carried}
@@ -209,7 +211,7 @@ class RemoteTaskOperator(WaitingOperator):
                 self.settle(context, "delivered")
             raise self.failed(context, error, result)
         try:
-            collected = self.collect(context, result)
+            collected = hand_over(self, context, self.collect(context, result))
         except Exception as problem:
             # That a task has failed may show in its result only.
             is_told = isinstance(problem.__cause__, (TaskFailedError, TaskCancelledError))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.core.errors import RemoteTaskError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class RequestOperator(CheckedOperator):
         conn_id = getattr(self, self.hook_class.conn_name_attr)
         with closing(self.hook_class(conn_id)) as hook:
             try:
-                return self.act(hook, context)
+                return hand_over(self, context, self.act(hook, context))
             except RemoteTaskError as error:
                 raise self.failure(error) from error
 

@@ -21,6 +21,7 @@ from remote_tasks_provider.bases.from_trigger import (
     renders_native,
     why_not_rendered,
 )
+from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
@@ -249,7 +250,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         records = result.in_order(self.awaited_ids())
         for record in records:
             self.log.info("%s %s is %s.", label, (record or {}).get("id"), (record or {}).get("state"))
-        return records[0] if isinstance(self.awaited, str) else records
+        return hand_over(self, context, records[0] if isinstance(self.awaited, str) else records)
 
     def wait_exception(self, error: RemoteTaskError, timed_out: Any) -> BaseException:
         """Skip on a timeout under ``soft_fail``, on everything under ``never_fail``."""

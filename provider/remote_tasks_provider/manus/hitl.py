@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
+from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import (
@@ -70,7 +71,7 @@ class AgentQuestions:
         operator.push_credits(self._context, result.credit_usage)
         if operator.on_waiting == "fail":
             raise self._needs_input(result, question, "on_waiting is 'fail'.")
-        return {**result.to_json(), "text": question.text}
+        return hand_over(operator, self._context, {**result.to_json(), "text": question.text})
 
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with the question that the agent waits with."""
