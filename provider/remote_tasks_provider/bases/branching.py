@@ -10,8 +10,8 @@ from airflow.providers.common.compat.sdk import BaseBranchOperator
 
 from remote_tasks_provider.bases.arguments import branches, failing_for_good
 from remote_tasks_provider.bases.compat import await_siblings, skip_siblings
-from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
+from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult

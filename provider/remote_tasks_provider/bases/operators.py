@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from remote_tasks_provider.bases.compat import is_over, task_state
-from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
+from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core.cancel_worker import cancel_tasks
 from remote_tasks_provider.core.cancellation import (
     AFTER_A_TIMEOUT,

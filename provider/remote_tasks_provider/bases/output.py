@@ -10,33 +10,10 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from remote_tasks_provider.bases.files import replacing
 
-__all__ = ["MAX_XCOM_CHARACTERS", "XCOM_KEYS", "hand_over", "result_to_xcom"]
-
-XCOM_KEYS = (
-    "id",
-    "message_id",
-    "workflow_run_id",
-    "dlq_id",
-    "state",
-    "url",
-    "text",
-    "structured",
-    "credit_usage",
-)
-"""What of an object that an operator returns is an XCom of its own, so that ``ask.output["id"]`` is what it
-looks like: to Airflow that names an XCom key, and no part of the returned value."""
+__all__ = ["MAX_XCOM_CHARACTERS", "result_to_xcom"]
 
 MAX_XCOM_CHARACTERS = 262_144
 """How much of the text goes into XCom, and of the structured value, written as JSON: 256 Ki characters."""
-
-
-def hand_over(operator: Any, context: Any, value: Any) -> Any:
-    """Return what an operator returns; make XComs of its parts, if it is one object."""
-    if operator.do_xcom_push and isinstance(value, dict):
-        for key in XCOM_KEYS:
-            if key in value:
-                context["ti"].xcom_push(key=key, value=value[key])
-    return value
 
 
 def result_to_xcom(result: dict[str, Any], result_path: Any, log: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
-from remote_tasks_provider.bases.output import hand_over
+from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core.errors import RemoteTaskError
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from remote_tasks_provider.bases.from_trigger import (
     renders_native,
     why_not_rendered,
 )
-from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
+from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
 from remote_tasks_provider.core.polling.policy import ON_WAITING, OnWaiting

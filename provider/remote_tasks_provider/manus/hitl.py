@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
-from remote_tasks_provider.bases.output import hand_over
 from remote_tasks_provider.bases.requests import sending
+from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import (
     InvalidRequestError,
