@@ -37,7 +37,8 @@ class TestConnectionType:
 
         assert behaviour["relabeling"]["password"] == "API key"
         assert behaviour["placeholders"]["host"] == "https://api.example.com"
-        assert not {"host", "password"} & set(behaviour["hidden-fields"])
+        assert "Test" in behaviour["relabeling"]["port"]
+        assert not {"host", "port", "password"} & set(behaviour["hidden-fields"])
 
 
 class TestOtherEntries:

@@ -196,6 +196,8 @@ class TestTestConnection:
     def _test(self, conn_id: str = "manus_default") -> tuple[bool, str]:
         ok, message = ManusHook(conn_id).test_connection()
         assert KEY not in message
+        # The Test button gives the connection an id that nobody knows.
+        assert f"onnection {conn_id!r}" not in message
         return ok, message
 
     def test_good_connection_names_its_host(self, conn: str, requests_mock: Mock) -> None:

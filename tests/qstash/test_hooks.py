@@ -113,6 +113,7 @@ class TestTestConnection:
     def _test(self) -> tuple[bool, str]:
         ok, message = QStashHook().test_connection()
         assert TOKEN not in message
+        assert "onnection 'qstash_default'" not in message
         return ok, message
 
     def test_good_connection_names_its_host(self, conn: str, requests_mock: Mock) -> None:

@@ -225,4 +225,4 @@ class TestConnection:
 
         assert not good
         assert why in text
-        assert "'qstash_default'" in text
+        assert "of this connection" in text

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from remote_tasks_provider.bases.supervisor import ask, in_thread
@@ -39,8 +39,7 @@ def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
     except AirflowNotFoundException as error:
         _check_variable(conn_id, error)
         raise
-    _check_extra(conn_id, connection.extra)
-    found = service.config(_fields(conn_id, connection, connection.extra_dejson))
+    found = service.config(_fields(conn_id, connection))
     mask_secret(found.secret)
     return found
 
@@ -59,8 +58,7 @@ async def _async_connection_config(service: Service, conn_id: str) -> Connection
     except AirflowNotFoundException as error:
         _check_variable(conn_id, error)
         raise
-    _check_extra(conn_id, connection.extra)
-    found = service.config(_fields(conn_id, connection, await get_async_extra_dejson(connection)))
+    found = service.config(_fields(conn_id, connection))
     if found.secret != connection.password:
         # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
         await in_thread(mask_secret, found.secret)
@@ -96,7 +94,7 @@ def _read_error(conn_id: str, error: Exception) -> RemoteTaskError:
     return ConnectionUnavailableError(f"Connection {conn_id!r} cannot be read now ({one_line(reason)}).")
 
 
-def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> ConnectionFields:
+def _fields(conn_id: str, connection: Any) -> ConnectionFields:
     return ConnectionFields(
         conn_id=conn_id,
         conn_type=connection.conn_type,
@@ -104,7 +102,7 @@ def _fields(conn_id: str, connection: Any, extra: Mapping[str, Any]) -> Connecti
         password=connection.password,
         port=connection.port,
         schema=connection.schema,
-        extra=extra or {},
+        extra=_extra(conn_id, connection.extra),
     )
 
 
@@ -118,13 +116,17 @@ def _check_variable(conn_id: str, error: Exception) -> None:
         ) from error
 
 
-def _check_extra(conn_id: str, extra: str | None) -> None:
-    """Refuse what Airflow 2.11, 3.2 and 3.3 let through; 3.0 and 3.1 read no such connection."""
+def _extra(conn_id: str, extra: str | None) -> Mapping[str, Any]:
+    """Return the extra as an object; raises where Airflow's own ``extra_dejson`` would return an empty one.
+
+    It masks no values as that does, because none of ours is a secret.
+    """
     try:
-        read = json.loads(extra) if extra else None
+        read = json.loads(extra) if extra else {}
     except ValueError:
         read = extra
     if not isinstance(read, dict | None):
         raise ConnectionConfigError(
             f'Connection {conn_id!r}, field extra: is no JSON object; write it as {{"read_timeout": 60}}'
         )
+    return read or {}

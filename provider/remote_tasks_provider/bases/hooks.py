@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import cached_property
 from typing import Any, ClassVar
@@ -87,7 +88,8 @@ class RemoteTaskHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one read-only call; say whether it worked and, if not, which field to correct.
 
-        Behind the *Test* button of the connection form. Never repeats a request and never shows the key.
+        Behind the *Test* button of the connection form, which gives the connection a random id: the message
+        says *this connection*. Never repeats a request and never shows the key.
         """
         try:
             client = type(self)(self.conn_id).connect_once()
@@ -96,8 +98,11 @@ class RemoteTaskHook(BaseHook):
             finally:
                 client.close()
         except (RemoteTaskError, AirflowNotFoundException) as error:
-            return False, str(error)
+            return False, self._about_this_connection(str(error))
         return True, f"{self.service.name} at {client.config.base_url} accepted the key."
+
+    def _about_this_connection(self, message: str) -> str:
+        return re.sub(rf"\b([Cc])onnection {re.escape(repr(self.conn_id))}", _this_connection, message)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -122,3 +127,7 @@ class RemoteTaskHook(BaseHook):
             )
             for name, item in cls.manifest.all_fields.items()
         }
+
+
+def _this_connection(found: re.Match[str]) -> str:
+    return f"{'This' if found[1] == 'C' else 'this'} connection"

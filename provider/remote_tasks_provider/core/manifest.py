@@ -83,11 +83,16 @@ class Manifest:
     def ui_field_behaviour(self) -> dict[str, Any]:
         """Return what the form makes of Airflow's own fields, as a hook gives it below Airflow 3.2."""
         # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0
-        # for an empty port, finds that it differs from the stored one, and then wants the password again.
+        # for an empty port, finds that it differs from the stored one, wants the password again, and shows
+        # nothing of that but "Bad Request". No form of Airflow describes this field, so its label does.
         placeholders = {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}
         return {
             "hidden_fields": ["login", "schema", "extra"],
-            "relabeling": {"password": self.key_label, "host": "Base URL"},
+            "relabeling": {
+                "password": self.key_label,
+                "host": "Base URL",
+                "port": "Port (empty: Test answers Bad Request)",
+            },
             "placeholders": placeholders,
         }
 
