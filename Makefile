@@ -71,6 +71,11 @@ check: $(BUILT) ## Check format, lint, types, the generated reference, and that 
 reference: $(BUILT) ## Write docs/reference from the docstrings
 	$(BIN)/python -m dev.reference
 
+.PHONY: docs
+docs: $(BUILT) ## Build the documentation as a site in site/; a dead link, a dead anchor or a page without a place fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo 'Open site/index.html, or read while you write: $(BIN)/mkdocs serve'
+
 .PHONY: fix
 fix: $(BUILT) ## Format the code, apply ruff's safe fixes, and write the reference
 	$(BIN)/ruff check --fix .
@@ -127,5 +132,5 @@ constraints: $(BUILT) ## Resolve tests/constraints again (newest versions that p
 
 .PHONY: clean
 clean: ## Remove everything that make built
-	rm -rf $(VENV) .venvs sandbox/clients/typescript/node_modules .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build
+	rm -rf $(VENV) .venvs sandbox/clients/typescript/node_modules .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,5 +11,6 @@ module             what it is for
 ``kills``          kill, clear and time out tasks, and compare what happens with the documented table
 ``bench``          measure waits, listing and imports next to Airflow's http provider
 ``reference``      write ``docs/reference`` from the docstrings
+``docs_site``      tell MkDocs the navigation, and what pages show of the files outside ``docs``
 =================  ==================================================================================
 """

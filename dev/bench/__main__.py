@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="small numbers: they show that it runs, not how fast it is"
     )
     arguments.add_argument(
-        "--write-docs", action="store_true", help="write the tables into docs/benchmarks.md"
+        "--write-docs", action="store_true", help="write the tables into docs/contribute/benchmarks.md"
     )
     return arguments
 

@@ -133,6 +133,6 @@ def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
     table.compare("remote end to Airflow's end, last", many.last_end, one.last_end, seconds)
     table.notes.append(
         "*ours* is one sensor for each remote task. Airflow 3.3.2 hands the whole DAG to the triggerer for "
-        f"each of them; see `docs/waiting-without-a-worker.md`. The sensors poll every {INTERVAL:g} s."
+        f"each of them; see `docs/how-to/waiting-without-a-worker.md`. The sensors poll every {INTERVAL:g} s."
     )
     return table

@@ -11,7 +11,7 @@ import psutil
 
 from dev.bench.processes import ROOT
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "contribute" / "benchmarks.md"
 BEGIN = "<!-- The lines from here on are written by `make bench ARGS=--write-docs`. -->"
 END = "<!-- End of what is written. -->"
 

@@ -1,8 +1,8 @@
 """The kill matrix: for each way to end an Airflow task, what happens to its remote task.
 
-`make kills` runs every row on every version and compares; ``docs/killing-and-clearing.md`` shows the table,
-and a test holds the two together. This module imports nothing of Airflow, so that the test of the docs needs
-none.
+`make kills` runs every row on every version and compares; ``docs/concepts/killing-and-clearing.md`` shows
+the table, and a test holds the two together. This module imports nothing of Airflow, so that the test of the
+docs needs none.
 """
 
 from __future__ import annotations

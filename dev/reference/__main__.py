@@ -7,20 +7,24 @@ import sys
 from pathlib import Path
 
 from dev.reference.classes import MissingDocstringError
-from dev.reference.pages import FOLDER, Reference
+from dev.reference.pages import FOLDER, Reference, is_generated
 from dev.terminal import say
 
 
 def outdated(pages: dict[str, str], folder: Path) -> list[str]:
     """Return the names of the pages that are missing, differ or should not be there."""
-    there = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    there = {path.name: path.read_text(encoding="utf-8") for path in _generated(folder)}
     return sorted(name for name in pages.keys() | there.keys() if pages.get(name) != there.get(name))
+
+
+def _generated(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.md") if is_generated(path)]
 
 
 def write(pages: dict[str, str], folder: Path) -> None:
     """Write the pages, and remove those that are no longer made."""
     folder.mkdir(exist_ok=True)
-    for path in folder.glob("*.md"):
+    for path in _generated(folder):
         if path.name not in pages:
             path.unlink()
     for name, text in pages.items():

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from dev.environments import ROOT
@@ -21,7 +22,7 @@ from dev.reference.classes import (
 from dev.reference.docstrings import inline, parse, to_markdown
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.core import errors
-from remote_tasks_provider.get_provider_info import manifests
+from remote_tasks_provider.get_provider_info import get_provider_info, manifests
 from remote_tasks_provider.manus import decorators as manus_decorators
 from remote_tasks_provider.manus.agents import ManusAgentHook
 from remote_tasks_provider.manus.service import MANUS
@@ -30,6 +31,7 @@ from remote_tasks_provider.qstash.service import QSTASH
 
 FOLDER = ROOT / "docs" / "reference"
 NOTICE = "<!-- Written by `make reference` from the docstrings. Change those, then run it again. -->"
+SECTION = "remote_tasks"
 VENDORS = [manifest.folder for manifest in manifests()]
 #: What the hooks return, by module.
 MODELS = {
@@ -81,7 +83,8 @@ class Reference:
         if name.startswith("docs/"):
             path = name.removeprefix("docs/").partition("#")
             title = re.search(r"^# (.+)$", (ROOT / "docs" / path[0]).read_text(encoding="utf-8"), re.M)
-            return f"[{title[1] if title else path[0]}](../{''.join(path)})"
+            address = f"../{path[0]}".removeprefix("../reference/")
+            return f"[{title[1] if title else path[0]}]({address}{''.join(path[1:])})"
         page = self._places.get(name)
         return f"{page}#{_anchor(name) if page != 'errors.md' else 'classes'}" if page else None
 
@@ -101,8 +104,8 @@ class Reference:
             "sensors.md": self._class_page(
                 "sensors.md",
                 "Sensors",
-                "All parameters are keyword-only. [Waiting](../waiting.md) says what Airflow's own do here "
-                "(`mode`, `soft_fail`, `exponential_backoff`, …).",
+                "All parameters are keyword-only. [Waiting](../concepts/waiting.md) says what Airflow's own "
+                "do here (`mode`, `soft_fail`, `exponential_backoff`, …).",
             ),
             "triggers.md": self._class_page(
                 "triggers.md",
@@ -120,6 +123,7 @@ class Reference:
             "models.md": self._class_page("models.md", "Models", "What the [hooks](hooks.md) return."),
             "errors.md": self._errors(),
             "connections.md": self._connections(),
+            "configuration.md": self._configuration(),
             "metrics.md": ["# Metrics", "", to_markdown(docstring_of(metrics, "metrics").text, self.link)],
         }
         return {name: "\n".join([NOTICE, "", *lines]).strip() + "\n" for name, lines in written.items()}
@@ -155,7 +159,8 @@ class Reference:
         return [
             "# Errors",
             "",
-            f"All are in `{errors.__name__}`. [Errors](../errors.md) has what Airflow makes of them.",
+            f"All are in `{errors.__name__}`. "
+            "[Errors](../concepts/errors.md) has what Airflow makes of them.",
             "",
             "## Tree",
             "",
@@ -189,6 +194,32 @@ class Reference:
             ]
             lines += [f"## {service.name}", "", *table(("extra", "default", "accepted", "meaning"), rows), ""]
         return lines
+
+    def _configuration(self) -> list[str]:
+        lines = [
+            "# Configuration",
+            "",
+            f"Set these options in the section `[{SECTION}]` of `airflow.cfg`, or in the environment, on all "
+            "schedulers, workers and triggerers. They all have a default that works.",
+            "",
+        ]
+        for name, option in get_provider_info()["config"][SECTION]["options"].items():
+            variable = f"AIRFLOW__{SECTION.upper()}__{name.upper()}"
+            facts = [
+                ("type", option["type"]),
+                ("default", f"`{option['default']}`" if option["default"] else "see below"),
+                ("example", f"`{option['example']}`"),
+                ("environment variable", f"`{variable}`"),
+                ("since version", option["version_added"]),
+            ]
+            text = to_markdown(option["description"].strip(), self.link)
+            lines += [f"## {name}", "", *table(("what", "value"), facts), "", text, ""]
+        return lines
+
+
+def is_generated(page: Path) -> bool:
+    """Return whether `make reference` has written a page."""
+    return page.read_text(encoding="utf-8").startswith(NOTICE)
 
 
 def _anchor(heading: str) -> str:

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--minutes", action="store_true", help="show the calls minute by minute")
     add("--log", action="store_true", help="show the provider's log, in virtual time; of one job only")
     add("--quick", action="store_true", help="small numbers: they show that it runs")
-    add("--write-docs", action="store_true", help="run cases and grid, write them into docs/benchmarks.md")
+    add("--write-docs", action="store_true", help="run cases and grid, write them into the benchmarks page")
     return arguments
 
 

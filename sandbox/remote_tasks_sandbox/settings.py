@@ -1,7 +1,7 @@
 """The settings of a running sandbox: each is an attribute, checked by its annotation when it is changed.
 
 A vendor's settings are a subclass of :class:`Settings`; a sandbox has those of all vendors in one object.
-``docs/sandbox.md`` says what each one does. Imports nothing of the sandbox.
+``docs/reference/sandbox.md`` says what each one does. Imports nothing of the sandbox.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from remote_tasks_sandbox.manus.account import read_directives
 from remote_tasks_sandbox.manus.questions import Question
 from tests.docs import pages
 
-PAGE = "docs/sandbox.md"
+PAGE = "docs/reference/sandbox.md"
 
 
 def first_column(table: list[dict[str, str]]) -> set[str]:

@@ -10,7 +10,8 @@ import pytest
 from dev.reference.__main__ import outdated, write
 from dev.reference.classes import HookClass, MissingDocstringError, ModelClass, PublicClass
 from dev.reference.docstrings import parse, to_markdown
-from dev.reference.pages import Reference
+from dev.reference.pages import NOTICE, Reference
+from remote_tasks_provider.get_provider_info import get_provider_info
 
 
 def no_link(name: str) -> str | None:
@@ -88,15 +89,32 @@ class TestClasses:
 
 class TestPages:
     def test_page_that_differs_or_is_left_over_is_outdated(self, tmp_path: Path) -> None:
-        write({"a.md": "a", "b.md": "b", "c.md": "c"}, tmp_path)
+        write({name: f"{NOTICE}\n{name}" for name in ("a.md", "b.md", "c.md")}, tmp_path)
 
-        assert outdated({"a.md": "a", "b.md": "new", "d.md": "d"}, tmp_path) == ["b.md", "c.md", "d.md"]
+        now = {"a.md": f"{NOTICE}\na.md", "b.md": f"{NOTICE}\nnew", "d.md": f"{NOTICE}\nd.md"}
+        assert outdated(now, tmp_path) == ["b.md", "c.md", "d.md"]
 
     def test_written_pages_are_not_outdated(self, tmp_path: Path) -> None:
-        (tmp_path / "old.md").write_text("old")
+        (tmp_path / "old.md").write_text(f"{NOTICE}\nold")
         pages = Reference().pages()
 
         write(pages, tmp_path)
 
         assert outdated(pages, tmp_path) == []
-        assert len(pages) == 8
+        assert len(pages) == 9
+
+    def test_pages_written_by_hand_stay(self, tmp_path: Path) -> None:
+        (tmp_path / "by-hand.md").write_text("# By hand")
+
+        write({}, tmp_path)
+
+        assert outdated({}, tmp_path) == []
+        assert (tmp_path / "by-hand.md").exists()
+
+    def test_configuration_page_has_every_option_with_its_default(self) -> None:
+        page = Reference().pages()["configuration.md"]
+
+        for name, option in get_provider_info()["config"]["remote_tasks"]["options"].items():
+            assert f"## {name}" in page
+            assert f"AIRFLOW__REMOTE_TASKS__{name.upper()}" in page
+            assert not option["default"] or f"| default | `{option['default']}` |" in page

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dev.reference.pages import is_generated
+
 ROOT = Path(__file__).parents[2]
 
 _COMMENT = re.compile(r"^\s*<!-- (.*) -->\s*$")
@@ -22,12 +24,16 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 def pages() -> list[Path]:
     """Return the README and every hand-written page of ``docs/``."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *(page for page in _all_pages() if not is_generated(page))]
 
 
 def reference_pages() -> list[Path]:
     """Return the generated pages of ``docs/reference/``."""
-    return sorted((ROOT / "docs" / "reference").glob("*.md"))
+    return [page for page in _all_pages() if is_generated(page)]
+
+
+def _all_pages() -> list[Path]:
+    return sorted((ROOT / "docs").rglob("*.md"))
 
 
 def read(page: str) -> str:

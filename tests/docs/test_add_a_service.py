@@ -1,4 +1,4 @@
-"""The third service of ``docs/add-a-service.md`` works: one folder, copied into the package."""
+"""The third service of ``docs/contribute/add-a-service.md`` works: one folder, copied into the package."""
 
 from __future__ import annotations
 

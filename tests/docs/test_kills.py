@@ -1,4 +1,4 @@
-"""``docs/killing-and-clearing.md`` shows the table that ``dev/kills`` runs, row by row."""
+"""``docs/concepts/killing-and-clearing.md`` shows the table that ``dev/kills`` runs, row by row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dev.compat import VERSIONS
 from dev.kills.matrix import DEFERRED, ON_A_WORKER, PAID_ONCE, Row
 from tests.docs import pages
 
-PAGE = "docs/killing-and-clearing.md"
+PAGE = "docs/concepts/killing-and-clearing.md"
 
 
 @pytest.mark.parametrize(

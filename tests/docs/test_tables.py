@@ -14,6 +14,7 @@ import pytest
 from dev.compat import VERSIONS
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.bases.hitl_forms import form_of
+from remote_tasks_provider.bases.xcoms import XCOM_KEYS
 from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.environment import network_settings
@@ -39,7 +40,7 @@ from remote_tasks_provider.qstash.models import QSTASH_STATES
 from remote_tasks_provider.qstash.service import QSTASH, QStashExtras
 from tests.docs import pages
 
-XCOM = "docs/xcom.md"
+XCOM = "docs/reference/xcom.md"
 PROVIDER = pages.ROOT / "provider" / "remote_tasks_provider"
 
 
@@ -49,7 +50,8 @@ def bare(cell: str) -> str:
 
 class TestXCom:
     def test_xcom_page_lists_every_key(self) -> None:
-        listed = {bare(row["key"]) for row in pages.table(pages.section(XCOM, "## Keys"), "key")}
+        rows = pages.table(pages.section(XCOM, "## Keys"), "key")
+        listed = {key for row in rows for key in re.findall(r"`(\w+)`", row["key"])}
         # The triggerer writes the last one, together with those that a worker would push.
         assert listed == {"return_value", *pushed_keys(), "remote_task_error"}
 
@@ -64,11 +66,11 @@ class TestXCom:
 
 def pushed_keys() -> set[str]:
     """Return the XCom keys that the package's code pushes, by name or by constant."""
-    found = set()
+    found = set(XCOM_KEYS)
     package = pages.ROOT / "provider" / "remote_tasks_provider"
     for path in package.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        for word in re.findall(r"xcom_push\(\s*key=([\w\"]+)", text):
+        for word in re.findall(r"xcom_push\(\s*key=(?!key\b)([\w\"]+)", text):
             home = ".".join(["remote_tasks_provider", *path.relative_to(package).with_suffix("").parts])
             is_text = word.startswith('"')
             found.add(word.strip('"') if is_text else getattr(importlib.import_module(home), word))
@@ -108,7 +110,7 @@ class TestConnections:
             MANUS.config(ConnectionFields("mine", **{"password": "sk-key", **wrong}))
         found = re.fullmatch(r"Connection 'mine', field (.+?): (.*)", caught.value.message)
         assert found
-        rows = pages.table(pages.section("docs/connections.md", "## Fixing errors"), "field")
+        rows = pages.table(pages.section("docs/how-to/connections.md", "## Fixing errors"), "field")
         patterns = [tuple(_pattern(bare(row[name])) for name in ("field", "message")) for row in rows]
         assert any(re.fullmatch(field, found[1]) and re.fullmatch(text, found[2]) for field, text in patterns)
 
@@ -132,11 +134,12 @@ class TestConnections:
         monkeypatch.setattr("remote_tasks_provider.core.http.environment.find_spec", lambda name: None)
         with pytest.raises(ConnectionConfigError) as caught:
             network_settings("https://somewhere")
-        rows = pages.table(pages.section("docs/connections.md", "## Proxies and certificates"), "message")
+        text = pages.section("docs/how-to/connections.md", "## Proxies and certificates")
+        rows = pages.table(text, "message")
         assert any(re.fullmatch(_pattern(row["message"]), caught.value.message) for row in rows)
 
     def test_plan_table_has_the_limits_that_are_checked(self) -> None:
-        text = pages.section("docs/connections.md", "## Limits of QStash's plans")
+        text = pages.section("docs/how-to/connections.md", "## Limits of QStash's plans")
         assert {bare(row.pop("`plan`")): row for row in pages.table(text, "`plan`")} == {
             name: {
                 "body": f"{plan.body // 1024**2} MiB",
@@ -160,12 +163,12 @@ class TestStates:
         [
             ("Manus (API v1):", MANUS_STATES),
             ("Manus (API v2):", MANUS_V2_STATES),
-            ("A [website](files.md#a-website) that Manus publishes:", WEBSITE_STATES),
+            ("A [website](../how-to/files.md#a-website) that Manus publishes:", WEBSITE_STATES),
             ("QStash (both versions of its API):", QSTASH_STATES),
         ],
     )
     def test_status_table_has_every_word(self, head: str, states: StateTable) -> None:
-        text = pages.section("docs/waiting.md", "## What each status word means")
+        text = pages.section("docs/concepts/waiting.md", "## What each status word means")
         rows = pages.table(text[text.index(f"\n{head}\n") :], "status")
         listed = {bare(row["status"]): bare(row["state"]) for row in rows}
         assert listed == {word: state.value for word, state in states._words.items()}
@@ -175,7 +178,7 @@ class TestStates:
 
 class TestRateLimits:
     def test_rate_limit_table_has_every_limit_and_the_share_of_a_triggerer(self) -> None:
-        rows = pages.table(pages.section("docs/shared-poller.md", "## Rate limits"), "service")
+        rows = pages.table(pages.section("docs/concepts/shared-poller.md", "## Rate limits"), "service")
         assert {
             (row["service"], bare(row["endpoint"])): (row["limit"], row["used by one triggerer"])
             for row in rows
@@ -194,7 +197,7 @@ class TestRateLimits:
 
 
 class RecordingStats:
-    """Keeps what would be sent: metric → its type, in the words of ``docs/metrics.md``, and its tags."""
+    """Keeps what would be sent: metric → its type, in the words of the page, and its tags."""
 
     def __init__(self) -> None:
         self.sent: dict[str, tuple[str, set[str]]] = {}
@@ -254,7 +257,7 @@ class TestSubmitting:
         ("policy", "values"), [("on_stale_state", OnStaleState), ("on_orphaned_intent", OnOrphanedIntent)]
     )
     def test_policy_table_has_every_value_and_the_default_first(self, policy: str, values: Any) -> None:
-        rows = pages.table(pages.section("docs/submitting.md", "## Policies"), "parameter")
+        rows = pages.table(pages.section("docs/concepts/submitting.md", "## Policies"), "parameter")
         begin = next(i for i, row in enumerate(rows) if row["parameter"].startswith(f"`{policy}`"))
         end = next((i for i, row in enumerate(rows) if i > begin and row["parameter"]), len(rows))
         listed = [row["value"] for row in rows[begin:end]]
@@ -263,7 +266,7 @@ class TestSubmitting:
         assert {bare(value) for value in listed[1:]} == set(get_args(values)) - {default}
 
     def test_correlation_tag_that_is_shown_has_the_right_form(self) -> None:
-        shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/submitting.md"))
+        shown = re.findall(r"`(\[af-[^`]*)`", pages.read("docs/concepts/submitting.md"))
         key = hashlib.sha256(b"any").hexdigest()[:10]
         form = re.sub(r"\w", "x", str(CorrelationTag(key, 1, 2, inputs_of(key))))
         assert {re.sub(r"\w", "x", tag) for tag in shown} == {form}
@@ -271,11 +274,11 @@ class TestSubmitting:
 
 class TestHumanInTheLoop:
     def test_waiting_table_has_every_value(self) -> None:
-        rows = pages.table(pages.read("docs/human-in-the-loop.md"), "`on_waiting`")
+        rows = pages.table(pages.read("docs/how-to/human-in-the-loop.md"), "`on_waiting`")
         assert [re.findall(r"`(\w+)`", row["`on_waiting`"])[0] for row in rows] == list(ON_WAITING_FOR_INPUT)
 
     def test_form_tables_have_every_button_and_field(self) -> None:
-        text = pages.section("docs/human-in-the-loop.md", "## A person answers in Airflow")
+        text = pages.section("docs/how-to/human-in-the-loop.md", "## A person answers in Airflow")
         asked = ManusQuestion("Which day?", options=("Tuesday", "Thursday"))
         form = form_of(form_for(asked, None, None, rich=True), None, defaults=None)
         buttons = [row["button"] for row in pages.table(text, "button")]
@@ -297,7 +300,7 @@ class TestExamples:
 class TestCommands:
     def test_command_table_has_every_make_target(self) -> None:
         targets = set(re.findall(r"^([a-z-]+):.*## ", pages.read("Makefile"), flags=re.MULTILINE))
-        rows = pages.table(pages.section("docs/contributing.md", "## Commands"), "command")
+        rows = pages.table(pages.section("docs/contribute/contributing.md", "## Commands"), "command")
         assert {bare(row["command"]).removeprefix("make ") for row in rows} == targets
 
     def test_make_commands_on_every_page_exist(self) -> None:
@@ -309,7 +312,7 @@ class TestCommands:
                 assert set(command.split()) <= targets, page
 
     def test_layout_table_names_existing_paths(self) -> None:
-        text = pages.section("docs/contributing.md", "## Layout")
+        text = pages.section("docs/contribute/contributing.md", "## Layout")
         names = [
             name for name in re.findall(r"`([\w./]+)`", text) if "/" in name and not name.startswith("_")
         ]
@@ -319,7 +322,7 @@ class TestCommands:
             assert any(place.exists() for place in places), name
 
     def test_rule_table_names_existing_modules_and_the_tests_of_them(self) -> None:
-        rows = pages.table(pages.section("docs/contributing.md", "## Where each rule is"), "rule")
+        rows = pages.table(pages.section("docs/contribute/contributing.md", "## Where each rule is"), "rule")
         assert rows
         for row in rows:
             modules, tests = (re.findall(r"`([\w./]+)`", row[column]) for column in ("module", "test"))
@@ -339,7 +342,7 @@ class TestArchitecture:
 
     @pytest.mark.parametrize("heading", WALKS)
     def test_walk_names_what_the_files_define_in_at_most_nine_files(self, heading: str) -> None:
-        rows = pages.table(pages.section("docs/architecture.md", heading), "file")
+        rows = pages.table(pages.section("docs/contribute/architecture.md", heading), "file")
         assert rows
         for row in rows:
             text = (PROVIDER / bare(row["file"])).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The shared poller's metrics, sent to where Airflow's metrics go; see ``docs/metrics.md``.
+"""The shared poller's metrics, sent to where Airflow's metrics go; see ``docs/how-to/metrics.md``.
 
 * ``remote_tasks.polls`` (counter): requests sent, retries and further pages included.
 * ``remote_tasks.polls_saved`` (counter): how many more requests one request per task would have been.

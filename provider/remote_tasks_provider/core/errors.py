@@ -85,7 +85,7 @@ class ConnectionConfigError(RemoteTaskError, ValueError):
     """The Airflow connection can't be used, or its API version can't do this. Also a ``ValueError``.
 
     Or the machine's proxy or certificates can't be used. The message names the field or the environment
-    variable, and the fix; see ``docs/connections.md``.
+    variable, and the fix; see ``docs/how-to/connections.md``.
     """
 
     concerns_service = True
@@ -186,7 +186,7 @@ class InvalidRequestError(ApiError):
 class RateLimitedError(ApiError):
     """429: too many calls; ``retry_after`` has the seconds to wait, if the service gave them.
 
-    Poll less often, or deferred: deferred waits share one poller, see ``docs/shared-poller.md``.
+    Poll less often, or deferred: deferred waits share one poller, see ``docs/concepts/shared-poller.md``.
     """
 
     retry_helps = True
@@ -226,7 +226,7 @@ class TransferError(RemoteTaskError):
     """A file can't be moved: it is too large, another file is in its place, or its link is unsafe.
 
     The message names the file and the fix, and never the query of a link, which is its key. See
-    ``docs/files.md``.
+    ``docs/how-to/files.md``.
     """
 
 
@@ -243,7 +243,7 @@ class LinkExpiredError(TransferIncompleteError):
 class StaleStartError(RemoteTaskError):
     """An earlier attempt submitted a task with other inputs.
 
-    Make the inputs the same on every attempt, or set ``on_stale_state``; see ``docs/submitting.md``.
+    Make the inputs the same on every attempt, or set ``on_stale_state``; see ``docs/concepts/submitting.md``.
     """
 
 

@@ -1,6 +1,7 @@
 """What a service supplies: itself (:class:`Service`), and each type of remote task (:class:`TaskType`).
 
-Hooks name a service; operators, sensors and triggers name a task type. See ``docs/add-a-service.md``.
+Hooks name a service; operators, sensors and triggers name a task type. See
+``docs/contribute/add-a-service.md``.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class ManusExtras(ConnectionExtras):
 
     api_version: Literal["v1", "v2"] | None = None
     """The only version of the Manus API to use. Default: for each call the one that does it best; see
-    ``docs/connections.md#v1-or-v2``."""
+    ``docs/how-to/connections.md#v1-or-v2``."""
     auth: Literal["api_key", "oauth"] = "api_key"
     """What the password is: an API key, or the access token of an OAuth app (API v2 only)."""
 

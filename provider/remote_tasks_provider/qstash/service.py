@@ -29,7 +29,8 @@ class QStashExtras(ConnectionExtras):
     region: Literal["eu", "us"] = "eu"
     """The account's region; used if the host is empty."""
     plan: PlanName = "free"
-    """The account's plan; its limits are checked before a message is sent, see ``docs/connections.md``."""
+    """The account's plan; its limits are checked before a message is sent, see
+    ``docs/how-to/connections.md``."""
 
 
 def _auth(token: str, _extras: QStashExtras) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 HTTP is left to ``v1_api`` and ``v2_api``, the form on the wire to ``wire``. Lists stay sorted by creation and
 rendered tasks are kept, so that ten thousand of them are no burden. A line of a prompt that begins with
-``sandbox:`` is a directive, such as ``sandbox: ask Which day?``; ``docs/sandbox.md`` lists them.
+``sandbox:`` is a directive, such as ``sandbox: ask Which day?``; ``docs/reference/sandbox.md`` lists them.
 """
 
 from __future__ import annotations

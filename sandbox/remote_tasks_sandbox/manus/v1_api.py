@@ -1,7 +1,7 @@
 """Manus v1 over HTTP: keys, parameters, bodies, error bodies.
 
 https://open.manus.ai/docs/v1/get-tasks and the pages beside it. What is documented, observed or assumed
-stands in ``docs/sandbox.md``.
+stands in ``docs/reference/sandbox.md``.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ _MANY_WAITS = 2048
 
 
 class PollMetrics(Protocol):
-    """Counts what a poller does; see ``docs/metrics.md``."""
+    """Counts what a poller does; see ``docs/how-to/metrics.md``."""
 
     def polled(self, service: str, *, waits: int, calls: int, saved: int, rate_limited: int) -> None:
         """Count one poll cycle.

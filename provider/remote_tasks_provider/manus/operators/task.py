@@ -82,8 +82,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     ``wait`` are refused.
 
     A task costs credits and is submitted once, whatever happens to the attempt that submitted it: see
-    ``docs/submitting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``) before the
-    wait starts, and ``credit_usage`` when it succeeds or fails. Returns::
+    ``docs/concepts/submitting.md``. Its id and page are in XCom (``remote_task_id``, ``remote_task_url``)
+    before the wait starts, and ``credit_usage`` when it succeeds or fails. Returns::
 
         {"id": …, "state": "completed", "url": …, "title": …, "text": <the agent's last word>,
          "structured": <the value asked for by a schema>,

@@ -128,7 +128,8 @@ class QStashPublishOperator(MessageOperator):
     message, whatever its body is then. QStash remembers such an id for ten minutes
     (https://upstash.com/docs/qstash/features/deduplication). From Airflow 3.3 on a retry waits for the
     messages of the attempt before, and an answer that was lost longer ago is left to you; below that, a retry
-    later than ten minutes publishes again. A cleared task publishes again, too. See ``docs/submitting.md``.
+    later than ten minutes publishes again. A cleared task publishes again, too. See
+    ``docs/concepts/submitting.md``.
 
     Returns ``{"message_id": …, "deduplicated": …, "url": …}``, or a list of those for a URL group. With
     ``wait_for_completion`` it returns what

@@ -165,7 +165,7 @@ class QStashWorkflowOperator(WorkflowRunOperator):
     The run has an id made of the deployment, the DAG, the run, the task, its map index or loop iteration, of
     Airflow's ``max_tries``, by which a clear is known, and of the inputs. Upstash refuses a second run with
     the id of one that is at work, and the logs show one that has ended. So a retried task, a lost answer or a
-    dead worker leads to one run. See ``docs/workflow-runs.md``.
+    dead worker leads to one run. See ``docs/how-to/workflow-runs.md``.
 
     Returns what :class:`~remote_tasks_provider.qstash.sensors.QStashWorkflowSensor` returns, and the value
     that the workflow has returned under ``structured``; where it is no JSON, the text under ``text``. Without

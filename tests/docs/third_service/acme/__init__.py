@@ -1,1 +1,1 @@
-"""Acme, an invented render farm: the third service of docs/add-a-service.md. A job runs for some minutes."""
+"""Acme, an invented render farm: the third service of the page on adding one. A job runs for some minutes."""

@@ -1,0 +1,105 @@
+"""The site that `make docs` builds: its navigation, and the links that leave ``docs``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from mkdocs.config import load_config
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from dev import docs_site
+from dev.docs_site import navigation
+from tests.docs import pages
+
+DOCS = pages.ROOT / "docs"
+SECTIONS = ["Get started", "How-to", "Concepts", "Reference", "Contribute", "Project"]
+
+
+@pytest.fixture(scope="module")
+def config() -> MkDocsConfig:
+    config = load_config(str(pages.ROOT / "mkdocs.yml"))
+    config.plugins._current_plugin = "the test"  # MkDocs sets it while a hook runs
+    return config
+
+
+def places() -> dict[str, str]:
+    """Return each page that the navigation names, with its section."""
+    found = {}
+    for entry in navigation((DOCS / "index.md").read_text(encoding="utf-8"))[1:]:
+        ((section, entries),) = entry.items()
+        for one in entries:
+            ((_, address),) = one.items()
+            assert address not in found, f"{address} is in the navigation twice"
+            found[address] = section
+    return found
+
+
+class TestNavigation:
+    def test_navigation_has_the_sections_in_their_order(self) -> None:
+        assert list(dict.fromkeys(places().values())) == SECTIONS
+
+    def test_navigation_names_every_page(self) -> None:
+        written = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"}
+        named = {address for address in places() if not address.startswith(docs_site.SOURCE)}
+        assert written == named, "docs/index.md lists every page; a new page needs a line there"
+
+    def test_page_lies_in_the_folder_of_its_section(self) -> None:
+        for address, section in places().items():
+            folder = Path(address).parent.as_posix()
+            if section != "Project":
+                assert folder == section.casefold().replace(" ", "-"), address
+
+
+class TestLinksOutside:
+    def build(self, config: MkDocsConfig, uri: str, markdown: str) -> tuple[str, Files]:
+        file = File.generated(config, uri, content=markdown)
+        files = docs_site.on_files(Files([file]), config)
+        return docs_site.on_page_markdown(markdown, Page(None, file, config)), files
+
+    def test_link_to_a_file_outside_leads_to_its_page(self, config: MkDocsConfig) -> None:
+        text, files = self.build(config, "how-to/a.md", "See [it](../../Makefile#L1).")
+
+        assert text == "See [it](../source/Makefile.md#L1)."
+        page = files.get_file_from_path("source/Makefile.md")
+        assert page
+        assert "SHELL := bash" in page.content_string
+
+    def test_link_to_a_folder_leads_to_the_files_that_it_holds(self, config: MkDocsConfig) -> None:
+        _, files = self.build(config, "a.md", "[it](../dev/reference)")
+
+        page = files.get_file_from_path("source/dev/reference.md")
+        assert page
+        assert "## docstrings.py" in page.content_string
+
+    def test_page_outside_keeps_its_links_into_docs(self, config: MkDocsConfig) -> None:
+        _, files = self.build(config, "a.md", "[it](../README.md)")
+
+        file = files.get_file_from_path("source/README.md.md")
+        assert file
+        text = docs_site.on_page_markdown(file.content_string, Page(None, file, config))
+        assert "](../changelog.md)" in text
+        assert "](LICENSE.md)" in text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "[a](b.md)",
+            "[a](#b)",
+            "[a](https://example.com/x)",
+            "[a](../nowhere.md)",
+            "```text\n[a](../Makefile)\n```",
+        ],
+    )
+    def test_link_elsewhere_stays_as_it_is(self, config: MkDocsConfig, text: str) -> None:
+        assert self.build(config, "a.md", text)[0] == text
+
+
+class TestConfiguration:
+    def test_warnings_fail_and_every_check_of_links_is_on(self, config: MkDocsConfig) -> None:
+        assert config.strict
+        for checks in (config.validation.nav, config.validation.links):
+            assert set(dict(checks).values()) == {logging.WARNING}
