@@ -92,7 +92,8 @@ class SandboxApp:
             record.status = 200
             await _send_huge(plan.ending.options["size"], receive, send)
             return
-        answer = await self._answer(call, vendor, plan, receive)
+        found = self.answer(call, vendor, plan)
+        answer = _ended(plan, await self._completed(found, receive)) if isinstance(found, Later) else found
         if answer is None:
             await _drop(receive, send)
             return
@@ -101,8 +102,8 @@ class SandboxApp:
         date = formatdate(sandbox.clock.now(), usegmt=True)
         await _send_answer(replace(answer, headers={"date": date, **answer.headers}), send)
 
-    async def _answer(self, call: Call, vendor: Vendor, plan: Plan, receive: Receive) -> Answer | None:
-        """Return what to send, or ``None`` to cut the connection."""
+    def answer(self, call: Call, vendor: Vendor, plan: Plan) -> Answer | Later | None:
+        """Return what to send, what is to be done first, or ``None`` to cut the connection."""
         fault = plan.ending
         if fault is not None and fault.kind == "drop_before":
             return None
@@ -110,10 +111,7 @@ class SandboxApp:
             return _fault_answer(fault, call, vendor)
         with self._sandbox.lock:
             found = vendor.answer(call, plan)
-        answer = await self._completed(found, receive) if isinstance(found, Later) else found
-        if fault is None or answer is None:
-            return answer
-        return None if fault.kind == "drop_after" else Answer(200, answer.body[: len(answer.body) // 2])
+        return found if isinstance(found, Later) else _ended(plan, found)
 
     async def _completed(self, later: Later, receive: Receive) -> Answer | None:
         """Return the answer, or ``None`` when the client leaves before; the work goes on without it."""
@@ -142,6 +140,13 @@ class SandboxApp:
             return not await _any(entry[1].wait(), _disconnected(receive), seconds=seconds)
         finally:
             self._held.discard(entry)
+
+
+def _ended(plan: Plan, answer: Answer | None) -> Answer | None:
+    """Return what arrives of an answer."""
+    if plan.ending is None or answer is None:
+        return answer
+    return None if plan.ending.kind == "drop_after" else Answer(200, answer.body[: len(answer.body) // 2])
 
 
 async def _any(*waits: Coroutine[Any, Any, Any], seconds: float | None = None) -> bool:

@@ -27,7 +27,7 @@ from remote_tasks_provider.core.http.operation import Request, Response
 from remote_tasks_provider.core.service import Service
 from remote_tasks_sandbox import Sandbox
 from remote_tasks_sandbox.app import SandboxApp
-from remote_tasks_sandbox.calls import Call
+from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.clock import Clock as SandboxClock
 from tests.conformance.subjects import Subject
 
@@ -157,8 +157,8 @@ class Peer:
         call = Call.from_scope(scope, body)
         vendor = self.sandbox.vendors[self.subject.vendor]
         plan = self.sandbox.faults.plan(call, vendor)
-        answer = self.app._answer(call, vendor, plan)
-        assert answer is not None
+        answer = self.app.answer(call, vendor, plan)
+        assert isinstance(answer, Answer)
         found = Response(answer.status, {"content-type": answer.content_type, **answer.headers}, answer.body)
         if found.status != 200:
             return found
