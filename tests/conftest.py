@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -26,6 +27,7 @@ import pytest
 import requests
 
 from remote_tasks_sandbox import Sandbox, SandboxServer
+from tests.log_lines import provider_lines
 
 _HOME = os.environ["AIRFLOW_HOME"]
 
@@ -110,6 +112,14 @@ def _fresh_rate_limits() -> None:
 
     rate_limit._LIMITERS.clear()
     V1_GONE.forget()
+
+
+@pytest.fixture(autouse=True)
+def log_lines() -> Iterator[list[str]]:
+    """What the provider says in its logs during the test; no line may say None, which tells nothing."""
+    with provider_lines() as lines:
+        yield lines
+    assert [line for line in lines if re.search(r"\bNone\b", line)] == []
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import requests
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
 from remote_tasks_provider.bases.arguments import CheckedOperator
+from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.manus.decorators import _ManusDecoratedOperator
 from remote_tasks_provider.manus.operators import (
@@ -413,6 +414,16 @@ def test_parameters_are_all_known() -> None:
 
 def test_operators_are_all_checked() -> None:
     assert [kind for kind in CLASSES if not issubclass(kind, CheckedOperator)] == []
+
+
+def test_operators_that_send_requests_all_say_what_they_did() -> None:
+    silent = [
+        kind
+        for kind in CLASSES
+        if issubclass(kind, RequestOperator) and kind.summary is RequestOperator.summary
+    ]
+
+    assert silent == [], "return one sentence for the log in summary()"
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)

@@ -464,7 +464,7 @@ class TestManyIds:
         event = run_trigger(deferral_of(many, context).trigger)
         clock.now = began = START + 200
 
-        with pytest.raises(RemoteTaskError, match="300 tasks could not be read again"):
+        with pytest.raises(RemoteTaskError, match="300 Manus tasks could not be read again"):
             many.resume_execution("execute_complete", {"event": event}, context)
 
         assert clock.now - began == pytest.approx(many.timeout, abs=60)

@@ -289,7 +289,7 @@ class TestSeveralTasks:
         end, result = live_through(lambda how: sensor(how, ["x", "a", "c"]), mode, clock)
 
         assert (end, clock.now - START) == ("retryable", 900)
-        assert "The wait gave up 1 of 3 tasks. Manus task x" in result
+        assert "The wait gave up 1 of 3 Manus tasks. Manus task x" in result
 
     @pytest.mark.parametrize("mode", MODES)
     def test_wrong_key_is_tried_once_per_poll(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:

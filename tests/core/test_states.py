@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
+from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState, in_words
 
 
 class TestTaskState:
@@ -29,6 +29,23 @@ class TestStateTable:
     @pytest.mark.parametrize("word", ["", None, "finished", "do ne"])
     def test_unlisted_word_is_unknown(self, word: str | None) -> None:
         assert self.table.read(word) is TaskState.UNKNOWN
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("status", "text"),
+        [
+            ("DELIVERED", "completed (delivered)"),
+            ("completed", "completed"),
+            ("Completed ", "completed"),
+            ("", "completed"),
+            (None, "completed"),
+        ],
+    )
+    def test_state_is_said_with_the_services_own_word_if_it_differs(
+        self, status: str | None, text: str
+    ) -> None:
+        assert in_words(TaskState.COMPLETED, status) == text
 
 
 class TestRecord:

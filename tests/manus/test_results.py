@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.errors import OutputMissingError
+from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2
 from remote_tasks_provider.manus.models import ManusTask
-from remote_tasks_provider.manus.results import ManusResult, result_v1, result_v2
+from remote_tasks_provider.manus.results import ManusResult, failure_text, result_v1, result_v2
 from tests.manus.events import asked, ended, failed, file, said, stopped, told, value
 
 
@@ -208,10 +209,22 @@ class TestStructuredValue:
         assert "structured output" not in str(v2(status, *events).error)
 
     def test_missing_value_is_an_error_that_says_what_to_do(self) -> None:
-        with pytest.raises(OutputMissingError, match=r"has not come yet .*Retry or clear") as missing:
+        with pytest.raises(OutputMissingError, match=r"has not come yet\. Retry or clear") as missing:
             v2("stopped", *ended(said("Done"))).requiring_value()
 
         assert missing.value.retry_helps
+
+
+class TestWords:
+    def test_failure_without_reason_and_page_says_so(self) -> None:
+        failure = failure_text(ManusResult("t1", TaskState.FAILED))
+
+        assert failure == "Manus task t1 failed: Manus gave no reason"
+
+    def test_failure_names_reason_and_page(self) -> None:
+        failure = failure_text(ManusResult("t1", TaskState.FAILED, url="https://x/t1", error="No credits."))
+
+        assert failure == "Manus task t1 failed: No credits (https://x/t1)"
 
 
 SCHEMA = {"type": "object", "properties": {"accept": {"type": "boolean"}}}

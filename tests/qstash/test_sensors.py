@@ -147,7 +147,7 @@ ENDINGS: dict[str, tuple[Callable[[QStash], Any], dict[str, Any], str, str]] = {
         many([("CREATED", 900.0), ("DELIVERED", None)], unseen=True),
         {},
         "failed",
-        "NotFoundError: QStash GET /v2/logs: HTTP 404: The wait gave up 1 of 41 tasks",
+        "NotFoundError: QStash GET /v2/logs: HTTP 404: The wait gave up 1 of 41 QStash messages",
     ),
     "many, one in flight": (
         many(["DELIVERED"], odd=[("CREATED", None)]),

@@ -95,7 +95,7 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
 
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Follow the branch of the state that ended the wait."""
-        ((task_id, record),) = result.records.items()
+        (record,) = result.records.values()
         state = record["state"] if record else TaskState.UNKNOWN
         branch = self._branches.get(state)
         is_handled = state in (TaskState.FAILED, TaskState.CANCELLED) and branch is not None
@@ -104,7 +104,9 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         if error is not None:
             raise self.wait_exception(error, result.timed_out) from error
         context["ti"].xcom_push(key="remote_task", value=hand_over(self, context, dict(record or {})))
-        self.log.info("%s %s is %s; branch: %s", label, task_id, state, branch or "none")
+        result.report(label, self.log)
+        followed = ", ".join(_names(branch))
+        self.log.info("Branch: %s.", followed or f"none is given for {state}, so all downstream is skipped")
         return self._follow(context, branch)
 
     @property

@@ -156,7 +156,7 @@ class SensorSettings:
         xcoms: dict[str, Any] = {LINK_KEY: page} if page else {}
         if error is None:
             xcoms["return_value"] = records[0] if self.single else records
-            return TaskEnd(TaskSuccessEvent(), xcoms)
+            return TaskEnd(TaskSuccessEvent(), xcoms, lines=result.lines(self.label))
         found = verdict(error, result.timed_out, soft_fail=self.soft_fail, never_fail=self.never_fail)
         if found is Verdict.SKIP:
             return TaskEnd(TaskSkippedEvent(), xcoms, error)
@@ -171,17 +171,21 @@ class TaskEnd:
 
     :param xcoms: what a worker would have left in XCom.
     :param error: what a worker would have raised.
+    :param lines: what it would have said in the log.
     """
 
     event: TriggerEvent
     xcoms: Mapping[str, Any]
     error: RemoteTaskError | None = None
+    lines: Sequence[str] = ()
 
     async def write(self, task_instance: Any, log: Any) -> None:
         """Write the XComs and the log that a worker would have written.
 
         Not through the event: Airflow 3.3.2 would encode an event's XComs twice, and past any XCom backend.
         """
+        for line in self.lines:
+            log.info("%s", line)
         if isinstance(self.event, TaskFailedEvent):
             log.error("%s: %s", type(self.error).__name__, self.error)
         elif self.error is not None:

@@ -16,6 +16,7 @@ from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class RemoteListOperator(RequestOperator):
             return self._to_file(ObjectStoragePath(self.output_path), self.read(hook, limit))
         return self._to_xcom(hook, limit)
 
+    def summary(self, found: Any) -> str:
+        """Return how many items were listed, and where they are."""
+        if isinstance(found, dict):
+            return f"Wrote {counted(found['count'], 'item')} to {found['path']}."
+        return f"Listed {counted(len(found), 'item')}."
+
     def refuse_together(self) -> None:
         """Refuse what does not fit into XCom."""
         if self.output_path is None and isinstance(self.limit, int) and self.limit > _MOST_XCOM_ITEMS:
@@ -91,5 +98,4 @@ class RemoteListOperator(RequestOperator):
                 file.write(json.dumps(item, ensure_ascii=False) + "\n")
                 count, first_id, last_id = count + 1, first_id or item_id, item_id
         get_hook_lineage_collector().add_output_asset(context=path, uri=str(path))
-        self.log.info("Wrote %d items to %s.", count, path)
         return {"count": count, "first_id": first_id, "last_id": last_id, "path": str(path)}

@@ -29,7 +29,10 @@ def sending(hook: RemoteTaskHook) -> Iterator[None]:
 
 
 class RequestOperator(CheckedOperator):
-    """Sends requests; a subclass has the parameter for the connection, named as its hook names it."""
+    """Sends requests; a subclass has the parameter for the connection, named as its hook names it.
+
+    No operator is silent: what :meth:`summary` returns is the last line of its log.
+    """
 
     hook_class: ClassVar[type[RemoteTaskHook]]
 
@@ -37,15 +40,24 @@ class RequestOperator(CheckedOperator):
         """Send the requests; return what goes to XCom."""
         raise NotImplementedError
 
+    def summary(self, found: Any) -> str:
+        """Return what was done, for the log: a whole sentence.
+
+        :param found: what :meth:`act` has returned.
+        """
+        return "Done: the service has accepted the request."
+
     def execute(self, context: Context) -> Any:
         """Send the requests; an error that a retry cannot resolve fails the task for good."""
         self.check_arguments()
         conn_id = getattr(self, self.hook_class.conn_name_attr)
         with closing(self.hook_class(conn_id)) as hook:
             try:
-                return hand_over(self, context, self.act(hook, context))
+                found = self.act(hook, context)
             except RemoteTaskError as error:
                 raise self.failure(error) from error
+        self.log.info("%s", self.summary(found))
+        return hand_over(self, context, found)
 
     def failure(self, error: RemoteTaskError) -> BaseException:
         """Return what to raise when a request failed."""

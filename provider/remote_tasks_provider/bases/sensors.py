@@ -247,9 +247,8 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         error = result.failure(label, raise_on_failure=self.raise_on_failure, on_waiting=self.on_waiting)
         if error is not None:
             raise self.wait_exception(error, result.timed_out) from error
+        result.report(label, self.log)
         records = result.in_order(self.awaited_ids())
-        for record in records:
-            self.log.info("%s %s is %s.", label, (record or {}).get("id"), (record or {}).get("state"))
         return hand_over(self, context, records[0] if isinstance(self.awaited, str) else records)
 
     def wait_exception(self, error: RemoteTaskError, timed_out: Any) -> BaseException:

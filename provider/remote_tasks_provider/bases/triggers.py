@@ -164,7 +164,7 @@ class RemoteTaskTrigger(BaseTrigger):
         ids = validation.object_ids(self.remote_task_ids, self.remote_task_type.id_param)
         settings = SensorSettings(**self.sensor) if self.sensor else None
         policy = self._policy(settings)
-        tracker = PollTracker(ids, policy, self.checkpoint)
+        tracker = PollTracker(ids, policy, self.checkpoint, label=self.remote_task_type.label)
         idler = None if TRIGGERS_GET_ON_KILL else _IDLERS.get()
         began = self.clocks.monotonic()
         try:
@@ -278,7 +278,8 @@ class RemoteTaskTrigger(BaseTrigger):
         state = await ask(in_thread(task_state, self.task_instance))
         if is_over(state):
             return f"this task was marked {state}"
-        log.info("The remote tasks keep running: this task is %s.", state or "of unknown state")
+        label = self.remote_task_type.label
+        log.info("The %ss are left as they are: this task is %s.", label, state or "of unknown state")
         return None
 
 

@@ -33,6 +33,7 @@ from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.clocks import steady
 from remote_tasks_provider.core.errors import RemoteTaskError, WaitTimeoutError, error_from_json
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy, TimedOut, WaitLimits
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -138,7 +139,7 @@ class WaitingOperator(CheckedOperator):
 
         The first poll is always the worker's: a task that is already finished never reaches the triggerer.
         """
-        tracker = PollTracker(ids, policy)
+        tracker = PollTracker(ids, policy, label=self.remote_task_type.label)
 
         def pause(seconds: float) -> None:
             if mode == "deferrable":
@@ -151,7 +152,7 @@ class WaitingOperator(CheckedOperator):
         def report(now: float, seconds: float | None) -> None:
             self._log_warnings(tracker)
             if seconds is not None:
-                self.log.info("%s: %s", self.remote_task_type.service.name, tracker.summary(now, seconds))
+                self.log.info("%s", tracker.summary(now, seconds))
             has_page = self.remote_task_type.has_page
             if has_page and not self._link_pushed and (url := tracker.first_url):
                 push_link(context, url)
@@ -190,6 +191,7 @@ class WaitingOperator(CheckedOperator):
             **self.trigger_arguments(),
         }
         self.settle(context, "deferred")
+        self.log.info("%s", _outlook(now + pause, pause))
         self.defer(
             trigger=self.trigger_class(**arguments),
             method_name="execute_complete",
@@ -228,8 +230,10 @@ class WaitingOperator(CheckedOperator):
             outage_tolerance=self.outage_tolerance,
             not_found_grace=self.not_found_grace,
         )
-        tracker = PollTracker(ids, policy)
-        self.log.info("Reading %d tasks again, as the trigger's event could not hold them.", len(tracker.ids))
+        label = self.remote_task_type.label
+        tracker = PollTracker(ids, policy, label=label)
+        again = counted(len(tracker.ids), label)
+        self.log.info("Reading %s again, as the trigger's event could not hold them.", again)
         try:
             result = self._poll(
                 tracker,
@@ -241,7 +245,8 @@ class WaitingOperator(CheckedOperator):
             self.hook.close()
         if unread := tracker.unread_ids:
             raise RemoteTaskError(
-                f"{len(unread)} tasks could not be read again within {self.timeout:g} s; a retry waits anew."
+                f"{counted(len(unread), label)} could not be read again within {self.timeout:g} s; a retry "
+                "waits anew."
             )
         for data in result.errors.values():
             if (error := error_from_json(data)).retry_helps:
@@ -350,3 +355,13 @@ class WaitingOperator(CheckedOperator):
             return float(saved["at"])
         store.set(_STARTED, {"max_tries": max_tries, "at": now})
         return now
+
+
+def _outlook(next_poll: float, pause: float) -> str:
+    """Return the last line of a worker that leaves a wait to the triggerer: what comes, and what if not."""
+    moment = datetime.fromtimestamp(next_poll, UTC).strftime("%H:%M:%S UTC")
+    return (
+        f"The triggerer continues this wait and polls next at {moment}, in {pause:.0f} s; its lines follow "
+        "here. If none does, check that a triggerer is running (`airflow triggerer`), and that it has "
+        "capacity left."
+    )

@@ -106,6 +106,12 @@ class TaskSnapshot:
         }
 
 
+def in_words(state: str, status: str | None) -> str:
+    """Return a state as the log says it, with the service's own word: ``completed (delivered)``."""
+    word = (status or "").strip().lower()
+    return str(state) if word in ("", state) else f"{state} ({word})"
+
+
 def _bounded(value: Any) -> Any:
     return cut(value, _MOST_TEXT) if isinstance(value, str) else value
 

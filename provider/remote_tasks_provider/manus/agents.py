@@ -32,6 +32,7 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
 )
 from remote_tasks_provider.core.http.parsing import one_line
+from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
@@ -40,7 +41,7 @@ from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.api.options import check_prompt
 from remote_tasks_provider.manus.effects import Message
 from remote_tasks_provider.manus.hooks import ManusHook
-from remote_tasks_provider.manus.results import ManusResult
+from remote_tasks_provider.manus.results import ManusResult, failure_text
 from remote_tasks_provider.manus.service import MANUS_TASK
 
 try:
@@ -212,7 +213,7 @@ class _Turn:
     def submit(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
         with _sorted_errors("a task was created"):
             ref = hook.create_task(prompt, **options)
-        log.info("Created Manus task %s (%s).", ref.id, ref.url)
+        log.info("Created Manus task %s%s.", ref.id, in_brackets(ref.url))
         return cls(hook, ref.id, ref.url)
 
     @classmethod
@@ -227,7 +228,7 @@ class _Turn:
             except RemoteTaskError as error:
                 if not may_have_submitted(error) or not appears(message, facts):
                     raise
-        log.info("Sent a message to Manus task %s (%s).", task_id, url)
+        log.info("Sent a message to Manus task %s%s.", task_id, in_brackets(url))
         return cls(hook, task_id, url, before)
 
     def wait(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
@@ -266,13 +267,13 @@ class _Turn:
 
     def _poll_until_settled(self, policy: PollPolicy) -> None:
         """Poll the task until it finishes or waits; raise at the deadline, or when it was given up."""
-        tracker = PollTracker([self.task_id], policy)
+        tracker = PollTracker([self.task_id], policy, label=MANUS_TASK.label)
 
         def report(now: float, pause: float | None) -> None:
             for warning in tracker.take_warnings():
                 log.warning("%s", warning)
             if pause is not None:
-                log.info("Manus: %s", tracker.summary(now, pause))
+                log.info("%s", tracker.summary(now, pause))
 
         result = poll_until_done(tracker, *self.hook.polling(MANUS_TASK), sleep=time.sleep, on_poll=report)
         if error := result.failure(MANUS_TASK.label, raise_on_failure=False, on_waiting="return"):
@@ -374,7 +375,7 @@ def _response(result: ManusResult) -> ManagedAgentResponse:
 def _failure(result: ManusResult) -> RemoteTaskError | None:
     name = _task_name(result.id, result.url)
     if result.state is TaskState.FAILED:
-        return TaskFailedError(f"{name} failed: {result.error or 'Manus gave no reason'}")
+        return TaskFailedError(failure_text(result))
     if result.state is TaskState.CANCELLED:
         return TaskCancelledError(f"{name} was stopped by a person")
     if result.state is TaskState.WAITING:
@@ -386,4 +387,4 @@ def _failure(result: ManusResult) -> RemoteTaskError | None:
 
 
 def _task_name(task_id: str, url: str | None) -> str:
-    return f"Manus task {task_id}" + (f" ({url})" if url else "")
+    return f"Manus task {task_id}{in_brackets(url)}"

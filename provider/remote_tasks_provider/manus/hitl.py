@@ -23,6 +23,7 @@ from remote_tasks_provider.core.errors import (
     TaskCancelledError,
     TaskNeedsInputError,
 )
+from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.hitl_forms import Answer, form_for, read_answer
@@ -208,14 +209,14 @@ class AgentQuestions:
     def _stopped(self, result: ManusResult, by: str) -> BaseException:
         aftermath = self._operator.cancel(f"{by} chose so")
         if aftermath.still_run:
-            text = f"could not be stopped, as {by} chose ({result.url}). {aftermath}"
+            text = f"could not be stopped, as {by} chose{in_brackets(result.url)}. {aftermath}"
         else:
             text = f"was stopped by {by}."
         return self._failure(TaskCancelledError, result, text)
 
     def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:
         text = (
-            f"waits for an answer: {question.text[:500]!r} ({result.url}). {why} "
+            f"waits for an answer: {question.text[:500]!r}{in_brackets(result.url)}. {why} "
             "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
         )
         return self._failure(TaskNeedsInputError, result, text)

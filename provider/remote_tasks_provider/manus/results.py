@@ -15,6 +15,7 @@ from pydantic import Field
 
 from remote_tasks_provider.core.errors import OutputMissingError
 from remote_tasks_provider.core.http.parsing import LenientStr, RemoteModel
+from remote_tasks_provider.core.log import counted, in_brackets
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.manus.api.v2_models import (
     MANUS_V2_STATES,
@@ -31,8 +32,10 @@ __all__ = [
     "ManusQuestion",
     "ManusResult",
     "ManusTaskRef",
+    "failure_text",
     "result_v1",
     "result_v2",
+    "summary_of",
 ]
 
 # Answered by a message; anything else that the agent waits for is answered by an input of its own schema.
@@ -170,8 +173,9 @@ class ManusResult:
             return self
         raise OutputMissingError(
             f"Manus task {self.id} has completed, but the structured output that was asked for has not come "
-            f"yet ({self.url}). Retry or clear this Airflow task: that reads the result of the finished task "
-            "again, and pays for no other one. If it never comes, ManusGetResultOperator reads the text."
+            f"yet{in_brackets(self.url)}. Retry or clear this Airflow task: that reads the result of the "
+            "finished task again, and pays for no other one. If it never comes, ManusGetResultOperator reads "
+            "the text."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -181,6 +185,20 @@ class ManusResult:
             {"name": file.name, "content_type": file.content_type, "turn": file.turn} for file in self.files
         ]
         return {name: getattr(self, name) for name in names} | {"state": self.state.value, "files": files}
+
+
+def summary_of(found: Mapping[str, Any]) -> str:
+    """Return what the log says of a result, which is a JSON object; nothing about what is not known."""
+    files = f", with {counted(len(found['files']), 'file')}" if found["files"] else ""
+    cost = found["credit_usage"]
+    price = "" if cost is None else f"; it cost {counted(cost, 'credit')}"
+    return f"Manus task {found['id']} is {found['state']}{files}{price}."
+
+
+def failure_text(result: ManusResult) -> str:
+    """Return why a task has failed."""
+    reason = (result.error or "Manus gave no reason").rstrip(".")
+    return f"Manus task {result.id} failed: {reason}{in_brackets(result.url)}"
 
 
 def result_v1(task: ManusTask) -> ManusResult:

@@ -21,6 +21,7 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.polling.result import WaitResult
 from tests.core.build import a_snapshot, an_api_error
+from tests.core.shared_poller import Log
 
 LOST = an_api_error(NotFoundError, 404, message="gone", endpoint="GET /x", hint="Hm.").to_json()
 
@@ -120,7 +121,7 @@ class TestText:
         error = _failure(_report("completed", None, errors={"t2": lost}))
 
         assert isinstance(error, TransportError)
-        assert str(error) == "The wait gave up 1 of 2 tasks. Example task t2: no answer"
+        assert str(error) == "The wait gave up 1 of 2 Example tasks. Example task t2: no answer"
         assert error.sent is False
 
     @pytest.mark.parametrize("timed_out", ["timeout", "execution_timeout"])
@@ -284,3 +285,27 @@ class TestLargeEvents:
         assert whole.records["t1"] == report.records["t1"]
         assert (whole.records["t100"], whole.errors["t100"]["type"]) == (None, "NotFoundError")
         assert (whole.waited, whole.timed_out) == (report.waited, None)
+
+
+class TestLines:
+    def test_line_of_a_task_has_the_services_own_word_and_error(self) -> None:
+        report = _report("completed", "failed", None, error="no answer")
+        delivered = {**(report.records["t1"] or {}), "status": "DELIVERED", "error": None}
+        report = replace(report, records={**report.records, "t1": delivered})
+
+        assert report.lines("QStash message") == [
+            "QStash message t1 is completed (delivered).",
+            "QStash message t2 is failed: no answer",
+        ]
+
+    def test_many_tasks_are_counted(self) -> None:
+        report = _report(*["completed"] * 20, "failed")
+
+        assert report.lines("QStash message") == ["21 QStash messages: 20 completed, 1 failed."]
+
+    def test_lines_go_to_the_log(self) -> None:
+        log = Log()
+
+        _report("completed").report("Manus task", log)
+
+        assert log.infos == ["Manus task t1 is completed."]

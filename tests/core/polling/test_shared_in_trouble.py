@@ -511,9 +511,9 @@ class TestLog:
             waits = [world.wait(task_id, log=log) for task_id, log in logs.items()]
             world.words["a"] = "unknown"
             await world.time.let_pass(1)
-            assert logs["a"].infos == ["Example: task a is unknown for 0 s, next poll in 30 s"]
+            assert logs["a"].infos == ["Task a is unknown for 0 s, next poll in 30 s"]
             assert "'unknown'" in logs["a"].warnings[0]
-            assert logs["b"].infos == ["Example: task b is running for 0 s, next poll in 30 s"]
+            assert logs["b"].infos == ["Task b is running for 0 s, next poll in 30 s"]
             assert logs["b"].warnings == []
             await world.end(*waits)
 
@@ -570,7 +570,7 @@ class TestLog:
             wait = world.wait("a", log=log, poll_interval=10)
             await world.time.let_pass(9_000)
             assert 10 < len(log.infos) < 30
-            assert log.infos[1].startswith("Example: task a is running for 30 s")
+            assert log.infos[1].startswith("Task a is running for 30 s")
             before = len(log.infos)
             world.words["a"] = "pending"
             await world.time.let_pass(10)

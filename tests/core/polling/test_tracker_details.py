@@ -12,7 +12,7 @@ from remote_tasks_provider.core.errors import TaskNeedsInputError, WaitTimeoutEr
 from remote_tasks_provider.core.polling.strategy import Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
-from tests.core.build import START, a_snapshot
+from tests.core.build import START, a_policy, a_snapshot
 from tests.core.trackers import BROKEN, FORBIDDEN, MISSING, RESET, a_tracker, failure_of, limited
 
 
@@ -322,13 +322,21 @@ class TestSummary:
         tracker = a_tracker()
         tracker.record_snapshot("t1", a_snapshot(url="https://x/t1"))
 
-        assert tracker.summary(START + waited, 30) == f"task t1 is running for {text}, next poll in 30 s"
+        assert tracker.summary(START + waited, 30) == f"Task t1 is running for {text}, next poll in 30 s"
 
     def test_waiting_task_is_described_with_its_url(self) -> None:
         tracker = a_tracker()
         tracker.record_snapshot("t1", a_snapshot("waiting", url="https://x/t1"))
 
-        assert tracker.summary(START, 30) == "task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
+        assert tracker.summary(START, 30) == "Task t1 is waiting for 0 s (https://x/t1), next poll in 30 s"
+
+    def test_tasks_are_called_what_their_type_is_called(self) -> None:
+        one, two = (PollTracker(ids, a_policy(), label="QStash message") for ids in (["m1"], ["m1", "m2"]))
+        one.record_error("m1", RESET, START)
+
+        assert one.summary(START, 30).startswith("QStash message m1 is in trouble")
+        assert two.summary(START, 30).startswith("2 QStash messages after 0 s: 2 not seen")
+        assert [text.split(":")[0] for text in one.take_warnings()] == ["QStash message m1"]
 
     def test_several_tasks_are_counted_by_state(self) -> None:
         tracker = a_tracker("a", "b", "c", "d", "e", "f", outage_tolerance=900)
@@ -340,7 +348,7 @@ class TestSummary:
         tracker.record_error("f", FORBIDDEN, START)
 
         assert tracker.summary(START + 60, 90) == (
-            "6 tasks after 1 m: 1 given up, 1 in trouble, 1 not seen, 1 not visible, 2 running; "
+            "6 Tasks after 1 m: 1 given up, 1 in trouble, 1 not seen, 1 not visible, 2 running; "
             "next poll in 1 m 30 s"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,20 @@ class TestDownloadFiles:
             for path in tmp_path.rglob("*")
             if path.is_file() and not path.name.startswith(".")
         }
+
+    def test_download_of_nothing_says_so(
+        self, account: Account, tmp_path: Path, log_lines: list[str]
+    ) -> None:
+        assert self.download(account, tmp_path) == []
+
+        assert log_lines[-1] == "Manus task t1 has made no files, so nothing was saved."
+
+    def test_log_ends_with_what_was_saved(
+        self, account: Account, tmp_path: Path, log_lines: list[str]
+    ) -> None:
+        self.download(account, tmp_path, {"name": "a.csv", "content": "1,2"}, "b.md")
+
+        assert re.fullmatch(r"In file://.*/out: 2 files of Manus task t1, \d+ bytes\.", log_lines[-1])
 
     def test_files_are_saved_and_listed_in_the_manifest(
         self, account: Account, version: str, tmp_path: Path

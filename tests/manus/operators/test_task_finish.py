@@ -68,6 +68,17 @@ class TestSuccess:
         assert task.xcoms["credit_usage"] == 7
         assert "Signature" not in json.dumps([result, task.xcoms])
 
+    @pytest.mark.parametrize(("cost", "text"), [(0, ""), (1, "; it cost 1 credit")])
+    def test_log_says_the_cost_where_manus_tells(
+        self, account: Account, mode: str, cost: int, text: str, log_lines: list[str]
+    ) -> None:
+        """API v2 says nothing of a task that has cost nothing yet."""
+        account.connect("v2")
+        account.manus.plan(answer="42.", files=["a.csv"], credit_usage=cost)
+        account.task().attempt(asks(mode))
+
+        assert f"Manus task {account.created[0]} is completed, with 1 file{text}." in log_lines
+
     def test_result_is_the_same_in_both_modes(self, account: Account, version: str) -> None:
         account.manus.plan(default=True, answer="42.", script=[("running", 60), "completed"])
         first, second = (account.task().attempt(asks(mode)) for mode in MODES)

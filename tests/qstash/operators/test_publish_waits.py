@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 
 from remote_tasks_provider.bases import operators
 from remote_tasks_provider.qstash.hooks import QStashHook
@@ -43,6 +44,31 @@ class TestOutcome:
             *("id", "state", "status", "url", "title", "error", "created_at", "updated_at", "credit_usage"),
             *("message_id", "dlq_id", "response_status"),
         }
+
+    def test_log_says_that_a_message_is_delivered_and_calls_it_a_message(
+        self, account: QStash, deferrable: bool, log_lines: list[str]
+    ) -> None:
+        account.sandbox.settings.update({"qstash_log_lag": 40})
+        account.task().attempt(lambda: publish(deferrable=deferrable))
+        name = f"QStash message {account.sent[0]}"
+
+        assert f"{name} is published." in log_lines
+        assert f"{name} is completed (delivered)." in log_lines
+        assert [line for line in log_lines if line.startswith(f"{name} is not")]
+        assert not [line for line in log_lines if "task msg" in line.lower()]
+
+    def test_last_line_of_a_deferral_says_who_continues_and_what_to_check(
+        self, account: QStash, log_lines: list[str]
+    ) -> None:
+        account.sandbox.settings.update({"qstash_log_lag": 40})
+        with pytest.raises(TaskDeferred):
+            publish(deferrable=True, poll_interval=30).execute(account.task().context)
+
+        assert re.fullmatch(
+            r"The triggerer continues this wait and polls next at \d\d:\d\d:\d\d UTC, in 30 s; its lines "
+            r"follow here\. If none does, check that a triggerer is running .*",
+            log_lines[-1],
+        )
 
     def test_destination_is_no_page_of_the_message(self, account: QStash, deferrable: bool) -> None:
         """It may hold a secret, and the button *Manus task* would lead there."""

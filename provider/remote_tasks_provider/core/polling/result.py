@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +18,15 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
     error_from_json,
 )
+from remote_tasks_provider.core.log import Log, in_brackets
 from remote_tasks_provider.core.polling.policy import TimedOut
-from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.states import TaskState, in_words
 
 __all__ = ["WaitResult"]
 
 _SHOWN = 5
+# Lines of the log that say how the tasks of one wait have ended, one for each.
+_LINES = 20
 # Characters of an event. Airflow wraps each plain object once more, and stores other arguments beside it.
 _MOST_PLAIN = 24_000
 _MOST_PACKED = 40_000
@@ -129,6 +133,26 @@ class WaitResult:
             omitted = [task_id for task_id in dict.fromkeys(ids) if task_id not in facts["records"]]
         return cls(**facts, omitted=omitted)
 
+    def lines(self, label: str) -> list[str]:
+        """Return what to say in the log of how the tasks stand: a line for each, or a count of many.
+
+        :param label: what was waited for: ``Manus task``.
+        """
+        known = {task_id: record for task_id, record in self.records.items() if record is not None}
+        if len(known) > _LINES:
+            counts = Counter(in_words(record["state"], record["status"]) for record in known.values())
+            return [f"{len(known)} {label}s: {', '.join(f'{n} {state}' for state, n in counts.items())}."]
+        return [
+            f"{label} {task_id} is {in_words(record['state'], record['status'])}"
+            + (f": {record['error']}" if record["error"] else ".")
+            for task_id, record in known.items()
+        ]
+
+    def report(self, label: str, log: Log) -> None:
+        """Say in a log how the tasks stand; see :meth:`lines`."""
+        for line in self.lines(label):
+            log.info("%s", line)
+
     def failure(self, label: str, *, raise_on_failure: bool, on_waiting: str) -> RemoteTaskError | None:
         """Return the error that this result is, or ``None`` for a success.
 
@@ -156,8 +180,7 @@ class WaitResult:
         for task_id, record in self.records.items():
             if record is not None and record["state"] == state:
                 reason = f": {record['error']}" if record["error"] else ""
-                place = f" ({record['url']})" if record["url"] else ""
-                texts.append(f"{label} {task_id} {_PHRASES[state]}{reason}{place}")
+                texts.append(f"{label} {task_id} {_PHRASES[state]}{reason}{in_brackets(record['url'])}")
         return texts
 
     def _sentence(self, texts: Sequence[str]) -> str:
@@ -171,7 +194,7 @@ class WaitResult:
         error = error_from_json(data)
         if len(self.records) == 1:
             return error
-        count = f"The wait gave up {len(self.errors)} of {len(self.records)} tasks."
+        count = f"The wait gave up {len(self.errors)} of {len(self.records)} {label}s."
         return error_from_json({**data, "message": f"{count} {label} {task_id}: {error.message}"})
 
     def _timeout_text(self, label: str) -> str:

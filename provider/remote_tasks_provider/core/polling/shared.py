@@ -312,7 +312,7 @@ class SharedPoller:
             return
         wait.logged_state, wait.logged_after = state, after
         summary = wait.tracker.summary(now, pause)
-        wait.context.run(wait.log.info, "%s: %s", self._service, summary)
+        wait.context.run(wait.log.info, "%s", summary)
 
 
 class _Cycle:

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remote_tasks_provider.core.errors import NotFoundError, RemoteTaskError, TaskNeedsInputError
+from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.policy import SHORTEST_PAUSE, PollPolicy
 from remote_tasks_provider.core.polling.progress import Progress, read_checkpoint, write_checkpoint
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -42,17 +43,21 @@ class PollTracker:
 
     :param ids: the tasks, in the caller's order; duplicates are polled once.
     :param checkpoint: what :meth:`checkpoint` returned in an earlier part of the same wait.
+    :param label: names one task in the log: ``Manus task``.
     """
 
-    __slots__ = ("_asked", "_ids", "_reported_words", "_tasks", "_warnings", "policy")
+    __slots__ = ("_asked", "_ids", "_label", "_reported_words", "_tasks", "_warnings", "policy")
 
     def __init__(
         self,
         ids: Iterable[str],
         policy: PollPolicy,
         checkpoint: Any = None,
+        *,
+        label: str = "Task",
     ) -> None:
         self.policy = policy
+        self._label = label
         self._ids = tuple(ids)
         self._tasks = read_checkpoint(self._ids, checkpoint)
         self._reported_words: frozenset[str] = frozenset()
@@ -129,10 +134,10 @@ class PollTracker:
         since = max(
             snapshot.updated_at.timestamp() if snapshot.updated_at else seen_at, self.policy.started_at
         )
-        place = f" ({snapshot.url})" if snapshot.url else ""
+        place = in_brackets(snapshot.url)
         if now - since >= limit:
             error = TaskNeedsInputError(
-                f"Task {task_id} waits for an answer{place} since {_shown(since)}, longer than "
+                f"{self._label} {task_id} waits for an answer{place} since {_shown(since)}, longer than "
                 f"waiting_timeout ({limit:g} s). Answer it there, then clear the Airflow task: it resumes "
                 "the wait."
             )
@@ -140,8 +145,8 @@ class PollTracker:
             self._warn(f"Giving up: {error}")
         elif is_new:
             self._warn(
-                f"Task {task_id} waits for a person{place}. The wait continues; without an answer it is "
-                f"given up at {_shown(since + limit)}."
+                f"{self._label} {task_id} waits for a person{place}. The wait continues; without an answer "
+                f"it is given up at {_shown(since + limit)}."
             )
 
     def record_snapshot(self, task_id: str, snapshot: TaskSnapshot) -> None:
@@ -149,7 +154,7 @@ class PollTracker:
         if snapshot.state is TaskState.UNKNOWN and snapshot.status not in self._reported_words:
             self._reported_words |= {snapshot.status}
             self._warn(
-                f"Task {task_id} has status {snapshot.status!r}, which this provider does not know; "
+                f"{self._label} {task_id} has status {snapshot.status!r}, which this provider does not know; "
                 "the wait continues as if it were running."
             )
         self._tasks[task_id] = Progress(snapshot=snapshot)
@@ -163,16 +168,17 @@ class PollTracker:
             self._warn(self._about_failure(task_id, progress, error))
 
     def _about_failure(self, task_id: str, progress: Progress, error: RemoteTaskError) -> str:
+        name = f"{self._label} {task_id}"
         if progress.error is not None:
-            return f"Task {task_id}: giving up: {error}"
+            return f"{name}: giving up: {error}"
         if isinstance(error, NotFoundError):
-            return f"Task {task_id} is not visible (yet); believed after {self._grace}: {error}"
+            return f"{name} is not visible (yet); believed after {self._grace}: {error}"
         if progress.doubt is not None:
-            return f"Task {task_id}: the poll failed; believed after {self._grace}: {error}"
+            return f"{name}: the poll failed; believed after {self._grace}: {error}"
         if progress.trouble_since is None:
-            return f"Task {task_id}: not polled, which is no failure: {error}"
+            return f"{name}: not polled, which is no failure: {error}"
         tolerance = f"{self.policy.outage_tolerance:g} s"
-        return f"Task {task_id}: the poll failed; tolerated for {tolerance} without a good answer: {error}"
+        return f"{name}: the poll failed; tolerated for {tolerance} without a good answer: {error}"
 
     @property
     def _grace(self) -> str:
@@ -249,14 +255,16 @@ class PollTracker:
         return [*warnings[:_MOST_WARNINGS], f"and {more} more like these"] if more > 0 else warnings
 
     def summary(self, now: float, pause: float) -> str:
-        """Return one line for the log: ``task X is running for 2 m, next poll in 30 s``."""
+        """Return one line for the log: ``Manus task X is running for 2 m, next poll in 30 s``."""
         waited, next_poll = _span(now - self.policy.started_at), _span(pause)
         if len(self._tasks) == 1:
             ((task_id, progress),) = self._tasks.items()
             url = progress.snapshot.url if progress.snapshot else None
-            place = f" ({url})" if url and progress.state == TaskState.WAITING else ""
-            return f"task {task_id} is {progress.state} for {waited}{place}, next poll in {next_poll}"
-        return f"{len(self._tasks)} tasks after {waited}: {self.state}; next poll in {next_poll}"
+            place = in_brackets(url if progress.state == TaskState.WAITING else None)
+            return (
+                f"{self._label} {task_id} is {progress.state} for {waited}{place}, next poll in {next_poll}"
+            )
+        return f"{len(self._tasks)} {self._label}s after {waited}: {self.state}; next poll in {next_poll}"
 
     @property
     def state(self) -> str:

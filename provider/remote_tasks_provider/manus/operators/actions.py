@@ -19,6 +19,7 @@ from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import location, locations, try_file, try_folder
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, TaskFailedError
+from remote_tasks_provider.core.log import counted, in_bytes
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import (
@@ -31,7 +32,7 @@ from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
-from remote_tasks_provider.manus.results import ManusResult
+from remote_tasks_provider.manus.results import ManusResult, failure_text, summary_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -105,6 +106,10 @@ class ManusSendMessageOperator(OneTaskOperator):
 
         Once(self, context).do(Message(hook, self.remote_task_id, self.content, prepare))
 
+    def summary(self, found: None) -> str:
+        """Return where the message is."""
+        return f"Manus task {self.remote_task_id} has the message."
+
 
 class ManusConfirmActionOperator(OneTaskOperator):
     """Answers an action that a Manus task waits to have confirmed. API v2.
@@ -143,6 +148,10 @@ class ManusConfirmActionOperator(OneTaskOperator):
             schema = json.dumps(asked.schema) if asked else "the schema of the action"
             raise TaskFailedError(f"Manus did not accept the input for {self.expect}; it must fit {schema}")
 
+    def summary(self, found: None) -> str:
+        """Return what was confirmed."""
+        return f"Manus task {self.remote_task_id} has the input for {self.expect}."
+
 
 class ManusStopTaskOperator(OneTaskOperator):
     """Stops a Manus task. A message resumes it, and its background jobs may run for a while. API v2."""
@@ -150,7 +159,10 @@ class ManusStopTaskOperator(OneTaskOperator):
     def act(self, hook: ManusHook, context: Context) -> None:
         """Stop the task."""
         hook.stop_task(self.remote_task_id)
-        self.log.info("Asked Manus to stop task %s.", self.remote_task_id)
+
+    def summary(self, found: None) -> str:
+        """Return what was asked for."""
+        return f"Manus was asked to stop task {self.remote_task_id}."
 
 
 class ManusUpdateTaskOperator(OneTaskOperator):
@@ -202,6 +214,12 @@ class ManusUpdateTaskOperator(OneTaskOperator):
         push_link(context, ref.url)
         return asdict(ref)
 
+    def summary(self, found: dict[str, Any]) -> str:
+        """Return what was changed."""
+        names = ("title", "share_visibility", "visible_in_task_list")
+        changed = [name for name in names if getattr(self, name) is not None]
+        return f"Manus task {self.remote_task_id} was updated: {', '.join(changed)}."
+
 
 class ManusDeleteTaskOperator(OneTaskOperator):
     """Deletes a Manus task permanently, its files included. Stop a running one first.
@@ -222,7 +240,11 @@ class ManusDeleteTaskOperator(OneTaskOperator):
         except NotFoundError:
             if not self.missing_ok:
                 raise
-            self.log.info("There is no Manus task %s (any more).", self.remote_task_id)
+            self.log.info("There was no Manus task %s (any more).", self.remote_task_id)
+
+    def summary(self, found: None) -> str:
+        """Return that it is gone."""
+        return f"Manus task {self.remote_task_id} is deleted."
 
 
 class ManusGetResultOperator(OneTaskOperator):
@@ -276,9 +298,13 @@ class ManusGetResultOperator(OneTaskOperator):
         )
         push_link(context, result.url)
         if self.structured and result.state is TaskState.FAILED:
-            failure = TaskFailedError(f"Manus task {result.id}: {result.error} ({result.url})")
+            failure = TaskFailedError(failure_text(result))
             raise wait_exception(failure, None) from failure
         return result_to_xcom(result.to_json(), self.result_path, self.log)
+
+    def summary(self, found: dict[str, Any]) -> str:
+        """Return how the task stands."""
+        return summary_of(found)
 
 
 class ManusDownloadFilesOperator(OneTaskOperator):
@@ -339,6 +365,14 @@ class ManusDownloadFilesOperator(OneTaskOperator):
             log=self.log,
         )
         return [{**one, "turn": file.turn} for one, file in zip(saved, result.files, strict=True)]
+
+    def summary(self, found: list[dict[str, Any]]) -> str:
+        """Return how many files there are now, and where."""
+        if not found:
+            return f"Manus task {self.remote_task_id} has made no files, so nothing was saved."
+        size = in_bytes(sum(one["size"] for one in found))
+        files = counted(len(found), "file")
+        return f"In {self.output_path}: {files} of Manus task {self.remote_task_id}, {size}."
 
 
 def _files(result: ManusResult) -> list[RemoteFile]:

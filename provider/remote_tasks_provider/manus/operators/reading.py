@@ -12,6 +12,7 @@ from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperat
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.filters import MAX_PAGE_SIZE, TaskFilter, task_filter
 from remote_tasks_provider.manus.api.v2_models import ManusTaskV2
@@ -59,8 +60,11 @@ class ManusGetTaskOperator(OneTaskOperator):
         """Read the task."""
         task = hook.get_task(self.remote_task_id)
         push_link(context, task.url)
-        self.log.info("Manus task %s is %s.", task.id, task.state)
         return task.to_json(include_output=self.include_output)
+
+    def summary(self, found: dict[str, Any]) -> str:
+        """Return how the task stands."""
+        return f"Manus task {found['id']} is {in_words(found['state'], found['status'])}."
 
 
 def _moment(value: Any, name: str) -> Any:

@@ -34,6 +34,7 @@ from remote_tasks_provider.core.errors import (
     TaskFailedError,
     TaskNeedsInputError,
 )
+from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
@@ -45,6 +46,7 @@ from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestion
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR
+from remote_tasks_provider.manus.results import failure_text, summary_of
 from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.submission import ManusSubmission, mark_owed
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
@@ -296,7 +298,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         ti.xcom_push(key=ID_KEY, value=task.task_id)
         push_link(context, task.url)
         self._link_pushed = True
-        self.log.info("Manus task %s: %s", task.task_id, task.url or "no page")
+        self.log.info("Manus task %s%s.", task.task_id, in_brackets(task.url))
         result = {"id": task.task_id, "url": task.url, "title": self._title(context)}
         return Submitted([task.task_id], result, carried={"rounds": 0})
 
@@ -380,14 +382,14 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             )
         self.push_credits(context, found.credit_usage)
         if self.raise_on_failure and found.state is TaskState.FAILED:
-            failure = TaskFailedError(f"{self.remote_task_type.label} {task_id}: {found.error} ({found.url})")
+            failure = TaskFailedError(failure_text(found))
             raise self.wait_exception(failure, None) from failure
         if self.raise_on_failure and found.state is TaskState.CANCELLED:
             stopped = TaskCancelledError(
-                f"{self.remote_task_type.label} {task_id} was stopped by a user ({found.url})"
+                f"{self.remote_task_type.label} {task_id} was stopped by a user{in_brackets(found.url)}"
             )
             raise self.wait_exception(stopped, None) from stopped
-        self.log.info("Manus task %s is %s; it cost %s credits.", task_id, found.state, found.credit_usage)
+        self.log.info("%s", summary_of(found.to_json()))
         return result_to_xcom({**(record or {}), **found.to_json()}, self.result_path, self.log)
 
     def failed(self, context: Context, error: RemoteTaskError, result: WaitResult) -> BaseException:

@@ -15,6 +15,7 @@ from remote_tasks_provider.bases.waiting import Mode, WaitingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.effects import Publication
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -116,6 +117,7 @@ class ManusPublishWebsiteOperator(WaitingOperator):
             if not self.wait_for_completion:
                 website = website_snapshot(self.hook.get_website(website_id=website_id))
                 push_link(context, website.url)
+                self.log.info("Manus website %s is %s.", website.id, in_words(website.state, website.status))
                 return _result(website.to_record())
         mode: Mode = "deferrable" if self.deferrable else "poke"
         policy = self.poll_policy(
@@ -129,11 +131,11 @@ class ManusPublishWebsiteOperator(WaitingOperator):
 
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Return where the website is, or raise."""
-        error = result.failure(
-            self.remote_task_type.label, raise_on_failure=self.raise_on_failure, on_waiting="return"
-        )
+        label = self.remote_task_type.label
+        error = result.failure(label, raise_on_failure=self.raise_on_failure, on_waiting="return")
         if error is not None:
             raise self.wait_exception(error, result.timed_out) from error
+        result.report(label, self.log)
         ((_, record),) = result.records.items()
         # A trigger could not.
         push_link(context, result.first_url)

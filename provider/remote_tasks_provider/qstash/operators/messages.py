@@ -12,6 +12,7 @@ from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.bases.origin import is_first_attempt
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, RemoteTaskError
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
@@ -163,7 +164,7 @@ class QStashRetryDlqOperator(_SelectsDlqMessages, MessageOperator):
                 f"{error} {len(pages.messages)} DLQ messages were published again; the XCom {MESSAGES_KEY} "
                 "has them. A retry would not know that. Clear this task to retry what matches then."
             ) from error
-        self.log.info("%d DLQ messages were published again.", len(found))
+        self.log.info("Published %s again.", counted(len(found), "DLQ message"))
         return [PublishedMessage(message_id) for message_id in found]
 
     def _entries(self, context: Context) -> list[DlqEntry]:
@@ -207,9 +208,11 @@ class QStashDeleteDlqOperator(_SelectsDlqMessages, QStashOperator):
         except NotFoundError:
             self.log.info("There is no such DLQ message (any more).")
             return 0
-        deleted = sum(delete_entries(hook.client, page.left) for page in pages.pages)
-        self.log.info("%d DLQ messages were deleted.", deleted)
-        return deleted
+        return sum(delete_entries(hook.client, page.left) for page in pages.pages)
+
+    def summary(self, found: int) -> str:
+        """Return how many were deleted."""
+        return f"Deleted {counted(found, 'DLQ message')}."
 
 
 class QStashCancelMessageOperator(QStashOperator):
@@ -249,8 +252,11 @@ class QStashCancelMessageOperator(QStashOperator):
             cancelled = hook.cancel_messages(**dict(self.filters))
         else:
             cancelled = self._cancel_ids(hook)
-        self.log.info("%d messages were cancelled.", cancelled)
         return cancelled
+
+    def summary(self, found: int) -> str:
+        """Return how many were cancelled."""
+        return f"Cancelled {counted(found, 'message')}."
 
     def _cancel_ids(self, hook: QStashHook) -> int:
         ids = validation.object_ids(self.message_id, "message_id")

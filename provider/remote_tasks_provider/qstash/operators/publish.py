@@ -17,6 +17,7 @@ from remote_tasks_provider.core.errors import (
     RemoteTaskError,
     TaskFailedError,
 )
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api.options import PublishOptions
@@ -91,8 +92,9 @@ class MessageOperator(RemoteTaskOperator):
         with sending(self.hook):
             messages = known or self.publish(context)
         for message in messages:
-            again = ", published before" if message.deduplicated else ""
-            self.log.info("QStash message %s%s.", message.message_id, again)
+            if message.message_id:
+                how = "was published before" if message.deduplicated else "is published"
+                self.log.info("QStash message %s %s.", message.message_id, how)
         ids = [message.message_id for message in messages if message.message_id]
         context["ti"].xcom_push(key=MESSAGES_KEY, value=ids)
         refused = [f"{public_url(one.url)}: {one.error}" for one in messages if one.error]
@@ -112,6 +114,7 @@ class MessageOperator(RemoteTaskOperator):
 
     def collect(self, context: Context, result: WaitResult) -> Any:
         """Return the records of the messages."""
+        result.report(self.remote_task_type.label, self.log)
         records = result.in_order(self.carried["ids"])
         return records[0] if self.carried.get("single", self.is_single(None)) else records
 
@@ -329,7 +332,9 @@ class QStashPublishBatchOperator(MessageOperator):
             for message in messages
             if message.error
         ]
-        self.log.info("%d of %d elements were published.", len(published) - len(refused), len(published))
+        self.log.info(
+            "Published %d of %s.", len(published) - len(refused), counted(len(published), "element")
+        )
         if refused and self.raise_on_failure:
             context["ti"].xcom_push(key="published", value=results)
             raise TaskFailedError(f"{len(refused)} of {len(published)} refused: {'; '.join(refused[:5])}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
@@ -43,8 +44,11 @@ class QStashGetTaskOperator(QStashOperator):
     def act(self, hook: QStashHook, context: Context) -> dict[str, Any]:
         """Read the task."""
         task = hook.get_task(self.remote_task_id)
-        self.log.info("QStash task %s is %s.", task.task_id, task.state)
         return task.to_json()
+
+    def summary(self, found: dict[str, Any]) -> str:
+        """Return how the task stands."""
+        return f"QStash task {self.remote_task_id} is {in_words(found['state'], found['status'])}."
 
 
 class QStashListMessageTasksOperator(QStashOperator, RemoteListOperator):

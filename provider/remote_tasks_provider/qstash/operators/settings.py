@@ -9,6 +9,7 @@ from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.qstash.api.settings import pin_flow_control
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
@@ -29,6 +30,8 @@ class _SettingOperator(QStashOperator):
     """Does one thing to a schedule, a queue or a URL group, which an attribute of the operator names."""
 
     name_attribute: ClassVar[str]
+    noun: ClassVar[str]
+    """What is changed, for messages."""
     nameless: ClassVar[frozenset[str]] = frozenset({"list"})
     """The actions that need no name."""
 
@@ -58,11 +61,18 @@ class _SettingOperator(QStashOperator):
         except NotFoundError:
             if action != "delete":
                 raise
-            self.log.info("There is nothing to delete (any more).")
+            self.log.info("There was nothing to delete (any more).")
             return None
         if isinstance(found, list):
             return [one.to_json() for one in found]
         return found if found is None or isinstance(found, str) else found.to_json()
+
+    def summary(self, found: Any) -> str:
+        """Return what was done, and to what."""
+        if isinstance(found, list):
+            return f"QStash has {counted(len(found), self.noun)}."
+        name = getattr(self, self.name_attribute) or found
+        return f"QStash {self.noun} {name!r}: {self.action} succeeded."
 
 
 class QStashScheduleOperator(_SettingOperator):
@@ -93,6 +103,7 @@ class QStashScheduleOperator(_SettingOperator):
     )
     checks = check.SCHEDULE
     name_attribute = "schedule_id"
+    noun = "schedule"
     nameless = frozenset({"create", "list"})
     _own_id: str | None = None
 
@@ -164,6 +175,7 @@ class QStashQueueOperator(_SettingOperator):
     template_fields: Sequence[str] = ("action", "qstash_queue", "qstash_conn_id")
     checks = check.QUEUE
     name_attribute = "qstash_queue"
+    noun = "queue"
 
     def __init__(
         self,
@@ -204,6 +216,7 @@ class QStashUrlGroupOperator(_SettingOperator):
     template_fields: Sequence[str] = ("action", "url_group", "endpoints", "qstash_conn_id")
     checks = check.URL_GROUP
     name_attribute = "url_group"
+    noun = "URL group"
 
     def __init__(
         self,
@@ -259,6 +272,7 @@ class QStashFlowControlOperator(_SettingOperator):
     template_fields: Sequence[str] = ("action", "flow_control_key", "qstash_conn_id")
     checks = check.FLOW_CONTROL
     name_attribute = "flow_control_key"
+    noun = "flow control key"
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
 from remote_tasks_provider.qstash.operators.base import Moment, QStashOperator, Words
@@ -114,8 +115,11 @@ class QStashCancelWorkflowOperator(QStashOperator):
             ids = validation.object_ids(self.workflow_run_id, "workflow_run_id")
             slices = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
             cancelled = sum(self._cancel(hook, some) for some in slices)
-        self.log.info("%d workflow runs were cancelled.", cancelled)
         return cancelled
+
+    def summary(self, found: int) -> str:
+        """Return how many were cancelled."""
+        return f"Cancelled {counted(found, 'workflow run')}."
 
     def _cancel(self, hook: QStashHook, run_ids: list[str]) -> int:
         if len(run_ids) > 1:
@@ -170,5 +174,8 @@ class QStashNotifyWorkflowOperator(QStashOperator):
             require_waiter=self.require_waiter,
         )
         notified = Once(self, context).do(notification) or []
-        self.log.info("%d workflow runs were notified.", len(notified))
         return [one.to_json() for one in notified]
+
+    def summary(self, found: list[dict[str, Any]]) -> str:
+        """Return how many were notified."""
+        return f"Notified {counted(len(found), 'workflow run')}."

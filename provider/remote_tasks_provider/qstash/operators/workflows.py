@@ -22,6 +22,7 @@ from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api.workflow_options import WorkflowOptions
@@ -120,7 +121,7 @@ class WorkflowRunOperator(RemoteTaskOperator):
             )
         context["ti"].xcom_push(key=ID_KEY, value=run.task_id)
         push_link(context, _CONSOLE)
-        self.log.info("Workflow run %s.", run.task_id)
+        self.log.info("Workflow run %s is triggered.", run.task_id)
         return Submitted([run.task_id], self.reference(run.task_id), not is_strange)
 
     def reference(self, run_id: str) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class WorkflowRunOperator(RemoteTaskOperator):
         # If this fails, a retry re-attaches to the finished run, and reads it again.
         with sending(self.hook):
             run = self.hook.get_workflow_run(run_id)
-        self.log.info("Workflow run %s is %s.", run_id, run.state)
+        self.log.info("Workflow run %s is %s.", run_id, in_words(run.state, (record or {}).get("status")))
         text = run.response if run.result is None else None
         return result_to_xcom(
             {**(record or {}), "text": text, "structured": run.result}, self.result_path, self.log
