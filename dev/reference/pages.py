@@ -104,8 +104,8 @@ class Reference:
             "sensors.md": self._class_page(
                 "sensors.md",
                 "Sensors",
-                "All parameters are keyword-only. [Waiting](../concepts/waiting.md) says what Airflow's own "
-                "do here (`mode`, `soft_fail`, `exponential_backoff`, …).",
+                "All parameters are keyword-only. [When a wait ends](../concepts/waiting.md) says what "
+                "Airflow's own do here (`mode`, `soft_fail`, `exponential_backoff`, …).",
             ),
             "triggers.md": self._class_page(
                 "triggers.md",
@@ -160,7 +160,7 @@ class Reference:
             "# Errors",
             "",
             f"All are in `{errors.__name__}`. "
-            "[Errors](../concepts/errors.md) has what Airflow makes of them.",
+            "Airflow does not treat all alike: see [What Airflow makes of errors](../concepts/errors.md).",
             "",
             "## Tree",
             "",

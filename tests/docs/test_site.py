@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from mkdocs.config import load_config
@@ -26,32 +28,51 @@ def config() -> MkDocsConfig:
     return config
 
 
-def places() -> dict[str, str]:
-    """Return each page that the navigation names, with its section."""
-    found = {}
-    for entry in navigation((DOCS / "index.md").read_text(encoding="utf-8"))[1:]:
-        ((section, entries),) = entry.items()
-        for one in entries:
-            ((_, address),) = one.items()
-            assert address not in found, f"{address} is in the navigation twice"
-            found[address] = section
-    return found
+class Entry(NamedTuple):
+    """A page that the navigation names.
+
+    :param address: its path in ``docs``.
+    """
+
+    section: str
+    title: str
+    address: str
+
+
+def entries() -> list[Entry]:
+    """Return what the navigation names, without the home page."""
+    sections = navigation((DOCS / "index.md").read_text(encoding="utf-8"))[1:]
+    return [
+        Entry(section, title, address)
+        for entry in sections
+        for section, listed in entry.items()
+        for one in listed
+        for title, address in one.items()
+    ]
 
 
 class TestNavigation:
     def test_navigation_has_the_sections_in_their_order(self) -> None:
-        assert list(dict.fromkeys(places().values())) == SECTIONS
+        assert list(dict.fromkeys(entry.section for entry in entries())) == SECTIONS
 
-    def test_navigation_names_every_page(self) -> None:
+    def test_navigation_names_every_page_once(self) -> None:
         written = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"}
-        named = {address for address in places() if not address.startswith(docs_site.SOURCE)}
-        assert written == named, "docs/index.md lists every page; a new page needs a line there"
+        named = [entry.address for entry in entries()]
+        assert len(named) == len(set(named))
+        assert written == {address for address in named if not address.startswith(docs_site.SOURCE)}, (
+            "docs/index.md lists every page; a new page needs a line there"
+        )
 
     def test_page_lies_in_the_folder_of_its_section(self) -> None:
-        for address, section in places().items():
+        for section, _, address in entries():
             folder = Path(address).parent.as_posix()
-            if section != "Project":
-                assert folder == section.casefold().replace(" ", "-"), address
+            assert section == "Project" or folder == section.casefold().replace(" ", "-"), address
+
+    def test_page_has_the_title_that_the_navigation_gives_it(self) -> None:
+        for _, title, address in entries():
+            if not address.startswith(docs_site.SOURCE):
+                text = (DOCS / address).read_text(encoding="utf-8")
+                assert re.search(rf"^# {re.escape(title)}$", text, re.MULTILINE), address
 
 
 class TestLinksOutside:

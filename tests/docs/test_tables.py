@@ -163,7 +163,7 @@ class TestStates:
         [
             ("Manus (API v1):", MANUS_STATES),
             ("Manus (API v2):", MANUS_V2_STATES),
-            ("A [website](../how-to/files.md#a-website) that Manus publishes:", WEBSITE_STATES),
+            ("A [website](../how-to/publish-a-website.md) that Manus publishes:", WEBSITE_STATES),
             ("QStash (both versions of its API):", QSTASH_STATES),
         ],
     )
