@@ -12,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 # Passed on to pytest: `make test ARGS="tests/core -k retry"`. A part of the suite is not held to full coverage.
 ARGS ?=
+# The folder of your own DAGs for `make airflow`.
+DAGS ?= dags
 # One process a processor; a worker that has nothing left takes tests from another.
 WORKERS := -n logical --dist worksteal
 
@@ -119,8 +121,8 @@ demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no 
 	$(BIN)/python -m dev.demo
 
 .PHONY: airflow
-airflow: $(BUILT) ## Start Airflow with its UI, the sandbox and the example DAGs; Ctrl-C stops everything
-	$(BIN)/python -m dev.playground
+airflow: $(BUILT) ## Start Airflow with its UI, the sandbox, the example DAGs and those in dags/ (DAGS=folder); Ctrl-C stops everything
+	$(BIN)/python -m dev.playground --dags $(DAGS)
 
 .PHONY: sandbox
 sandbox: $(BUILT) ## Start the sandbox alone, with demo tasks, on port 8099

@@ -4,6 +4,9 @@ When the agent asks, the question appears under *Required Actions* in Airflow's 
 options. While it is open, the wait uses no worker and, on Airflow 3.3, no triggerer. The operator sends the
 answer to the agent and waits on. The agent may ask again.
 
+**Look at:** the badge *Required Action* of the run, half a minute after you press *Trigger*. Choose an option
+or write an answer; another half minute later, the log of ``show`` has the agent's plan.
+
 Needs: Airflow 3.1.3 or newer; the connection ``manus_default``.
 """
 
@@ -22,12 +25,12 @@ with DAG(
     schedule=None,
     catchup=False,
     tags=["example", "manus"],
-    params={"wish": Param("Plan a day trip from Bern. Ask me where to.", type="string")},
+    params={"wish": Param("Plan a day trip from Bern.", type="string", format="multiline")},
 ) as dag:
     # [START a_person_answers]
     plan = ManusTaskOperator(
         task_id="plan",
-        prompt="{{ params.wish }}",
+        prompt="{{ params.wish }}\n\nAsk me what you need to know before you begin.",
         interactive_mode=True,
         on_waiting="human",
         response_timeout=24 * 60 * 60,

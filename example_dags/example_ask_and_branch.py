@@ -3,6 +3,9 @@
 The task is submitted once, however often Airflow retries. It is stopped when it costs more than
 ``max_credits``.
 
+**Look at:** ``ask``, which is *deferred* while the agent works; its *Manus task* button; its XComs ``id``,
+``state`` and ``return_value``. Then the log of ``publish`` has the answer, and ``explain`` is skipped.
+
 Needs: the connection ``manus_default``.
 """
 
@@ -21,7 +24,7 @@ with DAG(
     schedule=None,
     catchup=False,
     tags=["example", "manus"],
-    params={"topic": Param("the weather on Mars", type="string")},
+    params={"topic": Param("the weather on Mars", type="string", format="multiline")},
 ) as dag:
     # [START ask_and_branch]
     ask = ManusTaskOperator(

@@ -1,5 +1,8 @@
 """Wait for a Manus task and branch in one operator, which uses no worker while it waits.
 
+**Look at:** ``decide``, which is *deferred* until the task has failed. Then ``explain`` runs, and the two
+other branches are skipped. With ``manus_task`` set to ``demo-asks``, ``ask_a_colleague`` runs.
+
 Needs: the connection ``manus_default``, and a task to wait for (the sandbox has ``demo-fails``).
 """
 

@@ -1,5 +1,8 @@
 """Read one Manus task, and list others: a few to XCom, all of them to a file.
 
+**Look at:** the XComs of ``fetch`` and ``newest_failures``; the XCom of ``everything``, which names the file
+that was written.
+
 Needs: the connection ``manus_default``, and a task to read (the sandbox has ``demo-completes``).
 """
 

@@ -1,5 +1,7 @@
 """Wait for each delivery of a QStash message with its own deferred sensor, by dynamic task mapping.
 
+**Look at:** the three instances of ``wait`` [3]; the XCom of ``report``, with the outcome of each delivery.
+
 Needs: the connection ``qstash_default``, and a message (the sandbox has ``msg_demo``).
 """
 

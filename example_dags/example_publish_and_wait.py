@@ -3,6 +3,10 @@
 The message has a deduplication id, so a task that Airflow retries within ten minutes sends it once. QStash
 retries a failed delivery by itself, by default for about half an hour.
 
+**Look at:** ``publish``, which is *deferred* until the message is delivered, though the first attempt fails
+in the sandbox; then the log of ``report``. With ``url`` set to ``https://example.com/gone``, ``publish``
+fails, names the reason, and is not retried.
+
 Needs: the connection ``qstash_default``, and a URL that QStash can reach.
 """
 

@@ -2,6 +2,10 @@
 
 With ``raise_on_failure=False`` the sensor succeeds whatever the outcome, and XCom has it for the branch.
 
+**Look at:** ``wait``, one task that waits for all messages; ``done``, which follows. Add
+``https://example.com/gone`` to ``urls``, and ``explain`` follows instead: its log has the reason and the id
+in the dead letter queue.
+
 Needs: the connection ``qstash_default``, and URLs that QStash can reach.
 """
 

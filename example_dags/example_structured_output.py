@@ -3,6 +3,8 @@
 The operator checks the schema before you pay for anything. If the agent cannot make such a value, the task
 fails with the reason, and no empty value is passed on.
 
+**Look at:** the field ``structured`` of the XCom ``return_value`` of ``capital``; the XCom of ``use``.
+
 Needs: the connection ``manus_default``.
 """
 

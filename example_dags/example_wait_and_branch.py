@@ -2,6 +2,9 @@
 
 With ``raise_on_failure=False`` the sensor succeeds whatever the outcome, and XCom has it for the branch.
 
+**Look at:** ``wait``, which is *deferred* until the task has finished; then ``publish`` runs and ``explain``
+is skipped. With ``manus_task`` set to ``demo-fails``, it is the other way round.
+
 Needs: the connection ``manus_default``, and a task to wait for (the sandbox has ``demo-completes``).
 """
 

@@ -3,6 +3,10 @@
 The run has an id that is made of the task instance and its inputs, so a task that Airflow retries re-attaches
 to it. A failed run is in the dead letter queue, from where another task resumes it at the step that failed.
 
+**Look at:** ``report``, which is *deferred* while the workflow runs; then ``publish``, whose log has what it
+returned. With ``url`` set to ``https://example.com/workflows/flaky``, the run fails in the sandbox, and
+``resume`` follows.
+
 Needs: the connection ``qstash_default``, and the URL of a workflow that Upstash can reach.
 """
 

@@ -6,6 +6,7 @@ only; ``standalone.py`` starts the processes that answer.
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -99,6 +100,18 @@ class AirflowClient:
         except httpx.TransportError:
             return {}
         return response.json() if response.status_code == 200 else {}
+
+    # -------------------------------------------------------------------------------------- connections
+
+    def add_connection(self, conn_id: str, fields: Mapping[str, Any]) -> None:
+        """Create a connection in Airflow's database, where the UI lists it.
+
+        :param fields: as in the JSON of an environment variable: ``conn_type``, ``host``, ``extra``, ...
+        """
+        body = {"connection_id": conn_id, **fields}
+        if "extra" in body:
+            body["extra"] = json.dumps(body["extra"])
+        self._request("POST", "connections", json=body)
 
     # --------------------------------------------------------------------------------------------- runs
 

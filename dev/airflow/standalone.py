@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from dev.airflow.client import AirflowClient, eventually
+from dev.airflow.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
 COMPONENTS = {
@@ -134,6 +135,7 @@ class StandaloneAirflow:
     :param python: the Python whose Airflow is started; its provider has to be installed there.
     :param start_timeout: seconds until every component must be healthy.
     :param database_url: an empty database to use instead of SQLite's.
+    :param say: called with a line about each step of the start.
     """
 
     username = "admin"
@@ -149,13 +151,15 @@ class StandaloneAirflow:
         python: Path | str = sys.executable,
         start_timeout: float = 120,
         database_url: str | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self._progress = Progress(say)
         self.dags_folder = Path(dags_folder).resolve()
         self.python = Path(python)
         self.password = secrets.token_urlsafe(9)
         self.port = free_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
-        self._database = migrated_database(self.python)
+        self._database = migrated_database(self.python, say)
         self.is_airflow_2 = self._database.stem.startswith("2.")
         version = "v1" if self.is_airflow_2 else "v2"
         self.client = AirflowClient(self.url, self.username, self.password, version)
@@ -375,6 +379,7 @@ class StandaloneAirflow:
 
     def _healthy(self) -> bool:
         health = self.client.health()
+        self._progress.note(health)
         names = ["metadatabase", "scheduler", "triggerer"]
         if not self.is_airflow_2:
             names.append("dag_processor")
@@ -385,6 +390,7 @@ class StandaloneAirflow:
 
     def _wait_until(self, condition: Any, what: str) -> None:
         def fail_on_exit() -> None:
+            self._progress.still_waiting()
             for component in self._components.values():
                 if component.name in self._commands and component.process.poll() is not None:
                     raise AirflowStartError(
@@ -411,7 +417,9 @@ def clean_environment() -> dict[str, str]:
     return env
 
 
-def migrated_database(python: Path | str = sys.executable) -> Path:
+def migrated_database(
+    python: Path | str = sys.executable, say: Callable[[str], None] = lambda line: None
+) -> Path:
     """Return an SQLite file with an empty, migrated Airflow database; to be copied, not used.
 
     A migration takes longer than a short run, so it is done once per environment and kept inside it, under
@@ -422,6 +430,7 @@ def migrated_database(python: Path | str = sys.executable) -> Path:
     prefix, version = answer.stdout.split("\n")[:2]
     database = Path(prefix) / "airflow-databases" / f"{version}.db"
     if not database.exists():
+        say("  Making Airflow's database, once for this environment ...")
         database.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="airflow-migrate-") as home:
             env = {**clean_environment(), "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}

@@ -1,7 +1,7 @@
 """A few tasks with telling names, one for each way a wait can end, to try the sandbox with.
 
-The file ``demo.json`` of a vendor holds them: for each route of its control plane what to post to it. Times
-are parts of the time that the demo takes.
+The file ``demo.json`` of a vendor holds them, and plans for what a client creates: for each route of its
+control plane what to post to it. Times are parts of the time that the demo takes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,6 @@ def seed_demo(sandbox: Sandbox, seconds: float = DEFAULT_SEED_SECONDS) -> None:
 def _timed(item: dict[str, Any], seconds: float) -> dict[str, Any]:
     if "latency" in item:
         item["latency"] *= seconds
-    if "script" in item:
-        item["script"] = [(word, None if part is None else part * seconds) for word, part in item["script"]]
+    for name in {"script", "resumed"} & set(item):
+        item[name] = [(word, None if part is None else part * seconds) for word, part in item[name]]
     return item

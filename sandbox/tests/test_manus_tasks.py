@@ -182,6 +182,24 @@ class TestPlans:
             "error",
         ]
 
+    def test_plan_with_a_pattern_is_for_all_tasks_whose_prompt_fits(self, sandbox, manus_v2):
+        sandbox.manus.plan(default=True, script=["waiting"])
+        sandbox.manus.plan(pattern="*museum*", script=["failed"])
+        sandbox.manus.plan(pattern="*Museum of Art*", script=["stopped"])
+
+        words = [
+            sandbox.manus.get(manus_v2.create(prompt)).timeline.word(sandbox.clock.now())
+            for prompt in ("The MUSEUMS of Bern", "The museum of art", "The museum of art", "The weather")
+        ]
+        assert words == ["failed", "stopped", "stopped", "waiting"]
+
+    def test_plan_for_the_next_task_comes_before_a_pattern(self, sandbox, manus_v2):
+        sandbox.manus.plan(pattern="*", script=["failed"])
+        sandbox.manus.plan(script=["stopped"])
+
+        words = [sandbox.manus.get(manus_v2.create("x")).timeline.word(sandbox.clock.now()) for _ in range(2)]
+        assert words == ["stopped", "failed"]
+
     def test_plans_are_for_both_versions(self, sandbox, manus):
         sandbox.manus.plan(task_id="mine", script=["failed"], error="No")
         body = manus.call("POST", "/v1/tasks", json={"prompt": "Count", "agentProfile": "manus-1.6"}).json()

@@ -109,6 +109,8 @@ class TestDemo:
             "msg_demo_delivered": "DELIVERED",
             "msg_demo_retrying": "DELIVERED",
             "msg_demo_failed": "FAILED",
+            "msg_demo_orders": "FAILED",
+            "msg_demo_down": "FAILED",
         }
 
     @pytest.mark.parametrize(

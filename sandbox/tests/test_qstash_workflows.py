@@ -290,6 +290,15 @@ class TestDeadLetters:
         assert qstash.get("/v2/workflows/dlq").json()["messages"] == []
         assert qstash.call("POST", f"/v2/workflows/dlq/{how}/{dlq_id}").status_code == 404
 
+    @pytest.mark.parametrize("how", ["resume", "restart"])
+    def test_second_run_may_follow_a_script_of_its_own(self, sandbox, qstash, how):
+        sandbox.qstash.workflows.plan(script=[("RUN_FAILED", None)], resumed=[("RUN_SUCCESS", None)])
+        trigger(qstash, "wfr_1", Label="a")
+        (message,) = qstash.get("/v2/workflows/dlq").json()["messages"]
+
+        found = qstash.call("POST", f"/v2/workflows/dlq/{how}/{message['dlqId']}").json()["workflowRunId"]
+        assert states(qstash, label="a") == {"wfr_1": "RUN_FAILED", found: "RUN_SUCCESS"}
+
     def test_headers_override(self, qstash, dlq_id):
         headers = {"Upstash-Workflow-RunId": "wfr_new", "Upstash-Label": "b"}
         answer = qstash.call("POST", f"/v2/workflows/dlq/resume/{dlq_id}", headers=headers)

@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -251,6 +252,8 @@ class ManusAccount(TaskStore[ManusTask]):
         super().__init__(context, ManusTask)
         self._created: list[Created] = []
         self._plans: deque[dict[str, Any]] = deque()
+        #: By shell pattern of the prompt, newest first.
+        self._patterns: list[tuple[str, dict[str, Any]]] = []
         self._default_plan: dict[str, Any] = {}
         #: Newest last.
         self.projects: dict[str, Project] = {}
@@ -302,10 +305,12 @@ class ManusAccount(TaskStore[ManusTask]):
             self.webhooks.watch(task)
             return task.id
 
-    def plan(self, *, default: bool = False, **options: Any) -> None:
+    def plan(self, *, default: bool = False, pattern: str | None = None, **options: Any) -> None:
         """Say what a task that is created through the API will do: the next one, in a queue.
 
-        :param default: say it for every task for which nothing else is queued
+        :param default: say it for every task for which nothing else is planned
+        :param pattern: say it for every task whose prompt fits this shell pattern, in any case, if none is
+            queued; the newest pattern that fits counts
         :param options: those of :meth:`add_task`; ``prompt`` and what else a request says come from there
         """
         if "prompt" in options:
@@ -318,7 +323,9 @@ class ManusAccount(TaskStore[ManusTask]):
         # Tried out elsewhere, so that a mistake shows in the test and not as an error of the API.
         ManusAccount(self._context).add_task(**options)
         with self._lock:
-            if default:
+            if pattern is not None:
+                self._patterns.insert(0, (pattern.casefold(), options))
+            elif default:
                 self._default_plan = options
             else:
                 self._plans.append(options)
@@ -328,8 +335,7 @@ class ManusAccount(TaskStore[ManusTask]):
 
         What it does is what the next plan says, changed by the directives in its prompt.
         """
-        planned = self._plans[0] if self._plans else self._default_plan
-        options = planned | read_directives(new.prompt)
+        options = self._planned(new.prompt) | read_directives(new.prompt)
         title = new.title or options.pop("title", None) or _title(new.prompt)
         options = {"model": f"{new.profile}-agent", "project_id": new.project_id} | options
         task = self._tasks[self.add_task(**options | {"prompt": new.prompt, "title": title})]
@@ -343,6 +349,13 @@ class ManusAccount(TaskStore[ManusTask]):
         task.api_key_name = new.api_key_name
         self._created.append(Created(task.id, new.version, new.body, self._clock.now()))
         return task
+
+    def _planned(self, prompt: str) -> dict[str, Any]:
+        if self._plans:
+            return self._plans[0]
+        text = prompt.casefold()
+        fits = (plan for pattern, plan in self._patterns if fnmatchcase(text, pattern))
+        return next(fits, self._default_plan)
 
     @property
     def created(self) -> list[Created]:
@@ -394,6 +407,7 @@ class ManusAccount(TaskStore[ManusTask]):
             super().clear()
             self._created.clear()
             self._plans.clear()
+            self._patterns.clear()
             self._default_plan = {}
             self.projects.clear()
             self.uploads.clear()

@@ -7,7 +7,7 @@ method without its own lock holds it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
@@ -31,17 +31,22 @@ _RUN_ID = "upstash-workflow-runid"
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What becomes of runs of a workflow."""
+    """What becomes of runs of a workflow.
+
+    :param resumed: the script of a run that resumes or restarts a failed one; default that of the others
+    """
 
     pattern: str = "*"
     script: Script = DEFAULT_RUN_SCRIPT
+    resumed: Script | None = None
     response: str | None = None
     response_status: int = 500
     response_body: str = "it broke"
 
     def describe(self) -> dict[str, Any]:
         """Return the plan as JSON-ready data."""
-        return vars(self) | {"script": [list(step) for step in self.script]}
+        resumed = None if self.resumed is None else [list(step) for step in self.resumed]
+        return vars(self) | {"script": [list(step) for step in self.script], "resumed": resumed}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -167,10 +172,11 @@ class WorkflowRuns:
         """Decide what becomes of runs that are triggered; the newest plan that fits counts.
 
         :param pattern: shell pattern of the workflow's address
-        :param options: ``script``, ``response``, ``response_status``, ``response_body``, as for :meth:`add`
+        :param options: ``script``, ``response``, ``response_status``, ``response_body``, as for :meth:`add`;
+            ``resumed`` is the script of runs that resume or restart a failed one, by default ``script``
         """
-        if "script" in options:
-            options["script"] = parse_script(options["script"])
+        for name in {"script", "resumed"} & set(options):
+            options[name] = parse_script(options[name])
         with self._lock:
             self._plans.insert(0, RunPlan(pattern=pattern, **options))
 
@@ -208,17 +214,26 @@ class WorkflowRuns:
         return next((run for run in reversed(self._runs) if run.id == run_id), None)
 
     def trigger(
-        self, url: str, run_id: str | None, options: PublishOptions, message_id: str | None = None
+        self,
+        url: str,
+        run_id: str | None,
+        options: PublishOptions,
+        message_id: str | None = None,
+        *,
+        resumes: bool = False,
     ) -> WorkflowRun:
         """Begin a run.
 
         :param run_id: its id; a random one by default
         :param message_id: of the message that is its first step; a random one by default
+        :param resumes: whether it resumes or restarts one that has failed
         """
         chosen = run_id or random_id(21, "wfr_")
         if self._at_work(chosen) is not None:
             raise Refused(400, "a workflow already exists, can not initialize a new one with same id")
         plan = next((one for one in self._plans if fnmatchcase(url, one.pattern)), RunPlan())
+        if resumes and plan.resumed is not None:
+            plan = replace(plan, script=plan.resumed)
         return self._begin(chosen, url, plan, options, message_id)
 
     def taken(self, headers: Mapping[str, str]) -> WorkflowRun | None:

@@ -257,7 +257,7 @@ class WorkflowDlqOperations:
         asked = {name: value for name, value in call.headers.items() if name.startswith("upstash-")}
         limits = PLANS[self._context.settings.qstash_plan]
         options = read_again(run.options, asked, limits, self._now)
-        begun = self._runs.trigger(run.url, asked.get("upstash-workflow-runid"), options)
+        begun = self._runs.trigger(run.url, asked.get("upstash-workflow-runid"), options, resumes=True)
         run.has_left_dlq = True
         return begun
 
