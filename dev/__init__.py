@@ -5,6 +5,8 @@ module             what it is for
 =================  ==================================================================================
 ``environments``   install the project and its pinned packages into an environment
 ``compat``         run the version-dependent tests on every supported Airflow
+``pythons``        run the tests of the rules on the other supported Pythons
+``release``        check that this commit can be released, and build what is published
 ``airflow``        start a real Airflow on this machine and talk to its REST API
 ``demo``           run a branching DAG in a real Airflow against the sandbox
 ``playground``     serve Airflow's UI, the sandbox and the example DAGs

@@ -29,7 +29,7 @@ Default: a hash of ``[api] base_url`` (2.11: ``[webserver] base_url``) and ``[co
 option if your workers do not share these two, if you change one of them, or if two deployments have both
 in common.
 """,
-    "version_added": remote_tasks_provider.__version__,
+    "version_added": "0.2.0",
     "type": "string",
     "example": "production",
     "default": "",
@@ -41,7 +41,7 @@ Airflow's scheduler may fail a task that resumes before it has noticed that the 
 over: "finished with state success, but the task instance's state attribute is queued". So a trigger keeps
 the end of a shorter wait back. Raise it if you see that message, or if your scheduler is busy.
 """,
-    "version_added": remote_tasks_provider.__version__,
+    "version_added": "0.2.0",
     "type": "float",
     "example": "30",
     "default": "10",

@@ -23,8 +23,8 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def pages() -> list[Path]:
-    """Return the README and every hand-written page of ``docs/``."""
-    return [ROOT / "README.md", *(page for page in _all_pages() if not is_generated(page))]
+    """Return the pages beside the README, with it, and every hand-written page of ``docs/``."""
+    return [*sorted(ROOT.glob("*.md")), *(page for page in _all_pages() if not is_generated(page))]
 
 
 def reference_pages() -> list[Path]:

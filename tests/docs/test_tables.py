@@ -360,13 +360,6 @@ class TestVersions:
         (airflow,) = [row["tested with"] for row in rows if row[""] == "Airflow"]
         assert airflow.split(", ") == list(VERSIONS)
 
-    def test_changelog_names_the_packages_version(self) -> None:
-        version = re.search(r'^version = "(.*)"', pages.read("pyproject.toml"), flags=re.MULTILINE)
-        assert version
-        # Until a release, the section of what is unreleased says which version it will be.
-        unreleased = pages.section("docs/changelog.md", "## Unreleased")
-        assert f"The first release will be {version[1]}." in unreleased
-
 
 def test_module_names_on_every_page_can_be_imported() -> None:
     for page in pages.pages():

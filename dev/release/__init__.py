@@ -1,0 +1,1 @@
+"""Whether a commit can be released, and what is published of it."""
