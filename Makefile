@@ -89,6 +89,10 @@ docs: $(BUILT) ## Build the documentation as a site in site/; a dead link, a dea
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo 'Open site/index.html, or read while you write: $(BIN)/mkdocs serve'
 
+.PHONY: diagrams
+diagrams: $(BUILT) ## Draw the diagrams of the documentation
+	$(BIN)/python -m dev.diagrams
+
 .PHONY: fix
 fix: $(BUILT) ## Format the code, apply ruff's safe fixes, and write the reference
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ module             what it is for
 ``kills``          kill, clear and time out tasks, and compare what happens with the documented table
 ``bench``          measure waits, listing and imports next to Airflow's http provider
 ``reference``      write ``docs/reference`` from the docstrings
+``diagrams``       draw the diagrams of the documentation
 ``docs_site``      tell MkDocs the navigation, and what pages show of the files outside ``docs``
 =================  ==================================================================================
 """
