@@ -103,6 +103,14 @@ def shown(text: str, **more: Any) -> str:
 
 
 class TestRendering:
+    def test_form_that_will_be_replaced_speaks_of_no_other_question(self) -> None:
+        kept, replaced = (
+            form_of(question(), None, defaults=None, is_replaced=one)["body"] for one in (False, True)
+        )
+
+        assert "answered this already" in kept
+        assert "answered this already" not in replaced
+
     @pytest.mark.parametrize(
         "text",
         [
@@ -318,6 +326,15 @@ class TestAsking:
         assert (reply.fields, reply.by, seconds) == ({"answer": "blue"}, "Ada", None)
         assert desk.form.options == ["Send"]
         assert desk.form.params["question_code"]["value"] == question().code
+
+    def test_last_line_says_what_the_task_waits_for(
+        self, agent: Agent, desk: Desk, log_lines: list[str]
+    ) -> None:
+        desk.pause_of(agent.ask, question(), then="heard", response_timeout=60)
+
+        assert log_lines[-1].startswith("This task continues when somebody has answered under Required Act")
+        assert "UTC without an answer" in log_lines[-1]
+        assert ("A triggerer must be running" in log_lines[-1]) is not AWAITS_INPUT
 
     def test_question_is_pushed_to_xcom(self, agent: Agent, desk: Desk) -> None:
         desk.pause_of(agent.ask, question(), then="heard")

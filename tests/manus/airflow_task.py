@@ -96,7 +96,7 @@ class Store(dict[str, Any]):
 
 
 class Desk:
-    """Where questions to people arrive, as Airflow 3.3 keeps them: one form a task instance, the first.
+    """Where questions to people arrive: one form a task instance. Airflow 3.3 keeps the first one.
 
     :param answers: for each question in turn, what the person does with its form; ``None`` lets time run out.
     """
@@ -104,6 +104,8 @@ class Desk:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
+        self.replaces = False
+        """Whether the form of a later question takes its place, as in Airflow 3.4."""
         self._form: dict[str, Any] | None = None
 
     def send(self, request: Any) -> Any:
@@ -112,7 +114,7 @@ class Desk:
             return None
         form = over_json(request.model_dump(mode="json"))
         self.asked.append(form)
-        self._form = self._form or form
+        self._form = form if self.replaces else self._form or form
         people = [SimpleNamespace(**user) for user in self._form.get("assigned_users") or []]
         return SimpleNamespace(**{**self._form, "assigned_users": people})
 

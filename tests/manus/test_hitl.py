@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
+from remote_tasks_provider.bases import hitl as bases_hitl
 from remote_tasks_provider.bases.compat import AWAITS_INPUT
 from remote_tasks_provider.core.errors import TaskCancelledError, TaskNeedsInputError, TransportError
+from remote_tasks_provider.manus import hitl as manus_hitl
 from remote_tasks_provider.manus.hitl_forms import ANSWERED_THERE, SEND, STOP
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators import ManusTaskOperator
@@ -438,6 +440,27 @@ class TestStaleForm:
 
         with pytest.raises(AirflowFailException, match=r"for other users.*then clear this task"):
             task.attempt(asks(mode, on_waiting="human", assigned_users=["7"]))
+
+
+class TestReplacedForm:
+    """From Airflow 3.4 on each question has a form of its own."""
+
+    def test_later_question_has_its_own_buttons_and_fields(
+        self, account: Account, mode: str, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+    ) -> None:
+        for module in (manus_hitl, bases_hitl):
+            monkeypatch.setattr(module, "FORMS_ARE_REPLACED", True)
+        colours = {"description": "Which colour?", "options": ["Red", "Blue"]}
+        steps = [*ASKS[:2], *ASKS[1:]]
+        account.manus.plan(script=steps, waiting=[{"description": "Which day?"}, colours])
+        task = account.task((SEND, {"answer": "Friday"}), "Blue")
+        task.desk.replaces = True
+
+        assert task.attempt(asks(mode, on_waiting="human"))["state"] == "completed"
+        assert [one.text for one in answers(account)] == ["Friday", "Blue"]
+        assert task.desk.asked[1]["options"] == ["Red", "Blue", SEND, ANSWERED_THERE, STOP]
+        assert not [form for form in task.desk.asked if "answered this already" in form["body"]]
+        assert not [line for line in log_lines if "keeps showing" in line]
 
 
 class TestLaggingStatus:

@@ -42,7 +42,7 @@ class TestForm:
     def test_question_has_a_field_and_buttons(self) -> None:
         made = form(asked())
 
-        assert made.subject == "“Report” asks"
+        assert made.subject == "Which day? — “Report”"
         assert made.text == "Which day?"
         assert made.options == BUTTONS
         assert set(made.fields) == {"answer"}
@@ -51,8 +51,17 @@ class TestForm:
     def test_missing_title_and_text_are_reported(self) -> None:
         made = form(asked(""), title=None)
 
-        assert made.subject == "A Manus task asks"
+        assert made.subject == "The agent waits for an answer"
         assert "did not say" in made.text
+
+    def test_subject_of_a_long_question_leaves_room_for_the_action_and_the_title(self) -> None:
+        made = form(asked("May I?\n" + "and " * 200, kind="deployAction"))
+
+        assert made.subject.startswith("May I? and and")
+        assert made.subject.endswith("… [deployAction] — “Report”")
+        assert form(asked("", kind="deployAction"), title=None).subject == (
+            "The agent wants to do something [deployAction]"
+        )
 
     def test_options_are_buttons_and_listed(self) -> None:
         made = form(asked(options=("Red", "Blue")))
@@ -125,7 +134,7 @@ class TestForm:
     def test_action_has_an_empty_field_for_each_input(self) -> None:
         made = form(an_action())
 
-        assert made.subject == "“Report” wants to do something: gmailSendAction"
+        assert made.subject == "Send the mail? [gmailSendAction] — “Report”"
         assert set(made.fields) == {"answer", "accept", "save_draft", "choice", "copies"}
         assert all(field["default"] is None for field in made.fields.values())
         assert made.fields["accept"]["type"] == ["boolean", "null"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AWAITS_INPUT",
     "CLEARS_DROP_STATE",
+    "FORMS_ARE_REPLACED",
     "RETRIES_RESUME",
     "STARTS_FROM_TRIGGER",
     "SUPPORTS_HITL",
@@ -55,6 +56,8 @@ AWAITS_INPUT = airflow_is_at_least("3.3")
 """Whether a task can pause until a person answers without a trigger."""
 SUPPORTS_HITL = airflow_is_at_least("3.1.3")
 """Whether a task can put a question to a person; 3.1.0 to 3.1.2 cannot show the fields of a form."""
+FORMS_ARE_REPLACED = airflow_is_at_least("3.4")
+"""Whether a task's second question takes the place of its first one in Airflow's form."""
 TRIGGERS_GET_ON_KILL = airflow_is_at_least("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
 CLEARS_DROP_STATE = airflow_is_at_least("3.4")

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from remote_tasks_provider.bases.compat import AWAITS_INPUT, SUPPORTS_HITL
+from remote_tasks_provider.bases.compat import AWAITS_INPUT, FORMS_ARE_REPLACED, SUPPORTS_HITL
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.hitl_forms import (
     NO_ANSWER,
@@ -117,7 +117,7 @@ class HITLMixin(WaitingOperator):
             self.log.warning("An answer was refused: %s. The question is asked again.", error)
             self._put(context, pending)
         if reply.chosen:
-            self.log.info("%s answered: %s", reply.by, ", ".join(reply.chosen))
+            self.log.info("%s answered: %s", reply.by or "A person", ", ".join(reply.chosen))
         return getattr(self, pending.then)(context, reply, **pending.kwargs)
 
     def resume(self, next_method: str, kwargs: dict[str, Any], context: Context) -> Any:
@@ -139,31 +139,39 @@ class HITLMixin(WaitingOperator):
         trigger_class = None if AWAITS_INPUT else _trigger_class(question)
         # Airflow 3.3's scheduler closes the form with the defaults when time is up; below, the trigger does.
         # As none of the options is among them, the UI preselects none.
-        form = form_of(question, getattr(ti, "log_url", None), defaults=[] if AWAITS_INPUT else None)
+        form = form_of(
+            question,
+            getattr(ti, "log_url", None),
+            defaults=[] if AWAITS_INPUT else None,
+            is_replaced=FORMS_ARE_REPLACED,
+        )
         stored = _store(ti.id, form, asked.users)
         unfit = why_unfit(stored, form, asked.users)
         value = {"code": question.code, **question.to_json(), "asked_at": datetime.now(UTC).isoformat()}
         ti.xcom_push(key=QUESTION_KEY, value=value)
-        self._log_question(question, shown_code(stored), unfit)
+        self._log_question(asked, shown_code(stored), unfit)
         if unfit is not None:
             # The form was opened all the same, and has to be closed.
             asked = replace(asked, deadline=time.time(), unasked=unfit)
         self._pause(ti.id, asked, trigger_class)
 
-    def _log_question(self, question: Question, shown: str | None, unfit: str | None) -> None:
+    def _log_question(self, asked: _Asked, shown: str | None, unfit: str | None) -> None:
+        question = asked.question
         text = "\n".join(f"  | {line}" for line in question.text.split("\n"))
         self.log.info("Question %s: %s\n%s", question.code, question.subject, text)
         self.log.info("To choose from: %s", ", ".join(question.options))
-        place = f" {question.url}" if question.url else " the remote service"
+        place = question.url or "the remote service"
         if unfit is not None:
-            self.log.warning("It cannot be answered in Airflow, only at%s: %s.", place, unfit)
-        elif shown != question.code:
+            self.log.warning("It cannot be answered in Airflow, only at %s: %s.", place, unfit)
+            return
+        if shown != question.code:
             self.log.warning(
                 "Airflow keeps showing the first question this task asked. Answer this one in that form "
-                "with the code %s, or at%s.",
+                "with the code %s, or at %s.",
                 question.code,
                 place,
             )
+        self.log.info("%s", _outlook(asked.deadline))
 
     def _pause(self, ti_id: Any, asked: _Asked, trigger_class: Any) -> NoReturn:
         kwargs = {"asked": asked.to_json()}
@@ -187,6 +195,14 @@ class HITLMixin(WaitingOperator):
             method_name=_RESUME,
             kwargs=kwargs,
         )
+
+
+def _outlook(deadline: float | None) -> str:
+    """Return the last line of a worker that leaves a question to a person."""
+    moment = None if deadline is None else datetime.fromtimestamp(deadline, UTC)
+    end = "" if moment is None else f", or at {moment:%Y-%m-%d %H:%M UTC} without an answer"
+    needs = "" if AWAITS_INPUT else " A triggerer must be running for that (`airflow triggerer`)."
+    return f"This task continues when somebody has answered under Required Actions in Airflow{end}.{needs}"
 
 
 def _cannot_ask(question: Question) -> BaseException:

@@ -2,10 +2,10 @@
 
 Nothing here talks to Airflow; :mod:`remote_tasks_provider.bases.hitl` does.
 
-Airflow below 3.4 keeps one form for each task instance, for all its attempts: a later question clears the
-earlier answer, but the form keeps the text, buttons and fields of the first. So each form has a
-field with the code of the question it shows, and an answer counts only when it carries the code of the
-question that was asked last.
+Airflow has one form for each task instance, for all its attempts. From 3.4 on a later question replaces it;
+below, the question clears the earlier answer, but the form keeps the text, buttons and fields of the first.
+So each form has a field with the code of the question it shows, and an answer counts only when it carries the
+code of the question that was asked last. That also holds for a form that was replaced while a person read it.
 
 What a remote service wrote is not trusted: it is shown character by character, never as Markdown, and cut.
 """
@@ -174,11 +174,14 @@ def _valid(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
 # ------------------------------------------------------------------------------------------ Airflow's form
 
 
-def form_of(question: Question, page: str | None, *, defaults: list[str] | None) -> dict[str, Any]:
+def form_of(
+    question: Question, page: str | None, *, defaults: list[str] | None, is_replaced: bool = False
+) -> dict[str, Any]:
     """Return what Airflow stores of a question and makes a form of.
 
     :param page: the task instance's page in Airflow's UI.
     :param defaults: what stands in place of an option when time is up.
+    :param is_replaced: whether the task's next question will have a form of its own.
     """
     params = {
         name: {
@@ -195,7 +198,7 @@ def form_of(question: Question, page: str | None, *, defaults: list[str] | None)
     }
     return {
         "subject": question.subject,
-        "body": _body(question, page),
+        "body": _body(question, page, is_replaced),
         "options": list(question.options),
         "defaults": defaults,
         "multiple": question.multiple,
@@ -225,16 +228,20 @@ def _rules(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {name: rule for name, rule in schema.items() if name not in ("default", "description")}
 
 
-def _body(question: Question, page: str | None) -> str:
+def _body(question: Question, page: str | None, is_replaced: bool) -> str:
     address = _web_address(page.split("?")[0] if page else None)
     xcom = f"[{QUESTION_KEY}](<{address}/xcom>)" if address else f"`{QUESTION_KEY}`"
     parts = [
         _quoted(question.text),
         f"[Open the remote task](<{question.url}>)" if question.url else "",
         "The answer is sent to the remote service and kept in Airflow: no passwords, no keys.",
-        "**Have you answered this already?** Then the task asks something new, which this form cannot show. "
-        f"Its text and code are in the task's log and in the XCom {xcom}: answer it here, with that code.",
     ]
+    if not is_replaced:
+        parts.append(
+            "**Have you answered this already?** Then the task asks something new, which this form cannot "
+            f"show. Its text and code are in the task's log and in the XCom {xcom}: answer it here, with "
+            "that code."
+        )
     return "\n\n".join(filter(None, parts))
 
 
@@ -255,9 +262,9 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def one_line_of(text: Any) -> str:
+def one_line_of(text: Any, longest: int = _LONGEST_LINE) -> str:
     """Return a text as a button or a subject shows it: on one line, cleaned and cut."""
-    return _cut(" ".join(_clean(text).split()), _LONGEST_LINE)
+    return _cut(" ".join(_clean(text).split()), longest)
 
 
 def _clean_schema(value: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from remote_tasks_provider.bases.compat import FORMS_ARE_REPLACED
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.requests import sending
@@ -68,7 +69,7 @@ class AgentQuestions:
                 question.kind,
             )
         if operator.on_waiting == "human":
-            self._ask(result, question, rich=operator.carried["rounds"] == 0)
+            self._ask(result, question, rich=FORMS_ARE_REPLACED or operator.carried["rounds"] == 0)
         operator.push_credits(self._context, result.credit_usage)
         if operator.on_waiting == "fail":
             raise self._needs_input(result, question, "on_waiting is 'fail'.")

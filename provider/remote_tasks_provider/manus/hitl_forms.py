@@ -39,6 +39,8 @@ _ANSWER_FIELD = {
 _SECRET_KINDS = frozenset({"webdevRequestSecrets"})
 _SIMPLE_TYPES = frozenset({"string", "boolean", "integer", "number"})
 _MOST_OPTIONS = 10
+# Characters of a subject, so that what asks is seen, too.
+_LONGEST_QUESTION = 140
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,7 @@ def form_for(asked: ManusQuestion, title: str | None, url: str | None, *, rich: 
 
     :param rich: with the agent's options as buttons and an action's inputs as fields.
     """
-    name = f"“{title}”" if title else "A Manus task"
-    subject = f"{name} asks" if asked.in_words else f"{name} wants to do something: {asked.kind}"
+    subject = _subject(asked, title)
     buttons = _BUTTONS
     if asked.kind in _SECRET_KINDS:
         text = f"{asked.text}\n\nIt asks for secrets. Enter them in the Manus app only, then say so here."
@@ -76,6 +77,15 @@ def form_for(asked: ManusQuestion, title: str | None, url: str | None, *, rich: 
     except ValueError:
         # An input is called as no field of a form can be.
         return Question(subject, _text(asked), (*options, *buttons), fields, url=url)
+
+
+def _subject(asked: ManusQuestion, title: str | None) -> str:
+    """Return the line in the list of required actions: the question first, then what asks it."""
+    question = one_line_of(asked.text, _LONGEST_QUESTION)
+    if not question:
+        question = "The agent waits for an answer" if asked.in_words else "The agent wants to do something"
+    action = "" if asked.in_words else f" [{asked.kind}]"
+    return f"{question}{action}" + (f" — “{title}”" if title else "")
 
 
 def option_buttons(asked: ManusQuestion) -> dict[str, str]:
