@@ -8,10 +8,12 @@ retry a task for a value that cannot be right.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from difflib import get_close_matches
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import SET_DURING_EXECUTION, BaseOperator, ObjectStoragePath, conf
@@ -21,6 +23,8 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
 
 __all__ = ["CheckedOperator", "branches", "failing_for_good", "ids", "is_template", "wait_timeout"]
+
+_PROVIDER = __name__.partition(".")[0]
 
 
 def wait_timeout(timeout: Any, name: str = "timeout") -> float:
@@ -63,6 +67,23 @@ class CheckedOperator(BaseOperator):
     are here. A subclass has a table of those that it adds."""
 
     _checks: ClassVar[Mapping[str, Check]] = {}
+
+    def __new__(cls, *_args: Any, **kwargs: Any) -> Any:
+        """Refuse a parameter that the class does not have; before its constructor misses another one.
+
+        :raises TypeError: with the parameter that may be meant.
+        """
+        _refuse_unknown(cls, kwargs)
+        return super().__new__(cls)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:  # Airflow's knows what is mapped, but not what was meant
+        """Map the operator, as Airflow's ``partial`` does.
+
+        :raises TypeError: for a parameter that the class does not have, with the one that may be meant.
+        """
+        _refuse_unknown(cls, kwargs)
+        return super().partial(**kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -118,6 +139,47 @@ class CheckedOperator(BaseOperator):
 
     def refuse_together(self) -> None:
         """Raise ``ValueError`` for parameters that do not fit together; a value may still be a template."""
+
+
+# What other classes, other providers or earlier versions call it. The closest name needs no table.
+_OTHER_WORDS = {
+    "max_poll_failures": ("outage_tolerance",),
+    "mode": ("deferrable",),
+    "output_path": ("result_path",),
+    "result_path": ("output_path",),
+    "task_ids": ("remote_task_id", "message_id", "workflow_run_id"),
+    "remote_task_id": ("message_id", "workflow_run_id"),
+}
+
+
+def _refuse_unknown(operator: type[BaseOperator], given: Iterable[str]) -> None:
+    """Refuse a parameter that the class does not have, such as a sensor's word given to an operator.
+
+    :raises TypeError: with the parameter that may be meant.
+    """
+    own, known = _parameters(operator)
+    for name in given:
+        if name not in known and not name.startswith("_"):
+            meant = [one for one in _OTHER_WORDS.get(name, ()) if one in own]
+            meant += get_close_matches(name, own, n=1) + get_close_matches(name, known, n=1)
+            hint = f" Did you mean {meant[0]}?" if meant else ""
+            called = getattr(operator, "custom_operator_name", operator.__name__)
+            raise TypeError(f"{called} has no parameter {name}.{hint}")
+
+
+@cache
+def _parameters(operator: type[BaseOperator]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the parameters that this provider gives a class, and those with all of Airflow's."""
+    own, known = set(), set()
+    for base in operator.__mro__:
+        if "__init__" in vars(base):
+            names = set(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
+            known |= names
+            own |= names if base.__module__.startswith(_PROVIDER) else set()
+    # A class that calls them otherwise fills these in itself.
+    id_param = getattr(getattr(operator, "remote_task_type", None), "id_param", "remote_task_id")
+    filled = {"conn_id"} | ({"remote_task_id"} - {id_param})
+    return frozenset(own - filled), frozenset(known - filled)
 
 
 def ids(value: Any, name: str) -> Any:
