@@ -103,11 +103,11 @@ def _address(link: str, folder: str, here: str) -> str | None:
 
 
 def _page_of(path: Path) -> str:
-    """Return a file, or the files that a folder holds, as a page that the search leaves out."""
+    """Return a page as it is; another file, or the files of a folder, as one that the search leaves out."""
     name = path.relative_to(ROOT).as_posix()
-    head = "---\nsearch:\n  exclude: true\n---\n"
     if path.suffix == ".md":
-        return head + path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
+    head = "---\nsearch:\n  exclude: true\n---\n"
     tracked = subprocess.run(
         ["git", "ls-files", "--", name], cwd=ROOT, capture_output=True, text=True, check=True
     )
