@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from dev.airflow.standalone import AirflowStartError, clean_environment, migrated_database
 from dev.environments import CONSTRAINTS, ROOT, constraints_file, install_project, is_withdrawn, uv
+from dev.terminal import say
 
 #: Supported Airflow versions, and the packages that each needs in an older version.
 VERSIONS: dict[str, list[str]] = {
@@ -88,6 +91,7 @@ def environment(version: str, group: str = "test") -> Path:
 def run(version: str, pytest_arguments: list[str]) -> Result:
     """Run the tests on one version."""
     started = time.monotonic()
+    say(f"Airflow {version}: building its environment, if it is not there yet ...")
     try:
         python = environment(version)
         migrated_database(python)  # now, so that no test has to wait for it
@@ -98,16 +102,30 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
     # Warnings are not errors here: each Airflow deprecates some of its own calls. `make test` fails for a
     # deprecated call of this project, on the newest version.
     command = [python, "-m", "pytest", "-W", "default", "-p", "no:cacheprovider", *TESTS]
-    answer = subprocess.run(
+    say(f"Airflow {version}: {' '.join(TESTS)} ...")
+    output = []
+    with subprocess.Popen(
         [*command, *pytest_arguments],
         cwd=ROOT,
-        env={**clean_environment(), "EXPECTED_AIRFLOW": version},
+        env={**clean_environment(), "EXPECTED_AIRFLOW": version, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    return Result(version, answer.returncode, answer.stdout, time.monotonic() - started)
+    ) as process:
+        for line in progress(version, process.stdout or []):
+            output.append(line)
+    return Result(version, process.returncode, "".join(output), time.monotonic() - started)
+
+
+def progress(version: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield pytest's lines, and say how far it is after each tenth."""
+    told = 0
+    for line in lines:
+        yield line
+        percent = re.search(r"\[ *(\d+)%\]$", line)
+        if percent and int(percent[1]) // 10 > told:
+            told = int(percent[1]) // 10
+            say(f"Airflow {version}: {percent[1]} %")
 
 
 def refresh_constraints() -> None:
@@ -149,12 +167,14 @@ def main() -> int:
     versions = arguments.only or list(VERSIONS)
     failed = []
     with ThreadPoolExecutor(PARALLEL) as pool:
-        for result in pool.map(lambda version: run(version, pytest_arguments), versions):
+        running = pool.map(lambda version: run(version, pytest_arguments), versions)
+        for number, result in enumerate(running, start=1):
             if result.status:
                 failed.append(result.version)
                 print(result.output)
-            print(
-                f"Airflow {result.version}: {result.closing_line} ({result.seconds:.0f} s in all)", flush=True
+            say(
+                f"[{number}/{len(versions)}] Airflow {result.version}: {result.closing_line} "
+                f"({result.seconds:.0f} s in all)"
             )
     if failed:
         print(f"The tests failed on Airflow {', '.join(failed)}", file=sys.stderr)

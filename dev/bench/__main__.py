@@ -40,9 +40,9 @@ def parser() -> argparse.ArgumentParser:
 def bench(parts: Sequence[str], *, quick: bool) -> list[Section]:
     """Measure ``parts`` and print their tables."""
     sections = []
-    for part in parts:
+    for number, part in enumerate(parts, start=1):
         started = time.monotonic()
-        say(f"{part} ...")
+        say(f"[{number}/{len(parts)}] {part} ...")
         section = PARTS[part](say, quick=quick)
         sections.append(section)
         say(f"\n{section.markdown()}\n\n({part} took {time.monotonic() - started:.0f} s)\n")

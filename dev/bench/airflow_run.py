@@ -149,6 +149,7 @@ def run(say: Callable[[str], None], waits: int, variants: tuple[str, ...] = VARI
             bench = Bench(airflow, server, waits)
             bench.warm_up()
             for variant in variants:
+                say(f"  {variant}, in a real Airflow ...")
                 outcomes[variant] = result = bench.run(variant)
                 say(
                     f"  {variant}: {result.workers} worker processes, {seconds(result.wall)}, triggerer "

@@ -120,6 +120,7 @@ def section(say: Callable[[str], None], *, quick: bool = False) -> Section:
             # What Airflow loads once must not count for the first one.
             measure(airflow, server, "warm_up", 1)
             for dag_id in ("one_sensor", "many_sensors"):
+                say(f"  {dag_id}, in a real Airflow ...")
                 outcomes[dag_id] = found = measure(airflow, server, dag_id, waits)
                 say(f"  {dag_id}: {found}")
     many, one = outcomes["many_sensors"], outcomes["one_sensor"]

@@ -210,10 +210,12 @@ NOTES = [
 
 
 def _run_and_say(say: Callable[[str], None], variant: str, load: Load, limit: int | None = None) -> Outcome:
+    what = f"{load.waits:,} waits, {variant}{'' if limit is None else ', limited'}"
+    say(f"  {what} ...")
     result = run(variant, load, limit=limit)
     delays = percentiles(result.delays)
     say(
-        f"  {load.waits:,} waits, {variant}{'' if limit is None else ', limited'}: {result.calls:,} calls, "
+        f"  {what}: {result.calls:,} calls, "
         f"{milliseconds(result.cpu_each)} CPU and {kilobytes(result.memory_each)} each, "
         f"delay {seconds(delays[0])} / {seconds(delays[1])}, block {milliseconds(result.block)} "
         f"(computing {milliseconds(result.computing)}, "

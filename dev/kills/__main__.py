@@ -45,7 +45,9 @@ def main() -> int:
     arguments = parser.parse_args()
     leave_through_cleanup()
     results, failed = [], []
-    for version in arguments.only or VERSIONS:
+    versions = arguments.only or list(VERSIONS)
+    for number, version in enumerate(versions, start=1):
+        say(f"[{number}/{len(versions)}] Airflow {version}: {len(ROWS)} rows ...")
         try:
             python = Path(sys.executable) if version == NEWEST else environment(version)
             result = run_version(version, python)

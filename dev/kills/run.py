@@ -20,6 +20,7 @@ from dev.environments import ROOT
 from dev.kills.matrix import DEFERRED, ON_A_WORKER, PAID_ONCE, ROWS, Outcome
 from dev.kills.scenarios import ACTIONS, LOSSY, Deployment, Scenario, dag_of, do_nothing
 from dev.kills.second import run_second
+from dev.terminal import say
 from remote_tasks_sandbox import Sandbox, SandboxServer
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ class MatrixRun:
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + STAGE_TIMEOUT
+        say(f"  waiting until {what} ...")
         while True:
             self.deployment.refresh()
             for one in self.scenarios.values():
@@ -194,11 +196,13 @@ def run_version(version: str, python: Path | str) -> VersionResult:
         )
         # The path is for the trigger in dev.kills.triggers.
         environment = {"PYTHONPATH": str(ROOT), "KILLS_FILES": str(files)}
+        say("  starting Airflow ...")
         with airflow(environment=environment) as first:
             run = MatrixRun(Deployment(first, sandboxes, files), result)
             for dag_id in dict.fromkeys(map(dag_of, run.scenarios)):
                 first.client.wait_for_dag(dag_id)
             run.run()
+        say("  starting a second Airflow, on the same account ...")
         with airflow(environment={**environment, "KILLS_DEPLOYMENT": "second"}) as second:
             result.outcomes["shared"] = run_second(second, sandboxes["manus_shared"], run.scenarios["shared"])
     result.seconds = time.monotonic() - began

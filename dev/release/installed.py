@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,12 @@ def install(release: Release) -> str:
         uv("venv", "--quiet", "--clear", "--python", sys.executable, environment)
         uv("pip", "install", "--quiet", "--python", environment / "bin" / "python", *pins, *wanted)
         uv("pip", "check", "--quiet", "--python", environment / "bin" / "python")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra in project["optional-dependencies"]:
+        # What it would bring, not more: the environment stays bare.
+        python = ENVIRONMENT / "bin" / "python"
+        uv("pip", "install", "--quiet", "--dry-run", "--python", python, *pins, f"{provider}[{extra}]")
+        say(f"      the extra {extra} fits")
     found = run(
         ENVIRONMENT / "bin" / "python",
         "-c",

@@ -53,8 +53,7 @@ def tag_problems(release: Release) -> Iterator[str]:
     if changed := run("git", "status", "--porcelain").splitlines():
         yield f"{len(changed)} files are not committed, {changed[0].split()[-1]} among them"
     title, _ = changelog_head(run("git", "show", f"HEAD:{CHANGELOG}"))
-    dated = re.fullmatch(r"\S+ - (\d{4}-\d{2}-\d{2})", title)
-    if not dated or date.fromisoformat(dated[1]) > datetime.now(tz=UTC).date():
+    if not (day := _day(title)) or day > datetime.now(tz=UTC).date():
         yield f"the title {title!r} in {CHANGELOG} does not end in ' - ' and the day of the release"
     tagged = run("git", "tag", "--list", wanted, "--format", "%(objectname) %(*objectname)").split()
     if tagged and run("git", "rev-parse", "HEAD").strip() not in tagged:
@@ -63,3 +62,11 @@ def tag_problems(release: Release) -> Iterator[str]:
 
 def _path(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
+
+
+def _day(title: str) -> date | None:
+    """Return the day that ends a title of the changelog."""
+    try:
+        return datetime.strptime(title.partition(" - ")[2], "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None

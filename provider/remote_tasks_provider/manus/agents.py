@@ -56,8 +56,8 @@ try:
     )
 except ImportError as missing:
     raise ImportError(
-        "remote_tasks_provider.manus.agents needs the extra 'ai' (Airflow's common.ai provider): "
-        "pip install 'airflow-provider-remote-tasks[ai]'"
+        "remote_tasks_provider.manus.agents needs Airflow's common.ai provider (the extra 'ai'): "
+        "pip install apache-airflow-providers-common-ai"
     ) from missing
 
 __all__ = ["ManusAgentHook", "ManusAgentUsage", "OrphanedAgentTaskError"]

@@ -141,9 +141,7 @@ class TestProxy:
         monkeypatch.setattr(
             environment, "find_spec", lambda name: None if name == missing else importlib.util.find_spec(name)
         )
-        with pytest.raises(
-            ConnectionConfigError, match=r"ALL_PROXY: .*airflow-provider-remote-tasks\[socks\]"
-        ):
+        with pytest.raises(ConnectionConfigError, match=r"ALL_PROXY: .*pip install pysocks socksio"):
             _proxy()
 
     def test_password_is_in_no_repr_and_is_scrubbed(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def _parsed(value: str, variable: str) -> Proxy:
         raise _error(
             variable,
             "names a SOCKS proxy, which needs PySocks and socksio on workers and triggerers; "
-            'run: pip install "airflow-provider-remote-tasks[socks]"',
+            "run: pip install pysocks socksio",
         )
     place = f"[{host}]" if ":" in host else host
     scheme = parts.scheme.removesuffix("h")
