@@ -104,7 +104,7 @@ class Reference:
             "sensors.md": self._class_page(
                 "sensors.md",
                 "Sensors",
-                "All parameters are keyword-only. [When a wait ends](../concepts/waiting.md) says what "
+                "All parameters are keyword-only. [How a wait works](../concepts/waiting.md) says what "
                 "Airflow's own do here (`mode`, `soft_fail`, `exponential_backoff`, …).",
             ),
             "triggers.md": self._class_page(
