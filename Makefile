@@ -22,6 +22,7 @@ CONSTRAINTS := tests/constraints/airflow-$(AIRFLOW_VERSION).txt
 VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
+BROWSER := $(VENV)/.browser
 
 # Importing Airflow writes a configuration file into its home. Keep it out of yours.
 export AIRFLOW_HOME := $(CURDIR)/$(VENV)/airflow-home
@@ -146,6 +147,18 @@ demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no 
 .PHONY: airflow
 airflow: $(BUILT) ## Start Airflow with its UI, the sandbox, the example DAGs and those in dags/ (DAGS=folder); Ctrl-C stops everything
 	$(BIN)/python -m dev.playground --dags $(DAGS)
+
+$(BROWSER): $(BUILT)
+	$(BIN)/python -m dev.environments $(AIRFLOW_VERSION) --group browser
+	@touch $@
+
+.PHONY: screenshots
+screenshots: $(BROWSER) ## Take the pictures in docs/images again, with Chromium and the playground
+	$(BIN)/python -m dev.browser.screenshots $(ARGS)
+
+.PHONY: newcomer
+newcomer: $(BROWSER) ## Follow README and Get started in a fresh clone, with a browser, and print when what happened
+	$(BIN)/python -m dev.browser.newcomer $(ARGS)
 
 .PHONY: sandbox
 sandbox: $(BUILT) ## Start the sandbox alone, with demo tasks, on port 8099

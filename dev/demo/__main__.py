@@ -56,6 +56,7 @@ class Run:
         self.remote_ids = remote_ids = add_remote_tasks(server)
         self.run_id = self.client.trigger(DAG_ID, conf=remote_ids)
         self._deferred: set[str] = set()
+        self._states: dict[str, str] = {}
 
     def wait(self) -> str:
         """Wait until the run has finished; return its state."""
@@ -81,8 +82,12 @@ class Run:
 
     def _note_deferred(self, instances: list[TaskInstance]) -> None:
         for instance in instances:
+            known = self._states.setdefault(instance.task_id, "none")
+            if instance.state not in (known, "scheduled", "queued"):
+                self._states[instance.task_id] = instance.state
+                busy = "; no worker is occupied while it waits" if instance.state == "deferred" else ""
+                say(f"  {instance.task_id}: {instance.state}{busy}")
             if instance.state == "deferred" and instance.task_id not in self._deferred:
-                say(f"  {instance.task_id}: deferred; no worker is occupied while it waits")
                 self._deferred.add(instance.task_id)
                 if len(self._deferred) == len(EXPECTED):
                     finish_remote_tasks(self.server)
@@ -91,10 +96,10 @@ class Run:
 def demo() -> int:
     """Run the demo; return the exit status."""
     started = time.monotonic()
-    say("Starting the sandbox and a real Airflow (API server, scheduler, DAG processor, triggerer) ...")
+    say("Starting the sandbox and a real Airflow: API server, scheduler, DAG processor, triggerer.")
     with (
         SandboxServer() as server,
-        StandaloneAirflow(DAGS, connections=sandbox_connections(server)) as airflow,
+        StandaloneAirflow(DAGS, connections=sandbox_connections(server), say=say) as airflow,
     ):
         airflow.client.wait_for_dag(DAG_ID)
         say(f"  up after {time.monotonic() - started:.0f} s: Airflow {airflow.url}, sandbox {server.url}")

@@ -37,7 +37,7 @@ class TestConnectionType:
 
         assert behaviour["relabeling"]["password"] == "API key"
         assert behaviour["placeholders"]["host"] == "https://api.example.com"
-        assert "Test" in behaviour["relabeling"]["port"]
+        assert "Test" in behaviour["placeholders"]["port"]
         assert not {"host", "port", "password"} & set(behaviour["hidden-fields"])
 
 

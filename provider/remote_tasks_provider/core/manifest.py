@@ -84,15 +84,15 @@ class Manifest:
         """Return what the form makes of Airflow's own fields, as a hook gives it below Airflow 3.2."""
         # The port has a field because Airflow 3.3.2 tests no saved connection without one: its list sends 0
         # for an empty port, finds that it differs from the stored one, wants the password again, and shows
-        # nothing of that but "Bad Request". No form of Airflow describes this field, so its label does.
-        placeholders = {"host": self.default_host, "port": "443", "password": f"the {self.key_label} alone"}
+        # nothing of that but "Bad Request". No form of Airflow describes this field, so the placeholder does.
+        placeholders = {
+            "host": self.default_host,
+            "password": f"the {self.key_label} alone",
+            "port": "443; while it is empty, Test answers Bad Request",
+        }
         return {
             "hidden_fields": ["login", "schema", "extra"],
-            "relabeling": {
-                "password": self.key_label,
-                "host": "Base URL",
-                "port": "Port (empty: Test answers Bad Request)",
-            },
+            "relabeling": {"password": self.key_label, "host": "Base URL"},
             "placeholders": placeholders,
         }
 
