@@ -27,6 +27,9 @@ LARGE_CLASSES = {
 #: Modules that raise a bare ``ValueError``, and why; everywhere else it would be an argument's, which has a
 #: class of its own, so that Airflow does not retry it.
 RAISE_VALUE_ERRORS = {
+    "a2a.api.extras": "an extra that cannot be right; pydantic takes nothing else",
+    "a2a.api.operations": "a response of another shape",
+    "a2a.models": "a response of another shape",
     "bases.files": "a file that is not yet written to the end: a retry may help",
     "bases.paths": "a file system that may recover",
     "core.http.parsing": "a response of another shape; the client makes an InvalidResponseError of it",

@@ -44,7 +44,7 @@ NAN, INF = float("nan"), float("inf")
 DAY = timedelta(days=1)
 MODULES = [
     f"remote_tasks_provider.{vendor}.{one}"
-    for vendor in ("manus", "qstash")
+    for vendor in ("a2a", "manus", "qstash")
     for one in ("operators", "sensors")
 ]
 CLASSES: list[type[Any]] = [
@@ -268,6 +268,7 @@ OF_RUNS: Mapping[str, Kind] = {
 }
 """What differs for workflow runs."""
 NEEDED: Mapping[str, dict[str, Any]] = {
+    "A2ASendMessageOperator": {"text": "a"},
     "ManusConfirmActionOperator": {"input": {}, "expect": "a"},
     "ManusDownloadFilesOperator": {"output_path": "file:///tmp/a"},
     "ManusPublishWebsiteOperator": {"remote_task_id": "a"},

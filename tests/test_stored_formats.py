@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
 from remote_tasks_provider.bases.files import RemoteFile, save_files
 from remote_tasks_provider.bases.from_trigger import SensorSettings
 from remote_tasks_provider.bases.hitl import _Asked
@@ -52,7 +53,7 @@ TRIGGERS = [
 ]
 FORMATS = ("", "_2", "_3")
 # A trigger that is younger than a format was never stored in it.
-FIRST_FORMATS = {ManusWebsiteTrigger: "_3", QStashWorkflowTrigger: "_3"}
+FIRST_FORMATS = {A2ATaskTrigger: "_3", ManusWebsiteTrigger: "_3", QStashWorkflowTrigger: "_3"}
 STORED_TRIGGERS = [
     (kind, number) for kind in TRIGGERS for number in FORMATS if number >= FIRST_FORMATS.get(kind, "")
 ]

@@ -20,6 +20,7 @@ from dev.reference.classes import (
     table,
 )
 from dev.reference.docstrings import inline, parse, to_markdown
+from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.core import errors
 from remote_tasks_provider.get_provider_info import get_provider_info, manifests
@@ -35,6 +36,8 @@ SECTION = "remote_tasks"
 VENDORS = [manifest.folder for manifest in manifests()]
 #: What the hooks return, by module.
 MODELS = {
+    "a2a.models": ["A2ATask", "A2AMessage", "A2AArtifact", "A2APart", "A2AAgentCard"],
+    "a2a.results": ["A2AResult", "A2AFile"],
     "manus.models": ["ManusTask", "ManusMessage", "ManusContent"],
     "manus.results": ["ManusResult", "ManusFile", "ManusQuestion", "ManusTaskRef"],
     "manus.websites": ["ManusWebsite", "ManusPublication"],
@@ -183,7 +186,7 @@ class Reference:
 
     def _connections(self) -> list[str]:
         lines = ["# Connection extras", "", "A connection takes these extras and refuses all others.", ""]
-        for service in (MANUS, QSTASH):
+        for service in (MANUS, QSTASH, A2A):
             meanings: dict[str, str] = {}
             for owner in reversed(service.extras.__mro__):
                 if owner.__module__.startswith(PACKAGE):

@@ -207,7 +207,7 @@ def test_service_is_found_by_its_folder(tmp_path: Path) -> None:
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     info = json.loads(answer.stdout)
     types = {entry["connection-type"]: entry for entry in info["connection-types"]}
-    assert types.keys() == {"acme", "manus", "qstash"}
+    assert types.keys() == {"acme", "a2a", "manus", "qstash"}
     named = [
         types["acme"]["hook-class-name"],
         *[link for link in info["extra-links"] if ".acme." in link],

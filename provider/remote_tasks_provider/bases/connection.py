@@ -40,7 +40,8 @@ def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
         _check_variable(conn_id, error)
         raise
     found = service.config(_fields(conn_id, connection))
-    mask_secret(found.secret)
+    if found.secret:
+        mask_secret(found.secret)
     return found
 
 
@@ -59,7 +60,7 @@ async def _async_connection_config(service: Service, conn_id: str) -> Connection
         _check_variable(conn_id, error)
         raise
     found = service.config(_fields(conn_id, connection))
-    if found.secret != connection.password:
+    if found.secret and found.secret != connection.password:
         # Airflow masks the password as it stands in the connection; this is what was left after cleaning it.
         await in_thread(mask_secret, found.secret)
     return found

@@ -94,12 +94,19 @@ class RemoteTaskHook(BaseHook):
         try:
             client = type(self)(self.conn_id).connect_once()
             try:
-                client.send(self.service.probe(client.config.extras))
+                answer = client.send(self.service.probe(client.config.extras))
             finally:
                 client.close()
         except (RemoteTaskError, AirflowNotFoundException) as error:
             return False, self._about_this_connection(str(error))
-        return True, f"{self.service.name} at {client.config.base_url} accepted the key."
+        return True, self.proved(client.config, answer)
+
+    def proved(self, config: ConnectionConfig, answer: Any) -> str:
+        """Return what the connection test says when it has worked.
+
+        :param answer: of the service's probe.
+        """
+        return f"{self.service.name} at {config.base_url} accepted the key."
 
     def _about_this_connection(self, message: str) -> str:
         return re.sub(rf"\b([Cc])onnection {re.escape(repr(self.conn_id))}", _this_connection, message)

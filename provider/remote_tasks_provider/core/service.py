@@ -28,23 +28,25 @@ class Service:
     :param name: for messages and logs.
     :param conn_type: the type of its Airflow connections; one of another type is refused.
     :param default_base_url: where the service lives when the connection's host is empty; made of the extras
-        where it has regions.
+        where it has regions. ``None`` where anybody may run one: then the host must be given, with any path.
     :param auth: makes the one header that carries the key, of the key and the extras. An operation may name
         another header: :attr:`~.http.operation.Request.key_header`.
     :param extras: the allow-list of the connection's extras.
     :param probe: a cheap operation that only reads and that proves host and key.
     :param explain: what an error answer means beyond its status.
     :param limits: the service's rate limits, by operation.
+    :param key_is_optional: whether the connection may have no key.
     """
 
     name: str
     conn_type: str
-    default_base_url: str | Callable[[Any], str]
+    default_base_url: str | Callable[[Any], str] | None
     auth: Callable[[str, Any], tuple[str, str]]
     extras: type[ConnectionExtras]
     probe: Callable[[Any], Operation[Any]]
     explain: Explain
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
+    key_is_optional: bool = False
 
     def config(self, fields: ConnectionFields) -> ConnectionConfig:
         """Return where and how to call this service over the connection that ``fields`` describe.
@@ -52,13 +54,14 @@ class Service:
         :raises ConnectionConfigError: naming the field and the fix.
         """
         fields.check_type(self.conn_type, self.name)
-        secret, extras = fields.secret(), fields.extras(self.extras)
+        secret = fields.secret(is_optional=self.key_is_optional)
+        extras = fields.extras(self.extras)
         default = self.default_base_url
         return ConnectionConfig(
             service=self.name,
             conn_id=fields.conn_id,
-            base_url=fields.base_url(default if isinstance(default, str) else default(extras)),
-            auth=self.auth(secret, extras),
+            base_url=fields.base_url(default(extras) if callable(default) else default),
+            auth=self.auth(secret, extras) if secret else None,
             secret=secret,
             extras=extras,
         )

@@ -13,7 +13,14 @@ import pytest
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.errors import NotFoundError, RateLimitedError, ServerError, TransportError
 from remote_tasks_provider.core.http.client import AsyncClient, Client
-from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Request, Response
+from remote_tasks_provider.core.http.operation import (
+    Idempotency,
+    Operation,
+    Page,
+    Request,
+    Response,
+    never_sent,
+)
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from tests.core.build import a_call, a_config, a_response
 
@@ -332,3 +339,43 @@ class TestOutsideAnEventLoop:
 
 def _sleep() -> Callable[[float], None]:
     return time.sleep
+
+
+class TestSteps:
+    @staticmethod
+    def _made_of(steps: Any) -> Operation[Any]:
+        return replace(a_call(never_sent), steps=steps)
+
+    def test_steps_are_sent_in_turn_and_give_the_value(self, both: Both) -> None:
+        def steps(config: Any) -> Any:
+            first = yield a_call(lambda response: response.status, path="/first")
+            second = yield a_call(lambda response: response.status, path=f"/{first}")
+            return config.conn_id, second
+
+        both.play(a_response(201), a_response(202))
+
+        assert both.send(self._made_of(steps)) == ("example_default", 202)
+        assert both.transport.sent == ["/first", "/201"]
+
+    def test_steps_may_handle_the_error_of_one(self, both: Both) -> None:
+        def steps(_config: Any) -> Any:
+            try:
+                yield a_call()
+            except NotFoundError:
+                return (yield a_call(path="/other"))
+
+        both.play(a_response(404), a_response())
+
+        assert both.send(self._made_of(steps)) == b"{}"
+        assert both.transport.sent[-1] == "/other"
+
+    def test_error_that_no_step_handles_is_raised(self, both: Both) -> None:
+        def steps(_config: Any) -> Any:
+            yield a_call()
+
+        with pytest.raises(NotFoundError):
+            both.play(a_response(404)).send(self._made_of(steps))
+
+    def test_operation_with_steps_is_never_sent_itself(self) -> None:
+        with pytest.raises(AssertionError, match="its steps are sent"):
+            never_sent(a_response())

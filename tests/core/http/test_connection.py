@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -14,6 +15,7 @@ from remote_tasks_provider.core.http.connection import (
     ConnectionFields,
     is_loopback,
 )
+from remote_tasks_provider.core.http.operation import Request
 from remote_tasks_provider.core.service import Service
 from tests.core.build import SECRET, a_call, a_config
 
@@ -234,3 +236,47 @@ class TestRegions:
     def test_errors_name_the_field_of_the_region(self) -> None:
         with pytest.raises(ConnectionConfigError, match=r"expected something like https://us\.example\.com"):
             self._url(extra={"region": "us"}, host="ftp://h")
+
+
+class TestServiceOfAnybody:
+    """A service that anybody may run, anywhere, with or without a key."""
+
+    @staticmethod
+    def _config(**fields: object) -> ConnectionConfig:
+        service = replace(_service(ConnectionExtras, None), key_is_optional=True)
+        return service.config(ConnectionFields("my_conn", **fields))  # type: ignore[arg-type]
+
+    def test_host_may_have_any_path(self) -> None:
+        assert self._config(host="https://h/a/v1/").base_url == "https://h/a/v1"
+
+    def test_host_must_be_given(self) -> None:
+        with pytest.raises(ConnectionConfigError, match="field host: is empty; put the base URL there"):
+            self._config(password=SECRET)
+
+    def test_key_may_be_missing(self) -> None:
+        found = self._config(host="https://h")
+
+        assert found.auth is None
+        assert found.auth_for(Request("GET", "/x", key_header="X-Key")) is None
+        assert found.scrub("text") == "text"
+
+    def test_key_that_is_given_is_sent(self) -> None:
+        assert self._config(host="https://h", password=SECRET).auth == ("X-Key", SECRET)
+
+    @pytest.mark.parametrize(
+        ("base_url", "is_sent"),
+        [
+            (None, True),
+            ("https://H/other", True),
+            ("https://h:443", True),
+            ("http://h", False),
+            ("https://h:444", False),
+            ("https://h.example.com", False),
+            ("gopher://h", False),
+        ],
+    )
+    def test_key_is_for_the_connections_own_host(self, base_url: str | None, is_sent: bool) -> None:
+        request = Request("GET", "/x", base_url=base_url)
+
+        found = self._config(host="https://h/a", password=SECRET).auth_for(request)
+        assert (found is not None) is is_sent

@@ -32,3 +32,6 @@ class TestUrl:
         request = Request("GET", "/v1/tasks", query=(("status", "a"), ("status", "b"), ("query", "x & y=ü")))
 
         assert request.url("https://h") == "https://h/v1/tasks?status=a&status=b&query=x+%26+y%3D%C3%BC"
+
+    def test_request_may_name_a_base_url_of_its_own(self) -> None:
+        assert Request("GET", "/x", base_url="https://other/a").url("https://h") == "https://other/a/x"

@@ -126,6 +126,20 @@ class TestErrorBodies:
 
         assert (error.code, error.message, error.request_id) == (code, message, request_id)
 
+    @pytest.mark.parametrize(
+        ("details", "code"),
+        [
+            ([{"@type": "x"}, {"reason": "TASK_NOT_FOUND"}, {"reason": "OTHER"}], "TASK_NOT_FOUND"),
+            ([{"reason": ""}, {"reason": 5}, "text"], "404"),
+            ({"reason": "TASK_NOT_FOUND"}, "404"),
+            (None, "404"),
+        ],
+    )
+    def test_reason_in_the_details_is_the_code(self, details: Any, code: str) -> None:
+        error = _api_error(a_response(404, {"error": {"code": 404, "message": "no", "details": details}}))
+
+        assert error.code == code
+
     def test_html_page_is_not_quoted(self) -> None:
         error = _api_error(
             a_response(502, b"<html><body>Bad gateway</body></html>", content_type="text/html")
@@ -386,6 +400,12 @@ class TestErrorUnderGoodStatus:
         assert type(error) is kind
         assert (error.status_code, error.code, error.request_id) == (status, "some_code", "req_1")
         assert "no, thanks" in str(error)
+
+    def test_reader_of_the_answer_may_know_the_code(self) -> None:
+        def parse(_response: Response) -> Any:
+            raise Refused(404, "NO_SUCH_THING")
+
+        assert _api_error(a_response(200, {"error": {"code": -1}}), parse=parse).code == "NO_SUCH_THING"
 
 
 class TestUsedUp:

@@ -46,6 +46,19 @@ class TestRequest:
         assert named["x-key"] == SECRET
         assert "api_key" not in named
 
+    def test_key_does_not_go_to_another_host_than_that_of_the_connection(self, over: Over) -> None:
+        with RawServer(answer()) as server:
+            over.send(Request("GET", "/x", base_url=server.url), a_config("https://api.example.com"))
+
+        assert SECRET not in str(server.header_lines())
+
+    def test_key_goes_to_another_path_of_the_same_host(self, over: Over) -> None:
+        with RawServer(answer()) as server:
+            elsewhere = Request("GET", "/x", base_url=f"{server.url}/other")
+            over.send(elsewhere, a_config(f"{server.url}/base"))
+
+        assert dict(server.header_lines())["api_key"] == SECRET
+
     def test_netrc_is_not_read(self, over: Over, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         netrc = tmp_path / "netrc"
         netrc.write_text("default login somebody password else\n")

@@ -6,14 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tenacity
 
 from remote_tasks_provider.core.clocks import Clocks
-from remote_tasks_provider.core.errors import ApiError, RateLimitedError, TransportError
+from remote_tasks_provider.core.errors import ApiError, RateLimitedError, RemoteTaskError, TransportError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
-from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Response
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Page, Response, Steps
 from remote_tasks_provider.core.http.pagination import Pager
 from remote_tasks_provider.core.http.rate_limit import RateLimiter
 from remote_tasks_provider.core.http.response import Explain, read_response, used_up_for
@@ -147,6 +147,8 @@ class Client(_Sender):
         :param give_up_at: when to have an answer at the latest; monotonic.
         :raises RemoteTaskError: the last attempt's error.
         """
+        if operation.steps is not None:
+            return self._walk(operation.steps(self.config), paced=paced, give_up_at=give_up_at)
         policy = self._policy
         if give_up_at is not None:
             left = max(0.0, give_up_at - self._clocks.monotonic())
@@ -154,6 +156,21 @@ class Client(_Sender):
         rules = policy.tenacity(operation.idempotency, self._label(operation), self._sleep)
         answer: T = tenacity.Retrying(**rules)(self._attempt, operation, paced, give_up_at)
         return answer
+
+    def _walk(self, steps: Steps[T], *, paced: bool, give_up_at: float | None) -> T:
+        answer: Any = None
+        try:
+            operation = next(steps)
+            while True:
+                try:
+                    answer = self.send(operation, paced=paced, give_up_at=give_up_at)
+                except RemoteTaskError as error:
+                    operation = steps.throw(error)
+                else:
+                    operation = steps.send(answer)
+        except StopIteration as done:
+            value: T = done.value
+            return value
 
     def _attempt(self, operation: Operation[T], paced: bool, give_up_at: float | None) -> T:
         def left() -> float:
@@ -202,8 +219,25 @@ class AsyncClient(_Sender):
 
     async def send(self, operation: Operation[T]) -> T:
         """Like :meth:`Client.send`."""
+        if operation.steps is not None:
+            return await self._walk(operation.steps(self.config))
         rules = self._policy.tenacity(operation.idempotency, self._label(operation), self._clocks.sleep)
         return await tenacity.AsyncRetrying(**rules)(self._attempt, operation)
+
+    async def _walk(self, steps: Steps[T]) -> T:
+        answer: Any = None
+        try:
+            operation = next(steps)
+            while True:
+                try:
+                    answer = await self.send(operation)
+                except RemoteTaskError as error:
+                    operation = steps.throw(error)
+                else:
+                    operation = steps.send(answer)
+        except StopIteration as done:
+            value: T = done.value
+            return value
 
     async def _attempt(self, operation: Operation[T]) -> T:
         while (pause := self._pause(operation, self._policy.patience)) > 0:

@@ -53,10 +53,12 @@ class ConnectionFields:
                 "Name another connection, or correct the type",
             )
 
-    def secret(self) -> str:
-        """Return the key, without what is often pasted along with it."""
+    def secret(self, *, is_optional: bool = False) -> str:
+        """Return the key, without what is often pasted along with it; empty where there may be none."""
         secret = (self.password or "").strip().strip(_QUOTES).strip()
         secret = _BEARER.sub("", secret).strip(_QUOTES).strip()
+        if not secret and is_optional:
+            return ""
         if not secret:
             raise self._error("password", "is empty; put the API key or token there")
         if not _SECRET_SHAPE.fullmatch(secret):
@@ -65,9 +67,15 @@ class ConnectionFields:
             )
         return secret
 
-    def base_url(self, default: str) -> str:
-        """Return the base URL; ``default`` where there is no host."""
+    def base_url(self, default: str | None) -> str:
+        """Return the base URL; ``default`` where there is no host.
+
+        :param default: where the service lives; ``None`` if everybody may run one, at any path.
+        """
         host, schema = (self.host or "").strip() or default, (self.schema or "").strip().strip("/")
+        example = default or "https://agent.example.com/path"
+        if host is None:
+            raise self._error("host", f"is empty; put the base URL there, something like {example}")
         # Airflow puts the path of a connection's URI into schema.
         path = "" if schema in ("http", "https") else quote(schema)
         if "://" not in host:
@@ -86,12 +94,13 @@ class ConnectionFields:
             parts = urlsplit(host)
             port = parts.port
         except ValueError:
-            raise self._error("host", f"is no URL; expected something like {default}") from None
-        self._check_host(parts.scheme, parts.hostname, default)
+            raise self._error("host", f"is no URL; expected something like {example}") from None
+        self._check_host(parts.scheme, parts.hostname, example)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise self._error("host", "may hold no user, query or fragment; the key belongs into password")
         prefix = parts.path.rstrip("/")
-        if pasted := _VERSION_TAIL.search(prefix):
+        pasted = None if default is None else _VERSION_TAIL.search(prefix)
+        if pasted:
             raise self._error("host", f"ends in {pasted.group()!r}; leave out the API's version and path")
         if self.port and port and self.port != port:
             raise self._error("port", f"is {self.port}, but host says {port}; leave out one of them")
@@ -99,9 +108,9 @@ class ConnectionFields:
         name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{parts.scheme}://{name}{f':{port}' if port else ''}{prefix}"
 
-    def _check_host(self, scheme: str, name: str | None, default: str) -> None:
+    def _check_host(self, scheme: str, name: str | None, example: str) -> None:
         if scheme not in {"http", "https"} or not name or not _HOST_SHAPE.fullmatch(name):
-            raise self._error("host", f"is no http(s) URL; expected something like {default}")
+            raise self._error("host", f"is no http(s) URL; expected something like {example}")
         if scheme == "http" and not is_loopback(name):
             raise self._error(
                 "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
@@ -146,19 +155,28 @@ class ConnectionConfig:
     :param service: the vendor's name, for messages.
     :param conn_id: the Airflow connection it was made from, for messages.
     :param base_url: scheme, host and path prefix, without a trailing slash.
-    :param auth: the one header that carries the key; see :meth:`auth_for`.
+    :param auth: the one header that carries the key; see :meth:`auth_for`. ``None`` without a key.
     """
 
     service: str
     conn_id: str
     base_url: str
-    auth: tuple[str, str] = field(repr=False)
+    auth: tuple[str, str] | None = field(repr=False)
     secret: str = field(repr=False)
     extras: ConnectionExtras = field(default_factory=ConnectionExtras)
 
-    def auth_for(self, request: Request) -> tuple[str, str]:
-        """Return the one header that carries the key of ``request``."""
+    def auth_for(self, request: Request) -> tuple[str, str] | None:
+        """Return the one header that carries the key of ``request``.
+
+        ``None`` where there is no key, or where the request goes to a host that the connection does not name.
+        """
+        if self.auth is None or not self._is_at_home(request):
+            return None
         return (request.key_header, self.secret) if request.key_header else self.auth
+
+    def _is_at_home(self, request: Request) -> bool:
+        """Whether a request goes to the scheme, the host and the port of the connection."""
+        return request.base_url is None or _origin(request.base_url) == _origin(self.base_url)
 
     @property
     def account(self) -> tuple[str, str, str]:
@@ -173,7 +191,12 @@ class ConnectionConfig:
 
     def scrub(self, text: str) -> str:
         """Return ``text`` without the key, should the service have echoed it."""
-        return text.replace(self.secret, "***")
+        return text.replace(self.secret, "***") if self.secret else text
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-__all__ = ["Idempotency", "Operation", "Page", "Refused", "Request", "Response", "path"]
+__all__ = [
+    "Idempotency",
+    "Operation",
+    "Page",
+    "Refused",
+    "Request",
+    "Response",
+    "Steps",
+    "never_sent",
+    "path",
+]
 
 T = TypeVar("T")
 
@@ -36,6 +46,8 @@ class Request:
         name.
     :param key_header: the header that carries the key, where it is not the one of the connection: versions
         of one API may differ in it.
+    :param base_url: where it goes instead of the connection's base URL: a service may say so itself. The key
+        goes along only to the connection's own host.
     """
 
     method: str
@@ -45,6 +57,7 @@ class Request:
     content: bytes | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     key_header: str | None = None
+    base_url: str | None = None
 
     @property
     def place(self) -> str:
@@ -54,7 +67,7 @@ class Request:
     def url(self, base_url: str) -> str:
         """Return the whole URL below ``base_url`` (no trailing slash)."""
         query = f"?{urlencode(self.query)}" if self.query else ""
-        return f"{base_url}{self.path}{query}"
+        return f"{base_url if self.base_url is None else self.base_url}{self.path}{query}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,9 @@ class Operation(Generic[T]):
     idempotency: Idempotency = Idempotency.IDEMPOTENT
     is_private: bool = False
     """Whether the answer may hold secrets of others, so that no message may quote it."""
+    steps: Callable[[Any], Steps[T]] | None = None
+    """Operations to send instead, of the connection config: what is sent may depend on what the service says
+    of itself, and one call may take several requests. Each is repeated by its own rules."""
 
     @property
     def has_id(self) -> bool:
@@ -96,15 +112,26 @@ class Operation(Generic[T]):
         return "{" in self.name
 
 
+Steps = Generator[Operation[Any], Any, T]
+"""Yields operations; is sent the answer of each, or has its error raised. Returns the value of them all."""
+
+
+def never_sent(_response: Response) -> Any:
+    """Stand for the ``parse`` of an operation that has steps."""
+    raise AssertionError("its steps are sent instead")
+
+
 class Refused(Exception):
     """Raised by an operation's ``parse`` when the body is an error under a good HTTP status.
 
     :param status: the HTTP status that fits the error.
+    :param code: the service's code, where it is not the one in the body.
     """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, code: str | None = None) -> None:
         super().__init__(status)
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def read_response(
         value = operation.parse(response)
     except Refused as refused:
         answer = replace(response, status=refused.status)
-        raise _api_error(operation, answer, config, explain) from None
+        raise _api_error(operation, answer, config, explain, refused.code) from None
     except InvalidArgumentError:
         # What was asked for is not there.
         raise
@@ -134,9 +134,14 @@ def _quoted(operation: Operation[Any], response: Response, config: ConnectionCon
 
 
 def _api_error(
-    operation: Operation[Any], response: Response, config: ConnectionConfig, explain: Explain
+    operation: Operation[Any],
+    response: Response,
+    config: ConnectionConfig,
+    explain: Explain,
+    known_code: str | None = None,
 ) -> ApiError:
     code, message, request_id = _details(response)
+    code = known_code or code
     message = one_line(config.scrub(message))
     request_id = request_id or response.headers.get("x-request-id")
     hint = explain(operation, response.status, message, config) or _general_hint(
@@ -182,12 +187,21 @@ def _details(response: Response) -> tuple[str | None, str, str | None]:
     source: Mapping[str, Any] = inner if isinstance(inner, dict) else body
     text = inner if isinstance(inner, str) else None
     message = source.get("message") or text or _plain_text(response)
-    code, request_id = source.get("code"), body.get("request_id")
+    code, request_id = _reason(source) or source.get("code"), body.get("request_id")
     return (
         None if code is None else str(code),
         str(message),
         None if request_id is None else str(request_id),
     )
+
+
+def _reason(error: Mapping[str, Any]) -> str | None:
+    """Return the reason that an error's details give; see https://google.aip.dev/193."""
+    details = error.get("details")
+    reasons = (
+        [one.get("reason") for one in details if isinstance(one, dict)] if isinstance(details, list) else []
+    )
+    return next((reason for reason in reasons if isinstance(reason, str) and reason), None)
 
 
 def _plain_text(response: Response) -> str:

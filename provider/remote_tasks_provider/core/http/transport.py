@@ -42,7 +42,8 @@ class _Transport:
         A body that is sent as it is has the content type that its request names, or none.
         """
         kind = () if request.content is not None else (("Content-Type", "application/json"),)
-        return dict((*kind, self._config.auth_for(request), *request.headers))
+        key = self._config.auth_for(request)
+        return dict((*kind, *((key,) if key else ()), *request.headers))
 
     def _seconds(self, request: Request, timeout: float | None) -> float:
         """Return the total time for ``request``."""
@@ -71,9 +72,9 @@ class _Transport:
         config, proxy = self._config, self._settings.proxy
         checks = f"{proxy.variable}, " if proxy else ""
         return TransportError(
-            f"{config.service} {request.place}: no answer from {config.base_url}{through(self._settings)} "
-            f"({self._scrub(reason)}). If this stays, check {checks}the host of connection "
-            f"{config.conn_id!r} and the network.",
+            f"{config.service} {request.place}: no answer from {request.base_url or config.base_url}"
+            f"{through(self._settings)} ({self._scrub(reason)}). If this stays, check {checks}the host of "
+            f"connection {config.conn_id!r} and the network.",
             sent=sent,
         )
 

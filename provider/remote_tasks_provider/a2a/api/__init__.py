@@ -1,0 +1,1 @@
+"""The wire forms of A2A, and the operations over them."""

@@ -1,0 +1,245 @@
+"""Where and how an agent is spoken to: its card names interfaces, and a harmless call proves one.
+
+Cards are often wrong about hosts, so the path and the binding are the card's, and the host is the
+connection's. What was found is remembered for a while, per connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+from remote_tasks_provider.a2a.api.errors import NOT_FOUND, is_wrong_place
+from remote_tasks_provider.a2a.api.extras import A2AExtras
+from remote_tasks_provider.a2a.models import A2AAgentCard
+from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, NotFoundError
+from remote_tasks_provider.core.http.connection import ConnectionConfig, is_loopback
+from remote_tasks_provider.core.http.operation import Operation, Request, Steps
+from remote_tasks_provider.core.http.parsing import Reader
+
+__all__ = ["AGENTS", "Agent", "Interface", "found_agent", "interfaces_of", "read_card", "split_url"]
+
+log = logging.getLogger(__name__)
+
+# Seconds after which the card is read again: the agent may have learnt something.
+_LOOK_AGAIN_AFTER = 3600.0
+_WELL_KNOWN = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+_BINDINGS = {"HTTP+JSON": "rest", "JSONRPC": "jsonrpc"}
+
+_read_card = Reader(A2AAgentCard)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One way to speak to an agent.
+
+    :param url: as the card has it, on the host that may be called: a slash at its end is another address.
+    """
+
+    version: Literal["1.0", "0.3"]
+    binding: Literal["rest", "jsonrpc"]
+    url: str
+    tenant: str | None = None
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The header without which a server takes 1.0 for 0.3."""
+        return (("A2A-Version", "1.0"),) if self.version == "1.0" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent as it was found.
+
+    :param lists: whether it lists tasks.
+    """
+
+    card: A2AAgentCard
+    interface: Interface
+    lists: bool
+
+
+class _Agents:
+    """The agents that were found, in this process."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[Agent, float]] = {}
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def _key(config: ConnectionConfig) -> Hashable:
+        return config.account, config.extras.model_dump_json()
+
+    def get(self, config: ConnectionConfig) -> Agent | None:
+        """Return the agent of a connection."""
+        agent, until = self._known.get(self._key(config), (None, 0.0))
+        return agent if time.monotonic() < until else None
+
+    def note(self, config: ConnectionConfig, agent: Agent) -> None:
+        """Remember it for a while."""
+        with self._lock:
+            self._known[self._key(config)] = agent, time.monotonic() + _LOOK_AGAIN_AFTER
+
+    def forget(self, config: ConnectionConfig | None = None) -> None:
+        """Look for it again when it is needed next; for all of them without a connection."""
+        with self._lock:
+            if config is None:
+                self._known.clear()
+            else:
+                self._known.pop(self._key(config), None)
+
+
+AGENTS = _Agents()
+
+
+def get_card(url: str) -> Operation[A2AAgentCard]:
+    """``GET /.well-known/agent-card.json``, or another path."""
+    base_url, path = split_url(url)
+    request = Request("GET", path, base_url=base_url)
+    return Operation("GET agent card", request, "the card of an A2A agent", _read_card)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return the origin of a URL, and the rest of it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}", urlunsplit(("", "", parts.path, parts.query, ""))
+
+
+def read_card(config: ConnectionConfig) -> Steps[A2AAgentCard]:
+    """Read the agent's card at the path that the connection names, or at the well-known ones.
+
+    :raises NotFoundError: when there is none.
+    """
+    extras = _extras(config)
+    bases = dict.fromkeys([config.base_url, split_url(config.base_url)[0]])
+    urls = [f"{base}{path}" for path in _WELL_KNOWN for base in bases]
+    if extras.card_path:
+        urls = [f"{config.base_url}/{extras.card_path.lstrip('/')}"]
+    *first, last = urls
+    for url in first:
+        try:
+            card: A2AAgentCard = yield get_card(url)
+        except NotFoundError:
+            continue
+        return card
+    card = yield get_card(last)
+    return card
+
+
+def interfaces_of(card: A2AAgentCard, config: ConnectionConfig) -> list[Interface]:
+    """Return the interfaces of a card that are known and that the connection allows, in the card's order."""
+    extras = _extras(config)
+    found = [
+        Interface(version, binding, url, extras.tenant or tenant)
+        for version, binding, named, tenant in _named(card)
+        if extras.protocol_version in ("auto", version) and extras.binding in ("auto", binding)
+        for url in _reachable(named, config)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _named(card: A2AAgentCard) -> Iterator[tuple[Any, Any, str, str | None]]:
+    """Yield version, binding, URL and tenant of the interfaces that a card names."""
+    for one in card.supported_interfaces:
+        binding = _BINDINGS.get(str(one.get("protocolBinding")).upper()) if isinstance(one, dict) else None
+        word = str(one.get("protocolVersion") or "1.0") if isinstance(one, dict) else ""
+        version = "1.0" if word.startswith("1") else "0.3" if word.startswith("0.") else None
+        # REST of 0.3 hardly exists, and the official SDK's cannot list.
+        if binding and version and one.get("url") and (version, binding) != ("0.3", "rest"):
+            yield version, binding, str(one["url"]), one.get("tenant") or None
+    if card.url and (card.preferred_transport or "JSONRPC").upper() == "JSONRPC":
+        yield "0.3", "jsonrpc", card.url, None
+    for one in card.additional_interfaces:
+        if isinstance(one, dict) and str(one.get("transport")).upper() == "JSONRPC" and one.get("url"):
+            yield "0.3", "jsonrpc", str(one["url"]), None
+
+
+def _reachable(named: str, config: ConnectionConfig) -> list[str]:
+    """Return what an interface's URL may mean: its host is the connection's, unless that says otherwise."""
+    own = urlsplit(config.base_url)
+    try:
+        parts = urlsplit(named)
+        is_same = (parts.scheme, parts.netloc) == (own.scheme, own.netloc)
+        host = parts.hostname or ""
+    except ValueError:
+        return []
+    if is_same:
+        return [named]
+    if _extras(config).use_card_host:
+        if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)):
+            return [named]
+        raise ConnectionConfigError(
+            f"Connection {config.conn_id!r}, extra use_card_host: the agent's card names {named!r}, which is "
+            "no https:// URL. Nothing was sent there."
+        )
+    here = urlunsplit((own.scheme, own.netloc, parts.path, "", ""))
+    if own.path and not f"{parts.path}/".startswith(f"{own.path}/"):
+        # A gateway may have taken its prefix away before the agent knew its own address.
+        return [f"{config.base_url}{parts.path}", here]
+    return [here]
+
+
+def found_agent(config: ConnectionConfig, probes: Any) -> Steps[Agent]:
+    """Return the agent of a connection; look for it unless that is known.
+
+    :param probes: makes, of an interface, the operations that list one task and that get one.
+    """
+    known = AGENTS.get(config)
+    if known is not None:
+        return known
+    card = yield from read_card(config)
+    interfaces = interfaces_of(card, config)
+    if not interfaces:
+        raise ConnectionConfigError(
+            f"Connection {config.conn_id!r}: the agent's card names no interface of A2A 1.0 over REST or "
+            "JSON-RPC, or of 0.3 over JSON-RPC, which the extras protocol_version and binding allow."
+        )
+    problem: ApiError | None = None
+    for interface in interfaces:
+        try:
+            lists = yield from _proved(interface, probes)
+        except ApiError as error:
+            if not is_wrong_place(error):
+                raise
+            problem = error
+            continue
+        agent = Agent(card, interface, lists)
+        log.info(
+            "A2A: %s speaks %s over %s at %s.", card.name, interface.version, interface.binding, interface.url
+        )
+        AGENTS.note(config, agent)
+        return agent
+    assert problem is not None  # noqa: S101 - there was an interface
+    raise problem
+
+
+def _proved(interface: Interface, probes: Any) -> Steps[bool]:
+    """Return whether an interface lists tasks; raise the error that proves that it is none."""
+    listing, getting = probes(interface, str(uuid4()))
+    if listing is not None:
+        try:
+            yield listing
+        except ApiError as error:
+            # Some servers have no list, and say so in many ways.
+            refuses = is_wrong_place(error) or error.status_code in (400, 500)
+            if not refuses:
+                raise
+        else:
+            return True
+    try:
+        yield getting
+    except ApiError as error:
+        if error.code != NOT_FOUND:
+            raise
+    return False
+
+
+def _extras(config: ConnectionConfig) -> A2AExtras:
+    assert isinstance(config.extras, A2AExtras)  # noqa: S101 - of a connection of this service
+    return config.extras

@@ -1,0 +1,121 @@
+"""Messages to an agent, as each version of the protocol writes them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError
+
+__all__ = ["OutgoingMessage", "check_parts", "outgoing"]
+
+_CONTENTS = ("text", "data", "url", "raw")
+_PART_NAMES = frozenset({*_CONTENTS, "filename", "media_type", "metadata"})
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message that is to be sent; every argument is checked.
+
+    :param parts: as protocol 1.0 writes them.
+    :param message_id: ours; an agent keeps it in the task's history.
+    """
+
+    parts: Sequence[Mapping[str, Any]] = field(repr=False)
+    context_id: str | None = None
+    task_id: str | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+    message_id: str = field(default_factory=lambda: str(uuid4()))
+
+    def params(self, version: str) -> dict[str, Any]:
+        """Return the body of a request that does not wait for the agent."""
+        is_old = version == "0.3"
+        message: dict[str, Any] = {
+            "messageId": self.message_id,
+            "role": "user" if is_old else "ROLE_USER",
+            "parts": [_old_part(part) if is_old else dict(part) for part in self.parts],
+            "contextId": self.context_id,
+            "taskId": self.task_id,
+            "metadata": self.metadata,
+        }
+        message = {name: value for name, value in message.items() if value is not None}
+        if is_old:
+            return {"message": {"kind": "message", **message}, "configuration": {"blocking": False}}
+        return {"message": message, "configuration": {"returnImmediately": True}}
+
+
+def outgoing(
+    text: str | None,
+    parts: Iterable[Mapping[str, Any]] | None = None,
+    *,
+    context_id: str | None = None,
+    task_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    message_id: str | None = None,
+) -> OutgoingMessage:
+    """Return the message; the text is its first part.
+
+    :raises InvalidArgumentError: naming the argument that cannot be right.
+    """
+    contents: list[Mapping[str, Any]] = list(check_parts(parts, "parts"))
+    if text is not None:
+        contents.insert(0, {"text": validation.text(text, "text")})
+    if not contents:
+        raise InvalidArgumentError("text is None and there are no parts: the message would be empty")
+    return OutgoingMessage(
+        contents,
+        None if context_id is None else validation.object_id(context_id, "context_id"),
+        None if task_id is None else validation.object_id(task_id, "task_id"),
+        None if metadata is None else validation.mapping(metadata, "metadata"),
+        *([] if message_id is None else [message_id]),
+    )
+
+
+def check_parts(value: Any, name: str) -> list[dict[str, Any]]:
+    """Return parts as protocol 1.0 writes them."""
+    if value is None:
+        return []
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise InvalidArgumentError(f"{name} is a {type(value).__name__}; it must be a list of parts")
+    return [_part(one, f"{name}[{index}]") for index, one in enumerate(value)]
+
+
+def _part(value: Any, name: str) -> dict[str, Any]:
+    part = dict(validation.mapping(value, name))
+    given = [content for content in _CONTENTS if part.get(content) is not None]
+    if len(given) != 1 or part.keys() - _PART_NAMES:
+        raise InvalidArgumentError(
+            f"{name} has {', '.join(part) or 'nothing'}; a part has exactly one of {', '.join(_CONTENTS)}, "
+            "and may have filename, media_type and metadata"
+        )
+    if given != ["data"] and not isinstance(part[given[0]], bytes if given == ["raw"] else str):
+        kind = "bytes" if given == ["raw"] else "a text"
+        raise InvalidArgumentError(
+            f"{name}: {given[0]} is a {type(part[given[0]]).__name__}; it must be {kind}"
+        )
+    if given == ["raw"]:
+        part["raw"] = base64.b64encode(part["raw"]).decode()
+    media_type = part.pop("media_type", None)
+    shown = {**part, "mediaType": media_type}
+    return {key: one for key, one in shown.items() if one is not None}
+
+
+def _old_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a part as protocol 0.3 writes it, whose data are always an object."""
+    more = {"metadata": part["metadata"]} if "metadata" in part else {}
+    if "text" in part:
+        return {"kind": "text", "text": part["text"], **more}
+    if "data" in part:
+        data = part["data"] if isinstance(part["data"], Mapping) else {"value": part["data"]}
+        return {"kind": "data", "data": data, **more}
+    file = {
+        "uri": part.get("url"),
+        "bytes": part.get("raw"),
+        "name": part.get("filename"),
+        "mimeType": part.get("mediaType"),
+    }
+    return {"kind": "file", "file": {key: one for key, one in file.items() if one is not None}, **more}

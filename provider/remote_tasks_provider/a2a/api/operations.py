@@ -1,0 +1,331 @@
+"""What can be asked of an agent, over any of its interfaces.
+
+Each operation looks for the agent first, unless it is known, and forgets it when it proves to be elsewhere.
+https://a2a-protocol.org/latest/specification/#11-httpjsonrest-protocol-binding
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from remote_tasks_provider.a2a.api.errors import is_wrong_place, refusal
+from remote_tasks_provider.a2a.api.interfaces import (
+    AGENTS,
+    Agent,
+    Interface,
+    found_agent,
+    read_card,
+    split_url,
+)
+from remote_tasks_provider.a2a.api.messages import OutgoingMessage
+from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, RemoteTaskError
+from remote_tasks_provider.core.http.connection import ConnectionConfig
+from remote_tasks_provider.core.http.operation import (
+    Idempotency,
+    Operation,
+    Page,
+    Request,
+    Response,
+    Steps,
+    never_sent,
+    path,
+)
+from remote_tasks_provider.core.http.parsing import Items, LenientInt, LenientStr, Reader, RemoteModel
+
+__all__ = [
+    "MOST_LISTED",
+    "TaskFilter",
+    "agent_card",
+    "cancel_task",
+    "find_agent",
+    "get_task",
+    "list_tasks",
+    "send_message",
+    "stop_task",
+]
+
+T = TypeVar("T")
+
+MOST_LISTED = 100
+"""Tasks a page has at most."""
+
+_METHODS = {
+    "1.0": {"send": "SendMessage", "get": "GetTask", "list": "ListTasks", "cancel": "CancelTask"},
+    "0.3": {"send": "message/send", "get": "tasks/get", "cancel": "tasks/cancel"},
+}
+
+
+def _result(body: Any) -> Any:
+    """Return what a JSON-RPC answer holds, or a plain body."""
+    if not isinstance(body, dict) or "jsonrpc" not in body:
+        return body
+    if body.get("error") is not None:
+        raise refusal(body["error"])
+    return body.get("result")
+
+
+def _task(body: Any) -> Any:
+    found = _result(body)
+    return found.get("task", found) if isinstance(found, dict) else found
+
+
+def _sent(body: Any) -> Any:
+    """Return the task or the message that answers a message; 0.3 tells them apart by their kind."""
+    found = _result(body)
+    if isinstance(found, dict) and not isinstance(found.get("task", found.get("message")), dict):
+        is_task = found.get("kind") == "task" or "status" in found
+        return {"task" if is_task else "message": found}
+    return found
+
+
+class _Sent(RemoteModel):
+    task: A2ATask | None = None
+    message: A2AMessage | None = None
+
+
+class _TaskPage(RemoteModel):
+    tasks: Items[A2ATask] = Field(default_factory=list)
+    next_page_token: LenientStr = Field(default=None, alias="nextPageToken")
+    total_size: LenientInt = Field(default=None, alias="totalSize")
+
+
+_read_task = Reader(Annotated[A2ATask, BeforeValidator(_task)])
+_read_sent = Reader(Annotated[_Sent, BeforeValidator(_sent)])
+_read_page = Reader(Annotated[_TaskPage, BeforeValidator(_result)])
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks to list, and what of them.
+
+    :param status: a word of protocol 1.0, such as ``TASK_STATE_WORKING``.
+    :param updated_after: ISO 8601.
+    """
+
+    status: str | None = None
+    context_id: str | None = None
+    updated_after: str | None = None
+    include_artifacts: bool = False
+    include_history: bool = False
+    page_size: int = MOST_LISTED
+    page_token: str | None = None
+
+    def params(self) -> dict[str, Any]:
+        """Return the query."""
+        return {
+            "contextId": self.context_id,
+            "status": self.status,
+            "statusTimestampAfter": self.updated_after,
+            "pageSize": self.page_size,
+            "pageToken": self.page_token,
+            "historyLength": None if self.include_history else 0,
+            "includeArtifacts": True if self.include_artifacts else None,
+        }
+
+
+# ------------------------------------------------------------------------------------------ one interface
+
+
+def _over(
+    interface: Interface, what: str, params: Mapping[str, Any], task_id: str | None = None
+) -> tuple[str, Request]:
+    """Return the name and the request of an operation.
+
+    :param params: what is asked, without the task's id.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    about = "" if task_id is None else " {task_id}"
+    if interface.binding == "jsonrpc":
+        method = _METHODS[interface.version][what]
+        named = {"id": task_id, "tenant": interface.tenant}
+        given |= {name: value for name, value in named.items() if value is not None}
+        base_url, place = split_url(interface.url)
+        body = {"jsonrpc": "2.0", "id": "1", "method": method, "params": given}
+        request = Request("POST", place, json=body, headers=interface.headers, base_url=base_url)
+        return f"{method}{about}", request
+    base_url, prefix = split_url(interface.url.rstrip("/"))
+    prefix += path("/{tenant}", tenant=interface.tenant) if interface.tenant else ""
+    template = {"send": "/message:send", "list": "/tasks", "get": "/tasks/{task_id}"}.get(
+        what, "/tasks/{task_id}:cancel"
+    )
+    place = prefix + path(template, task_id=task_id or "")
+    method = "POST" if what in ("send", "cancel") else "GET"
+    request = Request(method, place, headers=interface.headers, base_url=base_url)
+    if method == "POST":
+        return f"{method} {template}", replace(request, json=given)
+    query = tuple((name, _query_text(value)) for name, value in given.items())
+    return f"{method} {template}", replace(request, query=query)
+
+
+def _query_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _get(interface: Interface, task_id: str, *, history: bool) -> Operation[A2ATask]:
+    name, request = _over(interface, "get", {"historyLength": None if history else 0}, task_id)
+    return Operation(name, request, "an A2A task", _read_task)
+
+
+def _cancel(interface: Interface, task_id: str) -> Operation[Any]:
+    name, request = _over(interface, "cancel", {}, task_id)
+    # The body may be empty; what has become of the task is read anyway.
+    return Operation(
+        name, request, "an A2A task", lambda response: response.body.strip() and _read_task(response)
+    )
+
+
+def _list(interface: Interface, query: TaskFilter) -> Operation[Page[A2ATask]]:
+    def read(response: Response) -> Page[A2ATask]:
+        page: _TaskPage = _read_page(response)
+        token = page.next_page_token or None
+        following = list_tasks(replace(query, page_token=token)) if token else None
+        return Page(page.tasks, token, following, page.total_size or 0)
+
+    name, request = _over(interface, "list", query.params())
+    return Operation(name, request, "a list of A2A tasks", read)
+
+
+def _probes(interface: Interface, task_id: str) -> tuple[Operation[Any] | None, Operation[Any]]:
+    listing = _list(interface, TaskFilter(page_size=1)) if interface.version == "1.0" else None
+    return listing, _get(interface, task_id, history=False)
+
+
+# --------------------------------------------------------------------------------------------- any interface
+
+
+def find_agent(*, afresh: bool = False) -> Operation[Agent]:
+    """Read the agent's card, and prove one of its interfaces with a call that only reads.
+
+    :param afresh: also if the agent is known.
+    """
+
+    def steps(config: ConnectionConfig) -> Steps[Agent]:
+        if afresh:
+            AGENTS.forget(config)
+        return (yield from found_agent(config, _probes))
+
+    return _of("find agent", "an A2A agent", steps)
+
+
+def agent_card() -> Operation[A2AAgentCard]:
+    """Read the agent's card."""
+    return _of("GET agent card", "the card of an A2A agent", read_card)
+
+
+def get_task(remote_task_id: str, *, history: bool = False) -> Operation[A2ATask]:
+    """Read a task with its artifacts.
+
+    :param history: also its messages.
+    """
+    task_id = validation.object_id(remote_task_id, "remote_task_id")
+    return _asked(
+        "get task {task_id}", "an A2A task", lambda agent: _get(agent.interface, task_id, history=history)
+    )
+
+
+def list_tasks(query: TaskFilter) -> Operation[Page[A2ATask]]:
+    """List tasks, the latest status first; those without a time of it come last."""
+
+    def make(agent: Agent) -> Operation[Page[A2ATask]]:
+        if not agent.lists:
+            raise ConnectionConfigError(
+                f"The agent {agent.card.name!r} lists no tasks: name each by its id. ListTasks came with A2A "
+                "1.0, and not every agent has it."
+            )
+        return _list(agent.interface, query)
+
+    return _asked("list tasks", "a list of A2A tasks", make)
+
+
+def send_message(message: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
+    """Send a message, and do not wait for what the agent does with it. Twice would begin two tasks."""
+
+    def make(agent: Agent) -> Operation[A2ATask | A2AMessage]:
+        if agent.card.required_extensions:
+            raise ConnectionConfigError(
+                f"The agent {agent.card.name!r} demands a protocol extension that this provider does not "
+                f"know: {', '.join(agent.card.required_extensions)}. Nothing was sent."
+            )
+        interface = agent.interface
+        name, request = _over(interface, "send", message.params(interface.version))
+        return Operation(
+            name, request, "an A2A task or message", _read_answer, idempotency=Idempotency.NOT_IDEMPOTENT
+        )
+
+    return _asked("send message", "an A2A task or message", make)
+
+
+def _read_answer(response: Response) -> A2ATask | A2AMessage:
+    answer: _Sent = _read_sent(response)
+    found = answer.task or answer.message
+    if found is None:
+        raise ValueError("it has neither a task nor a message")
+    return found
+
+
+def cancel_task(remote_task_id: str) -> Operation[A2ATask]:
+    """Cancel a task, and read what has become of it.
+
+    A refusal is no error where the task has finished: servers refuse what has, and some end a task that they
+    say they cannot cancel.
+    """
+    task_id = validation.object_id(remote_task_id, "remote_task_id")
+
+    def steps(config: ConnectionConfig) -> Steps[A2ATask]:
+        agent = yield from found_agent(config, _probes)
+        refused: ApiError | None = None
+        try:
+            yield _cancel(agent.interface, task_id)
+        except ApiError as error:
+            if error.concerns_service:
+                raise
+            refused = error
+        task: A2ATask = yield _get(agent.interface, task_id, history=False)
+        if refused is not None and not task.state.is_terminal:
+            raise refused
+        return task
+
+    return _of("cancel task {task_id}", "an A2A task", steps)
+
+
+def stop_task(remote_task_id: str) -> Operation[A2ATask]:
+    """Cancel a task that must not go on.
+
+    :raises RemoteTaskError: (when sent) if the agent took the request, and the task goes on all the same.
+    """
+
+    def steps(_config: ConnectionConfig) -> Steps[A2ATask]:
+        task: A2ATask = yield cancel_task(remote_task_id)
+        if not task.state.is_terminal:
+            raise RemoteTaskError(
+                f"The agent took the cancellation of task {task.id}, which is {task.status} all the same."
+            )
+        return task
+
+    return _of("cancel task {task_id}", "an A2A task", steps)
+
+
+def _asked(name: str, expects: str, make: Callable[[Agent], Operation[T]]) -> Operation[T]:
+    """Return the operation that asks the agent, wherever it is."""
+
+    def steps(config: ConnectionConfig) -> Steps[T]:
+        agent = yield from found_agent(config, _probes)
+        try:
+            answer: T = yield make(agent)
+        except ApiError as error:
+            if is_wrong_place(error):
+                AGENTS.forget(config)
+            raise
+        return answer
+
+    return _of(name, expects, steps)
+
+
+def _of(name: str, expects: str, steps: Callable[[ConnectionConfig], Steps[T]]) -> Operation[T]:
+    return Operation(name, Request("GET", ""), expects, never_sent, steps=steps)

@@ -1,0 +1,85 @@
+"""What is done to a task of an agent once: a message to it; see :mod:`remote_tasks_provider.bases.once`.
+
+The id of a message is ours, and the agent keeps it in the task's history. It takes a second message with the
+same id all the same, so the history is read before one is repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from remote_tasks_provider.a2a.api.messages import outgoing
+from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.models import A2ATask
+from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.core.errors import TaskFailedError
+from remote_tasks_provider.core.states import TaskState
+
+__all__ = ["Answer", "uuid_of"]
+
+
+class Answer:
+    """A message to a task that waits for one.
+
+    :param parts: what it says beside the text.
+    """
+
+    def __init__(
+        self,
+        hook: A2AHook,
+        task_id: str,
+        text: str | None,
+        origin: Origin,
+        parts: Sequence[Mapping[str, Any]] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._hook = hook
+        self._task_id = task_id
+        self._text = text
+        self._parts = parts
+        self._metadata = metadata
+        self._message_id = uuid_of(origin, "message", task_id, str(text), str(origin.max_tries))
+        self.subject = f"message {task_id}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return which message it is."""
+        return {"message_id": self._message_id}
+
+    def is_there(self, facts: dict[str, Any]) -> bool:
+        """Return whether the task's history has it."""
+        task = self._hook.get_task(self._task_id)
+        return any(message.message_id == facts["message_id"] for message in task.history)
+
+    def send(self, facts: dict[str, Any]) -> A2ATask | None:
+        """Send the message.
+
+        :raises TaskFailedError: when the task does not wait: an agent would queue it, and run once more.
+        """
+        task = self._hook.get_task(self._task_id)
+        if task.state is not TaskState.WAITING:
+            raise TaskFailedError(
+                f"A2A task {task.id} is {task.status} and waits for no message; nothing was sent"
+            )
+        message = outgoing(
+            self._text,
+            self._parts,
+            context_id=task.context_id,
+            task_id=task.id,
+            metadata=self._metadata,
+            message_id=facts["message_id"],
+        )
+        found = self._hook.send(message)
+        return found if isinstance(found, A2ATask) else None
+
+    def doubt(self) -> str | None:
+        """Return that the history has the message already, if it has."""
+        if not self.is_there(self.facts()):
+            return None
+        return f"The history of A2A task {self._task_id} has this message already."
+
+
+def uuid_of(origin: Origin, *parts: str) -> str:
+    """Return a UUID that is the same for all attempts of one task instance, and for no other."""
+    return str(UUID(origin.digest(*parts)[:32], version=5))

@@ -1,0 +1,83 @@
+"""Operators that do one thing with an existing task of an A2A agent: answer it, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from remote_tasks_provider.a2a.api.messages import check_parts
+from remote_tasks_provider.a2a.effects import Answer
+from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.operators.base import OneTaskOperator
+from remote_tasks_provider.bases.once import Once
+from remote_tasks_provider.bases.origin import Origin
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.validation import Check
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["A2ACancelTaskOperator", "A2ASendMessageOperator"]
+
+
+def parts(value: Any, name: str) -> Any:
+    """Check the parts of a message; they stay as they are."""
+    check_parts(value, name)
+    return value
+
+
+class A2ASendMessageOperator(OneTaskOperator):
+    """Answers a task of an A2A agent that waits for a person's input.
+
+    It does not wait for what comes of it; a :class:`~remote_tasks_provider.a2a.sensors.A2ATaskSensor` does.
+    The message is sent once: if the response is lost or the worker dies, the task's history shows whether it
+    has arrived. Clear the Airflow task to send it again. A task that does not wait fails the operator, as an
+    agent would queue the message and run once more after the task has ended.
+
+    :param text: what to say. Templated.
+    :param parts: more of it: dicts with exactly one of ``text``, ``data`` (any JSON), ``url`` and ``raw``
+        (bytes), and with ``filename``, ``media_type`` and ``metadata`` where you have them. Templated.
+    :param metadata: of the message, for the agent. Templated.
+    """
+
+    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "text", "parts", "metadata")
+    checks: ClassVar[Mapping[str, Check]] = {
+        "text": validation.text,
+        "parts": parts,
+        "metadata": validation.optional(validation.mapping),
+    }
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        parts: Iterable[Mapping[str, Any]] = (),
+        metadata: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+        self.parts = parts
+        self.metadata = metadata
+
+    def act(self, hook: A2AHook, context: Context) -> None:
+        """Send the message."""
+        origin = Origin.of(context)
+        Once(self, context).do(
+            Answer(hook, self.remote_task_id, self.text, origin, list(self.parts), self.metadata)
+        )
+
+
+class A2ACancelTaskOperator(OneTaskOperator):
+    """Cancels a task of an A2A agent, and returns what has become of it, as a JSON object.
+
+    The request may be refused, as when the task has finished: that is no error. What a cancellation does is
+    the agent's business. Some agents end the task's record only, and work on; some fail a task that they say
+    they cannot cancel. If the task goes on, the operator fails.
+    """
+
+    def act(self, hook: A2AHook, context: Context) -> dict[str, Any]:
+        """Cancel the task."""
+        task = hook.stop_task(self.remote_task_id)
+        self.log.info("A2A task %s is %s.", task.id, task.status)
+        return task.to_json()
