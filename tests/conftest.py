@@ -26,6 +26,7 @@ os.environ["AIRFLOW__REMOTE_TASKS__SHORTEST_DEFERRAL"] = "0"
 import pytest
 import requests
 
+from dev.a2a.peers import Agent
 from remote_tasks_sandbox import Sandbox, SandboxServer
 from tests.log_lines import provider_lines
 
@@ -107,11 +108,13 @@ def _guards() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _fresh_rate_limits() -> None:
     """Forget what other tests have learnt of an account."""
+    from remote_tasks_provider.a2a.api.interfaces import AGENTS
     from remote_tasks_provider.core.http import rate_limit
     from remote_tasks_provider.manus.api.gone import V1_GONE
 
     rate_limit._LIMITERS.clear()
     V1_GONE.forget()
+    AGENTS.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +165,24 @@ def qstash_conn(server: SandboxServer, set_connection: Callable[..., str]) -> st
     return set_connection(
         "qstash_default", conn_type="qstash", host=server.qstash_url, password=QSTASH_TOKEN, extra=IMPATIENT
     )
+
+
+@pytest.fixture(scope="session")
+def a2a_v1() -> Iterator[Agent]:
+    """An agent on the official server of A2A 1.0, with its layer for 0.3; it keeps tasks in memory."""
+    with Agent("1.x") as agent:
+        yield agent
+
+
+@pytest.fixture(scope="session")
+def a2a_v03() -> Iterator[Agent]:
+    """An agent on the official server of A2A 0.3."""
+    with Agent("0.3") as agent:
+        yield agent
+
+
+@pytest.fixture
+def a2a_conn(a2a_v1: Agent, set_connection: Callable[..., str]) -> str:
+    """The connection ``a2a_default``, which leads to an agent."""
+    a2a_v1.control("reset")
+    return set_connection("a2a_default", conn_type="a2a", host=a2a_v1.url, extra=IMPATIENT)

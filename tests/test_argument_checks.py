@@ -113,6 +113,13 @@ def words(*right: str) -> Kind:
 
 PARAMETERS: Mapping[str, Kind] = {
     "action": words("list"),
+    "context_id": ID,
+    "include_artifacts": FLAG,
+    "include_history": FLAG,
+    "metadata": OBJECT,
+    "parts": OBJECT,
+    "text": TEXT,
+    "updated_after": MOMENT,
     "after": ID,
     "agent_profile": Kind([" ", 5, NAN, ["a"], DAY], ["manus-1.6"]),
     "assigned_users": IDS,
@@ -172,6 +179,7 @@ PARAMETERS: Mapping[str, Kind] = {
     "labels": Kind([[""], [None], "a,b", "None", {}], ["a", ["a", "b"], 5, [5]]),
     "limit": COUNT,
     "locale": Kind([" ", 5, NAN, ["a"], DAY], ["en"]),
+    "a2a_conn_id": TEXT,
     "manus_conn_id": TEXT,
     "max_credits": COUNT,
     "min_credits": COUNT,
@@ -247,6 +255,16 @@ OF_SENSORS: Mapping[str, Kind] = {
     "timeout": ZERO_SECONDS,
 }
 """What differs there."""
+OF_A2A: Mapping[str, Kind] = {
+    "status": words("working", "input_required"),
+    "metadata": Kind([*OBJECT.wrong], [{"a": 1}, None]),
+    "page_size": Kind([*COUNT.wrong, 101], COUNT.right),
+    "parts": Kind(
+        ["abc", 5, NAN, True, DAY, {"text": "a"}, [{}], [{"text": "a", "data": 1}], ["a"]], [[{"text": "a"}]]
+    ),
+    "text": TEXT,
+}
+"""What differs for agents."""
 OF_FILTERS: Mapping[str, Kind] = {
     name: Kind(["", " ", "None", [""], [None]], ["a-1", ["a-1", "b"]])
     for name in (
@@ -329,6 +347,8 @@ def kind_of(kind: type[Any], name: str) -> Kind:
         return OF_FILTERS[name]
     if kind in (QStashCancelMessageOperator, QStashCancelWorkflowOperator) and name in OF_CANCEL:
         return OF_CANCEL[name]
+    if kind.__name__.startswith("A2A") and name in OF_A2A:
+        return OF_A2A[name]
     if "Workflow" in kind.__name__ and name in OF_RUNS:
         return OF_RUNS[name]
     return PARAMETERS[name]

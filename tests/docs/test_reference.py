@@ -21,7 +21,7 @@ IMPORT = re.compile(r"^`from ([\w.]+) import (\w+)`$", re.MULTILINE)
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=str)
 def test_reference_example_runs(
-    block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str
+    block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str, a2a_conn: str
 ) -> None:
     seed_demo(sandbox, seconds=0)
     names = {

@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import pytest
 
+from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.connection import connection_config
 from remote_tasks_provider.bases.retry_policy import RemoteTaskRetryPolicy
@@ -32,7 +33,7 @@ from tests.docs import pages
 PYTHON = pages.blocks("python")
 QUOTED = [block for block in PYTHON if block.include]
 RUN = [block for block in PYTHON if not block.include]
-CONNECTION = re.compile(r"^\s*export (AIRFLOW_CONN_(MANUS|QSTASH)_\w+)='(.*)'(?: +#.*)?$", re.MULTILINE)
+CONNECTION = re.compile(r"^\s*export (AIRFLOW_CONN_(A2A|MANUS|QSTASH)_\w+)='(.*)'(?: +#.*)?$", re.MULTILINE)
 CONNECTIONS = [
     pytest.param(name, vendor.lower(), value, id=f"{block.page.name}-{block.line}-{vendor.lower()}")
     for block in pages.blocks("shell")
@@ -47,7 +48,9 @@ def test_quotation_equals_its_file(block: pages.Block) -> None:
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
-def test_block_runs(block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str) -> None:
+def test_block_runs(
+    block: pages.Block, sandbox: Sandbox, manus_conn: str, qstash_conn: str, a2a_conn: str
+) -> None:
     seed_demo(sandbox, seconds=0)
     exec(compile(block.text, str(block), "exec"), {"__name__": "snippet", "sandbox": sandbox})
 
@@ -113,7 +116,7 @@ def test_connection_example_can_be_used(
     name: str, vendor: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    service = {"manus": MANUS, "qstash": QSTASH}[vendor]
+    service = {"a2a": A2A, "manus": MANUS, "qstash": QSTASH}[vendor]
     found = connection_config(service, name.removeprefix("AIRFLOW_CONN_").lower())
     assert found.base_url.startswith(("https://", "http://127.0.0.1"))
     if value.startswith("{"):

@@ -12,6 +12,8 @@ from typing import Any, get_args
 import pytest
 
 from dev.compat import VERSIONS
+from remote_tasks_provider.a2a.models import A2A_STATES
+from remote_tasks_provider.a2a.service import A2AExtras
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.bases.hitl_forms import form_of
 from remote_tasks_provider.bases.xcoms import XCOM_KEYS
@@ -84,6 +86,7 @@ class TestConnections:
         ]
         assert set(re.findall(r"\w+", row["Manus"])) == ManusExtras.model_fields.keys()
         assert set(re.findall(r"\w+", row["QStash"])) == QStashExtras.model_fields.keys()
+        assert set(re.findall(r"\w+", row["A2A"])) == A2AExtras.model_fields.keys()
 
     @pytest.mark.parametrize(
         "wrong",
@@ -165,6 +168,7 @@ class TestStates:
             ("Manus (API v2):", MANUS_V2_STATES),
             ("A [website](../how-to/publish-a-website.md) that Manus publishes:", WEBSITE_STATES),
             ("QStash (both versions of its API):", QSTASH_STATES),
+            ("A2A (1.0 has `TASK_STATE_` before it, 0.3 hyphens):", A2A_STATES),
         ],
     )
     def test_status_table_has_every_word(self, head: str, states: StateTable) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from remote_tasks_provider.a2a.api import operations
+from remote_tasks_provider.a2a.api.filters import task_filter
 from remote_tasks_provider.a2a.api.interfaces import Agent
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage, outgoing
-from remote_tasks_provider.a2a.api.operations import MOST_LISTED, TaskFilter
 from remote_tasks_provider.a2a.manifest import MANIFEST
-from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask, word_of
+from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
 from remote_tasks_provider.a2a.results import A2AResult, result_of_task
 from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
@@ -20,19 +20,7 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import TaskFailedError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 
-__all__ = ["STATUSES", "A2AHook", "task_filter"]
-
-STATUSES = (
-    "submitted",
-    "working",
-    "input_required",
-    "auth_required",
-    "completed",
-    "failed",
-    "rejected",
-    "canceled",
-)
-"""The status words that lists can be filtered by."""
+__all__ = ["A2AHook"]
 
 
 class A2AHook(RemoteTaskHook):
@@ -124,8 +112,7 @@ class A2AHook(RemoteTaskHook):
         if limit is not None:
             limit = validation.whole_number(limit, "limit", least=0)
         tasks = self.client.items(operations.list_tasks(query))
-        # Servers drop a filter that they do not know without a word.
-        wanted = (task for task in tasks if _passes(task, query))
+        wanted = (task for task in tasks if query.passes(task))
         return islice(wanted, limit)
 
     def send_message(
@@ -199,38 +186,3 @@ class A2AHook(RemoteTaskHook):
             f"The agent {answer.card.name!r} speaks A2A {interface.version} over {interface.binding} at "
             f"{interface.url}. {lists}"
         )
-
-
-def task_filter(
-    *,
-    status: str | None = None,
-    context_id: str | None = None,
-    updated_after: Any = None,
-    include_artifacts: bool = False,
-    page_size: int | str = MOST_LISTED,
-) -> TaskFilter:
-    """Return the filter that the arguments of :meth:`A2AHook.iter_tasks` make.
-
-    :raises InvalidArgumentError: naming the argument that cannot be right.
-    """
-    if status is not None:
-        status = validation.choice(status, "status", STATUSES)
-    seconds = validation.unix_seconds(updated_after, "updated_after")
-    return TaskFilter(
-        status=None if status is None else f"TASK_STATE_{status.upper()}",
-        context_id=None if context_id is None else validation.object_id(context_id, "context_id"),
-        updated_after=None if seconds is None else moment_text(seconds),
-        include_artifacts=validation.flag(include_artifacts, "include_artifacts"),
-        page_size=validation.whole_number(page_size, "page_size", least=1, most=MOST_LISTED),
-    )
-
-
-def moment_text(seconds: float) -> str:
-    """Return a moment as the protocol writes it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
-def _passes(task: A2ATask, query: TaskFilter) -> bool:
-    wanted = query.status and word_of(query.status)
-    is_status = wanted is None or word_of(task.status).replace("cancelled", "canceled") == wanted
-    return is_status and (query.context_id is None or task.context_id in (None, query.context_id))

@@ -45,7 +45,6 @@ A2A_STATES = StateTable(
         "failed": TaskState.FAILED,
         "rejected": TaskState.FAILED,
         "canceled": TaskState.CANCELLED,
-        "cancelled": TaskState.CANCELLED,
     }
 )
 
@@ -56,7 +55,8 @@ _List = Annotated[Items[Any], OrEmpty(list)]
 
 def word_of(status: str) -> str:
     """Return a status word as the table has it, whatever version it is of."""
-    return status.strip().casefold().replace("-", "_").removeprefix("task_state_")
+    word = status.strip().casefold().replace("-", "_").removeprefix("task_state_")
+    return "canceled" if word == "cancelled" else word
 
 
 class A2APart(RemoteModel):

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from remote_tasks_provider.a2a.api import operations
+from remote_tasks_provider.a2a.api.filters import MOST_LISTED, TaskFilter
 from remote_tasks_provider.a2a.api.interfaces import Agent
-from remote_tasks_provider.a2a.api.operations import MOST_LISTED, TaskFilter
 from remote_tasks_provider.a2a.models import A2ATask, snapshot
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
@@ -87,6 +87,8 @@ class A2APollStrategy:
         """Tasks whose status had a time when it was seen, so that a change of it is listed."""
         self._untimed: set[str] = set()
         """Tasks that were seen or sought, and had none."""
+        self._told: set[str] = set()
+        """Tasks of which this poll has told already."""
         self._newest: datetime | None = None
         self._total = 0
         self._polls = 0
@@ -100,6 +102,7 @@ class A2APollStrategy:
     def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
         wanted, due = request.wanted, list(request.due)
+        self._told.clear()
         self._timed.intersection_update(wanted)
         self._untimed.intersection_update(wanted)
         self._singles.keep(wanted)
@@ -159,7 +162,7 @@ class A2APollStrategy:
             self._timed.difference_update(missing)
             self._untimed.update(missing)
         # A task that has just begun is not always listed.
-        sought = [task_id for task_id in due if task_id not in walk.seen]
+        sought = [task_id for task_id in due if task_id not in self._told]
         yield from self._singles.ask(self._singles.longest_waiting(sought, _MOST_SINGLES))
 
     def _read(self, walk: _Walk, due: list[str], wanted: list[str], now: float) -> Plan[bool]:
@@ -194,7 +197,8 @@ class A2APollStrategy:
         rate = _MOST_SINGLES / _SINGLES_SECONDS
         self._allowed = min(float(_MOST_SINGLES), self._allowed + (now - self._allowed_at) * rate)
         self._allowed_at = now
-        chosen = self._singles.longest_waiting(self._untimed.intersection(due), int(self._allowed))
+        unknown = self._untimed.intersection(due) - self._told
+        chosen = self._singles.longest_waiting(unknown, int(self._allowed))
         self._allowed -= len(chosen)
         return chosen
 
@@ -210,6 +214,7 @@ class A2APollStrategy:
                 step = plan.send(answers)
                 answers = yield step
                 if isinstance(step, dict):
+                    self._told.update(step)
                     for task_id, one in step.items():
                         if isinstance(one, TaskSnapshot):
                             self._note(task_id, is_timed=one.updated_at is not None)

@@ -61,7 +61,7 @@ def outgoing(
 
     :raises InvalidArgumentError: naming the argument that cannot be right.
     """
-    contents: list[Mapping[str, Any]] = list(check_parts(parts, "parts"))
+    contents: list[Mapping[str, Any]] = [] if parts is None else list(check_parts(parts, "parts"))
     if text is not None:
         contents.insert(0, {"text": validation.text(text, "text")})
     if not contents:
@@ -77,8 +77,6 @@ def outgoing(
 
 def check_parts(value: Any, name: str) -> list[dict[str, Any]]:
     """Return parts as protocol 1.0 writes them."""
-    if value is None:
-        return []
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise InvalidArgumentError(f"{name} is a {type(value).__name__}; it must be a list of parts")
     return [_part(one, f"{name}[{index}]") for index, one in enumerate(value)]

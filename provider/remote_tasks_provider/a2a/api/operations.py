@@ -7,12 +7,13 @@ https://a2a-protocol.org/latest/specification/#11-httpjsonrest-protocol-binding
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from remote_tasks_provider.a2a.api.errors import is_wrong_place, refusal
+from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.api.interfaces import (
     AGENTS,
     Agent,
@@ -39,8 +40,6 @@ from remote_tasks_provider.core.http.operation import (
 from remote_tasks_provider.core.http.parsing import Items, LenientInt, LenientStr, Reader, RemoteModel
 
 __all__ = [
-    "MOST_LISTED",
-    "TaskFilter",
     "agent_card",
     "cancel_task",
     "find_agent",
@@ -51,9 +50,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-MOST_LISTED = 100
-"""Tasks a page has at most."""
 
 _METHODS = {
     "1.0": {"send": "SendMessage", "get": "GetTask", "list": "ListTasks", "cancel": "CancelTask"},
@@ -96,37 +92,9 @@ class _TaskPage(RemoteModel):
 
 
 _read_task = Reader(Annotated[A2ATask, BeforeValidator(_task)])
+_read_any = Reader(Annotated[Any, BeforeValidator(_result)])
 _read_sent = Reader(Annotated[_Sent, BeforeValidator(_sent)])
 _read_page = Reader(Annotated[_TaskPage, BeforeValidator(_result)])
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Which tasks to list, and what of them.
-
-    :param status: a word of protocol 1.0, such as ``TASK_STATE_WORKING``.
-    :param updated_after: ISO 8601.
-    """
-
-    status: str | None = None
-    context_id: str | None = None
-    updated_after: str | None = None
-    include_artifacts: bool = False
-    include_history: bool = False
-    page_size: int = MOST_LISTED
-    page_token: str | None = None
-
-    def params(self) -> dict[str, Any]:
-        """Return the query."""
-        return {
-            "contextId": self.context_id,
-            "status": self.status,
-            "statusTimestampAfter": self.updated_after,
-            "pageSize": self.page_size,
-            "pageToken": self.page_token,
-            "historyLength": None if self.include_history else 0,
-            "includeArtifacts": True if self.include_artifacts else None,
-        }
 
 
 # ------------------------------------------------------------------------------------------ one interface
@@ -174,9 +142,9 @@ def _get(interface: Interface, task_id: str, *, history: bool) -> Operation[A2AT
 
 def _cancel(interface: Interface, task_id: str) -> Operation[Any]:
     name, request = _over(interface, "cancel", {}, task_id)
-    # The body may be empty; what has become of the task is read anyway.
+    # What it holds is of no interest, as the task is read anyway; it may be empty.
     return Operation(
-        name, request, "an A2A task", lambda response: response.body.strip() and _read_task(response)
+        name, request, "an A2A task", lambda response: response.body.strip() and _read_any(response)
     )
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.a2a.api.operations import MOST_LISTED
-from remote_tasks_provider.a2a.hooks import A2AHook, task_filter
+from remote_tasks_provider.a2a.api.filters import MOST_LISTED, task_filter
+from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.operators.base import COLOR, A2AOperator, OneTaskOperator
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
