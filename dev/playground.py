@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dev.airflow.client import AirflowApiError
 from dev.airflow.connections import connection_fields
 from dev.airflow.standalone import AirflowStartError, StandaloneAirflow, free_port
 from dev.environments import ROOT
@@ -53,10 +54,11 @@ def playground(own_dags: Path) -> Iterator[Playground]:
         (Path(folder) / "examples").symlink_to(EXAMPLES)
         (Path(folder) / "own").symlink_to(own_dags.resolve())
         with StandaloneAirflow(folder, port=UI_PORT, say=say) as airflow:
+            say("  Adding connections, and waiting until the example DAGs are listed ...")
             for conn_id, fields in connection_fields(server).items():
                 airflow.client.add_connection(conn_id, fields)
             for path in sorted(EXAMPLES.glob("*.py")):
-                airflow.client.wait_for_dag(path.stem)
+                airflow.client.wait_for_dag(path.stem, within=120, others_may_break=True)
             # Only now: the demo tasks run from here on.
             seed_demo(server.sandbox, SEED_SECONDS)
             yield Playground(airflow, server)
@@ -87,7 +89,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\nEverything is stopped.")
         return 0
-    except AirflowStartError as error:
+    except (AirflowStartError, AirflowApiError, TimeoutError) as error:
         say(f"\nAirflow did not start: {error}")
         return 1
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from dev.airflow.client import FINISHED, AirflowClient, eventually
 from dev.browser.airflow_ui import AirflowUi, chromium
+from dev.browser.pages import FIRST_DAG, INSTALL, README, BrokenPromiseError, block, commands
 from dev.environments import ROOT
 from dev.terminal import leave_through_cleanup, say
 
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
 MOST_SECONDS = 120.0
 #: Seconds for a command of the pages, the first of which builds the environment.
 MOST_COMMAND_SECONDS = 1800.0
-
-README = Path("README.md")
-INSTALL = Path("docs/get-started/install.md")
-FIRST_DAG = Path("docs/get-started/first-dag.md")
-
-
-class BrokenPromiseError(RuntimeError):
-    """What a page says did not happen."""
 
 
 class Timeline:
@@ -58,24 +51,6 @@ class Timeline:
         self.note(what if holds else f"BROKEN  {what}")
         if not holds:
             self.broken.append(what)
-
-
-def block(page: Path, heading: str, language: str) -> str:
-    """Return the first block in a language below a heading.
-
-    :raises BrokenPromiseError: when the page has none.
-    """
-    _, _, section = page.read_text(encoding="utf-8").partition(f"# {heading}\n")
-    found = re.search(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    if not found:
-        raise BrokenPromiseError(f"{page.name} has no {language} block under {heading!r}")
-    return found[1]
-
-
-def commands(page: Path, heading: str) -> list[str]:
-    """Return the commands of the first shell block below a heading, without their comments."""
-    lines = block(page, heading, "shell").splitlines()
-    return [line.partition("#")[0].strip() for line in lines if line.partition("#")[0].strip()]
 
 
 def run(command: str, clone: Path) -> str:

@@ -54,7 +54,7 @@ function cell(table, column, row, now) {
 
 function section(name, ...content) {
   const made = node("section");
-  made.append(node("h2", name.replaceAll("_", " ")), ...content);
+  made.append(node("h2", name.replaceAll("_", " ").replace("qstash", "QStash")), ...content);
   return made;
 }
 
