@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from markdown import Markdown
+from markdown_it import MarkdownIt
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -117,6 +120,21 @@ class TestLinksOutside:
     )
     def test_link_elsewhere_stays_as_it_is(self, config: MkDocsConfig, text: str) -> None:
         assert self.build(config, "a.md", text)[0] == text
+
+
+class TestMarkdown:
+    """The site and GitHub read Markdown by different rules; the pages keep to what both read alike."""
+
+    PARTS = re.compile(r"<(li|tr|td|th|h[1-6]|pre|ol|ul|blockquote|img|a href|code|em|strong)\b")
+
+    @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+    def test_page_has_the_same_parts_on_site_and_github(self, page: Path, config: MkDocsConfig) -> None:
+        text = page.read_text(encoding="utf-8")
+        site = Markdown(extensions=config.markdown_extensions, extension_configs=config.mdx_configs)
+        html = re.sub(r'<a class="headerlink".*?</a>', "", site.convert(text))
+
+        github = MarkdownIt("gfm-like").render(text)
+        assert Counter(self.PARTS.findall(html)) == Counter(self.PARTS.findall(github))
 
 
 class TestConfiguration:
