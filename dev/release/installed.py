@@ -36,6 +36,8 @@ def install(release: Release) -> str:
         uv("venv", "--quiet", "--clear", "--python", sys.executable, environment)
         uv("pip", "install", "--quiet", "--python", environment / "bin" / "python", *pins, *wanted)
         uv("pip", "check", "--quiet", "--python", environment / "bin" / "python")
+    for record in ENVIRONMENT.rglob("airflow_provider_*.dist-info/direct_url.json"):
+        record.unlink()  # it names a folder of this machine, and what lists the environment would repeat it
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for extra in project["optional-dependencies"]:
         # What it would bring, not more: the environment stays bare.
