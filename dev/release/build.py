@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -83,8 +84,13 @@ def keep(release: Release) -> str:
         shutil.copyfile(path, ROOT / "dist" / name)
     sums = "".join(f"{_sha256(path)}  {name}\n" for name, path in sorted(release.files.items()))
     (ROOT / "build" / "release" / "SHA256SUMS").write_text(sums)
-    (ROOT / "build" / "release" / "notes.md").write_text(release.notes + "\n")
+    (ROOT / "build" / "release" / "notes.md").write_text(without_relative_links(release.notes) + "\n")
     return "SHA256SUMS and notes.md"
+
+
+def without_relative_links(text: str) -> str:
+    """Return Markdown in which links to other pages are plain text: on a release's page they lead nowhere."""
+    return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", text)
 
 
 def _sha256(path: Path) -> str:

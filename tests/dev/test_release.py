@@ -146,6 +146,12 @@ class TestDifferences:
         assert build._differences(tmp_path / "1.whl", tmp_path / "2.whl") == ["their order"]
 
 
+def test_notes_keep_only_links_that_lead_somewhere_on_another_page() -> None:
+    text = "See [the\npage](xcom.md#keys), [it](../SECURITY.md) and [this](https://example.com/a)."
+
+    assert build.without_relative_links(text) == "See the\npage, it and [this](https://example.com/a)."
+
+
 class TestSteps:
     def test_steps_are_numbered_and_named(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
