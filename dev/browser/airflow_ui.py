@@ -94,8 +94,10 @@ class AirflowUi:
         self.settle()
 
     def answer(self, option: str) -> None:
-        """Press the button of an option of the question that is open."""
-        self.page.get_by_role("button", name=option, exact=True).click()
+        """Choose an option of the question that is open, and respond."""
+        self.page.get_by_role("combobox").last.click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+        self.page.get_by_role("button", name="Respond").click()
         self.settle()
 
     def connections(self) -> list[str]:
@@ -111,6 +113,8 @@ class AirflowUi:
         """
         with self.page.expect_response(re.compile("/connections/test")) as answer:
             self.page.get_by_label("Test Connection").nth(place).click()
+        # Its tooltip would lie over the next button.
+        self.page.mouse.move(WIDTH / 2, HEIGHT - 1)
         self.settle()
         body = answer.value.json()
         return str(body.get("message") or body.get("detail"))

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from playwright.sync_api import Error as BrowserError
+
 from dev.airflow.client import FINISHED, AirflowClient, eventually
 from dev.browser.airflow_ui import AirflowUi, chromium
 from dev.browser.pages import FIRST_DAG, INSTALL, README, BrokenPromiseError, block, commands
@@ -216,7 +218,7 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\nInterrupted; everything is stopped.")
         return 130
-    except (BrokenPromiseError, TimeoutError) as error:
+    except (BrokenPromiseError, TimeoutError, BrowserError) as error:
         timeline.expect(False, str(error))
     say("The pages keep their promises." if not timeline.broken else f"{len(timeline.broken)} broken.")
     return 1 if timeline.broken else 0

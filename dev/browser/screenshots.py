@@ -58,8 +58,6 @@ def take_all(running: Playground, ui: AirflowUi, camera: Camera) -> None:
 
     ui.connections()
     ui.test_connection(0)
-    ui.page.mouse.move(WIDTH / 2, HEIGHT - 1)  # no tooltip over the other buttons
-    ui.settle()
     camera.take("connection-test", 400)
     form = ui.open_connection_form("manus_default", "Manus")
     camera.take("connection-form")
