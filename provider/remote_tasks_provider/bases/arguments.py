@@ -179,6 +179,7 @@ def _parameters(operator: type[BaseOperator]) -> tuple[frozenset[str], frozenset
     # A class that calls them otherwise fills these in itself.
     id_param = getattr(getattr(operator, "remote_task_type", None), "id_param", "remote_task_id")
     filled = {"conn_id"} | ({"remote_task_id"} - {id_param})
+    filled -= set(inspect.signature(operator.__init__).parameters)
     return frozenset(own - filled), frozenset(known - filled)
 
 
