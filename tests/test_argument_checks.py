@@ -19,6 +19,7 @@ import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
+from remote_tasks_provider.a2a.decorators import _A2ADecoratedOperator
 from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core.polling.policy import PollPolicy
@@ -49,6 +50,7 @@ MODULES = [
 ]
 CLASSES: list[type[Any]] = [
     *(getattr(module, name) for module in map(import_module, MODULES) for name in module.__all__),
+    _A2ADecoratedOperator,
     _ManusDecoratedOperator,
     _QStashDecoratedOperator,
 ]
@@ -114,6 +116,7 @@ def words(*right: str) -> Kind:
 PARAMETERS: Mapping[str, Kind] = {
     "action": words("list"),
     "context_id": ID,
+    "message": TEXT,
     "include_artifacts": FLAG,
     "include_history": FLAG,
     "metadata": OBJECT,
@@ -287,6 +290,7 @@ OF_RUNS: Mapping[str, Kind] = {
 """What differs for workflow runs."""
 NEEDED: Mapping[str, dict[str, Any]] = {
     "A2ASendMessageOperator": {"text": "a"},
+    "A2ATaskOperator": {"message": "a"},
     "ManusConfirmActionOperator": {"input": {}, "expect": "a"},
     "ManusDownloadFilesOperator": {"output_path": "file:///tmp/a"},
     "ManusPublishWebsiteOperator": {"remote_task_id": "a"},
@@ -306,6 +310,7 @@ NEEDED: Mapping[str, dict[str, Any]] = {
     "QStashRetryDlqOperator": {"dlq_id": "a"},
     "QStashScheduleOperator": {"action": "list"},
     "QStashUrlGroupOperator": {"action": "list"},
+    "_A2ADecoratedOperator": {"python_callable": lambda: "a"},
     "_ManusDecoratedOperator": {"python_callable": lambda: "a"},
     "_QStashDecoratedOperator": {
         **{"python_callable": lambda: "a", "destination": "https://example.com"},
@@ -347,7 +352,7 @@ def kind_of(kind: type[Any], name: str) -> Kind:
         return OF_FILTERS[name]
     if kind in (QStashCancelMessageOperator, QStashCancelWorkflowOperator) and name in OF_CANCEL:
         return OF_CANCEL[name]
-    if kind.__name__.startswith("A2A") and name in OF_A2A:
+    if kind.__name__.lstrip("_").startswith("A2A") and name in OF_A2A:
         return OF_A2A[name]
     if "Workflow" in kind.__name__ and name in OF_RUNS:
         return OF_RUNS[name]
@@ -380,11 +385,12 @@ def wrong_values(kind: type[Any], name: str) -> list[Any]:
 
 
 SUBMIT = {
+    *("A2ATaskOperator", "_A2ADecoratedOperator"),
     *("ManusTaskOperator", "_ManusDecoratedOperator"),
     *("QStashWorkflowOperator", "QStashResumeWorkflowOperator"),
 }
-"""Operators whose places are tried with a whole task instance in ``tests/manus/operators`` and
-``tests/qstash/operators``."""
+"""Operators whose places are tried with a whole task instance in ``tests/manus/operators``,
+``tests/qstash/operators`` and ``tests/a2a/operators``."""
 NONE_IS_RIGHT = {"attachments", "body", "endpoints", "event_data", "waiting_timeout"}
 
 

@@ -20,6 +20,7 @@ from dev.reference.classes import (
     table,
 )
 from dev.reference.docstrings import inline, parse, to_markdown
+from remote_tasks_provider.a2a import decorators as a2a_decorators
 from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.core import errors
@@ -44,7 +45,11 @@ MODELS = {
     "qstash.models": ["QStashTask"],
     "qstash.api.v2_models": ["PublishedMessage", "MessageOutcome", "LogEntry", "DlqMessage"],
 }
-DECORATORS = {"@task.manus": manus_decorators.manus_task, "@task.qstash": qstash_decorators.qstash_task}
+DECORATORS = {
+    "@task.a2a": a2a_decorators.a2a_task,
+    "@task.manus": manus_decorators.manus_task,
+    "@task.qstash": qstash_decorators.qstash_task,
+}
 
 
 def _public(kind: str, describe: Callable[[type, str], PublicClass]) -> list[PublicClass]:

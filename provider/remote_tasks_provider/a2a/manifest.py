@@ -13,6 +13,7 @@ MANIFEST = Manifest(
     hook="A2AHook",
     links=(),
     key_label="Token (may be empty)",
+    decorators={"a2a": "a2a_task"},
     default_host="https://agent.example.com/path",
     fields={
         "protocol_version": FormField(

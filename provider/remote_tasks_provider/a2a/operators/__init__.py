@@ -8,6 +8,7 @@ from remote_tasks_provider.a2a.operators.reading import (
     A2AListTasksOperator,
     A2ATaskBranchOperator,
 )
+from remote_tasks_provider.a2a.operators.task import A2ATaskOperator
 
 __all__ = [
     "A2ACancelTaskOperator",
@@ -15,4 +16,5 @@ __all__ = [
     "A2AListTasksOperator",
     "A2ASendMessageOperator",
     "A2ATaskBranchOperator",
+    "A2ATaskOperator",
 ]

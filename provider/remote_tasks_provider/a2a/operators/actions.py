@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remote_tasks_provider.a2a.api.messages import check_parts
 from remote_tasks_provider.a2a.effects import Answer
 from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.models import word_of
 from remote_tasks_provider.a2a.operators.base import OneTaskOperator
 from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -79,5 +81,5 @@ class A2ACancelTaskOperator(OneTaskOperator):
     def act(self, hook: A2AHook, context: Context) -> dict[str, Any]:
         """Cancel the task."""
         task = hook.stop_task(self.remote_task_id)
-        self.log.info("A2A task %s is %s.", task.id, task.status)
+        self.log.info("A2A task %s is %s.", task.id, in_words(task.state, word_of(task.status)))
         return task.to_json()

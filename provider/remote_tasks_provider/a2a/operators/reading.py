@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.a2a.api.filters import MOST_LISTED, task_filter
 from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.models import word_of
 from remote_tasks_provider.a2a.operators.base import COLOR, A2AOperator, OneTaskOperator
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
 from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class A2AGetTaskOperator(OneTaskOperator):
     def act(self, hook: A2AHook, context: Context) -> dict[str, Any]:
         """Read the task."""
         task = hook.get_task(self.remote_task_id)
-        self.log.info("A2A task %s is %s.", task.id, task.state)
+        self.log.info("A2A task %s is %s.", task.id, in_words(task.state, word_of(task.status)))
         return task.to_json(include_history=self.include_history)
 
 

@@ -1,0 +1,275 @@
+"""The operator that asks an agent, waits for its task, and returns the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+from remote_tasks_provider.a2a.api.messages import OutgoingMessage, outgoing
+from remote_tasks_provider.a2a.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
+from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.models import word_of
+from remote_tasks_provider.a2a.operators.actions import parts
+from remote_tasks_provider.a2a.operators.base import COLOR
+from remote_tasks_provider.a2a.results import result_of_message, result_of_task
+from remote_tasks_provider.a2a.service import A2A_TASK
+from remote_tasks_provider.a2a.submission import A2ASubmission, is_message
+from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
+from remote_tasks_provider.bases.compat import SUPPORTS_HITL
+from remote_tasks_provider.bases.files import open_source
+from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
+from remote_tasks_provider.bases.hitl_forms import Reply
+from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.output import result_to_xcom
+from remote_tasks_provider.bases.paths import location, locations, try_file
+from remote_tasks_provider.bases.requests import sending
+from remote_tasks_provider.bases.submission import Submitter
+from remote_tasks_provider.bases.waiting import Settlement
+from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError, TaskNeedsInputError
+from remote_tasks_provider.core.polling.result import WaitResult
+from remote_tasks_provider.core.states import TaskState, in_words
+from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
+from remote_tasks_provider.core.validation import Check
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["A2ATaskOperator"]
+
+ID_KEY = "remote_task_id"
+"""The XCom key that holds the remote task's id."""
+
+
+class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
+    """Asks an agent that speaks A2A, waits for its task, and returns the result.
+
+    The message is sent once, whatever happens to the attempt that sends it: each attempt has a context id
+    and a message id of its own, by which a later one finds the task in the agent's list. An agent that lists
+    nothing, as one of protocol 0.3, shows no task whose response was lost: then ``on_orphaned_intent``
+    decides. See ``docs/how-to/a2a.md``. The task's id is in XCom (``remote_task_id``) before the wait starts.
+    Returns::
+
+        {"id": …, "state": "completed", "status": …, "context_id": …, "text": <of the artifacts>,
+         "structured": <the value of the last part that is data>,
+         "files": [{"name": …, "media_type": …, "artifact_id": …}], "error": None, …}
+
+    Without waiting it returns ``{"id": …, "state": …}``. An agent that answers with a message instead of a
+    task has answered: the operator returns its text at once, with the id ``None``.
+
+    .. code-block:: python
+
+        ask = A2ATaskOperator(
+            task_id="ask", message="Summarise {{ ds }}'s news in 100 words.", deferrable=True, timeout=3600
+        )
+
+    :param message: what to say. Templated.
+    :param attachments: files to send within the message: paths or URLs that ``ObjectStoragePath`` knows.
+        Many agents take no large ones. Templated.
+    :param parts: more of the message: dicts with exactly one of ``text``, ``data`` (any JSON), ``url`` and
+        ``raw`` (bytes), and with ``filename``, ``media_type`` and ``metadata`` where you have them.
+        Templated.
+    :param metadata: of the message, for the agent. A correlation tag is added as ``airflow``. Templated.
+    :param context_id: a conversation to continue; default a new one for each attempt. Templated.
+    :param on_waiting: when the agent waits for an answer or an authorisation: ``wait`` on, ``return``
+        (succeed, with state ``waiting`` and the question as ``text``), ``fail``, or ``human``: put the
+        question under *Required Actions* in Airflow (3.1.3 or newer) and send the agent what a person answers
+        there.
+    :param response_timeout: with ``human``: seconds (or a ``timedelta``) a person has to answer; then the
+        operator fails. Default: no limit.
+    :param assigned_users: with ``human``: the ids of those who may answer; default everybody who may.
+    :param cancel_on_timeout: cancel the task when the operator gives up waiting.
+    :param result_path: a file to write the whole result to, as JSON, any URL that ``ObjectStoragePath``
+        knows; XCom then holds the path instead of ``text`` and ``structured``. Templated.
+    :param on_stale_state: an earlier attempt's task answers other inputs: ``fail``, ``reattach`` (take its
+        result) or ``restart`` (cancel it and begin another).
+    :param on_orphaned_intent: it is not known whether an earlier request began a task, and none is found:
+        ``search`` begins one if the agent lists tasks, ``start`` in any case, ``fail`` never.
+    :param not_found_grace: seconds within which a fresh task becomes visible.
+    :param a2a_conn_id: the Airflow connection. Templated.
+    """
+
+    checks: ClassVar[Mapping[str, Check]] = {
+        "message": validation.text,
+        "attachments": validation.optional(locations),
+        "parts": parts,
+        "metadata": validation.optional(validation.mapping),
+        "context_id": validation.optional(validation.object_id),
+        "on_waiting": partial(validation.choice, allowed=ON_WAITING_FOR_INPUT),
+        "response_timeout": validation.optional(validation.seconds),
+        "assigned_users": validation.object_ids,
+        "cancel_on_timeout": validation.flag,
+        "result_path": validation.optional(location),
+        "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
+        "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
+    }
+    template_fields: Sequence[str] = (
+        "message",
+        "attachments",
+        "parts",
+        "metadata",
+        "context_id",
+        "on_waiting",
+        "result_path",
+        "a2a_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"message": "md"}
+    remote_task_type = A2A_TASK
+    trigger_class = A2ATaskTrigger
+    hook_class = A2AHook
+    cancel_on_timeout: bool
+    ui_color = COLOR
+
+    def __init__(
+        self,
+        *,
+        message: str,
+        attachments: Iterable[str] | str | None = None,
+        parts: Iterable[Mapping[str, Any]] = (),
+        metadata: Mapping[str, Any] | None = None,
+        context_id: str | None = None,
+        on_waiting: OnWaitingForInput = "wait",
+        response_timeout: float | str | timedelta | None = None,
+        assigned_users: Iterable[str] = (),
+        cancel_on_timeout: bool = True,
+        result_path: str | ObjectStoragePath | None = None,
+        on_stale_state: OnStaleState = "fail",
+        on_orphaned_intent: OnOrphanedIntent = "search",
+        a2a_conn_id: str = A2AHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.message = message
+        self.attachments = attachments
+        self.parts = parts
+        self.metadata = metadata
+        self.context_id = context_id
+        self.on_waiting = on_waiting
+        self.response_timeout: Any = response_timeout
+        self.assigned_users = assigned_users
+        self.cancel_on_timeout = cancel_on_timeout
+        self.result_path = result_path
+        self.on_stale_state = on_stale_state
+        self.on_orphaned_intent = on_orphaned_intent
+        self.a2a_conn_id = a2a_conn_id
+        self.check_together()
+
+    def refuse_together(self) -> None:
+        """Refuse what only a wait could keep, without one."""
+        if self.on_waiting == "human" and not SUPPORTS_HITL:
+            raise InvalidArgumentError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
+        given = [] if self.result_path is None else ["result_path"]
+        if self.on_waiting in ("return", "fail", "human"):
+            given.append("on_waiting")
+        if given and not self.wait_for_completion:
+            raise InvalidArgumentError(
+                f"wait_for_completion=False, so nothing would look at {' and '.join(given)} once the task is "
+                "submitted: leave out what is named here, or wait"
+            )
+
+    # ------------------------------------------------------------------------------------------- submit
+
+    def submit(self, context: Context) -> Submitted:
+        """Send the message, or re-attach to an earlier attempt's task."""
+        submitter = self._submitter(context)
+        submitter.begin()
+        with sending(self.hook):
+            message = self._message()
+            if self.result_path is not None:
+                try_file(self.result_path, "result_path", self.log)
+            submission = A2ASubmission(self.hook, message, submitter.attempt.number)
+            task = submitter.ensure(submission, _fingerprint(message))
+            if is_message(task.task_id):
+                return Submitted([], self._answer(submission))
+        context["ti"].xcom_push(key=ID_KEY, value=task.task_id)
+        self.log.info("A2A task %s.", task.task_id)
+        return Submitted([task.task_id], {"id": task.task_id, "state": task.state.value})
+
+    def _message(self) -> OutgoingMessage:
+        given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
+        files = []
+        for source in map(open_source, given):
+            with source.path.fs.open(source.path.path, "rb") as file:
+                content = file.read()
+            files.append({"raw": content, "filename": source.name, "media_type": source.content_type})
+        return outgoing(
+            self.message, [*self.parts, *files], context_id=self.context_id, metadata=self.metadata
+        )
+
+    def _answer(self, submission: A2ASubmission) -> Any:
+        if submission.answer is None:
+            raise OrphanedActionError(
+                "The agent answered an earlier attempt with a message, which no task holds. Nothing was sent "
+                "again. Clear this task to ask once more."
+            )
+        self.log.info("The agent has answered at once, without a task.")
+        found = result_of_message(submission.answer).to_json()
+        context_id = submission.answer.context_id
+        return result_to_xcom({"id": None, "context_id": context_id, **found}, self.result_path, self.log)
+
+    def _submitter(self, context: Context) -> Submitter:
+        return Submitter(
+            self,
+            context,
+            policy=SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent),
+            appears_within=self.not_found_grace,
+            notes_kills=not (self.deferrable and self.cancel_on_kill),
+        )
+
+    # --------------------------------------------------------------------------------------------- wait
+
+    def poll_rules(self) -> dict[str, Any]:
+        """Return whether a question ends the wait."""
+        return {"on_waiting": "wait" if self.on_waiting == "wait" else "return"}
+
+    def finish(self, context: Context, result: WaitResult) -> Any:
+        """Return the result, deal with a question, or raise."""
+        # dag.test() resumes a task without what was carried.
+        self.carried = {"ids": list(result.records), "are_own": True, **self.carried}
+        self._restore(context)
+        ((task_id, record),) = result.records.items()
+        state = TaskState(record["state"]) if record else TaskState.UNKNOWN
+        if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:
+            return AgentQuestions(self, context).handle(task_id)
+        if any(one["type"] == TaskNeedsInputError.__name__ for one in result.errors.values()):
+            with sending(self.hook):
+                task = self.hook.get_task(task_id)
+            raise AgentQuestions(self, context).needs_input(
+                task, "Nobody answered it within waiting_timeout."
+            )
+        return super().finish(context, result)
+
+    def answered(self, context: Context, reply: Reply, **asked: Any) -> Any:
+        """Send the agent what a person has answered, and wait again."""
+        return AgentQuestions(self, context).answered(reply, **asked)
+
+    def collect(self, context: Context, result: WaitResult) -> Any:
+        """Return the result of the task."""
+        ((task_id, record),) = result.records.items()
+        # If this fails, a retry re-attaches to the finished task, and reads it again.
+        with sending(self.hook):
+            task = self.hook.get_task(task_id)
+        self.log.info("A2A task %s is %s.", task_id, in_words(task.state, word_of(task.status)))
+        found = result_of_task(task).to_json()
+        return result_to_xcom({**(record or {}), **found}, self.result_path, self.log)
+
+    def settle(self, context: Context, what: Settlement) -> None:
+        """Note it in the record of the submission."""
+        self._submitter(context).settle_alive(what, lambda: self._is_killed)
+
+    def own_ids(self, context: Context) -> list[str]:
+        """Return the id that the submission has pushed to XCom."""
+        ti: Any = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
+        return [found] if found else []
+
+
+def _fingerprint(message: OutgoingMessage) -> str:
+    asked = [message.parts, message.context_id, message.metadata]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,130 @@
+"""How a task of an agent is begun once and found again; see :mod:`remote_tasks_provider.bases.submission`.
+
+A2A knows no idempotency key. But every agent that lists tasks keeps the context id that a client chooses, and
+lists by it. So each attempt of an Airflow task has a context id and a message id of its own. In a
+conversation that the user continues, the message id alone tells the tasks apart. The correlation tag is in
+the message's metadata, which the task's history keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from uuid import UUID
+
+from remote_tasks_provider.a2a.api import operations
+from remote_tasks_provider.a2a.api.filters import TaskFilter
+from remote_tasks_provider.a2a.api.messages import OutgoingMessage
+from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.models import A2AMessage, A2ATask
+from remote_tasks_provider.bases.submission import account_of
+from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.submission import Candidate, CorrelationTag
+
+__all__ = ["A2ASubmission", "is_message"]
+
+_TAG = "airflow"
+"""Where in a message's metadata the correlation tag is."""
+# Stands for the id of the task that an agent did not make, as it has answered at once.
+_MESSAGE = "message:"
+
+
+class A2ASubmission:
+    """Begins one task.
+
+    :param message: without ids, but with the context id of a conversation that is to go on.
+    :param attempt: Airflow's try number: an earlier one may have begun a task.
+    """
+
+    def __init__(self, hook: A2AHook, message: OutgoingMessage, attempt: int) -> None:
+        self._hook = hook
+        self._message = message
+        self._attempt = attempt
+        self._key = ""
+        self.answer: A2AMessage | None = None
+        """What the agent has answered instead of beginning a task."""
+
+    @property
+    def account(self) -> str:
+        """A hash of the host and the key of the connection."""
+        return account_of(self._hook)
+
+    @property
+    def longest_request(self) -> float:
+        """Seconds after which the request is over at the latest."""
+        return self._hook.client.longest_send
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the agent lists tasks."""
+        return self._hook.find_agent().lists
+
+    @property
+    def finds_tags(self) -> bool:
+        """Whether a task is found by what it was given; only in a list."""
+        return self.sees_all
+
+    def prepare(self) -> None:
+        """Find the agent: what can fail without cost comes first."""
+        self._hook.find_agent()
+
+    def submit(self, tag: CorrelationTag) -> Candidate:
+        """Send the message."""
+        attempt = tag.attempt or self._attempt
+        message = replace(
+            self._message,
+            message_id=_uuid(tag.key, attempt, "message"),
+            context_id=self._message.context_id or _uuid(tag.key, attempt, "context"),
+            metadata={**(self._message.metadata or {}), _TAG: str(tag)},
+        )
+        found = self._hook.send(message)
+        if isinstance(found, A2ATask):
+            return Candidate(found.id, None, found.state)
+        self.answer = found
+        return Candidate(f"{_MESSAGE}{message.message_id}", None, TaskState.COMPLETED)
+
+    def read(self, task_id: str) -> Candidate:
+        """Return a task as it is now."""
+        if is_message(task_id):
+            return Candidate(task_id, None, TaskState.COMPLETED)
+        task = self._hook.get_task(task_id)
+        return Candidate(task.id, None, task.state)
+
+    def search(self, key: str, since: float) -> Sequence[Candidate]:
+        """Return the tasks that the attempts so far have begun."""
+        if not self.sees_all:
+            return []
+        return [one for attempt in range(1, self._attempt + 1) for one in self._of(key, attempt)]
+
+    def listed(self, task_id: str, since: float) -> Candidate | None:
+        """Return a task, if the list has it."""
+        key = self._key
+        return next((one for one in self.search(key, since) if one.task_id == task_id), None) if key else None
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task that another one replaces."""
+        self._hook.stop_task(task_id)
+
+    def _of(self, key: str, attempt: int) -> Iterator[Candidate]:
+        self._key = key
+        message_id = _uuid(key, attempt, "message")
+        own = _uuid(key, attempt, "context")
+        query = TaskFilter(context_id=self._message.context_id or own, include_history=True)
+        for task in self._hook.client.items(operations.list_tasks(query)):
+            first = next((one for one in task.history if one.message_id == message_id), None)
+            if first is not None or task.context_id == own:
+                metadata = (first.model_extra or {}).get("metadata") if first else None
+                text = metadata.get(_TAG) if isinstance(metadata, dict) else None
+                tag = CorrelationTag.in_title(str(text), key) or CorrelationTag(key, attempt)
+                yield Candidate(task.id, None, task.state, tag)
+
+
+def is_message(task_id: str) -> bool:
+    """Whether it stands for an agent's message, which is no task."""
+    return task_id.startswith(_MESSAGE)
+
+
+def _uuid(key: str, attempt: int, what: str) -> str:
+    digest = sha256(f"{key}\0{attempt}\0{what}".encode()).digest()
+    return str(UUID(bytes=digest[:16], version=5))
