@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.bases.arguments import CheckedOperator
+from remote_tasks_provider.bases.arguments import CheckedOperator, _parameters
 from remote_tasks_provider.manus import operators as manus
 from remote_tasks_provider.manus.decorators import _ManusDecoratedOperator
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
@@ -67,6 +67,15 @@ class TestUnknownParameter:
         for use in (kind, kind.partial):
             with pytest.raises(TypeError, match=rf"has no parameter {name}\. Did you mean {meant}\?"):
                 use(task_id="t", **{name: 5})
+
+    @pytest.mark.parametrize("kind", [*CLASSES, ManusTaskSensor], ids=lambda one: one.__name__)
+    def test_parameter_that_a_class_names_itself_is_known(self, kind: Any) -> None:
+        own = {
+            name
+            for name, one in inspect.signature(kind.__init__).parameters.items()
+            if name != "self" and one.kind is one.KEYWORD_ONLY
+        }
+        assert own <= _parameters(kind)[0]
 
     def test_word_like_no_parameter_has_no_hint(self) -> None:
         with pytest.raises(TypeError, match=r"ManusTaskOperator has no parameter zzz\.$"):
