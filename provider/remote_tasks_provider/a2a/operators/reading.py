@@ -37,8 +37,7 @@ class A2AGetTaskOperator(OneTaskOperator):
     """Reads one task of an A2A agent and returns it as a JSON object, with ``state`` and its artifacts.
 
     Fails without a retry where asking again cannot help (wrong token, wrong id form); a 404 is retried, as
-    an agent's replicas may disagree for a while. Files within the task are left out of it:
-    :class:`~remote_tasks_provider.a2a.operators.A2ADownloadArtifactsOperator` saves them.
+    an agent's replicas may disagree for a while. The files within the task are left out.
 
     :param include_history: also return the conversation, which can be long.
     """
