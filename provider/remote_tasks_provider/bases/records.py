@@ -6,6 +6,7 @@ kept, nothing may be sent; once something was sent, a note that cannot be kept m
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class TaskRecord:
         try:
             self.intend(value, part)
         except Exception:  # noqa: BLE001 - whatever the store raises, it has happened
-            self._log.exception("Airflow could not keep this in %r for later attempts: %s", self._key, value)
+            kept = json.dumps(value, default=str)
+            self._log.exception("Airflow could not keep this in %r for later attempts: %s", self._key, kept)
 
     def _place(self, part: int | None) -> str:
         return self._key if part is None else f"{self._key}_{part}"
