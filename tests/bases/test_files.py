@@ -8,7 +8,9 @@ import logging
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from remote_tasks_provider.bases import files as module
+from remote_tasks_provider.bases import listing as listing_module
 from remote_tasks_provider.bases.files import RemoteFile, open_source, save_files
+from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core.errors import (
     LinkExpiredError,
     RemoteTaskError,
@@ -27,6 +31,7 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.files import transfer
 from remote_tasks_provider.core.http.retry import RetryPolicy
+from remote_tasks_provider.core.progress_log import ProgressLog
 from tests.core.raw_server import Handler, RawServer, answer
 
 KEY = "Signature=top-secret"
@@ -115,6 +120,55 @@ def _put(path: Any, content: bytes) -> None:
 
 def _broken(connection: socket.socket) -> None:
     answer(200, b"half", content_length="8")(connection)
+
+
+def _slow_clock(monkeypatch: pytest.MonkeyPatch, kind: Any, seconds: float) -> None:
+    """Let so many seconds pass whenever progress is counted."""
+    now = count(1000.0, seconds)
+    monkeypatch.setattr(kind, "ProgressLog", partial(ProgressLog, monotonic=lambda: next(now)))
+
+
+class TestProgress:
+    def test_long_download_says_how_far_it_is(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+    ) -> None:
+        _slow_clock(monkeypatch, module, 6.0)
+        _save([host.add(name, b"x" * 1000) for name in ("a", "b", "c")], folder)
+
+        assert [line for line in log_lines if "so far" in line] == [
+            f"Saving to {folder}: 1 of 3 files, 1.0 kB so far, 83 bytes/s.",
+            f"Saving to {folder}: 2 of 3 files, 2.0 kB so far, 83 bytes/s.",
+            f"Saving to {folder}: 3 of 3 files, 3.0 kB so far, 83 bytes/s.",
+        ]
+
+    def test_long_upload_says_how_far_it_is(
+        self, host: Host, folder: Any, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+    ) -> None:
+        _put(folder / "a.csv", b"a,b")
+        _slow_clock(monkeypatch, module, 10.0)
+        open_source(folder / "a.csv").upload_to(
+            host.add("", answer(200, b"")).url, log=log, from_loopback=True
+        )
+
+        assert log_lines == [f"Uploading {folder / 'a.csv'} (3 bytes): 3 bytes so far, 0 bytes/s."]
+
+    def test_long_list_says_how_far_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+    ) -> None:
+        class Items(RemoteListOperator):
+            def read(self, hook: Any, limit: int | None) -> Any:
+                return ((str(number), {"id": number}) for number in range(10))
+
+        _slow_clock(monkeypatch, listing_module, 4.0)
+        target = f"file://{tmp_path}/a.jsonl"
+        found = Items(task_id="list", output_path=target).act(None, {})
+
+        assert found["count"] == 10
+        assert log_lines == [
+            f"Writing to {target}: 3 items, 30 bytes so far, 0 items/s.",
+            f"Writing to {target}: 6 items, 60 bytes so far, 0 items/s.",
+            f"Writing to {target}: 9 items, 90 bytes so far, 0 items/s.",
+        ]
 
 
 class TestSaving:
@@ -561,7 +615,7 @@ class TestSource:
         _put(folder / "a.csv", b"a,b")
         link = host.add("", answer(200, b"")).url
 
-        open_source(folder / "a.csv").upload_to(link, from_loopback=True)
+        open_source(folder / "a.csv").upload_to(link, log=log, from_loopback=True)
 
         assert host.server.requests[0].endswith(b"\r\n\r\na,b")
         headers = dict(host.server.header_lines())
@@ -572,7 +626,7 @@ class TestSource:
 
         with pytest.raises(LinkExpiredError):
             open_source(folder / "a.csv").upload_to(
-                host.add("", b"", query="expired").url, from_loopback=True
+                host.add("", b"", query="expired").url, log=log, from_loopback=True
             )
 
     def test_missing_file_is_reported(self, folder: Any) -> None:

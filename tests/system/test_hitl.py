@@ -14,6 +14,7 @@ import pytest
 from dev.airflow.client import AirflowClient, eventually
 from dev.airflow.connections import sandbox_connections
 from dev.airflow.standalone import StandaloneAirflow
+from remote_tasks_provider.bases.compat import FORMS_ARE_REPLACED
 from remote_tasks_sandbox import SandboxServer
 from tests.examples.running import copy_quick
 
@@ -117,6 +118,14 @@ def test_answer_in_words_is_sent_to_the_agent(run: dict[str, Any]) -> None:
 def test_later_question_is_in_xcom_and_log_while_airflow_shows_the_first(run: dict[str, Any]) -> None:
     assert "May I send the plan by mail?" in run["second"]["asked"]["text"]
     assert "May I send the plan by mail?" in run["log"]
+
+
+def test_form_of_the_second_question_is_its_own_where_airflow_replaces_it(run: dict[str, Any]) -> None:
+    form = run["second"]["form"]
+
+    assert ("May I send the plan by mail" in form["body"]) is FORMS_ARE_REPLACED
+    assert ("accept" in form["params"]) is FORMS_ARE_REPLACED
+    assert form["subject"].startswith("May I send" if FORMS_ARE_REPLACED else "Where to?")
 
 
 def test_action_is_confirmed_with_the_users_input(run: dict[str, Any]) -> None:

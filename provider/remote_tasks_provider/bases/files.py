@@ -33,7 +33,8 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.files.names import local_names
 from remote_tasks_provider.core.files.transfer import Transferred, download, upload
 from remote_tasks_provider.core.http.parsing import one_line
-from remote_tasks_provider.core.log import Log
+from remote_tasks_provider.core.log import Log, in_bytes
+from remote_tasks_provider.core.progress_log import ProgressLog
 
 __all__ = [
     "FileSource",
@@ -106,6 +107,7 @@ def save_files(
         max_bytes=max_bytes_per_file,
         overwrite=overwrite,
         from_loopback=from_loopback,
+        progress=ProgressLog(log, f"Saving to {folder}", noun="file", of=len(files)),
         log=log,
     )
     return saving.save_all(files)
@@ -124,10 +126,11 @@ class FileSource:
     size: int
     content_type: str
 
-    def upload_to(self, url: str, *, from_loopback: bool = False) -> None:
+    def upload_to(self, url: str, *, log: Log, from_loopback: bool = False) -> None:
         """Send it to a signed link, as :func:`~remote_tasks_provider.core.files.transfer.upload` does."""
         opens = partial(self.path.open, "rb")
-        upload(url, opens, self.size, self.content_type, from_loopback=from_loopback)
+        told = ProgressLog(log, f"Uploading {self.path} ({in_bytes(self.size)})").add_bytes
+        upload(url, opens, self.size, self.content_type, from_loopback=from_loopback, on_bytes=told)
 
 
 def open_source(path: str | ObjectStoragePath) -> FileSource:
@@ -174,6 +177,7 @@ class _Saving:
     max_bytes: int
     overwrite: bool
     from_loopback: bool
+    progress: ProgressLog
     log: Log
 
     def save_all(self, files: Sequence[RemoteFile]) -> list[dict[str, Any]]:
@@ -182,6 +186,7 @@ class _Saving:
         for index, local in enumerate(local_names((file.name, file.content_type) for file in files)):
             try:
                 saved.append(self._save(index, files[index], local))
+                self.progress.add(1)
             except RemoteTaskError as error:
                 failures.append((local, error))
                 self.log.warning("%s was not saved: %s", local, error)
@@ -217,7 +222,7 @@ class _Saving:
         if final.size() != done.size:
             raise TransferIncompleteError(f"{final} has {final.size()} bytes of {done.size} after the move")
         get_hook_lineage_collector().add_output_asset(context=final, uri=str(final))
-        self.log.info("Saved %s (%d bytes).", final, done.size)
+        self.log.info("Saved %s (%s).", final, in_bytes(done.size))
         return _manifest(final, entry)
 
     def _ours(self, final: Any, local: str) -> dict[str, Any] | None:
@@ -260,6 +265,7 @@ class _Saving:
             lambda: part.fs.open(part.path, "wb"),
             max_bytes=self.max_bytes,
             from_loopback=self.from_loopback,
+            on_bytes=self.progress.add_bytes,
         )
         if file.size is not None and file.size != done.size:
             self.log.warning("%r has %d bytes; %d were announced.", file.name, done.size, file.size)

@@ -17,6 +17,7 @@ from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.log import counted
+from remote_tasks_provider.core.progress_log import ProgressLog
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ class RemoteListOperator(RequestOperator):
         """Write ``items`` and return the manifest; a file appears whole or not at all."""
         count, first_id, last_id = 0, None, None
         path.parent.mkdir(parents=True, exist_ok=True)
+        progress = ProgressLog(self.log, f"Writing to {path}", noun="item")
         with replacing(path, self.log) as part, part.fs.open(part.path, "w", encoding="utf-8") as file:
             for item_id, item in items:
-                file.write(json.dumps(item, ensure_ascii=False) + "\n")
+                progress.add(1, file.write(json.dumps(item, ensure_ascii=False) + "\n"))
                 count, first_id, last_id = count + 1, first_id or item_id, item_id
         get_hook_lineage_collector().add_output_asset(context=path, uri=str(path))
         return {"count": count, "first_id": first_id, "last_id": last_id, "path": str(path)}

@@ -257,7 +257,7 @@ class ManusHook(ManusWebsiteHook):
 
         file = source if isinstance(source, FileSource) else open_source(source)
         file_id, url = self.client.send(self.api.operations.create_upload(file.name))
-        file.upload_to(url, from_loopback=self.client.config.is_loopback)
+        file.upload_to(url, log=self.log, from_loopback=self.client.config.is_loopback)
         self._check_upload(file_id, file.name)
         return {"file_id": file_id, "filename": file.name}
 

@@ -563,6 +563,16 @@ class TestRefusedDownload:
             assert _fails(NotFoundError, lambda: _get(server, to)).code is None
 
 
+class TestProgress:
+    def test_bytes_are_told_as_they_arrive(self, to: Destination) -> None:
+        told: list[int] = []
+        with RawServer(answer(200, FILE)) as server:
+            download(_link(server), to, max_bytes=1 << 24, from_loopback=True, on_bytes=told.append)
+
+        assert sum(told) == len(FILE)
+        assert max(told) <= 256 * 1024
+
+
 class TestUpload:
     def test_bytes_are_put_with_size_and_type_only(self) -> None:
         with RawServer(answer(200, b"")) as server:
@@ -577,6 +587,14 @@ class TestUpload:
             *("content-length", "content-type"),
         }
         assert (headers["content-length"], headers["content-type"]) == (str(len(FILE)), "text/csv")
+
+    def test_bytes_are_told_as_they_are_sent(self) -> None:
+        told: list[int] = []
+        with RawServer(answer(200, b"")) as server:
+            opens = partial(io.BytesIO, FILE)
+            upload(_link(server), opens, len(FILE), "a/b", from_loopback=True, on_bytes=told.append)
+
+        assert (sum(told), len(told)) == (len(FILE), 4)
 
     def test_file_is_read_in_chunks_and_closed(self) -> None:
         stream = Stream(FILE)

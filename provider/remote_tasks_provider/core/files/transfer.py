@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["ByteReader", "ByteWriter", "Transferred", "download", "upload"]
 
 T = TypeVar("T")
+OnBytes = Callable[[int], Any]
 
 _CHUNK_BYTES = 256 * 1024
 # Storage services send an error as a small XML document, with the code near the start.
@@ -96,6 +97,7 @@ def download(
     *,
     max_bytes: int,
     from_loopback: bool = False,
+    on_bytes: OnBytes = lambda _size: None,
 ) -> Transferred:
     """Download the file of a signed link.
 
@@ -105,6 +107,7 @@ def download(
     :param max_bytes: a longer file is refused, at the latest when one byte more has arrived.
     :param from_loopback: whether the service that gave the link is on this machine. One elsewhere must not
         reach what listens here.
+    :param on_bytes: is told of each chunk how long it is; those of an attempt that failed count, too.
     :raises ConnectionConfigError: the machine's proxy or certificates cannot be used.
     :raises LinkExpiredError: the link is no longer valid; the caller may get a fresh one.
     :raises TransferError: the link is unsafe or the file too long. A retry cannot help.
@@ -114,7 +117,7 @@ def download(
     :raises NotFoundError, InvalidRequestError: the host has no such file, or refuses the link.
     """
     link = _link(url, "download from", from_loopback)
-    return _with_retries(partial(_receive, link, open_writer, max_bytes), link)
+    return _with_retries(partial(_receive, link, open_writer, max_bytes, on_bytes), link)
 
 
 def upload(
@@ -124,16 +127,18 @@ def upload(
     content_type: str,
     *,
     from_loopback: bool = False,
+    on_bytes: OnBytes = lambda _size: None,
 ) -> None:
     """``PUT`` a file's bytes to a signed link. Raises like :func:`download`, or what the reader raises.
 
     :param open_reader: opens the file. It is called for each attempt.
     :param size: bytes that the file holds; not 0, which ``requests`` would take for an unknown length.
     :param content_type: sent as it is; a link may be signed for one type only.
+    :param on_bytes: as in :func:`download`.
     :raises TransferError: also when the file holds more or less than ``size``.
     """
     link = _link(url, "upload to", from_loopback)
-    _with_retries(partial(_send, link, open_reader, size, content_type), link)
+    _with_retries(partial(_send, link, open_reader, size, content_type, on_bytes), link)
 
 
 # ------------------------------------------------------------------------------------------- the attempts
@@ -193,6 +198,7 @@ def _receive(
     link: _Link,
     open_writer: Callable[[], AbstractContextManager[ByteWriter]],
     max_bytes: int,
+    on_bytes: OnBytes,
 ) -> Transferred:
     with ExitStack() as stack:
         answer, attempt = _request(stack, "GET", link)
@@ -208,6 +214,7 @@ def _receive(
             _check_size(size, max_bytes, link)
             digest.update(chunk)
             writer.write(chunk)
+            on_bytes(len(chunk))
         # Bytes on the wire, not bytes written: the host may have compressed the file.
         if length is not None and (received := answer.raw.tell()) != length:
             raise TransportError(f"{link.label}: the file broke off after {received} of {length} bytes.")
@@ -220,9 +227,10 @@ def _send(
     open_reader: Callable[[], AbstractContextManager[ByteReader]],
     size: int,
     content_type: str,
+    on_bytes: OnBytes,
 ) -> None:
     with ExitStack() as stack:
-        source = _Source(stack.enter_context(open_reader()), size, link)
+        source = _Source(stack.enter_context(open_reader()), size, link, on_bytes)
         try:
             answer, _ = _request(stack, "PUT", link, data=source, headers={"Content-Type": content_type})
         except TransportError:
@@ -275,8 +283,9 @@ class _Source:
     An ``OSError`` of the reader would look like one of the network, so it is kept in ``failure``.
     """
 
-    def __init__(self, reader: ByteReader, size: int, link: _Link) -> None:
+    def __init__(self, reader: ByteReader, size: int, link: _Link, on_bytes: OnBytes) -> None:
         self._reader = reader
+        self._on_bytes = on_bytes
         self._size = size
         self._link = link
         self.failure: Exception | None = None
@@ -292,6 +301,7 @@ class _Source:
                 if left < 0:
                     break
                 yield chunk
+                self._on_bytes(len(chunk))
             if left:
                 raise TransferError(
                     f"{self._link.label}: the file holds {'more' if left < 0 else 'less'} than the "
