@@ -36,6 +36,5 @@ def run(path: str, params: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     files, confs = sys.argv[1::2], sys.argv[2::2]
-    sys.stdout.write(
-        json.dumps([run(path, json.loads(conf)) for path, conf in zip(files, confs, strict=True)])
-    )
+    found = [run(path, json.loads(conf)) for path, conf in zip(files, confs, strict=True)]
+    sys.stdout.write(f"\n{json.dumps(found)}\n")

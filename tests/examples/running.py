@@ -44,10 +44,13 @@ def copy_quick(name: str, folder: Path, interval: int = 1) -> Path:
     return copy
 
 
-def run_dags(home: Path, server: SandboxServer, files: Mapping[Path, Mapping[str, Any]]) -> Runs:
+def run_dags(
+    home: Path, server: SandboxServer, files: Mapping[Path, Mapping[str, Any]], **settings: str
+) -> Runs:
     """Run all DAG files in one process, as starting Airflow takes longer than running them.
 
     :param files: DAG file → the params of its run; all in one folder, which holds nothing else.
+    :param settings: more of Airflow's environment.
     """
     shutil.copy(migrated_database(), home / "airflow.db")
     connections = {
@@ -62,6 +65,7 @@ def run_dags(home: Path, server: SandboxServer, files: Mapping[Path, Mapping[str
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(next(iter(files)).parent),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            **settings,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         },
         cwd=home,
@@ -72,5 +76,6 @@ def run_dags(home: Path, server: SandboxServer, files: Mapping[Path, Mapping[str
     )
     log = answer.stdout + answer.stderr
     assert answer.returncode == 0, log
-    found = json.loads(answer.stdout.strip().splitlines()[-1])
+    # Processes of a listener may say something after that.
+    found = json.loads(next(line for line in answer.stdout.splitlines() if line.startswith('[{"dag_id"')))
     return Runs({run["dag_id"]: run for run in found}, log)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import SET_DURING_EXECUTION, BaseOperator, ObjectStoragePath, conf
 
 from remote_tasks_provider.bases.exceptions import ArgumentFailure
+from remote_tasks_provider.bases.lineage import TellsLineage
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
 
@@ -45,7 +46,7 @@ def failing_for_good() -> Iterator[None]:
         raise ArgumentFailure(str(error)) from error
 
 
-class CheckedOperator(BaseOperator):
+class CheckedOperator(BaseOperator, TellsLineage):
     """An operator whose parameters are checked, and can be read as often as needed.
 
     A list of ids is read for the wait and again for its result. So what can be read only once becomes a list

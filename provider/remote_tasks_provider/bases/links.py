@@ -32,4 +32,6 @@ class RemoteTaskLink(BaseOperatorLink):
 def push_link(context: Any, url: str | None) -> None:
     """Make ``url`` the target of the task's :class:`RemoteTaskLink`."""
     if url:
+        if (task := context.get("task")) is not None:
+            task.remote_url = url
         context["ti"].xcom_push(key=LINK_KEY, value=url)

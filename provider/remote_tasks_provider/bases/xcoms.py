@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from remote_tasks_provider.bases.lineage import emit_assets
+
 __all__ = ["XCOM_KEYS", "hand_over"]
 
 XCOM_KEYS = (
@@ -22,7 +24,9 @@ looks like: to Airflow that names an XCom key, and no part of the returned value
 
 
 def hand_over(operator: Any, context: Any, value: Any) -> Any:
-    """Return what an operator returns; make XComs of its parts, if it is one object."""
+    """Return what an operator returns; make XComs of its parts if it is one object, assets of its files."""
+    operator.handed_over = value
+    emit_assets(operator, context, value)
     if operator.do_xcom_push and isinstance(value, dict):
         for key in XCOM_KEYS:
             if key in value:

@@ -11,7 +11,7 @@ from remote_tasks_provider.bases.files import FileSource, open_source
 from remote_tasks_provider.bases.paths import location
 from remote_tasks_provider.core.errors import InvalidArgumentError
 
-__all__ = ["check_attachments", "sort_attachments"]
+__all__ = ["attached_places", "check_attachments", "sort_attachments"]
 
 
 def sort_attachments(given: Any) -> tuple[list[Mapping[str, str]], list[FileSource]]:
@@ -33,6 +33,12 @@ def sort_attachments(given: Any) -> tuple[list[Mapping[str, str]], list[FileSour
         else:
             sources.append(_open(one, where))
     return known, sources
+
+
+def attached_places(given: Any) -> list[str]:
+    """Return where the attachments lie that are not at Manus already."""
+    places = (one.get("file_url") if isinstance(one, Mapping) else one for one in _several(given))
+    return [str(place) for place in places if place]
 
 
 def check_attachments(value: Any, name: str) -> Any:

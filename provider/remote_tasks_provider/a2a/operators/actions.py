@@ -69,6 +69,10 @@ class A2ASendMessageOperator(OneTaskOperator):
             Answer(hook, self.remote_task_id, self.text, origin, list(self.parts), self.metadata)
         )
 
+    def summary(self, found: None) -> str:
+        """Return where the message is."""
+        return f"A2A task {self.remote_task_id} has the message."
+
 
 class A2ACancelTaskOperator(OneTaskOperator):
     """Cancels a task of an A2A agent, and returns what has become of it, as a JSON object.
@@ -81,5 +85,8 @@ class A2ACancelTaskOperator(OneTaskOperator):
     def act(self, hook: A2AHook, context: Context) -> dict[str, Any]:
         """Cancel the task."""
         task = hook.stop_task(self.remote_task_id)
-        self.log.info("A2A task %s is %s.", task.id, in_words(task.state, word_of(task.status)))
         return task.to_json()
+
+    def summary(self, found: dict[str, Any]) -> str:
+        """Return how the task stands."""
+        return f"A2A task {found['id']} is {in_words(found['state'], word_of(found['status']))}."

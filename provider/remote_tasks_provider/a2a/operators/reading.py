@@ -51,8 +51,11 @@ class A2AGetTaskOperator(OneTaskOperator):
     def act(self, hook: A2AHook, context: Context) -> dict[str, Any]:
         """Read the task."""
         task = hook.get_task(self.remote_task_id)
-        self.log.info("A2A task %s is %s.", task.id, in_words(task.state, word_of(task.status)))
         return task.to_json(include_history=self.include_history)
+
+    def summary(self, found: dict[str, Any]) -> str:
+        """Return how the task stands."""
+        return f"A2A task {found['id']} is {in_words(found['state'], word_of(found['status']))}."
 
 
 class A2AListTasksOperator(A2AOperator, RemoteListOperator):

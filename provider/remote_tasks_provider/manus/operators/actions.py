@@ -29,6 +29,7 @@ from remote_tasks_provider.manus.api.options import (
     check_slides_format,
 )
 from remote_tasks_provider.manus.api.schemas import check_schema
+from remote_tasks_provider.manus.attachments import attached_places
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
@@ -105,6 +106,10 @@ class ManusSendMessageOperator(OneTaskOperator):
             return {"files": [hook.upload_file(source) for source in sources], **options}
 
         Once(self, context).do(Message(hook, self.remote_task_id, self.content, prepare))
+
+    def files_read(self) -> list[str]:
+        """Return the places of the attachments."""
+        return attached_places(self.attachments)
 
     def summary(self, found: None) -> str:
         """Return where the message is."""

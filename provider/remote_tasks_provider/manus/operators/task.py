@@ -41,7 +41,7 @@ from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import TaskOptions, check_slides_format
 from remote_tasks_provider.manus.api.schemas import check_schema
-from remote_tasks_provider.manus.attachments import check_attachments, sort_attachments
+from remote_tasks_provider.manus.attachments import attached_places, check_attachments, sort_attachments
 from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
@@ -326,6 +326,10 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         ti: Any = context["ti"]
         index = "" if ti.map_index is None or ti.map_index < 0 else f"[{ti.map_index}]"
         return self.title or f"{ti.dag_id}.{ti.task_id}{index} {ti.run_id}"
+
+    def files_read(self) -> list[str]:
+        """Return the places of the attachments."""
+        return attached_places(self.attachments)
 
     # --------------------------------------------------------------------------------------------- wait
 
