@@ -19,9 +19,12 @@ class _Handler(logging.Handler):
     def __init__(self, lines: list[str]) -> None:
         super().__init__()
         self.lines = lines
+        self._last: logging.LogRecord | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "remote_tasks_provider" in f"{record.name} {record.pathname}":
+        # A record comes twice where Airflow's logger passes it on to the root.
+        is_new, self._last = record is not self._last, record
+        if is_new and "remote_tasks_provider" in f"{record.name} {record.pathname}":
             self.lines.append(record.getMessage())
 
 
