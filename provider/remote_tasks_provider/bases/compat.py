@@ -30,6 +30,7 @@ __all__ = [
     "TRIGGERS_GET_ON_KILL",
     "TRIGGER_FAILED",
     "TRIGGER_TIMED_OUT",
+    "XCOMS_MAY_BE_NONE",
     "AirflowRescheduleException",
     "TaskDeferralError",
     "airflow_is_at_least",
@@ -67,6 +68,8 @@ RETRIES_RESUME = airflow_is_at_least("3.0") and not airflow_is_at_least("3.1.8")
 
 Seen in 3.0.6, gone in 3.1.8; those between were not tried.
 """
+XCOMS_MAY_BE_NONE = airflow_is_at_least("3.1") or not airflow_is_at_least("3.0")
+"""Whether an XCom can be ``None``; the API of 3.0 takes that for a missing value, and the task fails."""
 _UNTIL_MADE = timedelta(seconds=2)
 _FINAL_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 TRIGGER_FAILED = "__fail__"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from remote_tasks_provider.bases.compat import XCOMS_MAY_BE_NONE
 from remote_tasks_provider.bases.lineage import emit_assets
 
 __all__ = ["XCOM_KEYS", "hand_over"]
@@ -29,6 +30,6 @@ def hand_over(operator: Any, context: Any, value: Any) -> Any:
     emit_assets(operator, context, value)
     if operator.do_xcom_push and isinstance(value, dict):
         for key in XCOM_KEYS:
-            if key in value:
+            if key in value and (XCOMS_MAY_BE_NONE or value[key] is not None):
                 context["ti"].xcom_push(key=key, value=value[key])
     return value
