@@ -252,13 +252,9 @@ class StandaloneAirflow:
 
         self._wait_until(fresh, "healthy again")
 
-    def restart_triggerer(self, *, kill: bool = True, config: Mapping[str, str] | None = None) -> None:
-        """Stop the triggerer and start a new one, while everything else keeps running.
-
-        :param config: settings that differ from now on, by variable name.
-        """
+    def restart_triggerer(self, *, kill: bool = True) -> None:
+        """Stop the triggerer and start a new one, while everything else keeps running."""
         self.stop_triggerer(kill=kill)
-        self._environment |= config or {}
         self.start_triggerer()
 
     # ---------------------------------------------------------------------------------------- commands
