@@ -141,7 +141,7 @@ def refresh_constraints() -> None:
                 *("pip", "compile", "pyproject.toml", "sandbox/pyproject.toml", "--quiet", "--upgrade"),
                 *("--python-version", "3.11", "--group", "dev" if version == NEWEST else "test"),
                 *("--constraint", pinned.name, "--output-file", constraints_file(version)),
-                *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+                *("--no-header", "--no-annotate"),
             )
         path = constraints_file(version)
         header = (

@@ -53,7 +53,7 @@ def playground(own_dags: Path) -> Iterator[Playground]:
         # Links, so that a change to a DAG file shows up in the UI.
         (Path(folder) / "examples").symlink_to(EXAMPLES)
         (Path(folder) / "own").symlink_to(own_dags.resolve())
-        # Not paused: whoever presses Trigger, and goes on at once, would leave the DAG paused.
+        # Not paused: whoever presses Trigger, and continues at once, would leave the DAG paused.
         config = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
         with StandaloneAirflow(folder, config=config, port=UI_PORT, say=say) as airflow:
             say("  Adding connections, and waiting until the example DAGs are listed ...")

@@ -110,5 +110,5 @@ class Agent:
             return json.load(answer)
 
     def release(self, task_id: str) -> None:
-        """Let a task that holds go on."""
+        """Let a task that holds continue."""
         self.control(f"release/{task_id}")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: Seconds without news after which a line says that the wait goes on.
+#: Seconds without news after which a line says that the wait continues.
 QUIET_SECONDS = 10.0
 
 
 class Progress:
-    """Says what has become healthy, and that the wait goes on, with the seconds since the start."""
+    """Says what has become healthy, and that the wait continues, with the seconds since the start."""
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._say = say

@@ -48,7 +48,7 @@ def check(release: Release) -> None:
 def main() -> int:
     """Check the commit; return the exit status."""
     parser = argparse.ArgumentParser(prog="make release-check", description=__doc__.splitlines()[0])
-    parser.add_argument("--draft", action="store_true", help="go on if the commit can't be tagged yet")
+    parser.add_argument("--draft", action="store_true", help="continue if the commit can't be tagged yet")
     parser.add_argument("--tag", help="the tag that starts the release; it must be that of the version")
     arguments = parser.parse_args()
     leave_through_cleanup()

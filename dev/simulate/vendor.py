@@ -71,7 +71,7 @@ class RemoteTask:
     """A task at the vendor; moments are seconds of virtual time.
 
     :param owner: the triggerer that waits for it; ``None`` where nobody does.
-    :param ends: when it becomes terminal; :data:`NEVER` where it goes on.
+    :param ends: when it becomes terminal; :data:`NEVER` where it continues.
     :param is_hidden: whether no list shows it.
     :param wire: its JSON by state, written when first asked for.
     """

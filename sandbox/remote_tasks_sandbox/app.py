@@ -114,7 +114,7 @@ class SandboxApp:
         return found if isinstance(found, Later) else _ended(plan, found)
 
     async def _completed(self, later: Later, receive: Receive) -> Answer | None:
-        """Return the answer, or ``None`` when the client leaves before; the work goes on without it."""
+        """Return the answer, or ``None`` when the client leaves before; the work continues without it."""
         loop, done, answers = asyncio.get_running_loop(), asyncio.Event(), list[Answer]()
 
         def complete() -> None:

@@ -134,7 +134,7 @@ class TestOnKill:
         asyncio.run(kill())
 
         assert service.stopped == ["a"]
-        assert "1 of 1 wait to be cancelled, 0 others come first. The triggerer goes on" in caplog.text
+        assert "1 of 1 wait to be cancelled, 0 others come first. The triggerer continues" in caplog.text
 
     def test_airflow_state_that_cannot_be_read_is_asked_for_again(
         self, trigger: Watched, service: Service, monkeypatch: pytest.MonkeyPatch

@@ -159,14 +159,14 @@ class A2AHook(RemoteTaskHook):
         """Cancel a task; return what has become of it.
 
         A refusal is an error only if the task has not finished. What a cancellation does is the agent's
-        business: the task can fail by it, go on, or end for the record only.
+        business: the task can fail by it, continue, or end for the record only.
         """
         return self.client.send(operations.cancel_task(remote_task_id))
 
     def stop_task(self, remote_task_id: str) -> A2ATask:
-        """Like :meth:`cancel_task`, for a task that must not go on.
+        """Like :meth:`cancel_task`, for a task that must not continue.
 
-        :raises RemoteTaskError: if the agent took the cancellation, and the task goes on all the same.
+        :raises RemoteTaskError: if the agent took the cancellation, and the task continues all the same.
         """
         return self.client.send(operations.stop_task(remote_task_id))
 

@@ -25,7 +25,7 @@ class A2ATaskSensor(RemoteTaskSensor):
          "updated_at": …, "url": null, "title": null, "created_at": null, "credit_usage": null}
 
     All waits on a connection poll together: where the agent lists tasks, one request covers what has changed
-    of all of them. An agent that restarts may forget a task, or never go on with it: give a ``timeout``.
+    of all of them. An agent that restarts may forget a task, or never resume it: give a ``timeout``.
 
     :param remote_task_id: the task's id, or a list of ids, all of which must finish. Templated.
     :param a2a_conn_id: the Airflow connection, of the user who has begun the tasks. Templated.

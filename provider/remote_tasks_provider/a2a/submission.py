@@ -33,7 +33,7 @@ _MESSAGE = "message:"
 class A2ASubmission:
     """Begins one task.
 
-    :param message: without ids, but with the context id of a conversation that is to go on.
+    :param message: without ids, but with the context id of a conversation that is to continue.
     :param attempt: Airflow's try number: an earlier one may have begun a task.
     """
 

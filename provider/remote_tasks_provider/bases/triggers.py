@@ -249,7 +249,7 @@ class RemoteTaskTrigger(BaseTrigger):
         Airflow calls it from 3.3 on, also for a task that was cleared, and then after the next attempt has
         begun: see :func:`~remote_tasks_provider.bases.compat.is_over`. Before 3.3 :meth:`run` calls it
         whenever the trigger is cancelled. It waits for as long as Airflow gives a trigger to clean up in; the
-        queue goes on after that, see :mod:`remote_tasks_provider.core.cancel_queue`.
+        queue continues after that, see :mod:`remote_tasks_provider.core.cancel_queue`.
         """
         if not self.cancel_on_kill or self.task_instance is None:
             return
@@ -267,7 +267,7 @@ class RemoteTaskTrigger(BaseTrigger):
         if not request.done.is_set():
             left = request.left
             log.warning(
-                "%s. The triggerer goes on, and says what becomes of each in its own log: %s%s.",
+                "%s. The triggerer continues, and says what becomes of each in its own log: %s%s.",
                 queue.outlook(request),
                 ", ".join(left[:_NAMED]),
                 f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "",

@@ -69,7 +69,8 @@ class WaitingOperator(CheckedOperator):
     :param not_found_grace: seconds for which a 404, a 401, a 403, a redirect, a refused request or an
         unusable connection must stand to be believed.
     :param waiting_timeout: seconds (or a ``timedelta``) for which a task may wait for a person where the wait
-        goes on meanwhile; then it fails without a retry. Default a day; ``None`` for as long as ``timeout``.
+        continues meanwhile; then it fails without a retry. Default a day; ``None`` for as long as
+        ``timeout``.
     """
 
     remote_task_type: ClassVar[TaskType]

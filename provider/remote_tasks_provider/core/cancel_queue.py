@@ -264,7 +264,7 @@ def request_cancel(
     confirm: Callable[[], Coroutine[Any, Any, str | None]],
     log: Log,
 ) -> tuple[CancelRequest, CancelQueue]:
-    """Put tasks into the queue of this event loop; it goes on whatever becomes of the caller.
+    """Put tasks into the queue of this event loop; it continues whatever becomes of the caller.
 
     :param connect: reads the connection and opens a client.
     :param confirm: see :func:`~.cancel_worker.cancel_tasks`.

@@ -169,7 +169,7 @@ describe("cancel", () => {
 describe("events", () => {
   const waiting = [["RUN_STARTED", 1], ["WAIT approved", null], ["RUN_SUCCESS", null]];
 
-  test("waiting runs are told, and go on", async () => {
+  test("waiting runs are told, and continue", async () => {
     await plan({ script: waiting });
     const runId = await trigger();
     assert.deepEqual(await client.notify({ eventId: "approved" }), []);

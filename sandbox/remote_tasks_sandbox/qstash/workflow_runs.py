@@ -260,7 +260,7 @@ class WorkflowRuns:
         return [run for run in self._runs if run.awaits(now) == event]
 
     def notify(self, run: WorkflowRun, event: str, data: bytes) -> None:
-        """Let a waiting run go on."""
+        """Let a waiting run continue."""
         run.events.append((event, data.decode(errors="replace")))
         run.timeline.go_on([("RUN_STARTED", 0.0), ("RUN_SUCCESS", None)], self._clock.now())
 

@@ -263,9 +263,9 @@ def cancel_task(remote_task_id: str) -> Operation[A2ATask]:
 
 
 def stop_task(remote_task_id: str) -> Operation[A2ATask]:
-    """Cancel a task that must not go on.
+    """Cancel a task that must not continue.
 
-    :raises RemoteTaskError: (when sent) if the agent took the request, and the task goes on all the same.
+    :raises RemoteTaskError: (when sent) if the agent took the request, and the task continues all the same.
     """
 
     def steps(_config: ConnectionConfig) -> Steps[A2ATask]:

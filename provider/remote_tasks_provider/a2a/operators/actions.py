@@ -79,7 +79,7 @@ class A2ACancelTaskOperator(OneTaskOperator):
 
     The request may be refused, as when the task has finished: that is no error. What a cancellation does is
     the agent's business. Some agents end the task's record only, and work on; some fail a task that they say
-    they cannot cancel. If the task goes on, the operator fails.
+    they cannot cancel. If the task continues, the operator fails.
     """
 
     def act(self, hook: A2AHook, context: Context) -> dict[str, Any]:

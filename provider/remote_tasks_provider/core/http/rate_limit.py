@@ -145,7 +145,7 @@ class RateLimiter:
     def refuse(self, operation: str, retry_after: float | None, now: float) -> None:
         """Note that the service refused a request with 429.
 
-        Where the operation has a limit of its own, the others go on.
+        Where the operation has a limit of its own, the others continue.
 
         :param retry_after: the seconds that the service asked for.
         """

@@ -199,7 +199,7 @@ def result_of(task_id: str, snapshot: Callable[[Any], TaskSnapshot], answer: Any
         return answer
     try:
         return snapshot(answer)
-    except Exception as error:  # noqa: BLE001 - whatever an odd value leads to, the other tasks go on
+    except Exception as error:  # noqa: BLE001 - whatever an odd value leads to, the other tasks continue
         return InvalidResponseError(f"the answer about {task_id} cannot be understood: {error!r}")
 
 

@@ -192,7 +192,7 @@ class PollTracker:
         :param spread: the part of the interval to keep, so that many waits do not poll together.
         :param back_off: seconds for which the service asked to be left alone; never shortened by ``spread``.
             The rate limiter keeps them. A deadline is never missed for them, nor is a poll of tasks that
-            were answered: one operation may be refused while the others go on.
+            were answered: one operation may be refused while the others continue.
         """
         if self.policy.timed_out(now) or not self._is_open:
             return None

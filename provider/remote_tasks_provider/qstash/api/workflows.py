@@ -237,7 +237,7 @@ def get_dlq_message(dlq_id: str) -> Operation[QStashWorkflowDlqMessage]:
 def resume(
     dlq_id: str, headers: Sequence[tuple[str, str]] = (), *, restart: bool = False
 ) -> Operation[TriggeredRun]:
-    """``POST /v2/workflows/dlq/resume/{dlqId}``: goes on where a run has failed, as a new run.
+    """``POST /v2/workflows/dlq/resume/{dlqId}``: resumes a run where it has failed, as a new run.
 
     :param headers: from :func:`.workflow_options.resume_headers`.
     :param restart: begin anew instead, with the same input: ``…/restart/{dlqId}``.
