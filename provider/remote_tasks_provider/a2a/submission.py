@@ -18,7 +18,7 @@ from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.models import A2AMessage, A2ATask
-from remote_tasks_provider.bases.submission import account_of
+from remote_tasks_provider.bases.submission import HookSubmission
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
 
@@ -30,30 +30,22 @@ _TAG = "airflow"
 _MESSAGE = "message:"
 
 
-class A2ASubmission:
+class A2ASubmission(HookSubmission):
     """Begins one task.
 
     :param message: without ids, but with the context id of a conversation that is to continue.
     :param attempt: Airflow's try number: an earlier one may have begun a task.
     """
 
+    _hook: A2AHook
+
     def __init__(self, hook: A2AHook, message: OutgoingMessage, attempt: int) -> None:
-        self._hook = hook
+        super().__init__(hook)
         self._message = message
         self._attempt = attempt
         self._key = ""
         self.answer: A2AMessage | None = None
         """What the agent has answered instead of beginning a task."""
-
-    @property
-    def account(self) -> str:
-        """A hash of the host and the key of the connection."""
-        return account_of(self._hook)
-
-    @property
-    def longest_request(self) -> float:
-        """Seconds after which the request is over at the latest."""
-        return self._hook.client.longest_send
 
     @property
     def sees_all(self) -> bool:

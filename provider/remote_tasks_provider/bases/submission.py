@@ -38,10 +38,9 @@ from remote_tasks_provider.core.submission import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-    from remote_tasks_provider.bases.hooks import RemoteTaskHook
     from remote_tasks_provider.bases.waiting import Settlement
 
-__all__ = ["Submission", "Submitter", "account_of", "start_of"]
+__all__ = ["HookSubmission", "Submission", "Submitter", "start_of"]
 
 _RECORD = "remote_task_submission"
 # Seconds before the second search, twice as many before each further one, and the most of them.
@@ -50,11 +49,6 @@ _BETWEEN_READS = 15.0
 _DAY = 24 * 60 * 60.0
 # How far back a search goes at most, so that a run of long ago does not list years of tasks.
 _LONGEST_SEARCH = 30 * _DAY
-
-
-def account_of(hook: RemoteTaskHook) -> str:
-    """Return a hash of the host and the key of a hook's connection."""
-    return hashlib.sha256("\n".join(hook.client.config.account).encode()).hexdigest()[:12]
 
 
 class Submission(Protocol):
@@ -99,6 +93,26 @@ class Submission(Protocol):
     @property
     def finds_tags(self) -> bool:
         """Whether it finds one with other inputs, too: by its correlation tag."""
+
+
+class HookSubmission:
+    """What every submission over a hook has in common."""
+
+    _hook: Any
+
+    def __init__(self, hook: Any) -> None:
+        self._hook = hook
+
+    @property
+    def account(self) -> str:
+        """A hash of the host and the key of the connection."""
+        return hashlib.sha256("\n".join(self._hook.client.config.account).encode()).hexdigest()[:12]
+
+    @property
+    def longest_request(self) -> float:
+        """Seconds after which the request is over at the latest."""
+        seconds: float = self._hook.client.longest_send
+        return seconds
 
 
 class Submitter:

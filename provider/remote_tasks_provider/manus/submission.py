@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from remote_tasks_provider.bases.submission import account_of
+from remote_tasks_provider.bases.submission import HookSubmission
 from remote_tasks_provider.core.errors import BudgetExceededError
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
@@ -31,8 +31,10 @@ _SKEW_OF_PROMPTS = 120.0
 _LONGEST_TITLE = 200
 
 
-class ManusSubmission:
+class ManusSubmission(HookSubmission):
     """Submits one task; its files are uploaded first, and the correlation tag is put behind its title."""
+
+    _hook: ManusHook
 
     def __init__(
         self,
@@ -42,22 +44,12 @@ class ManusSubmission:
         title: str,
         min_credits: int | None = None,
     ) -> None:
-        self._hook = hook
+        super().__init__(hook)
         self._options = options
         self._sources = sources
         self._title = title
         self._min_credits = min_credits
         self._uploaded: list[dict[str, str]] = []
-
-    @property
-    def account(self) -> str:
-        """A hash of the host and the key of the connection."""
-        return account_of(self._hook)
-
-    @property
-    def longest_request(self) -> float:
-        """Seconds after which the request is over at the latest."""
-        return self._hook.client.longest_send
 
     @property
     def sees_all(self) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from remote_tasks_provider.bases.submission import account_of
+from remote_tasks_provider.bases.submission import HookSubmission
 from remote_tasks_provider.core.errors import InvalidRequestError, NotFoundError
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.states import TaskState
@@ -36,18 +36,19 @@ __all__ = ["ResumeSubmission", "TriggerSubmission", "WorkflowSubmission"]
 log = logging.getLogger(__name__)
 
 
-class WorkflowSubmission(ABC):
+class WorkflowSubmission(HookSubmission, ABC):
     """Begins one run, with an id and a label by which it is found.
 
     :param key: the same for all attempts of the Airflow task instance.
     :param max_tries: Airflow's.
     """
 
+    _hook: QStashHook
     finds_tags = True
     sees_all = True
 
     def __init__(self, hook: QStashHook, key: str, max_tries: int) -> None:
-        self._hook = hook
+        super().__init__(hook)
         self._tag = CorrelationTag(key, None, max_tries, inputs_of(self.fingerprint))
         self._run_id = self._id(0)
         self.was_there = False
@@ -61,16 +62,6 @@ class WorkflowSubmission(ABC):
     @abstractmethod
     def operation(self, run_id: str, labels: Sequence[str]) -> Operation[TriggeredRun]:
         """Return the operation that begins the run."""
-
-    @property
-    def account(self) -> str:
-        """A hash of the host and the key of the connection."""
-        return account_of(self._hook)
-
-    @property
-    def longest_request(self) -> float:
-        """Seconds after which the request is over at the latest."""
-        return self._hook.client.longest_send
 
     def prepare(self) -> None:
         """Find the id of the run: the first one that no run has had which has ended."""
