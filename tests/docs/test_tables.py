@@ -72,7 +72,8 @@ def pushed_keys() -> set[str]:
     package = pages.ROOT / "provider" / "remote_tasks_provider"
     for path in package.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        for word in re.findall(r"xcom_push\(\s*key=(?!key\b)([\w\"]+)", text):
+        found |= set(re.findall(r'id_key(?:: ClassVar\[str\])? = "(\w+)"', text))
+        for word in re.findall(r"xcom_push\(\s*key=(?!key\b|self\b)([\w\"]+)", text):
             home = ".".join(["remote_tasks_provider", *path.relative_to(package).with_suffix("").parts])
             is_text = word.startswith('"')
             found.add(word.strip('"') if is_text else getattr(importlib.import_module(home), word))

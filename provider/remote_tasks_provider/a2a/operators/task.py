@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
-
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage, outgoing
 from remote_tasks_provider.a2a.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
@@ -25,17 +23,15 @@ from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.files import open_source
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
-from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
-from remote_tasks_provider.bases.paths import location, locations, try_file
+from remote_tasks_provider.bases.paths import locations, try_file
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.bases.submission import Submitter
-from remote_tasks_provider.bases.waiting import Settlement
+from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError, TaskNeedsInputError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState, in_words
-from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -43,11 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["A2ATaskOperator"]
 
-ID_KEY = "remote_task_id"
-"""The XCom key that holds the remote task's id."""
 
-
-class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
+class A2ATaskOperator(HITLMixin, SubmittingOperator):
     """Asks an agent that speaks A2A, waits for its task, and returns the result.
 
     The message is sent once, whatever happens to the attempt that sends it: each attempt has a context id
@@ -104,10 +97,6 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
         "on_waiting": partial(validation.choice, allowed=ON_WAITING_FOR_INPUT),
         "response_timeout": validation.optional(validation.seconds),
         "assigned_users": validation.object_ids,
-        "cancel_on_timeout": validation.flag,
-        "result_path": validation.optional(location),
-        "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
-        "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
     }
     template_fields: Sequence[str] = (
         "message",
@@ -123,7 +112,6 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
     remote_task_type = A2A_TASK
     trigger_class = A2ATaskTrigger
     hook_class = A2AHook
-    cancel_on_timeout: bool
     ui_color = COLOR
 
     def __init__(
@@ -137,10 +125,6 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
         on_waiting: OnWaitingForInput = "wait",
         response_timeout: float | str | timedelta | None = None,
         assigned_users: Iterable[str] = (),
-        cancel_on_timeout: bool = True,
-        result_path: str | ObjectStoragePath | None = None,
-        on_stale_state: OnStaleState = "fail",
-        on_orphaned_intent: OnOrphanedIntent = "search",
         a2a_conn_id: str = A2AHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -153,31 +137,20 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
         self.on_waiting = on_waiting
         self.response_timeout: Any = response_timeout
         self.assigned_users = assigned_users
-        self.cancel_on_timeout = cancel_on_timeout
-        self.result_path = result_path
-        self.on_stale_state = on_stale_state
-        self.on_orphaned_intent = on_orphaned_intent
         self.a2a_conn_id = a2a_conn_id
         self.check_together()
 
     def refuse_together(self) -> None:
-        """Refuse what only a wait could keep, without one."""
+        """Refuse a question that this Airflow cannot show."""
+        super().refuse_together()
         if self.on_waiting == "human" and not SUPPORTS_HITL:
             raise InvalidArgumentError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
-        given = [] if self.result_path is None else ["result_path"]
-        if self.on_waiting in ("return", "fail", "human"):
-            given.append("on_waiting")
-        if given and not self.wait_for_completion:
-            raise InvalidArgumentError(
-                f"wait_for_completion=False, so nothing would look at {' and '.join(given)} once the task is "
-                "submitted: leave out what is named here, or wait"
-            )
 
     # ------------------------------------------------------------------------------------------- submit
 
     def submit(self, context: Context) -> Submitted:
         """Send the message, or re-attach to an earlier attempt's task."""
-        submitter = self._submitter(context)
+        submitter = self.submitter(context)
         submitter.begin()
         with sending(self.hook):
             message = self._message()
@@ -187,7 +160,7 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
             task = submitter.ensure(submission, _fingerprint(message))
             if is_message(task.task_id):
                 return Submitted([], self._answer(submission))
-        context["ti"].xcom_push(key=ID_KEY, value=task.task_id)
+        self.push_id(context, task.task_id)
         self.log.info("A2A task %s.", task.task_id)
         return Submitted([task.task_id], {"id": task.task_id, "state": task.state.value})
 
@@ -212,15 +185,6 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
         found = result_of_message(submission.answer).to_json()
         context_id = submission.answer.context_id
         return result_to_xcom({"id": None, "context_id": context_id, **found}, self.result_path, self.log)
-
-    def _submitter(self, context: Context) -> Submitter:
-        return Submitter(
-            self,
-            context,
-            policy=SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent),
-            appears_within=self.not_found_grace,
-            notes_kills=not (self.deferrable and self.cancel_on_kill),
-        )
 
     # --------------------------------------------------------------------------------------------- wait
 
@@ -258,16 +222,6 @@ class A2ATaskOperator(HITLMixin, RemoteTaskOperator):
         self.log.info("A2A task %s is %s.", task_id, in_words(task.state, word_of(task.status)))
         found = result_of_task(task).to_json()
         return result_to_xcom({**(record or {}), **found}, self.result_path, self.log)
-
-    def settle(self, context: Context, what: Settlement) -> None:
-        """Note it in the record of the submission."""
-        self._submitter(context).settle_alive(what, lambda: self._is_killed)
-
-    def own_ids(self, context: Context) -> list[str]:
-        """Return the id that the submission has pushed to XCom."""
-        ti: Any = context["ti"]
-        found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
-        return [found] if found else []
 
 
 def _fingerprint(message: OutgoingMessage) -> str:

@@ -11,19 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
-
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
-from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
-from remote_tasks_provider.bases.paths import location, try_file
+from remote_tasks_provider.bases.paths import try_file
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.bases.submission import Submitter
+from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
@@ -37,7 +35,6 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import TaskOptions, check_slides_format
 from remote_tasks_provider.manus.api.schemas import check_schema
@@ -57,14 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ManusTaskOperator"]
 
-ID_KEY = "remote_task_id"
-"""The XCom key that holds the remote task's id."""
 CREDITS_KEY = "credit_usage"
 """The XCom key that holds what the task has cost."""
-
-
-# What holds only while the operator waits. A user who gives one of them counts on it.
-_NEED_A_WAIT = ("auto_confirm", "max_credits", "result_path", "slides_format")
 
 
 def _inputs_of_actions(value: Any, name: str) -> Any:
@@ -76,7 +67,7 @@ def _inputs_of_actions(value: Any, name: str) -> Any:
     return validation.mapping(value, name)
 
 
-class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
+class ManusTaskOperator(HITLMixin, SubmittingOperator):
     """Submits a task to the Manus agent, waits for it, and returns its result.
 
     With ``wait_for_completion=False`` it returns the task's id and page. Nothing looks at the task then, so
@@ -165,12 +156,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         "max_credits": validation.optional(partial(validation.whole_number, least=1)),
         "min_credits": validation.optional(partial(validation.whole_number, least=1)),
         "structured_output_schema": validation.optional(check_schema),
-        "cancel_on_timeout": validation.flag,
         "output_grace": partial(validation.seconds, zero=True),
         "slides_format": validation.optional(check_slides_format),
-        "result_path": validation.optional(location),
-        "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
-        "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
     }
     template_fields: Sequence[str] = (
         "prompt",
@@ -191,12 +178,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "structured_output_schema": "json"}
     operator_extra_links = (ManusTaskLink(),)
+    only_while_waiting = ("auto_confirm", "max_credits", "result_path", "slides_format")
     remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger
     hook_class = ManusHook
     still_running = "keeps running and costs credits"
     was_cancelled = "was stopped; it can be resumed in the Manus app"
-    cancel_on_timeout: bool
     ui_color = COLOR
 
     def __init__(
@@ -221,12 +208,8 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         auto_confirm_limit: int | None = None,
         max_credits: int | str | None = None,
         min_credits: int | str | None = None,
-        cancel_on_timeout: bool = True,
         output_grace: float | str | timedelta = 30.0,
         slides_format: str | None = None,
-        result_path: str | ObjectStoragePath | None = None,
-        on_stale_state: OnStaleState = "fail",
-        on_orphaned_intent: OnOrphanedIntent = "search",
         extra_body: Mapping[str, Any] | None = None,
         manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
@@ -251,18 +234,15 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
         self.auto_confirm_limit = auto_confirm_limit
         self.max_credits: Any = max_credits
         self.min_credits: Any = min_credits
-        self.cancel_on_timeout = cancel_on_timeout
         self.output_grace: Any = output_grace
         self.slides_format = slides_format
-        self.result_path = result_path
-        self.on_stale_state = on_stale_state
-        self.on_orphaned_intent = on_orphaned_intent
         self.extra_body = extra_body
         self.manus_conn_id = manus_conn_id
         self.check_together()
 
     def refuse_together(self) -> None:
         """Refuse what would cost more than the user wants, or lose what was paid for."""
+        super().refuse_together()
         if self.on_waiting == "human" and not SUPPORTS_HITL:
             raise InvalidArgumentError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
         if self.auto_confirm and self.on_waiting == "wait":
@@ -270,22 +250,12 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
                 "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
                 "to 'human', 'return' or 'fail'"
             )
-        if self.wait_for_completion:
-            return
-        given = [name for name in _NEED_A_WAIT if getattr(self, name) is not None]
-        if self.on_waiting in ("return", "fail", "human"):
-            given.append("on_waiting")
-        if given:
-            raise InvalidArgumentError(
-                f"wait_for_completion=False, so nothing would look at {' and '.join(given)} once the task is "
-                "submitted: leave out what is named here, or wait"
-            )
 
     # ------------------------------------------------------------------------------------------- submit
 
     def submit(self, context: Context) -> Submitted:
         """Submit the task, or re-attach to an earlier attempt's."""
-        submitter = self._submitter(context)
+        submitter = self.submitter(context)
         submitter.begin()
         with sending(self.hook):
             links, sources = sort_attachments(self.attachments or ())
@@ -294,8 +264,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             self._check_arguments(options)
             submission = ManusSubmission(self.hook, options, sources, self._title(context), self.min_credits)
             task = submitter.ensure(submission, options.fingerprint(*map(str, sources)))
-        ti: Any = context["ti"]
-        ti.xcom_push(key=ID_KEY, value=task.task_id)
+        self.push_id(context, task.task_id)
         push_link(context, task.url)
         self._link_pushed = True
         self.log.info("Manus task %s%s.", task.task_id, in_brackets(task.url))
@@ -311,16 +280,6 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
             **{name: getattr(self, name) for name in ("auto_confirm", "max_credits", "min_credits", "title")}
         )
         api.check_options(options)
-
-    def _submitter(self, context: Context) -> Submitter:
-        policy = SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent)
-        return Submitter(
-            self,
-            context,
-            policy=policy,
-            appears_within=self.not_found_grace,
-            notes_kills=not (self.deferrable and self.cancel_on_kill),
-        )
 
     def _title(self, context: Context) -> str:
         ti: Any = context["ti"]
@@ -420,7 +379,7 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
 
     def settle(self, context: Context, what: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
-        submitter = self._submitter(context)
+        submitter = self.submitter(context)
         what = submitter.settle_alive(what, lambda: self._is_killed)
         if what == "undelivered" and not submitter.outlives_clears:
             try:
@@ -433,9 +392,3 @@ class ManusTaskOperator(HITLMixin, RemoteTaskOperator):
     def answered(self, context: Context, reply: Reply, **asked: Any) -> Any:
         """Send the agent what a person has answered, and wait again."""
         return AgentQuestions(self, context).answered(reply, **asked)
-
-    def own_ids(self, context: Context) -> list[str]:
-        """Return the id that the submission has pushed to XCom."""
-        ti: Any = context["ti"]
-        found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
-        return [found] if found else []

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from airflow.providers.common.compat.sdk import mask_secret
 
 from remote_tasks_provider.bases.arguments import is_template
-from remote_tasks_provider.bases.paths import location
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
-from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api import settings, workflows
 from remote_tasks_provider.qstash.api.filters import (
@@ -43,7 +41,6 @@ __all__ = [
     "PUBLISH",
     "QUEUE",
     "RESUME",
-    "RUN",
     "RUN_ID",
     "SCHEDULE",
     "TASK_ID",
@@ -214,12 +211,6 @@ FLOW_CONTROL: Mapping[str, Check] = {
     "parallelism": _limit,
     "rate": _limit,
     "period": _limit,
-}
-RUN: Mapping[str, Check] = {
-    "cancel_on_timeout": validation.flag,
-    "result_path": validation.optional(location),
-    "on_stale_state": partial(validation.choice, allowed=get_args(OnStaleState)),
-    "on_orphaned_intent": partial(validation.choice, allowed=get_args(OnOrphanedIntent)),
 }
 WORKFLOW: Mapping[str, Check] = {
     **_masking_secrets(WorkflowOptions.checks(workflow_url=_URL, plan="fixed")),

@@ -10,21 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
 from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.links import push_link
-from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
+from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import try_file
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.bases.submission import Submitter
-from remote_tasks_provider.bases.waiting import Settlement
+from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import in_words
-from remote_tasks_provider.core.submission import OnOrphanedIntent, OnStaleState, SubmissionPolicy
-from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.api.workflow_options import WorkflowOptions
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.links import QStashWorkflowLink
@@ -44,13 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["QStashResumeWorkflowOperator", "QStashWorkflowBranchOperator", "QStashWorkflowOperator"]
 
-ID_KEY = "workflow_run_id"
-"""The XCom key that holds the run's id."""
 # The console has no documented address of one run.
 _CONSOLE = "https://console.upstash.com/workflow"
 
 
-class WorkflowRunOperator(RemoteTaskOperator):
+class WorkflowRunOperator(SubmittingOperator):
     """An operator that begins one workflow run and may wait for it.
 
     :param result_path: a file for the result as JSON, any URL that ``ObjectStoragePath`` knows. Templated.
@@ -63,40 +56,24 @@ class WorkflowRunOperator(RemoteTaskOperator):
     :param qstash_conn_id: the Airflow connection. Templated.
     """
 
-    checks: ClassVar[Mapping[str, Check]] = check.RUN
+    id_key = "workflow_run_id"
     remote_task_type = QSTASH_WORKFLOW
     trigger_class = QStashWorkflowTrigger
     hook_class = QStashHook
     operator_extra_links = (QStashWorkflowLink(),)
     ui_color = COLOR
-    cancel_on_timeout: bool
 
     def __init__(
         self,
         *,
         poll_interval: float | str | timedelta = 15.0,
-        cancel_on_timeout: bool = True,
-        result_path: str | ObjectStoragePath | None = None,
-        on_stale_state: OnStaleState = "fail",
-        on_orphaned_intent: OnOrphanedIntent = "search",
         not_found_grace: float | str | timedelta = 300.0,
         qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(poll_interval=poll_interval, not_found_grace=not_found_grace, **kwargs)
-        self.cancel_on_timeout = cancel_on_timeout
-        self.result_path = result_path
-        self.on_stale_state = on_stale_state
-        self.on_orphaned_intent = on_orphaned_intent
         self.qstash_conn_id = qstash_conn_id
         self.check_together()
-
-    def refuse_together(self) -> None:
-        """Refuse a result without a wait."""
-        if self.result_path is not None and not self.wait_for_completion:
-            raise InvalidArgumentError(
-                "wait_for_completion=False, so there is no result for result_path: leave it out, or wait"
-            )
 
     def submission(self, key: str, max_tries: int) -> WorkflowSubmission:
         """Return how the run is begun."""
@@ -104,7 +81,7 @@ class WorkflowRunOperator(RemoteTaskOperator):
 
     def submit(self, context: Context) -> Submitted:
         """Begin the run, or re-attach to an earlier attempt's."""
-        submitter = self._submitter(context)
+        submitter = self.submitter(context)
         submitter.begin()
         with sending(self.hook):
             submission = self.submission(submitter.key, submitter.attempt.max_tries)
@@ -119,7 +96,7 @@ class WorkflowRunOperator(RemoteTaskOperator):
                 "deployment_id.",
                 run.task_id,
             )
-        context["ti"].xcom_push(key=ID_KEY, value=run.task_id)
+        self.push_id(context, run.task_id)
         push_link(context, _CONSOLE)
         self.log.info("Workflow run %s is triggered.", run.task_id)
         return Submitted([run.task_id], self.reference(run.task_id), not is_strange)
@@ -127,15 +104,6 @@ class WorkflowRunOperator(RemoteTaskOperator):
     def reference(self, run_id: str) -> dict[str, Any]:
         """Return what the operator returns without waiting."""
         return {"id": run_id, "workflow_run_id": run_id}
-
-    def _submitter(self, context: Context) -> Submitter:
-        return Submitter(
-            self,
-            context,
-            policy=SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent),
-            appears_within=self.not_found_grace,
-            notes_kills=not (self.deferrable and self.cancel_on_kill),
-        )
 
     def collect(self, context: Context, result: WaitResult) -> Any:
         """Return the run's record, and what the workflow has returned."""
@@ -148,16 +116,6 @@ class WorkflowRunOperator(RemoteTaskOperator):
         return result_to_xcom(
             {**(record or {}), "text": text, "structured": run.result}, self.result_path, self.log
         )
-
-    def settle(self, context: Context, what: Settlement) -> None:
-        """Note it in the record of the submission."""
-        self._submitter(context).settle_alive(what, lambda: self._is_killed)
-
-    def own_ids(self, context: Context) -> list[str]:
-        """Return the id that the submission has pushed to XCom."""
-        ti: Any = context["ti"]
-        found = ti.xcom_pull(task_ids=ti.task_id, key=ID_KEY, map_indexes=ti.map_index)
-        return [found] if found else []
 
 
 class QStashWorkflowOperator(WorkflowRunOperator):
