@@ -77,6 +77,14 @@ class TestUnknownParameter:
         }
         assert own <= _parameters(kind)[0]
 
+    def test_class_of_a_user_may_take_words_of_its_own(self) -> None:
+        class Ask(manus.ManusTaskOperator):
+            def __init__(self, **kwargs: Any) -> None:
+                topic = kwargs.pop("topic")
+                super().__init__(prompt=f"What is new about {topic}?", **kwargs)
+
+        assert Ask(task_id="t", topic="cheese").prompt == "What is new about cheese?"
+
     def test_word_like_no_parameter_has_no_hint(self) -> None:
         with pytest.raises(TypeError, match=r"ManusTaskOperator has no parameter zzz\.$"):
             manus.ManusTaskOperator(task_id="t", prompt="p", zzz=5)

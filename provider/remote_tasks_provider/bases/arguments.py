@@ -156,8 +156,13 @@ _OTHER_WORDS = {
 def _refuse_unknown(operator: type[BaseOperator], given: Iterable[str]) -> None:
     """Refuse a parameter that the class does not have, such as a sensor's word given to an operator.
 
+    A class of a user's own, with a constructor of its own, may take what it likes.
+
     :raises TypeError: with the parameter that may be meant.
     """
+    first = next(base for base in operator.__mro__ if "__init__" in vars(base))
+    if not first.__module__.startswith(_PROVIDER):
+        return
     own, known = _parameters(operator)
     for name in given:
         if name not in known and not name.startswith("_"):
