@@ -36,18 +36,19 @@ def airflow() -> Iterator[tuple[StandaloneAirflow, SandboxServer]]:
         yield found, server
 
 
-def state_after(airflow: StandaloneAirflow, server: SandboxServer, remote_task_id: str) -> str:
-    """Let a remote task finish as soon as it is waited for; return the state of the Airflow task."""
-    manus = server.sandbox.manus
-    manus.add_task(remote_task_id, [("running", None)])
-    run_id = airflow.client.trigger(DAG_ID, conf={"remote_task_id": remote_task_id})
-    airflow.client.wait_for_task(DAG_ID, run_id, "wait", ["deferred"], within=60)
-    manus.set_script(remote_task_id, [("completed", None)])
-    airflow.client.wait_for_run(DAG_ID, run_id, within=120)
-    return airflow.client.task_instance(DAG_ID, run_id, "wait").state
-
-
 def test_deferral_that_is_kept_long_enough_does_not_lose_to_the_scheduler(airflow: Any) -> None:
+    """Each remote task finishes as soon as it is waited for."""
     found, server = airflow
+    client, manus = found.client, server.sandbox.manus
+    numbers = range(4)
+    for number in numbers:
+        manus.add_task(f"short-{number}", [("running", None)])
 
-    assert state_after(found, server, "kept") == "success"
+    run_id = client.trigger(DAG_ID)
+    for number in numbers:
+        client.wait_for_task(DAG_ID, run_id, f"wait_{number}", ["deferred"], within=60)
+        manus.set_script(f"short-{number}", [("completed", None)])
+    client.wait_for_run(DAG_ID, run_id, within=180)
+
+    states = {one.task_id: one.state for one in client.task_instances(DAG_ID, run_id)}
+    assert states == {f"wait_{number}": "success" for number in numbers}

@@ -7,10 +7,12 @@ from airflow.providers.common.compat.sdk import DAG
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 
 with DAG("short_wait", schedule=None, catchup=False):
-    ManusTaskSensor(
-        task_id="wait",
-        remote_task_id="{{ dag_run.conf['remote_task_id'] }}",
-        deferrable=True,
-        poke_interval=1,
-        timeout=300,
-    )
+    # Several, as it is a race.
+    for number in range(4):
+        ManusTaskSensor(
+            task_id=f"wait_{number}",
+            remote_task_id=f"short-{number}",
+            deferrable=True,
+            poke_interval=1,
+            timeout=300,
+        )
