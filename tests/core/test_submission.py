@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -450,7 +451,7 @@ class TestFromSearch:
         if submits:
             assert self.decide(**facts).reattach_to is None
         else:
-            with pytest.raises(OrphanedStartError, match=r"not known whether .* submitted a task"):
+            with pytest.raises(OrphanedStartError, match=r"not known whether .* submitted its task"):
                 self.decide(**facts)
 
     def test_error_names_the_task_that_a_lost_request_was_to_replace(self) -> None:
@@ -543,3 +544,56 @@ class TestTagOfAllAttempts:
     def test_pair_of_tasks_that_were_asked_for_the_same_is_for_a_person(self) -> None:
         with pytest.raises(OrphanedStartError, match="2 tasks carry the tag"):
             self.decide(self.task(), self.task(task_id="t2"))
+
+
+class TestLabel:
+    """Each message calls the remote task what it is: it may be a run of a workflow."""
+
+    POLICY: Any = SubmissionPolicy(label="QStash workflow run")
+
+    @staticmethod
+    def said(decide: Any, *facts: Any, **more: Any) -> str:
+        try:
+            return str(decide(*facts, **more).why)
+        except (OrphanedStartError, StaleStartError) as error:
+            return str(error)
+
+    @pytest.mark.parametrize("recorded", [None, a_task(), a_task(TaskState.COMPLETED)], ids=str)
+    @pytest.mark.parametrize("attempt", [RETRY, CLEARED])
+    @pytest.mark.parametrize("fingerprint", [FINGERPRINT, OTHER])
+    @pytest.mark.parametrize("stale", ["fail", "restart", "reattach"])
+    @pytest.mark.parametrize("same_account", [True, False])
+    def test_decision_from_a_record_calls_it_by_its_label(
+        self, recorded: Any, attempt: Any, fingerprint: str, stale: Any, same_account: bool
+    ) -> None:
+        policy = replace(self.POLICY, on_stale_state=stale)
+        record = replace(RECORD, is_delivered=True)
+        text = self.said(
+            decide_from_record, record, recorded, fingerprint, attempt, policy, same_account=same_account
+        )
+
+        assert re.search("QStash workflow run t1", text)
+        assert not re.search(r"\b[Tt]ask t\d", text)
+
+    @pytest.mark.parametrize("attempt", [RETRY, CLEARED])
+    @pytest.mark.parametrize("fingerprint", [FINGERPRINT, OTHER])
+    @pytest.mark.parametrize("lost", [LOST, replace(LOST, replaces="t0"), None])
+    @pytest.mark.parametrize("sees_all", [True, False])
+    @pytest.mark.parametrize(
+        "found", [[], [a_task()], [a_task(), a_task(task_id="t2")], [a_task(attempt=None)]]
+    )
+    def test_decision_from_a_search_calls_it_by_its_label(
+        self, found: Any, attempt: Any, fingerprint: str, lost: Any, sees_all: bool
+    ) -> None:
+        text = self.said(
+            decide_from_search,
+            SearchResult(found, sees_all),
+            fingerprint,
+            attempt,
+            self.POLICY,
+            lost=lost,
+            may_be_unrecorded=True,
+        )
+
+        assert re.search("QStash workflow runs?", text)
+        assert not re.search(r"\b([Tt]ask t\d|tasks)\b", text)

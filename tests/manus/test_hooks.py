@@ -268,7 +268,7 @@ class TestTestConnection:
         assert not ok
         assert "no answer from http://127.0.0.1:9" in message
 
-    def test_missing_connection_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_missing_connection_is_said_to_be_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
         def nowhere(conn_id: str) -> Any:
@@ -276,7 +276,7 @@ class TestTestConnection:
 
         monkeypatch.setattr(BaseHook, "get_connection", nowhere)
 
-        assert self._test("not_there") == (False, "The conn_id `not_there` isn't defined")
+        assert self._test("not_there") == (False, "This connection isn't defined")
 
 
 class TestErrors:

@@ -173,6 +173,7 @@ class TestStaleInputs:
             task.attempt(lambda: trigger(body={"n": 2}))
 
         assert isinstance(caught.value.__cause__, StaleStartError)
+        assert f"submitted QStash workflow run {runs(account)[0]} " in str(caught.value)
         assert states(account) == ["RUN_STARTED"]
 
     @REMEMBERS

@@ -25,7 +25,13 @@ __all__ = [
     "connection_config",
     "read_connection",
     "read_connection_async",
+    "variable_of",
 ]
+
+
+def variable_of(conn_id: str) -> str:
+    """Return the name of the environment variable that may hold a connection."""
+    return f"AIRFLOW_CONN_{conn_id.upper()}"
 
 
 def connection_config(service: Service, conn_id: str) -> ConnectionConfig:
@@ -109,7 +115,7 @@ def _fields(conn_id: str, connection: Any) -> ConnectionFields:
 
 def _check_variable(conn_id: str, error: Exception) -> None:
     """Name the environment variable that Airflow 3.0 and 3.1 pass over, as they cannot read it."""
-    name = f"AIRFLOW_CONN_{conn_id.upper()}"
+    name = variable_of(conn_id)
     if name in os.environ:
         raise ConnectionConfigError(
             f"Connection {conn_id!r}, environment variable {name}: Airflow cannot read it. Check its JSON or "

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from remote_tasks_provider.bases.connection import connection_config, read_connection
+from remote_tasks_provider.bases.connection import connection_config, read_connection, variable_of
 from remote_tasks_provider.core.cancellation import one_attempt
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
@@ -109,7 +109,10 @@ class RemoteTaskHook(BaseHook):
         return f"{self.service.name} at {config.base_url} accepted the key."
 
     def _about_this_connection(self, message: str) -> str:
-        return re.sub(rf"\b([Cc])onnection {re.escape(repr(self.conn_id))}", _this_connection, message)
+        """Return a message without the connection's id, which it may have from this provider or from Airflow."""
+        named = rf"\b(?:connection|the conn_id) ['`]{re.escape(self.conn_id)}['`]"
+        variable = rf"(?:, environment variable {re.escape(variable_of(self.conn_id))})?"
+        return re.sub(named + variable, _this_connection, message, flags=re.IGNORECASE)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -137,4 +140,4 @@ class RemoteTaskHook(BaseHook):
 
 
 def _this_connection(found: re.Match[str]) -> str:
-    return f"{'This' if found[1] == 'C' else 'this'} connection"
+    return f"{'This' if found[0][0].isupper() else 'this'} connection"

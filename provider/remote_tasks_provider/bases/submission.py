@@ -214,7 +214,7 @@ class Submitter:
         if record is None:
             return self._decide_without_record(submission, fingerprint)
         if record.is_void:
-            return Decision("No earlier attempt has a task at work.")
+            return Decision(f"No {self._policy.label} of an earlier attempt is at work.")
         if record.task_id is None:
             return self._decide_from_search(submission, record, fingerprint)
         return decide_from_record(
@@ -233,7 +233,7 @@ class Submitter:
         is_later = self.attempt.number > 1
         may_be_unrecorded = is_later and not self.outlives_clears
         if not (may_be_unrecorded or submission.finds_tags):
-            return Decision("No earlier attempt has submitted a task.")
+            return Decision(f"No {self._policy.label} was submitted by an earlier attempt.")
         return self._decide_from_search(submission, None, fingerprint, may_be_unrecorded=may_be_unrecorded)
 
     def _decide_from_search(
@@ -276,7 +276,10 @@ class Submitter:
                     return found
                 if left:
                     self._log.info(
-                        "Task %s of an earlier attempt is not shown now; asking again: %s", task_id, error
+                        "%s %s of an earlier attempt is not shown now; asking again: %s",
+                        self._policy.label,
+                        task_id,
+                        error,
                     )
         return None
 
@@ -324,7 +327,8 @@ class Submitter:
                 return found
             if left:
                 self._log.info(
-                    "No task of an earlier request is listed; searching for up to %.0f s, until it would be.",
+                    "No %s of an earlier request is listed; searching for up to %.0f s, until it would be.",
+                    self._policy.label,
                     left,
                 )
         return []
@@ -351,7 +355,8 @@ class Submitter:
             if not may_have_submitted(error):
                 self._forget()
                 raise
-            self._log.warning("It is not known whether this request submitted a task: %s", error)
+            label = self._policy.label
+            self._log.warning("It is not known whether this request submitted its %s: %s", label, error)
             record = replace(record, ends_by=time.time())
             self._note(record)
             with self._telling(record):

@@ -84,7 +84,9 @@ class SubmittingOperator(RemoteTaskOperator):
         return Submitter(
             self,
             context,
-            policy=SubmissionPolicy(self.on_stale_state, self.on_orphaned_intent),
+            policy=SubmissionPolicy(
+                self.on_stale_state, self.on_orphaned_intent, label=self.remote_task_type.label
+            ),
             appears_within=self.not_found_grace,
             notes_kills=not (self.deferrable and self.cancel_on_kill),
         )

@@ -39,6 +39,7 @@ from remote_tasks_provider.core.errors import (
     StaleStartError,
     TransportError,
 )
+from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.core.states import TaskState
 
 __all__ = [
@@ -236,10 +237,12 @@ class SubmissionPolicy:
         submit another) or ``reattach`` (take it all the same).
     :param on_orphaned_intent: it is not known whether there is a task, and none is found: ``search`` submits
         one if the search would have shown it, ``start`` submits one in any case, ``fail`` never does.
+    :param label: what messages call a remote task, such as ``Manus task``.
     """
 
     on_stale_state: OnStaleState = "fail"
     on_orphaned_intent: OnOrphanedIntent = "search"
+    label: str = "task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +337,7 @@ def decide_from_record(
         may_be_stopped = record.is_deferred and not notes_kills
         takes = is_same or policy.on_stale_state == "reattach"
         if not (is_owed and takes and not may_be_stopped and recorded.state is TaskState.COMPLETED):
-            return Decision(f"Task {recorded.task_id} was finished before this task was cleared.")
+            return Decision(f"{policy.label} {recorded.task_id} was finished before this task was cleared.")
     return _reattach(recorded, is_same, record.attempt, policy)
 
 
@@ -364,25 +367,26 @@ def decide_from_search(
         # All attempts that ask for the same have one task.
         own = [one for one in own if _asks_the_same(one, fingerprint, lost)] or own
     if len(own) > 1:
-        raise _for_a_person(f"{len(own)} tasks carry the tag of this task", own)
+        raise _for_a_person(f"{counted(len(own), policy.label)} carry the tag of this task", own)
     if own:
         return _reattach(own[0], _asks_the_same(own[0], fingerprint, lost), latest, policy)
     insists = policy.on_orphaned_intent == "start" or has_judged
     similar = [one for one in search.found if one.tag is None and is_open(one, attempt, lost)]
     if similar and not insists:
-        raise _for_a_person("The service shows only a task's prompt, and these have the same one", similar)
+        why = f"The service shows only the prompt of each {policy.label}, and these have the same one"
+        raise _for_a_person(why, similar)
     is_unknown = lost is not None or (may_be_unrecorded and not search.sees_all)
     if is_unknown and not insists and (policy.on_orphaned_intent == "fail" or not search.sees_all):
         raise OrphanedStartError(
-            "It is not known whether an earlier request submitted a task: its answer was lost, or Airflow "
-            f"kept no record of it.{_replaced(lost)} Nothing more was submitted. Check the service's app, "
-            f"and stop the task if there is one. {_NEXT_STEP}"
+            f"It is not known whether an earlier request submitted its {policy.label}: the answer was lost, or "
+            f"Airflow kept no record of it.{_replaced(lost, policy.label)} Nothing more was submitted. Check "
+            f"the service's app, and stop it if it is there. {_NEXT_STEP}"
         )
-    return Decision("No earlier attempt has submitted a task.")
+    return Decision(f"No {policy.label} was submitted by an earlier attempt.")
 
 
-def _replaced(lost: SubmissionRecord | None) -> str:
-    return f" It was to replace task {lost.replaces}." if lost is not None and lost.replaces else ""
+def _replaced(lost: SubmissionRecord | None, label: str) -> str:
+    return f" It was to replace {label} {lost.replaces}." if lost is not None and lost.replaces else ""
 
 
 def _decide_about_missing(
@@ -393,26 +397,26 @@ def _decide_about_missing(
         place = f" ({record.url})" if record.url else ""
         reason = "" if same_account else " The connection has another host or key than it had then."
         raise OrphanedStartError(
-            f"The service does not know task {record.task_id}{place} of an earlier attempt any more.{reason} "
-            "Nothing more was submitted. Check the service's app, and stop the task if it is there. "
+            f"The service does not know {policy.label} {record.task_id}{place} of an earlier attempt any "
+            f"more.{reason} Nothing more was submitted. Check the service's app, and stop it if it is there. "
             f"{_NEXT_STEP}"
         )
-    return Decision(f"The service no longer knows task {record.task_id} of an earlier attempt.")
+    return Decision(f"The service no longer knows {policy.label} {record.task_id} of an earlier attempt.")
 
 
 def _reattach(task: Candidate, is_same: bool, number: int | None, policy: SubmissionPolicy) -> Decision:
     """Return what to do about a task that is this Airflow task's, by what it was asked for."""
     attempt = "an earlier attempt" if number is None else f"attempt {number}"
     if is_same or policy.on_stale_state == "reattach":
-        return Decision(f"Re-attaching to task {task.task_id} of {attempt}.", task)
+        return Decision(f"Re-attaching to {policy.label} {task.task_id} of {attempt}.", task)
     if policy.on_stale_state == "restart":
         running = None if task.state.is_terminal else task.task_id
-        why = f"The inputs have changed since task {task.task_id} was submitted."
+        why = f"The inputs have changed since {policy.label} {task.task_id} was submitted."
         return Decision(why, cancel=running)
     raise StaleStartError(
-        f"{attempt.capitalize()} submitted task {task.place} with other inputs. It was left as it is. Set "
-        "on_stale_state='reattach' to take its result, or 'restart' to stop it and pay for a new one; or "
-        "make the inputs the same on every attempt."
+        f"{attempt.capitalize()} submitted {policy.label} {task.place} with other inputs. It was left as it "
+        "is. Set on_stale_state='reattach' to take its result, or 'restart' to stop it and pay for a new "
+        "one; or make the inputs the same on every attempt."
     )
 
 
@@ -423,9 +427,9 @@ def _asks_the_same(one: Candidate, fingerprint: str, lost: SubmissionRecord | No
 
 
 def _for_a_person(why: str, found: Sequence[Candidate]) -> OrphanedStartError:
-    tasks = ", ".join(one.place for one in found)
+    places = ", ".join(one.place for one in found)
     return OrphanedStartError(
-        f"{why}: {tasks}. Nothing more was submitted, as only you can tell which one is wanted. If one of "
+        f"{why}: {places}. Nothing more was submitted, as only you can tell which one is wanted. If one of "
         "them is, wait for it with a sensor and mark this task successful. Otherwise stop or delete it. "
         f"{_NEXT_STEP}"
     )

@@ -97,7 +97,7 @@ QSTASH_MESSAGE = TaskType(
 
 QSTASH_WORKFLOW = TaskType(
     service=QSTASH,
-    label="Workflow run",
+    label="QStash workflow run",
     poll_strategy=lambda _config: QStashWorkflowPollStrategy(),
     cancel=_cancel_runs,
     cancel_batch_size=workflows.MOST_CANCELLED,

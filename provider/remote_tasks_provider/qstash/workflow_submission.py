@@ -79,7 +79,7 @@ class WorkflowSubmission(HookSubmission, ABC):
         except InvalidRequestError as error:
             if not workflows.exists_already(error):
                 raise
-            log.info("Workflow run %s is at work already; re-attaching to it.", self._run_id)
+            log.info("QStash workflow run %s is at work already; re-attaching to it.", self._run_id)
             self.was_there = True
             return Candidate(self._run_id, None, TaskState.RUNNING, own)
         self.was_there = run.deduplicated
@@ -111,7 +111,7 @@ class WorkflowSubmission(HookSubmission, ABC):
         try:
             self._hook.cancel_workflow_run(task_id)
         except NotFoundError:
-            log.info("Workflow run %s is not at work any more.", task_id)
+            log.info("QStash workflow run %s is not at work any more.", task_id)
 
     def _found(self, run_id: str) -> QStashWorkflowRun | None:
         try:

@@ -87,7 +87,8 @@ class TestOutcome:
         with pytest.raises(AirflowFailException) as caught:
             account.task().attempt(lambda: trigger(deferrable=deferrable))
 
-        assert f"Workflow run {only(account).id} failed: HTTP 503: no room, token=***" in str(caught.value)
+        run = f"QStash workflow run {only(account).id}"
+        assert f"{run} failed: HTTP 503: no room, token=***" in str(caught.value)
 
     def test_failed_run_is_returned_without_raise_on_failure(self, account: QStash, deferrable: bool) -> None:
         account.qstash.workflows.plan(script=[("RUN_FAILED", None)], response_status=503)

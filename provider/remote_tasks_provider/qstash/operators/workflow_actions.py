@@ -127,7 +127,7 @@ class QStashCancelWorkflowOperator(QStashOperator):
         try:
             hook.cancel_workflow_run(run_ids[0])
         except NotFoundError:
-            self.log.info("Workflow run %s is not at work.", run_ids[0])
+            self.log.info("QStash workflow run %s is not at work.", run_ids[0])
             return 0
         return 1
 

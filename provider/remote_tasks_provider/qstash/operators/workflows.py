@@ -98,7 +98,7 @@ class WorkflowRunOperator(SubmittingOperator):
             )
         self.push_id(context, run.task_id)
         push_link(context, _CONSOLE)
-        self.log.info("Workflow run %s is triggered.", run.task_id)
+        self.log.info("QStash workflow run %s is triggered.", run.task_id)
         return Submitted([run.task_id], self.reference(run.task_id), not is_strange)
 
     def reference(self, run_id: str) -> dict[str, Any]:
@@ -111,7 +111,9 @@ class WorkflowRunOperator(SubmittingOperator):
         # If this fails, a retry re-attaches to the finished run, and reads it again.
         with sending(self.hook):
             run = self.hook.get_workflow_run(run_id)
-        self.log.info("Workflow run %s is %s.", run_id, in_words(run.state, (record or {}).get("status")))
+        self.log.info(
+            "QStash workflow run %s is %s.", run_id, in_words(run.state, (record or {}).get("status"))
+        )
         text = run.response if run.result is None else None
         return result_to_xcom(
             {**(record or {}), "text": text, "structured": run.result}, self.result_path, self.log
