@@ -24,6 +24,7 @@ __all__ = [
     "AWAITS_INPUT",
     "CLEARS_DROP_STATE",
     "FORMS_ARE_REPLACED",
+    "KEEPS_ASSET_STATE",
     "RETRIES_RESUME",
     "STARTS_FROM_TRIGGER",
     "SUPPORTS_HITL",
@@ -61,6 +62,8 @@ FORMS_ARE_REPLACED = airflow_is_at_least("3.4")
 """Whether a task's second question takes the place of its first one in Airflow's form."""
 TRIGGERS_GET_ON_KILL = airflow_is_at_least("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
+KEEPS_ASSET_STATE = airflow_is_at_least("3.3")
+"""Whether an asset has a state store, and triggers can read it."""
 CLEARS_DROP_STATE = airflow_is_at_least("3.4")
 """Whether a user who clears a task may drop its task state store."""
 RETRIES_RESUME = airflow_is_at_least("3.0") and not airflow_is_at_least("3.1.8")
