@@ -109,7 +109,7 @@ class RemoteTaskHook(BaseHook):
         return f"{self.service.name} at {config.base_url} accepted the key."
 
     def _about_this_connection(self, message: str) -> str:
-        """Return a message without the connection's id, which it may have from this provider or from Airflow."""
+        """Return a message without the id of the connection, which Airflow and this provider name."""
         named = rf"\b(?:connection|the conn_id) ['`]{re.escape(self.conn_id)}['`]"
         variable = rf"(?:, environment variable {re.escape(variable_of(self.conn_id))})?"
         return re.sub(named + variable, _this_connection, message, flags=re.IGNORECASE)

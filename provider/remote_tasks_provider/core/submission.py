@@ -378,9 +378,9 @@ def decide_from_search(
     is_unknown = lost is not None or (may_be_unrecorded and not search.sees_all)
     if is_unknown and not insists and (policy.on_orphaned_intent == "fail" or not search.sees_all):
         raise OrphanedStartError(
-            f"It is not known whether an earlier request submitted its {policy.label}: the answer was lost, or "
-            f"Airflow kept no record of it.{_replaced(lost, policy.label)} Nothing more was submitted. Check "
-            f"the service's app, and stop it if it is there. {_NEXT_STEP}"
+            f"It is not known whether an earlier request submitted its {policy.label}: the answer was lost, "
+            f"or Airflow kept no record of it.{_replaced(lost, policy.label)} Nothing more was submitted. "
+            f"Check the service's app, and stop it if it is there. {_NEXT_STEP}"
         )
     return Decision(f"No {policy.label} was submitted by an earlier attempt.")
 
