@@ -16,7 +16,7 @@ from remote_tasks_provider.core.errors import TransportError
 from remote_tasks_provider.core.http.operation import Response
 from tests.conformance.peer import Peer
 
-__all__ = ["FAULTS", "Fault"]
+__all__ = ["AGENT_FAULTS", "FAULTS", "Fault"]
 
 RUNS_FOR = 300.0
 
@@ -65,9 +65,9 @@ def hidden(since: float, until: float = 1e9) -> Prepare:
     """Let the service forget the task for a time."""
 
     def prepare(peer: Peer, task_id: str) -> None:
-        faults: list[str] = []
-        peer.time.at(since, lambda: faults.append(peer.sandbox.faults.add("hide", task_id=task_id)))
-        peer.time.at(until, lambda: peer.sandbox.faults.remove(faults.pop()))
+        undo: list[Callable[[], Any]] = []
+        peer.time.at(since, lambda: undo.append(peer.hide(task_id)))
+        peer.time.at(until, lambda: undo.pop()())
 
     return prepare
 
@@ -204,3 +204,83 @@ FAULTS: dict[str, Fault] = {
         unreadable(UNDEFINED, 0), "skipped", "", (90, 155), {"never_fail": True}
     ),
 }
+
+
+def refuses(reason: str, since: float, until: float = 1e9) -> Prepare:
+    """Let an agent refuse every request in this time, as its wire form says it; without a reason, a 500."""
+
+    def prepare(peer: Peer, _task_id: str) -> None:
+        def fault(at: float, request: Any) -> Response | None:
+            if not since <= at < until:
+                return None
+            code, body = peer.agent.refused(request, reason)
+            return Response(code, {"content-type": "application/json"}, json.dumps(body).encode())
+
+        peer.fault = fault
+
+    return prepare
+
+
+def agent_is(**facts: Any) -> Prepare:
+    """Let an agent have a habit; see :class:`~tests.conformance.agent.FakeAgent`."""
+
+    def prepare(peer: Peer, _task_id: str) -> None:
+        for name, value in facts.items():
+            setattr(peer.agent, name, value)
+
+    return prepare
+
+
+def tasks_are(**facts: Any) -> Prepare:
+    """Let all tasks of an agent have something; see :class:`~tests.conformance.agent.AgentTask`."""
+
+    def prepare(peer: Peer, _task_id: str) -> None:
+        for task in peer.agent.tasks:
+            for name, value in facts.items():
+                setattr(task, name, value)
+
+    return prepare
+
+
+def crowd(peer: Peer, _task_id: str) -> None:
+    """Let other tasks of the account fill pages, whose cursor ends early whenever one of them has changed."""
+    for _ in range(7):
+        peer.agent.add_task([("working", 1.0), *[("working", 25.0)] * 40, ("completed", None)])
+    peer.agent.page_size, peer.agent.ends_early = 4, True
+
+
+def all_forgotten(peer: Peer, _task_id: str) -> None:
+    """Start an agent again that keeps its tasks in memory."""
+    peer.time.at(60, lambda: [peer.agent.delete_task(task.id) for task in list(peer.agent.tasks)])
+
+
+AGENT_FAULTS: dict[str, Fault] = {
+    "internal error for a while": Fault(refuses("", 60, 290)),
+    "internal error that stays": Fault(refuses("", 60), "retryable", "ServerError", TOLERANCE),
+    "internal error at the first poll": Fault(refuses("", 0, 10)),
+    "not found once": Fault(refuses("TASK_NOT_FOUND", 50, 70)),
+    "list that is refused": Fault(agent_is(lists=False)),
+    "list that ignores the filter": Fault(agent_is(filters=False)),
+    "list of what is newer": Fault(agent_is(is_strict=True)),
+    "list of short pages": Fault(agent_is(page_size=2)),
+    "list whose cursor ends early": Fault(crowd, within=(RUNS_FOR, RUNS_FOR + 95)),
+    "statuses without a time": Fault(tasks_are(has_times=False), within=(RUNS_FOR, RUNS_FOR + 95)),
+    "word that nobody knows": Fault(
+        tasks_are(script=[("working", 60.0), ("pondering", 240.0), ("completed", None)])
+    ),
+    "authorisation that is given elsewhere": Fault(
+        tasks_are(script=[("working", 60.0), ("auth_required", 240.0), ("completed", None)])
+    ),
+    # Noticed by the next full listing, which follows after ten polls.
+    "restart that forgets all tasks": Fault(all_forgotten, "failed", "NotFoundError", (150, 485)),
+    "task that is rejected": Fault(
+        tasks_are(script=[("working", RUNS_FOR), ("rejected", None)]), "failed", "TaskFailedError"
+    ),
+    "task that another client cancels": Fault(
+        tasks_are(script=[("working", RUNS_FOR), ("canceled", None)]), "failed", "TaskCancelledError"
+    ),
+    "task that nobody works on after a restart": Fault(
+        tasks_are(script=[("working", None)]), "timeout", "", (500, 510), {"timeout": 500}
+    ),
+}
+"""What agents do beside that, and no real server does on command."""

@@ -1,7 +1,7 @@
 """A service that misbehaves on schedule, in a time that passes only when the provider waits.
 
-The good answers are the sandbox's. Everything between the Airflow sensor and the request is the provider's
-own code; sockets, time and the connection are replaced here.
+The good answers are the sandbox's, and those of a small A2A agent. Everything between the Airflow sensor and
+the request is the provider's own code; sockets, time and the connection are replaced here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.a2a.api.interfaces import AGENTS
 from remote_tasks_provider.bases import connection as connection_module
 from remote_tasks_provider.bases import hooks as hooks_module
 from remote_tasks_provider.bases import triggers as triggers_module
@@ -29,6 +30,7 @@ from remote_tasks_sandbox import Sandbox
 from remote_tasks_sandbox.app import SandboxApp
 from remote_tasks_sandbox.calls import Answer, Call
 from remote_tasks_sandbox.clock import Clock as SandboxClock
+from tests.conformance.agent import FakeAgent
 from tests.conformance.subjects import Subject
 
 __all__ = ["START", "Peer", "VirtualTime", "hang"]
@@ -113,6 +115,7 @@ class Peer:
         self.time = VirtualTime()
         self.sandbox = Sandbox(self.time)
         self.app = SandboxApp(self.sandbox)
+        self.agent = FakeAgent(self.time, HOST)
         self.key = self.good_key = "sk-sandbox" if subject.vendor == "manus" else "sandbox-token"
         self.host = self.good_host = HOST
         self.fault: Callable[[float, Request], Any] = lambda _seconds, _request: None
@@ -140,6 +143,8 @@ class Peer:
         return self._good(request, config)
 
     def _good(self, request: Request, config: ConnectionConfig) -> Response:
+        if self.subject.vendor == "a2a":
+            return self._good_of_agent(request)
         url = request.url("")
         path, _, query = url.partition("?")
         name, value = config.auth_for(request)
@@ -163,6 +168,24 @@ class Peer:
         if found.status != 200:
             return found
         return _response(200, self.spoil(self.time.passed, json.loads(found.body)))
+
+    def _good_of_agent(self, request: Request) -> Response:
+        status, body = self.agent.answer(request, self.good_host)
+        if status == 200 and "result" in body:
+            body["result"] = self.spoil(self.time.passed, body["result"])
+        elif status == 200:
+            body = self.spoil(self.time.passed, body)
+        return _response(status, body)
+
+    def hide(self, task_id: str) -> Callable[[], Any]:
+        """Let the service forget a task; return what lets it remember."""
+        if self.subject.vendor == "a2a":
+            task = self.agent.get(task_id)
+            assert task is not None
+            task.is_hidden = True
+            return lambda: setattr(task, "is_hidden", False)
+        fault = self.sandbox.faults.add("hide", task_id=task_id)
+        return lambda: self.sandbox.faults.remove(fault)
 
     # -------------------------------------------------------------------------------------- how it is reached
 
@@ -218,6 +241,7 @@ class Peer:
         clocks = Clocks(wall=time.wall, monotonic=time.monotonic, spread=lambda: 1.0)
         monkeypatch.setattr(triggers_module.RemoteTaskTrigger, "clocks", clocks)
         monkeypatch.setattr(rate_limit, "_LIMITERS", type(rate_limit._LIMITERS)())
+        AGENTS.forget()
 
     def run_async(self, work: Any) -> Any:
         """Run a coroutine in the virtual time."""
