@@ -33,6 +33,7 @@ RAISE_VALUE_ERRORS = {
     "bases.files": "a file that is not yet written to the end: a retry may help",
     "bases.paths": "a file system that may recover",
     "core.http.parsing": "a response of another shape; the client makes an InvalidResponseError of it",
+    "core.push.rest_bell": "a response of another shape",
     "manus.api.v1": "a response of another shape",
     "manus.api.v2": "a response of another shape",
     "manus.api.v2_envelope": "a response of another shape",

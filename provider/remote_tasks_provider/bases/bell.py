@@ -2,7 +2,7 @@
 
 Both use what Airflow has no public name for in that process, so every import is made here, when it is needed,
 and whatever is missing or refuses becomes a :class:`BellNotStored`. Elsewhere use
-:class:`~remote_tasks_provider.bases.bell_rest.RestBell`, which does the same over Airflow's REST API.
+:class:`~remote_tasks_provider.core.push.rest_bell.RestBell`, which does the same over Airflow's REST API.
 
 :func:`ring` and :func:`publish` block, for some milliseconds: call them in a thread.
 """
