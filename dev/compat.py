@@ -140,6 +140,7 @@ def refresh_constraints() -> None:
             uv(
                 *("pip", "compile", "pyproject.toml", "sandbox/pyproject.toml", "--quiet", "--upgrade"),
                 *("--python-version", "3.11", "--group", "dev" if version == NEWEST else "test"),
+                *("--group", "production"),
                 *("--constraint", pinned.name, "--output-file", constraints_file(version)),
                 *("--no-header", "--no-annotate"),
             )

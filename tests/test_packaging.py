@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from dev.compat import NEWEST, VERSIONS
@@ -116,6 +117,24 @@ class TestEntryPoint:
 class TestConstraints:
     def test_constraints_exist_for_every_supported_airflow(self) -> None:
         assert {path.name for path in CONSTRAINTS.iterdir()} == {constraints_file(v).name for v in VERSIONS}
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_constraints_fit_the_providers_of_a_deployment(
+        self, project: dict[str, Any], version: str
+    ) -> None:
+        pins = dict(
+            line.split("==")
+            for line in constraints_file(version).read_text().splitlines()
+            if not line.startswith("#")
+        )
+        wanted = [Requirement(line) for line in project["dependency-groups"]["production"]]
+        # The bound of botocore, which the Amazon provider needs.
+        wanted.append(Requirement("python-dateutil>=2.1,<3"))
+        unfit = [
+            str(one) for one in wanted if not one.specifier.contains(pins.get(one.name, "0"), prereleases=True)
+        ]
+
+        assert unfit == []
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_constraints_are_exact_versions(self, version: str) -> None:
