@@ -289,6 +289,7 @@ OF_RUNS: Mapping[str, Kind] = {
 }
 """What differs for workflow runs."""
 NEEDED: Mapping[str, dict[str, Any]] = {
+    "A2ADownloadArtifactsOperator": {"output_path": "file:///tmp/a"},
     "A2ASendMessageOperator": {"text": "a"},
     "A2ATaskOperator": {"message": "a"},
     "ManusConfirmActionOperator": {"input": {}, "expect": "a"},

@@ -28,6 +28,7 @@ from remote_tasks_provider.bases.hitl import _Asked
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
 from remote_tasks_provider.bases.once import _Intent
 from remote_tasks_provider.core.errors import NotFoundError, error_from_json
+from remote_tasks_provider.core.files.content import SignedLink
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.tracker import PollTracker
@@ -362,8 +363,9 @@ class TestFiles:
         (tmp_path / name).write_text(json.dumps(order(record)))
 
         # No server runs at this address, so a download would fail.
+        link = SignedLink("http://127.0.0.1:9/report.md?Signature=new")
         (saved,) = save_files(
-            [RemoteFile(entry["name"], "http://127.0.0.1:9/report.md?Signature=new", entry["content_type"])],
+            [RemoteFile(entry["name"], link, entry["content_type"])],
             str(tmp_path),
             owner=record["owner"],
             max_bytes_per_file=100,

@@ -29,7 +29,8 @@ from remote_tasks_provider.core.errors import (
     TransferError,
     TransferIncompleteError,
 )
-from remote_tasks_provider.core.files import transfer
+from remote_tasks_provider.core.files import content, transfer
+from remote_tasks_provider.core.files.content import SignedLink
 from remote_tasks_provider.core.http.retry import RetryPolicy
 from remote_tasks_provider.core.progress_log import ProgressLog
 from tests.core.raw_server import Handler, RawServer, answer
@@ -55,7 +56,13 @@ class Host:
     def add(self, name: str, content: bytes | Handler, path: str = "", **facts: Any) -> RemoteFile:
         path = path or f"/{len(self.files)}/file"
         self.files[path] = content
-        return RemoteFile(name, f"{self.server.url}{path}?{facts.pop('query', KEY)}", **facts)
+        link = SignedLink(f"{self.server.url}{path}?{facts.pop('query', KEY)}")
+        return RemoteFile(name, link, **facts)
+
+    def link(self, content: bytes | Handler, **facts: Any) -> str:
+        found = self.add("", content, **facts).content
+        assert isinstance(found, SignedLink)
+        return found.url
 
     @property
     def asked(self) -> list[str]:
@@ -122,6 +129,11 @@ def _broken(connection: socket.socket) -> None:
     answer(200, b"half", content_length="8")(connection)
 
 
+def _relinked(file: RemoteFile, key: str, another: str) -> SignedLink:
+    assert isinstance(file.content, SignedLink)
+    return SignedLink(file.content.url.replace(key, another))
+
+
 def _slow_clock(monkeypatch: pytest.MonkeyPatch, kind: Any, seconds: float) -> None:
     """Let so many seconds pass whenever progress is counted."""
     now = count(1000.0, seconds)
@@ -146,9 +158,7 @@ class TestProgress:
     ) -> None:
         _put(folder / "a.csv", b"a,b")
         _slow_clock(monkeypatch, module, 10.0)
-        open_source(folder / "a.csv").upload_to(
-            host.add("", answer(200, b"")).url, log=log, from_loopback=True
-        )
+        open_source(folder / "a.csv").upload_to(host.link(answer(200, b"")), log=log, from_loopback=True)
 
         assert log_lines == [f"Uploading {folder / 'a.csv'} (3 bytes): 3 bytes so far, 0 bytes/s."]
 
@@ -358,7 +368,7 @@ class TestFailures:
                 writer.write(b"half")
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(module, "download", killed)
+        monkeypatch.setattr(content, "download", killed)
         with pytest.raises(KeyboardInterrupt):
             _save([host.add("a.txt", b"a")], folder)
 
@@ -518,7 +528,7 @@ class TestExistingFiles:
 class TestExpiredLinks:
     def test_fresh_links_are_fetched_once_for_all(self, host: Host, folder: Any) -> None:
         fresh = [host.add("a.txt", b"a"), host.add("b.txt", b"b"), host.add("new.txt", b"n")]
-        stale = [RemoteFile(file.name, file.url.replace(KEY, "expired")) for file in fresh[:2]]
+        stale = [RemoteFile(file.name, _relinked(file, KEY, "expired")) for file in fresh[:2]]
         calls: list[int] = []
 
         def refresh() -> list[RemoteFile]:
@@ -534,7 +544,7 @@ class TestExpiredLinks:
 
     def test_files_of_the_same_name_are_not_mixed_up(self, host: Host, folder: Any) -> None:
         fresh = [host.add("a.txt", b"first"), host.add("a.txt", b"second")]
-        stale = [RemoteFile(file.name, file.url.replace(KEY, "expired")) for file in fresh]
+        stale = [RemoteFile(file.name, _relinked(file, KEY, "expired")) for file in fresh]
 
         _save(stale, folder, refresh=lambda: fresh)
 
@@ -564,7 +574,9 @@ class TestExpiredLinks:
 
         def refresh() -> list[RemoteFile]:
             calls.append(1)
-            return [RemoteFile(file.name, f"{file.url}&again={len(calls)}") for file in files]
+            return [
+                RemoteFile(file.name, _relinked(file, KEY, f"{KEY}&again={len(calls)}")) for file in files
+            ]
 
         _fails(TransferIncompleteError, files, folder, refresh=refresh)
 
@@ -613,7 +625,7 @@ class TestSource:
 
     def test_file_is_sent_to_a_link_unchanged(self, host: Host, folder: Any) -> None:
         _put(folder / "a.csv", b"a,b")
-        link = host.add("", answer(200, b"")).url
+        link = host.link(answer(200, b""))
 
         open_source(folder / "a.csv").upload_to(link, log=log, from_loopback=True)
 
@@ -626,7 +638,7 @@ class TestSource:
 
         with pytest.raises(LinkExpiredError):
             open_source(folder / "a.csv").upload_to(
-                host.add("", b"", query="expired").url, log=log, from_loopback=True
+                host.link(b"", query="expired"), log=log, from_loopback=True
             )
 
     def test_missing_file_is_reported(self, folder: Any) -> None:

@@ -85,16 +85,17 @@ class A2APart(RemoteModel):
             return part
         found = {
             "url": file.get("uri") or file.get("fileWithUri"),
-            "raw": file.get("bytes") or file.get("fileWithBytes"),
+            "raw": file.get("bytes", file.get("fileWithBytes")),
             "filename": file.get("name"),
             "mediaType": file.get("mimeType"),
         }
-        return {**part, **{name: value for name, value in found.items() if value}}
+        return {**part, **{name: value for name, value in found.items() if value is not None}}
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, here or elsewhere."""
-        return bool(self.url or self.raw)
+        """Whether it is a file, here or elsewhere; one without content has a name."""
+        is_empty_file = self.raw is not None and bool(self.filename) and not self.text and self.data is None
+        return bool(self.url or self.raw) or is_empty_file
 
 
 class A2AMessage(RemoteModel):

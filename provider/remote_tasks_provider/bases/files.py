@@ -13,7 +13,7 @@ import hashlib
 import json
 import mimetypes
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,8 +30,9 @@ from remote_tasks_provider.core.errors import (
     TransferError,
     TransferIncompleteError,
 )
+from remote_tasks_provider.core.files.content import Content
 from remote_tasks_provider.core.files.names import local_names
-from remote_tasks_provider.core.files.transfer import Transferred, download, upload
+from remote_tasks_provider.core.files.transfer import Transferred, upload
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.log import Log, in_bytes
 from remote_tasks_provider.core.progress_log import ProgressLog
@@ -56,14 +57,16 @@ class RemoteFile:
     """A file as a service lists it.
 
     :param name: what the service calls it; nothing is assumed about it.
-    :param url: a link that needs no key.
+    :param content: where its bytes are.
     :param size: bytes, where the service gives it; not relied upon.
+    :param facts: what else is said of it where it is listed; plain JSON values.
     """
 
     name: str
-    url: str = field(repr=False)
+    content: Content
     content_type: str | None = None
     size: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_files(
@@ -77,7 +80,7 @@ def save_files(
     from_loopback: bool = False,
     refresh: Callable[[], Iterable[RemoteFile]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Save ``files`` into a folder; return name, path, size, content type and SHA-256 of each, in order.
+    """Save ``files`` into a folder; return name, path, size, content type, SHA-256, facts of each, in order.
 
     Every file is tried. When some fail, the others stay, and a repetition for the same owner fetches only
     what is missing or has changed at the service.
@@ -202,7 +205,7 @@ class _Saving:
         known = self._ours(final, local)
         if known is not None and known["of"] == _of(file):
             self.log.info("%s is in place from an earlier attempt.", final)
-            return _manifest(final, known)
+            return _manifest(final, known, file)
         with temporary_file(self.folder, self.log) as part:
             file, done = self._fetch(index, part)
             entry = {
@@ -223,7 +226,7 @@ class _Saving:
             raise TransferIncompleteError(f"{final} has {final.size()} bytes of {done.size} after the move")
         get_hook_lineage_collector().add_output_asset(context=final, uri=str(final))
         self.log.info("Saved %s (%s).", final, in_bytes(done.size))
-        return _manifest(final, entry)
+        return _manifest(final, entry, file)
 
     def _ours(self, final: Any, local: str) -> dict[str, Any] | None:
         """Return the record of the file at ``final``; ``None`` if there is none or it may be overwritten.
@@ -259,8 +262,7 @@ class _Saving:
             raise
 
     def _download(self, file: RemoteFile, part: Any) -> Transferred:
-        done = download(
-            file.url,
+        done = file.content.save(
             # Not `part.open`, which would tell Airflow's lineage of the temporary name.
             lambda: part.fs.open(part.path, "wb"),
             max_bytes=self.max_bytes,
@@ -297,7 +299,7 @@ class _Links:
         fresh = dict(_numbered(refresh()))
         self._refresh = refresh
         self._files.update({key: file for key, file in fresh.items() if key in self._files})
-        return None if self.get(index).url == old.url else self.get(index)
+        return None if self.get(index).content == old.content else self.get(index)
 
     def give_up(self) -> None:
         """Ask no more, as there are none or the host refuses even a fresh one."""
@@ -345,13 +347,13 @@ def _is_whole(entry: Any) -> bool:
 
 def _of(file: RemoteFile) -> str:
     """Return what changes when the service has another file of that name, but not with the link's key."""
-    facts = [file.name, file.size, file.url.partition("?")[0]]
+    facts = [file.name, file.size, file.content.identity]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _manifest(final: Any, entry: dict[str, Any]) -> dict[str, Any]:
+def _manifest(final: Any, entry: dict[str, Any], file: RemoteFile) -> dict[str, Any]:
     rest = {name: entry[name] for name in ("size", "content_type", "sha256")}
-    return {"name": entry["name"], "path": str(final), **rest}
+    return {"name": entry["name"], "path": str(final), **rest, **file.facts}
 
 
 @contextmanager

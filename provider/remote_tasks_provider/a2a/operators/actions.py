@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote, urlsplit
 
 from remote_tasks_provider.a2a.api.messages import check_parts
 from remote_tasks_provider.a2a.effects import Answer
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.models import word_of
 from remote_tasks_provider.a2a.operators.base import OneTaskOperator
+from remote_tasks_provider.a2a.results import A2AFile, result_of_task
+from remote_tasks_provider.bases.downloads import DownloadOperator
+from remote_tasks_provider.bases.files import RemoteFile
 from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.files.content import Inline, SignedLink
 from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["A2ACancelTaskOperator", "A2ASendMessageOperator"]
+__all__ = ["A2ACancelTaskOperator", "A2ADownloadArtifactsOperator", "A2ASendMessageOperator"]
 
 
 def parts(value: Any, name: str) -> Any:
@@ -90,3 +96,56 @@ class A2ACancelTaskOperator(OneTaskOperator):
     def summary(self, found: dict[str, Any]) -> str:
         """Return how the task stands."""
         return f"A2A task {found['id']} is {in_words(found['state'], word_of(found['status']))}."
+
+
+class A2ADownloadArtifactsOperator(OneTaskOperator, DownloadOperator):
+    """Saves the files that a task of an A2A agent has made, and returns a list of what was saved.
+
+    Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …, "artifact_id": …}``.
+    Files are the parts of the task's artifacts (of its last status, if it has no artifacts) that are a URL or
+    hold content. Texts and values are no files: a task's result has them. Names are made safe and distinct,
+    whatever the agent called its files. Only whole ``https://`` URLs are followed, without the token and
+    without redirects. A file is complete or not there; a retry fetches those that are missing. Of a task that
+    still works, the files so far are saved, with a warning.
+
+    An agent that has answered with a message has no task, so nothing can be saved later.
+
+    .. code-block:: python
+
+        collect = A2ADownloadArtifactsOperator(
+            task_id="collect",
+            remote_task_id="{{ ti.xcom_pull('ask')['id'] }}",
+            output_path="s3://bucket/agent/{{ run_id }}",
+        )
+
+    :param output_path: a folder, any URL that ``ObjectStoragePath`` knows. Templated.
+    :param overwrite: replace files that something else has put there. Otherwise they fail the operator.
+    :param max_file_size: bytes a file may have. Content within the task is in memory as a whole, and all of
+        an agent's answer has 128 MiB at most.
+    """
+
+    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
+
+    def find(self, hook: A2AHook, context: Context, *, again: bool) -> list[RemoteFile]:
+        """Return the files of the task."""
+        task = hook.get_task(self.remote_task_id)
+        if not task.state.is_terminal and not again:
+            self.log.warning(
+                "A2A task %s is %s: it may make more files.",
+                task.id,
+                in_words(task.state, word_of(task.status)),
+            )
+        return [_remote_file(file) for file in result_of_task(task).files]
+
+
+def _remote_file(file: A2AFile) -> RemoteFile:
+    content = SignedLink(file.url) if file.url else Inline(file.raw or "")
+    name = file.name or _last_of(file.url)
+    return RemoteFile(name, content, file.media_type, facts={"artifact_id": file.artifact_id})
+
+
+def _last_of(url: str | None) -> str:
+    try:
+        return PurePosixPath(unquote(urlsplit(url or "").path)).name
+    except ValueError:
+        return ""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from remote_tasks_provider.core.http.session import Attempt
 
-__all__ = ["ByteReader", "ByteWriter", "Transferred", "download", "upload"]
+__all__ = ["ByteReader", "ByteWriter", "OnBytes", "Transferred", "download", "upload"]
 
 T = TypeVar("T")
 OnBytes = Callable[[int], Any]
@@ -157,6 +157,11 @@ class _Link:
 def _link(url: str, action: str, from_loopback: bool) -> _Link:
     parts, port = _split(url)
     host = parts.hostname or ""
+    if not parts.scheme and not host:
+        raise TransferError(
+            f"{action} a link that names no host: the service sent the end of a URL, or none. Only whole "
+            "https:// URLs are followed."
+        )
     if parts.scheme not in ("http", "https") or not host:
         raise TransferError(
             f"{action} a link that is no https:// URL: the service sent none that can be used."

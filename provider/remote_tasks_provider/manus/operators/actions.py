@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+from remote_tasks_provider.bases.downloads import DownloadOperator
 from remote_tasks_provider.bases.exceptions import wait_exception
-from remote_tasks_provider.bases.files import RemoteFile, open_source, save_files
+from remote_tasks_provider.bases.files import RemoteFile, open_source
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.bases.output import result_to_xcom
-from remote_tasks_provider.bases.paths import location, locations, try_file, try_folder
+from remote_tasks_provider.bases.paths import location, locations, try_file
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError, TaskFailedError
-from remote_tasks_provider.core.log import counted, in_bytes
+from remote_tasks_provider.core.files.content import SignedLink
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import (
@@ -33,7 +34,7 @@ from remote_tasks_provider.manus.attachments import attached_places
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.operators.base import OneTaskOperator
-from remote_tasks_provider.manus.results import ManusResult, failure_text, summary_of
+from remote_tasks_provider.manus.results import failure_text, summary_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -312,7 +313,7 @@ class ManusGetResultOperator(OneTaskOperator):
         return summary_of(found)
 
 
-class ManusDownloadFilesOperator(OneTaskOperator):
+class ManusDownloadFilesOperator(OneTaskOperator, DownloadOperator):
     """Saves the files that a Manus task has made, and returns a list of what was saved.
 
     Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …, "turn": …}``. Those of
@@ -329,9 +330,6 @@ class ManusDownloadFilesOperator(OneTaskOperator):
 
     template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
     checks: ClassVar[Mapping[str, Check]] = {
-        "output_path": location,
-        "overwrite": validation.flag,
-        "max_file_size": partial(validation.whole_number, least=1),
         "output_grace": partial(validation.seconds, zero=True),
         "slides_format": validation.optional(check_slides_format),
     }
@@ -346,39 +344,19 @@ class ManusDownloadFilesOperator(OneTaskOperator):
         slides_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.output_path = output_path
+        super().__init__(output_path=output_path, overwrite=overwrite, max_file_size=max_file_size, **kwargs)
         self.slides_format = slides_format
-        self.overwrite = overwrite
-        self.max_file_size: Any = max_file_size
         self.output_grace: Any = output_grace
 
-    def act(self, hook: ManusHook, context: Context) -> list[dict[str, Any]]:
-        """Save the files."""
-        try_folder(self.output_path, "output_path", self.log)
-        read = partial(hook.get_result, self.remote_task_id, slides_format=self.slides_format)
-        result = read(output_grace=self.output_grace)
-        push_link(context, result.url)
-        saved = save_files(
-            _files(result),
-            self.output_path,
-            owner=f"manus {self.remote_task_id}",
-            max_bytes_per_file=self.max_file_size,
-            overwrite=self.overwrite,
-            from_loopback=hook.client.config.is_loopback,
-            refresh=lambda: _files(read(output_grace=0)),
-            log=self.log,
+    def find(self, hook: ManusHook, context: Context, *, again: bool) -> list[RemoteFile]:
+        """Return the files; those of a task that has just finished are waited for."""
+        result = hook.get_result(
+            self.remote_task_id,
+            output_grace=0 if again else self.output_grace,
+            slides_format=self.slides_format,
         )
-        return [{**one, "turn": file.turn} for one, file in zip(saved, result.files, strict=True)]
-
-    def summary(self, found: list[dict[str, Any]]) -> str:
-        """Return how many files there are now, and where."""
-        if not found:
-            return f"Manus task {self.remote_task_id} has made no files, so nothing was saved."
-        size = in_bytes(sum(one["size"] for one in found))
-        files = counted(len(found), "file")
-        return f"In {self.output_path}: {files} of Manus task {self.remote_task_id}, {size}."
-
-
-def _files(result: ManusResult) -> list[RemoteFile]:
-    return [RemoteFile(file.name, file.url, file.content_type) for file in result.files]
+        push_link(context, result.url)
+        return [
+            RemoteFile(file.name, SignedLink(file.url), file.content_type, facts={"turn": file.turn})
+            for file in result.files
+        ]
