@@ -52,5 +52,11 @@ MANIFEST = Manifest(
             "base URL's. Default False.",
             {"type": ["boolean", "null"]},
         ),
+        "webhook_secret": FormField(
+            "Webhook secret",
+            "What the agent sends with its push notifications: 16 characters or more, not the token. "
+            "Default: none, and no push.",
+            {"type": ["string", "null"], "format": "password"},
+        ),
     },
 )

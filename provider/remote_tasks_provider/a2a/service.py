@@ -9,6 +9,7 @@ from remote_tasks_provider.a2a.api import operations
 from remote_tasks_provider.a2a.api.extras import A2AExtras
 from remote_tasks_provider.a2a.manifest import MANIFEST
 from remote_tasks_provider.a2a.polling import A2APollStrategy
+from remote_tasks_provider.a2a.push import WEBHOOKS
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.response import Hint
@@ -48,6 +49,7 @@ A2A = Service(
     probe=lambda _extras: operations.find_agent(afresh=True),
     explain=_explain,
     key_is_optional=True,
+    webhooks=WEBHOOKS,
 )
 
 A2A_TASK = TaskType(

@@ -15,6 +15,7 @@ from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.http.response import Explain
 from remote_tasks_provider.core.polling.strategy import PollStrategy
+from remote_tasks_provider.core.push.events import Webhooks
 
 __all__ = ["Service", "TaskType"]
 
@@ -36,6 +37,7 @@ class Service:
     :param explain: what an error answer means beyond its status.
     :param limits: the service's rate limits, by operation.
     :param key_is_optional: whether the connection may have no key.
+    :param webhooks: how its webhooks are checked; ``None`` where it has none.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Service:
     explain: Explain
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
     key_is_optional: bool = False
+    webhooks: Webhooks | None = None
 
     def config(self, fields: ConnectionFields) -> ConnectionConfig:
         """Return where and how to call this service over the connection that ``fields`` describe.

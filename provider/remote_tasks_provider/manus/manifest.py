@@ -32,5 +32,10 @@ MANIFEST = Manifest(
             "the account's.",
             {"type": ["string", "null"]},
         ),
+        "webhook_public_key": FormField(
+            "Webhook public key",
+            "The PEM Manus signs webhooks with, for a receiver that cannot ask Manus. Default: asked for.",
+            {"type": ["string", "null"], "format": "multiline"},
+        ),
     },
 )

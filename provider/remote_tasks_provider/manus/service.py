@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
@@ -19,6 +19,7 @@ from remote_tasks_provider.manus.api.versions import api_version, used_version
 from remote_tasks_provider.manus.manifest import MANIFEST
 from remote_tasks_provider.manus.polling import V1, V2, ManusPollStrategy
 from remote_tasks_provider.manus.polling_best import BestPollStrategy
+from remote_tasks_provider.manus.push import WEBHOOKS
 from remote_tasks_provider.manus.websites import website_snapshot
 
 __all__ = ["MANUS", "MANUS_TASK", "MANUS_WEBSITE", "ManusExtras"]
@@ -36,6 +37,10 @@ class ManusExtras(ConnectionExtras):
     connectors: str | None = None
     """Ids of the connectors that tasks may use, separated by commas; ``none`` for no connector at all. A task
     that names none gets these. Default: those of the account."""
+
+    webhook_public_key: str | None = Field(default=None, repr=False)
+    """The key that Manus signs its webhooks with, in PEM, for a receiver that cannot ask Manus for it.
+    Default: it is asked for, and kept for an hour; see ``docs/how-to/webhooks.md``."""
 
     @property
     def allowed_connectors(self) -> tuple[str, ...] | None:
@@ -108,7 +113,11 @@ MANUS = Service(
         "GET /v2/task.listMessages {task_id}": RateLimit(100),
         "POST /v2/task.stop {task_id}": RateLimit(40),
         "GET /v2/website.status {website_id}": RateLimit(100),
+        "POST /v2/webhook.create": RateLimit(40),
+        "POST /v2/webhook.delete {webhook_id}": RateLimit(40),
+        "GET /v2/webhook.list": RateLimit(100),
     },
+    webhooks=WEBHOOKS,
 )
 
 MANUS_TASK = TaskType(

@@ -27,5 +27,11 @@ MANIFEST = Manifest(
             "message is sent. Default free.",
             {"type": ["string", "null"], "enum": ["free", "payg", "fixed"]},
         ),
+        "webhook_secret": FormField(
+            "Signing keys",
+            "The current and, after a comma, the next signing key, for a receiver of callbacks that cannot "
+            "ask QStash. Default: asked for.",
+            {"type": ["string", "null"], "format": "password"},
+        ),
     },
 )

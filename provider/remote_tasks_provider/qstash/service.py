@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pydantic import Field
+
 from remote_tasks_provider.core.errors import AuthenticationError
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionExtras
 from remote_tasks_provider.core.http.operation import Operation
@@ -15,6 +17,7 @@ from remote_tasks_provider.qstash.api.filters import RUN_CANCEL_FILTERS, filters
 from remote_tasks_provider.qstash.api.options import PlanName
 from remote_tasks_provider.qstash.manifest import MANIFEST
 from remote_tasks_provider.qstash.polling import QStashMessagePollStrategy, QStashTaskPollStrategy
+from remote_tasks_provider.qstash.push import WEBHOOKS
 from remote_tasks_provider.qstash.workflow_polling import QStashWorkflowPollStrategy
 
 __all__ = ["QSTASH", "QSTASH_MESSAGE", "QSTASH_TASK", "QSTASH_WORKFLOW", "QStashExtras"]
@@ -31,6 +34,9 @@ class QStashExtras(ConnectionExtras):
     plan: PlanName = "free"
     """The account's plan; its limits are checked before a message is sent, see
     ``docs/how-to/connections.md``."""
+    webhook_secret: str | None = Field(default=None, repr=False)
+    """The account's signing keys, the current and after a comma the next one, for a receiver that cannot ask
+    QStash for them. Default: they are asked for, and kept for an hour; see ``docs/how-to/webhooks.md``."""
 
 
 def _auth(token: str, _extras: QStashExtras) -> tuple[str, str]:
@@ -75,6 +81,7 @@ QSTASH = Service(
     # A read-only token may do it too.
     probe=lambda _extras: v2.list_logs((), page_size=1),
     explain=_explain,
+    webhooks=WEBHOOKS,
 )
 
 QSTASH_TASK = TaskType(

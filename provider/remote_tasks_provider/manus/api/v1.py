@@ -21,6 +21,7 @@ from remote_tasks_provider.manus.models import ManusTask, ManusTaskSummary
 from remote_tasks_provider.manus.results import CreatedTask, ManusTaskRef
 
 __all__ = [
+    "KEY_HEADER",
     "continue_task",
     "create_project",
     "create_task",
@@ -51,7 +52,8 @@ TaskT = TypeVar("TaskT", bound=ManusTaskSummary)
 
 MAX_PAGE_SIZE = 1000
 # https://open.manus.ai/docs/v1/get-tasks; v2 has another.
-_KEY_HEADER = "API_KEY"
+KEY_HEADER = "API_KEY"
+"""The header that carries the key."""
 _TASK = "/v1/tasks/{task_id}"
 _FILE = "/v1/files/{file_id}"
 
@@ -87,7 +89,7 @@ def _operation(
     body = None if json is None else given(json)
     for name, value in ids.items():
         validation.object_id(value, "remote_task_id" if name == "task_id" else name)
-    request = Request(method, path(template, **ids), query=tuple(query), json=body, key_header=_KEY_HEADER)
+    request = Request(method, path(template, **ids), query=tuple(query), json=body, key_header=KEY_HEADER)
     return Operation(f"{method} {template}", request, expects, parse, idempotency)
 
 

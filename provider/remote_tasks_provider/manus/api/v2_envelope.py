@@ -23,18 +23,23 @@ from remote_tasks_provider.core.http.parsing import (
 )
 from remote_tasks_provider.manus.api.v2_models import ManusEvent, ManusTaskV2, ManusUsage
 from remote_tasks_provider.manus.results import CreatedTask
+from remote_tasks_provider.manus.webhooks import ManusWebhook
 from remote_tasks_provider.manus.websites import ManusPublication, ManusWebsite
 
 __all__ = [
+    "PublicKey",
     "read_created",
     "read_credits",
     "read_events",
     "read_object",
     "read_objects",
+    "read_public_key",
     "read_publication",
     "read_task",
     "read_tasks",
     "read_usage",
+    "read_webhook",
+    "read_webhooks",
     "read_website",
 ]
 
@@ -134,6 +139,24 @@ class _CreditsAnswer(_Answer):
     data: Annotated[_Credits | None, OrNone()] = None
 
 
+class _WebhookAnswer(_Answer):
+    webhook: ManusWebhook
+
+
+class _WebhookList(_Answer):
+    data: Items[ManusWebhook] | None = None
+
+
+class PublicKey(RemoteModel):
+    """A public key in PEM, as both versions show it."""
+
+    public_key: str = Field(min_length=1)
+
+
+class _PublicKeyAnswer(_Answer, PublicKey):
+    pass
+
+
 class _Read(Generic[T]):
     """Reads a response of ``kind``; raises :class:`Refused` for an error that came with a good status."""
 
@@ -167,3 +190,6 @@ read_credits = _Read(_CreditsAnswer)
 read_usage = _Read(_UsagePage)
 read_publication = _Read(_Publication)
 read_website = _Read(_Website)
+read_webhook = _Read(_WebhookAnswer)
+read_webhooks = _Read(_WebhookList)
+read_public_key = _Read(_PublicKeyAnswer)

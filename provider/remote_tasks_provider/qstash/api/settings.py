@@ -14,7 +14,7 @@ from pydantic import Field
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
-from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request, path
+from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request, Response, path
 from remote_tasks_provider.core.http.parsing import (
     Items,
     JsonObject,
@@ -46,6 +46,7 @@ __all__ = [
     "list_flow_control",
     "pin_flow_control",
     "reset_flow_control_rate",
+    "signing_keys",
     "unpin_flow_control",
     "upsert_queue",
 ]
@@ -260,6 +261,24 @@ def get_global_parallelism() -> Operation[QStashGlobalParallelism]:
     """``GET /v2/globalParallelism``."""
     place = "/v2/globalParallelism"
     return Operation(f"GET {place}", Request("GET", place), "the parallelism", _read_global_parallelism)
+
+
+class _SigningKeys(RemoteModel):
+    current: str = Field(min_length=1)
+    next: LenientStr = None
+
+
+_read_signing_keys = Reader(_SigningKeys)
+
+
+def signing_keys() -> Operation[tuple[str, ...]]:
+    """``GET /v2/keys``: the current signing key, and the next one; no message quotes the answer."""
+
+    def read(response: Response) -> tuple[str, ...]:
+        found: _SigningKeys = _read_signing_keys(response)
+        return (found.current, found.next) if found.next else (found.current,)
+
+    return Operation("GET /v2/keys", Request("GET", "/v2/keys"), "the signing keys", read, is_private=True)
 
 
 def create_schedule(options: PublishOptions, cron: Any, schedule_id: str | None = None) -> Operation[str]:
