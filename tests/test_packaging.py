@@ -131,7 +131,9 @@ class TestConstraints:
         # The bound of botocore, which the Amazon provider needs.
         wanted.append(Requirement("python-dateutil>=2.1,<3"))
         unfit = [
-            str(one) for one in wanted if not one.specifier.contains(pins.get(one.name, "0"), prereleases=True)
+            str(one)
+            for one in wanted
+            if not one.specifier.contains(pins.get(one.name, "0"), prereleases=True)
         ]
 
         assert unfit == []
