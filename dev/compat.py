@@ -1,5 +1,7 @@
 """`make test-compat`: run tests/compat, tests/bases and tests/conformance on every supported Airflow.
 
+On the newest version a run of all versions leaves out what `make test` runs there.
+
 Each version has an environment of its own in ``.venvs/``.
 
 This module holds the one list of supported versions. Each version has a constraints file, a full set of
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +41,7 @@ VERSIONS: dict[str, list[str]] = {
 }
 #: The tests that depend on the version: how Airflow loads the classes, and how they wait.
 TESTS = ("tests/compat", "tests/bases", "tests/conformance")
-#: The newest final release; `make test` runs on it.
+#: The newest final release; `make test` runs on it, all but tests/compat.
 NEWEST = "3.3.2"
 ENVIRONMENTS = ROOT / ".venvs"
 #: Two cores are what a small CI machine has.
@@ -88,7 +90,7 @@ def environment(version: str, group: str = "test") -> Path:
     return python
 
 
-def run(version: str, pytest_arguments: list[str]) -> Result:
+def run(version: str, tests: Sequence[str], pytest_arguments: list[str]) -> Result:
     """Run the tests on one version."""
     started = time.monotonic()
     say(f"Airflow {version}: building its environment, if it is not there yet ...")
@@ -101,8 +103,8 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
         return Result(version, 1, str(error), time.monotonic() - started)
     # Warnings are not errors here: each Airflow deprecates some of its own calls. `make test` fails for a
     # deprecated call of this project, on the newest version.
-    command = [python, "-m", "pytest", "-W", "default", "-p", "no:cacheprovider", *TESTS]
-    say(f"Airflow {version}: {' '.join(TESTS)} ...")
+    command = [python, "-m", "pytest", "-W", "default", "-p", "no:cacheprovider", *tests]
+    say(f"Airflow {version}: {' '.join(tests)} ...")
     output = []
     with subprocess.Popen(
         [*command, *pytest_arguments],
@@ -115,6 +117,11 @@ def run(version: str, pytest_arguments: list[str]) -> Result:
         for line in progress(version, process.stdout or []):
             output.append(line)
     return Result(version, process.returncode, "".join(output), time.monotonic() - started)
+
+
+def tests_of(version: str, only: list[str] | None) -> Sequence[str]:
+    """Return the tests to run on a version: all where you name the version."""
+    return TESTS[:1] if version == NEWEST and not only else TESTS
 
 
 def progress(version: str, lines: Iterable[str]) -> Iterator[str]:
@@ -168,7 +175,9 @@ def main() -> int:
     versions = arguments.only or list(VERSIONS)
     failed = []
     with ThreadPoolExecutor(PARALLEL) as pool:
-        running = pool.map(lambda version: run(version, pytest_arguments), versions)
+        running = pool.map(
+            lambda version: run(version, tests_of(version, arguments.only), pytest_arguments), versions
+        )
         for number, result in enumerate(running, start=1):
             if result.status:
                 failed.append(result.version)
