@@ -110,7 +110,8 @@ test-pythons: $(BUILT) ## Run the core and bases tests on the other Pythons of t
 
 .PHONY: test-system
 test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix, PostgreSQL
-	$(BIN)/pytest tests/system $(ARGS)
+	# Each file starts an Airflow of its own, which waits more than it works.
+	$(BIN)/pytest -n 2 --dist loadfile tests/system $(ARGS)
 
 .PHONY: test-clients
 test-clients: $(BUILT) ## Drive the vendor's TypeScript clients against the sandbox; needs Node.js with npm, and the network once
