@@ -21,6 +21,10 @@ WIRES: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
+SENDS = ("/message:send", "SendMessage", "message/send", "message/stream")
+"""What requests that send a message are known by."""
+
+
 @dataclass
 class Wire:
     """A connection to an agent, over one wire form."""
@@ -41,6 +45,16 @@ class Wire:
             if task.state is state:
                 return task
         raise AssertionError(f"{task.state} is not {state}")
+
+    def lose(self, when: str = "after", **fault: Any) -> None:
+        """Let the answer to the next message be lost."""
+        self.hook.find_agent()
+        for match in SENDS:
+            self.agent.control("faults", {"match": match, "when": when, **fault})
+
+    def runs(self) -> list[str]:
+        """Return the texts that the agent has worked on."""
+        return [run["text"] for run in self.agent.control("requests")["runs"]]
 
     def requests(self) -> list[str]:
         """Return the methods, or the paths, of the requests so far."""

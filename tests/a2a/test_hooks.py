@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -23,9 +25,130 @@ from remote_tasks_provider.core.errors import (
     TransportError,
 )
 from remote_tasks_provider.core.states import TaskState
+from remote_tasks_provider.core.submission import may_have_submitted
 from tests.a2a.conftest import Wire
 from tests.conftest import IMPATIENT
-from tests.core.raw_server import RawServer, answer
+from tests.core.raw_server import Handler, RawServer, answer, hang_up, say_nothing
+
+
+def event(body: Any) -> Handler:
+    """Send one event of a stream that goes on."""
+    shown = json.dumps({"jsonrpc": "2.0", "id": "1", **body})
+    head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    return lambda connection: connection.sendall(f"{head}data: {shown}\n\n".encode())
+
+
+@contextmanager
+def streaming_agent(set_connection: Callable[..., str], *handlers: Handler) -> Iterator[tuple[A2AHook, Any]]:
+    """Let an agent of 0.3 answer a message in a way that no real server would on command."""
+    card = answer(200, json.dumps({"name": "a", "url": "/rpc", "capabilities": {"streaming": True}}).encode())
+    unknown = answer(200, b'{"jsonrpc": "2.0", "id": "1", "error": {"code": -32001}}')
+    with RawServer(card, unknown, *handlers) as server:
+        conn_id = set_connection("a2a_default", conn_type="a2a", host=server.url, extra=IMPATIENT)
+        yield A2AHook(conn_id), server
+
+
+class TestEarlyId:
+    """An agent that lists nothing may answer only when it is done: the first event of a stream has the id."""
+
+    @pytest.mark.parametrize("name", ["0.3", "0.3 layer"])
+    def test_id_comes_while_the_agent_works_and_the_work_goes_on(
+        self, make_wire: Callable[..., Wire], name: str
+    ) -> None:
+        wire = make_wire(name)
+        task = begin(wire, "hold; say done")
+
+        assert "message/stream" in wire.requests()
+        assert "message/send" not in wire.requests()
+        assert not wire.hook.get_task(task.id).state.is_terminal
+        wire.agent.release(task.id)
+        wire.until(task.id, TaskState.COMPLETED)
+        assert wire.hook.get_result(task.id).text == "done"
+        assert len(wire.runs()) == 1
+
+    @pytest.mark.parametrize("name", ["1.0 REST", "1.0 JSON-RPC"])
+    def test_agent_that_lists_is_asked_for_no_stream(self, make_wire: Callable[..., Wire], name: str) -> None:
+        wire = make_wire(name)
+        begin(wire, "say a")
+
+        assert not any("tream" in one for one in wire.requests())
+
+    def test_answer_to_a_task_needs_no_stream(self, make_wire: Callable[..., Wire]) -> None:
+        wire = make_wire("0.3")
+        task = begin(wire, "ask Which?; say {answer}")
+        wire.until(task.id, TaskState.WAITING)
+        wire.hook.send_message("blue", task_id=task.id)
+
+        assert wire.requests()[-1] == "message/send"
+
+    @pytest.mark.parametrize(
+        "result",
+        [
+            {"kind": "status-update", "taskId": "t1", "contextId": "c1", "status": {"state": "working"}},
+            {"kind": "artifact-update", "taskId": "t1", "contextId": "c1", "artifact": {"parts": []}},
+            {"statusUpdate": {"taskId": "t1", "contextId": "c1", "status": {"state": "TASK_STATE_WORKING"}}},
+            {"artifactUpdate": {"taskId": "t1", "contextId": "c1"}},
+            {"kind": "task", "id": "t1", "contextId": "c1", "status": {"state": "submitted"}},
+        ],
+    )
+    def test_first_event_of_any_kind_has_the_id(
+        self, set_connection: Callable[..., str], result: dict[str, Any]
+    ) -> None:
+        with streaming_agent(set_connection, event({"result": result})) as (hook, _):
+            found = hook.send_message("a")
+
+        assert isinstance(found, A2ATask)
+        assert (found.id, found.context_id) == ("t1", "c1")
+
+    def test_stream_that_begins_with_a_message_is_the_answer(
+        self, set_connection: Callable[..., str]
+    ) -> None:
+        said = {"kind": "message", "messageId": "m", "taskId": "t", "parts": [{"kind": "text", "text": "hi"}]}
+        with streaming_agent(set_connection, event({"result": said})) as (hook, _):
+            found = hook.send_message("a")
+
+        assert isinstance(found, A2AMessage)
+        assert found.text == "hi"
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            event({"error": {"code": -32004}}),
+            answer(200, b'{"jsonrpc": "2.0", "id": "1", "error": {"code": -32601}}'),
+            answer(405, b"no such thing"),
+        ],
+        ids=["in an event", "as JSON", "as HTTP"],
+    )
+    def test_refused_stream_becomes_a_plain_message(
+        self, set_connection: Callable[..., str], refusal: Handler
+    ) -> None:
+        task = answer(200, b'{"jsonrpc": "2.0", "result": {"kind": "task", "id": "t1"}}')
+        with streaming_agent(set_connection, refusal, task) as (hook, server):
+            found = hook.send_message("a")
+
+        assert isinstance(found, A2ATask)
+        assert [b"message/stream" in one for one in server.requests[2:]] == [True, False]
+
+    @pytest.mark.parametrize(
+        ("first", "kind"),
+        [
+            pytest.param(event({"error": {"code": -32603}}), ServerError, id="internal error"),
+            pytest.param(hang_up, TransportError, id="no answer"),
+            pytest.param(say_nothing, TransportError, id="silence"),
+            pytest.param(
+                answer(200, b"", content_type="text/event-stream"), InvalidResponseError, id="nothing"
+            ),
+        ],
+    )
+    def test_message_that_may_have_arrived_is_not_repeated(
+        self, set_connection: Callable[..., str], first: Handler, kind: type[RemoteTaskError]
+    ) -> None:
+        with streaming_agent(set_connection, first) as (hook, server):
+            with pytest.raises(kind) as caught:
+                hook.send_message("a")
+            assert len(server.requests) == 3
+
+        assert may_have_submitted(caught.value)
 
 
 def begin(wire: Wire, text: str, **arguments: Any) -> A2ATask:
@@ -77,9 +200,7 @@ class TestSendMessage:
         assert wire.hook.get_result(task.id).text == "blue"
 
     def test_message_whose_answer_is_lost_is_not_repeated(self, wire: Wire) -> None:
-        wire.hook.find_agent()
-        for match in ("/message:send", "SendMessage", "message/send"):
-            wire.agent.control("faults", {"match": match, "when": "after"})
+        wire.lose()
 
         with pytest.raises(ServerError):
             wire.hook.send_message("say once")

@@ -126,7 +126,8 @@ class A2AHook(RemoteTaskHook):
     ) -> A2ATask | A2AMessage:
         """Send a message, which begins a task or answers one, and do not wait for what the agent does.
 
-        Sent twice it acts twice: the protocol knows no idempotency key.
+        Sent twice it acts twice: the protocol knows no idempotency key. An agent that lists no tasks, but can
+        stream, is asked for a stream, whose first event has the task's id early.
 
         :param text: what to say.
         :param parts: more of it: dicts with exactly one of ``text``, ``data`` (any JSON), ``url`` and ``raw``

@@ -62,8 +62,7 @@ class TestSendMessage:
 
     def test_answer_is_sent_once_whatever_is_lost(self, wire: Wire) -> None:
         task = begin(wire, "ask Which?; say {answer}", TaskState.WAITING)
-        for match in ("/message:send", "SendMessage", "message/send"):
-            wire.agent.control("faults", {"match": match, "when": "after"})
+        wire.lose()
 
         A2ASendMessageOperator(task_id="act", remote_task_id=task.id, text="blue").execute(context())
 

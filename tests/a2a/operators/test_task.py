@@ -26,8 +26,6 @@ from remote_tasks_sandbox import Sandbox
 from tests.a2a.conftest import Wire
 from tests.manus.airflow_task import MODES, AirflowTask, Desk, dying
 
-SENDS = ("/message:send", "SendMessage", "message/send")
-
 
 @pytest.fixture(params=MODES)
 def deferrable(request: pytest.FixtureRequest) -> bool:
@@ -49,16 +47,6 @@ def make_task(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 def ask(message: str = "say hello", **options: Any) -> Any:
     arguments = {"poll_interval": 0.2, "not_found_grace": 0, "timeout": 60} | options
     return A2ATaskOperator(task_id="ask", message=message, **arguments)
-
-
-def runs(wire: Wire) -> list[str]:
-    return [run["text"] for run in wire.agent.control("requests")["runs"]]
-
-
-def lose(wire: Wire, when: str = "after", **fault: Any) -> None:
-    wire.hook.find_agent()
-    for match in SENDS:
-        wire.agent.control("faults", {"match": match, "when": when, **fault})
 
 
 class TestOutcome:
@@ -116,7 +104,7 @@ class TestOutcome:
         with pytest.raises(ValueError, match="result_path"):
             make_task().attempt(lambda: ask(result_path=f"file://{tmp_path}/file/more"))
 
-        assert runs(rest) == []
+        assert rest.runs() == []
 
     def test_options_that_need_a_wait_are_refused_without_one(self) -> None:
         with pytest.raises(InvalidArgumentError, match="result_path and on_waiting"):
@@ -129,11 +117,11 @@ class TestOnce:
     ) -> None:
         for name in ("1.0 REST", "1.0 JSON-RPC"):
             wire = make_wire(name)
-            lose(wire)
+            wire.lose()
             result = make_task().attempt(lambda: ask(deferrable=deferrable))
 
             assert result["text"] == "hello"
-            assert runs(wire) == ["say hello"]
+            assert wire.runs() == ["say hello"]
 
     @pytest.mark.parametrize("remembers", [True, False])
     def test_later_attempt_re_attaches(
@@ -145,7 +133,7 @@ class TestOnce:
         task.retry()
 
         assert task.attempt(ask)["text"] == "hello"
-        assert runs(rest) == ["say hello"]
+        assert rest.runs() == ["say hello"]
 
     def test_attempt_that_died_in_its_request_is_found(
         self, rest: Wire, make_task: Callable[..., AirflowTask], monkeypatch: pytest.MonkeyPatch
@@ -164,17 +152,17 @@ class TestOnce:
         task.retry()
 
         assert task.attempt(ask)["text"] == "hello"
-        assert runs(rest) == ["say hello"]
+        assert rest.runs() == ["say hello"]
 
     def test_conversation_of_the_user_is_continued_once(
         self, rest: Wire, make_task: Callable[..., AirflowTask]
     ) -> None:
         first = rest.hook.send_message("say first")
-        lose(rest)
+        rest.lose()
         result = make_task().attempt(lambda: ask(context_id=first.context_id))
 
         assert (result["context_id"], result["text"]) == (first.context_id, "hello")
-        assert runs(rest) == ["say first", "say hello"]
+        assert rest.runs() == ["say first", "say hello"]
 
     def test_task_with_other_inputs_is_stale(self, rest: Wire, make_task: Callable[..., AirflowTask]) -> None:
         task = make_task(retries=1)
@@ -191,12 +179,12 @@ class TestOnce:
         self, make_wire: Callable[..., Wire], make_task: Callable[..., AirflowTask]
     ) -> None:
         wire = make_wire("0.3")
-        lose(wire)
+        wire.lose()
         with pytest.raises(AirflowFailException) as caught:
             make_task().attempt(ask)
 
         assert isinstance(caught.value.__cause__, OrphanedStartError)
-        assert runs(wire) == ["say hello"]
+        assert wire.runs() == ["say hello"]
 
     def test_cleared_task_asks_anew(self, rest: Wire, make_task: Callable[..., AirflowTask]) -> None:
         task = make_task()
@@ -204,7 +192,7 @@ class TestOnce:
         task.clear()
         task.attempt(ask)
 
-        assert runs(rest) == ["say hello"] * 2
+        assert rest.runs() == ["say hello"] * 2
 
 
 class TestCancel:
@@ -226,7 +214,7 @@ class TestQuestion:
         script = "ask Which colour?; say {answer}"
         result = task.attempt(lambda: ask(script, on_waiting="human", deferrable=deferrable))
 
-        assert (result["text"], runs(wire)) == ("blue", [script, "blue"])
+        assert (result["text"], wire.runs()) == ("blue", [script, "blue"])
         assert "Which colour" in task.desk.asked[0]["body"]
 
     def test_answer_is_sent_once_whatever_is_lost(
@@ -236,13 +224,13 @@ class TestQuestion:
         reply = task.desk.reply
 
         def meanwhile() -> Any:
-            lose(wire)
+            wire.lose()
             return reply()
 
         monkeypatch.setattr(task.desk, "reply", meanwhile)
         result = task.attempt(lambda: ask("ask Which?; say {answer}", on_waiting="human"))
 
-        assert (result["text"], runs(wire)[1:]) == ("blue", ["blue"])
+        assert (result["text"], wire.runs()[1:]) == ("blue", ["blue"])
 
     def test_authorisation_is_shown_and_never_asked_for(
         self, rest: Wire, make_task: Callable[..., AirflowTask]

@@ -15,7 +15,7 @@ from remote_tasks_provider.core.http import transport
 from remote_tasks_provider.core.http.operation import Request
 from tests.core.build import SECRET, a_call, a_config
 from tests.core.connections import Over
-from tests.core.raw_server import RawServer, answer, hang_up
+from tests.core.raw_server import Handler, RawServer, answer, hang_up
 
 GET = Request("GET", "/x")
 
@@ -108,6 +108,76 @@ class TestResponse:
         monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1 << 20)
         with RawServer(answer(200, b" " * (1 << 20))) as server:
             assert len(over.send(GET, a_config(server.url)).body) == 1 << 20
+
+
+def _stream(*chunks: bytes, chunked: bool = True, then: bytes | None = None) -> Handler:
+    """Send a stream of events, and keep it open or say ``then`` and close."""
+
+    def handle(connection: socket.socket) -> None:
+        coding = b"transfer-encoding: chunked\r\n" if chunked else b""
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n" + coding + b"\r\n"
+        )
+        for chunk in chunks:
+            connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk) if chunked else chunk)
+        if then is not None:
+            connection.sendall(then)
+            connection.close()
+
+    return handle
+
+
+class TestFirstEvent:
+    STREAM = Request("POST", "/x", json={}, only_first_event=True)
+
+    @pytest.mark.parametrize("chunked", [True, False])
+    @pytest.mark.parametrize(
+        "chunks",
+        [
+            pytest.param((b'data: {"a": 1}\n\n',), id="one chunk"),
+            pytest.param(
+                (b": ping\n\n", b"id: 1\ndata:", b' {"a": 1}\n', b"\n"), id="several, after a comment"
+            ),
+            pytest.param((b'data: {"a": 1}\r\n\r\n', b'data: {"a": 2}\r\n\r\n'), id="further events"),
+            pytest.param((b'data: {"a": 1}\n\ndata: {"a"',), id="half of the next one"),
+            pytest.param((b'event: e\rdata:{"a":\rdata: 1}\r\r',), id="two lines"),
+        ],
+    )
+    def test_first_event_is_the_answer_though_the_stream_goes_on(
+        self, over: Over, chunks: tuple[bytes, ...], chunked: bool
+    ) -> None:
+        with RawServer(_stream(*chunks, chunked=chunked)) as server:
+            response = over.send(self.STREAM, a_config(server.url, read_timeout=3))
+
+        assert (response.status, json.loads(response.body)) == (200, {"a": 1})
+
+    def test_answer_that_is_no_stream_is_read_as_a_whole(self, over: Over) -> None:
+        with RawServer(answer(400, b'{\n\n"error": 1}')) as server:
+            response = over.send(self.STREAM, a_config(server.url))
+
+        assert (response.status, response.body) == (400, b'{\n\n"error": 1}')
+
+    def test_stream_is_read_as_a_whole_unless_its_first_event_is_asked_for(self, over: Over) -> None:
+        with RawServer(_stream(b"data: 1\n\n", b"data: 2\n\n", then=b"0\r\n\r\n")) as server:
+            assert over.send(GET, a_config(server.url)).body == b"data: 1\n\ndata: 2\n\n"
+
+    def test_stream_that_ends_before_an_event_is_what_it_is(self, over: Over) -> None:
+        with RawServer(_stream(b": ping\n\n", then=b"0\r\n\r\n")) as server:
+            assert over.send(self.STREAM, a_config(server.url)).body == b": ping\n\n"
+
+    @pytest.mark.parametrize("limit", ["read_timeout", "total_timeout"])
+    def test_silent_stream_meets_its_timeouts(self, over: Over, limit: str) -> None:
+        silent = _stream(b": ping\n\n")
+        with RawServer(silent) as server, pytest.raises(TransportError) as caught:
+            over.send(self.STREAM, a_config(server.url, **{limit: 0.3}))
+
+        assert caught.value.sent is None
+
+    def test_event_over_the_cap_is_dropped(self, over: Over, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "_MAX_BODY_BYTES", 1000)
+        endless = _stream(b"data: " + b"x" * 1000)
+        with RawServer(endless) as server, pytest.raises(InvalidResponseError, match="exceeds"):
+            over.send(self.STREAM, a_config(server.url, read_timeout=3))
 
 
 class TestFreshConnection:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from remote_tasks_provider.a2a.api.errors import is_wrong_place, refusal
+from remote_tasks_provider.a2a.api.errors import NOT_SUPPORTED, is_wrong_place, refusal
 from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.api.interfaces import (
     AGENTS,
@@ -51,9 +51,23 @@ __all__ = [
 
 T = TypeVar("T")
 
+_EXPECTED = "an A2A task or message"
 _METHODS = {
-    "1.0": {"send": "SendMessage", "get": "GetTask", "list": "ListTasks", "cancel": "CancelTask"},
-    "0.3": {"send": "message/send", "get": "tasks/get", "cancel": "tasks/cancel"},
+    "1.0": {
+        "send": "SendMessage",
+        "stream": "SendStreamingMessage",
+        "get": "GetTask",
+        "list": "ListTasks",
+        "cancel": "CancelTask",
+    },
+    "0.3": {"send": "message/send", "stream": "message/stream", "get": "tasks/get", "cancel": "tasks/cancel"},
+}
+_PATHS = {
+    "send": "/message:send",
+    "stream": "/message:stream",
+    "get": "/tasks/{task_id}",
+    "list": "/tasks",
+    "cancel": "/tasks/{task_id}:cancel",
 }
 
 
@@ -72,8 +86,15 @@ def _task(body: Any) -> Any:
 
 
 def _sent(body: Any) -> Any:
-    """Return the task or the message that answers a message; 0.3 tells them apart by their kind."""
+    """Return the task or the message that answers a message; 0.3 tells them apart by their kind.
+
+    The first event of a stream may be about a task instead, of which it has the id.
+    """
     found = _result(body)
+    if isinstance(found, dict):
+        about = found.get("statusUpdate") or found.get("artifactUpdate") or found
+        if isinstance(about, dict) and about.get("taskId") and not about.get("messageId"):
+            return {"task": {**about, "id": about["taskId"]}}
     if isinstance(found, dict) and not isinstance(found.get("task", found.get("message")), dict):
         is_task = found.get("kind") == "task" or "status" in found
         return {"task" if is_task else "message": found}
@@ -119,11 +140,9 @@ def _over(
         return f"{method}{about}", request
     base_url, prefix = split_url(interface.url.rstrip("/"))
     prefix += path("/{tenant}", tenant=interface.tenant) if interface.tenant else ""
-    template = {"send": "/message:send", "list": "/tasks", "get": "/tasks/{task_id}"}.get(
-        what, "/tasks/{task_id}:cancel"
-    )
+    template = _PATHS[what]
     place = prefix + path(template, task_id=task_id or "")
-    method = "POST" if what in ("send", "cancel") else "GET"
+    method = "GET" if what in ("get", "list") else "POST"
     request = Request(method, place, headers=interface.headers, base_url=base_url)
     if method == "POST":
         return f"{method} {template}", replace(request, json=given)
@@ -212,7 +231,11 @@ def list_tasks(query: TaskFilter) -> Operation[Page[A2ATask]]:
 
 
 def send_message(message: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
-    """Send a message, and do not wait for what the agent does with it. Twice would begin two tasks."""
+    """Send a message, and do not wait for what the agent does with it. Twice would begin two tasks.
+
+    Some agents answer only when they are done, whatever they are asked. If one lists no tasks either, a task
+    whose answer is lost could not be found. So it is asked for a stream, whose first event has the id.
+    """
 
     def make(agent: Agent) -> Operation[A2ATask | A2AMessage]:
         if agent.card.required_extensions:
@@ -220,13 +243,32 @@ def send_message(message: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
                 f"The agent {agent.card.name!r} demands a protocol extension that this provider does not "
                 f"know: {', '.join(agent.card.required_extensions)}. Nothing was sent."
             )
-        interface = agent.interface
-        name, request = _over(interface, "send", message.params(interface.version))
-        return Operation(
-            name, request, "an A2A task or message", _read_answer, idempotency=Idempotency.NOT_IDEMPOTENT
-        )
+        if message.task_id is None and agent.card.streams and not agent.lists:
+            return _of("send message", _EXPECTED, lambda _config: _streamed(agent.interface, message))
+        return _send(agent.interface, message)
 
-    return _asked("send message", "an A2A task or message", make)
+    return _asked("send message", _EXPECTED, make)
+
+
+def _send(
+    interface: Interface, message: OutgoingMessage, what: str = "send"
+) -> Operation[A2ATask | A2AMessage]:
+    name, request = _over(interface, what, message.params(interface.version))
+    if what == "stream":
+        accepts = ("Accept", "text/event-stream")
+        request = replace(request, headers=(*request.headers, accepts), only_first_event=True)
+    return Operation(name, request, _EXPECTED, _read_answer, idempotency=Idempotency.NOT_IDEMPOTENT)
+
+
+def _streamed(interface: Interface, message: OutgoingMessage) -> Steps[A2ATask | A2AMessage]:
+    """Send a message, and read what comes first; without a stream where the card promised one in vain."""
+    try:
+        answer: A2ATask | A2AMessage = yield _send(interface, message, "stream")
+    except ApiError as error:
+        if not (is_wrong_place(error) or error.code == NOT_SUPPORTED):
+            raise
+        answer = yield _send(interface, message)
+    return answer
 
 
 def _read_answer(response: Response) -> A2ATask | A2AMessage:

@@ -48,6 +48,8 @@ class Request:
         of one API may differ in it.
     :param base_url: where it goes instead of the connection's base URL: a service may say so itself. The key
         goes along only to the connection's own host.
+    :param only_first_event: the answer may be a stream of events that lasts as long as a task. Only its first
+        event is read: its data are then the answer's body, and the connection is closed.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Request:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     key_header: str | None = None
     base_url: str | None = None
+    only_first_event: bool = False
 
     @property
     def place(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import remote_tasks_provider
 from remote_tasks_provider.core.errors import InvalidResponseError, TransportError
+from remote_tasks_provider.core.http import events
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.connection_errors import failure_reason, through
 from remote_tasks_provider.core.http.environment import network_settings
@@ -52,7 +53,8 @@ class _Transport:
             raise self._lost(request, "there was no time left for it", sent=False)
         return total if timeout is None else min(timeout, total)
 
-    def _check_size(self, body: bytearray, request: Request) -> None:
+    def _add(self, chunk: bytes, body: bytearray, request: Request) -> None:
+        body += chunk
         if len(body) > _MAX_BODY_BYTES:
             raise InvalidResponseError(
                 f"{self._config.service} {request.place}: the answer exceeds {_MAX_BODY_BYTES >> 20} MiB and "
@@ -135,11 +137,15 @@ class RequestsTransport(_Transport):
             allow_redirects=False,
             stream=True,
         ) as answer:
-            body = bytearray()
-            for chunk in answer.iter_content(_CHUNK_BYTES):
-                body += chunk
-                self._check_size(body, request)
             headers = {name.lower(): value for name, value in answer.headers.items()}
+            is_stream = request.only_first_event and events.is_stream(headers)
+            # Where no length is announced, a longer chunk would be waited for.
+            size = 1 if is_stream and not answer.raw.chunked else _CHUNK_BYTES
+            body = bytearray()
+            for chunk in answer.iter_content(size):
+                self._add(chunk, body, request)
+                if is_stream and (event := _first_event(body, chunk)) is not None:
+                    return Response(answer.status_code, headers, event)
             return Response(answer.status_code, headers, bytes(body))
 
     def close(self) -> None:
@@ -204,16 +210,23 @@ class HttpxTransport(_Transport):
             headers=self._own_headers(request),
             extensions={"trace": progress.note},
         ) as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            is_stream = request.only_first_event and events.is_stream(headers)
             body = bytearray()
             async for chunk in answer.aiter_bytes():
-                body += chunk
-                self._check_size(body, request)
-            headers = {name.lower(): value for name, value in answer.headers.items()}
+                self._add(chunk, body, request)
+                if is_stream and (event := _first_event(body, chunk)) is not None:
+                    return Response(answer.status_code, headers, event)
             return Response(answer.status_code, headers, bytes(body))
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._client.aclose()
+
+
+def _first_event(body: bytearray, chunk: bytes) -> bytes | None:
+    """Return the data of the first event of a stream, if a chunk may have brought its end."""
+    return events.first_event(bytes(body)) if b"\n" in chunk or b"\r" in chunk else None
 
 
 class _Progress:
