@@ -118,6 +118,7 @@ class TestForm:
         for name, model_field in _service(folder).extras.model_fields.items():
             default = model_field.default
             shown = f"{default:g}" if isinstance(default, float) else str(default)
+            shown = shown.lower() if isinstance(default, bool) else shown
 
             expected = "Default: " if default is None else f"Default {shown}."
             assert expected in MANIFESTS[folder].all_fields[name].description

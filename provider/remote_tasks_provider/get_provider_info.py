@@ -47,6 +47,19 @@ the end of a shorter wait back. Raise it if you see that message, or if your sch
     "default": "10",
 }
 
+_PUSH_POLL_INTERVAL = {
+    "description": """For how many seconds a wait does not poll by itself while webhooks arrive: 0 to 3600.
+Only on a connection with ``push``. Each webhook makes the waits poll at once, so the polls in between are
+for webhooks that were lost, and the option is what such a loss costs. It takes effect where it is longer
+than a wait's own interval; 0 leaves every interval as it is. When no webhook has come for twice as long,
+waits poll at their own intervals again.
+""",
+    "version_added": "0.2.0",
+    "type": "float",
+    "example": "120",
+    "default": "300",
+}
+
 
 def manifests() -> Iterator[Manifest]:
     """Yield the manifest of each vendor, by folder name."""
@@ -72,6 +85,7 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [one for vendor in vendors for one in vendor.task_decorators()],
     }
     options = {"deployment_id": _DEPLOYMENT_ID, "shortest_deferral": _SHORTEST_DEFERRAL}
+    options["push_poll_interval"] = _PUSH_POLL_INTERVAL
     info["config"] = {"remote_tasks": {"description": "Remote tasks.", "options": options}}
     for vendor in vendors:
         for kind, modules in vendor.modules().items():

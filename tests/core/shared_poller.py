@@ -26,7 +26,7 @@ from remote_tasks_provider.core.service import Service, TaskType
 from tests.core.build import a_config, a_policy, a_response, a_snapshot
 from tests.core.fake_clock import Timekeeper, settle
 
-__all__ = ["Log", "Story", "Together", "World", "play"]
+__all__ = ["BellTower", "Log", "Story", "Together", "World", "play"]
 
 
 class Together:
@@ -113,6 +113,7 @@ class PollMetrics:
         self.ends: list[tuple[str, float]] = []
         self.emptied_at: list[int] = []
         self.on_end: Callable[[], Any] = lambda: None
+        self.bells = 0
 
     def polled(self, service: str, **counts: int) -> None:
         self.polls.append(counts)
@@ -120,9 +121,35 @@ class PollMetrics:
     def emptied(self, service: str) -> None:
         self.emptied_at.append(len(self.polls))
 
+    def heard(self, service: str) -> None:
+        self.bells += 1
+
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         self.ends.append((outcome, seconds))
         self.on_end()
+
+
+class BellTower:
+    """Rings bells in whoever listens.
+
+    :attr baseline: whether a note is there already when a connection is listened for.
+    """
+
+    def __init__(self) -> None:
+        self.poll_interval = 300.0
+        self.baseline = False
+        self.listeners: list[tuple[str, str, Callable[[bool], None]]] = []
+
+    def listen(self, service: str, conn_id: str, hear: Callable[[bool], None]) -> Callable[[], None]:
+        listener = (service, conn_id, hear)
+        self.listeners.append(listener)
+        if self.baseline:
+            hear(False)
+        return lambda: self.listeners.remove(listener)
+
+    def ring(self) -> None:
+        for _, _, hear in list(self.listeners):
+            hear(True)
 
 
 class World:
@@ -158,6 +185,7 @@ class World:
         self.no_answer = False
         self.missing_for: dict[str, set[str]] = {}
         self.spread: Callable[[], float] | None = None
+        self.bells = BellTower()
         self.rate_limiter = RateLimiter(limits or {}, jitter=lambda: 0.0)
         self.service = Service(
             name="Example",
@@ -169,7 +197,7 @@ class World:
             explain=lambda *_: None,
             limits=limits or {},
         )
-        self.task_type = TaskType(self.service, "Example task", self._strategy)
+        self.task_type = TaskType(self.service, "Example task", self._strategy, has_bell=True)
 
     def _strategy(self, extras: ConnectionExtras) -> Together:
         self.strategies += 1
@@ -229,6 +257,7 @@ class World:
             first_poll_in=first_poll_in,
             back_off=back_off,
             log=log or Log(),
+            bells=self.bells,
         )
 
     @property
@@ -264,6 +293,7 @@ def play(story: Story, **world: Any) -> World:
         assert made.open_transports == 0
         assert len(asyncio.all_tasks()) == 1
         assert not shared._POLLERS.get()
+        assert not made.bells.listeners
         return made
 
     return asyncio.run(run())

@@ -225,6 +225,7 @@ class TestMetrics:
         monkeypatch.setattr(metrics, "Stats", stats)
         metrics.METRICS.polled("Manus", waits=3, calls=2, saved=1, rate_limited=1)
         metrics.METRICS.finished("Manus", outcome="completed", seconds=1.0)
+        metrics.METRICS.heard("Manus")
 
         listed = dict(re.findall(r"^\* `(remote_tasks\.\w+)` \((.*?)\)", pages.read(self.PAGE), re.M))
         assert listed == {name: kind for name, (kind, _) in stats.sent.items()}

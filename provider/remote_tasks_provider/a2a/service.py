@@ -58,4 +58,5 @@ A2A_TASK = TaskType(
     poll_strategy=lambda _config: A2APollStrategy(),
     cancel=lambda _extras, task_ids: operations.stop_task(*task_ids),
     has_page=False,
+    has_bell=True,
 )

@@ -4,6 +4,8 @@
 * ``remote_tasks.polls_saved`` (counter): how many more requests one request per task would have been.
 * ``remote_tasks.waits`` (gauge): waits of the poller that polled last; 0 when its last wait has left.
 * ``remote_tasks.rate_limited`` (counter): requests answered with 429; sent only if there are any.
+* ``remote_tasks.bells`` (counter): webhooks that made the poller poll at once; those within two seconds count
+  once.
 * ``remote_tasks.wait_duration`` (timer, ms): how long a finished wait lasted, from its first attempt's start.
 
 Tags:
@@ -37,6 +39,9 @@ class _AirflowMetrics:
 
     def emptied(self, service: str) -> None:
         Stats.gauge("remote_tasks.waits", 0, tags={"service": service.lower()})
+
+    def heard(self, service: str) -> None:
+        Stats.incr("remote_tasks.bells", 1, tags={"service": service.lower()})
 
     def finished(self, service: str, *, outcome: str, seconds: float) -> None:
         Stats.timing(

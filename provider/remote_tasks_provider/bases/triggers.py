@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from remote_tasks_provider.bases.bell_reader import bells
 from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, task_state
 from remote_tasks_provider.bases.connection import read_connection_async
 from remote_tasks_provider.bases.from_trigger import SensorSettings, TaskEnd, environment, release
@@ -180,6 +181,7 @@ class RemoteTaskTrigger(BaseTrigger):
                 ),
                 back_off=self._seconds_until(self.back_off_until, MAX_RETRY_AFTER),
                 log=log,
+                bells=bells(),
             )
             end = self._end(settings, result, ids)
             if type(end.event) is TriggerEvent:

@@ -48,6 +48,18 @@ _COMMON_FIELDS = {
         "How often one request is sent at most, the first time included. Default 5.",
         {"type": ["integer", "null"], "minimum": 1, "maximum": 20},
     ),
+    "push": FormField(
+        "Push",
+        "Whether webhooks arrive for this connection, so that a wait polls as soon as one has come. "
+        "Default false.",
+        {"type": ["boolean", "null"]},
+    ),
+    "push_events": FormField(
+        "Push events",
+        "Whether each webhook also gives the connection's asset an event, which can start DAGs. "
+        "Default false.",
+        {"type": ["boolean", "null"]},
+    ),
 }
 
 

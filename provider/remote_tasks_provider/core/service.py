@@ -82,6 +82,7 @@ class TaskType:
         unknown.
     :param cancel_batch_size: how many tasks one such operation cancels at most.
     :param id_param: what sensors and operators call the parameter that holds one task's id.
+    :param has_bell: whether the service's webhooks tell of such tasks.
     :param has_page: whether a record's ``url`` is the task's page, to which an extra link leads.
     """
 
@@ -92,6 +93,7 @@ class TaskType:
     cancel_batch_size: int = 1
     id_param: str = "remote_task_id"
     has_page: bool = True
+    has_bell: bool = False
 
     @property
     def ids_param(self) -> str:

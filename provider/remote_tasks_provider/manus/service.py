@@ -125,6 +125,7 @@ MANUS_TASK = TaskType(
     label="Manus task",
     poll_strategy=_poll_strategy,
     cancel=lambda extras, task_ids: api_version(extras).cancel(*task_ids),
+    has_bell=True,
 )
 
 MANUS_WEBSITE = TaskType(

@@ -89,6 +89,7 @@ QSTASH_TASK = TaskType(
     label="QStash task",
     poll_strategy=lambda _config: QStashTaskPollStrategy(),
     has_page=False,
+    has_bell=True,
 )
 
 QSTASH_MESSAGE = TaskType(
@@ -99,6 +100,7 @@ QSTASH_MESSAGE = TaskType(
     cancel_batch_size=100,
     id_param="message_id",
     has_page=False,
+    has_bell=True,
 )
 """A message, whose state is in the logs."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core.errors import TaskNeedsInputError, WaitTimeoutError
-from remote_tasks_provider.core.polling.strategy import Unchanged
+from remote_tasks_provider.core.polling.strategy import PollResult, Unchanged
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
 from tests.core.build import START, a_policy, a_snapshot
@@ -361,3 +361,45 @@ class TestFirstUrl:
         tracker.record_snapshot("c", a_snapshot(url="https://x/c"))
 
         assert tracker.first_url == "https://x/c"
+
+
+class TestStretchedInterval:
+    """While bells come, a wait is polled less often, unless only polls can end it in time."""
+
+    def test_interval_of_answered_tasks_is_stretched(self) -> None:
+        tracker = PollTracker(["t1"], a_policy(poll_interval=30))
+        tracker.update({"t1": a_snapshot("running")}, START)
+
+        assert tracker.interval(START, 300) == 300
+        assert tracker.pause(START, stretched=300) == 300
+
+    def test_interval_that_is_longer_stays(self) -> None:
+        tracker = PollTracker(["t1"], a_policy(poll_interval=400))
+        tracker.update({"t1": a_snapshot("running")}, START)
+
+        assert tracker.interval(START, 300) == 400
+
+    def test_finished_task_does_not_hinder(self) -> None:
+        tracker = PollTracker(["t1", "t2"], a_policy(poll_interval=30))
+        tracker.update({"t1": a_snapshot("running"), "t2": a_snapshot("failed", "t2")}, START)
+
+        assert tracker.interval(START, 300) == 300
+
+    @pytest.mark.parametrize(
+        ("result", "policy"),
+        [
+            (None, {}),
+            (a_snapshot("waiting"), {}),
+            (a_snapshot("running"), {"max_credits": 100}),
+            (MISSING, {}),
+            (RESET, {}),
+        ],
+        ids=["not_seen", "waits_for_a_person", "may_cost_no_more", "not_found", "no_answer"],
+    )
+    def test_interval_is_not_stretched_where_only_polls_can_end_the_wait(
+        self, result: PollResult | None, policy: dict[str, Any]
+    ) -> None:
+        tracker = PollTracker(["t1"], a_policy(poll_interval=30, **policy))
+        tracker.update({} if result is None else {"t1": result}, START)
+
+        assert tracker.interval(START, 300) == 30

@@ -146,6 +146,10 @@ class ConnectionExtras(BaseModel):
     """Seconds for one request and its whole answer, however steadily it trickles."""
     max_attempts: int = Field(default=5, ge=1, le=20)
     """How often one request is sent at most, including the first time."""
+    push: bool = False
+    """Whether webhooks arrive for this connection, so that a wait polls as soon as one has come."""
+    push_events: bool = False
+    """Whether each webhook also gives the connection's asset an event, on which a DAG can be scheduled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 from remote_tasks_provider.core.errors import RateLimitedError, RemoteTaskError
 from remote_tasks_provider.core.polling.policy import PollPolicy
-from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 
 __all__ = ["Progress", "read_checkpoint", "write_checkpoint"]
 
@@ -57,6 +57,11 @@ class Progress:
     def is_answered(self) -> bool:
         """Whether the last poll had an answer, and was not refused to keep a rate limit."""
         return self.snapshot is not None and self.last is None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the task waits for a person."""
+        return self.snapshot is not None and self.snapshot.state is TaskState.WAITING
 
     @property
     def is_finished(self) -> bool:

@@ -3,7 +3,7 @@
 Waits that join at different moments would drift through the interval, and every drifting handful would cost
 requests. So the poller gathers them: a regular cycle comes at most as often as the most impatient wait asks,
 and polls along what would be due before the next one. Only what cannot wait for it gets a cycle of its own:
-a deadline, the end of a grace, the first poll of a wait that has just begun.
+a deadline, the end of a grace, the first poll of a wait that has just begun, and a bell, which polls for all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from remote_tasks_provider.core.polling.hurry import APART, Hurry
 from remote_tasks_provider.core.polling.policy import SHORTEST_PAUSE
 
 __all__ = ["GATHERING", "Due", "Schedule"]
@@ -44,6 +45,8 @@ class Schedule:
         self._regular_at = float("-inf")
         self._cycle_at = float("-inf")
         self._not_before = float("-inf")
+        self.hurry = Hurry()
+        """What bells ask for."""
         self.spread = 1.0
         """The part of an interval that is kept; drawn once a cycle for all waits."""
 
@@ -66,12 +69,16 @@ class Schedule:
                 calm = min(calm, wait.at)
         calm = max(calm, self._regular_at + shortest * self.spread)
         urgent = max(urgent, self._cycle_at + SHORTEST_PAUSE)
-        return max(min(calm, urgent), self._not_before)
+        hurried = max(self.hurry.next_at, self._cycle_at + APART)
+        return max(min(calm, urgent, hurried), self._not_before)
 
     def begin(self, waits: Iterable[Due], now: float) -> float:
         """Begin a cycle; return until when a wait must want its next poll to be polled in it."""
         calm = [wait for wait in waits if not wait.is_urgent]
         self._cycle_at = now
+        if self.hurry.begin(now):
+            self._regular_at = now
+            return float("inf")
         shortest = min((wait.interval for wait in calm), default=0.0)
         is_regular = any(wait.at <= now for wait in calm)
         if not is_regular or now < self._regular_at + shortest * self.spread:

@@ -6,7 +6,8 @@ the waits their results page by page. A wait joins and leaves at any time. The p
 wait, and closes its connections with the last. Pollers are kept apart by event loop, task type and
 connection.
 
-Deadlines do not depend on that loop: a request that hangs, or a long list, delays none.
+Deadlines do not depend on that loop: a request that hangs, or a long list, delays none. Where the connection
+has ``push``, a bell lets the loop poll at once; see :mod:`.hurry`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 from remote_tasks_provider.core.clocks import Clocks, steady
 from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.log import Log
+from remote_tasks_provider.core.polling.bells import Listener
 from remote_tasks_provider.core.polling.drivers import AsyncLink, arun_plan
 from remote_tasks_provider.core.polling.policy import LAST_POLL
 from remote_tasks_provider.core.polling.result import WaitResult
@@ -29,6 +31,7 @@ from remote_tasks_provider.core.polling.schedule import GATHERING, Due, Schedule
 from remote_tasks_provider.core.polling.session import PollSession
 from remote_tasks_provider.core.polling.strategy import PollRequest, PollResult, PollResults
 from remote_tasks_provider.core.polling.tracker import PollTracker
+from remote_tasks_provider.core.push.bell import Bells
 from remote_tasks_provider.core.service import TaskType
 
 __all__ = ["PollMetrics", "SharedPoller", "join"]
@@ -59,6 +62,9 @@ class PollMetrics(Protocol):
 
     def emptied(self, service: str) -> None:
         """Note that the last wait has left."""
+
+    def heard(self, service: str) -> None:
+        """Count one bell."""
 
 
 @dataclass(eq=False, slots=True)
@@ -94,6 +100,7 @@ class SharedPoller:
     """All waits on one connection in one event loop. Made and found by :func:`join`.
 
     :param on_empty: called when the last wait has left.
+    :param bells: where bells are heard; ``None`` where none can be.
     """
 
     def __init__(
@@ -103,6 +110,7 @@ class SharedPoller:
         clocks: Clocks,
         metrics: PollMetrics,
         on_empty: Callable[[SharedPoller], None],
+        bells: Bells | None = None,
     ) -> None:
         self._service = task_type.service.name
         self._link = link
@@ -111,8 +119,11 @@ class SharedPoller:
         self._on_empty = on_empty
         self._session = PollSession(task_type)
         self._schedule = Schedule()
+        self._listener = Listener(
+            bells if task_type.has_bell else None, task_type.service.conn_type, self._hear
+        )
         self._waits: dict[_Joined, None] = {}
-        self._joined = asyncio.Event()
+        self._interrupted = asyncio.Event()
         self._earlier_end = asyncio.Event()
         self._next_end = float("inf")
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -130,7 +141,7 @@ class SharedPoller:
         if back_off > 0:
             self._schedule.back_off(self._clocks.monotonic() + back_off)
         _spare_the_collector(len(self._waits))
-        self._joined.set()
+        self._interrupted.set()
         if wait.ends_at < self._next_end:
             self._earlier_end.set()
         self._start()
@@ -146,7 +157,8 @@ class SharedPoller:
         clock = steady(self._clocks.wall, self._clocks.monotonic)
         left = tracker.policy.seconds_left(clock())
         interval = tracker.policy.interval(clock())
-        is_first = first_poll_in <= 0
+        has_missed = self._schedule.hurry.may_have_missed(now, first_poll_in, interval)
+        is_first = first_poll_in <= 0 or has_missed
         if not is_first:
             first_poll_at = now + first_poll_in
         elif self._link.client is None:
@@ -171,6 +183,7 @@ class SharedPoller:
                 self._tasks[work.__name__] = loop.create_task(work(), context=contextvars.Context())
 
     async def _close(self) -> None:
+        self._listener.follow(None)
         self._on_empty(self)
         self._metrics.emptied(self._service)
         tasks, self._tasks = self._tasks, {}
@@ -187,10 +200,10 @@ class SharedPoller:
     async def _run(self) -> None:
         try:
             while self._waits:
-                self._joined.clear()
+                self._interrupted.clear()
                 seconds = self._schedule.next_at(wait.due for wait in self._waits) - self._clocks.monotonic()
                 if seconds > 0:
-                    await self._idle(seconds, self._joined)
+                    await self._idle(seconds, self._interrupted)
                 else:
                     await self._cycle()
         except Exception as error:  # noqa: BLE001 - whatever it is, no wait may hang for ever
@@ -220,6 +233,9 @@ class SharedPoller:
             deliver=lambda results: self._deliver(cycle, results),
             control=self._link.control,
         )
+        self._listener.follow(self._link.client.config if self._link.client else None)
+        if cycle.has_changes:
+            self._schedule.hurry.show_change()
         self._schedule.spread = self._clocks.spread()
         for index, wait in enumerate(cycle.to_settle, 1):
             if index % _BATCH == 0:
@@ -257,9 +273,18 @@ class SharedPoller:
             log.exception("%s: a wait failed by a fault of this provider.", self._service)
             wait.fail(error)
 
+    def _hear(self, has_rung: bool) -> None:
+        """Poll for every wait as soon as may be."""
+        self._schedule.hurry.hear(self._clocks.monotonic(), has_rung=has_rung)
+        if has_rung:
+            self._metrics.heard(self._service)
+        self._interrupted.set()
+
     def _tell(self, cycle: _Cycle, wait: _Joined, results: PollResults) -> None:
+        before = wait.tracker.state if cycle.is_hurried else None
         covered = wait.tracker.update(results, wait.now(), is_due=wait in cycle.due)
-        cycle.note(wait, covered)
+        is_changed = before not in (None, wait.tracker.state) and not wait.tracker.checkpoint()
+        cycle.note(wait, covered, is_changed=is_changed)
         if covered and wait.tracker.is_over:
             self._end(wait)
 
@@ -268,13 +293,14 @@ class SharedPoller:
         now, moment = wait.now(), self._clocks.monotonic()
         spread = self._schedule.spread
         back_off = self._link.client.backs_off_for() if self._link.client else 0.0
-        pause = wait.tracker.pause(now, spread, back_off)
+        stretched = self._schedule.hurry.stretched(moment, self._listener.poll_interval)
+        pause = wait.tracker.pause(now, spread, back_off, stretched)
         for warning in wait.tracker.take_warnings():
             wait.context.run(wait.log.warning, "%s", warning)
         if pause is None:
             self._end(wait)
             return
-        interval = wait.tracker.policy.interval(now)
+        interval = wait.tracker.interval(now, stretched)
         # From the beginning of the cycle, so that a long one does not prolong the interval.
         wait.due.at = max(began + pause, moment + min(pause, 1.0))
         wait.due.interval = interval
@@ -325,6 +351,8 @@ class _Cycle:
         self.waits = [wait for wait in waits if wait.is_open]
         self.due = {wait for wait in self.waits if wait.due.at <= until}
         self.covered = 0
+        self.is_hurried = until == float("inf")
+        self.has_changes = False
         self._told: set[_Joined] = set()
         self._by_task: dict[str, list[_Joined]] = {}
         for wait in self.waits:
@@ -349,9 +377,10 @@ class _Cycle:
                 parts.setdefault(wait, {})[task_id] = result
         return parts.items()
 
-    def note(self, wait: _Joined, covered: int) -> None:
-        """Note that a wait got so many results."""
+    def note(self, wait: _Joined, covered: int, *, is_changed: bool) -> None:
+        """Note that a wait got so many results, and whether they have changed where it stands."""
         self.covered += covered
+        self.has_changes |= is_changed
         if covered:
             self._told.add(wait)
 
@@ -399,10 +428,12 @@ def join(
     first_poll_in: float,
     log: Log,
     back_off: float = 0.0,
+    bells: Bells | None = None,
 ) -> Coroutine[Any, Any, WaitResult]:
     """Poll this wait with every other one on the same connection; see :meth:`SharedPoller.join`.
 
     :param link: makes the way to the service, for the first wait.
+    :param bells: where bells are heard; ``None`` where none can be.
     """
     pollers = _POLLERS.get()
     key = (task_type.service.name, task_type.label, conn_id)
@@ -414,5 +445,5 @@ def join(
             _stop_sparing()
 
     if key not in pollers:
-        pollers[key] = SharedPoller(task_type, link(), clocks, metrics, forget)
+        pollers[key] = SharedPoller(task_type, link(), clocks, metrics, forget, bells)
     return pollers[key].join(tracker, first_poll_in, back_off, log)

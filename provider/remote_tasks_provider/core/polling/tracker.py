@@ -186,18 +186,34 @@ class PollTracker:
 
     # ------------------------------------------------------------------------------------ what comes next
 
-    def pause(self, now: float, spread: float = 1.0, back_off: float = 0.0) -> float | None:
+    def interval(self, now: float, stretched: float = 0.0) -> float:
+        """Return the seconds that the wait wants between two polls now.
+
+        :param stretched: the least of them where bells come. Not for a wait that only polls can end in time:
+            while a task is in trouble, was not seen, or waits for a person, and where ``max_credits`` is set.
+        """
+        wanted = self.policy.interval(now)
+        if stretched <= wanted or self.policy.max_credits is not None:
+            return wanted
+        awaited = [one for one in self._tasks.values() if self._is_awaited(one)]
+        return stretched if all(one.is_answered and not one.is_asking for one in awaited) else wanted
+
+    def pause(
+        self, now: float, spread: float = 1.0, back_off: float = 0.0, stretched: float = 0.0
+    ) -> float | None:
         """Return the seconds until the next poll, or ``None`` when the wait is over.
 
         :param spread: the part of the interval to keep, so that many waits do not poll together.
         :param back_off: seconds for which the service asked to be left alone; never shortened by ``spread``.
             The rate limiter keeps them. A deadline is never missed for them, nor is a poll of tasks that
             were answered: one operation may be refused while the others continue.
+        :param stretched: see :meth:`interval`.
         """
         if self.policy.timed_out(now) or not self._is_open:
             return None
         is_answered = any(one.is_answered for one in self._tasks.values() if self._is_awaited(one))
-        pauses = [max(self.policy.interval(now) * spread, 0.0 if is_answered else back_off, SHORTEST_PAUSE)]
+        interval = self.interval(now, stretched)
+        pauses = [max(interval * spread, 0.0 if is_answered else back_off, SHORTEST_PAUSE)]
         if (left := self.policy.seconds_left(now)) is not None:
             pauses.append(left)
         pauses += [

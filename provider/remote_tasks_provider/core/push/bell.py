@@ -81,7 +81,11 @@ def event_extra(
 
 
 class Bells(Protocol):
-    """Whoever tells pollers that a bell has rung; see :class:`remote_tasks_provider.bases.bell_reader`."""
+    """Whoever tells pollers that a bell has rung; see :mod:`remote_tasks_provider.bases.bell_reader`."""
+
+    @property
+    def poll_interval(self) -> float:
+        """The seconds between regular polls while bells come; 0 while none can be heard."""
 
     def listen(self, service: str, conn_id: str, hear: Callable[[bool], None]) -> Callable[[], None]:
         """Call ``hear`` when a connection's bell rings, until the returned function is called.
