@@ -62,6 +62,7 @@ class AgentTask:
     message: dict[str, Any] = field(default_factory=dict)
     hidden_for: float = 0.0
     is_hidden: bool = False
+    is_forgotten: bool = False
     has_times: bool = True
 
     def now(self, at: float) -> tuple[str, float]:
@@ -75,7 +76,7 @@ class AgentTask:
 
     def is_known(self, at: float) -> bool:
         """Whether the agent knows it."""
-        return not self.is_hidden and at >= self.made + self.hidden_for
+        return not (self.is_hidden or self.is_forgotten) and at >= self.made + self.hidden_for
 
 
 class FakeAgent:
@@ -118,7 +119,7 @@ class FakeAgent:
 
     def get(self, task_id: str) -> AgentTask | None:
         """Return a task, unless it is forgotten."""
-        return next((task for task in self.tasks if task.id == task_id), None)
+        return next((task for task in self.tasks if task.id == task_id and not task.is_forgotten), None)
 
     def set_script(self, task_id: str, script: Script) -> None:
         """Change what a task does from now on."""
@@ -128,8 +129,7 @@ class FakeAgent:
     def delete_task(self, task_id: str) -> None:
         """Forget a task."""
         if (task := self.get(task_id)) is not None:
-            task.is_hidden = True
-            task.id = f"forgotten {task.id}"
+            task.is_forgotten = True
 
     def stop_as_user(self, task_id: str) -> None:
         """Let another client cancel a task."""

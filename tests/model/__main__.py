@@ -29,8 +29,9 @@ def main() -> int:
     parser.add_argument("--shorten", type=int, default=1, help="how many histories of a kind to shorten")
     parser.add_argument("--without", nargs="*", default=[], metavar="ACT", help="such as clear, crash")
     parser.add_argument("--fix", nargs="*", default=[], metavar="SETTING=VALUE", help="such as service=v2")
+    parser.add_argument("--services", nargs="*", default=[], metavar="SERVICE", help="such as v2 a2a-rest")
     given = parser.parse_args()
-    limits = {"ignored": given.ignore, "without": given.without}
+    limits = {"ignored": given.ignore, "without": given.without, "services": given.services}
     limits["fixed"] = {name: _value(text) for name, _, text in (one.partition("=") for one in given.fix)}
     began, done, broken = time.monotonic(), [], {}  # type: float, list[Round], dict[str, list[Round]]
     seed, steps = given.seed, 0

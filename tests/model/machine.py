@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -27,6 +27,19 @@ WRONG: dict[str, tuple[dict[str, Any], ...]] = {
         {"poll_interval": "often"},
         {"max_credits": 0},
         {"on_waiting": "sulk"},
+        {"result_path": "nowhere://bucket/result.json"},
+        {"result_path": "/dev/null/result.json"},
+    ),
+    "a2a": (
+        {"not_found_grace": -1},
+        {"not_found_grace": "soon"},
+        {"outage_tolerance": 0},
+        {"poll_interval": "often"},
+        {"on_waiting": "sulk"},
+        {"message": " "},
+        {"parts": [{"text": "a", "url": "https://example.com/"}]},
+        {"metadata": "none"},
+        {"context_id": ""},
         {"result_path": "nowhere://bucket/result.json"},
         {"result_path": "/dev/null/result.json"},
     ),
@@ -104,6 +117,8 @@ class SubmissionMachine(RuleBasedStateMachine):
     without: Collection[str] = ()
     """What does not happen during an attempt."""
     world_class = World
+    services: Sequence[str] = ()
+    """The services of the histories; all of them if there are none."""
     fixed: Mapping[str, Any] = {}
     """Settings that are the same in all histories."""
     world: World
@@ -115,6 +130,9 @@ class SubmissionMachine(RuleBasedStateMachine):
     @initialize(settings=_SETTINGS)
     def begin(self, settings: Settings) -> None:
         SubmissionMachine.histories += 1
+        if self.services:
+            number = SERVICES.index(settings.service)
+            settings = replace(settings, service=self.services[number % len(self.services)])
         settings = replace(settings, **self.fixed)
         self.world = self._stack.enter_context(self.world_class(settings).installed())
         self.world.ignored = self.ignored
@@ -162,7 +180,7 @@ class SubmissionMachine(RuleBasedStateMachine):
     @rule(who=_WHO, number=st.integers(0, 40))
     def wrong_argument(self, who: str, number: int) -> None:
         # Seldom, as it says nothing about the rest.
-        wrong = WRONG["manus" if self.world.settings.is_manus else "qstash"]
+        wrong = WRONG[self.world.subject.vendor]
         if "6" in self.ignored or number >= len(wrong):
             self.world.attempt(self._one(who, _runs), Plan())
         else:

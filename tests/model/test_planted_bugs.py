@@ -6,8 +6,10 @@ changes.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
@@ -41,6 +43,19 @@ class NoDeduplicationId(World):
         return super().answer(replace(request, headers=kept), config, timeout)
 
 
+class NoContextId(World):
+    """A provider whose context ids and message ids an agent makes up anew."""
+
+    def answer(
+        self, request: Request, config: ConnectionConfig, timeout: float | None
+    ) -> Response | Exception:
+        if self.account.pays(request):
+            request = replace(request, json=copy.deepcopy(request.json))
+            message = request.json.get("params", request.json)["message"]
+            message.update(contextId=str(uuid4()), messageId=str(uuid4()), metadata={})
+        return super().answer(request, config, timeout)
+
+
 class NoDeployment(World):
     """A provider that does not tell two Airflows apart."""
 
@@ -72,6 +87,13 @@ class NoLoss(World):
         pytest.param(
             NoDeduplicationId, "1", {"service": "qstash", "version": "3.2"}, id="no deduplication id"
         ),
+        pytest.param(
+            NoContextId, "1", {"service": "a2a-rest", "version": "3.2"}, id="no context id over REST"
+        ),
+        pytest.param(
+            NoContextId, "1", {"service": "a2a-rpc", "version": "3.2"}, id="no context id over JSON-RPC"
+        ),
+        pytest.param(NoRecord, "1", {"service": "a2a-0.3", "version": "3.3"}, id="no record over 0.3"),
         pytest.param(NoDeployment, "2", _TAGS_ONLY, id="no deployment"),
         pytest.param(NoIndex, "2", _TAGS_ONLY, id="no map index"),
         pytest.param(NoLoss, "1", {"service": "v2", "version": "3.3"}, id="no lost answers"),

@@ -14,7 +14,7 @@ import sys
 import time as real_time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
 from types import SimpleNamespace
@@ -42,13 +42,11 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Request, Response
 from remote_tasks_provider.manus import hooks as manus_hooks
-from remote_tasks_provider.manus.operators import ManusTaskOperator
-from remote_tasks_provider.qstash.operators import QStashPublishOperator
 from remote_tasks_sandbox.manus import account as manus_account
 from remote_tasks_sandbox.qstash import engine as qstash_engine
 from tests.conformance.modes import event_of
 from tests.conformance.peer import Peer
-from tests.conformance.subjects import SUBJECTS, Subject
+from tests.model.accounts import ACCOUNTS, FINISHED, UNFINISHED
 from tests.model.disk import Disk
 from tests.model.fake_airflow import Crash, Dag, DagRun, TaskInstance, Version
 from tests.model.oracle import Asked, Earlier, why_not_pay, why_not_send
@@ -56,13 +54,12 @@ from tests.model.plans import NO_FAULT, Fault, Plan
 
 __all__ = ["NAMES", "PROMISES", "PROMPTS", "SERVICES", "Ending", "Paid", "Settings", "Violation", "World"]
 
-SERVICES = ("v1", "v2", "auto", "qstash")
+SERVICES = tuple(ACCOUNTS)
 NAMES = ("main", "staging", "sibling", "other DAG")
 """The task instances: one, its twin in another Airflow, another index of its own task, another DAG."""
 
 PROMISES = ("0", "1", "2", "3", "4", "5", "6")
 PROMPTS = ("Summarise.", "Summarise all.")
-_PREFIX = "example.com/"
 _POLL = 120.0
 _TIMEOUT = 1000.0
 _RETURNED = "after execute() has returned"
@@ -70,8 +67,6 @@ _DEFERRED = "before a deferral"
 # Airflow ends a killed task so many seconds after it has called on_kill().
 _UNTIL_KILLED = 5.0
 _EXPECTED = (RemoteTaskError, AirflowTaskTimeout, ValueError, OSError)
-_END = {"completed": "completed", "delivered": "completed", "stopped": "failed", "failed": "failed"}
-_NOT_CLAIMED = ("waiting", "pending", "running")
 _MODULE = "remote_tasks_provider."
 
 
@@ -103,11 +98,15 @@ class Settings:
 
     @property
     def results_in_files(self) -> bool:
-        return self.writes and self.is_manus
+        return self.writes and self.keeps_tasks
 
     @property
-    def is_manus(self) -> bool:
-        return self.service != "qstash"
+    def keeps_tasks(self) -> bool:
+        return ACCOUNTS[self.service].keeps_tasks
+
+    @property
+    def is_hidden(self) -> bool:
+        return self.hides and ACCOUNTS[self.service].hides
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,9 @@ class World(Peer):
     """Promises that are not checked."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(_subject(settings.service))
+        kind = ACCOUNTS[settings.service]
+        super().__init__(kind.subject_of(settings.service))
+        self.account = kind(self, settings.service)
         self.settings = settings
         self.lines: list[str] = []
         self.violations: list[Violation] = []
@@ -211,8 +212,7 @@ class World(Peer):
         self.disk = Disk()
         self.time.sleep = self._sleep  # type: ignore[method-assign]
         self.tasks = dict(zip(NAMES, self._task_instances(), strict=True))
-        if settings.is_manus:
-            self.sandbox.settings.rate_limits.clear()
+        self.sandbox.settings.rate_limits.clear()
 
     def _task_instances(self) -> Iterator[TaskInstance]:
         version, retries = self.settings.version, self.settings.retries
@@ -253,7 +253,7 @@ class World(Peer):
         before = {one.id for one in self.books if self._state(one) == "completed"}
         for one in self._of(ti):
             # A person may resume it while the attempt decides.
-            one.was_useless = _END.get(self._state(one)) == "failed"
+            one.was_useless = FINISHED.get(self._state(one)) == "failed"
         sent, is_broken = self.sent, self.settings.results_in_files and self.disk.is_broken
         with self._running(run):
             ending = self._execute(run, wrong)
@@ -295,18 +295,13 @@ class World(Peer):
     def by_hand(self, name: str, what: str) -> None:
         """Let a person do something to a task instance's latest remote task, in the vendor's app."""
         own = [one for one in self._of(self.tasks[name]) if self._exists(one)]
-        if not own or not self.settings.is_manus:
+        if not own or not self.settings.keeps_tasks:
             return
-        one, manus = own[-1], self.sandbox.manus
+        one = own[-1]
         self.note(f"a person: {what} ({one.id})")
-        if what == "person finishes it" and not one.was_stopped_by_hand:
-            manus.set_script(one.id, [("completed", None)])
-        elif what == "person stops it":
-            # Its events say so from then on, whatever becomes of it.
-            one.was_stopped_by_hand = True
-            manus.stop_as_user(one.id)
-        elif what == "person deletes it":
-            manus.delete_task(one.id)
+        self.account.by_hand(one.id, what, was_stopped=one.was_stopped_by_hand)
+        # Manus's events say so from then on, whatever becomes of it.
+        one.was_stopped_by_hand = one.was_stopped_by_hand or what == "person stops it"
 
     # ------------------------------------------------------------------------------------- an attempt's life
 
@@ -402,20 +397,15 @@ class World(Peer):
             "wait_for_completion": chosen.waits,
             "cancel_on_kill": chosen.cancel_on_kill,
         }
-        if not chosen.is_manus:
-            url = f"https://{_PREFIX}{ti.dag.attachment[-5]}"
-            return QStashPublishOperator(destination=url, body=ti.dag.prompt, **common | wrong)
-        manus = {
-            "prompt": ti.dag.prompt,
-            "attachments": [ti.dag.attachment],
-            "hide_in_task_list": chosen.hides,
+        more = {
             "on_stale_state": chosen.on_stale_state,
             "on_orphaned_intent": chosen.on_orphaned_intent,
-            "output_grace": 5.0,
         }
+        if chosen.is_hidden:
+            more["hide_in_task_list"] = True
         if chosen.results_in_files:
-            manus["result_path"] = f"{self.disk.path}/{ti.name}.json"
-        return ManusTaskOperator(**common | manus | wrong)
+            more["result_path"] = f"{self.disk.path}/{ti.name}.json"
+        return self.account.operator(ti.dag.prompt, ti.dag.attachment, common | wrong, more | wrong)
 
     def boundary(self, where: str) -> None:
         """Pass a point at which a process may die, or the world may change under it."""
@@ -507,7 +497,7 @@ class World(Peer):
         return found
 
     def _fault(self, run: _Run, request: Request) -> Fault:
-        if _is_paid(request):
+        if self.account.pays(request):
             fault, run.paid_fault = run.paid_fault, NO_FAULT
             return fault
         run.reads += 1
@@ -528,29 +518,27 @@ class World(Peer):
         headers = {"content-type": "application/json"}
         if fault.status == 429:
             headers["retry-after"] = f"{fault.seconds:g}"
-        return Response(fault.status, headers, b'{"code": 2, "message": "trouble"}')
+        return self._refusal(request, fault.status, headers)
+
+    def _refusal(self, request: Request, status: int, headers: dict[str, str]) -> Response:
+        status, body = self.account.refusal(request, status)
+        return Response(status, headers, json.dumps(body).encode())
 
     def _served(self, run: _Run, request: Request, config: ConnectionConfig) -> Response:
-        target = _target(request)
+        target = self.account.target(request)
         if target and any(one.id == target and self.time.passed < one.unknown_until for one in self.books):
-            return Response(404, {"content-type": "application/json"}, b'{"code": 5, "message": "not found"}')
-        if target and _is_cancel(request):
+            return self._refusal(request, 404, {"content-type": "application/json"})
+        if target and self.account.cancels(request):
             self._stopped(run, target)
         response = self._good(request, config)
-        if _is_paid(request):
+        if self.account.pays(request):
             self._enter(run)
         return response
 
     def _enter(self, run: _Run) -> None:
         """Write what has just been paid into the books, and judge it."""
         known = {one.id for one in self.books}
-        manus = self.settings.is_manus
-        there = (
-            [one.id for one in self.sandbox.manus.created]
-            if manus
-            else [one.id for one in self.sandbox.qstash.messages]
-        )
-        for task_id in there:
+        for task_id in self.account.ids():
             if task_id in known:
                 continue
             ti, fate = run.ti, run.plan.fate
@@ -560,22 +548,15 @@ class World(Peer):
             paid = Paid(task_id, ti, ti.try_number, inputs, self.time.passed, unknown_until)
             self.books.append(paid)
             self.note(f"paid by {ti.name}: {task_id} ({fate})")
-            if manus:
-                self._meet_fate(task_id, run)
-
-    def _meet_fate(self, task_id: str, run: _Run) -> None:
-        fate, manus = run.plan.fate, self.sandbox.manus
-        manus.get(task_id).hidden_for = fate.hidden_for
-        steps = [("running", fate.seconds)] if fate.seconds else []
-        manus.set_script(task_id, [*steps, (fate.end, None)])
-        if self.settings.hides:
-            self.sandbox.faults.add("omit", task_id=task_id)
+            self.account.meet(task_id, fate)
+            if self.settings.is_hidden:
+                self.sandbox.faults.add("omit", task_id=task_id)
 
     def _judge(self, ti: TaskInstance) -> None:
         """Accuse the attempt that has just paid, unless the oracle lets it."""
         earlier = [self._earlier(one) for one in self._of(ti)]
         chosen, has_records = self.settings, ti.store is not None and not ti.has_lost_records
-        if not chosen.is_manus:
+        if not chosen.keeps_tasks:
             why = why_not_send(earlier, has_records=has_records)
         else:
             asked = Asked(
@@ -583,7 +564,8 @@ class World(Peer):
                 chosen.on_stale_state,
                 chosen.on_orphaned_intent,
                 has_records=has_records,
-                has_tags=chosen.service != "v1" and not chosen.hides,
+                # Who has no list cannot find anything, and knows it.
+                has_tags=(self.account.tags or not self.account.lists) and not chosen.is_hidden,
             )
             why = why_not_pay(earlier, asked)
         for one in self._of(ti) if why is None else ():
@@ -592,7 +574,7 @@ class World(Peer):
             self.accuse("1", f"{ti.name} pays again in attempt {ti.try_number}: {why}")
 
     def _earlier(self, one: Paid) -> Earlier:
-        store, end = one.owner.store, _END.get(self._state(one), "")
+        store, end = one.owner.store, FINISHED.get(self._state(one), "")
         return Earlier(
             one.id,
             one.is_over,
@@ -616,19 +598,16 @@ class World(Peer):
             return
         self.note(f"{run.ti.name} stops {target}")
         # Manus does not say whether a task that is stopped had finished just before. A message was delivered.
-        one.was_stopped = one.was_stopped or self.settings.is_manus or self._state(one) not in _END
+        one.was_stopped = one.was_stopped or self.settings.keeps_tasks or self._state(one) not in FINISHED
 
     def _of(self, ti: TaskInstance) -> list[Paid]:
         return [one for one in self.books if one.owner is ti]
 
     def _exists(self, one: Paid) -> bool:
-        return not self.settings.is_manus or self.sandbox.manus.get(one.id) is not None
+        return self._state(one) != "gone"
 
     def _state(self, one: Paid) -> str:
-        if not self.settings.is_manus:
-            return str(self.sandbox.qstash.get_message(one.id).state).lower()
-        task = self.sandbox.manus.get(one.id)
-        return "gone" if task is None else task.timeline.word(self.time.now())
+        return self.account.word(one.id)
 
     # ------------------------------------------------------------------------------------------ the promises
 
@@ -659,7 +638,7 @@ class World(Peer):
             if ending.kind == "success":
                 one.is_told = one.is_told or one.id in str(ending.value)
             elif ending.kind == "final":
-                unfinished = self._state(one) in ("completed", "delivered", *_NOT_CLAIMED)
+                unfinished = self._state(one) in ("completed", "delivered", *UNFINISHED)
                 # What has failed may be finished by a person right then.
                 is_named = isinstance(_cause(ending.value), (TaskFailedError, TaskCancelledError))
                 one.is_told = one.is_told or not unfinished or (is_named and one.id in str(ending.value))
@@ -679,12 +658,12 @@ class World(Peer):
                 self.accuse("2", f"{run.ti.name} takes {task_id}, which was asked for something else")
 
     def _is_stale(self, one: Paid, ti: TaskInstance) -> bool:
-        return self.settings.is_manus and one.inputs != ti.dag.inputs
+        return self.settings.keeps_tasks and one.inputs != ti.dag.inputs
 
     def _check_delivery(self, run: _Run, ending: Ending, completed_before: set[str]) -> None:
         """Promise 3."""
         is_clean = run.plan.is_smooth and not run.is_wrong and not self.disk.is_broken
-        if not (self.settings.is_manus and is_clean) or ending.kind == "crash":
+        if not (self.settings.keeps_tasks and is_clean) or ending.kind == "crash":
             return
         ti = run.ti
         for one in self._of(ti):
@@ -705,7 +684,10 @@ class World(Peer):
         settled = [
             one
             for one in self._of(ti)
-            if one.is_told or one.is_over or one.was_stopped or (one.was_cleared and self._state(one) in _END)
+            if one.is_told
+            or one.is_over
+            or one.was_stopped
+            or (one.was_cleared and self._state(one) in FINISHED)
         ]
         own = [one for one in self._of(ti) if self._exists(one) and one not in settled]
         visible = [one for one in own if self._is_visible(one)]
@@ -716,9 +698,10 @@ class World(Peer):
     def _is_visible(self, one: Paid) -> bool:
         recorded = one.owner.store is not None and one.owner.store.names(one.id)
         # Of a task without a tag nothing but its prompt is known.
-        is_untraceable = self.settings.service == "v1" and self._is_stale(one, one.owner)
-        is_listed = not (self.settings.hides or is_untraceable) and self.time.passed >= one.at + 80.0
-        return self.settings.is_manus and (recorded or is_listed)
+        is_untraceable = not self.account.tags and self._is_stale(one, one.owner)
+        is_listed = self.account.lists and not (self.settings.is_hidden or is_untraceable)
+        is_listed = is_listed and self.time.passed >= one.at + 80.0
+        return self.settings.keeps_tasks and (recorded or is_listed)
 
     def check_arguments(self, name: str, **wrong: Any) -> None:
         """Run an attempt with an argument that cannot be right. Promise 6."""
@@ -766,40 +749,8 @@ class World(Peer):
 _DEPLOYMENT = "AIRFLOW__REMOTE_TASKS__DEPLOYMENT_ID"
 
 
-def _subject(service: str) -> Subject:
-    name = "QStash message" if service == "qstash" else "Manus v2"
-    found = next(subject for subject in SUBJECTS if subject.name == name)
-    extras = {"api_version": service} if service in ("v1", "v2") else {}
-    return replace(found, name=service, extras={**extras, "max_attempts": 2})
-
-
 def _of(plan: Plan) -> str:
     return "nothing goes wrong" if plan.is_smooth else "trouble"
-
-
-def _is_paid(request: Request) -> bool:
-    path = request.path
-    return request.method == "POST" and (
-        path == "/v1/tasks" or path.endswith("task.create") or "/publish/" in path
-    )
-
-
-def _is_cancel(request: Request) -> bool:
-    return request.path.endswith("task.stop") or (
-        request.method == "DELETE" and request.path.startswith(("/v2/messages", "/v1/tasks/"))
-    )
-
-
-def _target(request: Request) -> str | None:
-    """Return the remote task that a request names."""
-    if isinstance(request.json, dict) and "task_id" in request.json:
-        return str(request.json["task_id"])
-    for name, value in request.query:
-        if name == "task_id":
-            return value
-    if request.path.startswith(("/v1/tasks/", "/v2/messages/")):
-        return request.path.split("/")[3]
-    return None
 
 
 def _cause(error: Any) -> Any:
