@@ -19,7 +19,7 @@ PACKAGE = "remote_tasks_provider"
 ROOT = Path(next(iter(remote_tasks_provider.__path__)))
 SANDBOX = ROOT.parents[1] / "sandbox" / "remote_tasks_sandbox"
 VENDORS = sorted(manifest.folder for manifest in manifests())
-PARTS = {"core", "bases", *VENDORS}
+PARTS = {"core", "bases", "receiver", *VENDORS}
 
 
 def _files(part: str) -> list[Path]:
@@ -47,6 +47,9 @@ class TestArrows:
 
     def test_bases_import_core_and_no_vendor(self) -> None:
         assert _parts_used("bases") == {"bases", "core"}
+
+    def test_receiver_imports_no_vendor_by_name(self) -> None:
+        assert _parts_used("receiver") == {"receiver", "bases", "core"}
 
     @pytest.mark.parametrize("vendor", VENDORS)
     def test_vendor_imports_neither_another_vendor_nor_the_sandbox(self, vendor: str) -> None:

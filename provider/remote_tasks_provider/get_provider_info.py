@@ -60,6 +60,59 @@ waits poll at their own intervals again.
     "default": "300",
 }
 
+_WEBHOOK_URL = {
+    "description": """The address at which the receiver of webhooks is reached from outside.
+In Airflow's API server its path ends in ``/remote-tasks``. Services sign this address, so it must be the one
+that they call, and not the one behind a proxy. Empty: there is no receiver.
+""",
+    "version_added": "0.2.0",
+    "type": "string",
+    "example": "https://hooks.example.com/remote-tasks",
+    "default": "",
+}
+
+_WEBHOOK_CONNECTIONS = {
+    "description": """The connections that the receiver takes webhooks for.
+Each is written as type/id; commas separate them. Every other path is answered with 404. Empty:
+there is no receiver.
+""",
+    "version_added": "0.2.0",
+    "type": "string",
+    "example": "manus/manus_default, qstash/qstash_default",
+    "default": "",
+}
+
+_WEBHOOK_API_URL = {
+    "description": """Airflow's address, for a receiver outside the API server, which uses the REST API.
+In the API server it is not needed.
+""",
+    "version_added": "0.2.0",
+    "type": "string",
+    "example": "https://airflow.example.com",
+    "default": "",
+}
+
+_WEBHOOK_API_USERNAME = {
+    "description": """The user of Airflow's REST API for such a receiver.
+It needs the right to edit assets, and no other: in the simple auth manager the role ``op``.
+""",
+    "version_added": "0.2.0",
+    "type": "string",
+    "example": "webhooks",
+    "default": "",
+}
+
+_WEBHOOK_API_PASSWORD = {
+    "description": """The password of that user. Airflow also reads it from a command or a secrets backend:
+``webhook_api_password_cmd``, ``webhook_api_password_secret``.
+""",
+    "version_added": "0.2.0",
+    "type": "string",
+    "sensitive": True,
+    "example": None,
+    "default": "",
+}
+
 
 def manifests() -> Iterator[Manifest]:
     """Yield the manifest of each vendor, by folder name."""
@@ -84,8 +137,16 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [link for vendor in vendors for link in vendor.link_classes()],
         "task-decorators": [one for vendor in vendors for one in vendor.task_decorators()],
     }
-    options = {"deployment_id": _DEPLOYMENT_ID, "shortest_deferral": _SHORTEST_DEFERRAL}
-    options["push_poll_interval"] = _PUSH_POLL_INTERVAL
+    options = {
+        "deployment_id": _DEPLOYMENT_ID,
+        "shortest_deferral": _SHORTEST_DEFERRAL,
+        "push_poll_interval": _PUSH_POLL_INTERVAL,
+        "webhook_url": _WEBHOOK_URL,
+        "webhook_connections": _WEBHOOK_CONNECTIONS,
+        "webhook_api_url": _WEBHOOK_API_URL,
+        "webhook_api_username": _WEBHOOK_API_USERNAME,
+        "webhook_api_password": _WEBHOOK_API_PASSWORD,
+    }
     info["config"] = {"remote_tasks": {"description": "Remote tasks.", "options": options}}
     for vendor in vendors:
         for kind, modules in vendor.modules().items():

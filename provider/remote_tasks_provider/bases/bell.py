@@ -25,9 +25,10 @@ from remote_tasks_provider.core.push.bell import (
     event_extra,
     events_asset_name,
     new_note,
+    no_asset,
 )
 
-__all__ = ["publish", "ring"]
+__all__ = ["active_asset", "publish", "ring", "storing"]
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +46,10 @@ def ring(service: str, conn_id: str) -> None:
     if not KEEPS_ASSET_STATE:
         return
     note = json.dumps(new_note())
-    with _storing() as session:
-        asset = _active_asset(session, *WEBHOOK_ASSET)
+    with storing() as session:
+        asset = active_asset(session, *WEBHOOK_ASSET)
         if asset is None:
-            raise BellNotStored(
-                f"no DAG names the asset {WEBHOOK_ASSET[0]!r}: put webhook_asset() into the schedule or the "
-                "inlets of one"
-            )
+            raise no_asset()
         state: Any = import_module("airflow.state")
         scope, backend = state.AssetScope(asset_id=asset.id), state.get_state_backend()
         # In this order, so that bells of several connections wait for each other, and never in a circle.
@@ -72,8 +70,8 @@ def publish(
     :return: whether there is a new event: not for a repeated webhook, nor where no DAG names the asset.
     :raises BellNotStored: when that is not known. A repeat is harmless.
     """
-    with _storing() as session:
-        asset = _active_asset(session, *events_asset_name(service, conn_id))
+    with storing() as session:
+        asset = active_asset(session, *events_asset_name(service, conn_id))
         if asset is None:
             log.debug("No DAG names the asset of %s connection %r.", service, conn_id)
             return False
@@ -87,7 +85,7 @@ def publish(
 
 
 @contextmanager
-def _storing() -> Iterator[Any]:
+def storing() -> Iterator[Any]:
     """Return a session whose work is stored as a whole at the end."""
     try:
         database: Any = import_module("airflow.utils.session")
@@ -99,7 +97,8 @@ def _storing() -> Iterator[Any]:
         raise BellNotStored(f"{type(error).__name__}: {error}") from error
 
 
-def _active_asset(session: Any, name: str, uri: str) -> Any:
+def active_asset(session: Any, name: str, uri: str) -> Any:
+    """Return the row of the asset, if a DAG names it."""
     model: Any = import_module("airflow.models.asset").AssetModel
     return session.query(model).filter(model.name == name, model.uri == uri, model.active.has()).one_or_none()
 

@@ -24,6 +24,7 @@ class Airflow:
     def __init__(self) -> None:
         self.assets: dict[int, tuple[str, str]] = {7: WEBHOOK_ASSET, 8: EVENTS}
         self.notes: list[tuple[int, str, Any]] = []
+        self.store: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.tokens = 0
@@ -47,7 +48,7 @@ class Airflow:
                 self.end_headers()
                 self.wfile.write(raw)
 
-            do_GET = do_POST = do_PUT = _answer
+            do_GET = do_POST = do_PUT = do_DELETE = _answer
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
@@ -78,10 +79,24 @@ class Airflow:
         if place == "/api/v2/assets/events":
             found = [one for one in self.events if one["asset_id"] == int(query["asset_id"][0])]
             return 200, {"asset_events": found}
-        number, _, key = place.removeprefix("/api/v2/assets/").partition("/state-store/")
+        number, _, key = place.removeprefix("/api/v2/assets/").replace("/", " ", 1).partition(" state-store")
+        key = key.removeprefix("/")
         if int(number) not in self.assets:
             return 404, {"detail": "Asset not found"}
-        self.notes.append((int(number), unquote(key), body["value"]))
+        return self.answer_note(int(number), method, unquote(key), query, body)
+
+    def answer_note(self, number: int, method: str, key: str, query: Any, body: Any) -> tuple[int, Any]:
+        if not key:
+            first = int(query["offset"][0])
+            found = [{"key": one, "value": self.store[one]} for one in sorted(self.store)]
+            return 200, {"asset_state_store": found[first : first + int(query["limit"][0])]}
+        if method == "GET":
+            return (200, {"value": self.store[key]}) if key in self.store else (404, {"detail": "no key"})
+        if method == "DELETE":
+            self.store.pop(key, None)
+        else:
+            self.notes.append((number, key, body["value"]))
+            self.store[key] = body["value"]
         return 204, None
 
 
@@ -142,7 +157,7 @@ class TestRing:
 
         assert {number for number, _, _ in airflow.notes[2:]} == {9}
 
-    def test_another_asset_of_a_like_name_is_not_taken(self, airflow: Airflow, bell: RestBell) -> None:
+    def test_asset_of_a_like_name_is_not_taken(self, airflow: Airflow, bell: RestBell) -> None:
         airflow.assets = {1: (WEBHOOK_ASSET[0] + "-2", "x://y"), 2: WEBHOOK_ASSET}
         bell.ring("manus", "one")
 

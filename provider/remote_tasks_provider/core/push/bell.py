@@ -17,20 +17,29 @@ from urllib.parse import quote
 
 __all__ = [
     "ANY_BELL",
+    "CLAIMED_FOR",
+    "CLAIMS",
     "WEBHOOK_ASSET",
     "BellNotStored",
     "Bells",
     "bell_key",
+    "claim_key",
     "event_extra",
     "events_asset_name",
     "has_rung",
     "new_note",
+    "no_asset",
 ]
 
 WEBHOOK_ASSET = ("remote-tasks-webhooks", "remote-tasks://webhooks")
 """Name and URI of the asset in whose state store the notes are."""
 ANY_BELL = "bell"
 """The key of the note that changes with every bell. It is the only one that is read every two seconds."""
+
+CLAIMS = "seen:"
+"""How the keys of the notes begin that tell which webhooks came before."""
+CLAIMED_FOR = 2 * 60 * 60.0
+"""Seconds for which such a note is kept: longer than any service's webhook is taken after it was sent."""
 
 
 class BellNotStored(Exception):
@@ -50,6 +59,19 @@ def bell_key(service: str, conn_id: str) -> str:
     :param service: the type of the connection: ``manus``.
     """
     return f"{ANY_BELL}:{service}:{conn_id}"
+
+
+def claim_key(service: str, conn_id: str, event_id: str) -> str:
+    """Return the key of the note that a webhook has come."""
+    return f"{CLAIMS}{service}:{conn_id}:{event_id}"
+
+
+def no_asset() -> BellNotStored:
+    """Return the error where Airflow keeps no notes, since no DAG names their asset."""
+    return BellNotStored(
+        f"no DAG names the asset {WEBHOOK_ASSET[0]!r}: put webhook_asset() into the schedule or the inlets "
+        "of one"
+    )
 
 
 def new_note() -> dict[str, str]:

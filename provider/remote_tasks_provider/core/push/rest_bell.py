@@ -27,9 +27,10 @@ from remote_tasks_provider.core.push.bell import (
     event_extra,
     events_asset_name,
     new_note,
+    no_asset,
 )
 
-__all__ = ["RestBell"]
+__all__ = ["RestBell", "list_of", "put_note"]
 
 T = TypeVar("T")
 
@@ -72,10 +73,10 @@ class RestBell:
         def write(client: Client, asset_id: int) -> None:
             # The one that is watched comes last: who sees it change finds the other one.
             for key in (bell_key(service, conn_id), ANY_BELL):
-                client.send(_put(asset_id, key, note))
+                client.send(put_note(asset_id, key, note))
 
-        if not self._with_asset(WEBHOOK_ASSET, write):
-            raise BellNotStored(f"no DAG names the asset {WEBHOOK_ASSET[0]!r}")
+        if not self.with_asset(WEBHOOK_ASSET, write):
+            raise no_asset()
 
     def publish(
         self, service: str, conn_id: str, *, event_id: str, remote_ids: Sequence[str], state: str | None
@@ -100,7 +101,7 @@ class RestBell:
                 client.send(_add_event(asset_id, extra))
                 published = True
 
-        self._with_asset(events_asset_name(service, conn_id), write)
+        self.with_asset(events_asset_name(service, conn_id), write)
         return published
 
     def close(self) -> None:
@@ -108,8 +109,11 @@ class RestBell:
         with self._lock:
             self._forget()
 
-    def _with_asset(self, asset: tuple[str, str], write: Callable[[Client, int], None]) -> bool:
-        """Call ``write`` with the asset's id; return whether there is one that a DAG names."""
+    def with_asset(self, asset: tuple[str, str], write: Callable[[Client, int], None]) -> bool:
+        """Call ``write`` with the asset's id, twice at most; return whether there is one that a DAG names.
+
+        :raises BellNotStored: when ``write`` or what comes before it fails.
+        """
         with self._lock:
             try:
                 return self._fresh(lambda: self._write(asset, write))
@@ -180,7 +184,9 @@ def _token(response: Response) -> str:
 
 def _find_asset(name: str, uri: str) -> Operation[int | None]:
     def parse(response: Response) -> int | None:
-        same = [one for one in _list(response, "assets") if (one.get("name"), one.get("uri")) == (name, uri)]
+        same = [
+            one for one in list_of(response, "assets") if (one.get("name"), one.get("uri")) == (name, uri)
+        ]
         return int(same[0]["id"]) if same else None
 
     # A pattern: it may match other assets, too.
@@ -188,7 +194,8 @@ def _find_asset(name: str, uri: str) -> Operation[int | None]:
     return Operation("GET /api/v2/assets", Request("GET", "/api/v2/assets", query), "assets", parse)
 
 
-def _put(asset_id: int, key: str, note: Mapping[str, str]) -> Operation[None]:
+def put_note(asset_id: int, key: str, note: Mapping[str, str]) -> Operation[None]:
+    """Return the operation that writes a note of an asset."""
     place = path("/api/v2/assets/{asset_id}/state-store/{key}", asset_id=str(asset_id), key=key)
     request = Request("PUT", place, json={"value": dict(note)})
     return Operation(
@@ -203,7 +210,7 @@ def _recent_events(asset_id: int) -> Operation[set[Any]]:
         Request("GET", "/api/v2/assets/events", query),
         "asset events",
         lambda response: {
-            (one.get("extra") or {}).get("event_id") for one in _list(response, "asset_events")
+            (one.get("extra") or {}).get("event_id") for one in list_of(response, "asset_events")
         },
     )
 
@@ -226,7 +233,8 @@ def _object(response: Response) -> Mapping[str, Any]:
     return found
 
 
-def _list(response: Response, name: str) -> list[Mapping[str, Any]]:
+def list_of(response: Response, name: str) -> list[Mapping[str, Any]]:
+    """Return the list that an answer of Airflow's has under ``name``."""
     found = _object(response).get(name)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise ValueError(f"{name} is no list of objects")

@@ -1,0 +1,78 @@
+"""Where the receiver leaves what a webhook tells: in Airflow's database, or behind its REST API.
+
+Everything here blocks, and is called in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from remote_tasks_provider.bases import bell, claims
+from remote_tasks_provider.core.push.bell import BellNotStored
+from remote_tasks_provider.core.push.events import VerifiedEvent
+from remote_tasks_provider.core.push.rest_bell import RestBell
+from remote_tasks_provider.core.push.rest_claims import RestClaims
+
+__all__ = ["AirflowStore", "RestStore", "Store"]
+
+log = logging.getLogger(__name__)
+
+
+class _Bell(Protocol):
+    def ring(self, service: str, conn_id: str) -> None: ...
+
+    def publish(
+        self, service: str, conn_id: str, *, event_id: str, remote_ids: Sequence[str], state: str | None
+    ) -> bool: ...
+
+
+class _Claims(Protocol):
+    def claim(self, service: str, conn_id: str, event_id: str) -> bool: ...
+
+    def release(self, service: str, conn_id: str, event_id: str) -> None: ...
+
+
+class Store:
+    """Keeps each webhook once: it rings the bell, and gives the connection's asset an event if asked to."""
+
+    def __init__(self, bell: _Bell, claims: _Claims) -> None:
+        self._bell = bell
+        self._claims = claims
+
+    def keep(self, service: str, conn_id: str, event: VerifiedEvent, *, starts_dags: bool) -> bool:
+        """Store a webhook; return whether it is new.
+
+        :param starts_dags: whether the connection's asset gets an event.
+        :raises BellNotStored: when that is not known to have worked; it may be sent again.
+        """
+        if not self._claims.claim(service, conn_id, event.event_id):
+            return False
+        try:
+            self._bell.ring(service, conn_id)
+            if starts_dags:
+                state = None if event.state is None else event.state.value
+                self._bell.publish(
+                    service, conn_id, event_id=event.event_id, remote_ids=event.remote_ids, state=state
+                )
+        except BellNotStored:
+            self._claims.release(service, conn_id, event.event_id)
+            raise
+        return True
+
+
+class AirflowStore(Store):
+    """For Airflow's API server, where its database is at hand."""
+
+    def __init__(self) -> None:
+        super().__init__(bell, claims)
+
+
+class RestStore(Store):
+    """For everywhere else; see :class:`~remote_tasks_provider.core.push.rest_bell.RestBell`."""
+
+    def __init__(self, base_url: str, username: str, password: str) -> None:
+        rest = RestBell(base_url, username, password)
+        super().__init__(rest, RestClaims(rest))
+        self.close = rest.close

@@ -1,0 +1,61 @@
+"""The command that runs a receiver by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+import uvicorn
+
+from remote_tasks_provider.receiver.cli import main
+from tests.bases.test_webhooks import configure
+from tests.receiver.bells import CONNECTIONS, PUBLIC, define_connections
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, set_connection: Callable[..., str]) -> None:
+    define_connections(set_connection)
+    configure(monkeypatch, PUBLIC, ",".join("/".join(one) for one in CONNECTIONS))
+    for name, value in {"URL": "http://127.0.0.1:9", "USERNAME": "op", "PASSWORD": "sesame"}.items():
+        monkeypatch.setenv(f"AIRFLOW__REMOTE_TASKS__WEBHOOK_API_{name}", value)
+
+
+def test_command_is_installed() -> None:
+    points = metadata.distribution("airflow-provider-remote-tasks").entry_points
+
+    (command,) = points.select(group="console_scripts", name="remote-tasks")
+    assert command.load() is main
+
+
+@pytest.mark.usefixtures("configured")
+def test_command_serves_the_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[tuple[str, int]] = []
+    monkeypatch.setattr(uvicorn, "run", lambda _app, host, port, **_: served.append((host, port)))
+
+    assert main(["receiver", "--port", "8123"]) == 0
+    assert served == [("127.0.0.1", 8123)]
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("missing", ["URL", "USERNAME", "PASSWORD"])
+def test_command_without_a_way_to_airflow_fails(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW__REMOTE_TASKS__WEBHOOK_API_{missing}", "")
+
+    assert main(["receiver"]) == 1
+    assert f"webhook_api_{missing.lower()} is empty" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configured")
+def test_command_without_keys_fails(
+    set_connection: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_connection("a2a_default", conn_type="a2a", host="http://127.0.0.1:9")
+
+    assert main(["receiver"]) == 1
+    assert "a2a/a2a_default: connection 'a2a_default' has no webhook_secret" in capsys.readouterr().err
