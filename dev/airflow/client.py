@@ -113,6 +113,11 @@ class AirflowClient:
             body["extra"] = json.dumps(body["extra"])
         self._request("POST", "connections", json=body)
 
+    def connection(self, conn_id: str) -> dict[str, Any]:
+        """Return the fields of a connection, without its password."""
+        found: dict[str, Any] = self._get(f"connections/{conn_id}")
+        return found
+
     # --------------------------------------------------------------------------------------------- runs
 
     def wait_for_dag(self, dag_id: str, *, within: float = 60, others_may_break: bool = False) -> None:

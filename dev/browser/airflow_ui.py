@@ -106,18 +106,30 @@ class AirflowUi:
         self.page.get_by_label("Test Connection").first.wait_for()
         return [str(cell.inner_text()) for cell in self.page.locator("tbody tr td:nth-child(2)").all()]
 
-    def test_connection(self, place: int) -> str:
-        """Press the button *Test Connection* of the connection in this place; return what the UI says.
+    def test_connection(self, place: int) -> tuple[bool, str]:
+        """Press the button *Test Connection* of the connection in this place.
 
         :param place: from 0 on.
+        :returns: whether it worked, and what the UI says.
         """
+        # The tooltip of another button could lie over this one.
+        self.page.mouse.move(WIDTH / 2, HEIGHT - 1)
+        self.connections()
         with self.page.expect_response(re.compile("/connections/test")) as answer:
             self.page.get_by_label("Test Connection").nth(place).click()
-        # Its tooltip would lie over the next button.
         self.page.mouse.move(WIDTH / 2, HEIGHT - 1)
         self.settle()
         body = answer.value.json()
-        return str(body.get("message") or body.get("detail"))
+        return body.get("status") is True, str(body.get("message") or body.get("detail"))
+
+    def add_connection(self, conn_id: str, conn_type: str, host: str, password: str, port: str) -> None:
+        """Fill in the form of a new connection, and save it."""
+        form = self.open_connection_form(conn_id, conn_type)
+        form.locator("input[name=host]").fill(host)
+        form.locator("input[type=password]").fill(password)
+        form.locator("input[name=port]").fill(port)
+        form.get_by_role("button", name="Save").click()
+        form.wait_for(state="hidden")
 
     def open_connection_form(self, conn_id: str, conn_type: str) -> Locator:
         """Open the form of a new connection; return it."""

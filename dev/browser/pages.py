@@ -7,6 +7,7 @@ from pathlib import Path
 
 README = Path("README.md")
 INSTALL = Path("docs/get-started/install.md")
+CONNECT = Path("docs/get-started/connect.md")
 FIRST_DAG = Path("docs/get-started/first-dag.md")
 
 
@@ -23,6 +24,17 @@ def block(page: Path, heading: str, language: str) -> str:
     found = re.search(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     if not found:
         raise BrokenPromiseError(f"{page.name} has no {language} block under {heading!r}")
+    return found[1]
+
+
+def inline(page: Path, beginning: str) -> str:
+    """Return the first command in the text of a page that begins so.
+
+    :raises BrokenPromiseError: when the page has none.
+    """
+    found = re.search(rf"`({re.escape(beginning)}[^`]*)`", page.read_text(encoding="utf-8"))
+    if not found:
+        raise BrokenPromiseError(f"{page.name} has no command that begins with {beginning!r}")
     return found[1]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dev.airflow.connections import connection_fields, sandbox_connections
 from dev.airflow.progress import Progress
-from dev.browser.pages import FIRST_DAG, INSTALL, README, BrokenPromiseError, block, commands
+from dev.browser.pages import CONNECT, FIRST_DAG, INSTALL, README, BrokenPromiseError, block, commands, inline
 from dev.environments import ROOT
 from remote_tasks_sandbox import SandboxServer
 
@@ -16,6 +16,13 @@ from remote_tasks_sandbox import SandboxServer
 def test_commands_of_the_first_hour_are_found() -> None:
     assert commands(ROOT / README, "Try it") == ["make demo", "make airflow"]
     assert commands(ROOT / INSTALL, "Install") == ["pip install .", "pip install ./sandbox"]
+
+
+def test_commands_without_an_account_are_found() -> None:
+    assert inline(ROOT / CONNECT, "remote-tasks-sandbox").endswith("--seed-demo")
+    assert "AIRFLOW_CONN_QSTASH_DEFAULT" in block(ROOT / CONNECT, "Without an account", "shell")
+    assert "test_connection()" in block(ROOT / CONNECT, "Does it work?", "python")
+    assert commands(ROOT / FIRST_DAG, "Run it")[-1] == "airflow dags trigger first_dag"
 
 
 def test_first_dag_is_found() -> None:
@@ -28,6 +35,8 @@ def test_page_without_the_block_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(BrokenPromiseError, match=r"page\.md has no shell block under 'Try it'"):
         commands(page, "Try it")
+    with pytest.raises(BrokenPromiseError, match=r"page\.md has no command that begins with 'make'"):
+        inline(page, "make")
 
 
 class TestProgress:
