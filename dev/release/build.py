@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import sys
 import tarfile
@@ -15,6 +14,7 @@ from typing import Any
 from packaging.metadata import Metadata
 
 from dev.environments import ROOT
+from dev.readme import without_relative_links
 from dev.release.facts import DISTRIBUTIONS, CheckError, Release, run
 from dev.terminal import say
 
@@ -63,7 +63,7 @@ def build_from_sdist(release: Release) -> str:
 
 
 def check_metadata(release: Release) -> str:
-    """The metadata is valid, and names the licence."""
+    """The metadata is valid, names the licence, and has no link that leads nowhere on a package index."""
     for name, path in release.files.items():
         if name.endswith(".whl"):
             with zipfile.ZipFile(path) as archive:
@@ -71,6 +71,10 @@ def check_metadata(release: Release) -> str:
                 metadata = Metadata.from_email(archive.read(info), validate=True)
             if not metadata.license_expression or not metadata.license_files:
                 raise CheckError(f"{name} has no licence")
+            if (text := metadata.description or "") != without_relative_links(text):
+                raise CheckError(f"{name} has a description with links to files of the repository")
+            if not metadata.project_urls:
+                say("      No [project.urls]: the package index will not show where the repository is")
             say(f"      {metadata.name} {metadata.version}, Python {metadata.requires_python}")
     return "valid"
 
@@ -86,11 +90,6 @@ def keep(release: Release) -> str:
     (ROOT / "build" / "release" / "SHA256SUMS").write_text(sums)
     (ROOT / "build" / "release" / "notes.md").write_text(without_relative_links(release.notes) + "\n")
     return "SHA256SUMS and notes.md"
-
-
-def without_relative_links(text: str) -> str:
-    """Return Markdown in which links to other pages are plain text: on a release's page they lead nowhere."""
-    return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", text)
 
 
 def _sha256(path: Path) -> str:

@@ -44,7 +44,7 @@ class Case:
 
 
 def _lost() -> Target:
-    return Target("ends not noticed, waits ended wrong", lambda outcome: outcome.lost, 0)
+    return Target("tasks not noticed, waits with a wrong result", lambda outcome: outcome.lost, 0)
 
 
 def _p95(at_most: float) -> Target:

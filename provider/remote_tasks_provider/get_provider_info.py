@@ -149,6 +149,6 @@ def get_provider_info() -> dict[str, Any]:
     }
     info["config"] = {"remote_tasks": {"description": "Remote tasks.", "options": options}}
     for vendor in vendors:
-        for kind, modules in vendor.modules().items():
-            info.setdefault(kind, []).append(modules)
+        for section, modules in vendor.modules().items():
+            info.setdefault(section, []).append(modules)
     return info

@@ -258,7 +258,7 @@ class TestCancelAftermath:
                 "b": Cancelled(CancelOutcome.FAILED, "HTTP 500: no."),
                 "c": Cancelled(CancelOutcome.CANCELLED),
                 "d": Cancelled(CancelOutcome.NOT_FOUND, "HTTP 404"),
-                "e": Cancelled(CancelOutcome.ENDED, "1 of 2 were cancelled"),
+                "e": Cancelled(CancelOutcome.NOT_RUNNING, "1 of 2 were cancelled"),
             },
             "Job",
             "was stopped",

@@ -111,7 +111,7 @@ class TestCancelTasks:
             log=worker.log,
         )
 
-        assert {one.outcome for one in results.values()} == {CancelOutcome.ENDED}
+        assert {one.outcome for one in results.values()} == {CancelOutcome.NOT_RUNNING}
         assert worker.log.infos[0] == (
             "Example task a does not run any more: it was cancelled, or had finished "
             "(1 of 3 were cancelled, the service does not say which)."

@@ -225,7 +225,7 @@ class TestBatches:
         assert made.settle(made.take(0.0), next(counts), 0.0) == {}
         news = made.settle(made.take(0.0), next(counts), 0.0)
 
-        assert outcomes(news) == dict.fromkeys("abc", CancelOutcome.ENDED)
+        assert outcomes(news) == dict.fromkeys("abc", CancelOutcome.NOT_RUNNING)
         assert {one.detail for one in news.values()} == {
             "2 of 3 were cancelled, the service does not say which"
         }
@@ -233,13 +233,13 @@ class TestBatches:
     def test_batch_that_is_always_counted_in_part_ends(self) -> None:
         told = Story(book(*"abc", batch_size=3), lambda *_: 1)
 
-        assert {outcome for outcome, _ in told.ended.values()} == {CancelOutcome.ENDED}
+        assert {outcome for outcome, _ in told.ended.values()} == {CancelOutcome.NOT_RUNNING}
         assert len(told.sent) == 3
 
     def test_batch_without_a_count_is_not_called_cancelled(self) -> None:
         told = Story(book(*"abc", batch_size=3), lambda *_: None)
 
-        assert {outcome for outcome, _ in told.ended.values()} == {CancelOutcome.ENDED}
+        assert {outcome for outcome, _ in told.ended.values()} == {CancelOutcome.NOT_RUNNING}
 
     @pytest.mark.parametrize("error", [REFUSED, SERVER, MISSING])
     def test_batch_that_fails_is_cancelled_one_by_one(self, error: RemoteTaskError) -> None:

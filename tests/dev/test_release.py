@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dev.environments import ROOT
+from dev.readme import Description, without_relative_links
 from dev.release import build, facts, version
 from dev.release.__main__ import STEPS, check
 from dev.release.facts import CheckError, Release
@@ -149,7 +153,18 @@ class TestDifferences:
 def test_notes_keep_only_links_that_lead_somewhere_on_another_page() -> None:
     text = "See [the\npage](xcom.md#keys), [it](../SECURITY.md) and [this](https://example.com/a)."
 
-    assert build.without_relative_links(text) == "See the\npage, it and [this](https://example.com/a)."
+    assert without_relative_links(text) == "See the\npage, it and [this](https://example.com/a)."
+
+
+def test_description_of_the_package_is_the_readme_without_its_links_to_files() -> None:
+    metadata: dict[str, Any] = {}
+    Description(str(ROOT), {}).update(metadata)
+    text = metadata["readme"]["text"]
+
+    assert "## What you can rely on" in text
+    assert set(re.findall(r"\]\((\w+):", text)) == {"https"}
+    assert "](docs/" not in text
+    assert "<!--" not in text
 
 
 class TestSteps:

@@ -64,7 +64,7 @@ class TestRetry:
         assert result["state"] == "completed"
 
     @REMEMBERS
-    def test_retry_takes_a_run_that_has_ended(self, account: QStash, remembers: bool) -> None:
+    def test_retry_takes_a_run_that_has_finished(self, account: QStash, remembers: bool) -> None:
         task = account.task(retries=1, remembers=remembers)
         with pytest.raises(SystemExit):
             task.attempt(dying(trigger))
@@ -75,7 +75,7 @@ class TestRetry:
         assert len(runs(account)) == asked(account) == 1
 
     @REMEMBERS
-    @pytest.mark.parametrize("script", [LONG, [("RUN_SUCCESS", None)]], ids=["at work", "ended"])
+    @pytest.mark.parametrize("script", [LONG, [("RUN_SUCCESS", None)]], ids=["running", "finished"])
     def test_worker_that_died_in_the_request_has_triggered_the_run(
         self, account: QStash, script: Any, remembers: bool
     ) -> None:
@@ -151,7 +151,7 @@ class TestClear:
         assert [first["id"], second["id"]] == runs(account)
         assert first["id"] != second["id"]
 
-    def test_id_of_a_run_that_has_ended_is_not_used_again(self, account: QStash) -> None:
+    def test_id_of_a_run_that_has_finished_is_not_used_again(self, account: QStash) -> None:
         """As after a DAG run was deleted and made anew: its first attempt has the same id as before."""
         first = account.task().attempt(trigger)
         account.clock.advance(3600)

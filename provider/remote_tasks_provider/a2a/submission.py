@@ -117,6 +117,6 @@ def is_message(task_id: str) -> bool:
     return task_id.startswith(_MESSAGE)
 
 
-def _uuid(key: str, attempt: int, what: str) -> str:
-    digest = sha256(f"{key}\0{attempt}\0{what}".encode()).digest()
+def _uuid(key: str, attempt: int, purpose: str) -> str:
+    digest = sha256(f"{key}\0{attempt}\0{purpose}".encode()).digest()
     return str(UUID(bytes=digest[:16], version=5))

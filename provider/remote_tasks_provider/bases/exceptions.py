@@ -81,8 +81,8 @@ def request_exception(error: RemoteTaskError) -> BaseException:
     """
     if error.retry_helps or isinstance(error, NotFoundError):
         return error
-    kind = ArgumentFailure if isinstance(error, InvalidArgumentError) else AirflowFailException
-    return _caused_by(error, kind(str(error)))
+    failure_type = ArgumentFailure if isinstance(error, InvalidArgumentError) else AirflowFailException
+    return _caused_by(error, failure_type(str(error)))
 
 
 def _caused_by(error: RemoteTaskError, raised: BaseException) -> BaseException:

@@ -164,10 +164,10 @@ def path_of(given: str | ObjectStoragePath) -> Any:
 
 
 def _content_type(name: str) -> str:
-    kind, encoding = mimetypes.guess_type(name)
+    content_type, encoding = mimetypes.guess_type(name)
     if encoding:
         return _COMPRESSED.get(encoding, "application/octet-stream")
-    return kind or "application/octet-stream"
+    return content_type or "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)

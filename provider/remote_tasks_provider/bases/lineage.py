@@ -52,13 +52,13 @@ class TellsLineage:
 
     def _remote_tasks(self) -> Iterator[dict[str, str | None]]:
         """Yield id, page and state of each remote task, as far as they are known."""
-        kind = getattr(self, "remote_task_type", None)
+        task_type = getattr(self, "remote_task_type", None)
         value = self.handed_over
-        records = value if isinstance(value, list) and kind is not None else [value]
+        records = value if isinstance(value, list) and task_type is not None else [value]
         found = [one for one in records if isinstance(one, Mapping) and any(key in one for key in _IDS)]
         for one in found[:_MOST_TASKS]:
             task_id = next(one[key] for key in _IDS if key in one)
-            page = one.get("url") if kind is None or kind.has_page else None
+            page = one.get("url") if task_type is None or task_type.has_page else None
             yield {"id": task_id, "url": page or self.remote_url, "state": one.get("state")}
         if not found:
             for task_id in self._known_ids():

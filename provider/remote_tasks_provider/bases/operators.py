@@ -83,7 +83,7 @@ class CancelAftermath:
         match result.outcome:
             case CancelOutcome.CANCELLED:
                 return f"{self.was_cancelled}."
-            case CancelOutcome.ENDED:
+            case CancelOutcome.NOT_RUNNING:
                 return f"does not run any more: it was cancelled, or had finished ({result.detail})."
             case CancelOutcome.NOT_FOUND:
                 return "was not found: it has finished, or no longer exists."

@@ -172,37 +172,37 @@ class Submitter:
             submission.cancel(decision.cancel)
         return self._submit(submission, fingerprint, record.task_id if record else None)
 
-    def settle(self, what: Settlement) -> None:
+    def settle(self, settlement: Settlement) -> None:
         """Note how far the delivery of the task's result is.
 
-        :param what: see :data:`~remote_tasks_provider.bases.waiting.Settlement`.
+        :param settlement: see :data:`~remote_tasks_provider.bases.waiting.Settlement`.
         """
-        if what == "cancelled":
+        if settlement == "cancelled":
             self._forget()
             return
         record = self._read_record()
         if record is None or record.task_id is None:
             return
-        if what == "interrupted":
+        if settlement == "interrupted":
             self._note(replace(record, is_deferred=False, is_delivered=False))
-        elif what in ("deferred", "resumed"):
-            self._note(replace(record, is_deferred=what == "deferred"))
+        elif settlement in ("deferred", "resumed"):
+            self._note(replace(record, is_deferred=settlement == "deferred"))
         else:
-            self._note(replace(record, is_delivered=what == "delivered"))
+            self._note(replace(record, is_delivered=settlement == "delivered"))
 
-    def settle_alive(self, what: Settlement, is_killed: Callable[[], bool]) -> Settlement:
+    def settle_alive(self, settlement: Settlement, is_killed: Callable[[], bool]) -> Settlement:
         """Note it, unless a user has ended the task: Airflow takes neither a result nor a deferral then.
 
         :param is_killed: whether a user has, which may happen meanwhile.
         :returns: how far the delivery is.
         """
-        needs_life = what in ("delivered", "deferred")
+        needs_life = settlement in ("delivered", "deferred")
         if not (needs_life and is_killed()):
-            self.settle(what)
+            self.settle(settlement)
         if needs_life and is_killed():  # before this, or during it
             self.settle("interrupted")
-            return "undelivered" if what == "delivered" else what
-        return what
+            return "undelivered" if settlement == "delivered" else settlement
+        return settlement
 
     def _forget(self) -> None:
         """Note that there is no task: none was submitted, or this side has cancelled it."""
@@ -214,7 +214,7 @@ class Submitter:
         if record is None:
             return self._decide_without_record(submission, fingerprint)
         if record.is_void:
-            return Decision(f"No {self._policy.label} of an earlier attempt is at work.")
+            return Decision(f"No {self._policy.label} of an earlier attempt is running.")
         if record.task_id is None:
             return self._decide_from_search(submission, record, fingerprint)
         return decide_from_record(
@@ -301,7 +301,9 @@ class Submitter:
         if lost is None or lost.is_judged(self.attempt):
             # An attempt that left no record may have sent its request until this one began.
             end = time.time() + self._appears_within if may_be_unrecorded else 0.0
-            return SearchResult(self._look(submission, self.key, self._began, end, None), submission.sees_all)
+            return SearchResult(
+                self._wait_for_listing(submission, self.key, self._began, end, None), submission.sees_all
+            )
         sees_all = (
             submission.sees_all
             and lost.account == submission.account
@@ -310,9 +312,11 @@ class Submitter:
         )
         since = max(lost.intended_at, time.time() - _LONGEST_SEARCH)
         end = (lost.ends_by or lost.intended_at) + self._appears_within
-        return SearchResult(self._look(submission, lost.key or self.key, since, end, lost), sees_all)
+        return SearchResult(
+            self._wait_for_listing(submission, lost.key or self.key, since, end, lost), sees_all
+        )
 
-    def _look(
+    def _wait_for_listing(
         self,
         submission: Submission,
         key: str,

@@ -95,9 +95,9 @@ class SubmittingOperator(RemoteTaskOperator):
         """Leave the remote task's id in XCom, before the wait begins."""
         context["ti"].xcom_push(key=self.id_key, value=task_id)
 
-    def settle(self, context: Context, what: Settlement) -> None:
+    def settle(self, context: Context, settlement: Settlement) -> None:
         """Note it in the record of the submission."""
-        self.submitter(context).settle_alive(what, lambda: self._is_killed)
+        self.submitter(context).settle_alive(settlement, lambda: self._is_killed)
 
     def own_ids(self, context: Context) -> list[str]:
         """Return the id that :meth:`push_id` has left."""

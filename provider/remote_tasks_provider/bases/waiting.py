@@ -173,7 +173,7 @@ class WaitingOperator(CheckedOperator):
         for warning in tracker.take_warnings():
             self.log.warning("%s", warning)
 
-    def settle(self, context: Context, what: Settlement) -> None:
+    def settle(self, context: Context, settlement: Settlement) -> None:
         """Note how far the wait and the delivery of the result are, where there is a record of the tasks."""
 
     def _defer(self, context: Context, tracker: PollTracker, pause: float) -> None:

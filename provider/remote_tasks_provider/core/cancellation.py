@@ -90,7 +90,7 @@ class CancelOutcome(Enum):
     """What became of a task that was to be cancelled."""
 
     CANCELLED = auto()
-    ENDED = auto()
+    NOT_RUNNING = auto()
     """Cancelled now, or finished before: the service gives only a count."""
     NOT_FOUND = auto()
     LEFT = auto()
@@ -123,7 +123,7 @@ class Cancelled:
         """
         if self.outcome is CancelOutcome.CANCELLED:
             log.info("%s was cancelled: %s.", name, why)
-        elif self.outcome is CancelOutcome.ENDED:
+        elif self.outcome is CancelOutcome.NOT_RUNNING:
             log.info("%s does not run any more: it was cancelled, or had finished (%s).", name, self.detail)
         elif self.outcome is CancelOutcome.NOT_FOUND:
             log.info("%s was not found: it has finished, or no longer exists.", name)
@@ -318,7 +318,7 @@ def _counted(entries: Mapping[str, _Entry], answer: Any) -> dict[str, Cancelled]
     if len(entries) == 1 or (isinstance(answer, int) and answer >= len(entries)):
         return dict.fromkeys(entries, Cancelled(CancelOutcome.CANCELLED))
     if not isinstance(answer, int):
-        return dict.fromkeys(entries, Cancelled(CancelOutcome.ENDED, "the service gives no count"))
+        return dict.fromkeys(entries, Cancelled(CancelOutcome.NOT_RUNNING, "the service gives no count"))
     news = {}
     for task_id, entry in entries.items():
         if answer:
@@ -326,7 +326,7 @@ def _counted(entries: Mapping[str, _Entry], answer: Any) -> dict[str, Cancelled]
         if not entry.counts:
             news[task_id] = Cancelled(CancelOutcome.NOT_FOUND)
         elif not answer or len(entry.counts) >= _MOST_COUNTS:
-            news[task_id] = Cancelled(CancelOutcome.ENDED, entry.counts[0])
+            news[task_id] = Cancelled(CancelOutcome.NOT_RUNNING, entry.counts[0])
     return news
 
 

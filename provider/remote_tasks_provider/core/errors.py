@@ -322,13 +322,13 @@ class BudgetExceededError(RemoteTaskError):
 def error_from_json(data: Mapping[str, Any]) -> RemoteTaskError:
     """Return the error that :meth:`RemoteTaskError.to_json` wrote; an unknown type becomes the base class."""
     facts = dict(data)
-    kind = globals().get(str(facts.pop("type", "")))
-    if isinstance(kind, type) and issubclass(kind, RemoteTaskError):
+    error_type = globals().get(str(facts.pop("type", "")))
+    if isinstance(error_type, type) and issubclass(error_type, RemoteTaskError):
         # The triggerer may run another version of this provider, whose errors have other facts.
         with suppress(TypeError):
-            return kind(**facts)
+            return error_type(**facts)
     return RemoteTaskError(str(facts.get("message", "an error without a message")))
 
 
-def _rebuild(kind: type[RemoteTaskError], facts: Mapping[str, Any]) -> RemoteTaskError:
-    return kind(**facts)
+def _rebuild(error_type: type[RemoteTaskError], facts: Mapping[str, Any]) -> RemoteTaskError:
+    return error_type(**facts)

@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["FormField", "Manifest"]
 
 _PACKAGE = "remote_tasks_provider"
-_KINDS = ("hooks", "operators", "sensors", "triggers")
+_SECTIONS = ("hooks", "operators", "sensors", "triggers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,13 @@ class Manifest:
         return {"integration-name": self.name, "external-doc-url": self.doc_url, "tags": ["service"]}
 
     def modules(self) -> dict[str, dict[str, Any]]:
-        """Return, by kind, the entries that list the vendor's Python modules."""
+        """Return, by section, the entries that list the vendor's Python modules."""
         return {
-            kind: {"integration-name": self.name, "python-modules": [f"{_PACKAGE}.{self.folder}.{kind}"]}
-            for kind in _KINDS
+            section: {
+                "integration-name": self.name,
+                "python-modules": [f"{_PACKAGE}.{self.folder}.{section}"],
+            }
+            for section in _SECTIONS
         }
 
     def task_decorators(self) -> list[dict[str, str]]:

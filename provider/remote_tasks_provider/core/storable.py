@@ -34,14 +34,14 @@ def storable_json(value: Any, levels: int = _MOST_LEVELS) -> Any:
     ``NaN``, infinite numbers and what is nested too deep become ``None``; an integer beyond 64 bits becomes a
     float, as in most readers of JSON.
     """
-    kind = type(value)
-    if kind is dict:
+    value_type = type(value)
+    if value_type is dict:
         return {key: storable_json(one, levels - 1) for key, one in value.items()} if levels else None
-    if kind is list:
+    if value_type is list:
         return [storable_json(one, levels - 1) for one in value] if levels else None
-    if kind is int and not _LEAST_INTEGER <= value <= _MOST_INTEGER:
+    if value_type is int and not _LEAST_INTEGER <= value <= _MOST_INTEGER:
         return _as_float(value)
-    if kind is float and not math.isfinite(value):
+    if value_type is float and not math.isfinite(value):
         return None
     return value
 

@@ -9,7 +9,7 @@ here does I/O.
 The rules:
 
 * An attempt re-attaches to a recorded task, finished or not, as long as Airflow merely retries. After a user
-  has *cleared* the Airflow task, it re-attaches to a task at work, and to one that has completed and whose
+  has *cleared* the Airflow task, it re-attaches to a running task, and to one that has completed and whose
   result was never delivered; any other is history. A clear is known by Airflow's ``max_tries``, which the
   record and the tag hold.
 * A task is re-attached to only if it was asked for what is asked for now; else ``on_stale_state`` decides.

@@ -71,7 +71,7 @@ class Confirmation:
     """The confirmation of an action.
 
     :param answer: the input that confirms it.
-    :param kind: the type of action that may be confirmed.
+    :param action_type: the type of action that may be confirmed.
     :param event_id: the event that may be; default whatever the task waits for.
     """
 
@@ -80,13 +80,13 @@ class Confirmation:
         hook: ManusHook,
         task_id: str,
         answer: Mapping[str, Any],
-        kind: str,
+        action_type: str,
         event_id: str | None = None,
     ) -> None:
         self._hook = hook
         self._task_id = task_id
         self._answer = answer
-        self._kind = kind
+        self._action_type = action_type
         self._event_id = event_id
         self.subject = f"confirmation {task_id}"
 
@@ -96,10 +96,10 @@ class Confirmation:
         :raises TaskFailedError: when the task waits for something else.
         """
         asked = self._asked()
-        if asked is None or asked.kind != self._kind or self._event_id not in (None, asked.event_id):
+        if asked is None or asked.kind != self._action_type or self._event_id not in (None, asked.event_id):
             found = f"waits for {asked.kind} ({asked.event_id})" if asked else "does not wait for anything"
             raise TaskFailedError(
-                f"Manus task {self._task_id} {found}, not for {self._kind}; nothing was confirmed"
+                f"Manus task {self._task_id} {found}, not for {self._action_type}; nothing was confirmed"
             )
         return {"event_id": asked.event_id or ""}
 
@@ -121,13 +121,14 @@ class Confirmation:
             one.waiting_for_event_id: None
             for one in details
             if one is not None
-            and one.waiting_for_event_type == self._kind
+            and one.waiting_for_event_type == self._action_type
             and self._event_id in (None, one.waiting_for_event_id)
             and (asked is None or one.waiting_for_event_id != asked.event_id)
         }
         if not answered:
             return None
-        return f"Manus task {self._task_id} waits no more for {self._kind} ({', '.join(map(str, answered))})."
+        given = ", ".join(map(str, answered))
+        return f"Manus task {self._task_id} does not wait for {self._action_type} any more ({given})."
 
     def _asked(self) -> ManusQuestion | None:
         return self._hook.get_result(self._task_id, output_grace=0).question

@@ -222,8 +222,8 @@ class AgentQuestions:
         )
         return self._failure(TaskNeedsInputError, result, text)
 
-    def _failure(self, kind: type[RemoteTaskError], result: ManusResult, text: str) -> BaseException:
-        error = kind(f"{self._operator.remote_task_type.label} {result.id} {text}")
+    def _failure(self, error_type: type[RemoteTaskError], result: ManusResult, text: str) -> BaseException:
+        error = error_type(f"{self._operator.remote_task_type.label} {result.id} {text}")
         raised: BaseException = self._operator.wait_exception(error, None)
         return raised
 

@@ -128,14 +128,14 @@ def _input_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         return {}
     fields: dict[str, Mapping[str, Any]] = {}
     for name, given in properties.items():
-        kind = given.get("type") if isinstance(given, Mapping) else None
-        if not isinstance(kind, str) or kind not in _SIMPLE_TYPES:
+        json_type = given.get("type") if isinstance(given, Mapping) else None
+        if not isinstance(json_type, str) or json_type not in _SIMPLE_TYPES:
             return {}
         texts = {key: given[key] for key in ("title", "description") if isinstance(given.get(key), str)}
         choices = given.get("enum")
         wanted = {"enum": [*choices, None]} if isinstance(choices, list) else {}
         # Nothing is filled in before the person does it: no action is confirmed by default.
-        fields[str(name)] = {**texts, **wanted, "type": [kind, "null"], "default": None}
+        fields[str(name)] = {**texts, **wanted, "type": [json_type, "null"], "default": None}
     return fields
 
 

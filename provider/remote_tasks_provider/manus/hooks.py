@@ -29,7 +29,7 @@ from remote_tasks_provider.manus.website_hook import ManusWebsiteHook
 __all__ = ["ManusHook"]
 
 # Output can arrive tens of seconds after a task has finished (published graces: 10 s and 30 s). What is there
-# so many seconds after the end is complete: since this process saw it, or by Manus's clock alone, as that one
+# so many seconds later is complete: since this process saw it, or by Manus's clock alone, as that one
 # and ours may be hours apart. Output that is missing may still come; but not days later.
 _OUTPUT_SETTLES_AFTER = 10.0
 _LONG_AGO = 2 * 24 * 60 * 60.0

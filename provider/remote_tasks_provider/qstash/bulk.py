@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 _MOST_CANCELLATIONS = 1000
 
 
-def cancel_all(client: Client, operation: Operation[Any], what: str, most: float = float("inf")) -> int:
+def cancel_all(client: Client, operation: Operation[Any], noun: str, most: float = float("inf")) -> int:
     """Cancel until one request cancels nothing; return how many, as far as QStash's answers tell.
 
     Where an answer was lost, the log says that there may be more.
 
     :param operation: cancels some of them, and returns how many.
-    :param what: names them in the log.
+    :param noun: names them in the log.
     :param most: how many there can be.
     """
     cancelled, taken = 0, client.taken
@@ -34,7 +34,7 @@ def cancel_all(client: Client, operation: Operation[Any], what: str, most: float
         if not found or cancelled >= most:
             break
     else:
-        log.warning("Gave up after %d requests: some %s may be left.", _MOST_CANCELLATIONS, what)
+        log.warning("Gave up after %d requests: some %s may be left.", _MOST_CANCELLATIONS, noun)
     if client.taken > taken:
-        log.warning("An answer was lost: at least %d %s were cancelled.", cancelled, what)
+        log.warning("An answer was lost: at least %d %s were cancelled.", cancelled, noun)
     return cancelled

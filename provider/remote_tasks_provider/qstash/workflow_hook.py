@@ -45,7 +45,7 @@ class QStashWorkflowHook(RemoteTaskHook):
         :param workflow_url: the endpoint that serves the workflow.
         :param body: its input: text, bytes, or a JSON value.
         :param workflow_run_id: the id of the run as it is sent; the official clients put ``wfr_`` before it.
-            One whose run is at work is an ``InvalidRequestError``.
+            One whose run is unfinished is an ``InvalidRequestError``.
         :param options: ``headers``, ``delay``, ``not_before``, ``retries``, ``retry_delay``,
             ``failure_callback``, ``flow_control``, ``labels``, ``redact``, ``extra_headers``: see
             :class:`~remote_tasks_provider.qstash.operators.QStashWorkflowOperator`, whose names it takes too.
@@ -75,9 +75,9 @@ class QStashWorkflowHook(RemoteTaskHook):
         return self.client.items(workflows.list_runs(filters_of(filters, RUN_FILTERS), page_size=size), most)
 
     def cancel_workflow_run(self, workflow_run_id: str) -> None:
-        """Cancel a run that is at work.
+        """Cancel an unfinished run.
 
-        :raises NotFoundError: when it is not at work any more, or unknown.
+        :raises NotFoundError: when it has finished, or is unknown.
         """
         self.client.send(workflows.cancel_run(workflow_run_id))
 

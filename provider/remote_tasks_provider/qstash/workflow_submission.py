@@ -1,12 +1,12 @@
 """How a workflow run is triggered once and found again; see :mod:`remote_tasks_provider.bases.submission`.
 
 The id of a run is made of who asks, of Airflow's ``max_tries``, by which a clear is known, and of what is
-asked for. So all attempts that ask for the same name one run: while it is at work, Upstash refuses another
-one (https://upstash.com/docs/workflow/howto/singleton), and once it has ended, the logs show it. A label, the
-same for all runs of a task instance, finds those that were asked for something else.
+asked for. So all attempts that ask for the same name one run: until it has finished, Upstash refuses another
+one (https://upstash.com/docs/workflow/howto/singleton), and then the logs show it. A label, the same for
+all runs of a task instance, finds those that were asked for something else.
 
-Upstash takes the id of a run that has ended for a new one. Then the logs would show both, so such a run gets
-a number behind its id.
+Upstash takes the id of a finished run for a new one. Then the logs would show both, so such a run gets a
+number behind its id.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class WorkflowSubmission(HookSubmission, ABC):
         """Return the operation that begins the run."""
 
     def prepare(self) -> None:
-        """Find the id of the run: the first one that no run has had which has ended."""
+        """Find the id of the run: the first one that no run has had which has finished."""
         for number in count():
             self._run_id = self._id(number)
             run = self._found(self._run_id)
@@ -72,14 +72,14 @@ class WorkflowSubmission(HookSubmission, ABC):
                 break
 
     def submit(self, tag: CorrelationTag) -> Candidate:
-        """Begin the run; one that is at work already is it, whoever has begun it."""
+        """Begin the run; an unfinished one is it, whoever has begun it."""
         own = replace(tag, attempt=None)
         try:
             run = self._hook.client.send(self.operation(self._run_id, [_label(own.key), _text(own)]))
         except InvalidRequestError as error:
             if not workflows.exists_already(error):
                 raise
-            log.info("QStash workflow run %s is at work already; re-attaching to it.", self._run_id)
+            log.info("QStash workflow run %s is running already; re-attaching to it.", self._run_id)
             self.was_there = True
             return Candidate(self._run_id, None, TaskState.RUNNING, own)
         self.was_there = run.deduplicated
@@ -111,7 +111,7 @@ class WorkflowSubmission(HookSubmission, ABC):
         try:
             self._hook.cancel_workflow_run(task_id)
         except NotFoundError:
-            log.info("QStash workflow run %s is not at work any more.", task_id)
+            log.info("QStash workflow run %s does not run any more.", task_id)
 
     def _found(self, run_id: str) -> QStashWorkflowRun | None:
         try:

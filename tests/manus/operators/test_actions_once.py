@@ -189,7 +189,7 @@ class TestConfirmation:
         account.sandbox.clock.advance(waits)
         task.retry()
 
-        with pytest.raises(AirflowFailException, match=r"waits no more for gmailSend.*Nothing was sent"):
+        with pytest.raises(AirflowFailException, match=r"does not wait for gmailSend.*Nothing was sent"):
             task.attempt(confirms(task_id))
         assert len(account.manus.answers(task_id)) == 1
 

@@ -93,7 +93,7 @@ class TestService:
         )
 
         assert hint is not None
-        assert hint.kind is AuthenticationError
+        assert hint.error_type is AuthenticationError
         assert "https://qstash-us-east-1.upstash.io" in hint.text
 
     @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ class TestService:
         hint = QSTASH.explain(get_task("t1"), status, "no", self.config)
 
         assert hint is not None
-        assert hint.kind is None
+        assert hint.error_type is None
         assert text in hint.text
 
     def test_unknown_statuses_have_no_hint(self) -> None:

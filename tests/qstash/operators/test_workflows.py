@@ -283,7 +283,7 @@ class TestSensor:
 
         assert sensor.execute(account.task().context)["state"] == "completed"
 
-    def test_trigger_fires_once_all_have_ended(self, account: QStash) -> None:
+    def test_trigger_fires_once_all_have_finished(self, account: QStash) -> None:
         ids = [account.qstash.workflows.add() for _ in range(12)]
         event = run_trigger(QStashWorkflowTrigger("qstash_default", ids, 15))
 

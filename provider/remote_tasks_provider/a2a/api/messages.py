@@ -91,9 +91,9 @@ def _part(value: Any, name: str) -> dict[str, Any]:
             "and may have filename, media_type and metadata"
         )
     if given != ["data"] and not isinstance(part[given[0]], bytes if given == ["raw"] else str):
-        kind = "bytes" if given == ["raw"] else "a text"
+        wanted = "bytes" if given == ["raw"] else "a text"
         raise InvalidArgumentError(
-            f"{name}: {given[0]} is a {type(part[given[0]]).__name__}; it must be {kind}"
+            f"{name}: {given[0]} is a {type(part[given[0]]).__name__}; it must be {wanted}"
         )
     if given == ["raw"]:
         part["raw"] = base64.b64encode(part["raw"]).decode()

@@ -122,7 +122,7 @@ _read_page = Reader(Annotated[_TaskPage, BeforeValidator(_result)])
 
 
 def _over(
-    interface: Interface, what: str, params: Mapping[str, Any], task_id: str | None = None
+    interface: Interface, action: str, params: Mapping[str, Any], task_id: str | None = None
 ) -> tuple[str, Request]:
     """Return the name and the request of an operation.
 
@@ -131,7 +131,7 @@ def _over(
     given = {name: value for name, value in params.items() if value is not None}
     about = "" if task_id is None else " {task_id}"
     if interface.binding == "jsonrpc":
-        method = _METHODS[interface.version][what]
+        method = _METHODS[interface.version][action]
         named = {"id": task_id, "tenant": interface.tenant}
         given |= {name: value for name, value in named.items() if value is not None}
         base_url, place = split_url(interface.url)
@@ -140,9 +140,9 @@ def _over(
         return f"{method}{about}", request
     base_url, prefix = split_url(interface.url.rstrip("/"))
     prefix += path("/{tenant}", tenant=interface.tenant) if interface.tenant else ""
-    template = _PATHS[what]
+    template = _PATHS[action]
     place = prefix + path(template, task_id=task_id or "")
-    method = "GET" if what in ("get", "list") else "POST"
+    method = "GET" if action in ("get", "list") else "POST"
     request = Request(method, place, headers=interface.headers, base_url=base_url)
     if method == "POST":
         return f"{method} {template}", replace(request, json=given)
@@ -251,10 +251,10 @@ def send_message(message: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
 
 
 def _send(
-    interface: Interface, message: OutgoingMessage, what: str = "send"
+    interface: Interface, message: OutgoingMessage, action: str = "send"
 ) -> Operation[A2ATask | A2AMessage]:
-    name, request = _over(interface, what, message.params(interface.version))
-    if what == "stream":
+    name, request = _over(interface, action, message.params(interface.version))
+    if action == "stream":
         accepts = ("Accept", "text/event-stream")
         request = replace(request, headers=(*request.headers, accepts), only_first_event=True)
     return Operation(name, request, _EXPECTED, _read_answer, idempotency=Idempotency.NOT_IDEMPOTENT)

@@ -93,8 +93,8 @@ def _folded(name: str) -> str:
 
 
 def _extension_of(content_type: str | None) -> str:
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return _types().guess_extension(kind) or ".bin"
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return _types().guess_extension(media_type) or ".bin"
 
 
 @cache

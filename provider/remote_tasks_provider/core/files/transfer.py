@@ -34,7 +34,7 @@ from remote_tasks_provider.core.http.connection import is_loopback
 from remote_tasks_provider.core.http.connection_errors import failure_reason, through
 from remote_tasks_provider.core.http.environment import NetworkSettings, network_settings
 from remote_tasks_provider.core.http.operation import Idempotency
-from remote_tasks_provider.core.http.response import error_kind, retry_after
+from remote_tasks_provider.core.http.response import error_type_of, retry_after
 from remote_tasks_provider.core.http.retry import RetryPolicy
 from remote_tasks_provider.core.http.transport import user_agent
 from remote_tasks_provider.core.storable import storable_text
@@ -338,7 +338,7 @@ def _check_status(answer: requests.Response, link: _Link) -> None:
             "Ask the service for a fresh one."
         )
     headers = {name.lower(): value for name, value in answer.headers.items()}
-    raise error_kind(status)(
+    raise error_type_of(status)(
         # Not the body: storage services repeat the signature in it.
         responses.get(status, "an unknown status"),
         status_code=status,

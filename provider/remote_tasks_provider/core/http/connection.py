@@ -41,8 +41,8 @@ class ConnectionFields:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     conn_type: str | None = None
 
-    def _error(self, field_name: str, what: str) -> ConnectionConfigError:
-        return ConnectionConfigError(f"Connection {self.conn_id!r}, field {field_name}: {what}")
+    def _error(self, field_name: str, problem: str) -> ConnectionConfigError:
+        return ConnectionConfigError(f"Connection {self.conn_id!r}, field {field_name}: {problem}")
 
     def check_type(self, expected: str, service: str) -> None:
         """Refuse the connection of another service, whose key must not go to this one."""
@@ -116,19 +116,19 @@ class ConnectionFields:
                 "host", f"uses http:// to {name}, where anyone on the way reads the key; use https://"
             )
 
-    def extras(self, kind: type[ExtrasT]) -> ExtrasT:
-        """Return the extras, checked against the allow-list ``kind``."""
+    def extras(self, model: type[ExtrasT]) -> ExtrasT:
+        """Return the extras, checked against ``model``, the allow-list."""
         given = {name: value for name, value in self.extra.items() if value not in (None, "")}
         try:
-            return kind.model_validate(given)
+            return model.model_validate(given)
         except ValidationError as error:
             fault = error.errors(include_input=False, include_url=False)[0]
             if not fault["loc"]:
-                # Of several extras together; pydantic puts the kind of error before its text.
+                # Of several extras together; pydantic puts the type of error before its text.
                 raise self._error("extra", fault["msg"].partition(", ")[2] or fault["msg"]) from None
             name = str(fault["loc"][0])
             if fault["type"] == "extra_forbidden":
-                known = ", ".join(kind.model_fields)
+                known = ", ".join(model.model_fields)
                 raise self._error("extra", f"{name!r} is not known; the names are {known}") from None
             raise self._error(f"extra[{name!r}]", fault["msg"][:1].lower() + fault["msg"][1:]) from None
 

@@ -104,8 +104,8 @@ def network_settings(url: str) -> NetworkSettings:
     return NetworkSettings(proxy, *_certificates())
 
 
-def _error(variable: str, what: str) -> ConnectionConfigError:
-    return ConnectionConfigError(f"Environment variable {variable}: {what}")
+def _error(variable: str, problem: str) -> ConnectionConfigError:
+    return ConnectionConfigError(f"Environment variable {variable}: {problem}")
 
 
 # ------------------------------------------------------------------------------------------- the proxy
@@ -113,11 +113,11 @@ def _error(variable: str, what: str) -> ConnectionConfigError:
 
 def _proxy(scheme: str) -> Proxy | None:
     found = getproxies_environment()
-    kind = scheme if scheme in found else "all"
-    if not (value := found.get(kind, "").strip()):
+    proxied = scheme if scheme in found else "all"
+    if not (value := found.get(proxied, "").strip()):
         return None
     variable = next(
-        name for name, text in os.environ.items() if name.lower() == f"{kind}_proxy" and text == found[kind]
+        name for name, text in os.environ.items() if name.lower() == f"{proxied}_proxy" and text == value
     )
     return _parsed(value, variable)
 

@@ -64,14 +64,14 @@ class OrNone:
 
 
 class OrEmpty:
-    """Annotation: a value that is ``null`` or unreadable is read as an empty one of ``kind``."""
+    """Annotation: a value that is ``null`` or unreadable is read as what ``make_empty`` returns."""
 
-    def __init__(self, kind: Callable[[], Any]) -> None:
-        self._kind = kind
+    def __init__(self, make_empty: Callable[[], Any]) -> None:
+        self._make_empty = make_empty
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.with_default_schema(
-            handler(source), default_factory=self._kind, on_error="default"
+            handler(source), default_factory=self._make_empty, on_error="default"
         )
 
 
@@ -126,18 +126,18 @@ class RemoteModel(BaseModel):
 
 
 class Reader:
-    """Makes a value of ``kind`` from an answer's bytes.
+    """Makes a value of a type from an answer's bytes.
 
     :raises ValueError: (on call) naming what is wrong and where; never showing a value, which may be secret.
     """
 
-    def __init__(self, kind: Any) -> None:
-        self._kind = kind
+    def __init__(self, value_type: Any) -> None:
+        self._type = value_type
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
         # Made when it is needed: every DAG file imports the readers of all operations.
-        return TypeAdapter(self._kind)
+        return TypeAdapter(self._type)
 
     def __call__(self, response: Response) -> Any:
         """Return the value."""

@@ -35,7 +35,7 @@ __all__ = [
     "Explain",
     "Hint",
     "date_of",
-    "error_kind",
+    "error_type_of",
     "read_response",
     "retry_after",
     "used_up_for",
@@ -69,7 +69,7 @@ class Hint:
     """A vendor's knowledge about an error: what to do, and its real class where the status misleads."""
 
     text: str
-    kind: type[ApiError] | None = None
+    error_type: type[ApiError] | None = None
 
 
 Explain = Callable[[Operation[Any], int, str, ConnectionConfig], "Hint | None"]
@@ -103,10 +103,10 @@ def read_response(
         # What was asked for is not there.
         raise
     except ValueError as error:
-        kind = one_line(config.scrub(response.headers.get("content-type", "no content type")), 80)
+        media_type = one_line(config.scrub(response.headers.get("content-type", "no content type")), 80)
         raise InvalidResponseError(
             f"{where}: expected {operation.expects} as JSON, but {error} "
-            f"({kind}{_quoted(operation, response, config)}). "
+            f"({media_type}{_quoted(operation, response, config)}). "
             f"If this stays, check the host of connection {config.conn_id!r} ({config.base_url})."
         ) from None
     if response.odd_items:
@@ -147,8 +147,8 @@ def _api_error(
     hint = explain(operation, response.status, message, config) or _general_hint(
         operation, response.status, config
     )
-    kind = hint.kind or error_kind(response.status)
-    return kind(
+    error_type = hint.error_type or error_type_of(response.status)
+    return error_type(
         message,
         status_code=response.status,
         code=one_line(config.scrub(code), 60) if code else None,
@@ -159,7 +159,7 @@ def _api_error(
     )
 
 
-def error_kind(status: int) -> type[ApiError]:
+def error_type_of(status: int) -> type[ApiError]:
     """Return the class of an error by its HTTP status alone."""
     return _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
 

@@ -42,9 +42,9 @@ class _Transport:
 
         A body that is sent as it is has the content type that its request names, or none.
         """
-        kind = () if request.content is not None else (("Content-Type", "application/json"),)
+        content_type = () if request.content is not None else (("Content-Type", "application/json"),)
         key = self._config.auth_for(request)
-        return dict((*kind, *((key,) if key else ()), *request.headers))
+        return dict((*content_type, *((key,) if key else ()), *request.headers))
 
     def _seconds(self, request: Request, timeout: float | None) -> float:
         """Return the total time for ``request``."""

@@ -81,17 +81,19 @@ class Progress:
 
     def after(self, error: RemoteTaskError, now: float, policy: PollPolicy) -> Progress:
         """Return the progress after a poll that failed with ``error``."""
-        kind = type(error).__name__
+        trouble = type(error).__name__
         if isinstance(error, RateLimitedError):
-            return replace(self, last=kind)
+            return replace(self, last=trouble)
         # The earlier of both moments: another process's clock may be ahead of this one's.
         trouble_since = min(now if self.trouble_since is None else self.trouble_since, now)
         doubt, doubt_since = None, None
         if not error.retry_helps:
-            doubt, doubt_since = kind, now
-            if self.doubt == kind and self.doubt_since is not None and not self._was_silent(now, policy):
+            doubt, doubt_since = trouble, now
+            if self.doubt == trouble and self.doubt_since is not None and not self._was_silent(now, policy):
                 doubt_since = min(self.doubt_since, now)
-        found = Progress(self.snapshot, None, trouble_since, doubt, doubt_since, now if doubt else None, kind)
+        found = Progress(
+            self.snapshot, None, trouble_since, doubt, doubt_since, now if doubt else None, trouble
+        )
         decided_at = found.decided_at(policy)
         return found if decided_at is None or now < decided_at else replace(found, error=error.to_json())
 

@@ -158,10 +158,10 @@ class _PublicKeyAnswer(_Answer, PublicKey):
 
 
 class _Read(Generic[T]):
-    """Reads a response of ``kind``; raises :class:`Refused` for an error that came with a good status."""
+    """Reads a response as ``model``; raises :class:`Refused` for an error that came with a good status."""
 
-    def __init__(self, kind: type[T]) -> None:
-        self._read = Reader(kind)
+    def __init__(self, model: type[T]) -> None:
+        self._read = Reader(model)
         self._read_envelope = Reader(_Answer)
 
     def __call__(self, response: Response) -> T:

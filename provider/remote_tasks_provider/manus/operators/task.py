@@ -377,11 +377,11 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
 
     # ------------------------------------------------------------------------------------------- cancel
 
-    def settle(self, context: Context, what: Settlement) -> None:
+    def settle(self, context: Context, settlement: Settlement) -> None:
         """Note it in the record of the submission, or in the title where no record outlives a clear."""
         submitter = self.submitter(context)
-        what = submitter.settle_alive(what, lambda: self._is_killed)
-        if what == "undelivered" and not submitter.outlives_clears:
+        settlement = submitter.settle_alive(settlement, lambda: self._is_killed)
+        if settlement == "undelivered" and not submitter.outlives_clears:
             try:
                 mark_owed(self.hook, self._own[0], submitter.key, submitter.attempt.number)
             except RemoteTaskError as error:

@@ -173,10 +173,10 @@ class PublishOptions(RequestOptions):
         return bool(self.deduplication_id or self.content_based_deduplication)
 
 
-def _over(what: str, most: float, unit: str, plan: str) -> str:
+def _over(excess: str, most: float, unit: str, plan: str) -> str:
     return (
-        f"{what}; the plan {plan!r} allows {most:g} {unit}. If the account has another plan, set plan in the "
-        "connection's extra (free, payg or fixed)"
+        f"{excess}; the plan {plan!r} allows {most:g} {unit}. If the account has another plan, set plan in "
+        "the connection's extra (free, payg or fixed)"
     )
 
 

@@ -41,7 +41,7 @@ class _StepError(NamedFieldsModel):
 
 class _Step(NamedFieldsModel):
     name: LenientStr = Field(default=None, alias="stepName")
-    kind: LenientStr = Field(default=None, alias="stepType")
+    step_type: LenientStr = Field(default=None, alias="stepType")
     state: LenientStr = None
     event: LenientStr = Field(default=None, alias="waitEventId")
     errors: Annotated[Items[_StepError], OrEmpty(list)] = Field(default_factory=list)

@@ -1,8 +1,8 @@
 """Upstash Workflow: what is sent, and how the response is read. No I/O.
 
 https://upstash.com/docs/workflow. It lives on QStash's host, with QStash's token. A run has an id of the
-caller's choice. As long as a run with that id is at work, Upstash refuses another one
-(https://upstash.com/docs/workflow/howto/singleton); once it has ended, a repeat would begin a second one.
+caller's choice. Until a run with that id has finished, Upstash refuses another one
+(https://upstash.com/docs/workflow/howto/singleton); once it has finished, a repeat would begin a second one.
 """
 
 from __future__ import annotations
@@ -133,13 +133,13 @@ def trigger(
         request,
         "a workflow run",
         lambda response: _begun(_read_begun(response), run_id),
-        # While the run is at work a repeat is refused, but a short run may have ended by then.
+        # Until the run has finished a repeat is refused, but a short run may have finished by then.
         Idempotency.NOT_IDEMPOTENT,
     )
 
 
 def exists_already(error: InvalidRequestError) -> bool:
-    """Whether a trigger was refused because a run with its id is at work."""
+    """Whether a trigger was refused because an unfinished run has its id."""
     return error.status_code == 400 and "already exists" in error.message
 
 

@@ -75,10 +75,10 @@ class QStashListWorkflowRunsOperator(QStashOperator, RemoteListOperator):
 
 
 class QStashCancelWorkflowOperator(QStashOperator):
-    """Cancels workflow runs that are at work; returns how many this attempt has cancelled.
+    """Cancels unfinished workflow runs; returns how many this attempt has cancelled.
 
-    A run that has ended is not an error. All that match a filter are cancelled only with ``filters``, never
-    because an id came out empty.
+    A finished run is not an error. All that match a filter are cancelled only with ``filters``, never because
+    an id came out empty.
 
     :param workflow_run_id: the run's id, or a list of ids. Templated.
     :param filters: instead of ids: which runs to cancel, by ``workflow_url`` (exact), ``labels``,
@@ -127,7 +127,7 @@ class QStashCancelWorkflowOperator(QStashOperator):
         try:
             hook.cancel_workflow_run(run_ids[0])
         except NotFoundError:
-            self.log.info("QStash workflow run %s is not at work.", run_ids[0])
+            self.log.info("QStash workflow run %s has finished, or is unknown.", run_ids[0])
             return 0
         return 1
 

@@ -49,7 +49,7 @@ class WorkflowRunOperator(SubmittingOperator):
     :param result_path: a file for the result as JSON, any URL that ``ObjectStoragePath`` knows. Templated.
     :param cancel_on_timeout: cancel the run when the operator gives up.
     :param on_stale_state: an earlier attempt's run has other inputs: ``fail`` without a retry, ``restart``
-        (cancel it if it is at work, and trigger another) or ``reattach`` (take its result all the same).
+        (cancel it if it is unfinished, and trigger another) or ``reattach`` (take its result all the same).
     :param on_orphaned_intent: it is not known whether there is a run, and the logs show none: ``search``
         triggers one, ``fail`` never does, ``start`` does in any case.
     :param not_found_grace: seconds for which the logs may not have the run. They lag behind.
@@ -125,8 +125,8 @@ class QStashWorkflowOperator(WorkflowRunOperator):
 
     The run has an id made of the deployment, the DAG, the run, the task, its map index or loop iteration, of
     Airflow's ``max_tries``, by which a clear is known, and of the inputs. Upstash refuses a second run with
-    the id of one that is at work, and the logs show one that has ended. So a retried task, a lost answer or a
-    dead worker leads to one run. See ``docs/how-to/workflow-runs.md``.
+    the id of an unfinished one, and the logs show a finished one. So a retried task, a lost answer or a dead
+    worker leads to one run. See ``docs/how-to/workflow-runs.md``.
 
     Returns what :class:`~remote_tasks_provider.qstash.sensors.QStashWorkflowSensor` returns, and the value
     that the workflow has returned under ``structured``; where it is no JSON, the text under ``text``. Without
