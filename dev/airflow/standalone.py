@@ -265,6 +265,17 @@ class StandaloneAirflow:
         self._start_component(name, list(arguments))
         return self._components[name].process
 
+    def python_program(self, code: str) -> str:
+        """Run Python code beside the components, with their settings; return what it printed.
+
+        :raises subprocess.CalledProcessError: when it fails.
+        """
+        env = {**self._environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database_url("program")}
+        answer = subprocess.run(
+            [self.python, "-c", code], cwd=self.home, env=env, capture_output=True, text=True, check=True
+        )
+        return answer.stdout
+
     # ------------------------------------------------------------------------------------------ report
 
     def last_output(self, lines: int = 30) -> str:

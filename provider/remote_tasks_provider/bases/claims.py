@@ -70,7 +70,7 @@ def release(service: str, conn_id: str, event_id: str) -> None:
 
 
 def _asset_id(session: Any) -> int:
-    asset = active_asset(session, *WEBHOOK_ASSET)
+    asset = active_asset(session, WEBHOOK_ASSET[0])
     if asset is None:
         raise no_asset()
     return int(asset.id)

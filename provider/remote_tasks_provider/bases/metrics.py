@@ -27,7 +27,7 @@ __all__ = ["METRICS"]
 
 
 class _AirflowMetrics:
-    """A :class:`~remote_tasks_provider.core.polling.shared.PollMetrics` over Airflow's ``Stats``."""
+    """A :class:`~remote_tasks_provider.core.polling.metrics.PollMetrics` over Airflow's ``Stats``."""
 
     def polled(self, service: str, *, waits: int, calls: int, saved: int, rate_limited: int) -> None:
         tags = {"service": service.lower()}

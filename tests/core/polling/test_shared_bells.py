@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from remote_tasks_provider.core.errors import ConnectionUnavailableError
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.polling import shared
 from tests.core.shared_poller import World, play
@@ -126,9 +127,9 @@ class TestBells:
     def test_note_that_was_there_before_costs_one_poll(self) -> None:
         async def story(world: World) -> None:
             world.extras, world.bells.baseline = PUSH, True
-            wait = world.wait("a", poll_interval=60)
+            wait = world.wait("a", poll_interval=60, first_poll_in=57)
             await world.time.let_pass(59)
-            assert moments(world) == [0, 2]
+            assert moments(world) == [0]
             await world.end(wait)
 
         assert play(story).metrics.bells == 0
@@ -297,6 +298,50 @@ class TestWithout:
             await world.time.let_pass(10)
             assert not world.bells.listeners
             await asyncio.sleep(0)
+            await world.end(wait)
+
+        play(story)
+
+    def test_connection_is_not_read_before_the_first_poll_where_no_bell_can_be_heard(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait(
+                "a",
+                task_type=replace(world.task_type, has_bell=False),
+                first_poll_in=3600,
+                poll_interval=3600,
+            )
+            await world.time.let_pass(100)
+            assert world.reads == []
+            await world.end(wait)
+
+        play(story)
+
+
+class TestLongIntervals:
+    def test_bell_is_heard_before_the_first_poll(self) -> None:
+        async def story(world: World) -> None:
+            world.extras = PUSH
+            wait = world.wait("a", first_poll_in=3600, poll_interval=3600)
+            await world.time.let_pass(100)
+            assert moments(world) == []
+            world.words["a"] = "completed"
+            world.bells.ring()
+            await world.time.let_pass(1)
+            assert (await wait).outcome == "completed"
+
+        play(story)
+
+    def test_connection_that_cannot_be_read_early_is_read_with_the_first_poll(self) -> None:
+        async def story(world: World) -> None:
+            world.extras = PUSH
+            world.no_connection = ConnectionUnavailableError("no backend")
+            wait = world.wait("a", first_poll_in=60, poll_interval=60)
+            await world.time.let_pass(30)
+            assert not wait.done()
+            world.no_connection = None
+            await world.time.let_pass(31)
+            assert moments(world) == [60]
+            assert world.bells.listeners
             await world.end(wait)
 
         play(story)

@@ -16,13 +16,15 @@ from remote_tasks_provider.core.push.bell import ANY_BELL, WEBHOOK_ASSET, BellNo
 from remote_tasks_provider.core.push.rest_bell import RestBell
 
 EVENTS = events_asset_name("manus", "manus_default")
+#: As Airflow shows it.
+REWRITTEN = (WEBHOOK_ASSET[0], WEBHOOK_ASSET[1] + "/")
 
 
 class Airflow:
     """The few routes of Airflow's API that a bell needs."""
 
     def __init__(self) -> None:
-        self.assets: dict[int, tuple[str, str]] = {7: WEBHOOK_ASSET, 8: EVENTS}
+        self.assets: dict[int, tuple[str, str]] = {7: REWRITTEN, 8: EVENTS}
         self.notes: list[tuple[int, str, Any]] = []
         self.store: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []

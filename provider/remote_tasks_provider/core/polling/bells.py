@@ -25,6 +25,11 @@ class Listener:
         self._stop: Callable[[], None] | None = None
 
     @property
+    def can_hear(self) -> bool:
+        """Whether bells can be heard here."""
+        return self._bells is not None
+
+    @property
     def poll_interval(self) -> float:
         """The seconds between regular polls while bells come; 0 while none can be heard."""
         return self._bells.poll_interval if self._bells is not None and self._stop is not None else 0.0

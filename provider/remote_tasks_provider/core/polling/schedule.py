@@ -50,6 +50,11 @@ class Schedule:
         self.spread = 1.0
         """The part of an interval that is kept; drawn once a cycle for all waits."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there was a cycle."""
+        return self._cycle_at > float("-inf")
+
     def back_off(self, until: float) -> None:
         """Have no cycle before ``until``: the service asked for it."""
         self._not_before = max(self._not_before, until)

@@ -23,6 +23,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.polling.strategy import (
     ConnectionStep,
+    Plan,
     PollPlan,
     PollRequest,
     PollResult,
@@ -65,6 +66,11 @@ class PollSession:
         self._read_again_at = now + _READ_AGAIN_AFTER
         if config is not None:
             self._adopt(config)
+
+    def connect(self, now: float) -> Plan[None]:
+        """Plan to read the connection early; what stands in the way is left to the first poll."""
+        if self._config is None:
+            yield from self._read(now)
 
     def cycle(self, request: PollRequest) -> PollPlan:
         """Plan one poll cycle, the care for the connection included."""

@@ -18,13 +18,14 @@ import gc
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from remote_tasks_provider.core.clocks import Clocks, steady
 from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.log import Log
 from remote_tasks_provider.core.polling.bells import Listener
 from remote_tasks_provider.core.polling.drivers import AsyncLink, arun_plan
+from remote_tasks_provider.core.polling.metrics import PollMetrics
 from remote_tasks_provider.core.polling.policy import LAST_POLL
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.schedule import GATHERING, Due, Schedule
@@ -34,7 +35,7 @@ from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.push.bell import Bells
 from remote_tasks_provider.core.service import TaskType
 
-__all__ = ["PollMetrics", "SharedPoller", "join"]
+__all__ = ["SharedPoller", "join"]
 
 log = logging.getLogger(__name__)
 
@@ -45,26 +46,6 @@ _LOG_GROWTH = 1.25
 _LOG_AT_LEAST = 30.0
 # From so many waits on, the garbage collector is spared what is there when they come.
 _MANY_WAITS = 2048
-
-
-class PollMetrics(Protocol):
-    """Counts what a poller does; see ``docs/how-to/metrics.md``."""
-
-    def polled(self, service: str, *, waits: int, calls: int, saved: int, rate_limited: int) -> None:
-        """Count one poll cycle.
-
-        :param waits: how many waits there are.
-        :param saved: how many more ``calls`` it would have taken to ask for each task by itself.
-        """
-
-    def finished(self, service: str, *, outcome: str, seconds: float) -> None:
-        """Count one finished wait."""
-
-    def emptied(self, service: str) -> None:
-        """Note that the last wait has left."""
-
-    def heard(self, service: str) -> None:
-        """Count one bell."""
 
 
 @dataclass(eq=False, slots=True)
@@ -161,7 +142,7 @@ class SharedPoller:
         is_first = first_poll_in <= 0 or has_missed
         if not is_first:
             first_poll_at = now + first_poll_in
-        elif self._link.client is None:
+        elif self._link.client is None or not self._schedule.has_begun:
             first_poll_at = now + GATHERING
         else:
             first_poll_at = self._schedule.first_poll(now, interval)
@@ -199,6 +180,11 @@ class SharedPoller:
 
     async def _run(self) -> None:
         try:
+            if self._listener.can_hear:
+                # The first poll may be far away, and only the connection says whether bells come until then.
+                plan = self._session.connect(self._clocks.monotonic())
+                await arun_plan(plan, self._link.send, control=self._link.control)
+                self._follow_connection()
             while self._waits:
                 self._interrupted.clear()
                 seconds = self._schedule.next_at(wait.due for wait in self._waits) - self._clocks.monotonic()
@@ -233,7 +219,7 @@ class SharedPoller:
             deliver=lambda results: self._deliver(cycle, results),
             control=self._link.control,
         )
-        self._listener.follow(self._link.client.config if self._link.client else None)
+        self._follow_connection()
         if cycle.has_changes:
             self._schedule.hurry.show_change()
         self._schedule.spread = self._clocks.spread()
@@ -272,6 +258,9 @@ class SharedPoller:
         except Exception as error:
             log.exception("%s: a wait failed by a fault of this provider.", self._service)
             wait.fail(error)
+
+    def _follow_connection(self) -> None:
+        self._listener.follow(self._link.client.config if self._link.client else None)
 
     def _hear(self, has_rung: bool) -> None:
         """Poll for every wait as soon as may be."""

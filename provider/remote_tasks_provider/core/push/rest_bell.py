@@ -59,7 +59,7 @@ class RestBell:
         self._login = {"username": username, "password": password}
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._assets: dict[tuple[str, str], int] = {}
+        self._assets: dict[str, int] = {}
 
     def ring(self, service: str, conn_id: str) -> None:
         """Let every triggerer poll the connection's tasks at once; Airflow 3.3 and newer.
@@ -75,7 +75,7 @@ class RestBell:
             for key in (bell_key(service, conn_id), ANY_BELL):
                 client.send(put_note(asset_id, key, note))
 
-        if not self.with_asset(WEBHOOK_ASSET, write):
+        if not self.with_asset(WEBHOOK_ASSET[0], write):
             raise no_asset()
 
     def publish(
@@ -101,7 +101,7 @@ class RestBell:
                 client.send(_add_event(asset_id, extra))
                 published = True
 
-        self.with_asset(events_asset_name(service, conn_id), write)
+        self.with_asset(events_asset_name(service, conn_id)[0], write)
         return published
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class RestBell:
         with self._lock:
             self._forget()
 
-    def with_asset(self, asset: tuple[str, str], write: Callable[[Client, int], None]) -> bool:
+    def with_asset(self, asset: str, write: Callable[[Client, int], None]) -> bool:
         """Call ``write`` with the asset's id, twice at most; return whether there is one that a DAG names.
 
         :raises BellNotStored: when ``write`` or what comes before it fails.
@@ -132,7 +132,7 @@ class RestBell:
             self._forget()
             return work()
 
-    def _write(self, asset: tuple[str, str], write: Callable[[Client, int], None]) -> bool:
+    def _write(self, asset: str, write: Callable[[Client, int], None]) -> bool:
         client = self._client or self._log_in()
         known = self._assets.get(asset)
         if known is not None:
@@ -143,7 +143,7 @@ class RestBell:
                 del self._assets[asset]
             else:
                 return True
-        found = client.send(_find_asset(*asset))
+        found = client.send(_find_asset(asset))
         if found is None:
             return False
         self._assets[asset] = found
@@ -182,11 +182,11 @@ def _token(response: Response) -> str:
     return token
 
 
-def _find_asset(name: str, uri: str) -> Operation[int | None]:
+def _find_asset(name: str) -> Operation[int | None]:
+    """By its name alone, of which there is one that is active: Airflow rewrites URIs."""
+
     def parse(response: Response) -> int | None:
-        same = [
-            one for one in list_of(response, "assets") if (one.get("name"), one.get("uri")) == (name, uri)
-        ]
+        same = [one for one in list_of(response, "assets") if one.get("name") == name]
         return int(same[0]["id"]) if same else None
 
     # A pattern: it may match other assets, too.

@@ -58,7 +58,7 @@ class RestClaims:
                 client.send(put_note(asset_id, key, new_note()))
                 is_new = True
 
-        if not self._bell.with_asset(WEBHOOK_ASSET, write):
+        if not self._bell.with_asset(WEBHOOK_ASSET[0], write):
             raise no_asset()
         return is_new
 
@@ -68,7 +68,7 @@ class RestClaims:
         :raises BellNotStored: when that is not known to have worked.
         """
         key = claim_key(service, conn_id, event_id)
-        self._bell.with_asset(WEBHOOK_ASSET, lambda client, asset_id: client.send(_delete(asset_id, key)))
+        self._bell.with_asset(WEBHOOK_ASSET[0], lambda client, asset_id: client.send(_delete(asset_id, key)))
 
     def _prune(self, client: Client, asset_id: int) -> None:
         """Delete old notes of one page, now and then; the next time those of the next page."""
