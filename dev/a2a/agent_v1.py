@@ -1,7 +1,8 @@
 """An agent on the server of ``a2a-sdk`` 1.x, over REST and JSON-RPC, with its layer for protocol 0.3.
 
 Usage: ``python agent_v1.py '{"fd": 5, "port": 8098}'``. ``store`` is the path of an SQLite file, else memory;
-``token`` the bearer token that it wants; ``lists: false`` serves no lists.
+``token`` the bearer token that it wants; ``owners`` several, each with the name of its user, whose tasks no
+other user sees; ``lists: false`` serves no lists.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from a2a.types import AgentCapabilities, AgentCard, AgentInterface, TaskState
 from script import Control, State
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
+from starlette.authentication import SimpleUser
 
 
 class Agent(AgentExecutor):
@@ -79,6 +81,22 @@ class Agent(AgentExecutor):
         await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 
+class Owners:
+    """ASGI middleware: each token's user, as Starlette's ``AuthenticationMiddleware`` would say it."""
+
+    def __init__(self, app: Any, owners: dict[str, str]) -> None:
+        self._app = app
+        self._owners = owners
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        for name, value in scope["headers"]:
+            owner = self._owners.get(value.decode("latin-1").removeprefix("Bearer "))
+            if name == b"authorization" and owner:
+                scope = {**scope, "user": SimpleUser(owner)}
+        await self._app(scope, receive, send)
+
+
 def main(options: dict[str, Any]) -> None:
     """Serve until killed."""
     base, state = f"http://127.0.0.1:{options['port']}", State()
@@ -108,7 +126,8 @@ def main(options: dict[str, Any]) -> None:
             *create_jsonrpc_routes(handler, "/rpc", enable_v0_3_compat=True),
         ]
     )
-    served = Control(app, state, options.get("token"))
+    owned = Owners(app, options.get("owners", {}))
+    served = Control(owned, state, options.get("token"))
     uvicorn.run(served, fd=options["fd"], log_level="warning", lifespan="off")
 
 

@@ -4,6 +4,9 @@ A2A knows no idempotency key. But every agent that lists tasks keeps the context
 lists by it. So each attempt of an Airflow task has a context id and a message id of its own. In a
 conversation that the user continues, the message id alone tells the tasks apart. The correlation tag is in
 the message's metadata, which the task's history keeps.
+
+An agent may answer with a message instead of a task. Nothing at the agent tells of it later, so the answer is
+put into Airflow's task state store before anything else.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from remote_tasks_provider.a2a.api import operations
 from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.models import A2AMessage, A2ATask
+from remote_tasks_provider.a2a.models import A2ATask
+from remote_tasks_provider.a2a.results import result_of_message
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.bases.submission import HookSubmission
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.core.submission import Candidate, CorrelationTag
@@ -35,17 +41,19 @@ class A2ASubmission(HookSubmission):
 
     :param message: without ids, but with the context id of a conversation that is to continue.
     :param attempt: Airflow's try number: an earlier one may have begun a task.
+    :param answers: where the answer of an agent that makes no task is kept.
     """
 
     _hook: A2AHook
 
-    def __init__(self, hook: A2AHook, message: OutgoingMessage, attempt: int) -> None:
+    def __init__(self, hook: A2AHook, message: OutgoingMessage, attempt: int, answers: TaskRecord) -> None:
         super().__init__(hook)
+        self._answers = answers
         self._message = message
         self._attempt = attempt
         self._key = ""
-        self.answer: A2AMessage | None = None
-        """What the agent has answered instead of beginning a task."""
+        self.answer: dict[str, Any] | None = None
+        """The result that the agent has answered with instead of beginning a task."""
 
     @property
     def sees_all(self) -> bool:
@@ -73,12 +81,16 @@ class A2ASubmission(HookSubmission):
         found = self._hook.send(message)
         if isinstance(found, A2ATask):
             return Candidate(found.id, None, found.state)
-        self.answer = found
-        return Candidate(f"{_MESSAGE}{message.message_id}", None, TaskState.COMPLETED)
+        task_id = f"{_MESSAGE}{message.message_id}"
+        self.answer = {"id": None, "context_id": found.context_id, **result_of_message(found).to_json()}
+        self._answers.note({"of": task_id, "answer": self.answer})
+        return Candidate(task_id, None, TaskState.COMPLETED)
 
     def read(self, task_id: str) -> Candidate:
         """Return a task as it is now."""
         if is_message(task_id):
+            kept = self._answers.read()
+            self.answer = kept["answer"] if kept and kept["of"] == task_id else None
             return Candidate(task_id, None, TaskState.COMPLETED)
         task = self._hook.get_task(task_id)
         return Candidate(task.id, None, task.state)
@@ -105,7 +117,8 @@ class A2ASubmission(HookSubmission):
         query = TaskFilter(context_id=self._message.context_id or own, include_history=True)
         for task in self._hook.client.items(operations.list_tasks(query)):
             first = next((one for one in task.history if one.message_id == message_id), None)
-            if first is not None or task.context_id == own:
+            # The context is the agent's to show to others, who may begin tasks in it.
+            if first is not None or (task.context_id == own and not task.history):
                 metadata = (first.model_extra or {}).get("metadata") if first else None
                 text = metadata.get(_TAG) if isinstance(metadata, dict) else None
                 tag = CorrelationTag.in_title(str(text), key) or CorrelationTag(key, attempt)

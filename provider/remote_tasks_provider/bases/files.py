@@ -129,6 +129,11 @@ class FileSource:
     size: int
     content_type: str
 
+    def read(self) -> bytes:
+        """Return all of it, for a service that takes files within a request."""
+        with self.path.fs.open(self.path.path, "rb") as file:
+            return bytes(file.read())
+
     def upload_to(self, url: str, *, log: Log, from_loopback: bool = False) -> None:
         """Send it to a signed link, as :func:`~remote_tasks_provider.core.files.transfer.upload` does."""
         opens = partial(self.path.open, "rb")

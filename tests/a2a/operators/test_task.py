@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 from airflow.sdk.execution_time import task_runner
 
+from dev.a2a.peers import Agent
 from remote_tasks_provider.a2a.decorators import a2a_task
+from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.operators import A2ATaskOperator
+from remote_tasks_provider.a2a.operators import task as module
 from remote_tasks_provider.a2a.submission import A2ASubmission
 from remote_tasks_provider.core.errors import (
     InvalidArgumentError,
@@ -24,6 +27,7 @@ from remote_tasks_provider.core.errors import (
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_sandbox import Sandbox
 from tests.a2a.conftest import Wire
+from tests.conftest import IMPATIENT
 from tests.manus.airflow_task import MODES, AirflowTask, Desk, dying
 
 
@@ -47,6 +51,24 @@ def make_task(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 def ask(message: str = "say hello", **options: Any) -> Any:
     arguments = {"poll_interval": 0.2, "not_found_grace": 0, "timeout": 60} | options
     return A2ATaskOperator(task_id="ask", message=message, **arguments)
+
+
+def dies(*_: Any, **__: Any) -> None:
+    raise SystemExit
+
+
+def die_in_the_request(task: AirflowTask, make: Callable[[], Any]) -> None:
+    """Run an attempt that is killed after the agent read its request, and before it knows the answer."""
+    submit = A2ASubmission.submit
+
+    def killed(self: A2ASubmission, tag: Any) -> Any:
+        submit(self, tag)
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(A2ASubmission, "submit", killed)
+        with pytest.raises(SystemExit):
+            task.attempt(make)
 
 
 class TestOutcome:
@@ -136,19 +158,10 @@ class TestOnce:
         assert rest.runs() == ["say hello"]
 
     def test_attempt_that_died_in_its_request_is_found(
-        self, rest: Wire, make_task: Callable[..., AirflowTask], monkeypatch: pytest.MonkeyPatch
+        self, rest: Wire, make_task: Callable[..., AirflowTask]
     ) -> None:
-        submit = A2ASubmission.submit
-
-        def killed(self: A2ASubmission, tag: Any) -> Any:
-            submit(self, tag)
-            raise SystemExit
-
         task = make_task(retries=1)
-        monkeypatch.setattr(A2ASubmission, "submit", killed)
-        with pytest.raises(SystemExit):
-            task.attempt(ask)
-        monkeypatch.setattr(A2ASubmission, "submit", submit)
+        die_in_the_request(task, ask)
         task.retry()
 
         assert task.attempt(ask)["text"] == "hello"
@@ -193,6 +206,189 @@ class TestOnce:
         task.attempt(ask)
 
         assert rest.runs() == ["say hello"] * 2
+
+    def test_task_that_somebody_began_in_the_context_is_not_taken(
+        self, rest: Wire, make_task: Callable[..., AirflowTask]
+    ) -> None:
+        task = make_task(retries=1)
+        with pytest.raises(SystemExit):
+            task.attempt(dying(lambda: ask("hold; say mine")))
+        own = rest.hook.get_task(task.xcoms["remote_task_id"])
+        rest.hook.send_message("say another", context_id=own.context_id)
+        rest.agent.release(own.id)
+        task.store.clear()
+        task.retry()
+
+        assert task.attempt(lambda: ask("hold; say mine"))["text"] == "mine"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Agent]:
+    """An agent with two users, who do not see each other's tasks."""
+    with Agent("1.x", owners={"token-of-ada": "ada", "token-of-bob": "bob"}) as agent:
+        yield agent
+
+
+class TestOwners:
+    """Two tokens on one server: what one began is unknown to the other."""
+
+    @pytest.fixture
+    def become(self, shared: Agent, set_connection: Callable[..., str]) -> Callable[[str], Wire]:
+        shared.control("reset")
+
+        def become(name: str) -> Wire:
+            facts = {"host": shared.url, "password": f"token-of-{name}", "extra": IMPATIENT}
+            return Wire(name, shared, A2AHook(set_connection("a2a_default", conn_type="a2a", **facts)))
+
+        return become
+
+    def test_task_of_another_user_is_neither_taken_nor_replaced(
+        self, become: Callable[[str], Wire], make_task: Callable[..., AirflowTask]
+    ) -> None:
+        task = make_task(retries=1)
+        ada = become("ada")
+        with pytest.raises(SystemExit):
+            task.attempt(dying(lambda: ask("hold")))
+        task_id = task.xcoms["remote_task_id"]
+        become("bob")
+        task.retry()
+
+        with pytest.raises(AirflowFailException, match="another host or key") as caught:
+            task.attempt(lambda: ask("hold"))
+        assert isinstance(caught.value.__cause__, OrphanedStartError)
+        assert ada.runs() == ["hold"]
+
+        become("ada")
+        ada.agent.release(task_id)
+        task.clear()
+        assert task.attempt(lambda: ask("hold"))["id"] == task_id
+
+    def test_lost_request_of_another_user_is_left_to_a_person(
+        self, become: Callable[[str], Wire], make_task: Callable[..., AirflowTask]
+    ) -> None:
+        task = make_task(retries=1)
+        ada = become("ada")
+        die_in_the_request(task, ask)
+        become("bob")
+        task.retry()
+
+        with pytest.raises(AirflowFailException) as caught:
+            task.attempt(ask)
+        assert isinstance(caught.value.__cause__, OrphanedStartError)
+        assert ada.runs() == ["say hello"]
+
+    def test_users_of_the_same_dag_get_tasks_of_their_own(
+        self, become: Callable[[str], Wire], make_task: Callable[..., AirflowTask]
+    ) -> None:
+        found = []
+        for name in ("ada", "bob"):
+            wire = become(name)
+            task = make_task()
+            task.run_id = "the same"
+            found.append(task.attempt(ask))
+
+        assert found[0]["context_id"] == found[1]["context_id"]
+        assert found[0]["id"] != found[1]["id"]
+        assert wire.runs() == ["say hello"] * 2
+
+
+class TestAnswerWithoutATask:
+    """A message of the agent's is in no list, and can be read once only."""
+
+    def test_answer_is_returned_by_the_next_attempt_of_a_dead_worker(
+        self, wire: Wire, make_task: Callable[..., AirflowTask], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = make_task(retries=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(A2ATaskOperator, "_answer", dies)
+            with pytest.raises(SystemExit):
+                task.attempt(lambda: ask("message hello"))
+        task.retry()
+
+        result = task.attempt(lambda: ask("message hello"))
+
+        assert (result["id"], result["state"], result["text"]) == (None, "completed", "hello")
+        assert result["context_id"]
+        assert wire.runs() == ["message hello"]
+
+    def test_answer_that_could_not_be_kept_says_so_and_is_paid_again_only_by_a_clear(
+        self,
+        rest: Wire,
+        make_task: Callable[..., AirflowTask],
+        monkeypatch: pytest.MonkeyPatch,
+        log_lines: Any,
+    ) -> None:
+        task = make_task(retries=1)
+        keep = task.store.set
+
+        def refuse(key: str, value: Any) -> None:
+            if key == "remote_task_answer":
+                raise ValueError("65535 bytes at most")
+            keep(key, value)
+
+        task.store.set = refuse
+        with monkeypatch.context() as patch:
+            patch.setattr(A2ATaskOperator, "_answer", dies)
+            with pytest.raises(SystemExit):
+                task.attempt(lambda: ask("message hello"))
+        assert any("Airflow could not keep" in line and "hello" in line for line in log_lines)
+        task.retry()
+
+        with pytest.raises(AirflowFailException, match="the log of that attempt has it"):
+            task.attempt(lambda: ask("message hello"))
+        assert rest.runs() == ["message hello"]
+        task.clear()
+        assert task.attempt(lambda: ask("message hello"))["text"] == "hello"
+        assert rest.runs() == ["message hello"] * 2
+
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_answer_that_cannot_be_written_is_not_paid_again(
+        self,
+        rest: Wire,
+        make_task: Callable[..., AirflowTask],
+        monkeypatch: pytest.MonkeyPatch,
+        remembers: bool,
+        tmp_path: Path,
+        log_lines: list[str],
+    ) -> None:
+        task = make_task(retries=1, remembers=remembers)
+        to_xcom = module.result_to_xcom
+
+        def breaks(*_: Any) -> None:
+            raise OSError("no space left")
+
+        monkeypatch.setattr(module, "result_to_xcom", breaks)
+        with pytest.raises(OSError if remembers else AirflowFailException):
+            task.attempt(lambda: ask("message hello"))
+        monkeypatch.setattr(module, "result_to_xcom", to_xcom)
+        if remembers:
+            task.retry()
+            assert task.attempt(lambda: ask("message hello"))["text"] == "hello"
+        else:
+            assert any("The agent's answer" in line and "hello" in line for line in log_lines)
+
+        assert rest.runs() == ["message hello"]
+
+
+class TestAttachments:
+    def test_attachments_beyond_the_limit_are_refused_before_they_are_read(
+        self, rest: Wire, make_task: Callable[..., AirflowTask], tmp_path: Path
+    ) -> None:
+        for name in ("a", "b"):
+            with (tmp_path / name).open("wb") as file:
+                file.truncate(17 * 1024 * 1024)
+        places = [f"file://{tmp_path}/a", f"file://{tmp_path}/b"]
+
+        with pytest.raises(
+            AirflowFailException, match=r"attachments have 35.7 MB together.* parts, by a url"
+        ):
+            make_task().attempt(lambda: ask(attachments=places))
+        assert rest.runs() == []
+
+    def test_attachments_are_told_to_openlineage(self) -> None:
+        assert ask(attachments="file:///a").files_read() == ["file:///a"]
+        assert ask(attachments=["file:///a", "file:///b"]).files_read() == ["file:///a", "file:///b"]
+        assert ask().files_read() == []
 
 
 class TestCancel:

@@ -15,7 +15,7 @@ from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.models import word_of
 from remote_tasks_provider.a2a.operators.actions import parts
 from remote_tasks_provider.a2a.operators.base import COLOR
-from remote_tasks_provider.a2a.results import result_of_message, result_of_task
+from remote_tasks_provider.a2a.results import result_of_task
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.submission import A2ASubmission, is_message
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
@@ -26,10 +26,12 @@ from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import locations, try_file
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError, TaskNeedsInputError
+from remote_tasks_provider.core.log import in_bytes
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import TaskState, in_words
 from remote_tasks_provider.core.validation import Check
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["A2ATaskOperator"]
+
+# They are in memory as a whole, more than once: as base64, and as the request.
+_MOST_ATTACHED = 32 * 1024 * 1024
 
 
 class A2ATaskOperator(HITLMixin, SubmittingOperator):
@@ -63,8 +68,8 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
         )
 
     :param message: what to say. Templated.
-    :param attachments: files to send within the message: paths or URLs that ``ObjectStoragePath`` knows.
-        Many agents take no large ones. Templated.
+    :param attachments: files to send within the message: paths or URLs that ``ObjectStoragePath`` knows;
+        together 32 MiB at most. Many agents take less. Templated.
     :param parts: more of the message: dicts with exactly one of ``text``, ``data`` (any JSON), ``url`` and
         ``raw`` (bytes), and with ``filename``, ``media_type`` and ``metadata`` where you have them.
         Templated.
@@ -156,35 +161,54 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
             message = self._message()
             if self.result_path is not None:
                 try_file(self.result_path, "result_path", self.log)
-            submission = A2ASubmission(self.hook, message, submitter.attempt.number)
+            answers = TaskRecord(context, "remote_task_answer", self.log)
+            submission = A2ASubmission(self.hook, message, submitter.attempt.number, answers)
             task = submitter.ensure(submission, _fingerprint(message))
             if is_message(task.task_id):
-                return Submitted([], self._answer(submission))
+                if submission.answer is None:
+                    # Told now, and history once a user clears the task.
+                    self.settle(context, "delivered")
+                return Submitted([], self._answer(submission.answer, is_kept=answers.is_kept))
         self.push_id(context, task.task_id)
         self.log.info("A2A task %s.", task.task_id)
         return Submitted([task.task_id], {"id": task.task_id, "state": task.state.value})
 
     def _message(self) -> OutgoingMessage:
-        given = [self.attachments] if isinstance(self.attachments, str) else self.attachments or ()
-        files = []
-        for source in map(open_source, given):
-            with source.path.fs.open(source.path.path, "rb") as file:
-                content = file.read()
-            files.append({"raw": content, "filename": source.name, "media_type": source.content_type})
+        sources = [open_source(one) for one in self.files_read()]
+        size = sum(source.size for source in sources)
+        if size > _MOST_ATTACHED:
+            raise InvalidArgumentError(
+                f"attachments have {in_bytes(size)} together. They travel within the message, which takes "
+                f"{in_bytes(_MOST_ATTACHED)}. Give what is larger in parts, by a url that the agent can fetch"
+            )
+        files = [{"raw": one.read(), "filename": one.name, "media_type": one.content_type} for one in sources]
         return outgoing(
             self.message, [*self.parts, *files], context_id=self.context_id, metadata=self.metadata
         )
 
-    def _answer(self, submission: A2ASubmission) -> Any:
-        if submission.answer is None:
+    def files_read(self) -> list[Any]:
+        """Return the places of the attachments."""
+        return [self.attachments] if isinstance(self.attachments, str) else list(self.attachments or ())
+
+    def _answer(self, answer: dict[str, Any] | None, *, is_kept: bool) -> Any:
+        if answer is None:
             raise OrphanedActionError(
-                "The agent answered an earlier attempt with a message, which no task holds. Nothing was sent "
-                "again. Clear this task to ask once more."
+                "The agent answered an earlier attempt with a message. No task holds it, and Airflow could "
+                "not keep it: the log of that attempt has it. Nothing was sent again. Clear this task to ask "
+                "once more."
             )
         self.log.info("The agent has answered at once, without a task.")
-        found = result_of_message(submission.answer).to_json()
-        context_id = submission.answer.context_id
-        return result_to_xcom({"id": None, "context_id": context_id, **found}, self.result_path, self.log)
+        try:
+            return result_to_xcom(answer, self.result_path, self.log)
+        except Exception as error:
+            if is_kept:
+                raise
+            self.log.warning("The agent's answer: %s", json.dumps(answer))
+            raise OrphanedActionError(
+                "The agent answered with a message. No task holds it, it could not be written "
+                f"({type(error).__name__}), and this Airflow keeps nothing for a retry: it is in the log. "
+                "Nothing is sent again. Clear this task to ask once more."
+            ) from error
 
     # --------------------------------------------------------------------------------------------- wait
 
