@@ -183,12 +183,16 @@ def try_it(clone: Path, timeline: Timeline) -> None:
     timeline.note("Ctrl-C: everything is stopped")
 
 
-def first_hour(clone: Path, timeline: Timeline, *, installs: bool) -> None:
-    """Follow the pages from the clone to one's own Airflow."""
+def first_hour(clone: Path, timeline: Timeline, only: str | None) -> None:
+    """Follow the pages from the clone to one's own Airflow.
+
+    :param only: ``playground`` or ``own``, for one half of them.
+    """
     run(f"git clone --quiet '{ROOT}' '{clone}'", ROOT)
     timeline.note("cloned")
-    try_it(clone, timeline)
-    if installs:
+    if only != "own":
+        try_it(clone, timeline)
+    if only != "playground":
         own = OwnAirflow(clone, timeline)
         with timeline.step("Install"):
             own.install()
@@ -198,13 +202,17 @@ def first_hour(clone: Path, timeline: Timeline, *, installs: bool) -> None:
 def main() -> int:
     """Live the hour; return 1 if a page promised what did not happen."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--no-install", action="store_true", help="leave out an Airflow of one's own")
+    parser.add_argument(
+        "--only",
+        choices=["playground", "own"],
+        help="only README and Examples in the playground, or only the pages about an Airflow of one's own",
+    )
     arguments = parser.parse_args()
     leave_through_cleanup()
     timeline = Timeline()
     try:
         with tempfile.TemporaryDirectory(prefix="newcomer-", ignore_cleanup_errors=True) as folder:
-            first_hour(Path(folder) / "clone", timeline, installs=not arguments.no_install)
+            first_hour(Path(folder) / "clone", timeline, arguments.only)
     except KeyboardInterrupt:
         say("\nInterrupted; everything is stopped.")
         return 130

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds for a command of the pages, the first of which builds the environment.
 MOST_COMMAND_SECONDS = 1800.0
+#: Seconds for what Ctrl-C stops.
+MOST_STOPPING_SECONDS = 120.0
 
 
 class Timeline:
@@ -133,7 +135,9 @@ def serving(command: str, folder: Path, output: Path, **variables: str) -> Itera
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
         try:
-            process.wait(60)
+            process.wait(MOST_STOPPING_SECONDS)
+        except subprocess.TimeoutExpired as late:
+            raise BrokenPromiseError(f"{command} did not stop in {MOST_STOPPING_SECONDS:g} s") from late
         finally:
             # What a shell in between has left behind.
             with contextlib.suppress(ProcessLookupError):
