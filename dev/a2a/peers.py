@@ -29,7 +29,7 @@ _PACKAGES: dict[Version, tuple[str, ...]] = {
     "0.3": ("a2a-sdk[http-server,sqlite]==0.3.26", "uvicorn==0.54.0"),
 }
 _PROGRAMS: dict[Version, str] = {"1.x": "agent_v1.py", "0.3": "agent_v03.py"}
-_START_ATTEMPTS = 60
+_START_ATTEMPTS = 120
 
 
 def build(version: Version) -> Path:

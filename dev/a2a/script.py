@@ -98,6 +98,10 @@ class Control:
         state = self._state
         if path.startswith("release/"):
             state.released[path.removeprefix("release/")].set()
+        elif path == "spread":
+            self._spreading = asyncio.get_running_loop().create_task(
+                self._spread(json.loads(body)["seconds"])
+            )
         elif path == "faults":
             state.faults.append({"when": "before", "status": 500, "body": {}, "times": 1} | json.loads(body))
         elif path == "reset":
@@ -105,6 +109,14 @@ class Control:
             state.requests.clear()
             state.faults.clear()
         return {"runs": state.runs, "requests": state.requests, "pid": os.getpid()}
+
+    async def _spread(self, seconds: float) -> None:
+        """Release all tasks that hold, one after the other, evenly over so many seconds."""
+        clock = asyncio.get_running_loop()
+        began, held = clock.time(), list(self._state.released.values())
+        for number, one in enumerate(held, start=1):
+            await asyncio.sleep(max(0.0, began + seconds * number / len(held) - clock.time()))
+            one.set()
 
     def _fault(self, path: str, method: str | None) -> dict[str, Any] | None:
         for fault in self._state.faults:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from dev.bench import airflow_run, from_trigger, imports, listing, machine, waits
+from dev.bench import agents, airflow_run, from_trigger, imports, listing, machine, waits
 from dev.bench.figures import Section
 from dev.terminal import leave_through_cleanup, say
 
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[..., Section]] = {
     "listing": listing.section,
     "waits": waits.section,
     "heavy": waits.heavy_section,
+    "a2a": agents.section,
     "airflow": airflow_run.section,
     "from_trigger": from_trigger.section,
 }

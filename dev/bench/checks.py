@@ -12,3 +12,7 @@ FINISHED = ("completed", "failed", "error")
 
 async def is_finished(response: Any) -> bool:
     return response.json().get("status") in FINISHED
+
+
+async def is_agent_finished(response: Any) -> bool:
+    return response.json()["status"]["state"] == "TASK_STATE_COMPLETED"

@@ -41,6 +41,27 @@ def http(interval: float) -> MakeTrigger:
     )
 
 
+def agent(interval: float) -> MakeTrigger:
+    from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
+
+    return lambda task_id: A2ATaskTrigger(
+        conn_id="bench_agent", remote_task_ids=[task_id], poll_interval=interval
+    )
+
+
+def agent_by_http(interval: float) -> MakeTrigger:
+    """Make triggers that ask an agent for one task each."""
+    from airflow.providers.http.triggers.http import HttpEventTrigger
+
+    return lambda task_id: HttpEventTrigger(
+        http_conn_id="bench_agent_http",
+        endpoint=f"rest/tasks/{task_id}?historyLength=0",
+        headers={"A2A-Version": "1.0"},
+        response_check_path="dev.bench.checks.is_agent_finished",
+        poll_interval=interval,
+    )
+
+
 def asleep(interval: float) -> MakeTrigger:
     """Make triggers that only sleep: the cost of the event loop itself."""
     from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -61,7 +82,13 @@ def asleep(interval: float) -> MakeTrigger:
     return Asleep
 
 
-VARIANTS = {"ours": ours, "http": http, "asleep": asleep}
+VARIANTS = {
+    "ours": ours,
+    "http": http,
+    "asleep": asleep,
+    "agent": agent,
+    "agent by http": agent_by_http,
+}
 
 
 def completed(task_id: str, payload: Any) -> bool:
@@ -148,7 +175,7 @@ async def wait_for(make: MakeTrigger, task_ids: Sequence[str]) -> dict[str, Any]
 async def measure(channel: Channel) -> None:
     make = VARIANTS[channel.argument["variant"]](channel.argument["interval"])
     # Once, so that imports and one-time set-up do not count for each wait.
-    await wait_for(make, [WARM_UP])
+    await wait_for(make, [channel.argument.get("warm_up", WARM_UP)])
     rate = await idle(channel.argument["idle"])
     gc.collect()
     channel.send("ready")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from remote_tasks_provider.a2a import polling
 from remote_tasks_provider.a2a.models import A2ATask
 from remote_tasks_provider.a2a.polling import A2APollStrategy
 from remote_tasks_provider.core.polling.drivers import run_plan
@@ -62,12 +63,14 @@ class TestPlan:
         assert found == {**dict.fromkeys(ids, found[ids[0]]), ids[2]: "completed"}
         assert polls.asked == ["/rest/tasks"]
 
-    def test_tasks_that_have_not_changed_are_said_to_be_so(self, polls: Polls) -> None:
+    def test_tasks_that_have_not_changed_are_said_to_be_so(
+        self, polls: Polls, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(polling, "_OVERLAP", timedelta(0))
         ids = begin(polls.wire, 5)
         polls(ids)
-        polls.strategy._newest = datetime.now().astimezone() + timedelta(minutes=1)
 
-        assert polls(ids) == dict.fromkeys(ids, "unchanged")
+        assert sorted(polls(ids).values()) == ["running", *["unchanged"] * 4]
         assert polls.asked == ["/rest/tasks"]
 
     def test_few_tasks_are_asked_for_by_themselves(self, polls: Polls) -> None:
@@ -162,7 +165,14 @@ class TestDistrust:
     def test_change_list_without_changes_proves_that_nothing_changed(
         self, listed: Callable[..., dict[str, str]]
     ) -> None:
-        assert listed() == dict.fromkeys(self.IDS, "unchanged")
+        assert listed(row("d", second=30)) == {**dict.fromkeys(self.IDS, "unchanged"), "d": "running"}
+
+    def test_change_list_without_the_latest_change_proves_nothing(
+        self, listed: Callable[..., dict[str, str]], polls: Polls
+    ) -> None:
+        """An agent that keeps its tasks in memory was started again."""
+        assert listed() == dict.fromkeys(self.IDS, "NotFoundError")
+        assert polls.asked[:2] == ["/rest/tasks"] * 2
 
     def test_list_that_ended_early_proves_nothing(
         self, listed: Callable[..., dict[str, str]], polls: Polls
@@ -172,6 +182,16 @@ class TestDistrust:
         assert found["a"] == "completed"
         assert "unchanged" not in found.values()
         assert polls.asked[:2] == ["/rest/tasks"] * 2
+
+    def test_change_while_a_list_is_read_does_not_make_it_partial(
+        self, listed: Callable[..., dict[str, str]], polls: Polls
+    ) -> None:
+        first = {"tasks": [row("a", second=40)], "totalSize": 2, "nextPageToken": "2"}
+        polls.wire.agent.control("faults", {"match": "/rest/tasks", "status": 200, "body": first})
+
+        found = listed(row("b", second=35), total=3)
+
+        assert found == {"a": "running", "b": "running", "c": "unchanged", "d": "unchanged"}
 
     def test_list_that_ignores_the_filter_is_read_whole_from_then_on(
         self, listed: Callable[..., dict[str, str]], polls: Polls

@@ -271,8 +271,7 @@ AGENT_FAULTS: dict[str, Fault] = {
     "authorisation that is given elsewhere": Fault(
         tasks_are(script=[("working", 60.0), ("auth_required", 240.0), ("completed", None)])
     ),
-    # Noticed by the next full listing, which follows after ten polls.
-    "restart that forgets all tasks": Fault(all_forgotten, "failed", "NotFoundError", (150, 485)),
+    "restart that forgets all tasks": Fault(all_forgotten, "failed", "NotFoundError", (150, 215)),
     "task that is rejected": Fault(
         tasks_are(script=[("working", RUNS_FOR), ("rejected", None)]), "failed", "TaskFailedError"
     ),

@@ -6,7 +6,8 @@ checks it now and then, and what no list shows with a time is asked for by itsel
 only of tasks that were seen with a time. Agents without a list are asked for each task.
 
 Some servers drop the filter, and the cursors of some end early when a task changes meanwhile. What comes
-older than asked for, or fewer than announced, proves nothing about the others.
+older than asked for, or fewer than announced, proves nothing about the others; nor does a list that lacks
+even the latest change that was known: the agent has forgotten it, and perhaps all.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class _Walk:
 
     def take(self, page: Page[A2ATask]) -> None:
         self.next = page.next
-        self.total = max(self.total, page.size)
+        # What is added while the pages are read comes before them.
+        self.total = self.total if self.pages else page.size
         self.pages += 1
         self.seen.update(task.id for task in page.items)
         times = [task.updated_at for task in page.items if task.updated_at is not None]
@@ -143,8 +145,8 @@ class A2APollStrategy:
                 "A2A: the agent lists tasks that have not changed since; full listings are read instead."
             )
             self._filters = False
-        self._newest = max(self._newest, walk.newest or self._newest)
-        if walk.is_whole:
+        known, self._newest = self._newest, max(self._newest, walk.newest or self._newest)
+        if walk.is_whole and walk.newest is not None and walk.newest >= known:
             yield dict.fromkeys(self._timed - walk.seen, Unchanged.UNCHANGED)
         else:
             yield from self._list_all(due, wanted, now)
@@ -156,7 +158,7 @@ class A2APollStrategy:
             self._interrupted = walk if walk.pages and walk.next is not None else None
             return
         self._polls, self._listed_at, self._total = 0, now, walk.total
-        self._newest = max(filter(None, [walk.newest, self._newest]), default=None)
+        self._newest = walk.newest
         missing = [task_id for task_id in wanted if task_id not in walk.seen]
         if walk.is_whole or walk.pages >= _MOST_PAGES:
             self._timed.difference_update(missing)
