@@ -49,7 +49,7 @@ MANIFEST = Manifest(
         "use_card_host": FormField(
             "Use the card's host",
             "Whether to call the host that the card names, without the token, if it is another one than the "
-            "base URL's. Default False.",
+            "base URL's. Default false.",
             {"type": ["boolean", "null"]},
         ),
         "webhook_secret": FormField(
