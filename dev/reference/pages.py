@@ -42,6 +42,7 @@ MODELS = {
     "manus.models": ["ManusTask", "ManusMessage", "ManusContent"],
     "manus.results": ["ManusResult", "ManusFile", "ManusQuestion", "ManusTaskRef"],
     "manus.websites": ["ManusWebsite", "ManusPublication"],
+    "manus.webhooks": ["ManusWebhook"],
     "qstash.models": ["QStashTask"],
     "qstash.api.v2_models": ["PublishedMessage", "MessageOutcome", "LogEntry", "DlqMessage"],
 }

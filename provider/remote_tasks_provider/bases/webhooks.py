@@ -8,10 +8,12 @@ from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
-from remote_tasks_provider.core.errors import InvalidArgumentError
-from remote_tasks_provider.core.http.connection import is_loopback
+from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
+from remote_tasks_provider.core.http.connection import ConnectionConfig, is_loopback
+from remote_tasks_provider.core.http.operation import Request
+from remote_tasks_provider.core.http.transport import RequestsTransport
 
-__all__ = ["WebhookSettings", "webhook_url"]
+__all__ = ["WebhookSettings", "check_url", "probe_receiver", "webhook_url"]
 
 _SECTION = "remote_tasks"
 
@@ -67,29 +69,67 @@ def webhook_url(service: str, conn_id: str) -> str:
     return settings.url_of(service, conn_id)
 
 
+def check_url(value: Any, name: str) -> str:
+    """Return an address to which a service may send webhooks.
+
+    :raises InvalidArgumentError: when it is none, or not ``https``; on this machine ``http`` will do.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be the address of a receiver")
+    return _checked(value.strip(), name)
+
+
+def probe_receiver(url: str) -> None:
+    """Send a webhook that nobody has signed, and see it refused: then a receiver is there, and checks.
+
+    :raises TransportError: when nothing answers there.
+    :raises RemoteTaskError: when something else does.
+    """
+    config = ConnectionConfig("receiver", "receiver", url, None, "")
+    transport = RequestsTransport(config)
+    try:
+        status = transport.send(Request("POST", "", json={})).status
+    finally:
+        transport.close()
+    if status == 401:
+        return
+    hint = {
+        404: "Is the connection in [remote_tasks] webhook_connections, and does the proxy keep the path?",
+        503: "It has no keys to check webhooks with, or it cannot reach Airflow; its log says why.",
+    }
+    raise RemoteTaskError(
+        f"{url} answers a webhook that nobody has signed with HTTP {status}, not with 401. "
+        f"{hint.get(status, 'Is it the receiver that answers there, and not a proxy?')}"
+    )
+
+
 def _public_url(url: str) -> str:
-    if not url:
-        return ""
+    return _checked(url, f"[{_SECTION}] webhook_url") if url else ""
+
+
+def _checked(url: str, name: str) -> str:
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in ("https", "http"):
-        raise _wrong("webhook_url", url, "it must be a URL such as https://hooks.example.com/remote-tasks")
+        raise _wrong(name, url, "it must be a URL such as https://hooks.example.com/remote-tasks")
     if parts.scheme == "http" and not is_loopback(host):
-        raise _wrong("webhook_url", url, "webhooks must come over https, or anyone on the way reads them")
+        raise _wrong(name, url, "webhooks must come over https, or anyone on the way reads them")
     if parts.query or parts.fragment or parts.username or parts.password:
-        raise _wrong("webhook_url", url.split("?")[0].rpartition("@")[2], "it may hold no user and no query")
+        raise _wrong(name, url.split("?")[0].rpartition("@")[2], "it may hold no user and no query")
     return url.rstrip("/")
 
 
 def _connection(name: str) -> tuple[str, str]:
     service, _, conn_id = name.partition("/")
     if not service or not conn_id:
-        raise _wrong("webhook_connections", name, "write each as type/id, such as manus/manus_default")
+        raise _wrong(
+            f"[{_SECTION}] webhook_connections", name, "write each as type/id, such as manus/manus_default"
+        )
     return service, conn_id
 
 
-def _wrong(option: str, value: Any, fix: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f"[{_SECTION}] {option} has {value!r}: {fix}")
+def _wrong(name: str, value: Any, fix: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{name} has {value!r}: {fix}")

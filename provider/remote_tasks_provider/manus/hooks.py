@@ -24,6 +24,7 @@ from remote_tasks_provider.manus.models import ManusMessage, ManusTask
 from remote_tasks_provider.manus.names import ids_by_name
 from remote_tasks_provider.manus.results import ManusResult, ManusTaskRef
 from remote_tasks_provider.manus.service import MANUS
+from remote_tasks_provider.manus.webhook_hook import ManusWebhookHook
 from remote_tasks_provider.manus.website_hook import ManusWebsiteHook
 
 __all__ = ["ManusHook"]
@@ -37,7 +38,7 @@ _READ_INTERVAL = 2.5
 _UPLOAD_CHECK_TIMEOUT = 60.0
 
 
-class ManusHook(ManusWebsiteHook):
+class ManusHook(ManusWebsiteHook, ManusWebhookHook):
     """Everything that you can do with Manus tasks.
 
     It uses `API v1 <https://open.manus.ai/docs/v1/get-tasks>`__ to read and list tasks, and

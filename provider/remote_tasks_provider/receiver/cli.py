@@ -1,15 +1,18 @@
-"""The command ``remote-tasks``: a receiver of webhooks on its own, outside Airflow's API server."""
+"""The command ``remote-tasks``: registers webhooks, and runs a receiver outside Airflow's API server."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, Protocol
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from remote_tasks_provider.bases.webhooks import WebhookSettings
 from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
+from remote_tasks_provider.receiver.known import hook_class
 
 __all__ = ["main"]
 
@@ -22,10 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     receiver.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)")
     receiver.add_argument("--port", type=int, default=8090, help="the port (default: 8090)")
     receiver.set_defaults(run=_receive)
+    webhooks = commands.add_parser("webhooks", help="register the receiver at a service")
+    webhooks.add_argument("action", choices=["create", "test", "list", "delete"])
+    webhooks.add_argument("conn_id", help="the Airflow connection")
+    webhooks.add_argument("--url", help="the receiver's address (default: of [remote_tasks] webhook_url)")
+    webhooks.set_defaults(run=_register)
     given = parser.parse_args(arguments)
     try:
         given.run(given)
-    except RemoteTaskError as error:
+    except (RemoteTaskError, AirflowNotFoundException) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -49,6 +57,36 @@ def _receive(given: argparse.Namespace) -> None:
         uvicorn.run(app, host=given.host, port=given.port, access_log=False, server_header=False)
     finally:
         store.close()
+
+
+class _Webhooks(Protocol):
+    """A hook to a service at which webhooks are registered."""
+
+    def list_webhooks(self) -> list[Any]: ...
+    def create_webhook(self, url: str | None = None) -> Any: ...
+    def test_webhook(self, url: str | None = None) -> Any: ...
+    def delete_webhook(self, url: str | None = None) -> int: ...
+
+
+def _register(given: argparse.Namespace) -> None:
+    conn_type = str(BaseHook.get_connection(given.conn_id).conn_type)
+    hook: Any = hook_class(conn_type)(given.conn_id)
+    if not hasattr(hook, "create_webhook"):
+        raise InvalidArgumentError(
+            f"at {hook.service.name} there is nothing to register: what you send names the receiver"
+        )
+    webhooks: _Webhooks = hook
+    with closing(hook):
+        if given.action == "delete":
+            print(webhooks.delete_webhook(given.url), "deleted")
+            return
+        if given.action == "list":
+            found = webhooks.list_webhooks()
+        else:
+            do = webhooks.create_webhook if given.action == "create" else webhooks.test_webhook
+            found = [do(given.url)]
+    for one in found:
+        print(one.id, one.status or "unknown", one.url)
 
 
 def _option(name: str) -> str:

@@ -125,6 +125,10 @@ class ManusApi:
         """Send an operation about a website."""
         return self.client.send(operation)
 
+    def of_webhooks(self, operation: Operation[T]) -> T:
+        """Send an operation about the account's webhooks."""
+        return self.client.send(operation)
+
     def update_task(self, remote_task_id: str, **changes: Any) -> ManusTaskRef:
         """Change a task: its ``title``, its ``share_visibility``, whether it is ``visible`` in the list."""
         self.require(share_visibility=changes.get("share_visibility"))
@@ -221,6 +225,10 @@ class _V1(ManusApi):
 
     def of_website(self, operation: Operation[T]) -> T:
         raise self._needs_v2("a website")
+
+    def of_webhooks(self, operation: Operation[T]) -> T:
+        # It can list none, so nothing could tell which are there.
+        raise self._needs_v2("registering webhooks")
 
     def check_options(self, options: TaskOptions) -> None:
         super().check_options(options)

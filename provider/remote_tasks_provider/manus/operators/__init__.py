@@ -18,6 +18,7 @@ from remote_tasks_provider.manus.operators.reading import (
     ManusTaskBranchOperator,
 )
 from remote_tasks_provider.manus.operators.task import ManusTaskOperator
+from remote_tasks_provider.manus.operators.webhooks import ManusWebhookOperator
 from remote_tasks_provider.manus.operators.websites import ManusPublishWebsiteOperator
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "ManusTaskBranchOperator",
     "ManusTaskOperator",
     "ManusUpdateTaskOperator",
+    "ManusWebhookOperator",
 ]
