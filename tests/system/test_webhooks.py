@@ -54,12 +54,12 @@ def airflow() -> Iterator[StandaloneAirflow]:
 
 
 def _asset_id(airflow: StandaloneAirflow) -> int | None:
-    found = airflow.client._get("/assets", name_pattern=WEBHOOK_ASSET[0])
+    found = airflow.client._get("assets", name_pattern=WEBHOOK_ASSET[0])
     return next((one["id"] for one in found["assets"]), None)
 
 
 def notes(airflow: StandaloneAirflow) -> dict[str, Any]:
-    found = airflow.client._get(f"/assets/{_asset_id(airflow)}/state-store", limit="100")
+    found = airflow.client._get(f"assets/{_asset_id(airflow)}/state-store", limit="100")
     return {one["key"]: one["value"] for one in found["asset_state_store"]}
 
 
