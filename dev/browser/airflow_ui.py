@@ -77,6 +77,8 @@ class AirflowUi:
         self.page.goto(f"{self.url}/dags/{dag_id}/runs/{run_id}")
         self.page.get_by_label(re.compile("Show Graph")).click()
         self.page.get_by_label("Collapse Details Panel").click()
+        # Where the button was, the mouse would lie on a task and open its tooltip.
+        self.page.mouse.move(WIDTH / 2, HEIGHT - 1)
         self.settle()
 
     def open_question(self, dag_id: str, run_id: str, task_id: str, within: float = 120) -> None:
@@ -91,6 +93,7 @@ class AirflowUi:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no required action of {dag_id}.{task_id} within {within:g} s")
         self.page.goto(self.url + path)
+        self.page.get_by_role("button", name="Respond").wait_for()
         self.settle()
 
     def answer(self, option: str) -> None:

@@ -37,14 +37,8 @@ class OwnAirflow:
         self._timeline = timeline
         self._python = clone.parent / "environment"
         self._home = clone.parent / "airflow"
-        ui = str(free_port(8080))
-        # Another Airflow may have the usual port of the machine that this is tried on.
-        self._variables = {
-            "AIRFLOW_HOME": str(self._home),
-            "AIRFLOW__API__PORT": ui,
-            "AIRFLOW__API__BASE_URL": f"http://localhost:{ui}",
-        }
-        self._sandbox_port = str(free_port(8099))
+        self._variables = {"AIRFLOW_HOME": str(self._home)}
+        self._sandbox_port = "8099"
 
     def install(self) -> None:
         """Follow *Install*."""
@@ -59,6 +53,12 @@ class OwnAirflow:
 
     def connect_and_run(self) -> None:
         """Follow *Connect* without an account, and *Your first DAG*."""
+        # Another Airflow may have the usual ports of the machine that this is tried on.
+        self._sandbox_port, ui = str(free_port(8099)), free_port(8080)
+        self._variables |= {
+            "AIRFLOW__API__PORT": str(ui),
+            "AIRFLOW__API__BASE_URL": f"http://localhost:{ui}",
+        }
         sandbox = inline(self._clone / CONNECT, "remote-tasks-sandbox")
         output = self._clone.parent / "sandbox.out"
         with serving(self._active(sandbox), self._clone, output, **self._variables) as served:
