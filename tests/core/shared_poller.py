@@ -18,6 +18,7 @@ from remote_tasks_provider.core.http.operation import Operation, Request, Respon
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
 from remote_tasks_provider.core.polling import shared
 from remote_tasks_provider.core.polling.drivers import AsyncLink
+from remote_tasks_provider.core.polling.metrics import PollerName
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
 from remote_tasks_provider.core.polling.strategy import PollPlan, PollRequest, PollResult, Unchanged
@@ -111,20 +112,20 @@ class PollMetrics:
     def __init__(self) -> None:
         self.polls: list[dict[str, Any]] = []
         self.ends: list[tuple[str, float]] = []
-        self.emptied_at: list[int] = []
+        self.reports: list[dict[str, Any]] = []
         self.on_end: Callable[[], Any] = lambda: None
         self.bells = 0
 
-    def polled(self, service: str, **counts: int) -> None:
+    def polled(self, poller: PollerName, **counts: int) -> None:
         self.polls.append(counts)
 
-    def emptied(self, service: str) -> None:
-        self.emptied_at.append(len(self.polls))
+    def waiting(self, poller: PollerName, **figures: Any) -> None:
+        self.reports.append(figures)
 
-    def heard(self, service: str) -> None:
+    def heard(self, poller: PollerName) -> None:
         self.bells += 1
 
-    def finished(self, service: str, *, outcome: str, seconds: float) -> None:
+    def finished(self, poller: PollerName, *, outcome: str, seconds: float) -> None:
         self.ends.append((outcome, seconds))
         self.on_end()
 

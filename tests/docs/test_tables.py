@@ -21,6 +21,7 @@ from remote_tasks_provider.core.errors import ConnectionConfigError
 from remote_tasks_provider.core.http.connection import ConnectionFields
 from remote_tasks_provider.core.http.environment import network_settings
 from remote_tasks_provider.core.http.rate_limit import RateLimit, RateLimiter
+from remote_tasks_provider.core.polling.metrics import PollerName
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import StateTable, TaskState
 from remote_tasks_provider.core.submission import (
@@ -223,14 +224,30 @@ class TestMetrics:
     def test_metrics_page_names_every_metric_with_its_type(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stats = RecordingStats()
         monkeypatch.setattr(metrics, "Stats", stats)
-        metrics.METRICS.polled("Manus", waits=3, calls=2, saved=1, rate_limited=1)
-        metrics.METRICS.finished("Manus", outcome="completed", seconds=1.0)
-        metrics.METRICS.heard("Manus")
+        monkeypatch.setattr(metrics, "_tags_are_on", lambda: True)
+        poller = PollerName("Manus", "Manus task", "manus_default")
+        metrics.METRICS.polled(poller, calls=2, saved=1)
+        metrics.METRICS.waiting(poller, states={TaskState.RUNNING: 1}, oldest=1.0, unanswered=1.0)
+        metrics.METRICS.finished(poller, outcome="completed", seconds=1.0)
+        metrics.METRICS.called("Manus", "GET /v1/tasks")
+        metrics.METRICS.refused("Manus", "GET /v1/tasks")
+        metrics.METRICS.spent("Manus", 1)
+        metrics.METRICS.heard(poller)
 
         listed = dict(re.findall(r"^\* `(remote_tasks\.\w+)` \((.*?)\)", pages.read(self.PAGE), re.M))
         assert listed == {name: kind for name, (kind, _) in stats.sent.items()}
         tags = set(re.findall(r"^\* `(\w+)`, on ", pages.read(self.PAGE), re.M))
         assert tags == set.union(*(tags for _, tags in stats.sent.values()))
+
+    def test_dashboard_shows_metrics_and_tags_of_the_page(self) -> None:
+        dashboard = json.loads(pages.read("docs/how-to/remote-tasks-dashboard.json"))
+        shown = "\n".join(panel["targets"][0]["expr"] for panel in dashboard["panels"])
+        names = set(re.findall(r"airflow_remote_tasks_(\w+?)(?:_count)?\{", shown))
+        tags = {tag for group in re.findall(r"by \(([^)]*)\)", shown) for tag in group.split(", ")}
+
+        page = pages.read(self.PAGE)
+        assert names == set(re.findall(r"^\* `remote_tasks\.(\w+)`", page, re.M)) - {"polls", "bells"}
+        assert tags <= set(re.findall(r"^\* `(\w+)`, on ", page, re.M))
 
     def test_metrics_page_names_every_outcome(self) -> None:
         text = " ".join(pages.read(self.PAGE).split())

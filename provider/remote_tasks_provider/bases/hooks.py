@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from remote_tasks_provider.bases.connection import connection_config, read_connection, variable_of
+from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.core.cancellation import one_attempt
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.client import Client
@@ -56,7 +57,7 @@ class RemoteTaskHook(BaseHook):
     def connect(self, config: ConnectionConfig) -> Client:
         """Return a client to what ``config`` describes, and use it from now on as :attr:`client`."""
         limiter = limiter_for(config.account, self.service.limits)
-        client = Client(config, RequestsTransport(config), self.service.explain, limiter)
+        client = Client(config, RequestsTransport(config), self.service.explain, limiter, metrics=METRICS)
         self.__dict__["client"] = client
         return client
 

@@ -236,7 +236,7 @@ class RemoteTaskTrigger(BaseTrigger):
         # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
         transport = await asyncio.to_thread(HttpxTransport, config)
         limiter = limiter_for(config.account, service.limits)
-        return AsyncClient(config, transport, service.explain, limiter, self.clocks)
+        return AsyncClient(config, transport, service.explain, limiter, self.clocks, METRICS)
 
     async def _connect_once(self) -> AsyncClient:
         """Return a client that repeats no request: the queue does, and asks before whether it still may."""

@@ -56,6 +56,19 @@ class AsyncScripted(Scripted):
         super().close()
 
 
+class CallMetrics:
+    """Keeps what it counts."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, str, str]] = []
+
+    def called(self, service: str, operation: str) -> None:
+        self.counted.append(("called", service, operation))
+
+    def refused(self, service: str, operation: str) -> None:
+        self.counted.append(("refused", service, operation))
+
+
 class Both:
     """A client of either kind, driven the same way."""
 
@@ -64,7 +77,7 @@ class Both:
         self.transport = Scripted()
         self.pauses: list[float] = []
 
-    def play(self, *answers: Response | Exception, **extras: Any) -> Both:
+    def play(self, *answers: Response | Exception, metrics: CallMetrics | None = None, **extras: Any) -> Both:
         config = a_config(**extras)
         if self._async:
             transport = AsyncScripted(*answers)
@@ -73,10 +86,12 @@ class Both:
                 self.pauses.append(seconds)
 
             clocks = Clocks(monotonic=lambda: sum(self.pauses), sleep=sleep)
-            self.client: Any = AsyncClient(config, transport, lambda *_: None, clocks=clocks)
+            self.client: Any = AsyncClient(config, transport, lambda *_: None, clocks=clocks, metrics=metrics)
         else:
             transport = Scripted(*answers)  # type: ignore[assignment]
-            self.client = Client(config, transport, lambda *_: None, sleep=self.pauses.append)
+            self.client = Client(
+                config, transport, lambda *_: None, sleep=self.pauses.append, metrics=metrics
+            )
         self.transport = transport
         return self
 
@@ -270,6 +285,20 @@ class TestPacing:
 
         assert len(pauses) >= 1
         assert (client.calls, client.refused, client.taken) == (2, 1, 1)
+
+
+class TestMetrics:
+    def test_requests_and_refusals_are_counted_by_operation(self, both: Both) -> None:
+        metrics = CallMetrics()
+        both.play(a_response(429, {}), a_response(), metrics=metrics)
+        both.send(a_call())
+
+        name = a_call().name
+        assert metrics.counted == [
+            ("called", both.client.config.service, name),
+            ("refused", both.client.config.service, name),
+            ("called", both.client.config.service, name),
+        ]
 
 
 class TestAllowance:

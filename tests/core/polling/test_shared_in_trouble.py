@@ -13,6 +13,7 @@ import pytest
 from remote_tasks_provider.core.errors import ConnectionConfigError, ConnectionUnavailableError
 from remote_tasks_provider.core.http.rate_limit import RateLimit
 from remote_tasks_provider.core.polling import shared
+from remote_tasks_provider.core.polling.metrics import REPORT_EVERY
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from tests.core.build import START
 from tests.core.fake_clock import Timekeeper, settle
@@ -351,8 +352,7 @@ class TestErrors:
             assert min(world.transports[0].sent_at[1:]) == 100
             assert [(await wait).outcome for wait in waits] == ["completed", "completed"]
 
-        world = play(story)
-        assert sum(run_plan["rate_limited"] for run_plan in world.metrics.polls) == 1
+        play(story)
 
     def test_worker_s_back_off_holds_in_the_triggerer(self) -> None:
         async def story(world: World) -> None:
@@ -581,14 +581,12 @@ class TestLog:
 
 
 class TestMetrics:
-    def test_poll_counts_waits_calls_and_savings(self) -> None:
+    def test_poll_counts_calls_and_savings(self) -> None:
         async def story(world: World) -> None:
             waits = [world.wait("a", "b"), world.wait("c"), world.wait("d")]
             del world.words["d"]
             await world.time.let_pass(1)
-            assert world.metrics.polls == [
-                {"waits": 3, "calls": 1, "saved": 2, "rate_limited": 0},
-            ]
+            assert world.metrics.polls == [{"calls": 1, "saved": 2}]
             await world.end(*waits)
 
         play(story)
@@ -599,13 +597,7 @@ class TestMetrics:
             waits = [world.wait("a"), world.wait("b")]
             del world.words["a"], world.words["b"]
             await world.time.let_pass(31)
-            assert [
-                (run_plan["calls"], run_plan["saved"], run_plan["rate_limited"])
-                for run_plan in world.metrics.polls
-            ] == [
-                (1, 1, 1),
-                (1, 0, 0),
-            ]
+            assert world.metrics.polls == [{"calls": 1, "saved": 1}, {"calls": 1, "saved": 0}]
             await world.end(*waits)
 
         play(story)
@@ -630,6 +622,38 @@ class TestMetrics:
             await asyncio.gather(*waits)
 
         assert sorted(play(story).metrics.ends) == [("completed", 0), ("failed", 0), ("timeout", 45)]
+
+    def test_report_has_the_states_and_the_age_of_the_oldest_wait(self) -> None:
+        async def story(world: World) -> None:
+            waits = [world.wait("a", "b"), world.wait("c", started_at=START - 500), world.wait("d")]
+            world.words |= {"b": "pending", "c": "completed"}
+            del world.words["d"]
+            await world.time.let_pass(1)
+            (report,) = world.metrics.reports
+            assert {state.value: count for state, count in report["states"].items()} == {
+                "pending": 1,
+                "running": 1,
+                "waiting": 0,
+                "unknown": 1,
+            }
+            assert (report["oldest"], report["unanswered"]) == (0, 0)
+            await world.end(*waits)
+            assert set(world.metrics.reports[-1]["states"].values()) == {0}
+
+        play(story)
+
+    def test_report_ages_while_the_service_refuses_and_the_poller_rests(self) -> None:
+        async def story(world: World) -> None:
+            wait = world.wait("a")
+            await world.time.let_pass(1)
+            world.refusals = [(429, {"retry_after": "100"})]
+            await world.time.let_pass(120)
+            ages = [(report["oldest"], report["unanswered"]) for report in world.metrics.reports]
+            assert max(unanswered for _, unanswered in ages) > 100
+            assert max(after[0] - before[0] for before, after in pairwise(ages)) <= REPORT_EVERY
+            await world.end(wait)
+
+        play(story)
 
 
 class TestManyWaits:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import tenacity
 
@@ -20,7 +20,7 @@ from remote_tasks_provider.core.http.response import Explain, read_response, use
 from remote_tasks_provider.core.http.retry import RetryPolicy
 from remote_tasks_provider.core.http.transport import HttpxTransport, RequestsTransport
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "CallMetrics", "Client"]
 
 T = TypeVar("T")
 
@@ -36,10 +36,21 @@ _GIVE_UP_AFTER = 20.0
 _PATIENCE = 10.0
 
 
+class CallMetrics(Protocol):
+    """Counts requests; see ``docs/how-to/metrics.md``."""
+
+    def called(self, service: str, operation: str) -> None:
+        """Count a request that is sent, a repeated one too."""
+
+    def refused(self, service: str, operation: str) -> None:
+        """Count a request that was answered with 429."""
+
+
 class _Sender:
     """What both clients have in common: everything but the sending itself.
 
     :param rate_limiter: gives each attempt its moment; default the one of the account.
+    :param metrics: counts the requests; default nothing does.
     """
 
     def __init__(
@@ -49,12 +60,14 @@ class _Sender:
         rate_limiter: RateLimiter | None,
         policy: RetryPolicy,
         clocks: Clocks,
+        metrics: CallMetrics | None,
     ) -> None:
         self.config = config
         self.rate_limiter = rate_limiter or RateLimiter({})
         self._explain = explain
         self._policy = policy
         self._clocks = clocks
+        self._metrics = metrics
         self.calls = 0
         """How many requests were sent."""
         self.refused = 0
@@ -96,6 +109,11 @@ class _Sender:
             log.info("%s: waits %.0f s to keep the rate limit.", self._label(operation), pause)
         return pause
 
+    def _count(self, operation: Operation[T]) -> None:
+        self.calls += 1
+        if self._metrics is not None:
+            self._metrics.called(self.config.service, operation.name)
+
     def _read(self, operation: Operation[T], response: Response) -> T:
         """Return the answer's value, and let the rate limiter know what the answer says about limits."""
         now = self._clocks.monotonic()
@@ -105,6 +123,8 @@ class _Sender:
             value = read_response(operation, response, self.config, self._explain)
         except RateLimitedError as error:
             self.refused += 1
+            if self._metrics is not None:
+                self._metrics.refused(self.config.service, operation.name)
             self.rate_limiter.refuse(operation.name, error.retry_after, now)
             raise
         except ApiError as error:
@@ -133,10 +153,11 @@ class Client(_Sender):
         explain: Explain,
         rate_limiter: RateLimiter | None = None,
         sleep: Callable[[float], None] | None = None,
+        metrics: CallMetrics | None = None,
     ) -> None:
         policy = RetryPolicy(max_attempts=config.extras.max_attempts)
         clocks = Clocks(wall=time.time, monotonic=time.monotonic)
-        super().__init__(config, explain, rate_limiter, policy, clocks)
+        super().__init__(config, explain, rate_limiter, policy, clocks, metrics)
         self._transport = transport
         self._sleep = sleep or time.sleep
 
@@ -184,7 +205,7 @@ class Client(_Sender):
         else:
             self.rate_limiter.note(operation.name, self._clocks.monotonic())
         timeout = None if give_up_at is None else max(_LEAST_TIMEOUT, left())
-        self.calls += 1
+        self._count(operation)
         # A connection that was closed meanwhile would leave open whether a request that acts was sent.
         fresh = operation.idempotency is Idempotency.NOT_IDEMPOTENT
         return self._read(operation, self._transport.send(operation.request, timeout=timeout, fresh=fresh))
@@ -210,11 +231,12 @@ class AsyncClient(_Sender):
         explain: Explain,
         rate_limiter: RateLimiter | None = None,
         clocks: Clocks | None = None,
+        metrics: CallMetrics | None = None,
     ) -> None:
         policy = RetryPolicy(
             max_attempts=config.extras.max_attempts, give_up_after=_GIVE_UP_AFTER, patience=_PATIENCE
         )
-        super().__init__(config, explain, rate_limiter, policy, clocks or Clocks())
+        super().__init__(config, explain, rate_limiter, policy, clocks or Clocks(), metrics)
         self._transport = transport
 
     async def send(self, operation: Operation[T]) -> T:
@@ -242,7 +264,7 @@ class AsyncClient(_Sender):
     async def _attempt(self, operation: Operation[T]) -> T:
         while (pause := self._pause(operation, self._policy.patience)) > 0:
             await self._clocks.sleep(pause)
-        self.calls += 1
+        self._count(operation)
         return self._read(operation, await self._transport.send(operation.request))
 
     async def aclose(self) -> None:

@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remote_tasks_provider.core.clocks import Clocks, steady
+from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.log import Log
 from remote_tasks_provider.core.polling.bells import Listener
 from remote_tasks_provider.core.polling.drivers import AsyncLink, arun_plan
-from remote_tasks_provider.core.polling.metrics import PollMetrics
+from remote_tasks_provider.core.polling.metrics import REPORT_EVERY, PollerName, PollMetrics, PollReport
 from remote_tasks_provider.core.polling.policy import LAST_POLL
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.schedule import GATHERING, Due, Schedule
@@ -89,14 +90,14 @@ class SharedPoller:
         task_type: TaskType,
         link: AsyncLink,
         clocks: Clocks,
-        metrics: PollMetrics,
+        report: PollReport,
         on_empty: Callable[[SharedPoller], None],
         bells: Bells | None = None,
     ) -> None:
         self._service = task_type.service.name
         self._link = link
         self._clocks = clocks
-        self._metrics = metrics
+        self._report = report
         self._on_empty = on_empty
         self._session = PollSession(task_type)
         self._schedule = Schedule()
@@ -166,7 +167,7 @@ class SharedPoller:
     async def _close(self) -> None:
         self._listener.follow(None)
         self._on_empty(self)
-        self._metrics.emptied(self._service)
+        self._report.emptied(self._clocks.monotonic())
         tasks, self._tasks = self._tasks, {}
         try:
             for task in tasks.values():
@@ -189,7 +190,9 @@ class SharedPoller:
                 self._interrupted.clear()
                 seconds = self._schedule.next_at(wait.due for wait in self._waits) - self._clocks.monotonic()
                 if seconds > 0:
-                    await self._idle(seconds, self._interrupted)
+                    trackers = (wait.tracker for wait in self._waits)
+                    self._report.waiting(trackers, self._clocks.monotonic(), self._clocks.wall())
+                    await self._idle(min(seconds, REPORT_EVERY), self._interrupted)
                 else:
                     await self._cycle()
         except Exception as error:  # noqa: BLE001 - whatever it is, no wait may hang for ever
@@ -212,7 +215,7 @@ class SharedPoller:
         began = self._clocks.monotonic()
         until = self._schedule.begin((wait.due for wait in self._waits), began)
         cycle = _Cycle(self._waits, until)
-        before = self._counts
+        before = self._calls
         await arun_plan(
             self._session.cycle(cycle.request(began, self._clocks.wall())),
             self._link.send,
@@ -228,20 +231,17 @@ class SharedPoller:
                 await asyncio.sleep(0)
             if wait.is_open:
                 self._alone(wait, self._settle, wait, began)
-        calls, refused = (after - earlier for after, earlier in zip(self._counts, before, strict=True))
-        self._metrics.polled(
-            self._service,
-            waits=len(cycle.waits),
-            calls=max(0, calls),
-            saved=max(0, cycle.covered - calls),
-            rate_limited=max(0, refused),
+        self._report.polled(
+            self._clocks.monotonic(),
+            calls=self._calls - before,
+            covered=cycle.covered,
+            is_good=cycle.is_good,
         )
 
     @property
-    def _counts(self) -> tuple[int, int]:
+    def _calls(self) -> int:
         # The client's own: others on the account, of another task type, use the same rate limiter.
-        client = self._link.client
-        return (client.calls, client.refused) if client else (0, 0)
+        return self._link.client.calls if self._link.client else 0
 
     async def _deliver(self, cycle: _Cycle, results: PollResults) -> None:
         """Give the waits their part of ``results``; end those that are over."""
@@ -266,11 +266,12 @@ class SharedPoller:
         """Poll for every wait as soon as may be."""
         self._schedule.hurry.hear(self._clocks.monotonic(), has_rung=has_rung)
         if has_rung:
-            self._metrics.heard(self._service)
+            self._report.heard()
         self._interrupted.set()
 
     def _tell(self, cycle: _Cycle, wait: _Joined, results: PollResults) -> None:
         before = wait.tracker.state if cycle.is_hurried else None
+        cycle.is_good |= any(not isinstance(result, RemoteTaskError) for result in results.values())
         covered = wait.tracker.update(results, wait.now(), is_due=wait in cycle.due)
         is_changed = before not in (None, wait.tracker.state) and not wait.tracker.checkpoint()
         cycle.note(wait, covered, is_changed=is_changed)
@@ -301,7 +302,7 @@ class SharedPoller:
             wait.context.run(wait.log.warning, "%s", warning)
         result = wait.tracker.result(wait.now())
         try:
-            self._metrics.finished(self._service, outcome=result.outcome, seconds=result.waited)
+            self._report.finished(result.outcome, result.waited)
         finally:
             self._waits.pop(wait, None)
             wait.done.set_result(result)
@@ -342,6 +343,7 @@ class _Cycle:
         self.covered = 0
         self.is_hurried = until == float("inf")
         self.has_changes = False
+        self.is_good = False
         self._told: set[_Joined] = set()
         self._by_task: dict[str, list[_Joined]] = {}
         for wait in self.waits:
@@ -434,5 +436,6 @@ def join(
             _stop_sparing()
 
     if key not in pollers:
-        pollers[key] = SharedPoller(task_type, link(), clocks, metrics, forget, bells)
+        report = PollReport(metrics, PollerName(*key), clocks.monotonic())
+        pollers[key] = SharedPoller(task_type, link(), clocks, report, forget, bells)
     return pollers[key].join(tracker, first_poll_in, back_off, log)

@@ -89,6 +89,12 @@ class PollTracker:
         """The tasks to poll next."""
         return [task_id for task_id, progress in self._tasks.items() if not progress.is_finished]
 
+    @property
+    def unfinished_states(self) -> list[TaskState]:
+        """The state of each of those, as it was last seen; ``unknown`` before that."""
+        found = (progress for progress in self._tasks.values() if not progress.is_finished)
+        return [one.snapshot.state if one.snapshot else TaskState.UNKNOWN for one in found]
+
     def checkpoint(self) -> list[dict[str, Any]]:
         """Return what another process needs to resume the wait, beside the ids and the policy.
 

@@ -17,6 +17,7 @@ from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.links import push_link
+from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import try_file
@@ -365,6 +366,7 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
         """Leave in XCom what the task has cost; once, when the operator ends."""
         if credits is not None:
             context["ti"].xcom_push(key=CREDITS_KEY, value=credits)
+            METRICS.spent(self.remote_task_type.service.name, credits)
 
     def _over_budget(self, context: Context, task_id: str, credits: Any) -> BaseException:
         aftermath = self.cancel("it has cost more than max_credits")
