@@ -21,6 +21,7 @@ from dev.reference.classes import (
 )
 from dev.reference.docstrings import inline, parse, to_markdown
 from remote_tasks_provider.a2a import decorators as a2a_decorators
+from remote_tasks_provider.a2a.agents import A2AAgentHook
 from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases import metrics
 from remote_tasks_provider.core import errors
@@ -80,6 +81,7 @@ class Reference:
             "triggers.md": _public("triggers", PublicClass),
             "hooks.md": [
                 *_public("hooks", HookClass),
+                PublicClass(A2AAgentHook, A2AAgentHook.__module__),
                 PublicClass(ManusAgentHook, ManusAgentHook.__module__),
             ],
             "models.md": _models(),

@@ -9,13 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
+from remote_tasks_provider.bases.agents import (
+    BaseManagedAgentHook,
+    ManagedAgentCapabilities,
+    ManagedAgentInvocationError,
+    ManagedAgentRef,
+    ManagedAgentRejected,
+    ManagedAgentRequest,
+    ManagedAgentResponse,
+    ManagedAgentUsage,
+    OrphanedAgentTaskError,
+    prompt_of,
+    sorted_errors,
+)
 from remote_tasks_provider.bases.once import appears
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancel_worker import cancel_tasks
@@ -23,7 +33,6 @@ from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
     InvalidArgumentError,
-    InvalidRequestError,
     OutputMissingError,
     RemoteTaskError,
     TaskCancelledError,
@@ -44,30 +53,13 @@ from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.results import ManusResult, failure_text
 from remote_tasks_provider.manus.service import MANUS_TASK
 
-try:
-    from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, ManagedAgentRejected
-    from airflow.providers.common.ai.managed_agents.base import (
-        BaseManagedAgentHook,
-        ManagedAgentCapabilities,
-        ManagedAgentRef,
-        ManagedAgentRequest,
-        ManagedAgentResponse,
-        ManagedAgentUsage,
-    )
-except ImportError as missing:
-    raise ImportError(
-        "remote_tasks_provider.manus.agents needs Airflow's common.ai provider (the extra 'ai'): "
-        "pip install apache-airflow-providers-common-ai"
-    ) from missing
-
 __all__ = ["ManusAgentHook", "ManusAgentUsage", "OrphanedAgentTaskError"]
 
 log = logging.getLogger(__name__)
 
+_APP = "the Manus app"
 # Options that the contract has its own fields for, or that would address another agent.
 _RESERVED_OPTIONS = frozenset({"agent_profile", "content", "project_id", "prompt", "remote_task_id"})
-# Refusals of the prompt, not of the key: malformed, too large, unprocessable.
-_ABOUT_THE_PROMPT = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True)
@@ -78,13 +70,6 @@ class ManusAgentUsage(ManagedAgentUsage):
     """
 
     credits: int | None = None
-
-
-class OrphanedAgentTaskError(ManagedAgentInvocationError, AirflowFailException):
-    """A Manus task was created, or may have been, and nothing waits for its answer any more.
-
-    Fails the Airflow task without a retry: a retry would create, and pay for, another Manus task.
-    """
 
 
 class ManusAgentHook(ManusHook, BaseManagedAgentHook):
@@ -177,7 +162,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         # A hook for each request: a model may ask two things at once, and one call must not close the other's
         # connections.
         with closing(ManusHook(self.conn_id)) as hook:
-            with _sorted_errors():
+            with sorted_errors():
                 hook.api.require(max_credits=self.max_credits)
             if request.session_id is None:
                 options["project_id"] = project_id
@@ -211,7 +196,7 @@ class _Turn:
 
     @classmethod
     def submit(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
-        with _sorted_errors("a task was created"):
+        with sorted_errors("a task was created", look_at=_APP):
             ref = hook.create_task(prompt, **options)
         log.info("Created Manus task %s%s.", ref.id, in_brackets(ref.url))
         return cls(hook, ref.id, ref.url)
@@ -219,10 +204,10 @@ class _Turn:
     @classmethod
     def resume(cls, hook: ManusHook, task_id: str, content: str, **options: Any) -> _Turn:
         message = Message(hook, task_id, content, lambda: options)
-        with _sorted_errors():
+        with sorted_errors():
             url = hook.get_task(task_id).url
             before, facts = _user_messages(hook, task_id), message.facts()
-        with _sorted_errors(f"task {task_id} received the message"):
+        with sorted_errors(f"task {task_id} received the message", look_at=_APP):
             try:
                 message.send(facts)
             except RemoteTaskError as error:
@@ -299,26 +284,6 @@ class _Turn:
         return _task_name(self.task_id, self.url)
 
 
-@contextmanager
-def _sorted_errors(lost: str | None = None) -> Iterator[None]:
-    """Sort the errors of an operation as the contract has it; errors that a retry helps against pass.
-
-    :param lost: what may have happened if the request was sent and its response was lost.
-    """
-    try:
-        yield
-    except RemoteTaskError as error:
-        if isinstance(error, InvalidRequestError) and error.status_code in _ABOUT_THE_PROMPT:
-            raise ManagedAgentRejected(str(error)) from error
-        if lost is not None and may_have_submitted(error):
-            raise OrphanedAgentTaskError(
-                f"It is not known whether {lost}: {error} Check the Manus app before you try again."
-            ) from error
-        if error.retry_helps:
-            raise
-        raise ManagedAgentInvocationError(str(error)) from error
-
-
 def _profile_and_project(agent: str) -> tuple[str, str | None]:
     profile, slash, project_id = agent.partition("/")
     return (
@@ -328,25 +293,11 @@ def _profile_and_project(agent: str) -> tuple[str, str | None]:
 
 
 def _prompt(request: ManagedAgentRequest) -> str:
-    """Return the prompt; a conversation becomes one text, as Manus accepts only one."""
-    prompt = request.prompt
-    if request.messages is not None:
-        messages = [(str(one.get("role") or "user"), _words(one.get("content"))) for one in request.messages]
-        texts = [f"{role}: {words}" for role, words in messages]
-        prompt = messages[0][1] if len(messages) == 1 else "\n\n".join(texts)
+    prompt = prompt_of(request, files="files")
     try:
         return check_prompt(prompt, "the prompt")
     except ValueError as error:
         raise ManagedAgentRejected(str(error)) from error
-
-
-def _words(content: Any) -> str:
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    texts = [one.get("text") for one in parts if isinstance(one, Mapping) and one.get("type") == "text"]
-    words = [text for text in texts if isinstance(text, str)]
-    if len(words) != len(parts):
-        raise InvalidArgumentError("messages can hold text only; give files in vendor_options['files']")
-    return "\n".join(words)
 
 
 def _user_messages(hook: ManusHook, task_id: str) -> int:
