@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.core import cancellation
-from remote_tasks_provider.core.cancellation import CancelBook, CancelOutcome, CancelRules
+from remote_tasks_provider.core.cancellation import CancelBook, Cancelled, CancelOutcome, CancelRules
 from remote_tasks_provider.core.errors import (
     AuthenticationError,
     InvalidRequestError,
@@ -69,6 +69,12 @@ class TestBook:
 
         assert told.sent == [(0.0, "a"), (0.0, "b")]
         assert told.ended == {"a": (CancelOutcome.CANCELLED, 0.0), "b": (CancelOutcome.CANCELLED, 0.0)}
+
+    @pytest.mark.parametrize("outcome", [CancelOutcome.CANCELLED, CancelOutcome.NOT_RUNNING])
+    def test_service_that_was_asked_says_itself_what_became_of_the_task(self, outcome: CancelOutcome) -> None:
+        told = Story(book("a"), lambda *_: Cancelled(outcome, "failed"))
+
+        assert told.ended == {"a": (outcome, 0.0)}
 
     def test_task_that_is_added_twice_is_cancelled_once(self) -> None:
         made = book("a", "a")

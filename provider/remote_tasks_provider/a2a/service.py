@@ -56,7 +56,7 @@ A2A_TASK = TaskType(
     service=A2A,
     label="A2A task",
     poll_strategy=lambda _config: A2APollStrategy(),
-    cancel=lambda _extras, task_ids: operations.stop_task(*task_ids),
+    cancel=lambda _extras, task_ids: operations.end_task(*task_ids),
     has_page=False,
     has_bell=True,
 )

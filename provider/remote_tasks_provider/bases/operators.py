@@ -30,6 +30,7 @@ from remote_tasks_provider.core.errors import (
     WaitTimeoutError,
     error_from_json,
 )
+from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.policy import TimedOut
 from remote_tasks_provider.core.polling.result import WaitResult
 
@@ -82,7 +83,7 @@ class CancelAftermath:
     def _text(self, result: Cancelled) -> str:
         match result.outcome:
             case CancelOutcome.CANCELLED:
-                return f"{self.was_cancelled}."
+                return f"{self.was_cancelled}{in_brackets(result.detail)}."
             case CancelOutcome.NOT_RUNNING:
                 return f"does not run any more: it was cancelled, or had finished ({result.detail})."
             case CancelOutcome.NOT_FOUND:

@@ -27,7 +27,7 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Operation
-from remote_tasks_provider.core.log import Log
+from remote_tasks_provider.core.log import Log, in_brackets
 from remote_tasks_provider.core.service import TaskType
 
 __all__ = [
@@ -104,7 +104,7 @@ class CancelOutcome(Enum):
 class Cancelled:
     """What became of one task.
 
-    :param detail: the error's text, or what the service counted.
+    :param detail: the error's text, what the service counted, or what is to be known of a cancelled task.
     """
 
     outcome: CancelOutcome
@@ -122,7 +122,7 @@ class Cancelled:
         :param why: why it was to be cancelled: ``this task was marked failed``.
         """
         if self.outcome is CancelOutcome.CANCELLED:
-            log.info("%s was cancelled: %s.", name, why)
+            log.info("%s was cancelled%s: %s.", name, in_brackets(self.detail), why)
         elif self.outcome is CancelOutcome.NOT_RUNNING:
             log.info("%s does not run any more: it was cancelled, or had finished (%s).", name, self.detail)
         elif self.outcome is CancelOutcome.NOT_FOUND:
@@ -224,7 +224,8 @@ class CancelBook:
     def settle(self, ids: Sequence[str], answer: Any, now: float) -> dict[str, Cancelled]:
         """Return what an answer means for the tasks of its request, as far as there is news.
 
-        :param answer: the operation's value, for a batch how many tasks it cancelled; or the error.
+        :param answer: the operation's value: for a batch how many tasks it cancelled, and a
+            :class:`Cancelled` where the service was asked what became of the task; or the error.
         """
         for task_id in ids:
             self.left[task_id].is_sent = False
@@ -315,6 +316,8 @@ def _counted(entries: Mapping[str, _Entry], answer: Any) -> dict[str, Cancelled]
     Of a batch it says how many were cancelled, but not which. So those are cancelled again of which some were
     counted, but not all: once nothing is left to cancel, none of them runs.
     """
+    if isinstance(answer, Cancelled):
+        return dict.fromkeys(entries, answer)
     if len(entries) == 1 or (isinstance(answer, int) and answer >= len(entries)):
         return dict.fromkeys(entries, Cancelled(CancelOutcome.CANCELLED))
     if not isinstance(answer, int):

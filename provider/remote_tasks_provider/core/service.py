@@ -79,7 +79,8 @@ class TaskType:
         connection; :class:`~.polling.strategy.OneByOne` where there is nothing better.
     :param cancel: the operation that cancels tasks, of the extras and the tasks' ids; ``None`` where the
         service has none. That of several tasks returns how many it has cancelled: others were finished, or
-        unknown.
+        unknown. Where it asks the service afterwards, it returns what became of the task, a
+        :class:`~.cancellation.Cancelled`.
     :param cancel_batch_size: how many tasks one such operation cancels at most.
     :param id_param: what sensors and operators call the parameter that holds one task's id.
     :param has_bell: whether the service's webhooks tell of such tasks.

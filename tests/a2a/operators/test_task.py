@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
@@ -400,6 +401,94 @@ class TestCancel:
             task.attempt(lambda: ask("hold", timeout=1))
 
         assert wire.hook.get_task(task.xcoms["remote_task_id"]).state is TaskState.CANCELLED
+
+
+class TestKill:
+    """A user marks the Airflow task: the agent is asked to cancel, and then what became of the task."""
+
+    REFUSED: ClassVar[dict[str, Any]] = {
+        "status": 400,
+        "body": {"error": {"code": 400, "details": [{"reason": "TASK_NOT_CANCELABLE"}]}},
+    }
+
+    def on_worker(self, task: AirflowTask, message: str, meanwhile: Callable[[str], Any] = str) -> str:
+        operators: list[Any] = []
+
+        def make() -> Any:
+            operators.append(dying(lambda: ask(message))())
+            return operators[-1]
+
+        with pytest.raises(SystemExit):
+            task.attempt(make)
+        task_id = str(task.xcoms["remote_task_id"])
+        meanwhile(task_id)
+        operators[-1].on_kill()
+        return task_id
+
+    def in_triggerer(self, task: AirflowTask, message: str, meanwhile: Callable[[str], Any] = str) -> str:
+        deferral = task.defer(lambda: ask(message, deferrable=True))
+        trigger: Any = deferral.trigger
+        trigger.task_instance = task
+        task_id = str(task.xcoms["remote_task_id"])
+        meanwhile(task_id)
+        asyncio.run(trigger.on_kill())
+        return task_id
+
+    @pytest.fixture(autouse=True)
+    def is_marked_failed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def get_task_states(**query: Any) -> dict[str, dict[str, str]]:
+            return {run_id: {"ask": "failed"} for run_id in query["run_ids"]}
+
+        monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
+
+    @pytest.mark.parametrize("kill", [on_worker, in_triggerer])
+    def test_kill_cancels_the_task_and_says_what_that_may_mean(
+        self,
+        rest: Wire,
+        make_task: Callable[..., AirflowTask],
+        log_lines: list[str],
+        kill: Any,
+    ) -> None:
+        task_id = kill(self, make_task(), "hold")
+
+        assert rest.hook.get_task(task_id).state is TaskState.CANCELLED
+        assert any(f"A2A task {task_id} was cancelled (as the agent says; some" in one for one in log_lines)
+
+    @pytest.mark.parametrize("kill", [on_worker, in_triggerer])
+    @pytest.mark.parametrize(("message", "word"), [("say a", "completed"), ("fail no", "failed")])
+    def test_refused_cancellation_of_a_task_that_has_ended_says_how(
+        self,
+        rest: Wire,
+        make_task: Callable[..., AirflowTask],
+        log_lines: list[str],
+        kill: Any,
+        message: str,
+        word: str,
+    ) -> None:
+        def end(task_id: str) -> None:
+            rest.agent.release(task_id)
+            rest.until(task_id, TaskState(word))
+
+        task_id = kill(self, make_task(), f"hold; {message}", end)
+
+        assert any(f"A2A task {task_id}" in one and f"({word})" in one for one in log_lines)
+
+    @pytest.mark.parametrize("kill", [on_worker, in_triggerer])
+    def test_refused_cancellation_of_a_task_that_works_is_told(
+        self,
+        rest: Wire,
+        make_task: Callable[..., AirflowTask],
+        log_lines: list[str],
+        kill: Any,
+    ) -> None:
+        rest.agent.control("faults", {"match": ":cancel", **self.REFUSED})
+        task_id = kill(self, make_task(), "hold")
+
+        assert any(
+            f"A2A task {task_id} was not cancelled and may still run" in one and "TASK_NOT_CANCELABLE" in one
+            for one in log_lines
+        )
+        rest.agent.release(task_id)
 
 
 class TestQuestion:

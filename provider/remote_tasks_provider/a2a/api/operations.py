@@ -23,8 +23,9 @@ from remote_tasks_provider.a2a.api.interfaces import (
     split_url,
 )
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage
-from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
+from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask, word_of
 from remote_tasks_provider.core import validation
+from remote_tasks_provider.core.cancellation import Cancelled, CancelOutcome
 from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, RemoteTaskError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import (
@@ -38,10 +39,12 @@ from remote_tasks_provider.core.http.operation import (
     path,
 )
 from remote_tasks_provider.core.http.parsing import Items, LenientInt, LenientStr, Reader, RemoteModel
+from remote_tasks_provider.core.states import TaskState, in_words
 
 __all__ = [
     "agent_card",
     "cancel_task",
+    "end_task",
     "find_agent",
     "get_task",
     "list_tasks",
@@ -317,6 +320,20 @@ def stop_task(remote_task_id: str) -> Operation[A2ATask]:
                 f"The agent took the cancellation of task {task.id}, which is {task.status} all the same."
             )
         return task
+
+    return _of("cancel task {task_id}", "an A2A task", steps)
+
+
+def end_task(remote_task_id: str) -> Operation[Cancelled]:
+    """Like :func:`stop_task`; says what became of the task, as a cancellation may do anything."""
+
+    def steps(_config: ConnectionConfig) -> Steps[Cancelled]:
+        task: A2ATask = yield stop_task(remote_task_id)
+        if task.state is TaskState.CANCELLED:
+            return Cancelled(
+                CancelOutcome.CANCELLED, "as the agent says; some end only the record, and work on"
+            )
+        return Cancelled(CancelOutcome.NOT_RUNNING, in_words(task.state, word_of(task.status)))
 
     return _of("cancel task {task_id}", "an A2A task", steps)
 
