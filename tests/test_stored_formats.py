@@ -22,16 +22,19 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
+from remote_tasks_provider.bases.event_triggers import RemoteEventTrigger
 from remote_tasks_provider.bases.files import RemoteFile, save_files
 from remote_tasks_provider.bases.from_trigger import SensorSettings
 from remote_tasks_provider.bases.hitl import _Asked
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
 from remote_tasks_provider.bases.once import _Intent
+from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.errors import NotFoundError, error_from_json
 from remote_tasks_provider.core.files.content import SignedLink
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.tracker import PollTracker
+from remote_tasks_provider.core.push.watch import Cursor
 from remote_tasks_provider.core.submission import SubmissionRecord
 from remote_tasks_provider.get_provider_info import get_provider_info
 from remote_tasks_provider.manus import models as manus_models
@@ -46,12 +49,14 @@ from remote_tasks_provider.qstash.triggers import QStashWorkflowTrigger
 from tests.docs import pages
 
 SAMPLES = Path(__file__).parent / "samples"
-TRIGGERS = [
+ALL_TRIGGERS = [
     getattr(importlib.import_module(path), name)
     for entry in get_provider_info()["triggers"]
     for path in entry["python-modules"]
     for name in importlib.import_module(path).__all__
 ]
+TRIGGERS = [kind for kind in ALL_TRIGGERS if issubclass(kind, RemoteTaskTrigger)]
+EVENT_TRIGGERS = [kind for kind in ALL_TRIGGERS if issubclass(kind, RemoteEventTrigger)]
 FORMATS = ("", "_2", "_3")
 # A trigger that is younger than a format was never stored in it.
 FIRST_FORMATS = {A2ATaskTrigger: "_3", ManusWebsiteTrigger: "_3", QStashWorkflowTrigger: "_3"}
@@ -132,11 +137,29 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     carried = [stored(f"carried_{kind.__name__}") for kind in CARRYING]
     assert listed["resume arguments"] == {name for arguments in carried for name in arguments}
     assert listed["open question"] == stored("pending_question").keys()
+    watcher = stored("watcher")
+    assert listed["watcher arguments"] == watcher["arguments"].keys()
+    assert listed["cursor of a watcher"] == watcher["cursor"].keys()
     assert listed["record of saved files"] == stored("saved_files").keys()
 
 
 def _named(one: Any) -> str:
     return str(getattr(one, "__name__", one))
+
+
+class TestWatcher:
+    @ORDERS
+    @pytest.mark.parametrize("kind", EVENT_TRIGGERS, ids=_named)
+    def test_watcher_is_made_from_stored_arguments(self, kind: type, order: Order) -> None:
+        arguments = stored("watcher")["arguments"]
+
+        assert kind(**order(arguments)).serialize() == (f"{kind.__module__}.{kind.__name__}", arguments)
+
+    @ORDERS
+    def test_cursor_is_read(self, order: Order) -> None:
+        saved = stored("watcher")["cursor"]
+
+        assert Cursor(order(saved)).to_json() == saved
 
 
 class TestTrigger:

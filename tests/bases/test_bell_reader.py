@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.bases import bell_reader, supervisor
+from remote_tasks_provider.bases import asset_state, bell_reader, supervisor
 from remote_tasks_provider.bases.bell_reader import BellReader, bells, push_poll_interval, read_note
 from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
 from remote_tasks_provider.core.push.bell import ANY_BELL, WEBHOOK_ASSET, bell_key, new_note
@@ -322,7 +322,7 @@ class TestPrivateApi:
     def test_answer_that_never_comes_is_given_up_and_still_read(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(bell_reader, "_LONGEST_ANSWER", 0.01)
+        monkeypatch.setattr(asset_state, "_LONGEST_ANSWER", 0.01)
         heard: list[str] = []
 
         async def story() -> None:

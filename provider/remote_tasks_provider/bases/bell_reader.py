@@ -15,13 +15,12 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from importlib import import_module
 from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from remote_tasks_provider.bases.asset_state import read_state
 from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
-from remote_tasks_provider.bases.supervisor import ask
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.event_loops import PerLoop
@@ -33,7 +32,6 @@ __all__ = ["BellReader", "bells", "push_poll_interval"]
 log = logging.getLogger(__name__)
 
 _EVERY = 2.0
-_LONGEST_ANSWER = 10.0
 _MOST_FAILURES = 3
 _REST = 60.0
 _DEFAULT_INTERVAL = 300.0
@@ -58,15 +56,7 @@ async def read_note(key: str) -> Any:
 
     :raises Exception: whatever stands in the way.
     """
-    comms: Any = import_module("airflow.sdk.execution_time.comms")
-    runner: Any = import_module("airflow.sdk.execution_time.task_runner")
-    question = comms.GetAssetStateStoreByName(name=WEBHOOK_ASSET[0], key=key)
-    answer = await ask(runner.SUPERVISOR_COMMS.asend(question), _LONGEST_ANSWER)
-    if isinstance(answer, comms.AssetStateStoreResult):
-        return answer.value
-    if getattr(answer, "error", None) == comms.ErrorType.ASSET_STORE_NOT_FOUND:
-        return None
-    raise LookupError(f"Airflow answered {answer!r}")
+    return await read_state(WEBHOOK_ASSET[0], key)
 
 
 class _Connection:

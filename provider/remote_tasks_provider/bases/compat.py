@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import airflow
+from airflow.providers.common.compat.triggers import BaseEventTrigger
 from packaging.version import Version
 
 try:
@@ -26,6 +27,7 @@ __all__ = [
     "FORMS_ARE_REPLACED",
     "KEEPS_ASSET_STATE",
     "RETRIES_RESUME",
+    "SHARES_STREAMS",
     "STARTS_FROM_TRIGGER",
     "SUPPORTS_HITL",
     "TRIGGERS_GET_ON_KILL",
@@ -33,6 +35,7 @@ __all__ = [
     "TRIGGER_TIMED_OUT",
     "XCOMS_MAY_BE_NONE",
     "AirflowRescheduleException",
+    "BaseEventTrigger",
     "TaskDeferralError",
     "airflow_is_at_least",
     "await_siblings",
@@ -62,6 +65,8 @@ FORMS_ARE_REPLACED = airflow_is_at_least("3.4")
 """Whether a task's second question takes the place of its first one in Airflow's form."""
 TRIGGERS_GET_ON_KILL = airflow_is_at_least("3.3")
 """Whether Airflow calls a trigger's ``on_kill``."""
+SHARES_STREAMS = airflow_is_at_least("3.3")
+"""Whether triggers can share a stream whose events Airflow acknowledges."""
 KEEPS_ASSET_STATE = airflow_is_at_least("3.3")
 """Whether an asset has a state store, and triggers can read it."""
 CLEARS_DROP_STATE = airflow_is_at_least("3.4")

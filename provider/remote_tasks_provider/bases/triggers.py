@@ -40,9 +40,9 @@ from remote_tasks_provider.core.polling.policy import OnWaiting, PollPolicy
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.polling.shared import join
 from remote_tasks_provider.core.polling.tracker import PollTracker
-from remote_tasks_provider.core.service import TaskType
+from remote_tasks_provider.core.service import Service, TaskType
 
-__all__ = ["RemoteTaskTrigger"]
+__all__ = ["RemoteTaskTrigger", "connect"]
 
 # Less than Airflow gives a trigger to clean up in ([triggerer] on_kill_timeout, 30 s).
 _LONGEST_CANCELLATION = 20.0
@@ -232,11 +232,7 @@ class RemoteTaskTrigger(BaseTrigger):
         return AsyncLink(lambda: read_connection_async(service, self.conn_id), self._connect)
 
     async def _connect(self, config: ConnectionConfig) -> AsyncClient:
-        service = self.remote_task_type.service
-        # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
-        transport = await asyncio.to_thread(HttpxTransport, config)
-        limiter = limiter_for(config.account, service.limits)
-        return AsyncClient(config, transport, service.explain, limiter, self.clocks, METRICS)
+        return await connect(self.remote_task_type.service, config, self.clocks)
 
     async def _connect_once(self) -> AsyncClient:
         """Return a client that repeats no request: the queue does, and asks before whether it still may."""
@@ -283,6 +279,14 @@ class RemoteTaskTrigger(BaseTrigger):
         label = self.remote_task_type.label
         log.info("The %ss are left as they are: this task is %s.", label, state or "of unknown state")
         return None
+
+
+async def connect(service: Service, config: ConnectionConfig, clocks: Clocks) -> AsyncClient:
+    """Return a client for the triggerer's event loop, under the account's rate limiter."""
+    # Reading the certificate store takes tens of milliseconds, too long for the shared event loop.
+    transport = await asyncio.to_thread(HttpxTransport, config)
+    limiter = limiter_for(config.account, service.limits)
+    return AsyncClient(config, transport, service.explain, limiter, clocks, METRICS)
 
 
 async def _wait_to_the_end(event: asyncio.Event, seconds: float) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from remote_tasks_provider.bases.event_triggers import RemoteEventTrigger
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
+from remote_tasks_provider.manus.events import MANUS_EVENTS
 from remote_tasks_provider.manus.service import MANUS_TASK, MANUS_WEBSITE
 
-__all__ = ["ManusTaskTrigger", "ManusWebsiteTrigger"]
+__all__ = ["ManusTaskEventTrigger", "ManusTaskTrigger", "ManusWebsiteTrigger"]
 
 
 class ManusTaskTrigger(RemoteTaskTrigger):
@@ -38,3 +40,16 @@ class ManusWebsiteTrigger(RemoteTaskTrigger):
     def website_ids(self) -> list[str] | str:
         """The websites to wait for."""
         return self.remote_task_ids
+
+
+class ManusTaskEventTrigger(RemoteEventTrigger):
+    """Fires for each finished Manus task of the account, whoever created it; for an ``AssetWatcher``.
+
+    The event's payload is the task's record, as
+    :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` returns it. A task that runs again and
+    finishes again fires again. So may one that is changed ten minutes or more after its end, as by a new
+    title: Manus lists that as a change like any other.
+    :class:`~remote_tasks_provider.bases.event_triggers.RemoteEventTrigger` has the parameters.
+    """
+
+    remote_events = MANUS_EVENTS

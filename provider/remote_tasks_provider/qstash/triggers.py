@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from remote_tasks_provider.bases.event_triggers import RemoteEventTrigger
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
+from remote_tasks_provider.qstash.events import QSTASH_DEAD_LETTERS
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK, QSTASH_WORKFLOW
 
-__all__ = ["QStashMessageTrigger", "QStashTaskTrigger", "QStashWorkflowTrigger"]
+__all__ = [
+    "QStashDeadLetterEventTrigger",
+    "QStashMessageTrigger",
+    "QStashTaskTrigger",
+    "QStashWorkflowTrigger",
+]
 
 
 class QStashTaskTrigger(RemoteTaskTrigger):
@@ -59,3 +66,14 @@ class QStashWorkflowTrigger(RemoteTaskTrigger):
     def workflow_run_ids(self) -> list[str] | str:
         """The runs to wait for."""
         return self.remote_task_ids
+
+
+class QStashDeadLetterEventTrigger(RemoteEventTrigger):
+    """Fires for each message that comes into the dead letter queue; for an ``AssetWatcher``.
+
+    The event's payload has ``dlq_id``, ``message_id``, ``url`` and what else identifies the message, and
+    nothing of its body. Each listing reads the whole queue, up to 5,000 messages.
+    :class:`~remote_tasks_provider.bases.event_triggers.RemoteEventTrigger` has the parameters.
+    """
+
+    remote_events = QSTASH_DEAD_LETTERS

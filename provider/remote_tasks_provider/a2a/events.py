@@ -1,0 +1,41 @@
+"""How the ends of an agent's tasks are listed, those that others have begun included."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from remote_tasks_provider.a2a.api import operations
+from remote_tasks_provider.a2a.api.filters import TaskFilter
+from remote_tasks_provider.a2a.models import A2ATask, snapshot
+from remote_tasks_provider.a2a.service import A2A
+from remote_tasks_provider.core.http.operation import Operation
+from remote_tasks_provider.core.push.watch import Listing, Sighting, moment
+from remote_tasks_provider.core.service import TaskType
+
+__all__ = ["A2A_EVENTS"]
+
+
+def _changes(since: float) -> Operation[Any]:
+    if since <= 0:
+        return operations.list_tasks(TaskFilter())
+    after = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds")
+    return operations.list_tasks(TaskFilter(updated_after=after.replace("+00:00", "Z")))
+
+
+def _sight(task: A2ATask) -> Sighting | None:
+    at = moment(task.updated_at)
+    if at is None:
+        return None
+    found = snapshot(task)
+    return Sighting(task.id, at, found.to_record() if found.state.is_terminal else None)
+
+
+A2A_EVENTS = TaskType(
+    service=A2A,
+    label="Ends of A2A tasks",
+    # Some agents drop the filter, and some do not sort.
+    poll_strategy=lambda _config: Listing(_changes, _sight, is_sorted=False),
+    has_page=False,
+    has_bell=True,
+)
