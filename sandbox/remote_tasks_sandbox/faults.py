@@ -41,10 +41,12 @@ KINDS: dict[str, dict[str, Any]] = {
     # seconds, for reads, or as long as the fault is in force.
     "lag": {"seconds": None, "reads": None},
     # What becomes of a request that the sandbox makes: it is never sent; sent twice; sent after seconds; sent
-    # and, after seconds, again with the same signature; sent with the signature of something else.
+    # after the next one; sent and, after seconds, again with the same signature; sent with the signature of
+    # something else.
     "delivery_lost": {},
     "delivery_doubled": {},
     "delivery_late": {"seconds": 60.0},
+    "delivery_reordered": {},
     "delivery_replayed": {"seconds": 600.0},
     "delivery_forged": {},
 }

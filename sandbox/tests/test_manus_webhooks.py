@@ -497,6 +497,14 @@ class TestFaults:
         assert receiver.got[1].body == receiver.got[2].body
         assert all(is_signed(got, hook, key_of(manus_v2)) for got in receiver.got)
 
+    def test_reordered_delivery_is_sent_after_the_next_one(self, sandbox, receiver, hook):
+        sandbox.faults.add("delivery_reordered", path="*/task_created", times=1)
+        sandbox.manus.add_task("one", [("running", 1), ("completed", None)])
+        sandbox.clock.advance(2)
+        until(lambda: len(receiver.got) == 2)
+
+        assert [kind for kind, *_ in told(sandbox)] == ["task_stopped", "task_created"]
+
     def test_late_delivery_is_signed_when_it_is_sent(self, sandbox, manus_v2, receiver, hook, finish):
         sandbox.faults.add("delivery_late", path="*/task_stopped", seconds=3600)
         assert finish() == []

@@ -102,6 +102,7 @@ class Webhooks:
         self._pump = Pump(self._pumped)
         self._webhooks: dict[str, Webhook] = {}
         self._deliveries: list[WebhookDelivery] = []
+        self._held: list[Callable[[float], None]] = []
 
     def register(self, url: str, show: Callable[[Webhook], Any]) -> Later:
         """Add a webhook as the API does: once the address has answered a test request with 200.
@@ -163,6 +164,7 @@ class Webhooks:
         with self._lock:
             self._webhooks.clear()
             self._deliveries.clear()
+            self._held.clear()
             self._agenda.clear()
 
     def watch(self, task: ManusTask) -> None:
@@ -237,12 +239,21 @@ class Webhooks:
         dispatch = partial(self._dispatch, webhook, event, kind)
         if kind == "delivery_late":
             self._agenda.later(at + seconds, lambda _: dispatch(time.time()))
+        elif kind == "delivery_reordered":
+            self._held.append(dispatch)
         elif kind != "delivery_lost":
             dispatch(signed_at)
+            self._release()
         if kind == "delivery_doubled":
             dispatch(signed_at)
         elif kind == "delivery_replayed":
             self._agenda.later(at + seconds, lambda _: dispatch(_aged(signed_at, seconds)))
+
+    def _release(self) -> None:
+        """Send what was to be sent after the next delivery."""
+        held, self._held[:] = list(self._held), []
+        for dispatch in held:
+            dispatch(time.time())
 
     def _dispatch(self, webhook: Webhook, event: _Event, fault: str | None, signed_at: float) -> None:
         if webhook.id not in self._webhooks:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from remote_tasks_sandbox.calls import Refused
-from remote_tasks_sandbox.delivery import Agenda, Courier, Pump, Response, can_reach, send
-from remote_tasks_sandbox.qstash.destinations import DEFAULT_LATENCY, DeliveryPlans, sign
+from remote_tasks_sandbox.delivery import Agenda, Pump, Response, can_reach
+from remote_tasks_sandbox.qstash.destinations import DEFAULT_LATENCY, DeliveryPlans
 from remote_tasks_sandbox.qstash.message import (
     Delivery,
     DlqMessage,
@@ -23,6 +23,7 @@ from remote_tasks_sandbox.qstash.message import (
     milliseconds,
 )
 from remote_tasks_sandbox.qstash.options import PLANS, FlowControl, PublishOptions
+from remote_tasks_sandbox.qstash.outgoing import Outgoing
 from remote_tasks_sandbox.qstash.parsing import retry_delay_seconds
 from remote_tasks_sandbox.qstash.settings import QStashSettings
 from remote_tasks_sandbox.qstash.wire import callback_body, delivered_headers
@@ -49,7 +50,7 @@ class QStashEngine:
         self._lock = context.lock
         self._settings: QStashSettings = context.settings
         self._agenda = Agenda(context.clock)
-        self._courier = Courier()
+        self._outgoing = Outgoing(context, self)
         self._pump = Pump(self._pumped)
         #: What a thread settles, because it leads to a real destination.
         self.real: set[str] = set()
@@ -77,6 +78,7 @@ class QStashEngine:
         """Forget everything; attempts under way find their message gone."""
         for kept in (self._agenda, self.real, self.messages, self.dlq_messages, self.queues, self.flows):
             kept.clear()
+        self._outgoing.clear()
         self.deliveries.clear()
         self.plans.clear()
         self.log.clear()
@@ -170,10 +172,10 @@ class QStashEngine:
         limit = float(options.timeout or PLANS[self._settings.qstash_plan].timeout)
         headers = delivered_headers(message, self._settings.region)
         if self._is_real(options.url):
-            key = self._settings.qstash_current_signing_key
-            headers["Upstash-Signature"] = sign(options.body, options.url, key)
             version = message.version
-            self._courier.submit(lambda: self._deliver(message, version, headers, limit))
+            self._outgoing.go(
+                message, headers, limit, lambda response: self._returned(message, version, headers, response)
+            )
             return
         plan = self.plans.find(options.url)
         response, latency = plan.attempt(message.retried) if plan else (Response(200), DEFAULT_LATENCY)
@@ -183,9 +185,8 @@ class QStashEngine:
             message, at + latency, lambda one, when: self._answered(one, response, when, headers, real=False)
         )
 
-    def _deliver(self, message: Message, version: int, headers: dict[str, str], limit: float) -> None:
-        """Make a real attempt; runs in a thread of the courier's."""
-        response = send(message.options.method, message.url, headers, message.options.body, limit)
+    def _returned(self, message: Message, version: int, headers: dict[str, str], response: Response) -> None:
+        """Note what came of a real attempt; runs in a thread of the courier's."""
         with self._lock:
             self.settle()
             if self.messages.get(message.id) is message and message.version == version:
