@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,10 +70,8 @@ def url(address: str, service: str) -> str:
 def test_webhook_rings_in_the_api_server(airflow: StandaloneAirflow, service: str) -> None:
     post(url(airflow.url, service), *webhook(service, "warm"))
     before = notes(airflow)
-    begin = time.monotonic()
 
     assert post(url(airflow.url, service), *webhook(service, "new")) == 200
-    assert time.monotonic() - begin < 1
     after = notes(airflow)
     assert after["bell"] != before.get("bell")
     assert after["bell"] == after[f"bell:{service}:{service}_default"]
