@@ -66,6 +66,28 @@ class TestEarlyId:
         assert wire.hook.get_result(task.id).text == "done"
         assert len(wire.runs()) == 1
 
+    @pytest.mark.parametrize(
+        ("name", "listing", "streams"),
+        [
+            ("1.0 REST", "/tasks", "/rest/message:stream"),
+            ("1.0 JSON-RPC", "ListTasks", "SendStreamingMessage"),
+        ],
+    )
+    def test_agent_of_1_0_without_a_list_is_asked_for_a_stream(
+        self, make_wire: Callable[..., Wire], name: str, listing: str, streams: str
+    ) -> None:
+        wire = make_wire(name)
+        wire.agent.control("faults", {"match": listing, "status": 405})
+        task = begin(wire, "hold; say done")
+
+        assert not wire.hook.find_agent().lists
+        assert wire.requests().count(streams) == 1
+        assert not wire.hook.get_task(task.id).state.is_terminal
+        wire.agent.release(task.id)
+        wire.until(task.id, TaskState.COMPLETED)
+        assert wire.hook.get_result(task.id).text == "done"
+        assert isinstance(wire.hook.send_message("message hello"), A2AMessage)
+
     @pytest.mark.parametrize("name", ["1.0 REST", "1.0 JSON-RPC"])
     def test_agent_that_lists_is_asked_for_no_stream(self, make_wire: Callable[..., Wire], name: str) -> None:
         wire = make_wire(name)

@@ -11,17 +11,16 @@ from typing import Any
 from remote_tasks_provider.core.errors import ApiError
 from remote_tasks_provider.core.http.operation import Refused
 
-__all__ = ["NOT_CANCELABLE", "NOT_FOUND", "NOT_SUPPORTED", "is_wrong_place", "refusal"]
+__all__ = ["NOT_FOUND", "NOT_SUPPORTED", "is_wrong_place", "refusal"]
 
 NOT_FOUND = "TASK_NOT_FOUND"
-NOT_CANCELABLE = "TASK_NOT_CANCELABLE"
 NOT_SUPPORTED = "UNSUPPORTED_OPERATION"
 _METHOD_NOT_FOUND = "METHOD_NOT_FOUND"
 _VERSION_NOT_SUPPORTED = "VERSION_NOT_SUPPORTED"
 
 _BY_CODE: Mapping[int, tuple[int, str]] = {
     -32001: (404, NOT_FOUND),
-    -32002: (400, NOT_CANCELABLE),
+    -32002: (400, "TASK_NOT_CANCELABLE"),
     -32003: (400, "PUSH_NOTIFICATION_NOT_SUPPORTED"),
     -32004: (400, NOT_SUPPORTED),
     -32005: (400, "CONTENT_TYPE_NOT_SUPPORTED"),
