@@ -21,6 +21,10 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.a2a.api.messages import outgoing
+from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.operators import A2ATaskOperator
+from remote_tasks_provider.a2a.submission import A2ASubmission
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
 from remote_tasks_provider.bases.event_triggers import RemoteEventTrigger
 from remote_tasks_provider.bases.files import RemoteFile, save_files
@@ -28,6 +32,7 @@ from remote_tasks_provider.bases.from_trigger import SensorSettings
 from remote_tasks_provider.bases.hitl import _Asked
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
 from remote_tasks_provider.bases.once import _Intent
+from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.bases.triggers import RemoteTaskTrigger
 from remote_tasks_provider.core.errors import NotFoundError, error_from_json
 from remote_tasks_provider.core.files.content import SignedLink
@@ -43,7 +48,11 @@ from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusWebsiteTrigger
 from remote_tasks_provider.qstash import models as qstash_models
 from remote_tasks_provider.qstash.dlq import StoredPages
-from remote_tasks_provider.qstash.operators import QStashPublishOperator, QStashRetryDlqOperator
+from remote_tasks_provider.qstash.operators import (
+    QStashPublishOperator,
+    QStashRetryDlqOperator,
+    QStashWorkflowOperator,
+)
 from remote_tasks_provider.qstash.submission import Publisher, recall
 from remote_tasks_provider.qstash.triggers import QStashWorkflowTrigger
 from tests.docs import pages
@@ -126,6 +135,7 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     assert listed["[the event](#the-event)"] == stored("event_packed").keys()
     assert listed["submission record"] == stored("submission_record_2").keys()
     assert listed["message or confirmation"] == stored("effect_record").keys()
+    assert listed["answer without a task (A2A)"] == stored("a2a_answer").keys()
     assert listed["start of a wait"] == stored("wait_start_2").keys()
     published = stored("published_messages_2")
     names = {
@@ -277,6 +287,8 @@ CARRYING: dict[type, dict[str, Any]] = {
     ManusTaskOperator: {"prompt": "Do it."},
     QStashPublishOperator: {"destination": "https://example.com"},
     QStashRetryDlqOperator: {"dlq_id": "1-0"},
+    QStashWorkflowOperator: {"workflow_url": "https://example.com"},
+    A2ATaskOperator: {"message": "Do it."},
 }
 
 
@@ -324,6 +336,18 @@ class TestSubmission:
 
         assert read is not None
         assert as_json(asdict(read)) == record
+
+    @ORDERS
+    def test_answer_without_a_task_is_read(self, order: Order) -> None:
+        record = stored("a2a_answer")
+        answers = TaskRecord(
+            context(Store(remote_task_answer=order(record))), "remote_task_answer", logging.root
+        )
+        submission = A2ASubmission(A2AHook(), outgoing("Hello"), 2, answers)
+
+        submission.read(record["of"])
+
+        assert submission.answer == record["answer"]
 
     @ORDERS
     def test_dlq_pages_are_read(self, order: Order) -> None:
