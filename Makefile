@@ -55,7 +55,7 @@ test: $(BUILT) ## Run the tests on the newest supported Airflow; tests/core must
 ifeq ($(ARGS),)
 	$(BIN)/pytest $(WORKERS) tests/core --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --include='provider/remote_tasks_provider/core/*' --fail-under=100
-	$(BIN)/pytest $(WORKERS) --ignore=tests/core --ignore=tests/compat --ignore=tests/system
+	$(BIN)/pytest $(WORKERS) --ignore=tests/core --ignore=tests/compat --ignore=tests/system --ignore=tests/production
 else
 	$(BIN)/pytest $(ARGS)
 endif
@@ -112,6 +112,10 @@ test-pythons: $(BUILT) ## Run the core and bases tests on the other Pythons of t
 test-system: $(BUILT) ## Run real Airflows: waits while the triggerer is killed, answers to an agent, the kill matrix, PostgreSQL
 	# Each file starts an Airflow of its own, which waits more than it works.
 	$(BIN)/pytest -n 2 --dist loadfile tests/system $(ARGS)
+
+.PHONY: test-production
+test-production: $(BUILT) ## Run a deployment with Celery, PostgreSQL, Redis and S3 through its histories; ARGS="-m short" for a part
+	$(BIN)/pytest tests/production -p no:randomly $(ARGS)
 
 .PHONY: test-clients
 test-clients: $(BUILT) ## Drive the vendor's TypeScript clients against the sandbox; needs Node.js with npm, and the network once

@@ -309,7 +309,7 @@ class StandaloneAirflow:
             process = subprocess.Popen(
                 [self.python, "-m", "airflow", *arguments],
                 cwd=self.home,
-                env={**self._environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database_url(name)},
+                env=self._environment_of(name),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -318,6 +318,10 @@ class StandaloneAirflow:
             self._components[name] = Component(name, process, output)
         for number in interrupts:
             signal.raise_signal(number)
+
+    def _environment_of(self, name: str) -> dict[str, str]:
+        """Return the variables of one component."""
+        return {**self._environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database_url(name)}
 
     def _migrate(self, database_url: str) -> None:
         env = {**self._environment, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url}

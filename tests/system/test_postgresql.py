@@ -59,13 +59,13 @@ def store(server: PostgreSQL) -> Iterator[Any]:
     cursor.execute("CREATE TABLE kept (value JSONB, text TEXT)")
 
     def keep(value: Any) -> Any:
-        texts = "\n".join(_texts(value))
+        joined = "\n".join(texts(value))
         cursor.execute(
             "INSERT INTO kept VALUES (%s, %s) RETURNING value, text",
-            (json.dumps(value, allow_nan=True), texts),
+            (json.dumps(value, allow_nan=True), joined),
         )
         found, text = cursor.fetchone()
-        assert text == texts
+        assert text == joined
         return found
 
     yield keep
@@ -73,12 +73,12 @@ def store(server: PostgreSQL) -> Iterator[Any]:
     connection.close()
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list, tuple)):
         for one in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _texts(one)
+            yield from texts(one)
 
 
 @pytest.mark.parametrize("value", ["a\0b", "a\ud800b", float("nan"), float("inf")], ids=ascii)

@@ -1,0 +1,57 @@
+"""Waits for tasks that are there already; see tests/production."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from remote_tasks_provider.manus.sensors import ManusTaskSensor
+from remote_tasks_provider.qstash.sensors import QStashMessageSensor
+
+AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=1)}
+WAIT: dict[str, Any] = {"deferrable": True, "poke_interval": 5, "timeout": 3600, **AGAIN}
+MANUS = {"manus_conn_id": "{{ dag_run.conf['conn_id'] }}"}
+FROM_TRIGGER = {"start_from_trigger": True, "end_from_trigger": True}
+
+
+@task(**AGAIN)
+def ids(**context: Any) -> list[str]:
+    conf = context["dag_run"].conf
+    return [f"{conf['name']}-{number}" for number in range(conf["count"])]
+
+
+with DAG("mapped_waits", schedule=None, catchup=False):
+    ManusTaskSensor.partial(task_id="ask", **WAIT, **MANUS).expand(remote_task_id=ids())
+
+for number in range(20):
+    with DAG(f"many_{number}", schedule=None, catchup=False):
+        for one in range(50):
+            ManusTaskSensor(
+                task_id=f"wait_{one}", remote_task_id=f"many-{number}-{one}", **WAIT, **MANUS, **FROM_TRIGGER
+            )
+
+with DAG("mixed", schedule=None, catchup=False):
+    for one in range(10):
+        ManusTaskSensor(
+            task_id=f"v2_{one}",
+            remote_task_id=f"mixed-{one}",
+            **WAIT,
+            **FROM_TRIGGER,
+            manus_conn_id="{{ dag_run.conf['conn_id'] }}",
+        )
+        ManusTaskSensor(
+            task_id=f"v1_{one}",
+            remote_task_id=f"mixed-{one}",
+            **WAIT,
+            **FROM_TRIGGER,
+            manus_conn_id="{{ dag_run.conf['v1_conn_id'] }}",
+        )
+        QStashMessageSensor(
+            task_id=f"qstash_{one}",
+            message_id=f"msg_mixed_{one}",
+            **WAIT,
+            **FROM_TRIGGER,
+            qstash_conn_id="{{ dag_run.conf['qstash_conn_id'] }}",
+        )

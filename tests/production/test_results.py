@@ -1,0 +1,145 @@
+"""Many waits at once, of several services, files and XComs in S3, and questions that people answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dev.airflow.client import AirflowApiError
+from tests.production.deployment import FILES, XCOMS, Account, Deployment
+from tests.production.test_killed_components import assert_all_succeed, start, until_waiting
+from tests.system.test_hitl import User
+
+Figure = Callable[..., None]
+RESULTS = "results"
+
+
+@pytest.mark.short
+def test_waits_of_several_services_and_versions_end_together(
+    deployment: Deployment, account: Account, figure: Figure
+) -> None:
+    for number in range(10):
+        account.manus.add_task(f"mixed-{number}", [("running", 60), ("completed", None)])
+        account.qstash.add_message(
+            message_id=f"msg_mixed_{number}", script=[("ACTIVE", 60), ("DELIVERED", None)]
+        )
+    conns = {name: getattr(account, name) for name in ("conn_id", "v1_conn_id", "qstash_conn_id")}
+    run = deployment.run("mixed", **conns)
+    assert run.until_over() == "success"
+    requests = len(account.sandbox.requests)
+    lines = deployment.statsd.own()
+    # The one triggerer sends tags, the other one names.
+    assert any("remote_tasks.waits" in line and "service=manus" in line for line in lines) or any(
+        "remote_tasks.waits.manus" in line for line in lines
+    )
+    figure(waits=30, requests=requests, seconds=run.seconds)
+
+
+def test_mapped_waits_of_two_hundred_tasks_end(deployment: Deployment, account: Account, figure: Figure) -> None:
+    count = 200
+    for number in range(count):
+        account.manus.add_task(f"{account.name}-{number}", [("running", None)])
+    run = deployment.run("mapped_waits", conn_id=account.conn_id, name=account.name, count=count)
+    waits = until_waiting(deployment, run, count)
+    for number in range(count):
+        account.manus.set_status(f"{account.name}-{number}", "completed")
+    assert run.until_over() == "success", run.states()
+    figure(waits=waits, requests=len(account.sandbox.requests), seconds=run.seconds)
+
+
+def test_thousand_waits_in_twenty_dags_end(deployment: Deployment, account: Account, figure: Figure) -> None:
+    ids = [f"many-{dag}-{wait}" for dag in range(20) for wait in range(50)]
+    for task_id in ids:
+        account.manus.add_task(task_id, [("running", None)])
+    runs = [deployment.run(f"many_{number}", conn_id=account.conn_id) for number in range(20)]
+    deployment.until(lambda: deployment.deferred(runs) == 1000 or None, "all waits run")
+    before = len(account.sandbox.requests)
+    deployment.let_pass(60)
+    requests = len(account.sandbox.requests) - before
+    for task_id in ids:
+        account.manus.set_status(task_id, "completed")
+    assert {run.until_over() for run in runs} == {"success"}
+    figure(waits=1000, requests_in_60_s=requests, seconds=max(run.seconds for run in runs))
+
+
+def test_files_and_results_are_in_s3_and_a_bucket_that_refuses_costs_nothing(
+    deployment: Deployment, account: Account, figure: Figure
+) -> None:
+    deployment.aws.put(FILES, "brief.txt", b"Be brief.")
+    account.manus.plan(
+        default=True, answer="x" * 5000, files=["a.csv"], script=[("running", 5), ("completed", None)]
+    )
+    run = deployment.run("paid_files", conn_id=account.conn_id, name=account.name, count=2)
+    # The bucket of the results is missing: nothing is submitted for a result that could not be kept.
+    deployment.until(lambda: run.states().get("failed", 0) == 2 or None, "both tasks are refused")
+    assert account.created == []
+    deployment.aws.make_bucket(RESULTS)
+    run.clear()
+    assert run.until_over() == "success", run.states()
+    kept = [json.loads(deployment.aws.get(RESULTS, key)) for key in deployment.aws.keys(RESULTS)]
+    assert [result["text"] for result in kept] == ["x" * 5000] * 2
+    assert [upload.content for upload in account.manus.uploads.newest()] == [b"Be brief."] * 2
+    assert any("paid_files" in key for key in deployment.aws.keys(XCOMS))
+    assert (deployment.home / "lineage.json").stat().st_size > 0
+    figure(objects=len(deployment.aws.keys(XCOMS)), seconds=run.seconds)
+
+
+def test_xcom_bucket_that_is_away_when_a_task_ends_costs_no_second_task(
+    deployment: Deployment, account: Account, figure: Figure
+) -> None:
+    run = start(deployment, account, 2)
+    until_waiting(deployment, run, 2)
+    kept = {key: deployment.aws.get(XCOMS, key) for key in deployment.aws.keys(XCOMS)}
+    deployment.aws.delete_bucket(XCOMS)
+    account.finish()
+
+    def tried() -> bool | None:
+        return any(one.try_number > 1 for one in run.instances()) or None
+
+    deployment.until(tried, "an attempt could not write its XCom")
+    deployment.aws.make_bucket(XCOMS)
+    for key, content in kept.items():
+        deployment.aws.put(XCOMS, key, content)
+    deployment.until(lambda: run.over() or None, "the run is over")
+    if run.states() != {"success": 2}:
+        run.clear()
+    assert_all_succeed(run, account, 2)
+    figure(attempts=[one.try_number for one in run.instances()], seconds=run.seconds)
+
+
+def test_questions_are_answered_by_two_users_at_once_and_after_a_restart_of_everything(
+    deployment: Deployment, account: Account, figure: Figure
+) -> None:
+    account.manus.plan(
+        script=[
+            ("running", 5),
+            ("waiting", None),
+            ("running", 5),
+            ("waiting", None),
+            ("running", 5),
+            ("completed", None),
+        ],
+        waiting=[
+            {"type": "messageAskUser", "description": "Where to?", "options": ["Thun", "Spiez"]},
+            {"type": "messageAskUser", "description": "By boat?", "options": ["Yes", "No"]},
+        ],
+    )
+    run = deployment.run("asks", conn_id=account.conn_id, name=account.name)
+    user = User(deployment.client, run.run_id, run.dag_id, "ask")
+    first = user.question()
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(user.answer, first["asked"]["code"], option) for option in ("Thun", "Spiez")]
+    errors = [error for answer in answers if (error := answer.exception()) is not None]
+    assert all(isinstance(error, AirflowApiError) for error in errors)
+    second = user.question()
+    deployment.kill_all()
+    deployment.until(lambda: deployment.client.health() or None, "the API server is back")
+    deployment.until(lambda: user.answer(second["asked"]["code"], "Yes") or True, "the answer is taken")
+    assert run.until_over() == "success"
+    told = [one.text for one in account.manus.answers(account.created[0])]
+    assert len(told) == 2
+    assert told[1] == "Yes"
+    figure(answers=told, refused=len(errors), seconds=run.seconds)
