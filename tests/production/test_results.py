@@ -38,7 +38,9 @@ def test_waits_of_several_services_and_versions_end_together(
     figure(waits=30, requests=requests, seconds=run.seconds)
 
 
-def test_mapped_waits_of_two_hundred_tasks_end(deployment: Deployment, account: Account, figure: Figure) -> None:
+def test_mapped_waits_of_two_hundred_tasks_end(
+    deployment: Deployment, account: Account, figure: Figure
+) -> None:
     count = 200
     for number in range(count):
         account.manus.add_task(f"{account.name}-{number}", [("running", None)])
