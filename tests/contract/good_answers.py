@@ -11,6 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from remote_tasks_provider.a2a.api import operations as a2a_operations
+from remote_tasks_provider.a2a.api.filters import TaskFilter
+from remote_tasks_provider.a2a.api.interfaces import AGENTS, Agent, Interface, get_card
+from remote_tasks_provider.a2a.api.messages import outgoing
+from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
+from remote_tasks_provider.a2a.models import snapshot as a2a_snapshot
+from remote_tasks_provider.a2a.results import result_of_message, result_of_task
+from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases.hitl_forms import form_of
 from remote_tasks_provider.core.http.connection import ConnectionConfig, ConnectionFields
 from remote_tasks_provider.core.http.operation import Operation, Page, Response
@@ -18,6 +26,7 @@ from remote_tasks_provider.core.http.response import read_response
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.service import Service
 from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.core.storable import storable_json
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import task_filter
 from remote_tasks_provider.manus.api.options import TaskOptions
@@ -276,7 +285,8 @@ class GoodAnswer:
     config: ConnectionConfig = field(init=False)
 
     def __post_init__(self) -> None:
-        fields = ConnectionFields("my_conn", password="sk-some-secret-key")
+        host = "https://agent.example.com" if self.service is A2A else None
+        fields = ConnectionFields("my_conn", host=host, password="sk-some-secret-key")
         object.__setattr__(self, "config", self.service.config(fields))
 
     def read(self, body: bytes, status: int = 200) -> Any:
@@ -348,7 +358,133 @@ def _manus_list(items: list[Any]) -> Any:
     }
 
 
+A2A_TEXT: dict[str, Any] = {
+    "messageId": "m1",
+    "role": "ROLE_AGENT",
+    "parts": [{"text": "Which?", "mediaType": "text/plain", "filename": "a.txt"}, {"data": {"n": 3}}],
+    "contextId": "c1",
+    "taskId": "t1",
+}
+A2A_WORK: dict[str, Any] = {
+    "id": "t1",
+    "contextId": "c1",
+    "status": {"state": "TASK_STATE_FAILED", "message": A2A_TEXT, "timestamp": "2026-11-01T09:00:00.5Z"},
+    "artifacts": [
+        {
+            "artifactId": "a1",
+            "name": "Report",
+            "description": "All of it",
+            "parts": [{"raw": "aGk=", "filename": "a.txt", "mediaType": "text/plain"}],
+        },
+        {"artifactId": "a2", "parts": [{"url": "https://f/a?key=x"}, {"data": [1]}, {"text": "Done."}]},
+    ],
+    "history": [A2A_TEXT],
+    "metadata": {"more": [1, {"deep": True}]},
+}
+A2A_OLD: dict[str, Any] = {
+    **A2A_WORK,
+    "kind": "task",
+    "status": {"state": "input-required", "message": A2A_TEXT, "timestamp": "2026-11-01T09:00:00+00:00"},
+    "artifacts": [
+        {"artifactId": "a1", "parts": [{"kind": "file", "file": {"uri": "https://f/a", "name": "a"}}]}
+    ],
+}
+A2A_CARD: dict[str, Any] = {
+    "name": "Agent",
+    "description": "Does all",
+    "version": "1",
+    "url": "https://a/rpc",
+    "preferredTransport": "JSONRPC",
+    "protocolVersion": "0.3.0",
+    "supportedInterfaces": [
+        {"url": "https://a/rest", "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0", "tenant": "t"}
+    ],
+    "additionalInterfaces": [{"url": "https://a/rpc", "transport": "JSONRPC"}],
+    "capabilities": {"streaming": True, "extensions": [{"uri": "https://e", "required": True}]},
+    "skills": [{"id": "s"}],
+}
+_A2A_WIRES: dict[str, Interface] = {
+    "1.0 REST": Interface("1.0", "rest", "https://agent.example.com/rest"),
+    "1.0 JSON-RPC": Interface("1.0", "jsonrpc", "https://agent.example.com/rpc"),
+    "0.3 JSON-RPC": Interface("0.3", "jsonrpc", "https://agent.example.com/rpc"),
+}
+
+
+def _over(wire: str, operation: Operation[Any]) -> Operation[Any]:
+    """Return the request that an operation makes once its agent is known."""
+    config = A2A.config(ConnectionFields("my_conn", host="https://agent.example.com", password=""))
+    AGENTS.note(config, Agent(A2AAgentCard(name="Agent"), _A2A_WIRES[wire], lists=True))
+    assert operation.steps is not None
+    found = next(operation.steps(config))
+    while found.steps is not None:
+        found = next(found.steps(config))
+    AGENTS.forget(config)
+    return found
+
+
+def _in(wire: str, result: Any) -> Any:
+    return result if wire.endswith("REST") else {"jsonrpc": "2.0", "id": "1", "result": result}
+
+
+def _a2a_task(task: A2ATask) -> list[Any]:
+    shown = [task.to_json(), task.to_json(include_history=True), result_of_task(task).to_json()]
+    return [*shown, _event(a2a_snapshot(task))]
+
+
+def _a2a_sent(found: A2ATask | A2AMessage) -> list[Any]:
+    return _a2a_task(found) if isinstance(found, A2ATask) else [result_of_message(found).to_json()]
+
+
+def _a2a_page(wire: str) -> Callable[[list[Any]], Any]:
+    return lambda items: _in(wire, {"tasks": items, "nextPageToken": "2", "pageSize": 3, "totalSize": 9})
+
+
+_A2A_MESSAGE = outgoing("Hello")
+A2A_ANSWERS: dict[str, GoodAnswer] = {
+    "a2a card": GoodAnswer(
+        A2A,
+        get_card("https://agent.example.com/.well-known/agent-card.json"),
+        A2A_CARD,
+        lambda card: [storable_json(card.model_dump(mode="json")), card.required_extensions, card.streams],
+        models=(A2AAgentCard,),
+    ),
+    **{
+        f"a2a {wire}: task": GoodAnswer(
+            A2A,
+            _over(wire, a2a_operations.get_task("t1", history=True)),
+            _in(wire, A2A_OLD if wire.startswith("0.3") else A2A_WORK),
+            _a2a_task,
+        )
+        for wire in _A2A_WIRES
+    },
+    **{
+        f"a2a {wire}: list": GoodAnswer(
+            A2A,
+            _over(wire, a2a_operations.list_tasks(TaskFilter(page_size=3))),
+            A2A_WORK,
+            _a2a_task,
+            _a2a_page(wire),
+        )
+        for wire in ("1.0 REST", "1.0 JSON-RPC")
+    },
+    **{
+        f"a2a {wire}: sent, {name}": GoodAnswer(
+            A2A,
+            _over(wire, a2a_operations.send_message(_A2A_MESSAGE)),
+            _in(wire, found),
+            _a2a_sent,
+        )
+        for wire, name, found in (
+            ("1.0 REST", "task", {"task": A2A_WORK}),
+            ("1.0 JSON-RPC", "message", {"message": A2A_TEXT}),
+            ("0.3 JSON-RPC", "task", A2A_OLD),
+            ("0.3 JSON-RPC", "message", {"kind": "message", **A2A_TEXT}),
+        )
+    },
+}
+
 ANSWERS: dict[str, GoodAnswer] = {
+    **A2A_ANSWERS,
     "manus v1 list": GoodAnswer(
         MANUS, v1.list_tasks(_TASKS), V1_TASK, _manus_task, _manus_list, (ManusTask,)
     ),

@@ -285,3 +285,17 @@ class TestWithoutRecords:
         world.attempt("main", Plan())
 
         assert len(world.books) == 1
+
+
+class TestAgentWithAList:
+    @pytest.mark.parametrize("status", [404, 500])
+    @pytest.mark.parametrize("service", ["a2a-rest", "a2a-rpc"])
+    def test_list_that_fails_once_still_finds_a_lost_task(
+        self, begin: Begin, service: str, status: int
+    ) -> None:
+        world = begin(service=service, version="3.2", retries=0)
+        trouble = Fault("status", status=status)
+
+        ending = world.attempt("main", Plan(paid=_LOST, read=trouble, read_at=1, fate=Fate(200.0)))
+
+        assert ending.value["id"] == "task0001"

@@ -50,7 +50,7 @@ A2A_STATES = StateTable(
 
 # Of the parts of something: what holds a file or leads to one.
 _FILES = {"parts": {"__all__": {"url", "raw", "file"}}}
-_List = Annotated[Items[Any], OrEmpty(list)]
+_List = Annotated[Items[Json], OrEmpty(list)]
 
 
 def word_of(status: str) -> str:

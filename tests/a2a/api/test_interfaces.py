@@ -207,7 +207,13 @@ class TestFindAgent:
         found, asked = play(find_agent(), config(), Answers())
 
         assert found.lists is False
-        assert asked[-1].startswith(f"GET /tasks/{{task_id}} {HOST}/rest/tasks/")
+        # A refusal that names no reason may have been trouble of a moment.
+        again = [] if refusal.code else ["GET /tasks"]  # type: ignore[attr-defined]
+        assert [one.split(f" {HOST}")[0] for one in asked[1:]] == [
+            "GET /tasks",
+            "GET /tasks/{task_id}",
+            *again,
+        ]
 
     @pytest.mark.parametrize("trouble", [error(401), error(403)], ids=str)
     def test_refused_token_is_told(self, trouble: RemoteTaskError) -> None:

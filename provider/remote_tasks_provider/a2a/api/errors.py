@@ -11,12 +11,14 @@ from typing import Any
 from remote_tasks_provider.core.errors import ApiError
 from remote_tasks_provider.core.http.operation import Refused
 
-__all__ = ["NOT_FOUND", "NOT_SUPPORTED", "is_wrong_place", "refusal"]
+__all__ = ["NOT_FOUND", "NOT_SUPPORTED", "NO_SUCH_OPERATION", "is_wrong_place", "refusal"]
 
 NOT_FOUND = "TASK_NOT_FOUND"
 NOT_SUPPORTED = "UNSUPPORTED_OPERATION"
 _METHOD_NOT_FOUND = "METHOD_NOT_FOUND"
 _VERSION_NOT_SUPPORTED = "VERSION_NOT_SUPPORTED"
+NO_SUCH_OPERATION = (NOT_SUPPORTED, _METHOD_NOT_FOUND, _VERSION_NOT_SUPPORTED)
+"""The reasons that say for good that an operation is not there."""
 
 _BY_CODE: Mapping[int, tuple[int, str]] = {
     -32001: (404, NOT_FOUND),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-from remote_tasks_provider.a2a.api.errors import NOT_FOUND, is_wrong_place
+from remote_tasks_provider.a2a.api.errors import NO_SUCH_OPERATION, NOT_FOUND, is_wrong_place
 from remote_tasks_provider.a2a.api.extras import A2AExtras
 from remote_tasks_provider.a2a.models import A2AAgentCard
 from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, NotFoundError
@@ -222,6 +222,7 @@ def found_agent(config: ConnectionConfig, probes: Any) -> Steps[Agent]:
 def _proved(interface: Interface, probes: Any) -> Steps[bool]:
     """Return whether an interface lists tasks; raise the error that proves that it is none."""
     listing, getting = probes(interface, str(uuid4()))
+    is_sure = listing is None
     if listing is not None:
         try:
             yield listing
@@ -230,6 +231,7 @@ def _proved(interface: Interface, probes: Any) -> Steps[bool]:
             refuses = is_wrong_place(error) or error.status_code in (400, 500)
             if not refuses:
                 raise
+            is_sure = error.code in NO_SUCH_OPERATION
         else:
             return True
     try:
@@ -237,7 +239,14 @@ def _proved(interface: Interface, probes: Any) -> Steps[bool]:
     except ApiError as error:
         if error.code != NOT_FOUND:
             raise
-    return False
+    if is_sure:
+        return False
+    try:
+        # It may have been trouble of a moment, and without the list nothing lost is found.
+        yield listing
+    except ApiError:
+        return False
+    return True
 
 
 def _extras(config: ConnectionConfig) -> A2AExtras:
