@@ -66,7 +66,7 @@ ALL_TRIGGERS = [
 ]
 TRIGGERS = [kind for kind in ALL_TRIGGERS if issubclass(kind, RemoteTaskTrigger)]
 EVENT_TRIGGERS = [kind for kind in ALL_TRIGGERS if issubclass(kind, RemoteEventTrigger)]
-FORMATS = ("", "_2", "_3")
+FORMATS = ("", "_2", "_3", "_4")
 # A trigger that is younger than a format was never stored in it.
 FIRST_FORMATS = {A2ATaskTrigger: "_3", ManusWebsiteTrigger: "_3", QStashWorkflowTrigger: "_3"}
 STORED_TRIGGERS = [
@@ -130,7 +130,7 @@ def test_stability_page_names_the_fields_of_every_stored_format() -> None:
     rows = pages.table(pages.section("docs/stability.md", "## Stored formats"), "what")
     listed = {row["what"]: set(re.findall(r"`(\w+)`", row["names"])) for row in rows}
 
-    triggers = [stored(f"trigger_{kind.__name__}_3")["kwargs"] for kind in TRIGGERS]
+    triggers = [stored(f"trigger_{kind.__name__}{FORMATS[-1]}")["kwargs"] for kind in TRIGGERS]
     assert listed["trigger arguments"] == {name for arguments in triggers for name in arguments}
     assert listed["[the event](#the-event)"] == stored("event_packed").keys()
     assert listed["submission record"] == stored("submission_record_2").keys()
@@ -206,7 +206,7 @@ class TestTrigger:
 
     @pytest.mark.parametrize("kind", TRIGGERS, ids=_named)
     def test_trigger_stores_no_more_than_the_sample_has(self, kind: type) -> None:
-        sample = stored(f"trigger_{kind.__name__}_3")
+        sample = stored(f"trigger_{kind.__name__}{FORMATS[-1]}")
 
         _, arguments = kind(**sample["kwargs"]).serialize()
 

@@ -23,6 +23,7 @@ from remote_tasks_provider.bases.compat import TRIGGERS_GET_ON_KILL, is_over, ta
 from remote_tasks_provider.bases.connection import read_connection_async
 from remote_tasks_provider.bases.from_trigger import SensorSettings, TaskEnd, environment, release
 from remote_tasks_provider.bases.metrics import METRICS
+from remote_tasks_provider.bases.reports import reported
 from remote_tasks_provider.bases.shortest_deferral import shortest_deferral
 from remote_tasks_provider.bases.supervisor import ask, in_thread
 from remote_tasks_provider.core import validation
@@ -85,6 +86,8 @@ class RemoteTaskTrigger(BaseTrigger):
     :param back_off_until: until when the service asked a worker to be left alone, Unix seconds.
     :param waiting_timeout: seconds for which a task may wait for a person where ``on_waiting`` is ``wait``;
         default any time.
+    :param seen: what the worker's poll saw, for the Remote Tasks page alone; see
+        :attr:`remote_tasks_provider.core.polling.tracker.PollTracker.seen`.
     """
 
     remote_task_type: ClassVar[TaskType]
@@ -113,6 +116,7 @@ class RemoteTaskTrigger(BaseTrigger):
         in_detail: bool = True,
         back_off_until: float | None = None,
         waiting_timeout: float | None = None,
+        seen: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's, without annotations
         self.conn_id = conn_id
@@ -135,6 +139,7 @@ class RemoteTaskTrigger(BaseTrigger):
         self.in_detail = in_detail
         self.back_off_until = back_off_until
         self.waiting_timeout = waiting_timeout
+        self.seen = seen
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and every constructor argument; derived, so that none can be forgotten."""
@@ -169,20 +174,8 @@ class RemoteTaskTrigger(BaseTrigger):
         idler = None if TRIGGERS_GET_ON_KILL else _IDLERS.get()
         began = self.clocks.monotonic()
         try:
-            result = await join(
-                tracker,
-                task_type=self.remote_task_type,
-                conn_id=self.conn_id,
-                link=self._link,
-                clocks=self.clocks,
-                metrics=METRICS,
-                first_poll_in=self._seconds_until(
-                    self.first_poll_at, max(policy.poll_interval, policy.max_poll_interval or 0.0)
-                ),
-                back_off=self._seconds_until(self.back_off_until, MAX_RETRY_AFTER),
-                log=log,
-                bells=bells(),
-            )
+            with reported(getattr(self, "trigger_id", None), tracker):
+                result = await self._join(tracker, policy)
             end = self._end(settings, result, ids)
             if type(end.event) is TriggerEvent:
                 await self._outlast_the_first_process(began)
@@ -193,6 +186,21 @@ class RemoteTaskTrigger(BaseTrigger):
             raise
         await end.write(self.task_instance, log)
         yield end.event
+
+    async def _join(self, tracker: PollTracker, policy: PollPolicy) -> WaitResult:
+        longest = max(policy.poll_interval, policy.max_poll_interval or 0.0)
+        return await join(
+            tracker,
+            task_type=self.remote_task_type,
+            conn_id=self.conn_id,
+            link=self._link,
+            clocks=self.clocks,
+            metrics=METRICS,
+            first_poll_in=self._seconds_until(self.first_poll_at, longest),
+            back_off=self._seconds_until(self.back_off_until, MAX_RETRY_AFTER),
+            log=log,
+            bells=bells(),
+        )
 
     def _end(self, settings: SensorSettings | None, result: WaitResult, ids: Sequence[str]) -> TaskEnd:
         """Return what ends the task in the triggerer, or resumes it on a worker."""

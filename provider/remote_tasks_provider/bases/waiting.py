@@ -189,6 +189,7 @@ class WaitingOperator(CheckedOperator):
             "first_poll_at": now + pause,
             "checkpoint": tracker.checkpoint() or None,
             "back_off_until": now + back_off if back_off else None,
+            "seen": tracker.seen,
             **self.trigger_arguments(),
         }
         self.settle(context, "deferred")

@@ -16,6 +16,42 @@ from tests.core.build import START, a_policy, a_snapshot
 from tests.core.trackers import BROKEN, FORBIDDEN, MISSING, RESET, a_tracker, failure_of, limited
 
 
+class TestSeen:
+    def test_tracker_that_was_not_answered_has_seen_nothing(self) -> None:
+        tracker = a_tracker("t1")
+        tracker.update({"t1": RESET}, START)
+        assert tracker.seen is None
+        tracker.update({"t1": Unchanged.UNCHANGED}, START)
+
+        assert tracker.seen is None
+
+    def test_seen_is_the_last_answer_and_when_it_came(self) -> None:
+        tracker = a_tracker("t1")
+        tracker.update({"t1": a_snapshot(state=TaskState.RUNNING, credit_usage=7)}, START)
+        tracker.update({"t1": RESET}, START + 30)
+
+        assert tracker.seen == {"state": "running", "credits": 7, "at": START}
+        tracker.update({"t1": Unchanged.UNCHANGED}, START + 60)
+        assert tracker.seen == {"state": "running", "credits": 7, "at": START + 60}
+
+    def test_seen_of_several_tasks_is_the_state_that_most_needs_a_look_and_what_all_cost(self) -> None:
+        tracker = a_tracker("a", "b", "c", "d")
+        states = {
+            "a": a_snapshot(state=TaskState.COMPLETED, credit_usage=5),
+            "b": a_snapshot(state=TaskState.WAITING, credit_usage=2),
+            "c": a_snapshot(state=TaskState.RUNNING),
+        }
+        tracker.update(states, START)
+
+        assert tracker.seen == {"state": "waiting", "credits": 7, "at": START}
+
+    def test_seen_has_no_credits_where_the_service_names_none(self) -> None:
+        tracker = a_tracker("t1")
+        tracker.update({"t1": a_snapshot(state=TaskState.PENDING)}, START)
+
+        assert tracker.seen == {"state": "pending", "credits": None, "at": START}
+
+
 class TestCheckpoint:
     def test_checkpoint_holds_only_trouble(self) -> None:
         tracker = a_tracker("fine", "failing", "missing", "new", "limited")

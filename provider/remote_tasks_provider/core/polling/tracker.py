@@ -37,6 +37,17 @@ __all__ = ["PollTracker"]
 # An outage meets every task of a wait; so many of them are named.
 _MOST_WARNINGS = 10
 
+# Of several tasks, which one's state says most about the wait.
+_BY_NEED = (
+    TaskState.WAITING,
+    TaskState.UNKNOWN,
+    TaskState.RUNNING,
+    TaskState.PENDING,
+    TaskState.FAILED,
+    TaskState.CANCELLED,
+    TaskState.COMPLETED,
+)
+
 
 class PollTracker:
     """The state of one wait for one or many tasks.
@@ -46,7 +57,16 @@ class PollTracker:
     :param label: names one task in the log: ``Manus task``.
     """
 
-    __slots__ = ("_asked", "_ids", "_label", "_reported_words", "_tasks", "_warnings", "policy")
+    __slots__ = (
+        "_answered_at",
+        "_asked",
+        "_ids",
+        "_label",
+        "_reported_words",
+        "_tasks",
+        "_warnings",
+        "policy",
+    )
 
     def __init__(
         self,
@@ -63,6 +83,7 @@ class PollTracker:
         self._reported_words: frozenset[str] = frozenset()
         self._warnings: list[str] | None = None
         self._asked: dict[str, float] = {}
+        self._answered_at: float | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -95,6 +116,24 @@ class PollTracker:
         found = (progress for progress in self._tasks.values() if not progress.is_finished)
         return [one.snapshot.state if one.snapshot else TaskState.UNKNOWN for one in found]
 
+    @property
+    def seen(self) -> dict[str, Any] | None:
+        """What the service last said, for somebody who looks at the wait from outside; ``None`` if nothing.
+
+        ``state`` is that of the task that most needs to be looked at, ``credits`` what all have cost so far
+        (``None`` where the service does not say), ``at`` when it was said, Unix seconds.
+        """
+        found = [one.snapshot for one in self._tasks.values() if one.snapshot]
+        if self._answered_at is None or not found:
+            return None
+        states = {one.state for one in found}
+        costs = [one.credit_usage for one in found if one.credit_usage is not None]
+        return {
+            "state": next(state.value for state in _BY_NEED if state in states),
+            "credits": sum(costs) if costs else None,
+            "at": self._answered_at,
+        }
+
     def checkpoint(self) -> list[dict[str, Any]]:
         """Return what another process needs to resume the wait, beside the ids and the policy.
 
@@ -120,6 +159,7 @@ class PollTracker:
                     self.record_error(task_id, result, now)
                 continue
             covered += 1
+            self._answered_at = now
             if isinstance(result, TaskSnapshot):
                 self.record_snapshot(task_id, result)
             elif before.last is not None or not before.is_clean:
