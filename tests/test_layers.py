@@ -19,7 +19,7 @@ PACKAGE = "remote_tasks_provider"
 ROOT = Path(next(iter(remote_tasks_provider.__path__)))
 SANDBOX = ROOT.parents[1] / "sandbox" / "remote_tasks_sandbox"
 VENDORS = sorted(manifest.folder for manifest in manifests())
-PARTS = {"core", "bases", "receiver", *VENDORS}
+PARTS = {"core", "bases", "receiver", "page", *VENDORS}
 
 
 def _files(part: str) -> list[Path]:
@@ -50,6 +50,10 @@ class TestArrows:
 
     def test_receiver_imports_no_vendor_by_name(self) -> None:
         assert _parts_used("receiver") == {"receiver", "bases", "core"}
+
+    def test_page_imports_no_vendor_by_name_and_nothing_imports_the_page(self) -> None:
+        assert _parts_used("page") == {"page", "bases", "core"}
+        assert not {part for part in PARTS - {"page"} if "page" in _parts_used(part)}
 
     @pytest.mark.parametrize("vendor", VENDORS)
     def test_vendor_imports_neither_another_vendor_nor_the_sandbox(self, vendor: str) -> None:

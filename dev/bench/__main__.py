@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from dev.bench import agents, airflow_run, from_trigger, imports, listing, machine, push, waits
+from dev.bench import agents, airflow_run, from_trigger, imports, listing, machine, page, push, waits
 from dev.bench.figures import Section
 from dev.terminal import leave_through_cleanup, say
 
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[..., Section]] = {
     "push": push.section,
     "airflow": airflow_run.section,
     "from_trigger": from_trigger.section,
+    "page": page.section,
 }
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from dev.airflow.standalone import AirflowStartError
 from dev.browser.airflow_ui import HEIGHT, WIDTH, AirflowUi, chromium
 from dev.environments import ROOT
+from dev.page import picture
 from dev.playground import Playground, playground
 from dev.terminal import leave_through_cleanup, say
 
@@ -86,6 +87,7 @@ def main() -> int:
     try:
         with playground(ROOT / "dags") as running, chromium() as page:
             take_all(running, AirflowUi(page, running.airflow.url), Camera(page, folder))
+        picture.take(folder)
     except KeyboardInterrupt:
         say("\nInterrupted; everything is stopped.")
         return 130

@@ -77,6 +77,7 @@ class TestSerialization:
             "in_detail": False,
             "back_off_until": START + 300,
             "waiting_timeout": 3600.0,
+            "seen": {"state": "running", "credits": 12, "at": 1000.0},
         }
 
         path, stored = kind(**arguments).serialize()

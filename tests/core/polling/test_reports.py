@@ -32,7 +32,7 @@ class TestReport:
     @pytest.mark.parametrize(
         "value", [None, {}, [], "text", {"waits": None}, {"waits": "AAAA"}, {"waits": "eJw="}]
     )
-    def test_what_is_no_report_says_nothing(self, value: object) -> None:
+    def test_value_that_is_no_report_says_nothing(self, value: object) -> None:
         assert unpack_report(value) == {}
 
 
