@@ -117,7 +117,9 @@ def _proxy(scheme: str) -> Proxy | None:
     if not (value := found.get(proxied, "").strip()):
         return None
     variable = next(
-        name for name, text in os.environ.items() if name.lower() == f"{proxied}_proxy" and text == value
+        name
+        for name, text in os.environ.items()
+        if name.lower() == f"{proxied}_proxy" and text == found[proxied]
     )
     return _parsed(value, variable)
 
