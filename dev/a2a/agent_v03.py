@@ -6,12 +6,19 @@ import json
 import sys
 from typing import Any
 
+import httpx
 import uvicorn
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.apps import A2AStarletteApplication
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
-from a2a.server.tasks import DatabaseTaskStore, InMemoryTaskStore, TaskUpdater
+from a2a.server.tasks import (
+    BasePushNotificationSender,
+    DatabaseTaskStore,
+    InMemoryPushNotificationConfigStore,
+    InMemoryTaskStore,
+    TaskUpdater,
+)
 from a2a.types import (
     AgentCapabilities,
     AgentCard,
@@ -101,7 +108,7 @@ def main(options: dict[str, Any]) -> None:
         description="Follows the script that a message is.",
         version="0.3.0",
         url=f"http://127.0.0.1:{options['port']}/rpc",
-        capabilities=AgentCapabilities(streaming=True),
+        capabilities=AgentCapabilities(streaming=True, push_notifications=bool(options.get("push"))),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
         skills=[],
@@ -110,7 +117,12 @@ def main(options: dict[str, Any]) -> None:
     store: Any = InMemoryTaskStore()
     if path:
         store = DatabaseTaskStore(create_async_engine(f"sqlite+aiosqlite:///{path}"))
-    handler = DefaultRequestHandler(Agent(state), store)
+    push: dict[str, Any] = {}
+    if options.get("push"):
+        configs = InMemoryPushNotificationConfigStore()
+        sender = BasePushNotificationSender(httpx.AsyncClient(trust_env=False), configs)
+        push = {"push_config_store": configs, "push_sender": sender}
+    handler = DefaultRequestHandler(Agent(state), store, **push)
     app = A2AStarletteApplication(card, handler).build(rpc_url="/rpc")
     served = Control(app, state, options.get("token"))
     uvicorn.run(served, fd=options["fd"], log_level="warning", lifespan="off")

@@ -2,7 +2,7 @@
 
 Usage: ``python agent_v1.py '{"fd": 5, "port": 8098}'``. ``store`` is the path of an SQLite file, else memory;
 ``token`` the bearer token that it wants; ``owners`` several, each with the name of its user, whose tasks no
-other user sees; ``lists: false`` serves no lists.
+other user sees; ``lists: false`` serves no lists; ``push: true`` sends notifications.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ import json
 import sys
 from typing import Any
 
+import httpx
 import uvicorn
 from a2a.helpers import new_data_part, new_raw_part, new_task, new_text_message, new_text_part, new_url_part
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers.default_request_handler_v2 import DefaultRequestHandlerV2
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
-from a2a.server.tasks import DatabaseTaskStore, InMemoryTaskStore, TaskUpdater
+from a2a.server.tasks import (
+    BasePushNotificationSender,
+    DatabaseTaskStore,
+    InMemoryPushNotificationConfigStore,
+    InMemoryTaskStore,
+    TaskUpdater,
+)
 from a2a.types import AgentCapabilities, AgentCard, AgentInterface, TaskState
 from script import Control, State
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -110,7 +117,7 @@ def main(options: dict[str, Any]) -> None:
         description="Follows the script that a message is.",
         version="1.0.0",
         supported_interfaces=interfaces,
-        capabilities=AgentCapabilities(streaming=True),
+        capabilities=AgentCapabilities(streaming=True, push_notifications=bool(options.get("push"))),
         default_input_modes=["text/plain"],
         default_output_modes=["text/plain"],
     )
@@ -118,7 +125,12 @@ def main(options: dict[str, Any]) -> None:
     store: Any = InMemoryTaskStore()
     if path:
         store = DatabaseTaskStore(create_async_engine(f"sqlite+aiosqlite:///{path}"))
-    handler = DefaultRequestHandlerV2(Agent(state), store, card)
+    push: dict[str, Any] = {}
+    if options.get("push"):
+        configs = InMemoryPushNotificationConfigStore()
+        sender = BasePushNotificationSender(httpx.AsyncClient(trust_env=False), configs)
+        push = {"push_config_store": configs, "push_sender": sender}
+    handler = DefaultRequestHandlerV2(Agent(state), store, card, **push)
     app = Starlette(
         routes=[
             *create_agent_card_routes(card),

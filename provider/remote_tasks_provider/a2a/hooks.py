@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 from remote_tasks_provider.a2a.api import operations
 from remote_tasks_provider.a2a.api.filters import task_filter
 from remote_tasks_provider.a2a.api.interfaces import Agent
-from remote_tasks_provider.a2a.api.messages import OutgoingMessage, outgoing
+from remote_tasks_provider.a2a.api.messages import OutgoingMessage, PushTarget, outgoing
 from remote_tasks_provider.a2a.manifest import MANIFEST
 from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
 from remote_tasks_provider.a2a.results import A2AResult, result_of_task
 from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.bases.webhooks import WebhookSettings
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import TaskFailedError
+from remote_tasks_provider.core.errors import ConnectionConfigError, TaskFailedError
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 
 __all__ = ["A2AHook"]
@@ -148,6 +150,7 @@ class A2AHook(RemoteTaskHook):
 
     def send(self, message: OutgoingMessage) -> A2ATask | A2AMessage:
         """Send a message that is made already; see :meth:`send_message`."""
+        message = replace(message, push=self._push_target())
         found = self.client.send(operations.send_message(message))
         if message.task_id is not None and isinstance(found, A2ATask) and found.id != message.task_id:
             raise TaskFailedError(
@@ -155,6 +158,22 @@ class A2AHook(RemoteTaskHook):
                 "continues no tasks. Cancel the new one if you do not want it."
             )
         return found
+
+    def _push_target(self) -> PushTarget | None:
+        """Return where an agent is asked to call back: the receiver, if it takes this connection's."""
+        config = self.client.config
+        extras: Any = config.extras
+        if not extras.push or not extras.webhook_secret:
+            return None
+        settings, place = WebhookSettings.from_config(), (self.manifest.folder, self.conn_id)
+        if not settings.url or place not in settings.connections:
+            return None
+        if extras.webhook_secret == config.secret:
+            raise ConnectionConfigError(
+                f"Connection {self.conn_id!r}: webhook_secret is the password. Agents are sent the one, and "
+                "must never be sent the other: give it one of its own. Nothing was sent."
+            )
+        return PushTarget(settings.url_of(*place), extras.webhook_secret)
 
     def cancel_task(self, remote_task_id: str) -> A2ATask:
         """Cancel a task; return what has become of it.

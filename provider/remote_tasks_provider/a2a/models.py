@@ -203,6 +203,11 @@ class A2AAgentCard(RemoteModel):
         return self.capabilities.get("streaming") is True
 
     @property
+    def pushes(self) -> bool:
+        """Whether the agent can call back when a task changes."""
+        return self.capabilities.get("pushNotifications") is True
+
+    @property
     def required_extensions(self) -> list[str]:
         """The extensions of the protocol that the agent demands."""
         known = self.capabilities.get("extensions")

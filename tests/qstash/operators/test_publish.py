@@ -9,12 +9,14 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.core.errors import (
     ConnectionConfigError,
+    InvalidArgumentError,
     InvalidRequestError,
     RateLimitedError,
     RemoteTaskError,
     TransportError,
 )
 from remote_tasks_provider.qstash.operators import QStashPublishOperator
+from tests.bases.test_webhooks import configure
 from tests.qstash.account import HOOK, QStash
 
 
@@ -52,6 +54,29 @@ class TestRequest:
         assert order.callback.url == "https://example.com/done"
         assert order.failure_callback.url == "https://example.com/failed"
         assert order.redact == {"body"}
+
+    def test_receiver_is_told_with_one_parameter(
+        self, account: QStash, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        configure(monkeypatch, "https://hooks.example.com/x", "qstash/qstash_default")
+        account.task().attempt(lambda: publish(notify_airflow=True))
+        order = account.qstash.messages[0].options
+
+        url = "https://hooks.example.com/x/webhooks/qstash/qstash_default"
+        assert (order.callback.url, order.failure_callback.url) == (url, url)
+
+    def test_receiver_that_is_not_there_is_told_nothing(
+        self, account: QStash, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        configure(monkeypatch)
+        with pytest.raises(Exception, match="there is no receiver of webhooks"):
+            account.task().attempt(lambda: publish(notify_airflow=True))
+        assert account.qstash.messages == []
+
+    @pytest.mark.parametrize("name", ["callback", "failure_callback"])
+    def test_receiver_takes_the_place_of_a_callback(self, name: str) -> None:
+        with pytest.raises(InvalidArgumentError, match="notify_airflow is given with"):
+            publish(notify_airflow=True, **{name: "https://example.com"})
 
     def test_result_names_the_message_in_xcom_too(self, account: QStash) -> None:
         task = account.task()

@@ -11,10 +11,23 @@ from uuid import uuid4
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 
-__all__ = ["OutgoingMessage", "check_parts", "outgoing"]
+__all__ = ["OutgoingMessage", "PushTarget", "check_parts", "outgoing"]
 
 _CONTENTS = ("text", "data", "url", "raw")
 _PART_NAMES = frozenset({*_CONTENTS, "filename", "media_type", "metadata"})
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """Where an agent is asked to call back when a task changes.
+
+    https://a2a-protocol.org/latest/specification/#43-push-notification-objects
+
+    :param token: what it sends along, so that it is believed.
+    """
+
+    url: str
+    token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,7 @@ class OutgoingMessage:
 
     :param parts: as protocol 1.0 writes them.
     :param message_id: ours; an agent keeps it in the task's history.
+    :param push: where to call back, if the agent can.
     """
 
     parts: Sequence[Mapping[str, Any]] = field(repr=False)
@@ -30,6 +44,7 @@ class OutgoingMessage:
     task_id: str | None = None
     metadata: Mapping[str, Any] | None = field(default=None, repr=False)
     message_id: str = field(default_factory=lambda: str(uuid4()))
+    push: PushTarget | None = None
 
     def params(self, version: str) -> dict[str, Any]:
         """Return the body of a request that does not wait for the agent."""
@@ -43,9 +58,13 @@ class OutgoingMessage:
             "metadata": self.metadata,
         }
         message = {name: value for name, value in message.items() if value is not None}
+        configuration: dict[str, Any] = {"blocking": False} if is_old else {"returnImmediately": True}
+        if self.push is not None:
+            name = "pushNotificationConfig" if is_old else "taskPushNotificationConfig"
+            configuration[name] = {"url": self.push.url, "token": self.push.token}
         if is_old:
-            return {"message": {"kind": "message", **message}, "configuration": {"blocking": False}}
-        return {"message": message, "configuration": {"returnImmediately": True}}
+            return {"message": {"kind": "message", **message}, "configuration": configuration}
+        return {"message": message, "configuration": configuration}
 
 
 def outgoing(
@@ -71,7 +90,7 @@ def outgoing(
         None if context_id is None else validation.object_id(context_id, "context_id"),
         None if task_id is None else validation.object_id(task_id, "task_id"),
         None if metadata is None else validation.mapping(metadata, "metadata"),
-        *([] if message_id is None else [message_id]),
+        str(uuid4()) if message_id is None else message_id,
     )
 
 

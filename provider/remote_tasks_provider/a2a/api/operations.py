@@ -233,7 +233,7 @@ def list_tasks(query: TaskFilter) -> Operation[Page[A2ATask]]:
     return _asked("list tasks", "a list of A2A tasks", make)
 
 
-def send_message(message: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
+def send_message(given: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
     """Send a message, and do not wait for what the agent does with it. Twice would begin two tasks.
 
     Some agents answer only when they are done, whatever they are asked. If one lists no tasks either, a task
@@ -246,6 +246,8 @@ def send_message(message: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
                 f"The agent {agent.card.name!r} demands a protocol extension that this provider does not "
                 f"know: {', '.join(agent.card.required_extensions)}. Nothing was sent."
             )
+        # An agent that cannot call back may refuse a message that asks for it.
+        message = given if agent.card.pushes else replace(given, push=None)
         if message.task_id is None and agent.card.streams and not agent.lists:
             return _of("send message", _EXPECTED, lambda _config: _streamed(agent.interface, message))
         return _send(agent.interface, message)

@@ -172,6 +172,7 @@ PUBLISH: Mapping[str, Check] = {
     ),
     "delivery_retries": validation.optional(partial(validation.whole_number, least=0)),
     "destination": validation.optional(_destination),
+    "notify_airflow": validation.flag,
     "url_group": validation.optional(_destination),
 }
 BATCH: Mapping[str, Check] = {"messages": _masking(_messages)}

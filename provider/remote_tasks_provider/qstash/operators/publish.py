@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.operators import RemoteTaskOperator, Submitted
 from remote_tasks_provider.bases.requests import sending
+from remote_tasks_provider.bases.webhooks import webhook_url
 from remote_tasks_provider.core.errors import (
     ConnectionConfigError,
     InvalidArgumentError,
@@ -164,6 +165,9 @@ class QStashPublishOperator(MessageOperator):
         …, "delay": …, "timeout": …}``, each as for the message itself. Templated.
     :param failure_callback: a URL that QStash calls when the message has failed. Templated.
     :param failure_callback_options: how it is called, likewise. Templated.
+    :param notify_airflow: call the receiver of webhooks for every delivery and when the message has failed,
+        so that a deferred wait polls at once; instead of ``callback`` and ``failure_callback``. Each call
+        counts as a message of your account. See ``docs/how-to/webhooks.md``.
     :param flow_control: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
     :param labels: by which logs and DLQ messages can be filtered. Templated.
     :param redact: what to hide in the logs, as QStash writes it: ``body, header[Authorization]``.
@@ -210,6 +214,7 @@ class QStashPublishOperator(MessageOperator):
         callback_options: Mapping[str, Any] | None = None,
         failure_callback: str | None = None,
         failure_callback_options: Mapping[str, Any] | None = None,
+        notify_airflow: bool = False,
         flow_control: Mapping[str, Any] | None = None,
         labels: str | Iterable[str] | None = None,
         redact: str | None = None,
@@ -233,6 +238,7 @@ class QStashPublishOperator(MessageOperator):
         self.callback_options = callback_options
         self.failure_callback = failure_callback
         self.failure_callback_options = failure_callback_options
+        self.notify_airflow = notify_airflow
         self.flow_control = flow_control
         self.labels = labels
         self.redact = redact
@@ -249,9 +255,18 @@ class QStashPublishOperator(MessageOperator):
                 "delay or not_before is given with qstash_queue, which delivers in order; leave out one"
             )
 
+        if self.notify_airflow and (self.callback is not None or self.failure_callback is not None):
+            raise InvalidArgumentError(
+                "notify_airflow is given with callback or failure_callback, which would be the receiver's; "
+                "leave out one"
+            )
+
     def publish(self, context: Context) -> list[PublishedMessage]:
         """Publish the message."""
         given = PublishOptions.values_of(self) | {"deduplication_id": self.deduplication_id or None}
+        if self.notify_airflow:
+            url = webhook_url(QStashHook.manifest.folder, self.qstash_conn_id)
+            given |= {"callback": url, "failure_callback": url}
         options = self.hook.order(**given)
         order = Order(options, "" if self.deduplication_id is None else None)
         publisher = Publisher(self, context, self.hook.client, grace=self.not_found_grace)
