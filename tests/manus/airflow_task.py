@@ -79,7 +79,7 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     waits = partial(poll_until_done, clock=clock.now, monotonic=clock.now)
     for module in (waiting, agents):
         monkeypatch.setattr(module, "poll_until_done", waits)
-    monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
+    monkeypatch.setattr(hook_module, "Client", lambda *parts, **named: Client(*parts, **named, sleep=sleep))
     clocks = Clocks(wall=clock.now, monotonic=clock.now, sleep=sleepers.sleep, spread=lambda: 1.0)
     monkeypatch.setattr(triggers.RemoteTaskTrigger, "clocks", clocks)
 
