@@ -353,6 +353,11 @@ class Run:
             self.dag_id, self.run_id, task_id, try_number=try_number, map_index=map_index
         )
 
+    def told(self, text: str) -> int:
+        """Return how often the logs of the run's tasks have a text."""
+        folder = self._deployment.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        return sum(path.read_text(errors="replace").count(text) for path in folder.rglob("*.log"))
+
     def xcom(self, task_id: str = "ask", *, map_index: int = -1) -> Any:
         """Return what a task returned, as the REST API gives it."""
         return self._deployment.client.xcom(self.dag_id, self.run_id, task_id, map_index=map_index)
