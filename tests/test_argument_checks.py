@@ -176,6 +176,7 @@ PARAMETERS: Mapping[str, Kind] = {
     "from_date": LOG_MOMENT,
     "headers": Kind(["abc", 5, NAN, ["a"], {"a b": "c"}, {"a": None}], [{"a": "b"}]),
     "hide_in_task_list": FLAG,
+    "notify_airflow": FLAG,
     "include_output": FLAG,
     "input": OBJECT,
     "interactive_mode": FLAG,
@@ -319,6 +320,7 @@ NEEDED: Mapping[str, dict[str, Any]] = {
     },
 }
 INSTEAD: Mapping[str, tuple[str, ...]] = {
+    "notify_airflow": ("callback", "failure_callback"),
     "url_group": ("destination",),
     "filters": ("message_id", "workflow_run_id"),
     "website_id": ("remote_task_id",),

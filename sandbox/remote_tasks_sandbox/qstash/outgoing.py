@@ -10,17 +10,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from remote_tasks_sandbox.delivery import Courier, Response, send
 from remote_tasks_sandbox.qstash.destinations import sign
 from remote_tasks_sandbox.qstash.message import Message
 from remote_tasks_sandbox.vendor import Context
 
-if TYPE_CHECKING:
-    from remote_tasks_sandbox.qstash.engine import QStashEngine
-
 __all__ = ["Outgoing"]
+
+
+class _Engine(Protocol):
+    """Whoever makes time take its effect."""
+
+    real: set[str]
+
+    def now(self) -> float: ...
+    def later(self, at: float, action: Callable[[float], None]) -> None: ...
+    def watch(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Outgoing:
     :param engine: whose clock it follows
     """
 
-    def __init__(self, context: Context, engine: QStashEngine) -> None:
+    def __init__(self, context: Context, engine: _Engine) -> None:
         self._faults = context.faults
         self._settings = context.settings
         self._engine = engine
