@@ -123,7 +123,7 @@ class TestHearing:
 
         play(story)
 
-    def test_two_bells_between_two_reads_are_one(self) -> None:
+    def test_bells_between_two_reads_are_one(self) -> None:
         async def story(stage: Stage) -> None:
             stop = stage.listen()
             await stage.time.let_pass(1)

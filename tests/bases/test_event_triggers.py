@@ -317,7 +317,7 @@ class TestProducer:
 
         play(story)
 
-    def test_only_so_many_events_are_on_their_way(self, store: Store) -> None:
+    def test_events_on_their_way_are_bounded(self, store: Store) -> None:
         async def story(service: Service) -> None:
             heard: list[tuple[Any, Any]] = []
             producer = self._producer(service)
@@ -370,7 +370,7 @@ class TestTrigger:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ManusTaskEventTrigger(**{"asset": "a", "conn_id": "m", "poll_interval": 60, **wrong})
 
-    def test_two_assets_do_not_share_a_trigger(self) -> None:
+    def test_assets_do_not_share_a_trigger(self) -> None:
         one, other = ManusTaskEventTrigger("a", "m"), ManusTaskEventTrigger("b", "m")
 
         assert one.serialize() != other.serialize()

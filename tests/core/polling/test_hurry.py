@@ -15,7 +15,7 @@ def hurry() -> Hurry:
 
 
 class TestPolls:
-    def test_nothing_is_hurried_without_a_bell(self, hurry: Hurry) -> None:
+    def test_poller_without_a_bell_is_not_hurried(self, hurry: Hurry) -> None:
         assert hurry.next_at == NEVER
         assert not hurry.begin(100)
 

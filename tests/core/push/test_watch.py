@@ -45,7 +45,7 @@ class TestBeginning:
         assert not Cursor(None).has_begun
         assert Cursor().since == 0
 
-    def test_what_is_listed_at_the_beginning_is_not_told(self) -> None:
+    def test_list_at_the_beginning_is_not_told(self) -> None:
         cursor = begun(seen("old", NOW - 5), seen("running", NOW - 5, None))
 
         assert cursor.has_begun
@@ -65,13 +65,13 @@ class TestTelling:
         assert told(cursor, *some, now=NOW + 3) == ["a", "b"]
         assert told(cursor, *some, now=NOW + 3) == []
 
-    def test_what_a_list_shows_late_is_told(self) -> None:
+    def test_late_thing_is_told(self) -> None:
         cursor = begun()
 
         assert told(cursor, seen("a", NOW + 500), now=NOW + 500) == ["a"]
         assert told(cursor, seen("late", NOW + 10), now=NOW + 501) == ["late"]
 
-    def test_what_is_older_than_the_overlap_is_not_told(self) -> None:
+    def test_thing_older_than_the_overlap_is_not_told(self) -> None:
         assert told(begun(), seen("ancient", NOW - OVERLAP - 1)) == []
 
     def test_task_that_runs_again_and_ends_again_is_told_again(self) -> None:
@@ -123,7 +123,7 @@ class TestSaving:
             unique_by=lambda x: x,
         )
     )
-    def test_each_thing_is_told_once_whatever_the_order_and_the_restarts(
+    def test_thing_is_told_once_whatever_the_order_and_the_restarts(
         self, things: list[tuple[int, int]]
     ) -> None:
         cursor, heard = begun(), []
@@ -169,7 +169,7 @@ class TestListing:
             is_sorted=is_sorted,
         )
 
-    def test_every_page_is_read_and_odd_items_are_left_out(self) -> None:
+    def test_pages_are_all_read_and_odd_items_are_left_out(self) -> None:
         results, asked = self._run(
             self._listing(is_sorted=False),
             page(("a", 5.0), None, following=OPERATION),
