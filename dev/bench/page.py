@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -52,21 +53,34 @@ def databases() -> Iterator[list[tuple[str, str | None]]]:
         yield [("SQLite", None), ("PostgreSQL", server.url)]
 
 
-def times(server: ApiServer, waits: int, requests: int) -> dict[str, list[float]]:
-    """Return the seconds of each request; the first of each kind warms up and is not counted."""
+@dataclass
+class Cost:
+    """What the requests of one kind have cost: the seconds of each, and the server's CPU seconds in all."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+
+
+def cpu_seconds(server: ApiServer) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in server.processes())
+
+
+def costs(server: ApiServer, waits: int, requests: int) -> dict[str, Cost]:
+    """Return what each kind of request has cost; the first of each warms up and is not counted."""
     token = server.token("admin")
     calls = {OURS: {"limit": waits}, THEIRS: {"limit": waits, "state": "deferred"}}
-    found: dict[str, list[float]] = {path: [] for path in calls}
+    found = {path: Cost() for path in calls}
     for number in range(requests + 1):
         for path, query in calls.items():
-            began = time.perf_counter()
+            cpu, began = cpu_seconds(server), time.perf_counter()
             answer = server.get(path, token=token, **query)
             took = time.perf_counter() - began
             listed = answer.raise_for_status().json()
             if len(listed.get("waits") or listed["task_instances"]) != waits:
                 raise RuntimeError(f"{path} lists something else than {waits} waits")
             if number:
-                found[path].append(took)
+                found[path].seconds.append(took)
+                found[path].cpu += cpu_seconds(server) - cpu
     return found
 
 
@@ -77,9 +91,11 @@ def section(say: Callable[[str], None], *, quick: bool) -> Section:
     with databases() as found, tempfile.TemporaryDirectory(prefix="bench-page-") as folder:
         for name, url in found:
             with ApiServer(list(rows(waits)), Path(folder), config=CONFIG, database_url=url) as server:
-                measured = times(server, waits, requests)
-            ours, theirs = (percentiles(measured[path]) for path in (OURS, THEIRS))
+                measured = costs(server, waits, requests)
+            ours, theirs = (percentiles(measured[path].seconds) for path in (OURS, THEIRS))
+            cpu = [measured[path].cpu / requests for path in (OURS, THEIRS)]
             say(f"  {name}: p95 {milliseconds(ours[1])}, Airflow's own list {milliseconds(theirs[1])}")
+            table.compare(f"one request on {name}, CPU of the server", *cpu, milliseconds)
             table.compare(f"one request on {name}, p50", ours[0], theirs[0], milliseconds)
             table.limit(f"one request on {name}, p95", ours[1], theirs[1], milliseconds, at_most=MOST)
     table.notes.append(

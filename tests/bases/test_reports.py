@@ -124,7 +124,7 @@ class TestReporter:
             with stage.reporter.reporting(1, tracker()):
                 await stage.time.let_pass(31)
                 assert stage.calls == 2
-                await stage.time.let_pass(590)
+                await stage.time.let_pass(110)
                 assert stage.calls == 2
                 stage.error = None
                 await stage.time.let_pass(20)

@@ -32,9 +32,8 @@ __all__ = ["Reporter", "reported"]
 log = logging.getLogger(__name__)
 
 _EVERY = 30.0
-# After what went wrong: mostly no DAG names the asset.
-_REST = 600.0
-_LONGEST_ANSWER = 10.0
+# After what went wrong: mostly no DAG names the asset, or the triggerer is too busy to answer.
+_REST = 120.0
 
 
 async def write_note(key: str, value: Any) -> None:
@@ -45,7 +44,7 @@ async def write_note(key: str, value: Any) -> None:
     comms: Any = import_module("airflow.sdk.execution_time.comms")
     runner: Any = import_module("airflow.sdk.execution_time.task_runner")
     message = comms.SetAssetStateStoreByName(name=WEBHOOK_ASSET[0], key=key, value=value)
-    answer = await ask(runner.SUPERVISOR_COMMS.asend(message), _LONGEST_ANSWER)
+    answer = await ask(runner.SUPERVISOR_COMMS.asend(message))
     if getattr(answer, "error", None) is not None:
         raise LookupError(f"Airflow answered {answer!r}")
 
