@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from typing import Any
@@ -72,6 +73,8 @@ class Agent(AgentExecutor):
                 await updater.add_artifact([Part(root=FilePart(file=_file(word, rest)))])
             elif word == "status":
                 await updater.start_work(text())
+            elif word == "work":
+                await asyncio.sleep(float(rest))
             elif word == "hold":
                 await self._state.released[task_id].wait()
             elif word in ("ask", "auth"):
@@ -102,7 +105,7 @@ def _file(word: str, rest: str) -> FileWithBytes | FileWithUri:
 
 def main(options: dict[str, Any]) -> None:
     """Serve until killed."""
-    state = State()
+    state = State(options.get("otherwise"))
     card = AgentCard(
         name="Scripted agent 0.3",
         description="Follows the script that a message is.",

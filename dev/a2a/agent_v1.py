@@ -2,11 +2,12 @@
 
 Usage: ``python agent_v1.py '{"fd": 5, "port": 8098}'``. ``store`` is the path of an SQLite file, else memory;
 ``token`` the bearer token that it wants; ``owners`` several, each with the name of its user, whose tasks no
-other user sees; ``lists: false`` serves no lists; ``push: true`` sends notifications.
+other user sees; ``push: true`` sends notifications; ``otherwise`` the steps for a message that is no script.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from typing import Any
@@ -70,6 +71,8 @@ class Agent(AgentExecutor):
                 await updater.add_artifact([new_url_part(rest, media_type="text/plain")])
             elif word == "status":
                 await updater.start_work(text())
+            elif word == "work":
+                await asyncio.sleep(float(rest))
             elif word == "hold":
                 await self._state.released[task_id].wait()
             elif word in ("ask", "auth"):
@@ -106,7 +109,7 @@ class Owners:
 
 def main(options: dict[str, Any]) -> None:
     """Serve until killed."""
-    base, state = f"http://127.0.0.1:{options['port']}", State()
+    base, state = f"http://127.0.0.1:{options['port']}", State(options.get("otherwise"))
     interfaces = [
         AgentInterface(url=f"{base}/rest", protocol_binding="HTTP+JSON", protocol_version="1.0"),
         AgentInterface(url=f"{base}/rpc", protocol_binding="JSONRPC", protocol_version="1.0"),

@@ -1,7 +1,8 @@
 """What the agents here do: they follow the script that a message's text is.
 
-Steps are separated by ``;``. A text without a known step is answered by itself. Runs in the environments of
-the agents, beside :mod:`.agent_v1` and :mod:`.agent_v03`, and must import nothing but the standard library.
+Steps are separated by ``;``. For a text without a known step the agent takes the steps of its option
+``otherwise``, or answers with the text itself. Runs in the environments of the agents, beside
+:mod:`.agent_v1` and :mod:`.agent_v03`, and must import nothing but the standard library.
 
 ========================= ===============================================================================
 ``say TEXT``              adds to the text artifact
@@ -9,6 +10,7 @@ the agents, beside :mod:`.agent_v1` and :mod:`.agent_v03`, and must import nothi
 ``file NAME TEXT``        makes an artifact of a file
 ``link URL``              makes an artifact of a URL
 ``status TEXT``           works on, with a status message
+``work SECONDS``          works for so long
 ``hold``                  waits for ``POST /_control/release/TASK`` (or, given before, does not)
 ``ask TEXT``              asks a person; the steps after it follow on an answer, ``{answer}`` is its text
 ``auth TEXT``             asks for an authorisation likewise
@@ -27,16 +29,19 @@ import os
 from collections import defaultdict
 from typing import Any
 
-STEPS = ("say", "data", "file", "link", "status", "hold", "ask", "auth", "fail", "reject", "message", "crash")
+STEPS = {
+    *("say", "data", "file", "link", "status", "work", "hold"),
+    *("ask", "auth", "fail", "reject", "message", "crash"),
+}
 
 
-def steps_of(text: str) -> list[tuple[str, str]]:
+def steps_of(text: str, otherwise: str | None = None) -> list[tuple[str, str]]:
     """Return the steps of a message's text."""
     steps = []
     for part in text.split(";"):
         word, _, rest = part.strip().partition(" ")
         if word not in STEPS:
-            return [("say", f"You said: {text}")]
+            return steps_of(otherwise) if otherwise else [("say", f"You said: {text}")]
         steps.append((word, rest.strip()))
     return steps
 
@@ -44,7 +49,8 @@ def steps_of(text: str) -> list[tuple[str, str]]:
 class State:
     """What the agent remembers, and shows under ``/_control``."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: str | None = None) -> None:
+        self._otherwise = otherwise
         self.left: dict[str, list[tuple[str, str]]] = {}
         """The steps that follow an answer, by task."""
         self.released: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -59,7 +65,7 @@ class State:
         )
         left = self.left.pop(task_id, None)
         if left is None:
-            return steps_of(text)
+            return steps_of(text, self._otherwise)
         return [(word, rest.replace("{answer}", text)) for word, rest in left]
 
 

@@ -1,4 +1,4 @@
-"""Airflow connections to the services that a sandbox emulates."""
+"""Airflow connections to the services that a sandbox emulates, and to an A2A agent."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def connection_fields(server: SandboxServer) -> dict[str, dict[str, Any]]:
         "manus_v2": {**manus, "extra": {"api_version": "v2"}},
         "qstash_default": qstash,
     }
+
+
+def agent_connection(url: str) -> dict[str, Any]:
+    """Return the connection ``a2a_default`` to the agent at a URL."""
+    return {"conn_type": "a2a", "host": url, "port": urlsplit(url).port}
 
 
 def sandbox_connections(server: SandboxServer) -> dict[str, str]:

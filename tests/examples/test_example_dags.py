@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from dev.a2a.peers import Agent
+from dev.airflow.connections import agent_connection
 from remote_tasks_sandbox import SandboxServer
 from remote_tasks_sandbox.demo import seed_demo
 from tests.examples.running import EXAMPLES, copy_quick, run_dags
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def runs(tmp_path_factory: pytest.TempPathFactory, a2a_v1: Agent) -> dict[str, Any]:
     home = tmp_path_factory.mktemp("airflow")
     params = {
         "example_fetch_and_list": {"folder": f"file://{home}/lists"},
@@ -29,6 +31,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         },
         "example_replay_dead_letters": {},
         "example_workflow_run": {},
+        "example_ask_an_a2a_agent": {
+            "wish": "status I write; file guide.txt Bern has bears.; say Done.",
+            "folder": f"file://{home}/guides",
+        },
     }
     with SandboxServer() as server:
         # As in `make airflow`: what the examples show is in the demo tasks, or in nothing.
@@ -42,7 +48,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             response_status=404,
             labels=["nightly"],
         )
-        ran = run_dags(home, server, {copy_quick(name, home / "dags"): conf for name, conf in params.items()})
+        files = {copy_quick(name, home / "dags"): conf for name, conf in params.items()}
+        agent = json.dumps(agent_connection(a2a_v1.url))
+        ran = run_dags(home, server, files, AIRFLOW_CONN_A2A_DEFAULT=agent)
         sent = [one for one in qstash.messages if not one.id.startswith("msg_demo")]
         delivered = [one.url for one in sent if one.state == "DELIVERED"]
         dlq_messages = [dlq_message.message.id for dlq_message in qstash.dlq_messages]
@@ -141,6 +149,14 @@ def test_examples_say_what_to_look_at() -> None:
         text = path.read_text(encoding="utf-8")
         assert "\n**Look at:** " in text.split('"""')[1], path.name
         assert "doc_md=__doc__" in text, path.name
+
+
+def test_ask_an_a2a_agent_collects_its_file(runs: dict[str, Any]) -> None:
+    run = runs["example_ask_an_a2a_agent"]
+    assert run["tasks"]["publish"] == ["success"], runs["log"]
+    assert run["tasks"]["explain"] == ["skipped"]
+    (file,) = (runs["home"] / "guides").rglob("guide.txt")
+    assert file.read_text(encoding="utf-8") == "Bern has bears."
 
 
 def test_workflow_run_is_triggered_once_and_need_not_be_resumed(runs: dict[str, Any]) -> None:
