@@ -20,6 +20,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -245,7 +246,7 @@ def _add_trigger(wait: Wait, path: str, encrypted: str) -> None:
         return
     _add_kind(wait, kind)
     try:
-        kwargs = Trigger._decrypt_kwargs(encrypted)
+        kwargs = _arguments(encrypted, ("conn_id", "started_at", "seen", *kind.ids_params))
     except Exception as error:  # noqa: BLE001 - whatever Fernet or a serialization raises, a row is shown
         log.warning("The arguments of a trigger cannot be read: %s", type(error).__name__)
         return
@@ -254,6 +255,14 @@ def _add_trigger(wait: Wait, path: str, encrypted: str) -> None:
     started_at = kwargs.get("started_at")
     wait.since = wait.since if started_at is None else float(started_at)
     _add_seen(wait, kwargs.get("seen"))
+
+
+# As many as wait in a large deployment; each takes 2 KB.
+@lru_cache(maxsize=4096)
+def _arguments(encrypted: str, names: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return some of a trigger's arguments; to decrypt them takes most of the time of a reading."""
+    kwargs = Trigger._decrypt_kwargs(encrypted)
+    return {name: kwargs.get(name) for name in names}
 
 
 def _add_seen(wait: Wait, seen: Any) -> None:

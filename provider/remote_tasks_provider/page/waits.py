@@ -59,7 +59,7 @@ class Wait:
     def to_json(self) -> dict[str, Any]:
         """Return what the page is told; of many remote ids the first, and how many there are."""
         return {
-            **asdict(self),
+            **{name: getattr(self, name) for name in self.__slots__},
             "remote_ids": list(self.remote_ids[:_SHOWN_IDS]),
             "remote_count": len(self.remote_ids),
         }
