@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -295,7 +296,12 @@ class Deployment:
         def calm() -> T | None:
             try:
                 return probe()
-            except (httpx.HTTPError, AirflowApiError, KeyError):
+            except httpx.HTTPError:
+                return None
+            except AirflowApiError as error:
+                # Not a DAG file that is broken, for example.
+                if not re.search(r": (409|5\d\d) ", str(error)):
+                    raise
                 return None
 
         return eventually(calm, within=WITHIN, what=what, every=every)

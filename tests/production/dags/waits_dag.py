@@ -13,7 +13,8 @@ from remote_tasks_provider.qstash.sensors import QStashMessageSensor
 AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 WAIT: dict[str, Any] = {"deferrable": True, "poke_interval": 5, "timeout": 3600, **AGAIN}
 MANUS = {"manus_conn_id": "{{ dag_run.conf['conn_id'] }}"}
-FROM_TRIGGER = {"start_from_trigger": True, "end_from_trigger": True}
+# Not `end_from_trigger`: Airflow refuses a DAG with it where a listener is installed, such as OpenLineage's.
+FROM_TRIGGER = {"start_from_trigger": True}
 
 
 @task(**AGAIN)
