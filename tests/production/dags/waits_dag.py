@@ -26,13 +26,6 @@ def ids(**context: Any) -> list[str]:
 with DAG("mapped_waits", schedule=None, catchup=False):
     ManusTaskSensor.partial(task_id="ask", **WAIT, **MANUS).expand(remote_task_id=ids())
 
-for number in range(20):
-    with DAG(f"many_{number}", schedule=None, catchup=False):
-        for one in range(50):
-            ManusTaskSensor(
-                task_id=f"wait_{one}", remote_task_id=f"many-{number}-{one}", **WAIT, **MANUS, **FROM_TRIGGER
-            )
-
 with DAG("mixed", schedule=None, catchup=False):
     for one in range(10):
         ManusTaskSensor(
