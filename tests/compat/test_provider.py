@@ -19,10 +19,11 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook
 from airflow.providers_manager import ProvidersManager
 
+from dev.airflow.connections import agent_connection
 from remote_tasks_provider.get_provider_info import get_provider_info
 
 AIRFLOW = tuple(int(part) for part in metadata.version("apache-airflow").split(".")[:2])
-CONNECTION_TYPES = ("manus", "qstash")
+CONNECTION_TYPES = ("manus", "qstash", "a2a")
 
 
 def dotted_paths(info: dict[str, Any]) -> Iterator[str]:
@@ -71,7 +72,12 @@ class TestConnectionType:
         assert load(hook.hook_class_name).conn_type == connection_type
 
     @pytest.mark.usefixtures("airflow_connections")
-    def test_hook_is_made_from_a_connection(self, connection_type: str) -> None:
+    def test_hook_is_made_from_a_connection(
+        self, connection_type: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        agent = json.dumps(agent_connection("http://127.0.0.1:1"))
+        monkeypatch.setenv("AIRFLOW_CONN_A2A_DEFAULT", agent)
+
         hook = BaseHook.get_hook(f"{connection_type}_default")
 
         assert hook.conn_type == connection_type
@@ -87,7 +93,7 @@ print(json.dumps({
     kind: {
         "fields": sorted(field for owner, field in fields if owner == kind),
         "key_label": manager.field_behaviours.get(kind, {}).get("relabeling", {}).get("password"),
-    } for kind in ("manus", "qstash")
+    } for kind in ("manus", "qstash", "a2a")
 }))
 """
 FORM_IN_AIRFLOW_3 = """
@@ -97,7 +103,7 @@ print(json.dumps({
     meta.connection_type: {
         "fields": sorted(meta.extra_fields or {}),
         "key_label": getattr(getattr(meta.standard_fields, "password", None), "title", None),
-    } for meta in HookMetaService.hook_meta_data() if meta.connection_type in ("manus", "qstash")
+    } for meta in HookMetaService.hook_meta_data() if meta.connection_type in ("manus", "qstash", "a2a")
 }))
 """
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dev.compat import VERSIONS
 from remote_tasks_provider.a2a.sensors import A2ATaskSensor
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
@@ -55,9 +57,9 @@ def _add_agent_task(peer: Peer, seconds: float) -> str:
     return peer.agent.add_task([("working", seconds), ("completed", None)])
 
 
-SUBJECTS = [
-    Subject("Manus v1", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v1"}),
+_ALL = [
     Subject("Manus", "manus", ManusTaskSensor, _add_manus_task),
+    Subject("Manus v1", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v1"}),
     Subject("Manus v2", "manus", ManusTaskSensor, _add_manus_task, {"api_version": "v2"}),
     Subject("QStash message", "qstash", QStashMessageSensor, _add_message),
     Subject("QStash task", "qstash", QStashTaskSensor, _add_qstash_task),
@@ -72,3 +74,11 @@ SUBJECTS = [
     ),
     Subject("A2A 0.3 JSON-RPC", "a2a", A2ATaskSensor, _add_agent_task, {"protocol_version": "0.3"}),
 ]
+_OLDEST, *_IN_BETWEEN, _NEWEST, _NEXT = VERSIONS
+# How a service is spoken to does not depend on Airflow: on those between the oldest and the newest one,
+# `make test-compat` runs one subject of each sensor.
+SUBJECTS = (
+    list({one.sensor: one for one in reversed(_ALL)}.values())
+    if os.environ.get("EXPECTED_AIRFLOW") in _IN_BETWEEN
+    else _ALL
+)
