@@ -9,7 +9,7 @@ module             what it is for
 ``release``        check that this commit can be released, and build what is published
 ``airflow``        start a real Airflow on this machine and talk to its REST API
 ``demo``           run a branching DAG in a real Airflow against the sandbox
-``playground``     serve Airflow's UI, the sandbox and the example DAGs
+``playground``     serve Airflow's UI, the sandbox, an A2A agent and the example DAGs
 ``browser``        take the documentation's pictures, and follow its first pages as a newcomer would
 ``kills``          kill, clear and time out tasks, and compare what happens with the documented table
 ``bench``          measure waits, listing and imports next to Airflow's http provider

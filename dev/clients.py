@@ -1,4 +1,4 @@
-"""`make test-clients`: drive the vendor's TypeScript clients against the sandbox.
+"""The first half of `make test-clients`: drive the vendor's TypeScript clients against the sandbox.
 
 It installs them with npm, starts the sandbox as a process on a free loopback port, and runs the checks in
 ``sandbox/clients/typescript`` with Node.js.
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from dev.environments import ROOT
 from dev.terminal import leave_through_cleanup, say
@@ -49,18 +50,18 @@ def tools() -> tuple[str, str]:
     return node, npm
 
 
-def install(npm: str) -> None:
-    """Install the clients beside the checks, unless those that ``package.json`` names are there.
+def install(npm: str, folder: Path) -> None:
+    """Install into a folder what its ``package.json`` names, unless it is there.
 
     No lock file is written: it would name a package index. ``package.json`` pins every package instead.
     """
-    wanted, done = FOLDER / "package.json", FOLDER / "node_modules" / ".installed.json"
+    wanted, done = folder / "package.json", folder / "node_modules" / ".installed.json"
     if done.is_file() and done.read_bytes() == wanted.read_bytes():
         return
-    say("Installing the clients ...")
-    shutil.rmtree(FOLDER / "node_modules", ignore_errors=True)
+    say(f"Installing npm's packages into {folder.relative_to(ROOT)} ...")
+    shutil.rmtree(folder / "node_modules", ignore_errors=True)
     quiet = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-    subprocess.run([npm, "install", *quiet], cwd=FOLDER, check=True)
+    subprocess.run([npm, "install", *quiet], cwd=folder, check=True)
     shutil.copy(wanted, done)
 
 
@@ -111,7 +112,7 @@ def main() -> int:
     leave_through_cleanup()
     try:
         node, npm = tools()
-        install(npm)
+        install(npm, FOLDER)
         with sandbox() as url:
             return check(node, url)
     except MissingError as error:

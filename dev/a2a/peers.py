@@ -2,7 +2,8 @@
 
 The SDK's versions exclude each other, and what they need is none of the provider's business. So each has an
 environment below ``.venvs/``, which is built when it is first needed, from the same package index as all
-others.
+others. The agents ``fasta2a`` and ``javascript`` are peers of ``make test-clients`` alone; the packages of
+the last one are npm's, beside its program.
 """
 
 from __future__ import annotations
@@ -18,22 +19,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from dev.clients import install, tools
 from dev.environments import ROOT, uv
 
 __all__ = ["Agent", "Version", "build"]
 
-Version = Literal["1.x", "0.3"]
+Version = Literal["1.x", "0.3", "fasta2a", "javascript"]
 
 _PACKAGES: dict[Version, tuple[str, ...]] = {
     "1.x": ("a2a-sdk[http-server,sqlite]==1.3.0", "uvicorn==0.54.0"),
     "0.3": ("a2a-sdk[http-server,sqlite]==0.3.26", "uvicorn==0.54.0"),
+    "fasta2a": ("fasta2a==2.1.1", "uvicorn==0.54.0"),
 }
-_PROGRAMS: dict[Version, str] = {"1.x": "agent_v1.py", "0.3": "agent_v03.py"}
+_FOLDER = Path(__file__).parent
+_PROGRAMS: dict[Version, Path] = {
+    "1.x": _FOLDER / "agent_v1.py",
+    "0.3": _FOLDER / "agent_v03.py",
+    "fasta2a": _FOLDER / "agent_fasta2a.py",
+    "javascript": _FOLDER / "javascript" / "agent.mjs",
+}
 _START_ATTEMPTS = 120
 
 
 def build(version: Version) -> Path:
-    """Build the environment of an SDK unless it is there; return its Python."""
+    """Build the environment of an SDK unless it is there; return its Python, or Node.js."""
+    if version == "javascript":
+        node, npm = tools()
+        install(npm, _PROGRAMS[version].parent)
+        return Path(node)
     home = ROOT / ".venvs" / f"a2a-{version}"
     built = home / "built"
     wanted = "\n".join(_PACKAGES[version])
@@ -53,11 +66,15 @@ class Agent:
 
     The listening socket is this process's, so an agent that is killed and started again has the same address.
 
+    :param own_group: give the process a process group of its own, which Ctrl-C in a terminal does not reach.
     :param options: see :mod:`.agent_v1`.
     """
 
-    def __init__(self, version: Version = "1.x", port: int = 0, **options: Any) -> None:
+    def __init__(
+        self, version: Version = "1.x", port: int = 0, *, own_group: bool = False, **options: Any
+    ) -> None:
         self._version: Version = version
+        self._own_group = own_group
         self._options = options
         self._socket = socket.create_server(("127.0.0.1", port))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the agent
@@ -65,7 +82,11 @@ class Agent:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def __enter__(self) -> Agent:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,13 +98,13 @@ class Agent:
         """Start the process, and wait until it answers."""
         fd = self._socket.fileno()
         options = {**self._options, "fd": fd, "port": self._socket.getsockname()[1]}
-        program = Path(__file__).with_name(_PROGRAMS[self._version])
         self._log.seek(0)
         self._process = subprocess.Popen(
-            [build(self._version), program, json.dumps(options)],
+            [build(self._version), _PROGRAMS[self._version], json.dumps(options)],
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             stderr=self._log,
+            start_new_session=self._own_group,
         )
         # The socket listens already: the request waits until the agent takes it.
         for _ in range(_START_ATTEMPTS):

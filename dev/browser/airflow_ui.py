@@ -96,8 +96,10 @@ class AirflowUi:
         self.page.get_by_role("button", name="Respond").wait_for()
         self.settle()
 
-    def answer(self, option: str) -> None:
-        """Choose an option of the question that is open, and respond."""
+    def answer(self, option: str, text: str | None = None) -> None:
+        """Choose an option of the question that is open, fill in the field *Answer*, and respond."""
+        if text is not None:
+            self.page.locator("[name=element_answer]").fill(text)
         self.page.get_by_role("combobox").last.click()
         self.page.get_by_role("option", name=option, exact=True).click()
         self.page.get_by_role("button", name="Respond").click()

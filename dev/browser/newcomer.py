@@ -41,6 +41,7 @@ PATIENCE = 4 * MOST_SECONDS
 #: are skipped. An example that is not here has to succeed.
 SHOWS = {
     "example_a_person_answers": "plan show",
+    "example_ask_an_a2a_agent": "ask collect decide publish",
     "example_ask_and_branch": "ask decide publish",
     "example_branch_operator": "decide explain",
     "example_fan_out_and_collect": "cities files[6] ids report research[6]",
@@ -53,6 +54,11 @@ SHOWS = {
     "example_wait_and_branch": "decide publish wait",
     "example_workflow_run": "decide publish report",
     "first_dag": "ask decide publish",
+}
+#: The task that asks a person, and the option and the text of the answer.
+ASKS = {
+    "example_a_person_answers": ("plan", "To a lake", None),
+    "example_ask_an_a2a_agent": ("ask", "Send", "children"),
 }
 
 
@@ -116,10 +122,11 @@ class Newcomer:
         """Press *Trigger* and wait until the DAG has shown its point; answer what it asks."""
         began = time.monotonic()
         run_id = self._ui.trigger(dag_id)
-        if dag_id == "example_a_person_answers":
-            self._ui.open_question(dag_id, run_id, "plan", within=PATIENCE)
+        if asks := ASKS.get(dag_id):
+            task_id, option, text = asks
+            self._ui.open_question(dag_id, run_id, task_id, within=PATIENCE)
             self._timeline.note(f"{dag_id}: the question is there after {time.monotonic() - began:.0f} s")
-            self._ui.answer("To a lake")
+            self._ui.answer(option, text)
         state = self._wait(dag_id, run_id)
         took = time.monotonic() - began
         ran = succeeded(self._client.task_instances(dag_id, run_id))

@@ -72,27 +72,27 @@ class TestInstall:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = path.parent
-        (folder / "package.json").write_text("{}", encoding="utf-8")
-        monkeypatch.setattr(clients, "FOLDER", folder)
+        monkeypatch.setattr(clients, "ROOT", folder)
         npm = put(path, "npm", 'echo "$@" >> calls; /bin/mkdir -p node_modules')
         for change in ("{}", "{}", "{ }"):
             (folder / "package.json").write_text(change, encoding="utf-8")
-            clients.install(npm)
+            clients.install(npm, folder)
         calls = (folder / "calls").read_text(encoding="utf-8").splitlines()
         assert len(calls) == 2
         assert all("--no-package-lock" in call and "--ignore-scripts" in call for call in calls)
 
     def test_failed_installation_is_tried_again(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (path.parent / "package.json").write_text("{}", encoding="utf-8")
-        monkeypatch.setattr(clients, "FOLDER", path.parent)
+        monkeypatch.setattr(clients, "ROOT", path.parent)
         npm = put(path, "npm", "/bin/mkdir -p node_modules; exit 1")
         for _ in range(2):
             with pytest.raises(subprocess.CalledProcessError):
-                clients.install(npm)
+                clients.install(npm, path.parent)
 
-    def test_package_pins_exact_versions_and_no_lock_file_is_kept(self) -> None:
-        package: dict[str, Any] = json.loads((clients.FOLDER / "package.json").read_text(encoding="utf-8"))
-        pinned = package["dependencies"] | package["overrides"]
+    @pytest.mark.parametrize("folder", [clients.FOLDER, clients.ROOT / "dev" / "a2a" / "javascript"], ids=str)
+    def test_package_pins_exact_versions_and_no_lock_file_is_kept(self, folder: Path) -> None:
+        package: dict[str, Any] = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        pinned = package["dependencies"] | package.get("overrides", {})
         for name, version in pinned.items():
             assert version == f"${name}" or re.fullmatch(r"\d+\.\d+\.\d+", version), name
         command = ["git", "ls-files", "*package-lock.json", "*node_modules*"]
