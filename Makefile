@@ -55,7 +55,7 @@ test: $(BUILT) ## Run the tests on the newest supported Airflow; tests/core must
 ifeq ($(ARGS),)
 	$(BIN)/pytest $(WORKERS) tests/core --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --include='provider/remote_tasks_provider/core/*' --fail-under=100
-	$(BIN)/pytest $(WORKERS) --ignore=tests/core --ignore=tests/compat --ignore=tests/system --ignore=tests/production
+	$(BIN)/pytest $(WORKERS) --ignore=tests/core --ignore=tests/compat --ignore=tests/system --ignore=tests/production --ignore=tests/peers
 else
 	$(BIN)/pytest $(ARGS)
 endif
@@ -118,8 +118,9 @@ test-production: $(BUILT) ## Run a deployment with Celery, PostgreSQL, Redis and
 	$(BIN)/pytest tests/production -p no:randomly $(ARGS)
 
 .PHONY: test-clients
-test-clients: $(BUILT) ## Drive the vendor's TypeScript clients against the sandbox; needs Node.js with npm, and the network once
+test-clients: $(BUILT) ## Drive QStash's TypeScript clients against the sandbox, and A2A servers of other makers; needs Node.js with npm, and the network once
 	$(BIN)/python -m dev.clients
+	$(BIN)/pytest tests/peers $(ARGS)
 
 .PHONY: kills
 kills: $(BUILT) ## Kill, clear and time out tasks on every supported Airflow and check the remote tasks; ARGS="--only 3.3.2"
@@ -150,7 +151,7 @@ demo: $(BUILT) ## Run a branching DAG in a real Airflow against the sandbox; no 
 	$(BIN)/python -m dev.demo
 
 .PHONY: airflow
-airflow: $(BUILT) ## Start Airflow with its UI, the sandbox, the example DAGs and those in dags/ (DAGS=folder); Ctrl-C stops everything
+airflow: $(BUILT) ## Start Airflow with its UI, the sandbox, an A2A agent, the example DAGs and those in dags/ (DAGS=folder); Ctrl-C stops everything
 	$(BIN)/python -m dev.playground --dags $(DAGS)
 
 $(BROWSER): $(BUILT)
@@ -175,5 +176,5 @@ constraints: $(BUILT) ## Resolve tests/constraints again (newest versions that p
 
 .PHONY: clean
 clean: ## Remove everything that make built
-	rm -rf $(VENV) .venvs sandbox/clients/typescript/node_modules .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build site
+	rm -rf $(VENV) .venvs sandbox/clients/typescript/node_modules dev/a2a/javascript/node_modules .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov dist build site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
