@@ -78,10 +78,12 @@ class TestWheel:
 
 
 class TestMetadata:
-    def test_description_is_the_readme(self, wheel_metadata: Message) -> None:
+    def test_description_is_the_readme_without_links_to_files(self, wheel_metadata: Message) -> None:
         assert wheel_metadata["Description-Content-Type"].startswith("text/markdown")
         description = wheel_metadata.get_payload(decode=True).decode()
-        assert description.strip() == (ROOT / "README.md").read_text().strip()
+        title = (ROOT / "README.md").read_text().splitlines()[0]
+        assert description.startswith(title)
+        assert re.findall(r"\]\((?!https?:)[^)]*\)", description) == []
 
     def test_classifiers_name_airflow(self, wheel_metadata: Message) -> None:
         classifiers = wheel_metadata.get_all("Classifier")
