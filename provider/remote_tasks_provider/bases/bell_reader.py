@@ -132,7 +132,7 @@ class BellReader:
     async def _run(self) -> None:
         while True:
             try:
-                await self._look()
+                await self._read_notes()
             except Exception as error:  # noqa: BLE001 - whatever it is, no wait may notice
                 self._note_failure(error)
             else:
@@ -141,7 +141,7 @@ class BellReader:
                 self._failures = 0
             await self._clocks.sleep(_EVERY if self._failures < _MOST_FAILURES else _REST)
 
-    async def _look(self) -> None:
+    async def _read_notes(self) -> None:
         any_note = await self._read(ANY_BELL)
         rung = has_rung(self._any_note, any_note)
         for key, connection in list(self._connections.items()):
