@@ -155,3 +155,15 @@ def test_cursor_that_ends_early_hides_no_task(rest: Wire) -> None:
 
     assert poll(rest, A2APollStrategy(), oldest, send) == dict.fromkeys(oldest, "running")
     assert pages[:2] == [100, 0]
+
+
+def test_cursor_that_ends_early_hides_no_task_from_the_hook(rest: Wire) -> None:
+    ids = begin(rest, 6)
+    listed = rest.hook.iter_tasks(page_size=2)
+    found = [next(listed).id, next(listed).id]
+    rest.agent.release(found[1])
+    rest.until(found[1], TaskState.COMPLETED)
+    found += [task.id for task in listed]
+
+    assert set(ids) <= set(found)
+    assert len(found) == len(set(found))

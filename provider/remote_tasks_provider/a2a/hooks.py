@@ -12,6 +12,7 @@ from remote_tasks_provider.a2a.api import operations
 from remote_tasks_provider.a2a.api.filters import task_filter
 from remote_tasks_provider.a2a.api.interfaces import Agent
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage, PushTarget, outgoing
+from remote_tasks_provider.a2a.listing import whole_list
 from remote_tasks_provider.a2a.manifest import MANIFEST
 from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
 from remote_tasks_provider.a2a.results import A2AResult, result_of_task
@@ -92,7 +93,8 @@ class A2AHook(RemoteTaskHook):
     ) -> Iterator[A2ATask]:
         """Return a lazy iterator over the tasks of the connection's user, the latest status first.
 
-        They come without their messages.
+        They come without their messages. If the agent ends the list early, as some do when a task changes
+        meanwhile, it is read again; a warning tells if tasks are missing all the same.
 
         :param status: ``submitted``, ``working``, ``input_required``, ``auth_required``, ``completed``,
             ``failed``, ``rejected`` or ``canceled``.
@@ -113,8 +115,7 @@ class A2AHook(RemoteTaskHook):
         )
         if limit is not None:
             limit = validation.whole_number(limit, "limit", least=0)
-        tasks = self.client.items(operations.list_tasks(query))
-        wanted = (task for task in tasks if query.passes(task))
+        wanted = (task for task in whole_list(self.client, query) if query.passes(task))
         return islice(wanted, limit)
 
     def send_message(

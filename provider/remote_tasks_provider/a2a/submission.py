@@ -17,10 +17,10 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from remote_tasks_provider.a2a.api import operations
 from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage
 from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.listing import whole_list
 from remote_tasks_provider.a2a.models import A2ATask
 from remote_tasks_provider.a2a.results import result_of_message
 from remote_tasks_provider.bases.records import TaskRecord
@@ -115,7 +115,7 @@ class A2ASubmission(HookSubmission):
         message_id = _uuid(key, attempt, "message")
         own = _uuid(key, attempt, "context")
         query = TaskFilter(context_id=self._message.context_id or own, include_history=True)
-        for task in self._hook.client.items(operations.list_tasks(query)):
+        for task in whole_list(self._hook.client, query):
             first = next((one for one in task.history if one.message_id == message_id), None)
             # The context is the agent's to show to others, who may begin tasks in it.
             if first is not None or (task.context_id == own and not task.history):
