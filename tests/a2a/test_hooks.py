@@ -77,7 +77,7 @@ class TestEarlyId:
         self, make_wire: Callable[..., Wire], name: str, listing: str, streams: str
     ) -> None:
         wire = make_wire(name)
-        wire.agent.control("faults", {"match": listing, "status": 405})
+        wire.agent.control("faults", {"match": listing, "status": 405, "times": 2})
         task = begin(wire, "hold; say done")
 
         assert not wire.hook.find_agent().lists
