@@ -272,6 +272,7 @@ def _of_settings() -> dict[str, list[Operation[Any]]]:
         ],
         "unpin_flow_control": [settings.unpin_flow_control("user:1")],
         "reset_flow_control_rate": [settings.reset_flow_control_rate("user:1")],
+        "signing_keys": [settings.signing_keys()],
         "get_global_parallelism": [settings.get_global_parallelism()],
         "change_endpoints": [
             settings.change_endpoints(method, "g", endpoints) for method in ("POST", "DELETE")

@@ -99,7 +99,7 @@ def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         monkeypatch.setattr(module, "time", fake)
     waits = partial(poll_until_done, clock=sandbox.clock.now, monotonic=sandbox.clock.now)
     monkeypatch.setattr(agents, "poll_until_done", waits)
-    monkeypatch.setattr(hook_module, "Client", lambda *parts: Client(*parts, sleep=sleep))
+    monkeypatch.setattr(hook_module, "Client", lambda *parts, **named: Client(*parts, **named, sleep=sleep))
     return sleeps
 
 
