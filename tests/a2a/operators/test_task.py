@@ -68,6 +68,8 @@ def die_in_the_request(task: AirflowTask, make: Callable[[], Any]) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(A2ASubmission, "submit", killed)
+        # The next attempt searches until the lost request is over; these agents live in real time.
+        patch.setattr(A2ASubmission, "longest_request", 1.0)
         with pytest.raises(SystemExit):
             task.attempt(make)
 
