@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -73,7 +74,9 @@ class TestAnswer:
             (name,) = tool.parameters_json_schema["required"]
             return ModelResponse(parts=[ToolCallPart(tool.name, {name: "say hello"})])
 
-        assert "hello" in Agent(FunctionModel(model), toolsets=[toolset]).run_sync("Ask it.").output
+        # Not `run_sync`, which leaves an event loop behind.
+        answer = asyncio.run(Agent(FunctionModel(model), toolsets=[toolset]).run("Ask it."))
+        assert "hello" in answer.output
 
 
 class TestFailure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import Asset
 
+from remote_tasks_provider.bases.compat import airflow_is_at_least
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.push.bell import WEBHOOK_ASSET, events_asset_name
 
@@ -16,8 +17,7 @@ def webhook_asset() -> Asset:
     Airflow keeps what belongs to an asset only while a DAG names it. Name it once in your deployment, in
     a ``schedule``, an inlet or an outlet of any DAG. It never gets an event, so nothing is started by it.
     """
-    name, uri = WEBHOOK_ASSET
-    return Asset(name=name, uri=uri)
+    return _asset(*WEBHOOK_ASSET)
 
 
 def events_asset(service: str, conn_id: str) -> Asset:
@@ -30,7 +30,11 @@ def events_asset(service: str, conn_id: str) -> Asset:
     :param conn_id: the connection.
     :raises ValueError: when one of them is empty.
     """
-    name, uri = events_asset_name(
-        validation.object_id(service, "service"), validation.object_id(conn_id, "conn_id")
+    return _asset(
+        *events_asset_name(validation.object_id(service, "service"), validation.object_id(conn_id, "conn_id"))
     )
-    return Asset(name=name, uri=uri)
+
+
+def _asset(name: str, uri: str) -> Asset:
+    # Airflow 2 calls it a dataset, which has no name. Such a DAG is never started there.
+    return Asset(name=name, uri=uri) if airflow_is_at_least("3") else Asset(uri)
