@@ -19,6 +19,7 @@ from remote_tasks_provider.a2a.operators import (
     A2AListTasksOperator,
     A2ASendMessageOperator,
 )
+from remote_tasks_provider.bases import once
 from remote_tasks_provider.core.errors import OrphanedActionError, TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 from tests.a2a.conftest import Wire
@@ -78,7 +79,11 @@ class TestSendMessage:
             operator.execute(context(try_number=3))
         assert isinstance(caught.value.__cause__, OrphanedActionError)
 
-    def test_task_that_does_not_wait_gets_no_message(self, rest: Wire) -> None:
+    def test_task_that_does_not_wait_gets_no_message(
+        self, rest: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # These agents live in real time.
+        monkeypatch.setattr(once, "_APPEARS_WITHIN", 1.0)
         task = begin(rest, "say a", TaskState.COMPLETED)
 
         with pytest.raises(AirflowFailException) as caught:
