@@ -49,7 +49,7 @@ SHOWS = {
     "example_mapped_deliveries": "deliveries ids report wait[3]",
     "example_publish_and_wait": "publish report",
     "example_publish_fan_out_and_branch": "decide done ids messages publish wait",
-    "example_replay_dead_letters": "replay report wait",
+    "example_replay_dead_letters": "replay report",
     "example_structured_output": "capital use",
     "example_wait_and_branch": "decide publish wait",
     "example_workflow_run": "decide publish report",

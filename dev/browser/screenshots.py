@@ -52,7 +52,7 @@ class Camera:
 
 def take_all(running: Playground, ui: AirflowUi, camera: Camera) -> None:
     """Take every picture."""
-    airflow, server = running
+    airflow, server, _ = running
     ui.log_in(airflow.username, airflow.password)
     asks = ui.trigger("example_a_person_answers")
     branches = ui.trigger("example_wait_and_branch")
