@@ -30,7 +30,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
 # No line of the repository may name a path of one machine or a package index.
 LOCAL_PATHS := (^|[^A-Za-z0-9_./-])/(home|root|Users|work|mnt)/[A-Za-z0-9_.]
-INDEX_HOSTS := --(extra-)?index-ur[l] |--find-link[s] |https?://[^ ]*/simple/?([" ]|$$)|py[p]i\.|python[h]osted
+INDEX_HOSTS := --(extra-)?index-ur[l] |--find-link[s] |https?://[^ ]*/[s]imple/?([" ]|$$)|py[p]i\.|python[h]osted
 
 .PHONY: help
 help: ## List the commands

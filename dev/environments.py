@@ -29,7 +29,7 @@ def uv_environment() -> dict[str, str]:
     both are passed on, unless uv has its own.
     """
     env = dict(os.environ)
-    for uv_name, pip_name in {"UV_DEFAULT_INDEX": "index-url", "SSL_CERT_FILE": "cert"}.items():
+    for uv_name, pip_name in {"UV_DEFAULT_INDEX": "index_url", "SSL_CERT_FILE": "cert"}.items():
         if uv_name not in env and (value := _pip_setting(pip_name)):
             env[uv_name] = value
     return env

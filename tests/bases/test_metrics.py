@@ -29,7 +29,7 @@ class Stats:
 def stats(monkeypatch: pytest.MonkeyPatch) -> Stats:
     found = Stats()
     monkeypatch.setattr(metrics, "Stats", found)
-    monkeypatch.setattr(metrics, "get_hostname", lambda: "worker-1.example.com")
+    monkeypatch.setattr(metrics, "_host", lambda: "worker-1.example.com")
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from airflow.models.trigger import Trigger
 
 from dev.page.rows import MANUS_TRIGGER, NOW, Row, ago, deferred
-from remote_tasks_provider.page.catalog import kinds_by_operator, kinds_by_trigger
+from remote_tasks_provider.page.catalog import awaited_by_operator, awaited_by_trigger
 from remote_tasks_provider.page.query import read_waits
 from remote_tasks_provider.page.waits import Wait
 from tests.page.conftest import Database
@@ -57,9 +57,9 @@ class TestDeferred:
         assert (wait.state, wait.credits, wait.polled_at) == (None, None, None)
         assert wait.since == pytest.approx(ago(minutes=5).timestamp())
 
-    @pytest.mark.parametrize("path", sorted(kinds_by_trigger()))
+    @pytest.mark.parametrize("path", sorted(awaited_by_trigger()))
     def test_wait_of_every_trigger_is_read(self, database: Database, path: str) -> None:
-        kind = kinds_by_trigger()[path]
+        kind = awaited_by_trigger()[path]
         trigger = (path, {"conn_id": "c", kind.ids_params[0]: ["a", "b"], "poll_interval": 5.0})
         database.add(deferred(trigger=trigger))
         wait = only()
@@ -125,9 +125,9 @@ class TestOtherPlaces:
 
         assert only().remote_ids == []
 
-    @pytest.mark.parametrize("operator", sorted(kinds_by_operator()))
+    @pytest.mark.parametrize("operator", sorted(awaited_by_operator()))
     def test_waiting_operators_of_every_service_are_known(self, database: Database, operator: str) -> None:
-        kind = kinds_by_operator()[operator]
+        kind = awaited_by_operator()[operator]
         database.add(Row(state="running", operator=operator, rendered={kind.conn_param: "c"}))
         wait = only()
 

@@ -92,8 +92,10 @@ class Notes(Store):
         self.rings.append((service, conn_id))
 
     def publish(self, service: str, conn_id: str, **event: Any) -> bool:
-        self.events.append({"service": service, "conn_id": conn_id, **event})
-        return True
+        found = {"service": service, "conn_id": conn_id, **event}
+        if is_new := event["event_id"] not in [one["event_id"] for one in self.events]:
+            self.events.append(found)
+        return is_new
 
     def keep(self, service: str, conn_id: str, event: VerifiedEvent, *, starts_dags: bool) -> bool:
         return super().keep(service, conn_id, event, starts_dags=starts_dags)

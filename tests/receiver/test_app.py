@@ -195,6 +195,16 @@ class TestBody:
 
 
 class TestEvents:
+    def test_event_of_a_receiver_that_died_after_its_claim_comes_with_the_repeat(self) -> None:
+        notes = Notes()
+        notes.claim("manus", "manus_default", "e")
+
+        is_new = notes.keep("manus", "manus_default", VerifiedEvent("e"), starts_dags=True)
+
+        assert not is_new
+        assert notes.rings == []
+        assert [one["event_id"] for one in notes.events] == ["e"]
+
     def test_asset_gets_an_event_where_the_connection_asks_for_it(
         self, running: Running, set_connection: Callable[..., str]
     ) -> None:

@@ -90,7 +90,7 @@ class _AirflowMetrics:
         self, poller: PollerName, *, states: Mapping[TaskState, int], oldest: float, unanswered: float
     ) -> None:
         which = {"task_type": poller.task_type.lower(), "connection": poller.connection}
-        host = get_hostname()
+        host = _host()
         for state, count in states.items():
             _send(Stats.gauge, "waits", count, poller.service, **which, state=state.value, host=host)
         _send(Stats.gauge, "oldest_wait", round(oldest), poller.service, **which, host=host)
@@ -108,6 +108,12 @@ class _AirflowMetrics:
     def spent(self, service: str, credits: int) -> None:
         """Count what a remote task has cost."""
         _send(Stats.incr, "credits", credits, service)
+
+
+@cache
+def _host() -> str:
+    # Airflow's setting may name a function that asks the network each time.
+    return str(get_hostname())
 
 
 METRICS = _AirflowMetrics()

@@ -15,12 +15,11 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
+from remote_tasks_provider.bases.asset_state import write_state
 from remote_tasks_provider.bases.bell_reader import read_note
 from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
-from remote_tasks_provider.bases.supervisor import ask
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.event_loops import PerLoop
 from remote_tasks_provider.core.polling.reports import REPORT_KEY, SLOTS, is_free, pack_report
@@ -41,12 +40,7 @@ async def write_note(key: str, value: Any) -> None:
 
     :raises Exception: whatever stands in the way.
     """
-    comms: Any = import_module("airflow.sdk.execution_time.comms")
-    runner: Any = import_module("airflow.sdk.execution_time.task_runner")
-    message = comms.SetAssetStateStoreByName(name=WEBHOOK_ASSET[0], key=key, value=value)
-    answer = await ask(runner.SUPERVISOR_COMMS.asend(message))
-    if getattr(answer, "error", None) is not None:
-        raise LookupError(f"Airflow answered {answer!r}")
+    await write_state(WEBHOOK_ASSET[0], key, value)
 
 
 class Reporter:

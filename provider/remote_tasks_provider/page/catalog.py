@@ -14,7 +14,7 @@ from remote_tasks_provider.bases.waiting import WaitingOperator
 from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.get_provider_info import manifests
 
-__all__ = ["PACKAGE", "Kind", "kinds_by_conn_param", "kinds_by_operator", "kinds_by_trigger"]
+__all__ = ["PACKAGE", "Awaited", "awaited_by_conn_param", "awaited_by_operator", "awaited_by_trigger"]
 
 PACKAGE = "remote_tasks_provider."
 
@@ -24,7 +24,7 @@ _MODULES = ("operators", "sensors", "decorators", "triggers")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Awaited:
     """For what a trigger or an operator waits.
 
     :param service: ``Manus``.
@@ -40,44 +40,44 @@ class Kind:
 
 
 @cache
-def kinds_by_trigger() -> dict[str, Kind]:
+def awaited_by_trigger() -> dict[str, Awaited]:
     """Return what each trigger of this provider waits for, by its class path."""
     return {
-        f"{one.__module__}.{one.__qualname__}": _kind(one.remote_task_type)
+        f"{one.__module__}.{one.__qualname__}": _awaited(one.remote_task_type)
         for one in _own(RemoteTaskTrigger)
         if hasattr(one, "remote_task_type")
     }
 
 
 @cache
-def kinds_by_operator() -> dict[str, Kind]:
+def awaited_by_operator() -> dict[str, Awaited]:
     """Return what each operator of this provider waits for, by the name that Airflow keeps of its class."""
     return {
-        one.__name__: _kind(one.remote_task_type, one.hook_class.conn_name_attr)
+        one.__name__: _awaited(one.remote_task_type, one.hook_class.conn_name_attr)
         for one in _own(WaitingOperator)
         if hasattr(one, "remote_task_type")
     }
 
 
 @cache
-def kinds_by_conn_param() -> dict[str, Kind]:
-    """Return a service's kind by what its operators call the parameter that names the connection.
+def awaited_by_conn_param() -> dict[str, Awaited]:
+    """Return for what a service's operators wait, by what they call the parameter with the connection.
 
     For a subclass of somebody else, of which only the rendered parameters are known: of a service with
     several types of remote tasks it is not known which one.
     """
-    found: dict[str, Kind] = {}
-    for kind in kinds_by_operator().values():
-        other = found.get(kind.conn_param, kind)
-        params = (*other.ids_params, *(one for one in kind.ids_params if one not in other.ids_params))
-        label = kind.task_type if kind.task_type == other.task_type else ""
-        found[kind.conn_param] = Kind(kind.service, label, params, kind.conn_param)
+    found: dict[str, Awaited] = {}
+    for awaited in awaited_by_operator().values():
+        other = found.get(awaited.conn_param, awaited)
+        params = (*other.ids_params, *(one for one in awaited.ids_params if one not in other.ids_params))
+        label = awaited.task_type if awaited.task_type == other.task_type else ""
+        found[awaited.conn_param] = Awaited(awaited.service, label, params, awaited.conn_param)
     return found
 
 
-def _kind(task_type: TaskType, conn_param: str = "") -> Kind:
+def _awaited(task_type: TaskType, conn_param: str = "") -> Awaited:
     params = (task_type.ids_param, task_type.id_param)
-    return Kind(task_type.service.name, task_type.label, params, conn_param)
+    return Awaited(task_type.service.name, task_type.label, params, conn_param)
 
 
 def _own(base: type[T]) -> Iterator[type[T]]:

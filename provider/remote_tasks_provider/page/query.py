@@ -43,10 +43,10 @@ from remote_tasks_provider.core.push.bell import WEBHOOK_ASSET
 from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.page.catalog import (
     PACKAGE,
-    Kind,
-    kinds_by_conn_param,
-    kinds_by_operator,
-    kinds_by_trigger,
+    Awaited,
+    awaited_by_conn_param,
+    awaited_by_operator,
+    awaited_by_trigger,
 )
 from remote_tasks_provider.page.waits import Wait
 
@@ -103,7 +103,7 @@ class _Reader:
         is_deferred = TI.state == "deferred"
         is_asked = TI.next_method == _ASKED
         has_trigger = and_(is_deferred, Trigger.classpath.startswith(PACKAGE, autoescape=True))
-        is_operator = TI.operator.in_(list(kinds_by_operator()))
+        is_operator = TI.operator.in_(list(awaited_by_operator()))
         # A deferred one that has no trigger of this provider waits for a person, before Airflow 3.3.
         self._has_no_trigger = and_(or_(is_operator, is_asked), or_(~is_deferred, is_asked))
         self._is_ours = and_(
@@ -147,15 +147,15 @@ class _Reader:
         for ti_id, operator, rendered in rows:
             if (wait := waits.get(ti_id)) is None or not isinstance(rendered, Mapping):
                 continue
-            kind = kinds_by_operator().get(operator or "") or _kind_of(rendered)
-            if kind is not None:
-                _add_kind(wait, kind)
-                wait.conn_id = _text(rendered.get(kind.conn_param))
-                wait.remote_ids = _ids(rendered, kind.ids_params)
+            awaited = awaited_by_operator().get(operator or "") or _awaited_of(rendered)
+            if awaited is not None:
+                _add_awaited(wait, awaited)
+                wait.conn_id = _text(rendered.get(awaited.conn_param))
+                wait.remote_ids = _ids(rendered, awaited.ids_params)
 
     def add_xcoms(self, waits: _Waits) -> None:
         """Add the pages of the remote tasks and, where they are not yet known, the ids."""
-        params = {one for kind in kinds_by_operator().values() for one in kind.ids_params}
+        params = {one for awaited in awaited_by_operator().values() for one in awaited.ids_params}
         where = _XCom.key.in_([LINK_KEY, *sorted(params)])
         rows = self._read(_XCom.key, _XCom.value, joined=[(_XCom, _same_task(_XCom))], where=where)
         for ti_id, name, stored in rows:
@@ -215,7 +215,7 @@ def _new_wait(row: Any, alive_after: float) -> Wait:
     is_asked = row.next_method == _ASKED and row.state != "running"
     place = "person" if is_asked else _PLACES[row.state]
     wait = Wait(row.dag_id, row.run_id, row.task_id, row.map_index, place, since=_unix(row.start_date))
-    _add_kind(wait, kinds_by_operator().get(row.operator or ""))
+    _add_awaited(wait, awaited_by_operator().get(row.operator or ""))
     if place == "triggerer":
         _add_trigger(wait, row.classpath, row.encrypted_kwargs)
         wait.is_attended = (_unix(row.latest_heartbeat) or 0.0) > alive_after
@@ -230,28 +230,28 @@ def _same_task(model: Any) -> Any:
     return and_(*(getattr(model, name) == getattr(TI, name) for name in names))
 
 
-def _add_kind(wait: Wait, kind: Kind | None) -> None:
-    if kind is not None:
-        wait.service, wait.task_type = kind.service, kind.task_type or None
+def _add_awaited(wait: Wait, awaited: Awaited | None) -> None:
+    if awaited is not None:
+        wait.service, wait.task_type = awaited.service, awaited.task_type or None
 
 
-def _kind_of(rendered: Mapping[str, Any]) -> Kind | None:
-    """Return the kind of an operator that is somebody else's, by its parameters."""
-    return next((kind for name, kind in kinds_by_conn_param().items() if name in rendered), None)
+def _awaited_of(rendered: Mapping[str, Any]) -> Awaited | None:
+    """Return for what an operator of somebody else waits, by its parameters."""
+    return next((awaited for name, awaited in awaited_by_conn_param().items() if name in rendered), None)
 
 
 def _add_trigger(wait: Wait, path: str, encrypted: str) -> None:
     """Add what a trigger's arguments say; nothing where they cannot be read with this Fernet key."""
-    if (kind := kinds_by_trigger().get(path)) is None:
+    if (awaited := awaited_by_trigger().get(path)) is None:
         return
-    _add_kind(wait, kind)
+    _add_awaited(wait, awaited)
     try:
-        kwargs = _arguments(encrypted, ("conn_id", "started_at", "seen", *kind.ids_params))
+        kwargs = _arguments(encrypted, ("conn_id", "started_at", "seen", *awaited.ids_params))
     except Exception as error:  # noqa: BLE001 - whatever Fernet or a serialization raises, a row is shown
         log.warning("The arguments of a trigger cannot be read: %s", type(error).__name__)
         return
     wait.conn_id = _text(kwargs.get("conn_id"))
-    wait.remote_ids = _ids(kwargs, kind.ids_params)
+    wait.remote_ids = _ids(kwargs, awaited.ids_params)
     started_at = kwargs.get("started_at")
     wait.since = wait.since if started_at is None else float(started_at)
     _add_seen(wait, kwargs.get("seen"))

@@ -47,19 +47,21 @@ class Store:
         :param starts_dags: whether the connection's asset gets an event.
         :raises BellNotStored: when that is not known to have worked; it may be sent again.
         """
-        if not self._claims.claim(service, conn_id, event.event_id):
-            return False
+        is_new = self._claims.claim(service, conn_id, event.event_id)
         try:
-            self._bell.ring(service, conn_id)
+            if is_new:
+                self._bell.ring(service, conn_id)
             if starts_dags:
+                # For a repeat, too: a receiver may have died after its claim. An event is given once anyway.
                 state = None if event.state is None else event.state.value
                 self._bell.publish(
                     service, conn_id, event_id=event.event_id, remote_ids=event.remote_ids, state=state
                 )
         except BellNotStored:
-            self._claims.release(service, conn_id, event.event_id)
+            if is_new:
+                self._claims.release(service, conn_id, event.event_id)
             raise
-        return True
+        return is_new
 
 
 class AirflowStore(Store):
