@@ -6,19 +6,15 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from dev.airflow.standalone import free_port
+from tests.system.local_server import LocalServer
 
 __all__ = ["PostgreSQL", "server_folder"]
 
-START_SECONDS = 60.0
 #: PostgreSQL refuses to run as root.
 SERVICE_USER = "postgres"
 
@@ -31,20 +27,22 @@ def server_folder() -> Path | None:
     return Path(found).parent if found else None
 
 
-class PostgreSQL:
-    """A server on the loopback address; a context manager. Whoever connects is let in.
+class PostgreSQL(LocalServer):
+    """Whoever connects is let in.
 
     ``url`` is that of an empty database for Airflow, ``connect`` leads to another one.
 
     :param settings: settings of the server, by name.
     """
 
+    name = "PostgreSQL"
+    # Fast: clients are disconnected.
+    stopped_by = signal.SIGINT
+
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__()
         self._programs = folder
         self._settings = dict(settings or {})
-        self._port = free_port()
-        self._home = Path()
-        self._server: subprocess.Popen[bytes] | None = None
         self.url = f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/airflow"
 
     def connect(self, database: str = "postgres") -> Any:
@@ -82,20 +80,6 @@ class PostgreSQL:
             [self._programs / "pg_dump", "--data-only", *address], check=True, capture_output=True
         ).stdout
 
-    def __enter__(self) -> PostgreSQL:
-        self._home = Path(tempfile.mkdtemp(prefix="postgresql-"))
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
     def _start(self) -> None:
         if os.geteuid() == 0:
             shutil.chown(self._home, SERVICE_USER, SERVICE_USER)
@@ -120,9 +104,11 @@ class PostgreSQL:
 
     def _options(self) -> Any:
         user = {"user": SERVICE_USER, "group": SERVICE_USER, "extra_groups": []} if os.geteuid() == 0 else {}
-        return {"cwd": self._home, "stdin": subprocess.DEVNULL, **user}
+        return {"cwd": self._home, **user}
 
     def _serve(self) -> None:
+        import psycopg2
+
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self._port,
@@ -132,33 +118,4 @@ class PostgreSQL:
         }
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [self._programs / "postgres", "-D", self._home / "data", *given]
-        with (self._home / "log").open("ab") as log:
-            self._server = subprocess.Popen(command, stdout=log, stderr=log, **self._options())
-        self._wait()
-
-    def _wait(self) -> None:
-        import psycopg2
-
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                return self.connect().close()
-            except psycopg2.OperationalError as error:
-                log = (self._home / "log").read_text(errors="replace")
-                if time.monotonic() > deadline or self._server is None or self._server.poll() is not None:
-                    raise RuntimeError(f"PostgreSQL did not start: {error}\n{log}") from error
-                time.sleep(0.2)
-
-    def _stop(self) -> None:
-        self._end()
-        shutil.rmtree(self._home, ignore_errors=True)
-
-    def _end(self) -> None:
-        if self._server is not None:
-            # Fast: clients are disconnected.
-            self._server.send_signal(signal.SIGINT)
-            try:
-                self._server.wait(20)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+        self._run(command, self.connect, psycopg2.OperationalError, **self._options())

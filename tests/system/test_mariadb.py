@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.errors import RemoteTaskError
 from tests.contract.good_answers import ANSWERS
-from tests.contract.test_odd_answers import changed
 from tests.system.mariadb import MariaDB, is_installed
-from tests.system.test_postgresql import REFUSED, texts
+from tests.system.test_postgresql import REFUSED, store_every_answer, texts
 
 pytestmark = pytest.mark.skipif(
     not is_installed(),
@@ -62,14 +60,4 @@ def test_mariadb_refuses_what_is_replaced(store: Any, value: Any) -> None:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_mariadb_stores_events_xcoms_forms_and_errors(store: Any, name: str) -> None:
-    answer = ANSWERS[name]
-    for place in answer.places():
-        for odd in NOT_DEEP:
-            try:
-                value = answer.read(changed(answer, place, odd))
-            except RemoteTaskError as error:
-                store([error.to_json(), str(error)])
-                continue
-            for one in [value] if answer.body is None else value:
-                outputs = answer.outputs(one)
-                assert store(outputs) == json.loads(json.dumps(outputs)), (place, odd[:50])
+    store_every_answer(store, name, NOT_DEEP)
