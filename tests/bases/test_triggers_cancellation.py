@@ -134,7 +134,33 @@ class TestOnKill:
         asyncio.run(kill())
 
         assert service.stopped == ["a"]
-        assert "1 of 1 wait to be cancelled, 0 others come first. The triggerer continues" in caplog.text
+        assert "1 of 1 wait until it is known whether to cancel them, 0 others come first. The triggerer" in (
+            caplog.text
+        )
+
+    def test_trigger_that_moves_says_nothing_of_cancelling(
+        self,
+        trigger: Watched,
+        service: Service,
+        asked: threading.Event,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """The triggerer wakes up with many triggers to give away: Airflow's answer takes its time."""
+        monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
+        monkeypatch.setattr(trigger_module, "task_state", lambda _: asked.wait(SOON) and "deferred")
+
+        async def kill() -> None:
+            await trigger.on_kill()
+            asked.set()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait(others, timeout=SOON)
+
+        asyncio.run(kill())
+
+        assert service.stopped == []
+        assert "to be cancelled" not in caplog.text
+        assert caplog.messages[-1] == "The Manus tasks are left as they are: this task is deferred."
 
     def test_airflow_state_that_cannot_be_read_is_asked_for_again(
         self, trigger: Watched, service: Service, monkeypatch: pytest.MonkeyPatch

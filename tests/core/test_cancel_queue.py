@@ -202,6 +202,27 @@ def test_limit_of_the_service_is_kept_and_everything_cancelled() -> None:
     assert sum("wait to be cancelled" in line for line in triggerer.log.infos) == 6
 
 
+@pytest.mark.parametrize(("why", "then"), [(WHY, "CANCELLED"), (None, "LEFT")])
+def test_outlook_tells_of_cancelling_only_what_is_confirmed(why: str | None, then: str) -> None:
+    async def story(triggerer: Triggerer) -> None:
+        answered = asyncio.Event()
+
+        async def confirm() -> str | None:
+            await answered.wait()
+            return why
+
+        request, queue = triggerer.cancel("a", confirm=confirm)
+        await triggerer.time.let_pass(60.0)
+        assert queue.outlook(request) == (
+            "1 of 1 wait until it is known whether to cancel them, 0 others come first"
+        )
+        answered.set()
+        await triggerer.time.let_pass(0.1)
+        assert outcomes(request) == {"a": then}
+
+    play(story)
+
+
 def test_queue_outlives_the_trigger_that_asked() -> None:
     async def story(triggerer: Triggerer) -> None:
         triggerer.takes = 5.0

@@ -131,9 +131,9 @@ class CancelQueue:
         """Return what comes next for the tasks of a request that are left."""
         left = request.left
         before = list(self._book.left).index(left[0])
-        return (
-            f"{len(left)} of {len(request.ids)} wait to be cancelled, {before} others come first{self._pace}"
-        )
+        # Airflow asks for it also where the task was cleared, or its trigger moves to another triggerer.
+        what = "wait to be cancelled" if request.why else "wait until it is known whether to cancel them"
+        return f"{len(left)} of {len(request.ids)} {what}, {before} others come first{self._pace}"
 
     async def _run(self) -> None:
         try:
