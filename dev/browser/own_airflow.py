@@ -82,8 +82,9 @@ class OwnAirflow:
         source = block(self._clone / FIRST_DAG, "Your first DAG", "python")
         (dags / "first_dag.py").write_text(source, encoding="utf-8")
         output = self._clone.parent / "standalone.out"
-        command = self._active(f"{exports}\nairflow standalone")
-        with serving(command, self._clone, output, **self._variables) as served:
+        command = self._active(f"{exports}\nexec airflow standalone")
+        # The page says why it is not stopped by Ctrl-C.
+        with serving(command, self._clone, output, ctrl_c=False, **self._variables) as served:
             began = time.monotonic()
             eventually(
                 lambda: self._lists_first_dag() or None,

@@ -117,8 +117,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(command: str, folder: Path, output: Path, **variables: str) -> Iterator[Served]:
-    """Run a command of a page that serves, and stop it as Ctrl-C does."""
+def serving(
+    command: str, folder: Path, output: Path, *, ctrl_c: bool = True, **variables: str
+) -> Iterator[Served]:
+    """Run a command of a page that serves, and stop it.
+
+    :param ctrl_c: interrupt all its processes, as Ctrl-C in its terminal does. Otherwise only the first one,
+        which the command has to be then (``exec``).
+    :raises BrokenPromiseError: if it does not stop.
+    """
     with output.open("wb") as stream:
         process = subprocess.Popen(
             command,
@@ -133,7 +140,7 @@ def serving(command: str, folder: Path, output: Path, **variables: str) -> Itera
         yield Served(command, process, output)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+            (os.killpg if ctrl_c else os.kill)(process.pid, signal.SIGINT)
         try:
             process.wait(MOST_STOPPING_SECONDS)
         except subprocess.TimeoutExpired as late:
