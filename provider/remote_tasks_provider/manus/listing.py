@@ -248,9 +248,9 @@ class Changes:
                 yield found
             last = page.items[-1].updated_at if page.items else None
             reached = page.next is None or (last is not None and last < since)
-            size = min(self._weight.largest_page, 4 * size)
             more = not reached and pages < _MOST_CHANGE_PAGES
-            operation = self._listing.next_page(query, page, size) if more else None
+            # When many have finished at once, calls are what is scarce.
+            operation = self._listing.next_page(query, page, self._weight.largest_page) if more else None
         # As many as now, and as many more as there were more now than the last time.
         self._expected = changes + max(0, changes - self._seen)
         self._seen = changes
