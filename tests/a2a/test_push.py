@@ -48,7 +48,7 @@ class TestAccepted:
                 ("t1",),
                 TaskState.COMPLETED,
             ),
-            ({"artifactUpdate": {"taskId": "t1"}}, ("t1",), None),
+            ({"artifactUpdate": {"taskId": "t1"}}, ("t1",), TaskState.RUNNING),
             ({"kind": "task", "id": "t1", "status": {"state": "input-required"}}, ("t1",), TaskState.WAITING),
             ({"task": [], "id": "t1"}, (), None),
             ({"id": 1, "status": "x"}, (), None),

@@ -72,6 +72,7 @@ class TestAccepted:
         [
             ({"task_id": "T1", "stop_reason": "ask"}, "task_stopped", TaskState.WAITING),
             ({"task_id": "T1"}, "task_created", TaskState.RUNNING),
+            ({"task_id": "T1", "progress_type": "plan_update"}, "task_progress", TaskState.RUNNING),
             ({"task_id": "T1", "stop_reason": "new word"}, "task_stopped", None),
         ],
     )

@@ -17,6 +17,7 @@ import requests
 from starlette.routing import Mount, Router
 
 from remote_tasks_provider.core.push.events import VerifiedEvent
+from remote_tasks_provider.core.states import TaskState
 from remote_tasks_provider.receiver import app as app_module
 from remote_tasks_provider.receiver.app import MOST_BYTES, Receiver, make_app
 from remote_tasks_provider.receiver.known import KnownConnection, hook_class
@@ -204,6 +205,15 @@ class TestEvents:
         assert not is_new
         assert notes.rings == []
         assert [one["event_id"] for one in notes.events] == ["e"]
+
+    def test_event_of_a_task_that_goes_on_rings_no_bell(self) -> None:
+        notes = Notes()
+        for state in TaskState:
+            event = VerifiedEvent(state, ("t1",), state)
+            notes.keep("manus", "manus_default", event, starts_dags=True)
+
+        assert len(notes.events) == len(TaskState)
+        assert len(notes.rings) == len(TaskState) - 2
 
     def test_asset_gets_an_event_where_the_connection_asks_for_it(
         self, running: Running, set_connection: Callable[..., str]

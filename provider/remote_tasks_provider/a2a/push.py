@@ -51,7 +51,9 @@ def verify(request: WebhookRequest, keys: Sequence[str]) -> VerifiedEvent:
     if sent_at is not None:
         request.check_age(sent_at, _LONGEST_AGE)
     ids = task_ids([content.get("taskId") or content.get("id")])
-    return VerifiedEvent(digest(request.body), ids, _state(status.get("state")), sent_at)
+    # An agent adds to artifacts while it works.
+    state = TaskState.RUNNING if "artifactUpdate" in body else _state(status.get("state"))
+    return VerifiedEvent(digest(request.body), ids, state, sent_at)
 
 
 def _state(word: Any) -> TaskState | None:

@@ -27,6 +27,8 @@ from remote_tasks_provider.manus.api.webhooks import public_key
 __all__ = ["WEBHOOKS", "verify"]
 
 _LONGEST_AGE = 300.0
+# Of a task that goes on. Only v1 has `task_progress`, one for each step of a plan.
+_UNDER_WAY = ("task_created", "task_progress")
 _STATES = {"finish": TaskState.COMPLETED, "ask": TaskState.WAITING}
 
 
@@ -81,7 +83,7 @@ def _event(request: WebhookRequest, sent_at: float) -> VerifiedEvent:
     found = content.get("task_detail")
     detail: Mapping[str, Any] = found if isinstance(found, dict) else {}
     kind, reason = str(content.get("event_type")), str(detail.get("stop_reason"))
-    state = TaskState.RUNNING if kind == "task_created" else _STATES.get(reason)
+    state = TaskState.RUNNING if kind in _UNDER_WAY else _STATES.get(reason)
     # A body without an id of its own is told apart by its hash.
     name = content.get("event_id")
     event_id = digest(name.encode("utf-8", "replace") if isinstance(name, str) and name else request.body)

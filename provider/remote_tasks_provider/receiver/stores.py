@@ -35,7 +35,10 @@ class _Claims(Protocol):
 
 
 class Store:
-    """Keeps each webhook once: it rings the bell, and gives the connection's asset an event if asked to."""
+    """Keeps each webhook once: it rings the bell, unless a task only goes on, and gives an asset an event.
+
+    The event is for connections that ask for one.
+    """
 
     def __init__(self, bell: _Bell, claims: _Claims) -> None:
         self._bell = bell
@@ -49,7 +52,7 @@ class Store:
         """
         is_new = self._claims.claim(service, conn_id, event.event_id)
         try:
-            if is_new:
+            if is_new and event.is_a_bell:
                 self._bell.ring(service, conn_id)
             if starts_dags:
                 # For a repeat, too: a receiver may have died after its claim. An event is given once anyway.

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.core.push.events import EventRefused, WebhookRequest, digest, is_same, task_ids
+from remote_tasks_provider.core.push.events import (
+    EventRefused,
+    VerifiedEvent,
+    WebhookRequest,
+    digest,
+    is_same,
+    task_ids,
+)
+from remote_tasks_provider.core.states import TaskState
 
 
 def request(body: bytes = b"{}", now: float = 1000.0) -> WebhookRequest:
@@ -41,6 +49,13 @@ class TestAge:
     def test_old_event_or_one_from_the_future_is_refused(self, sent_at: float) -> None:
         with pytest.raises(EventRefused):
             request().check_age(sent_at, 300)
+
+
+def test_event_is_a_bell_unless_a_task_goes_on() -> None:
+    silent = {state for state in TaskState if not VerifiedEvent("e", state=state).is_a_bell}
+
+    assert silent == {TaskState.PENDING, TaskState.RUNNING}
+    assert VerifiedEvent("e").is_a_bell
 
 
 @pytest.mark.parametrize(

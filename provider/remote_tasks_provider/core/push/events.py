@@ -91,6 +91,14 @@ class VerifiedEvent:
     state: TaskState | None = None
     sent_at: float | None = None
 
+    @property
+    def is_a_bell(self) -> bool:
+        """Whether it may end a wait, or begin a question; not that a task begins or continues.
+
+        Such news would cost a poll each and show nothing.
+        """
+        return self.state not in (TaskState.PENDING, TaskState.RUNNING)
+
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
