@@ -172,7 +172,8 @@ def main() -> int:
     if arguments.refresh_constraints:
         refresh_constraints()
         return 0
-    versions = arguments.only or list(VERSIONS)
+    # The newest first: they have the most to do, and one of them would be alone at the end.
+    versions = arguments.only or list(reversed(VERSIONS))
     failed = []
     with ThreadPoolExecutor(PARALLEL) as pool:
         running = pool.map(

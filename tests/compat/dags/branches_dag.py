@@ -1,11 +1,7 @@
-"""A branch operator inside a mapped task group whose size is not known before.
-
-Run as a program it runs itself with `dag.test()` and prints the states of its tasks as JSON.
-"""
+"""A branch operator inside a mapped task group whose size is not known before."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,8 +38,3 @@ with DAG("branches", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))
         branch >> Done(task_id="celebrate")
 
     each.expand(remote_task_id=ids())
-
-if __name__ == "__main__":
-    run = dag.test()
-    states = {f"{one.task_id}[{one.map_index}]": one.state for one in run.get_task_instances()}
-    print(json.dumps(states))

@@ -1,11 +1,7 @@
-"""Waits for a remote task in each mode that needs a scheduler's help, and branches on another one's outcome.
-
-Run as a program it runs itself with `dag.test()` and prints the states of its tasks as JSON.
-"""
+"""Waits for a remote task in each mode that needs a scheduler's help, and branches on another one's outcome."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
@@ -38,7 +34,3 @@ with DAG("compat", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) a
         poll_interval=2,
     )
     wait >> wait_qstash >> branch >> [Done(task_id="celebrate"), Done(task_id="apologise")]
-
-if __name__ == "__main__":
-    run = dag.test()
-    print(json.dumps({instance.task_id: instance.state for instance in run.get_task_instances()}))

@@ -1,8 +1,7 @@
-"""A task that a service refuses once with a 429; run as a program, it prints its state and its attempts."""
+"""A task that a service refuses once with a 429."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, task
@@ -20,8 +19,3 @@ with DAG("limited", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), 
         return ManusHook("manus_impatient").get_task("done").id
 
     read()
-
-if __name__ == "__main__":
-    run = dag.test()
-    (instance,) = run.get_task_instances()
-    print(json.dumps({"state": instance.state, "try_number": str(instance.try_number)}))
