@@ -1,4 +1,4 @@
-"""Waits for a remote task in each mode that needs a scheduler's help, and branches on another one's outcome."""
+"""Waits for a remote task in each mode that needs a scheduler, and branches on another one's outcome."""
 
 from __future__ import annotations
 
