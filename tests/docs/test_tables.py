@@ -15,6 +15,7 @@ from dev.compat import VERSIONS
 from remote_tasks_provider.a2a.models import A2A_STATES
 from remote_tasks_provider.a2a.service import A2AExtras
 from remote_tasks_provider.bases import metrics
+from remote_tasks_provider.bases.agent_tasks import ON_WAITING_FOR_INPUT
 from remote_tasks_provider.bases.hitl_forms import form_of
 from remote_tasks_provider.bases.xcoms import XCOM_KEYS
 from remote_tasks_provider.core.errors import ConnectionConfigError
@@ -32,7 +33,6 @@ from remote_tasks_provider.core.submission import (
     inputs_of,
 )
 from remote_tasks_provider.manus.api.v2_models import MANUS_V2_STATES
-from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT
 from remote_tasks_provider.manus.hitl_forms import form_for
 from remote_tasks_provider.manus.models import MANUS_STATES
 from remote_tasks_provider.manus.results import ManusQuestion

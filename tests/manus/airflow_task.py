@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 
-from remote_tasks_provider.bases import hitl, once, submission, triggers, waiting
+from remote_tasks_provider.bases import agent_tasks, hitl, once, submission, triggers, waiting
 from remote_tasks_provider.bases import hooks as hook_module
 from remote_tasks_provider.core import cancel_worker
 from remote_tasks_provider.core.clocks import Clocks
@@ -31,7 +31,6 @@ from remote_tasks_provider.core.http import client
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.manus import agents, hooks
-from remote_tasks_provider.manus import hitl as manus_hitl
 from remote_tasks_provider.manus.submission import ManusSubmission
 from remote_tasks_sandbox import Sandbox
 from tests.conftest import MANUS_KEY
@@ -73,7 +72,7 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
             return datetime.fromtimestamp(clock.now(), tz)
 
     fake = SimpleNamespace(time=clock.now, monotonic=clock.now, sleep=sleep)
-    for module in (submission, waiting, once, hitl, manus_hitl, hooks, client, hook_module, cancel_worker):
+    for module in (submission, waiting, once, hitl, agent_tasks, hooks, client, hook_module, cancel_worker):
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
     waits = partial(poll_until_done, clock=clock.now, monotonic=clock.now)

@@ -13,7 +13,7 @@ from typing import Any
 
 from remote_tasks_provider.a2a.api.messages import outgoing
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.models import A2AMessage, A2ATask
+from remote_tasks_provider.a2a.models import A2AMessage, A2ATask, text_of_status
 from remote_tasks_provider.a2a.results import A2AResult, result_of_message, result_of_task
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.bases.agents import (
@@ -190,7 +190,7 @@ def _good(task: A2ATask) -> A2AResult:
     result = result_of_task(task)
     if task.state is TaskState.COMPLETED:
         return result
-    asked = task.message.text[:1000] if task.message else ""
+    asked = text_of_status(task)[:1000]
     error: RemoteTaskError = TaskFailedError(f"A2A task {task.id} is {task.status}: {asked}")
     if task.state is TaskState.WAITING:
         error = TaskNeedsInputError(

@@ -17,7 +17,7 @@ from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core.errors import TaskFailedError
 from remote_tasks_provider.core.states import TaskState
 
-__all__ = ["Answer", "uuid_of"]
+__all__ = ["Answer", "has_message", "uuid_of"]
 
 
 class Answer:
@@ -49,8 +49,7 @@ class Answer:
 
     def is_there(self, facts: dict[str, Any]) -> bool:
         """Return whether the task's history has it."""
-        task = self._hook.get_task(self._task_id)
-        return any(message.message_id == facts["message_id"] for message in task.history)
+        return has_message(self._hook.get_task(self._task_id), facts["message_id"])
 
     def send(self, facts: dict[str, Any]) -> A2ATask | None:
         """Send the message.
@@ -78,6 +77,11 @@ class Answer:
         if not self.is_there(self.facts()):
             return None
         return f"The history of A2A task {self._task_id} has this message already."
+
+
+def has_message(task: A2ATask, message_id: str) -> bool:
+    """Return whether the history of a task has a message."""
+    return any(message.message_id == message_id for message in task.history)
 
 
 def uuid_of(origin: Origin, *parts: str) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "A2ATask",
     "snapshot",
     "text_of",
+    "text_of_status",
     "word_of",
 ]
 
@@ -162,7 +163,7 @@ class A2ATask(RemoteModel):
     def error(self) -> str | None:
         """The agent's text about what went wrong, if the task failed or was rejected."""
         is_bad = self.state in (TaskState.FAILED, TaskState.CANCELLED)
-        return (self.message.text or None) if is_bad and self.message else None
+        return text_of_status(self) or None if is_bad else None
 
     def to_json(self, *, include_history: bool = False) -> dict[str, Any]:
         """Return it as a JSON object with :attr:`state` and :attr:`error`, without files: a URL can be a key.
@@ -220,6 +221,11 @@ class A2AAgentCard(RemoteModel):
 def text_of(parts: Sequence[A2APart]) -> str:
     """Return the text of parts; chunks of a stream are parts, so nothing is put between them."""
     return "".join(part.text for part in parts if part.text)
+
+
+def text_of_status(task: A2ATask) -> str:
+    """Return what the agent says of a task's status; empty if it says nothing."""
+    return task.message.text if task.message else ""
 
 
 def snapshot(task: A2ATask) -> TaskSnapshot:

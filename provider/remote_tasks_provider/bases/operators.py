@@ -5,7 +5,7 @@ How a task is submitted once is in :mod:`.submission`, how the wait polls in :mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -194,17 +194,19 @@ class RemoteTaskOperator(WaitingOperator):
         self._context = context
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _restore(self, context: Context) -> None:
-        """Know the tasks again that :attr:`carried` names, in another process."""
+    def _restore(self, context: Context, ids: Iterable[str] = ()) -> None:
+        """Know the tasks again that :attr:`carried` names, in another process.
+
+        :param ids: the tasks of a wait that is over: ``dag.test()`` resumes a task without what was carried.
+        """
+        self.carried = {"ids": list(ids), "are_own": True, **self.carried}
         self.own(context, self.carried["ids"] if self.carried["are_own"] else [])
 
     # ------------------------------------------------------------------------------------------- finish
 
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Return what the tasks have brought, or raise."""
-        # dag.test() resumes a task without what was carried.
-        self.carried = {"ids": list(result.records), "are_own": True, **self.carried}
-        self._restore(context)
+        self._restore(context, result.records)
         label = self.remote_task_type.label
         error = result.failure(label, raise_on_failure=self.raise_on_failure, on_waiting="return")
         if error is not None:

@@ -7,17 +7,15 @@ put the action's type into ``auto_confirm``.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn
 
+from remote_tasks_provider.bases.agent_tasks import AgentQuestions
 from remote_tasks_provider.bases.compat import FORMS_ARE_REPLACED
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.bases.xcoms import hand_over
-from remote_tasks_provider.core.clocks import rounds
 from remote_tasks_provider.core.errors import (
     InvalidRequestError,
     RemoteTaskError,
@@ -30,126 +28,108 @@ from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.hitl_forms import Answer, form_for, read_answer
 from remote_tasks_provider.manus.results import ManusQuestion, ManusResult
 
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-__all__ = ["ON_WAITING_FOR_INPUT", "AgentQuestions", "OnWaitingForInput"]
-
-OnWaitingForInput = Literal["wait", "return", "fail", "human"]
-ON_WAITING_FOR_INPUT: tuple[OnWaitingForInput, ...] = ("wait", "return", "fail", "human")
-
-# How long an answer may take until the status of the task shows it, and the pauses between reads; seconds.
-_LONGEST_EFFECT = 60.0
-_FIRST_PAUSES, _LONGEST_PAUSE = (2.0, 4.0, 8.0), 15.0
+__all__ = ["ManusQuestions"]
 
 
-class AgentQuestions:
-    """Deals with the questions that one Manus task stops at, as the parameters of its operator say."""
+class ManusQuestions(AgentQuestions):
+    """Deals with the questions that one Manus task stops at; what was asked is an ``event_id``.
 
-    def __init__(self, operator: Any, context: Context) -> None:
-        self._operator = operator
-        self._context = context
-        self._log = operator.log
-        self._auto_confirm = operator.auto_confirm or {}
+    Also whether its form was ``rich``, with more than the plain one.
+    """
 
-    def handle(self, task_id: str) -> Any:
-        """Answer what the agent waits for, put it to a person, return it, or fail."""
-        return self._deal_with(self._read_clear(task_id))
+    first_pauses = (2.0, 4.0, 8.0)
+    longest_pause = 15.0
 
-    def _deal_with(self, result: ManusResult) -> Any:
-        operator, task_id, question = self._operator, result.id, result.asked
-        if result.state is not TaskState.WAITING:
-            return operator.wait(self._context)
-        if question.kind in self._auto_confirm:
+    def deal_with(self, task: ManusResult) -> Any:
+        """Confirm what the agent waits for if that is allowed; otherwise as every agent's."""
+        operator, question = self.operator, task.asked
+        if task.state is TaskState.WAITING and question.kind in (operator.auto_confirm or {}):
             if self._may_confirm():
-                return self._confirm(task_id, question)
-            self._log.warning(
+                return self._confirm(task.id, question)
+            operator.log.warning(
                 "auto_confirm_limit is reached (%d); %s is not confirmed automatically.",
                 operator.auto_confirm_limit,
                 question.kind,
             )
-        if operator.on_waiting == "human":
-            self._ask(result, question, rich=FORMS_ARE_REPLACED or operator.carried["rounds"] == 0)
-        operator.push_credits(self._context, result.credit_usage)
-        if operator.on_waiting == "fail":
-            raise self._needs_input(result, question, "on_waiting is 'fail'.")
-        return hand_over(operator, self._context, {**result.to_json(), "text": question.text})
+        if task.state is TaskState.WAITING and operator.on_waiting != "human":
+            operator.push_credits(self.context, task.credit_usage)
+        return super().deal_with(task)
+
+    def returned(self, task: ManusResult) -> dict[str, Any]:
+        """Return the result so far, with the question as its text."""
+        return {**task.to_json(), "text": task.asked.text}
 
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with the question that the agent waits with."""
-        result = self._read(task_id)
-        raise self._needs_input(result, result.asked, why)
+        raise self.needs_input(self._read_once(task_id), why)
 
-    def answered(
-        self, reply: Reply, *, event_id: str | None, rich: bool, asked_at: float, carried: Mapping[str, Any]
-    ) -> Any:
-        """Send the agent what a person has answered, and wait again.
+    def answered(self, reply: Reply, *, carried: Mapping[str, Any], **asked: Any) -> Any:
+        """Count the answers; only the first form of an attempt can be rich everywhere."""
+        return super().answered(reply, carried={**carried, "rounds": carried["rounds"] + 1}, **asked)
 
-        :param event_id: the question that was put.
-        :param rich: whether its form had more than the plain one.
-        :param asked_at: when it was put; the time since does not count as waiting for the agent.
-        :param carried: what the operator carried then.
-        """
-        operator = self._operator
-        started_at = carried.get("started_at", asked_at) + time.time() - asked_at
-        operator.carried = {**carried, "started_at": started_at, "rounds": carried["rounds"] + 1}
-        (task_id,) = operator.carried["ids"]
-        operator.own(self._context, [task_id])
-        result = self._read_clear(task_id)
-        question = result.asked
-        if not _is_asked(event_id, result):
-            self._log.info("The question was answered elsewhere, or is no longer asked.")
-            return self._deal_with(result)
-        if reply.unasked is not None and rich:
-            self._ask(result, question, rich=False)
-        if reply.unasked is not None or reply.timed_out:
-            why = reply.unasked or f"No answer was given in Airflow within {operator.response_timeout:g} s."
-            raise self._needs_input(result, question, why)
-        answer = read_answer(question, reply)
+    def unanswered(self, task: ManusResult, reply: Reply, asked: Mapping[str, Any]) -> BaseException:
+        """Ask once more with a plain form if Airflow could not show a rich one."""
+        if reply.unasked is not None and asked["rich"]:
+            self._ask(task, rich=False)
+        why = reply.unasked or f"No answer was given in Airflow within {self.operator.response_timeout:g} s."
+        return self.needs_input(task, why)
+
+    def take(self, task: ManusResult, reply: Reply, asked: Mapping[str, Any]) -> Any:
+        """Send Manus the answer, stop the task, or ask again."""
+        answer = read_answer(task.asked, reply)
         if isinstance(answer, Answer) and answer.stop:
-            raise self._stopped(result, reply.by or "a person")
-        if isinstance(answer, Answer) and self._send(result.id, question, answer):
-            return operator.wait(self._context)
+            raise self._stopped(task, reply.by or "a person")
+        if isinstance(answer, Answer) and self._send(task.id, task.asked, answer):
+            return self.operator.wait(self.context)
         problem = answer if isinstance(answer, str) else "the agent still waits"
-        self._log.warning("The question is put again: %s.", problem)
-        return self._ask(result, question, rich=rich)
+        self.operator.log.warning("The question is put again: %s.", problem)
+        return self._ask(task, rich=asked["rich"])
 
     # -------------------------------------------------------------------------------------------- reads
 
-    def _read(self, task_id: str) -> ManusResult:
-        hook = self._operator.hook
+    def _read_once(self, task_id: str) -> ManusResult:
+        hook = self.operator.hook
         with sending(hook):
             result: ManusResult = hook.get_result(task_id, output_grace=0)
         return result
+
+    def read(self, task_id: str) -> ManusResult:
+        """Read until the events show what the status says, or for long enough: each can lag behind."""
+        for left in self.reads():
+            result = self._read_once(task_id)
+            if result.state is not TaskState.WAITING or result.question is not None or not left:
+                break
+        return result
+
+    def is_asked(self, task: ManusResult, asked: Mapping[str, Any]) -> bool:
+        """Return whether the task waits for the answer to the same question.
+
+        An older version has put questions without an id with ``None``.
+        """
+        question, key = task.asked, asked["event_id"]
+        if task.state is not TaskState.WAITING:
+            return False
+        return question.event_id is None if key is None else question.key == key
 
     def _takes_effect(self, task_id: str, question: ManusQuestion) -> bool:
         """Wait, for a short while, until the task no longer waits for the answer to ``question``.
 
         The status tells most, and v2 shows it without the conversation, which may be long.
         """
-        hook = self._operator.hook
-        for _ in rounds(time.time() + _LONGEST_EFFECT, _pauses(), time):
+        hook = self.operator.hook
+        for _ in self.reads():
             with sending(hook):
                 if hook.api.get_state(task_id) is not TaskState.WAITING:
                     return True
-            result = self._read(task_id)
-            if not _is_asked(question.key, result):
+            if not self.is_asked(self._read_once(task_id), {"event_id": question.key}):
                 return True
         return False
-
-    def _read_clear(self, task_id: str) -> ManusResult:
-        """Read until the events show what the status says, or for long enough: each can lag behind."""
-        for left in rounds(time.time() + _LONGEST_EFFECT, _pauses(), time):
-            result = self._read(task_id)
-            if result.state is not TaskState.WAITING or result.question is not None or not left:
-                break
-        return result
 
     # ------------------------------------------------------------------------------------------ answers
 
     def _may_confirm(self) -> bool:
         """Count an automatic confirmation, unless there were enough."""
-        operator = self._operator
+        operator = self.operator
         confirmed = operator.carried.get("confirmed", 0)
         limit = operator.auto_confirm_limit
         if limit is not None and confirmed >= limit:
@@ -158,31 +138,25 @@ class AgentQuestions:
         return True
 
     def _confirm(self, task_id: str, question: ManusQuestion) -> Any:
-        given = dict(self._auto_confirm[question.kind])
-        self._log.info("Confirming %s of Manus task %s by auto_confirm: %s", question.kind, task_id, given)
-        if self._send(task_id, question, Answer(input=given)):
-            return self._operator.wait(self._context)
-        why = f"Manus did not accept what auto_confirm has for {question.kind}."
-        raise self._needs_input(self._read(task_id), question, why)
-
-    def _ask(self, result: ManusResult, question: ManusQuestion, *, rich: bool) -> Any:
-        return self._operator.ask(
-            self._context,
-            form_for(question, result.title, result.url, rich=rich),
-            then="answered",
-            kwargs={
-                "event_id": question.key,
-                "rich": rich,
-                "asked_at": time.time(),
-                "carried": dict(self._operator.carried),
-            },
-            response_timeout=self._operator.response_timeout,
-            assigned_users=self._operator.assigned_users,
+        given = dict(self.operator.auto_confirm[question.kind])
+        self.operator.log.info(
+            "Confirming %s of Manus task %s by auto_confirm: %s", question.kind, task_id, given
         )
+        if self._send(task_id, question, Answer(input=given)):
+            return self.operator.wait(self.context)
+        why = f"Manus did not accept what auto_confirm has for {question.kind}."
+        raise self.needs_input(replace(self._read_once(task_id), question=question), why)
+
+    def put(self, task: ManusResult) -> NoReturn:
+        """Ask, in as rich a form as Airflow shows."""
+        self._ask(task, rich=FORMS_ARE_REPLACED or self.operator.carried["rounds"] == 0)
+
+    def _ask(self, task: ManusResult, *, rich: bool) -> NoReturn:
+        self.ask(form_for(task.asked, task.title, task.url, rich=rich), event_id=task.asked.key, rich=rich)
 
     def _send(self, task_id: str, question: ManusQuestion, answer: Answer) -> bool:
         """Send Manus the answer; return whether the agent took it."""
-        hook = self._operator.hook
+        hook = self.operator.hook
         try:
             if answer.message is not None:
                 hook.send_message(task_id, answer.message)
@@ -192,12 +166,12 @@ class AgentQuestions:
                 return False
         except InvalidRequestError as error:
             # It does not fit the question, or the question was answered meanwhile.
-            self._log.warning("Manus did not accept the answer: %s", error)
+            self.operator.log.warning("Manus did not accept the answer: %s", error)
             return False
         except RemoteTaskError as error:
             if not may_have_submitted(error):
                 raise request_exception(error) from error
-            self._log.warning("It is not known whether the answer arrived: %s", error)
+            self.operator.log.warning("It is not known whether the answer arrived: %s", error)
             if not self._takes_effect(task_id, question):
                 raise
             return True
@@ -208,36 +182,20 @@ class AgentQuestions:
     # ------------------------------------------------------------------------------------------- errors
 
     def _stopped(self, result: ManusResult, by: str) -> BaseException:
-        aftermath = self._operator.cancel(f"{by} chose so")
+        aftermath = self.operator.cancel(f"{by} chose so")
         if aftermath.still_run:
             text = f"could not be stopped, as {by} chose{in_brackets(result.url)}. {aftermath}"
         else:
             text = f"was stopped by {by}."
         return self._failure(TaskCancelledError, result, text)
 
-    def _needs_input(self, result: ManusResult, question: ManusQuestion, why: str) -> BaseException:
+    def needs_input(self, task: ManusResult, why: str) -> BaseException:
+        """Return the error of a question that nobody answered."""
         text = (
-            f"waits for an answer: {question.text[:500]!r}{in_brackets(result.url)}. {why} "
+            f"waits for an answer: {task.asked.text[:500]!r}{in_brackets(task.url)}. {why} "
             "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
         )
-        return self._failure(TaskNeedsInputError, result, text)
+        return self._failure(TaskNeedsInputError, task, text)
 
-    def _failure(self, error_type: type[RemoteTaskError], result: ManusResult, text: str) -> BaseException:
-        error = error_type(f"{self._operator.remote_task_type.label} {result.id} {text}")
-        raised: BaseException = self._operator.wait_exception(error, None)
-        return raised
-
-
-def _pauses() -> Iterator[float]:
-    return chain(_FIRST_PAUSES, repeat(_LONGEST_PAUSE))
-
-
-def _is_asked(key: str | None, result: ManusResult) -> bool:
-    """Whether the task waits for the answer to this question.
-
-    :param key: ``None`` for one without an id that an older version has put.
-    """
-    question = result.asked
-    if result.state is not TaskState.WAITING:
-        return False
-    return question.event_id is None if key is None else question.key == key
+    def _failure(self, error_type: type[RemoteTaskError], task: ManusResult, text: str) -> BaseException:
+        return self.failure(error_type(f"{self.operator.remote_task_type.label} {task.id} {text}"))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from remote_tasks_provider.manus.operators import ManusTaskOperator, task
+from remote_tasks_provider.bases import agent_tasks
+from remote_tasks_provider.manus.operators import ManusTaskOperator
 from tests.manus.airflow_task import Account
 
 SCHEMA = {
@@ -105,7 +106,7 @@ class TestInAllVersions:
         )
 
     def test_human_answers_need_airflow_313(self, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(task, "SUPPORTS_HITL", False)
+        monkeypatch.setattr(agent_tasks, "SUPPORTS_HITL", False)
 
         assert "3.1.3" in str(refuses(account, on_waiting="human"))
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage, outgoing
-from remote_tasks_provider.a2a.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
+from remote_tasks_provider.a2a.hitl import A2AQuestions
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.models import word_of
 from remote_tasks_provider.a2a.operators.actions import parts
@@ -19,21 +17,18 @@ from remote_tasks_provider.a2a.results import result_of_task
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.submission import A2ASubmission, is_message
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
-from remote_tasks_provider.bases.compat import SUPPORTS_HITL
+from remote_tasks_provider.bases.agent_tasks import AgentTaskOperator
 from remote_tasks_provider.bases.files import open_source
-from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
-from remote_tasks_provider.bases.hitl_forms import Reply
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import locations, try_file
 from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError, TaskNeedsInputError
+from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError
 from remote_tasks_provider.core.log import in_bytes
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.states import TaskState, in_words
+from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -45,7 +40,7 @@ __all__ = ["A2ATaskOperator"]
 _MOST_ATTACHED = 32 * 1024 * 1024
 
 
-class A2ATaskOperator(HITLMixin, SubmittingOperator):
+class A2ATaskOperator(AgentTaskOperator):
     """Asks an agent that speaks A2A, waits for its task, and returns the result.
 
     The message is sent once, whatever happens to the attempt that sends it: each attempt has a context id
@@ -99,9 +94,6 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
         "parts": parts,
         "metadata": validation.optional(validation.mapping),
         "context_id": validation.optional(validation.object_id),
-        "on_waiting": partial(validation.choice, allowed=ON_WAITING_FOR_INPUT),
-        "response_timeout": validation.optional(validation.seconds),
-        "assigned_users": validation.object_ids,
     }
     template_fields: Sequence[str] = (
         "message",
@@ -117,6 +109,7 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
     remote_task_type = A2A_TASK
     trigger_class = A2ATaskTrigger
     hook_class = A2AHook
+    questions_class = A2AQuestions
     ui_color = COLOR
 
     def __init__(
@@ -127,9 +120,6 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
         parts: Iterable[Mapping[str, Any]] = (),
         metadata: Mapping[str, Any] | None = None,
         context_id: str | None = None,
-        on_waiting: OnWaitingForInput = "wait",
-        response_timeout: float | str | timedelta | None = None,
-        assigned_users: Iterable[str] = (),
         a2a_conn_id: str = A2AHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -139,17 +129,8 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
         self.parts = parts
         self.metadata = metadata
         self.context_id = context_id
-        self.on_waiting = on_waiting
-        self.response_timeout: Any = response_timeout
-        self.assigned_users = assigned_users
         self.a2a_conn_id = a2a_conn_id
         self.check_together()
-
-    def refuse_together(self) -> None:
-        """Refuse a question that this Airflow cannot show."""
-        super().refuse_together()
-        if self.on_waiting == "human" and not SUPPORTS_HITL:
-            raise InvalidArgumentError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
 
     # ------------------------------------------------------------------------------------------- submit
 
@@ -211,31 +192,6 @@ class A2ATaskOperator(HITLMixin, SubmittingOperator):
             ) from error
 
     # --------------------------------------------------------------------------------------------- wait
-
-    def poll_rules(self) -> dict[str, Any]:
-        """Return whether a question ends the wait."""
-        return {"on_waiting": "wait" if self.on_waiting == "wait" else "return"}
-
-    def finish(self, context: Context, result: WaitResult) -> Any:
-        """Return the result, deal with a question, or raise."""
-        # dag.test() resumes a task without what was carried.
-        self.carried = {"ids": list(result.records), "are_own": True, **self.carried}
-        self._restore(context)
-        ((task_id, record),) = result.records.items()
-        state = TaskState(record["state"]) if record else TaskState.UNKNOWN
-        if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:
-            return AgentQuestions(self, context).handle(task_id)
-        if any(one["type"] == TaskNeedsInputError.__name__ for one in result.errors.values()):
-            with sending(self.hook):
-                task = self.hook.get_task(task_id)
-            raise AgentQuestions(self, context).needs_input(
-                task, "Nobody answered it within waiting_timeout."
-            )
-        return super().finish(context, result)
-
-    def answered(self, context: Context, reply: Reply, **asked: Any) -> Any:
-        """Send the agent what a person has answered, and wait again."""
-        return AgentQuestions(self, context).answered(reply, **asked)
 
     def collect(self, context: Context, result: WaitResult) -> Any:
         """Return the result of the task."""

@@ -13,16 +13,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.bases.compat import SUPPORTS_HITL
-from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
-from remote_tasks_provider.bases.hitl_forms import Reply
+from remote_tasks_provider.bases.agent_tasks import AgentTaskOperator
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
 from remote_tasks_provider.bases.paths import try_file
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
@@ -40,7 +37,7 @@ from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import TaskOptions, check_slides_format
 from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.attachments import attached_places, check_attachments, sort_attachments
-from remote_tasks_provider.manus.hitl import ON_WAITING_FOR_INPUT, AgentQuestions, OnWaitingForInput
+from remote_tasks_provider.manus.hitl import ManusQuestions
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.operators.base import COLOR
@@ -68,7 +65,7 @@ def _inputs_of_actions(value: Any, name: str) -> Any:
     return validation.mapping(value, name)
 
 
-class ManusTaskOperator(HITLMixin, SubmittingOperator):
+class ManusTaskOperator(AgentTaskOperator):
     """Submits a task to the Manus agent, waits for it, and returns its result.
 
     With ``wait_for_completion=False`` it returns the task's id and page. Nothing looks at the task then, so
@@ -149,9 +146,6 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
         "interactive_mode": validation.flag,
         "hide_in_task_list": validation.flag,
         "attachments": check_attachments,
-        "on_waiting": partial(validation.choice, allowed=ON_WAITING_FOR_INPUT),
-        "response_timeout": validation.optional(validation.seconds),
-        "assigned_users": validation.object_ids,
         "auto_confirm": validation.optional(_inputs_of_actions),
         "auto_confirm_limit": validation.optional(partial(validation.whole_number, least=1)),
         "max_credits": validation.optional(partial(validation.whole_number, least=1)),
@@ -183,6 +177,7 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
     remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger
     hook_class = ManusHook
+    questions_class = ManusQuestions
     still_running = "keeps running and costs credits"
     was_cancelled = "was stopped; it can be resumed in the Manus app"
     ui_color = COLOR
@@ -202,9 +197,6 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
         interactive_mode: bool = False,
         hide_in_task_list: bool = False,
         share_visibility: str | None = None,
-        on_waiting: OnWaitingForInput = "wait",
-        response_timeout: float | str | timedelta | None = None,
-        assigned_users: Iterable[str] = (),
         auto_confirm: Mapping[str, Mapping[str, Any]] | None = None,
         auto_confirm_limit: int | None = None,
         max_credits: int | str | None = None,
@@ -228,9 +220,6 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
         self.interactive_mode = interactive_mode
         self.hide_in_task_list = hide_in_task_list
         self.share_visibility = share_visibility
-        self.on_waiting = on_waiting
-        self.response_timeout: Any = response_timeout
-        self.assigned_users = assigned_users
         self.auto_confirm = auto_confirm
         self.auto_confirm_limit = auto_confirm_limit
         self.max_credits: Any = max_credits
@@ -244,8 +233,6 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
     def refuse_together(self) -> None:
         """Refuse what would cost more than the user wants, or lose what was paid for."""
         super().refuse_together()
-        if self.on_waiting == "human" and not SUPPORTS_HITL:
-            raise InvalidArgumentError(f"on_waiting is 'human'. {HITL_REQUIREMENT}")
         if self.auto_confirm and self.on_waiting == "wait":
             raise InvalidArgumentError(
                 "auto_confirm is set, but on_waiting='wait' says nothing about all other questions: set it "
@@ -296,7 +283,7 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
     def poll_rules(self) -> dict[str, Any]:
         """Return what ends the wait beside the end of the task."""
         return {
-            "on_waiting": "wait" if self.on_waiting == "wait" else "return",
+            **super().poll_rules(),
             "max_credits": self.max_credits,
             # The result, which is read on a worker, says how the task finished.
             "in_detail": False,
@@ -306,20 +293,15 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
 
     def finish(self, context: Context, result: WaitResult) -> Any:
         """Return the result, deal with a question, or raise."""
-        # dag.test() resumes a task without what was carried.
-        self.carried = {"ids": list(result.records), "are_own": True, "rounds": 0, **self.carried}
-        self._restore(context)
+        self._restore(context, result.records)
         ((task_id, record),) = result.records.items()
         state = TaskState(record["state"]) if record else TaskState.UNKNOWN
         credits = (record or {}).get("credit_usage")
         if self.max_credits is not None and (credits or 0) > self.max_credits and not state.is_terminal:
             self.push_credits(context, credits)
             raise self._over_budget(context, task_id, credits)
-        if state is TaskState.WAITING and self.on_waiting != "wait" and not result.timed_out:
-            return AgentQuestions(self, context).handle(task_id)
         if any(one["type"] == TaskNeedsInputError.__name__ for one in result.errors.values()):
             self.push_credits(context, credits)
-            AgentQuestions(self, context).fail(task_id, "Nobody answered it within waiting_timeout.")
         if state is TaskState.FAILED and not (record or {}).get("error"):
             result = self._with_reason(task_id, result)
         return super().finish(context, result)
@@ -388,9 +370,3 @@ class ManusTaskOperator(HITLMixin, SubmittingOperator):
                 mark_owed(self.hook, self._own[0], submitter.key, submitter.attempt.number)
             except RemoteTaskError as error:
                 self.log.warning("A clear may submit another task: the title could not be marked: %s", error)
-
-    # ------------------------------------------------------------------------------------------- resume
-
-    def answered(self, context: Context, reply: Reply, **asked: Any) -> Any:
-        """Send the agent what a person has answered, and wait again."""
-        return AgentQuestions(self, context).answered(reply, **asked)
