@@ -93,7 +93,7 @@ def playground(own_dags: Path) -> Iterator[Playground]:
         connections = connection_fields(server)
         if agent:
             connections["a2a_default"] = agent_connection(agent.url)
-        # Not paused: whoever presses Trigger, and continues at once, would leave the DAG paused.
+        # Not paused: a user who presses Trigger, and continues at once, would leave the DAG paused.
         config = {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False"}
         with StandaloneAirflow(folder, config=config, port=UI_PORT, say=say) as airflow:
             say("  Adding connections, and waiting until the example DAGs are listed ...")

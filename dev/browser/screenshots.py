@@ -1,4 +1,4 @@
-"""`make screenshots`: make the pictures of the documentation anew, in ``docs/images``.
+"""`make screenshots`: take the pictures of the documentation again, into ``docs/images``.
 
 They are taken in the playground, in a browser that nobody sees. Look at each of them before you commit it.
 """

@@ -107,7 +107,7 @@ class Waits:
             conn_id = "soak_manus_v2" if kind < QSTASH + V2 else "soak_manus"
             trigger = ManusTaskTrigger(conn_id, [task_id], self.interval)
             # Each costs a call when its task has finished: more of them than the vendor's limit lets through
-            # would be late, whoever waits. An operator's wait, which needs none, is the usual one.
+            # would be late in any case. An operator's wait, which needs none, is the usual one.
             trigger.in_detail = chance.randrange(100) < IN_DETAIL
         trigger.started_at, trigger.deadline = now, deadline
         self.started += 1

@@ -1,4 +1,4 @@
-"""The tasks of an emulated account, whoever the vendor is: one store, in order of creation.
+"""The tasks of an emulated account, of any vendor: one store, in order of creation.
 
 What a test may set on a task are the fields of the vendor's subclass of :class:`Task`.
 """

@@ -124,7 +124,7 @@ class TestEvents:
         assert requests.get(found[0]["url"], timeout=10).text == "x,y\n"
         assert len(requests.get(found[2]["url"], timeout=10).content) == 100_000
 
-    def test_address_that_has_expired_is_signed_anew(self, sandbox, manus, manus_v2):
+    def test_address_that_has_expired_is_signed_again(self, sandbox, manus, manus_v2):
         task_id = sandbox.manus.add_task(script=["stopped"], files=["a.csv"])
 
         def addresses():

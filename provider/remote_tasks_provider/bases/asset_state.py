@@ -2,7 +2,7 @@
 
 The public accessors of 3.3.0 and 3.3.1 cannot be awaited, and those of later versions log a warning with each
 read where the deployment has a store of its own for workers. So this sends their messages, which have no
-public name: whoever calls it bears that it fails.
+public name: its callers expect that it may fail.
 """
 
 from __future__ import annotations

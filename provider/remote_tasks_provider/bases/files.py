@@ -58,7 +58,7 @@ class RemoteFile:
 
     :param name: what the service calls it; nothing is assumed about it.
     :param content: where its bytes are.
-    :param size: bytes, where the service gives it; not relied upon.
+    :param size: bytes, where the service gives it; nothing relies on it.
     :param facts: what else is said of it where it is listed; plain JSON values.
     """
 

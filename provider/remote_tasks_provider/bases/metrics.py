@@ -58,7 +58,7 @@ _NOT_IN_NAMES = re.compile("[^A-Za-z0-9_-]+")
 
 @cache
 def _tags_are_on() -> bool:
-    """Return whether whoever gets the metrics gets their tags."""
+    """Return whether the backend of the metrics gets their tags."""
     switches = ("statsd_influxdb_enabled", "statsd_datadog_enabled", "otel_on")
     return any(conf.getboolean("metrics", switch, fallback=False) for switch in switches)
 

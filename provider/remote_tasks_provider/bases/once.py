@@ -4,7 +4,7 @@ A message or a confirmation has no key by which the service would recognise a re
 done is recorded in Airflow's task state store (from 3.3 on) before the request, and the outcome after it. An
 attempt that finds such a record looks whether the effect is there, and acts only if it is not. Where nothing
 tells, a person must look: nothing is ever done a second time by a guess. A user who clears the Airflow task
-wants it done anew.
+wants it done again.
 """
 
 from __future__ import annotations

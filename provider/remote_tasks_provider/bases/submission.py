@@ -141,7 +141,7 @@ class Submitter:
         origin = Origin.of(context)
         self.key = origin.key
         self.attempt = Attempt(origin.attempt, origin.max_tries, task.retries or 0)
-        # Airflow makes the iterations of a loop anew when their DAG run is cleared.
+        # Airflow makes new iterations of a loop when their DAG run is cleared.
         self._is_new = origin.attempt == 1 and context.get("loop") is None
         self._run_began = start_of(context.get("dag_run"))
 

@@ -298,7 +298,7 @@ async def connect(service: Service, config: ConnectionConfig, clocks: Clocks) ->
 
 
 async def _wait_to_the_end(event: asyncio.Event, seconds: float) -> None:
-    """Wait for ``event``, whoever cancels meanwhile; only the end of the event loop ends it earlier.
+    """Wait for ``event``, also while it is cancelled; only the end of the event loop ends it earlier.
 
     Airflow cancels a trigger again every second until it has returned.
     """

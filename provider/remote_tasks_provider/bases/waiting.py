@@ -222,7 +222,7 @@ class WaitingOperator(CheckedOperator):
 
         Each is read once: one that was resumed meanwhile is not awaited again.
 
-        :raises RemoteTaskError: when the service cannot be asked; a retry of the task waits anew.
+        :raises RemoteTaskError: when the service cannot be asked; a retry of the task waits again.
         """
         now = time.time()
         policy = PollPolicy(
@@ -248,7 +248,7 @@ class WaitingOperator(CheckedOperator):
         if unread := tracker.unread_ids:
             raise RemoteTaskError(
                 f"{counted(len(unread), label)} could not be read again within {self.timeout:g} s; a retry "
-                "waits anew."
+                "waits again."
             )
         for data in result.errors.values():
             if (error := error_from_json(data)).retry_helps:
@@ -346,7 +346,7 @@ class WaitingOperator(CheckedOperator):
         store: Any = context.get("task_state_store")
         if store is None or not self.retries:
             return now
-        # A cleared task begins anew, but the store outlives the clear.
+        # A cleared task begins again, but the store outlives the clear.
         max_tries = Origin.of(context).max_tries
         saved = store.get(_STARTED)
         # Older versions saved the number of the first attempt instead.

@@ -94,7 +94,7 @@ class CancelOutcome(Enum):
     """Cancelled now, or finished before: the service gives only a count."""
     NOT_FOUND = auto()
     LEFT = auto()
-    """Whoever was asked has said that it must not be cancelled any more, and why."""
+    """Airflow has said that it must not be cancelled any more, and why."""
     PENDING = auto()
     """Not cancelled yet; the request is repeated."""
     FAILED = auto()
@@ -364,7 +364,7 @@ def cancel_operation(task_type: TaskType, extras: Any, ids: Sequence[str]) -> Op
 def one_attempt(config: ConnectionConfig) -> ConnectionConfig:
     """Return the config of a client that repeats no request.
 
-    Whoever cancels repeats it, and asks before whether the task is still to be cancelled.
+    The caller repeats it, and asks before whether the task is still to be cancelled.
     """
     return replace(config, extras=config.extras.model_copy(update={"max_attempts": 1}))
 

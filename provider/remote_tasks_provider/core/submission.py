@@ -296,7 +296,7 @@ def is_open(one: Candidate, attempt: Attempt, lost: SubmissionRecord | None) -> 
     if not one.state.is_terminal:
         return True
     if attempt.number == 1:
-        # Airflow makes the iterations of a loop anew when their DAG run is cleared.
+        # Airflow makes new iterations of a loop when their DAG run is cleared.
         return False
     # One without a tag may be that of any earlier attempt.
     number, max_tries = attempt.number - 1, None

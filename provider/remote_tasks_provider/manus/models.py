@@ -139,7 +139,7 @@ class ManusTask(ManusTaskSummary):
         """Return the task as a JSON object, with :attr:`state`, :attr:`title` and :attr:`url`.
 
         :param include_output: also include the conversation, without links to files: they are signed, so
-            whoever reads the XCom could open them, and they expire.
+            every reader of the XCom could open them, and they expire.
         """
         data = self.model_dump(mode="json", exclude={"raw_output"})
         data |= {"state": self.state.value, "title": self.title, "url": self.url}

@@ -43,7 +43,7 @@ class ManusWebsiteTrigger(RemoteTaskTrigger):
 
 
 class ManusTaskEventTrigger(RemoteEventTrigger):
-    """Fires for each finished Manus task of the account, whoever created it; for an ``AssetWatcher``.
+    """Fires for each finished Manus task of the account, no matter who created it; for an ``AssetWatcher``.
 
     The event's payload is the task's record, as
     :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` returns it. A task that runs again and

@@ -36,9 +36,9 @@ class ManusWebhookHook(RemoteTaskHook):
     def create_webhook(self, url: str | None = None) -> ManusWebhook:
         """Register a webhook, unless it is registered already; return it. API v2, with an API key.
 
-        Manus tells the URL of every task of the account, whoever created it. It first sends a test request,
-        which the receiver must answer with 200, so it must run by then. A webhook that Manus has deactivated
-        is replaced. See https://open.manus.ai/docs/v2/webhook.create.
+        Manus tells the URL of every task of the account, no matter who created it. It first sends a
+        test request, which the receiver must answer with 200, so it must run by then. A webhook that Manus
+        has deactivated is replaced. See https://open.manus.ai/docs/v2/webhook.create.
 
         :param url: the receiver's address; default that of this connection, of ``[remote_tasks]``
             ``webhook_url``.

@@ -169,7 +169,7 @@ class _Reader:
                 wait.remote_ids = _ids({name: value}, (name,))
 
     def add_reschedules(self, waits: _Waits) -> None:
-        """Add when a rescheduled wait has begun, and when it polled last: its task instance begins anew."""
+        """Add when a rescheduled wait has begun, and when it polled last: its task instance begins again."""
         model = TaskReschedule
         query = (
             select(TI.id, func.min(model.start_date), func.max(model.end_date))

@@ -46,7 +46,7 @@ def verify(request: WebhookRequest, keys: Sequence[str]) -> VerifiedEvent:
         kind = type(error.__cause__ or error).__name__
         raise EventRefused(f"its Upstash-Signature is not valid here and now ({kind})") from None
     sent_at = claims.get("iat")
-    # Of a delivery that QStash repeats, each attempt is signed anew.
+    # Of a delivery that QStash repeats, each attempt is signed again.
     name = claims.get("jti") or request.headers["upstash-signature"]
     return VerifiedEvent(
         digest(str(name).encode("utf-8", "replace")),

@@ -132,7 +132,7 @@ class QStashWorkflowHook(RemoteTaskHook):
         Not repeated after a failure.
 
         :param dlq_id: from the failed run, or from :meth:`iter_workflow_dlq`.
-        :param restart: begin anew, with the same input.
+        :param restart: begin again, with the same input.
         :param retries: how often a failed step is repeated, if otherwise than before.
         :param flow_control: if otherwise than before.
         :raises NotFoundError: if it is not in the dead letter queue (any more).

@@ -72,7 +72,7 @@ class WorkflowSubmission(HookSubmission, ABC):
                 break
 
     def submit(self, tag: CorrelationTag) -> Candidate:
-        """Begin the run; an unfinished one is it, whoever has begun it."""
+        """Begin the run; an unfinished one with its id is that run, no matter who began it."""
         own = replace(tag, attempt=None)
         try:
             run = self._hook.client.send(self.operation(self._run_id, [_label(own.key), _text(own)]))
@@ -144,7 +144,7 @@ class TriggerSubmission(WorkflowSubmission):
 class ResumeSubmission(WorkflowSubmission):
     """Resumes or restarts a failed run; the new one keeps its labels.
 
-    :param restart: whether to begin anew.
+    :param restart: whether to begin again.
     :param changes: what is otherwise than before: ``retries``, ``flow_control``.
     """
 

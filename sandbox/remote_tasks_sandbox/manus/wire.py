@@ -56,7 +56,7 @@ def conversation(
 
 
 def rendered(task: ManusTask, now: float, *, lags: bool, base_url: str, expires_in: float) -> bytes:
-    """Return the task as JSON, written anew only when it changed.
+    """Return the task as JSON, written again only when it changed.
 
     :param lags: show the output of the status before the present one
     """

@@ -21,7 +21,7 @@ __all__ = ["Outgoing"]
 
 
 class _Engine(Protocol):
-    """Whoever makes time take its effect."""
+    """What makes time take its effect."""
 
     real: set[str]
 

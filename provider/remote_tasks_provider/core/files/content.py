@@ -34,7 +34,7 @@ class Content(Protocol):
     ) -> Transferred:
         """Write the bytes; see :func:`~remote_tasks_provider.core.files.transfer.download`.
 
-        :raises LinkExpiredError: the service may give the content anew.
+        :raises LinkExpiredError: the service may give the content again.
         :raises RemoteTaskError: the content cannot be had.
         """
 

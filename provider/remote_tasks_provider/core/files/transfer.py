@@ -1,4 +1,4 @@
-"""Moves files from and to signed links. Whoever has such a link may use it, so it must not leak.
+"""Moves files from and to signed links. Anyone who has such a link may use it, so it must not leak.
 
 This module knows no connection and no key, so it can't send a key to the storage behind a link. The query of
 a link is its key: no message, log line, repr or chained exception shows it, so the exceptions of ``requests``

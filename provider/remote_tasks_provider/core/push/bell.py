@@ -103,7 +103,7 @@ def event_extra(
 
 
 class Bells(Protocol):
-    """Whoever tells pollers that a bell has rung; see :mod:`remote_tasks_provider.bases.bell_reader`."""
+    """What tells pollers that a bell has rung; see :mod:`remote_tasks_provider.bases.bell_reader`."""
 
     @property
     def poll_interval(self) -> float:

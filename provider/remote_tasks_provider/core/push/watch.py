@@ -132,7 +132,7 @@ class Cursor:
         return news, ended
 
     def keep(self, sightings: Iterable[Sighting], now: float) -> None:
-        """Keep what was told for as long as it is listed as a new thing, lest it be told again for ever."""
+        """Keep what was told for as long as it is listed as a new thing, so that it is told once."""
         for one in sightings:
             known = _id(one.key)
             if known in self._told and one.payload is not None:

@@ -240,7 +240,7 @@ def resume(
     """``POST /v2/workflows/dlq/resume/{dlqId}``: resumes a run where it has failed, as a new run.
 
     :param headers: from :func:`.workflow_options.resume_headers`.
-    :param restart: begin anew instead, with the same input: ``…/restart/{dlqId}``.
+    :param restart: begin again instead, with the same input: ``…/restart/{dlqId}``.
     """
     verb = "restart" if restart else "resume"
     checked = validation.object_id(dlq_id, "dlq_id")

@@ -228,7 +228,7 @@ class QStashResumeWorkflowOperator(WorkflowRunOperator):
 
     :param dlq_id: the id of the failed run in the dead letter queue: ``dlq_id`` in the record of the sensor,
         the branch operator or this operator. Templated.
-    :param restart: begin anew, with the same input, instead of resuming.
+    :param restart: begin again, with the same input, instead of resuming.
     :param delivery_retries: how often Upstash repeats a failed step, if otherwise than before.
     :param flow_control: if otherwise than before: ``{"key": …, "parallelism": …, "rate": …, "period": …}``.
     """
