@@ -84,7 +84,7 @@ def read_known(hook: type[RemoteTaskHook], conn_id: str) -> Known:
         raise NoKeys(f"connection {conn_id!r} has no webhook_secret in its extras")
     if config.secret in keys:
         raise NoKeys(
-            f"the webhook_secret of connection {conn_id!r} is its password: a service that gets the one would "
+            f"the webhook_secret of connection {conn_id!r} is its password: a service with the one would "
             "have the other. Give it one of its own"
         )
     for key in keys:
