@@ -60,7 +60,7 @@ def test_misnamed_tests_are_found_in_functions_and_classes() -> None:
     assert _misnamed(ast.parse(code.format(*names))) == ["test_when_late", "test_it_works"]
 
 
-@pytest.mark.parametrize("part", ["core", "bases", "manus", "qstash", "page"])
+@pytest.mark.parametrize("part", ["core", "bases", "manus", "qstash", "receiver", "page"])
 def test_files_are_named_after_the_module_they_test(part: str) -> None:
     package, folder = ROOT / "provider" / "remote_tasks_provider" / part, ROOT / "tests" / part
     files = [path.relative_to(folder) for path in sorted(folder.rglob("test_*.py"))]
