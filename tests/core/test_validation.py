@@ -226,6 +226,13 @@ class TestMapping:
 
 
 class TestOptional:
+    def test_as_given_checks_a_value_and_leaves_it_as_it_is(self) -> None:
+        check = validation.as_given(validation.unix_seconds)
+
+        assert check("2026-01-01T00:00:00Z", "since") == "2026-01-01T00:00:00Z"
+        with pytest.raises(InvalidArgumentError, match="since is 'soon'"):
+            check("soon", "since")
+
     def test_optional_value_may_be_none_and_is_checked_otherwise(self) -> None:
         check = validation.optional(validation.seconds)
 

@@ -30,7 +30,7 @@ from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http import client
 from remote_tasks_provider.core.http.client import Client
 from remote_tasks_provider.core.polling.drivers import poll_until_done
-from remote_tasks_provider.manus import agents, hooks
+from remote_tasks_provider.manus import hooks
 from remote_tasks_provider.manus.submission import ManusSubmission
 from remote_tasks_sandbox import Sandbox
 from tests.conftest import MANUS_KEY
@@ -76,8 +76,7 @@ def _one_clock(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
         monkeypatch.setattr(module, "time", fake)
     monkeypatch.setattr(hooks, "datetime", Now)
     waits = partial(poll_until_done, clock=clock.now, monotonic=clock.now)
-    for module in (waiting, agents):
-        monkeypatch.setattr(module, "poll_until_done", waits)
+    monkeypatch.setattr(waiting, "poll_until_done", waits)
     monkeypatch.setattr(hook_module, "Client", lambda *parts, **named: Client(*parts, **named, sleep=sleep))
     clocks = Clocks(wall=clock.now, monotonic=clock.now, sleep=sleepers.sleep, spread=lambda: 1.0)
     monkeypatch.setattr(triggers.RemoteTaskTrigger, "clocks", clocks)

@@ -56,6 +56,7 @@ if HAS_COMMON_AI:
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
     from pydantic_ai.models.function import FunctionModel
 
+    from remote_tasks_provider.bases import agents as agents_module
     from remote_tasks_provider.manus import agents
     from remote_tasks_provider.manus.agents import ManusAgentHook, OrphanedAgentTaskError
 
@@ -95,10 +96,10 @@ def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         sandbox.clock.advance(seconds)
 
     fake = SimpleNamespace(time=sandbox.clock.now, monotonic=sandbox.clock.now, sleep=sleep)
-    for module in (agents, once, hooks, client_module, cancel_worker):
+    for module in (agents, agents_module, once, hooks, client_module, cancel_worker):
         monkeypatch.setattr(module, "time", fake)
     waits = partial(poll_until_done, clock=sandbox.clock.now, monotonic=sandbox.clock.now)
-    monkeypatch.setattr(agents, "poll_until_done", waits)
+    monkeypatch.setattr(agents_module, "poll_until_done", waits)
     monkeypatch.setattr(hook_module, "Client", lambda *parts, **named: Client(*parts, **named, sleep=sleep))
     return sleeps
 

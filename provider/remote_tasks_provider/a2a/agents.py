@@ -17,6 +17,7 @@ from remote_tasks_provider.a2a.models import A2AMessage, A2ATask, text_of_status
 from remote_tasks_provider.a2a.results import A2AResult, result_of_message, result_of_task
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.bases.agents import (
+    AgentTask,
     BaseManagedAgentHook,
     ManagedAgentCapabilities,
     ManagedAgentInvocationError,
@@ -24,23 +25,17 @@ from remote_tasks_provider.bases.agents import (
     ManagedAgentRejected,
     ManagedAgentRequest,
     ManagedAgentResponse,
-    OrphanedAgentTaskError,
     prompt_of,
     sorted_errors,
 )
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.cancel_worker import cancel_tasks
-from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
     InvalidArgumentError,
     RemoteTaskError,
     TaskFailedError,
     TaskNeedsInputError,
-    WaitTimeoutError,
 )
-from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy
-from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
 
 __all__ = ["A2AAgentHook"]
@@ -141,49 +136,19 @@ class A2AAgentHook(A2AHook, BaseManagedAgentHook):
             if isinstance(found, A2AMessage):
                 return _response(result_of_message(found), found, found.context_id, found.message_id)
             log.info("The agent works on A2A task %s.", found.id)
-            task = self._wait(hook, found.id, timeout)
+            now = time.time()
+            policy = PollPolicy(
+                started_at=now, poll_interval=self.poll_interval, deadline=now + timeout, on_waiting="return"
+            )
+            waiting = _AgentTask(hook, found.id)
+            with waiting.awaited(cancel_on_timeout=self.cancel_on_timeout):
+                waiting.poll_until_settled(policy)
+                task = hook.get_task(found.id)
         return _response(_good(task), task, task.context_id, task.id)
 
-    def _wait(self, hook: A2AHook, task_id: str, timeout: float) -> A2ATask:
-        now = time.time()
-        policy = PollPolicy(
-            started_at=now, poll_interval=self.poll_interval, deadline=now + timeout, on_waiting="return"
-        )
-        tracker = PollTracker([task_id], policy, label=A2A_TASK.label)
-        try:
-            result = poll_until_done(tracker, *hook.polling(A2A_TASK), sleep=time.sleep, on_poll=_quietly)
-            if error := result.failure(A2A_TASK.label, raise_on_failure=False, on_waiting="return"):
-                raise error
-            return hook.get_task(task_id)
-        except WaitTimeoutError as error:
-            raise self._gave_up(hook, task_id) from error
-        except RemoteTaskError as error:
-            raise OrphanedAgentTaskError(
-                f"A2A task {task_id} cannot be polled: {error} It may still work, and cost. Read its answer "
-                f"with A2AHook.get_result({task_id!r}); another one would be paid for again."
-            ) from error
 
-    def _gave_up(self, hook: A2AHook, task_id: str) -> ManagedAgentInvocationError:
-        if self.cancel_on_timeout:
-            results = cancel_tasks(
-                [task_id],
-                task_type=A2A_TASK,
-                connect=A2AHook(hook.conn_id).connect_once,
-                confirm=lambda: "it did not answer in time",
-                rules=AFTER_A_TIMEOUT,
-                log=log,
-            )
-            if not results[task_id].may_run:
-                return ManagedAgentInvocationError(
-                    f"A2A task {task_id} did not answer in time, and was cancelled."
-                )
-        return OrphanedAgentTaskError(
-            f"A2A task {task_id} did not answer in time. It was left as it is, and may still work, and cost."
-        )
-
-
-def _quietly(_now: float, _pause: float | None) -> None:
-    """Say nothing of a poll: the log is that of another agent's run."""
+class _AgentTask(AgentTask):
+    task_type = A2A_TASK
 
 
 def _good(task: A2ATask) -> A2AResult:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
-from remote_tasks_provider.bases.arguments import ids
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
-from remote_tasks_provider.core.validation import Check
 
 __all__ = ["A2ATaskSensor"]
 
@@ -34,7 +31,6 @@ class A2ATaskSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "a2a_conn_id", "on_waiting")
     remote_task_type = A2A_TASK
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": ids}
     trigger_class = A2ATaskTrigger
     hook_class = A2AHook
     ui_color = "#e3ecf7"
@@ -44,9 +40,6 @@ class A2ATaskSensor(RemoteTaskSensor):
         *,
         remote_task_id: str | Iterable[str],
         a2a_conn_id: str = A2AHook.default_conn_name,
-        poke_interval: float | str | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            remote_task_id=remote_task_id, conn_id=a2a_conn_id, poke_interval=poke_interval, **kwargs
-        )
+        super().__init__(remote_task_id=remote_task_id, conn_id=a2a_conn_id, **kwargs)

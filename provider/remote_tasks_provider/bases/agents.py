@@ -5,13 +5,27 @@ It needs ``common.ai``, so no hook may import it but one that is such an agent.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from remote_tasks_provider.core.errors import InvalidArgumentError, InvalidRequestError, RemoteTaskError
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.core.cancel_worker import cancel_tasks
+from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
+from remote_tasks_provider.core.errors import (
+    InvalidArgumentError,
+    InvalidRequestError,
+    RemoteTaskError,
+    WaitTimeoutError,
+)
+from remote_tasks_provider.core.polling.drivers import poll_until_done
+from remote_tasks_provider.core.polling.policy import PollPolicy
+from remote_tasks_provider.core.polling.tracker import PollTracker
+from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.core.submission import may_have_submitted
 
 try:
@@ -31,6 +45,7 @@ except ImportError as missing:
     ) from missing
 
 __all__ = [
+    "AgentTask",
     "BaseManagedAgentHook",
     "ManagedAgentCapabilities",
     "ManagedAgentInvocationError",
@@ -44,6 +59,8 @@ __all__ = [
     "sorted_errors",
 ]
 
+log = logging.getLogger(__name__)
+
 # Refusals of the prompt, not of the key: malformed, too large, unprocessable.
 _ABOUT_THE_PROMPT = frozenset({400, 413, 422})
 
@@ -53,6 +70,65 @@ class OrphanedAgentTaskError(ManagedAgentInvocationError, AirflowFailException):
 
     Fails the Airflow task without a retry: a retry would create, and pay for, another remote task.
     """
+
+
+class AgentTask:
+    """A remote task that works on one request, and that the worker waits for."""
+
+    task_type: ClassVar[TaskType]
+    was_cancelled = "was cancelled"
+    """What became of a task that was cancelled, for messages."""
+    may_run = "may still work, and cost"
+    """What one may do that was not, for messages."""
+
+    def __init__(self, hook: RemoteTaskHook, task_id: str) -> None:
+        self.hook: Any = hook
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return f"{self.task_type.label} {self.task_id}"
+
+    def poll_until_settled(self, policy: PollPolicy) -> None:
+        """Poll the task until it finishes or waits; raise at the deadline, or when it was given up."""
+        tracker = PollTracker([self.task_id], policy, label=self.task_type.label)
+        polling = self.hook.polling(self.task_type)
+        result = poll_until_done(
+            tracker, *polling, sleep=time.sleep, on_poll=lambda now, pause: self.report(tracker, now, pause)
+        )
+        if error := result.failure(self.task_type.label, raise_on_failure=False, on_waiting="return"):
+            raise error
+
+    def report(self, tracker: PollTracker, now: float, pause: float | None) -> None:
+        """Say in the log how the task stands, after each poll; the log is that of another agent's run."""
+
+    @contextmanager
+    def awaited(self, *, cancel_on_timeout: bool) -> Iterator[None]:
+        """Make of the errors of a wait what the contract has for them."""
+        try:
+            yield
+        except WaitTimeoutError as error:
+            raise self.give_up("did not answer in time", cancel=cancel_on_timeout) from error
+        except RemoteTaskError as error:
+            way = f"{type(self.hook).__name__}.get_result({self.task_id!r})"
+            raise OrphanedAgentTaskError(
+                f"{self} cannot be polled: {error} It {self.may_run}. Read its answer with {way}; another "
+                "one would be paid for again."
+            ) from error
+
+    def give_up(self, why: str, *, cancel: bool) -> ManagedAgentInvocationError:
+        """Return the error of a wait that ends before the task, which is cancelled if that is wanted."""
+        if cancel:
+            results = cancel_tasks(
+                [self.task_id],
+                task_type=self.task_type,
+                connect=type(self.hook)(self.hook.conn_id).connect_once,
+                confirm=lambda: f"it {why}",
+                rules=AFTER_A_TIMEOUT,
+                log=log,
+            )
+            if not results[self.task_id].may_run:
+                return ManagedAgentInvocationError(f"{self} {why}, and {self.was_cancelled}.")
+        return OrphanedAgentTaskError(f"{self} {why}. It was left as it is, and {self.may_run}.")
 
 
 @contextmanager

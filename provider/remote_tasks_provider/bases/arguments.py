@@ -67,6 +67,9 @@ class CheckedOperator(BaseOperator, TellsLineage):
     """What each parameter must be; a check returns the value as it is stored. Those that many operators have
     are here. A subclass has a table of those that it adds."""
 
+    awaited_check: ClassVar[Check | None] = None
+    """What the parameter must be that says what to wait for, where there is one; a service names it."""
+
     _checks: ClassVar[Mapping[str, Check]] = {}
 
     def __new__(cls, *_args: Any, **kwargs: Any) -> Any:
@@ -94,6 +97,9 @@ class CheckedOperator(BaseOperator, TellsLineage):
         hook_class = getattr(cls, "hook_class", None)
         if hook_class is not None:
             merged[hook_class.conn_name_attr] = validation.text
+        task_type = getattr(cls, "remote_task_type", None)
+        if task_type is not None and cls.awaited_check is not None:
+            merged[task_type.id_param] = cls.awaited_check
         cls._checks = merged
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -189,10 +195,8 @@ def _parameters(operator: type[BaseOperator]) -> tuple[frozenset[str], frozenset
     return frozenset(own - filled), frozenset(known - filled)
 
 
-def ids(value: Any, name: str) -> Any:
-    """Check one id, or several: whether it is a list says what the task returns."""
-    validation.object_ids(value, name)
-    return value
+ids = validation.as_given(validation.object_ids)
+"""Checks one id, or several: whether it is a list says what the task returns."""
 
 
 def branches(value: Any, name: str) -> Any:

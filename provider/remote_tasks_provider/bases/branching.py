@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,6 +50,9 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         "cancelled": branches,
         "waiting": branches,
     }
+
+    template_fields: Sequence[str] = ("completed", "failed", "cancelled")
+    awaited_check = validation.object_id
 
     waiting: Branch | None = None
     """A parameter where a task can wait for a person."""

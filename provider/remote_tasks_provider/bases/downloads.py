@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from remote_tasks_provider.bases.files import RemoteFile, save_files
 from remote_tasks_provider.bases.paths import location, try_folder
-from remote_tasks_provider.bases.requests import RequestOperator
+from remote_tasks_provider.bases.requests import OneTaskOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.log import counted, in_bytes
 from remote_tasks_provider.core.validation import Check
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DownloadOperator"]
 
 
-class DownloadOperator(RequestOperator):
+class DownloadOperator(OneTaskOperator):
     """Saves the files of one remote task into a folder; a subclass finds them.
 
     :param output_path: a folder, any URL that ``ObjectStoragePath`` knows. Templated.
@@ -34,7 +34,6 @@ class DownloadOperator(RequestOperator):
         "overwrite": validation.flag,
         "max_file_size": partial(validation.whole_number, least=1),
     }
-    remote_task_id: str
 
     def __init__(
         self,

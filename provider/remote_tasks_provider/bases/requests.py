@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,12 +10,14 @@ from remote_tasks_provider.bases.arguments import CheckedOperator
 from remote_tasks_provider.bases.exceptions import request_exception
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.xcoms import hand_over
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["RequestOperator", "sending"]
+__all__ = ["OneTaskOperator", "RequestOperator", "sending"]
 
 
 @contextmanager
@@ -62,3 +64,16 @@ class RequestOperator(CheckedOperator):
     def failure(self, error: RemoteTaskError) -> BaseException:
         """Return what to raise when a request failed."""
         return request_exception(error)
+
+
+class OneTaskOperator(RequestOperator):
+    """Does something with one remote task.
+
+    :param remote_task_id: the task's id. Templated.
+    """
+
+    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
+
+    def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.remote_task_id = remote_task_id

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowSkipException, AirflowTaskTimeout, BaseSensorOperator
 from airflow.triggers.base import StartTriggerArgs
 
-from remote_tasks_provider.bases.arguments import wait_timeout
+from remote_tasks_provider.bases.arguments import ids, wait_timeout
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER, AirflowRescheduleException
 from remote_tasks_provider.bases.exceptions import wait_exception
 from remote_tasks_provider.bases.from_trigger import (
@@ -79,6 +79,8 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         "exponential_backoff": validation.flag,
     }
 
+    awaited_check = ids
+
     on_waiting: OnWaiting = "wait"
     """A parameter where a task can wait for a person."""
 
@@ -94,7 +96,7 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
         on_waiting: OnWaiting = "wait",
-        poke_interval: float | str | timedelta = 60.0,
+        poke_interval: float | str | timedelta = 30.0,
         timeout: float | str | timedelta | None = None,
         max_wait: float | str | timedelta | None = None,
         **kwargs: Any,

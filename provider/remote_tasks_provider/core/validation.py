@@ -16,6 +16,7 @@ from remote_tasks_provider.core.errors import InvalidArgumentError
 
 __all__ = [
     "Check",
+    "as_given",
     "choice",
     "choices",
     "flag",
@@ -178,6 +179,16 @@ def mapping(value: Any, name: str) -> Mapping[str, Any]:
         shown = "None" if value is None else f"a {type(value).__name__}"
         raise InvalidArgumentError(f"{name} is {shown}; it must be a dict with texts as keys")
     return value
+
+
+def as_given(check: Check) -> Check:
+    """Return a check that leaves each value as it was given, where another form is for the request only."""
+
+    def checked(value: Any, name: str) -> Any:
+        check(value, name)
+        return value
+
+    return checked
 
 
 def optional(check: Check) -> Check:

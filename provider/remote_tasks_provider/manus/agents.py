@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remote_tasks_provider.bases.agents import (
+    AgentTask,
     BaseManagedAgentHook,
     ManagedAgentCapabilities,
     ManagedAgentInvocationError,
@@ -28,8 +29,6 @@ from remote_tasks_provider.bases.agents import (
 )
 from remote_tasks_provider.bases.once import appears
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.cancel_worker import cancel_tasks
-from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
     InvalidArgumentError,
@@ -42,7 +41,6 @@ from remote_tasks_provider.core.errors import (
 )
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.log import in_brackets
-from remote_tasks_provider.core.polling.drivers import poll_until_done
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
@@ -181,18 +179,23 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         return _response(result)
 
 
-@dataclass
-class _Turn:
+class _Turn(AgentTask):
     """One request that Manus works on: the only one of a task, or the latest of its conversation.
 
     :param messages_before: user messages before this one; a task that shows no more of them has not read this
         one yet, and its state is that of the turn before.
     """
 
-    hook: ManusHook
-    task_id: str
-    url: str | None
-    messages_before: int | None = None
+    task_type = MANUS_TASK
+    was_cancelled = "was stopped"
+    may_run = "may still be working, and costing"
+
+    def __init__(
+        self, hook: ManusHook, task_id: str, url: str | None, messages_before: int | None = None
+    ) -> None:
+        super().__init__(hook, task_id)
+        self.url = url
+        self.messages_before = messages_before
 
     @classmethod
     def submit(cls, hook: ManusHook, prompt: str, **options: Any) -> _Turn:
@@ -217,68 +220,41 @@ class _Turn:
         return cls(hook, task_id, url, before)
 
     def wait(self, policy: PollPolicy, cancel_on_timeout: bool, structured: bool) -> ManusResult:
-        try:
-            while True:
-                time.sleep(policy.poll_interval)
-                self._poll_until_settled(policy)
-                # In this order: the first read may be older.
-                is_received = (
-                    self.messages_before is None
-                    or _user_messages(self.hook, self.task_id) > self.messages_before
-                )
-                result = self.hook.get_result(self.task_id, structured=structured)
-                # What the conversation had before is no answer to this request.
-                result = result.since((self.messages_before or 0) + 1)
-                if is_received and (result.state.is_terminal or result.state is TaskState.WAITING):
-                    return result.requiring_value() if structured else result
-                if policy.max_credits and (result.credit_usage or 0) > policy.max_credits:
-                    raise BudgetExceededError(f"has cost more than max_credits ({policy.max_credits})")
-                if policy.deadline is not None and time.time() >= policy.deadline:
-                    raise WaitTimeoutError("Manus did not react to the message in time")
-        except WaitTimeoutError as error:
-            raise self._give_up("did not answer in time", stop=cancel_on_timeout) from error
-        except BudgetExceededError as error:
-            raise self._give_up(str(error), stop=True) from error
-        except OutputMissingError as error:
-            raise OrphanedAgentTaskError(
-                f"{self} has completed, but its structured output has not come yet. Read it later with "
-                f"ManusHook.get_result({self.task_id!r}, structured=True); another would be paid for again."
-            ) from error
-        except RemoteTaskError as error:
-            raise OrphanedAgentTaskError(
-                f"{self} cannot be polled: {error} It may still be working, and costing. Read its answer "
-                f"with ManusHook.get_result({self.task_id!r}); another one would be paid for again."
-            ) from error
+        with self.awaited(cancel_on_timeout=cancel_on_timeout):
+            try:
+                return self._result(policy, structured=structured)
+            except BudgetExceededError as error:
+                raise self.give_up(str(error), cancel=True) from error
+            except OutputMissingError as error:
+                raise OrphanedAgentTaskError(
+                    f"{self} has completed, but its structured output has not come yet. Read it later with "
+                    f"ManusHook.get_result({self.task_id!r}, structured=True); another would be paid for "
+                    "again."
+                ) from error
 
-    def _poll_until_settled(self, policy: PollPolicy) -> None:
-        """Poll the task until it finishes or waits; raise at the deadline, or when it was given up."""
-        tracker = PollTracker([self.task_id], policy, label=MANUS_TASK.label)
-
-        def report(now: float, pause: float | None) -> None:
-            for warning in tracker.take_warnings():
-                log.warning("%s", warning)
-            if pause is not None:
-                log.info("%s", tracker.summary(now, pause))
-
-        result = poll_until_done(tracker, *self.hook.polling(MANUS_TASK), sleep=time.sleep, on_poll=report)
-        if error := result.failure(MANUS_TASK.label, raise_on_failure=False, on_waiting="return"):
-            raise error
-
-    def _give_up(self, why: str, *, stop: bool) -> ManagedAgentInvocationError:
-        if stop:
-            results = cancel_tasks(
-                [self.task_id],
-                task_type=MANUS_TASK,
-                connect=ManusHook(self.hook.conn_id).connect_once,
-                confirm=lambda: f"it {why}",
-                rules=AFTER_A_TIMEOUT,
-                log=log,
+    def _result(self, policy: PollPolicy, *, structured: bool) -> ManusResult:
+        while True:
+            time.sleep(policy.poll_interval)
+            self.poll_until_settled(policy)
+            # In this order: the first read may be older.
+            is_received = (
+                self.messages_before is None or _user_messages(self.hook, self.task_id) > self.messages_before
             )
-            if not results[self.task_id].may_run:
-                return ManagedAgentInvocationError(f"{self} {why}, and was stopped.")
-        return OrphanedAgentTaskError(
-            f"{self} {why}. It was left as it is, and may still be working, and costing."
-        )
+            result: ManusResult = self.hook.get_result(self.task_id, structured=structured)
+            # What the conversation had before is no answer to this request.
+            result = result.since((self.messages_before or 0) + 1)
+            if is_received and (result.state.is_terminal or result.state is TaskState.WAITING):
+                return result.requiring_value() if structured else result
+            if policy.max_credits and (result.credit_usage or 0) > policy.max_credits:
+                raise BudgetExceededError(f"has cost more than max_credits ({policy.max_credits})")
+            if policy.deadline is not None and time.time() >= policy.deadline:
+                raise WaitTimeoutError("Manus did not react to the message in time")
+
+    def report(self, tracker: PollTracker, now: float, pause: float | None) -> None:
+        for warning in tracker.take_warnings():
+            log.warning("%s", warning)
+        if pause is not None:
+            log.info("%s", tracker.summary(now, pause))
 
     def __str__(self) -> str:
         return _task_name(self.task_id, self.url)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from remote_tasks_provider.bases.arguments import ids
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
-from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 from remote_tasks_provider.manus.service import MANUS_TASK
@@ -45,7 +42,6 @@ class ManusTaskSensor(RemoteTaskSensor):
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id", "on_waiting")
     operator_extra_links = (ManusTaskLink(),)
     remote_task_type = MANUS_TASK
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": ids}
     trigger_class = ManusTaskTrigger
     hook_class = ManusHook
     ui_color = "#e8e4f5"
@@ -55,9 +51,6 @@ class ManusTaskSensor(RemoteTaskSensor):
         *,
         remote_task_id: str | Iterable[str],
         manus_conn_id: str = ManusHook.default_conn_name,
-        poke_interval: float | str | timedelta = 30.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            remote_task_id=remote_task_id, conn_id=manus_conn_id, poke_interval=poke_interval, **kwargs
-        )
+        super().__init__(remote_task_id=remote_task_id, conn_id=manus_conn_id, **kwargs)

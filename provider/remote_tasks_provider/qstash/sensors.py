@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
-from remote_tasks_provider.bases.arguments import ids
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
-from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK, QSTASH_WORKFLOW
 from remote_tasks_provider.qstash.triggers import (
@@ -40,7 +38,6 @@ class QStashTaskSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
     remote_task_type = QSTASH_TASK
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": ids}
     trigger_class = QStashTaskTrigger
     hook_class = QStashHook
     ui_color = "#dff3ea"
@@ -84,7 +81,6 @@ class QStashMessageSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("message_id", "qstash_conn_id")
     remote_task_type = QSTASH_MESSAGE
-    checks: ClassVar[Mapping[str, Check]] = {"message_id": ids}
     trigger_class = QStashMessageTrigger
     hook_class = QStashHook
     ui_color = "#dff3ea"
@@ -132,7 +128,6 @@ class QStashWorkflowSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("workflow_run_id", "qstash_conn_id")
     remote_task_type = QSTASH_WORKFLOW
-    checks: ClassVar[Mapping[str, Check]] = {"workflow_run_id": ids}
     trigger_class = QStashWorkflowTrigger
     hook_class = QStashHook
     ui_color = "#dff3ea"

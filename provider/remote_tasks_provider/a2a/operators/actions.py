@@ -11,7 +11,7 @@ from remote_tasks_provider.a2a.api.messages import check_parts
 from remote_tasks_provider.a2a.effects import Answer
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.models import word_of
-from remote_tasks_provider.a2a.operators.base import OneTaskOperator
+from remote_tasks_provider.a2a.operators.base import A2ATaskRequest
 from remote_tasks_provider.a2a.results import A2AFile, result_of_task
 from remote_tasks_provider.bases.downloads import DownloadOperator
 from remote_tasks_provider.bases.files import RemoteFile
@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["A2ACancelTaskOperator", "A2ADownloadArtifactsOperator", "A2ASendMessageOperator"]
 
 
-def parts(value: Any, name: str) -> Any:
-    """Check the parts of a message; they stay as they are."""
-    check_parts(value, name)
-    return value
-
-
-class A2ASendMessageOperator(OneTaskOperator):
+class A2ASendMessageOperator(A2ATaskRequest):
     """Answers a task of an A2A agent that waits for a person's input.
 
     It does not wait for what comes of it; a :class:`~remote_tasks_provider.a2a.sensors.A2ATaskSensor` does.
@@ -48,10 +42,10 @@ class A2ASendMessageOperator(OneTaskOperator):
     :param metadata: of the message, for the agent. Templated.
     """
 
-    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "text", "parts", "metadata")
+    template_fields: Sequence[str] = (*A2ATaskRequest.template_fields, "text", "parts", "metadata")
     checks: ClassVar[Mapping[str, Check]] = {
         "text": validation.text,
-        "parts": parts,
+        "parts": validation.as_given(check_parts),
         "metadata": validation.optional(validation.mapping),
     }
 
@@ -80,7 +74,7 @@ class A2ASendMessageOperator(OneTaskOperator):
         return f"A2A task {self.remote_task_id} has the message."
 
 
-class A2ACancelTaskOperator(OneTaskOperator):
+class A2ACancelTaskOperator(A2ATaskRequest):
     """Cancels a task of an A2A agent, and returns what has become of it, as a JSON object.
 
     The request may be refused, as when the task has finished: that is no error. What a cancellation does is
@@ -93,12 +87,8 @@ class A2ACancelTaskOperator(OneTaskOperator):
         task = hook.stop_task(self.remote_task_id)
         return task.to_json()
 
-    def summary(self, found: dict[str, Any]) -> str:
-        """Return how the task stands."""
-        return f"A2A task {found['id']} is {in_words(found['state'], word_of(found['status']))}."
 
-
-class A2ADownloadArtifactsOperator(OneTaskOperator, DownloadOperator):
+class A2ADownloadArtifactsOperator(DownloadOperator, A2ATaskRequest):
     """Saves the files that a task of an A2A agent has made, and returns a list of what was saved.
 
     Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …, "artifact_id": …}``.
@@ -124,7 +114,7 @@ class A2ADownloadArtifactsOperator(OneTaskOperator, DownloadOperator):
         an agent's answer has 128 MiB at most.
     """
 
-    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
+    template_fields: Sequence[str] = (*A2ATaskRequest.template_fields, "output_path")
 
     def find(self, hook: A2AHook, context: Context, *, again: bool) -> list[RemoteFile]:
         """Return the files of the task."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.bases.requests import RequestOperator
-from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.a2a.models import word_of
+from remote_tasks_provider.bases.requests import OneTaskOperator, RequestOperator
+from remote_tasks_provider.core.states import in_words
 
-__all__ = ["COLOR", "A2AOperator", "OneTaskOperator"]
+__all__ = ["COLOR", "A2AOperator", "A2ATaskRequest"]
 
 COLOR = "#e3ecf7"
 
@@ -29,15 +29,11 @@ class A2AOperator(RequestOperator):
         self.a2a_conn_id = a2a_conn_id
 
 
-class OneTaskOperator(A2AOperator):
-    """An operator that does something with one task.
-
-    :param remote_task_id: the task's id. Templated.
-    """
+class A2ATaskRequest(A2AOperator, OneTaskOperator):
+    """An operator that does something with one task."""
 
     template_fields: Sequence[str] = ("remote_task_id", "a2a_conn_id")
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
 
-    def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id
+    def summary(self, found: Any) -> str:
+        """Return how the task stands."""
+        return f"A2A task {found['id']} is {in_words(found['state'], word_of(found['status']))}."

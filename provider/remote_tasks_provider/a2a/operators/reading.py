@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.a2a.api.filters import MOST_LISTED, task_filter
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.models import word_of
-from remote_tasks_provider.a2a.operators.base import COLOR, A2AOperator, OneTaskOperator
+from remote_tasks_provider.a2a.operators.base import COLOR, A2AOperator, A2ATaskRequest
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
 from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -27,13 +25,10 @@ __all__ = ["A2AGetTaskOperator", "A2AListTasksOperator", "A2ATaskBranchOperator"
 _FILTERS = ("status", "context_id", "updated_after", "include_artifacts", "page_size")
 
 
-def _filter(value: Any, name: str) -> Any:
-    """Check one of the filters."""
-    task_filter(**{name: value})
-    return value
+_filter = validation.as_given(lambda value, name: task_filter(**{name: value}))
 
 
-class A2AGetTaskOperator(OneTaskOperator):
+class A2AGetTaskOperator(A2ATaskRequest):
     """Reads one task of an A2A agent and returns it as a JSON object, with ``state`` and its artifacts.
 
     Fails without a retry where asking again cannot help (wrong token, wrong id form); a 404 is retried, as
@@ -52,10 +47,6 @@ class A2AGetTaskOperator(OneTaskOperator):
         """Read the task."""
         task = hook.get_task(self.remote_task_id)
         return task.to_json(include_history=self.include_history)
-
-    def summary(self, found: dict[str, Any]) -> str:
-        """Return how the task stands."""
-        return f"A2A task {found['id']} is {in_words(found['state'], word_of(found['status']))}."
 
 
 class A2AListTasksOperator(A2AOperator, RemoteListOperator):
@@ -117,15 +108,7 @@ class A2ATaskBranchOperator(RemoteTaskBranchOperator):
     :param a2a_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (
-        "remote_task_id",
-        "completed",
-        "failed",
-        "cancelled",
-        "waiting",
-        "a2a_conn_id",
-    )
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
+    template_fields = ("remote_task_id", *RemoteTaskBranchOperator.template_fields, "waiting", "a2a_conn_id")
     remote_task_type = A2A_TASK
     trigger_class = A2ATaskTrigger
     hook_class = A2AHook

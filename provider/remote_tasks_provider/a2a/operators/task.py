@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.a2a.api.messages import OutgoingMessage, outgoing
+from remote_tasks_provider.a2a.api.messages import OutgoingMessage, check_parts, outgoing
 from remote_tasks_provider.a2a.hitl import A2AQuestions
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.models import word_of
-from remote_tasks_provider.a2a.operators.actions import parts
 from remote_tasks_provider.a2a.operators.base import COLOR
 from remote_tasks_provider.a2a.results import result_of_task
 from remote_tasks_provider.a2a.service import A2A_TASK
@@ -91,7 +90,7 @@ class A2ATaskOperator(AgentTaskOperator):
     checks: ClassVar[Mapping[str, Check]] = {
         "message": validation.text,
         "attachments": validation.optional(locations),
-        "parts": parts,
+        "parts": validation.as_given(check_parts),
         "metadata": validation.optional(validation.mapping),
         "context_id": validation.optional(validation.object_id),
     }

@@ -33,7 +33,7 @@ from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.attachments import attached_places
 from remote_tasks_provider.manus.effects import Confirmation, Message
 from remote_tasks_provider.manus.hooks import ManusHook
-from remote_tasks_provider.manus.operators.base import OneTaskOperator
+from remote_tasks_provider.manus.operators.base import ManusTaskRequest
 from remote_tasks_provider.manus.results import failure_text, summary_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-class ManusSendMessageOperator(OneTaskOperator):
+class ManusSendMessageOperator(ManusTaskRequest):
     """Sends a message to a Manus task: the answer to its question, or what to do next if it has finished.
 
     It does not wait for the reply; a :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor` does. The
@@ -68,7 +68,7 @@ class ManusSendMessageOperator(OneTaskOperator):
     """
 
     template_fields: Sequence[str] = (
-        *OneTaskOperator.template_fields,
+        *ManusTaskRequest.template_fields,
         "content",
         "attachments",
         "structured_output_schema",
@@ -117,7 +117,7 @@ class ManusSendMessageOperator(OneTaskOperator):
         return f"Manus task {self.remote_task_id} has the message."
 
 
-class ManusConfirmActionOperator(OneTaskOperator):
+class ManusConfirmActionOperator(ManusTaskRequest):
     """Answers an action that a Manus task waits to have confirmed. API v2.
 
     It confirms one action, the same on every attempt: if the response is lost or the worker dies, the next
@@ -131,7 +131,7 @@ class ManusConfirmActionOperator(OneTaskOperator):
     :param event_id: the event that waits; default whatever the task waits for now. Templated.
     """
 
-    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "input", "event_id")
+    template_fields: Sequence[str] = (*ManusTaskRequest.template_fields, "input", "event_id")
     checks: ClassVar[Mapping[str, Check]] = {
         "input": validation.mapping,
         "expect": validation.text,
@@ -159,7 +159,7 @@ class ManusConfirmActionOperator(OneTaskOperator):
         return f"Manus task {self.remote_task_id} has the input for {self.expect}."
 
 
-class ManusStopTaskOperator(OneTaskOperator):
+class ManusStopTaskOperator(ManusTaskRequest):
     """Stops a Manus task. A message resumes it, and its background jobs may run for a while. API v2."""
 
     def act(self, hook: ManusHook, context: Context) -> None:
@@ -171,7 +171,7 @@ class ManusStopTaskOperator(OneTaskOperator):
         return f"Manus was asked to stop task {self.remote_task_id}."
 
 
-class ManusUpdateTaskOperator(OneTaskOperator):
+class ManusUpdateTaskOperator(ManusTaskRequest):
     """Changes a Manus task's title, who may see it, or whether the Manus app lists it.
 
     Returns ``{"id": …, "url": …, "title": …}``.
@@ -181,7 +181,7 @@ class ManusUpdateTaskOperator(OneTaskOperator):
     :param visible_in_task_list: whether the Manus app lists it.
     """
 
-    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "title", "share_visibility")
+    template_fields: Sequence[str] = (*ManusTaskRequest.template_fields, "title", "share_visibility")
     checks: ClassVar[Mapping[str, Check]] = {
         "title": validation.optional(validation.word),
         "share_visibility": validation.optional(partial(validation.choice, allowed=VISIBILITIES)),
@@ -227,7 +227,7 @@ class ManusUpdateTaskOperator(OneTaskOperator):
         return f"Manus task {self.remote_task_id} was updated: {', '.join(changed)}."
 
 
-class ManusDeleteTaskOperator(OneTaskOperator):
+class ManusDeleteTaskOperator(ManusTaskRequest):
     """Deletes a Manus task permanently, its files included. Stop a running one first.
 
     :param missing_ok: succeed when there is no such task, as after an attempt whose response was lost.
@@ -253,7 +253,7 @@ class ManusDeleteTaskOperator(OneTaskOperator):
         return f"Manus task {self.remote_task_id} is deleted."
 
 
-class ManusGetResultOperator(OneTaskOperator):
+class ManusGetResultOperator(ManusTaskRequest):
     """Fetches the result of a Manus task, without waiting for it to finish.
 
     Returns ``{"id": …, "state": …, "url": …, "title": …, "text": <the agent's last word>, "structured": …,
@@ -269,7 +269,7 @@ class ManusGetResultOperator(OneTaskOperator):
     :param slides_format: ``pptx`` lists slides as files of that format; by default they are HTML.
     """
 
-    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "result_path")
+    template_fields: Sequence[str] = (*ManusTaskRequest.template_fields, "result_path")
     checks: ClassVar[Mapping[str, Check]] = {
         "structured": validation.flag,
         "result_path": validation.optional(location),
@@ -313,7 +313,7 @@ class ManusGetResultOperator(OneTaskOperator):
         return summary_of(found)
 
 
-class ManusDownloadFilesOperator(OneTaskOperator, DownloadOperator):
+class ManusDownloadFilesOperator(ManusTaskRequest, DownloadOperator):
     """Saves the files that a Manus task has made, and returns a list of what was saved.
 
     Each entry is ``{"name": …, "path": …, "size": …, "content_type": …, "sha256": …, "turn": …}``. Those of
@@ -328,7 +328,7 @@ class ManusDownloadFilesOperator(OneTaskOperator, DownloadOperator):
     :param slides_format: ``pptx`` saves slides as files of that format; by default they are HTML.
     """
 
-    template_fields: Sequence[str] = (*OneTaskOperator.template_fields, "output_path")
+    template_fields: Sequence[str] = (*ManusTaskRequest.template_fields, "output_path")
     checks: ClassVar[Mapping[str, Check]] = {
         "output_grace": partial(validation.seconds, zero=True),
         "slides_format": validation.optional(check_slides_format),

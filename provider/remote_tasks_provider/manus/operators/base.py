@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
-from remote_tasks_provider.bases.requests import RequestOperator
-from remote_tasks_provider.core import validation
-from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.bases.requests import OneTaskOperator, RequestOperator
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
 
-__all__ = ["COLOR", "ManusOperator", "OneTaskOperator"]
+__all__ = ["COLOR", "ManusOperator", "ManusTaskRequest"]
 
 COLOR = "#e8e4f5"
 
@@ -30,16 +28,8 @@ class ManusOperator(RequestOperator):
         self.manus_conn_id = manus_conn_id
 
 
-class OneTaskOperator(ManusOperator):
-    """An operator that does something with one task.
-
-    :param remote_task_id: the Manus task's id. Templated.
-    """
+class ManusTaskRequest(ManusOperator, OneTaskOperator):
+    """An operator that does something with one task."""
 
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id")
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
     operator_extra_links = (ManusTaskLink(),)
-
-    def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id

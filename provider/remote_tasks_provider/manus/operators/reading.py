@@ -18,7 +18,7 @@ from remote_tasks_provider.manus.api.filters import MAX_PAGE_SIZE, TaskFilter, t
 from remote_tasks_provider.manus.api.v2_models import ManusTaskV2
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
-from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, OneTaskOperator
+from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, ManusTaskRequest
 from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
@@ -35,13 +35,10 @@ __all__ = [
 _FILTERS = tuple(field.name for field in fields(TaskFilter))
 
 
-def _filter(value: Any, name: str) -> Any:
-    """Check one of the filters."""
-    task_filter(**{name: value})
-    return value
+_filter = validation.as_given(lambda value, name: task_filter(**{name: value}))
 
 
-class ManusGetTaskOperator(OneTaskOperator):
+class ManusGetTaskOperator(ManusTaskRequest):
     """Reads one Manus task and returns it as a JSON object, with ``state``, ``title`` and ``url``.
 
     Fails without a retry where asking again cannot help (wrong key, wrong id form); a 404 is retried, as a
@@ -65,11 +62,6 @@ class ManusGetTaskOperator(OneTaskOperator):
     def summary(self, found: dict[str, Any]) -> str:
         """Return how the task stands."""
         return f"Manus task {found['id']} is {in_words(found['state'], found['status'])}."
-
-
-def _moment(value: Any, name: str) -> Any:
-    validation.unix_seconds(value, name)
-    return value
 
 
 class ManusListTasksOperator(ManusOperator, RemoteListOperator):
@@ -152,7 +144,7 @@ class ManusListUsageOperator(ManusOperator, RemoteListOperator):
         or Unix seconds. Reading stops there. Templated.
     """
 
-    checks: ClassVar[Mapping[str, Check]] = {"since": validation.optional(_moment)}
+    checks: ClassVar[Mapping[str, Check]] = {"since": validation.as_given(validation.unix_seconds)}
     template_fields: Sequence[str] = ("since", "limit", "output_path", "manus_conn_id")
 
     def __init__(self, *, since: datetime | int | str | None = None, **kwargs: Any) -> None:
@@ -186,15 +178,12 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
     :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (
+    template_fields = (
         "remote_task_id",
-        "completed",
-        "failed",
-        "cancelled",
+        *RemoteTaskBranchOperator.template_fields,
         "waiting",
         "manus_conn_id",
     )
-    checks: ClassVar[Mapping[str, Check]] = {"remote_task_id": validation.object_id}
     operator_extra_links = (ManusTaskLink(),)
     remote_task_type = MANUS_TASK
     trigger_class = ManusTaskTrigger

@@ -41,9 +41,7 @@ __all__ = [
     "PUBLISH",
     "QUEUE",
     "RESUME",
-    "RUN_ID",
     "SCHEDULE",
-    "TASK_ID",
     "URL_GROUP",
     "WORKFLOW",
     "one_destination",
@@ -60,9 +58,7 @@ def one_destination(destination: Any, url_group: Any) -> None:
         raise InvalidArgumentError("give one of destination (a URL) and url_group (a name)")
 
 
-def _destination(value: Any, name: str) -> Any:
-    PublishOptions(**{name: value}, plan="fixed")
-    return value
+_destination = validation.as_given(lambda value, name: PublishOptions(**{name: value}, plan="fixed"))
 
 
 def _filter(value: Any, name: str) -> Any:
@@ -73,24 +69,11 @@ def _filter(value: Any, name: str) -> Any:
     return value
 
 
-def _run_filter(value: Any, name: str) -> Any:
-    filters_of({name: value}, RUN_FILTERS)
-    return value
-
-
-def _event_id(value: Any, name: str) -> Any:  # noqa: ARG001 - the error names it
-    workflows.list_waiters(value)
-    return value
-
-
-def _event_data(value: Any, name: str) -> Any:  # noqa: ARG001 - the error says what it is about
-    workflows.notify("a", value)
-    return value
-
-
-def _flow_control(value: Any, name: str) -> Any:  # noqa: ARG001 - the error names it
-    resume_headers(None, (), flow_control=value)
-    return value
+_run_filter = validation.as_given(lambda value, name: filters_of({name: value}, RUN_FILTERS))
+# The error names it itself.
+_event_id = validation.as_given(lambda value, _name: workflows.list_waiters(value))
+_event_data = validation.as_given(lambda value, _name: workflows.notify("a", value))
+_flow_control = validation.as_given(lambda value, _name: resume_headers(None, (), flow_control=value))
 
 
 def _message_ids(value: Any, name: str) -> Any:
@@ -165,7 +148,6 @@ def _masking_secrets(own: Mapping[str, Check]) -> dict[str, Check]:
 _name = validation.optional(check_name)
 
 MESSAGE_ID: Mapping[str, Check] = {"message_id": validation.object_id}
-TASK_ID: Mapping[str, Check] = {"remote_task_id": validation.object_id}
 PUBLISH: Mapping[str, Check] = {
     **_masking_secrets(
         PublishOptions.checks(destination=_URL, plan="fixed", callback=_URL, failure_callback=_URL)
@@ -223,7 +205,6 @@ RESUME: Mapping[str, Check] = {
     "delivery_retries": PUBLISH["delivery_retries"],
     "flow_control": validation.optional(_flow_control),
 }
-RUN_ID: Mapping[str, Check] = {"workflow_run_id": validation.object_id}
 LIST_RUNS: Mapping[str, Check] = dict.fromkeys(RUN_FILTERS, validation.optional(_run_filter))
 CANCEL_RUNS: Mapping[str, Check] = {
     "workflow_run_id": validation.optional(_message_ids),

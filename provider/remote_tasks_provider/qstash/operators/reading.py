@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
+from remote_tasks_provider.bases.requests import OneTaskOperator
 from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-class QStashGetTaskOperator(QStashOperator):
+class QStashGetTaskOperator(QStashOperator, OneTaskOperator):
     """Reads one QStash task and returns it as a JSON object.
 
     Fails without a retry where asking again cannot help; a 404 is retried.
@@ -34,12 +35,7 @@ class QStashGetTaskOperator(QStashOperator):
     :param remote_task_id: the QStash task's id. Templated.
     """
 
-    checks = check.TASK_ID
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
-
-    def __init__(self, *, remote_task_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.remote_task_id = remote_task_id
 
     def act(self, hook: QStashHook, context: Context) -> dict[str, Any]:
         """Read the task."""
@@ -82,8 +78,7 @@ class QStashTaskBranchOperator(RemoteTaskBranchOperator):
     :param qstash_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = ("remote_task_id", "completed", "failed", "cancelled", "qstash_conn_id")
-    checks = check.TASK_ID
+    template_fields = ("remote_task_id", *RemoteTaskBranchOperator.template_fields, "qstash_conn_id")
     remote_task_type = QSTASH_TASK
     trigger_class = QStashTaskTrigger
     hook_class = QStashHook
@@ -106,8 +101,7 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
     :param qstash_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = ("message_id", "completed", "failed", "cancelled", "qstash_conn_id")
-    checks = check.MESSAGE_ID
+    template_fields = ("message_id", *RemoteTaskBranchOperator.template_fields, "qstash_conn_id")
     remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
     hook_class = QStashHook

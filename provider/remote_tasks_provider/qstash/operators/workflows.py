@@ -268,14 +268,7 @@ class QStashWorkflowBranchOperator(RemoteTaskBranchOperator):
     :param qstash_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields: Sequence[str] = (
-        "workflow_run_id",
-        "completed",
-        "failed",
-        "cancelled",
-        "qstash_conn_id",
-    )
-    checks = check.RUN_ID
+    template_fields = ("workflow_run_id", *RemoteTaskBranchOperator.template_fields, "qstash_conn_id")
     remote_task_type = QSTASH_WORKFLOW
     trigger_class = QStashWorkflowTrigger
     hook_class = QStashHook
