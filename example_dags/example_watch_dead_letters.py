@@ -39,7 +39,6 @@ with DAG(
     doc_md=__doc__,
     schedule=[dead_letters],
     catchup=False,
-    max_active_runs=1,
     max_consecutive_failed_dag_runs=3,
     is_paused_upon_creation=True,
     tags=["example", "qstash"],

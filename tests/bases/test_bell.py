@@ -56,6 +56,38 @@ print(json.dumps([found, events()]))
             "state": "completed",
         }
 
+    @pytest.mark.skipif(airflow_is_at_least("3.4"), reason="each event queues a run of its own")
+    def test_run_that_is_queued_gets_each_event_that_comes_before_a_scheduler_looks(
+        self, tmp_path: Path
+    ) -> None:
+        queued, newest = Database(tmp_path).run(
+            EVENTS
+            + """
+from datetime import UTC, datetime
+from airflow.models.asset import AssetDagRunQueue
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+add_events_asset()
+with create_session() as session:
+    session.add(DagBundleModel(name="b"))
+    session.flush()
+    session.add(DagModel(dag_id="d", bundle_name="b"))
+with create_session() as session:
+    (asset,) = session.query(AssetModel)
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    session.add(AssetDagRunQueue(asset_id=asset.id, target_dag_id="d", created_at=before))
+publish("e1")
+publish("e2")
+with create_session() as session:
+    ((queued,),) = session.query(AssetDagRunQueue.created_at)
+    newest = max(at for (at,) in session.query(AssetEvent.timestamp))
+print(json.dumps([queued.timestamp(), newest.timestamp()]))
+"""
+        )
+
+        # A run takes the events up to this moment.
+        assert queued >= newest
+
     def test_event_is_published_by_one_of_two_processes(self, tmp_path: Path) -> None:
         database = Database(tmp_path)
         database.run(EVENTS + "add_events_asset()\nprint(json.dumps(events()))")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from remote_tasks_provider.a2a.triggers import A2ATaskEventTrigger
-from remote_tasks_provider.bases import event_triggers, watching
+from remote_tasks_provider.bases import event_spacing, event_triggers, watching
 from remote_tasks_provider.bases.assets import webhook_asset
 from remote_tasks_provider.bases.compat import SHARES_STREAMS, airflow_is_at_least
 from remote_tasks_provider.bases.event_triggers import RemoteEventTrigger
@@ -313,6 +313,44 @@ class TestProducer:
             task = self._stream(self._producer(service), second)
             await service.time.let_pass(1)
             assert [event["id"] for event, _ in second] == ["task"]
+            await end(task)
+
+        play(story)
+
+    def test_last_event_of_a_burst_comes_when_a_scheduler_has_looked(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(event_spacing, "QUEUES_EACH_EVENT", False)
+
+        async def story(service: Service) -> None:
+            heard: list[tuple[Any, Any]] = []
+            task = self._stream(self._producer(service), heard)
+            await service.time.let_pass(1)
+            for name in ("a", "b", "c"):
+                service.add(name)
+            await service.time.let_pass(60)
+            assert [event["id"] for event, _ in heard] == ["a", "b"]
+            await service.time.let_pass(10)
+            assert [event["id"] for event, _ in heard] == ["a", "b", "c"]
+            await end(task)
+
+        play(story)
+
+    def test_lone_event_comes_at_once_and_none_waits_where_each_starts_a_run(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def story(service: Service) -> None:
+            heard: list[tuple[Any, Any]] = []
+            task = self._stream(self._producer(service), heard)
+            await service.time.let_pass(1)
+            service.add("a")
+            await service.time.let_pass(60)
+            assert len(heard) == 1
+            monkeypatch.setattr(event_spacing, "QUEUES_EACH_EVENT", True)
+            service.add("b")
+            service.add("c")
+            await service.time.let_pass(60)
+            assert len(heard) == 3
             await end(task)
 
         play(story)

@@ -13,10 +13,11 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
-from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
+from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE, QUEUES_EACH_EVENT
 from remote_tasks_provider.core.push.bell import (
     ANY_BELL,
     WEBHOOK_ASSET,
@@ -81,7 +82,20 @@ def publish(
         manager: Any = import_module("airflow.assets.manager")
         extra = event_extra(service, conn_id, event_id, remote_ids, state)
         stored = manager.asset_manager.register_asset_change(asset=asset, extra=extra, session=session)
+        if not QUEUES_EACH_EVENT:
+            _queue_anew(session, asset)
         return stored is not None
+
+
+def _queue_anew(session: Any, asset: Any) -> None:
+    """Let the DAGs that are queued get this event, too.
+
+    Below Airflow 3.4 a run has what came until its DAG was queued. An event that came later, before a
+    scheduler looked, would wait for the next one (apache/airflow #56050).
+    """
+    queue: Any = import_module("airflow.models.asset").AssetDagRunQueue
+    rows = session.query(queue).filter(queue.asset_id == asset.id)
+    rows.update({"created_at": datetime.now(UTC)}, synchronize_session=False)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ __all__ = [
     "CLEARS_DROP_STATE",
     "FORMS_ARE_REPLACED",
     "KEEPS_ASSET_STATE",
+    "QUEUES_EACH_EVENT",
     "RETRIES_RESUME",
     "SHARES_STREAMS",
     "STARTS_FROM_TRIGGER",
@@ -69,6 +70,8 @@ SHARES_STREAMS = airflow_is_at_least("3.3")
 """Whether triggers can share a stream whose events Airflow acknowledges."""
 KEEPS_ASSET_STATE = airflow_is_at_least("3.3")
 """Whether an asset has a state store, and triggers can read it."""
+QUEUES_EACH_EVENT = airflow_is_at_least("3.4")
+"""Whether each event of an asset starts a run, however many come at once (apache/airflow #56050)."""
 CLEARS_DROP_STATE = airflow_is_at_least("3.4")
 """Whether a user who clears a task may drop its task state store."""
 RETRIES_RESUME = airflow_is_at_least("3.0") and not airflow_is_at_least("3.1.8")

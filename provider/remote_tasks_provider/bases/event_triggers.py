@@ -17,6 +17,7 @@ from airflow.triggers.base import TriggerEvent
 from remote_tasks_provider.bases.bell_reader import bells
 from remote_tasks_provider.bases.compat import SHARES_STREAMS, BaseEventTrigger
 from remote_tasks_provider.bases.connection import read_connection_async
+from remote_tasks_provider.bases.event_spacing import EventSpacing
 from remote_tasks_provider.bases.triggers import connect
 from remote_tasks_provider.bases.watching import listings
 from remote_tasks_provider.core import validation
@@ -87,7 +88,7 @@ class RemoteEventTrigger(BaseEventTrigger):
                 "Asset %r: what happens while no triggerer runs is not told; only Airflow 3.3 and newer can.",
                 self.asset,
             )
-        cursor = Cursor()
+        cursor, spacing = Cursor(), EventSpacing(self.clocks)
         async for sightings in self._listings(cursor):
             now = self.clocks.wall()
             if not cursor.has_begun:
@@ -95,7 +96,7 @@ class RemoteEventTrigger(BaseEventTrigger):
                 continue
             news, ended = cursor.news(sightings, now)
             cursor.forget(ended)
-            for one in news:
+            async for one in spacing.spaced(news):
                 cursor.tell(one.key, one.at, now)
                 yield TriggerEvent(dict(one.payload or {}))
 

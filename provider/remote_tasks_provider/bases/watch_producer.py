@@ -17,6 +17,7 @@ from typing import Any
 from airflow.triggers.shared_stream import SharedStreamProducer
 
 from remote_tasks_provider.bases.asset_state import read_state, write_state
+from remote_tasks_provider.bases.event_spacing import EventSpacing
 from remote_tasks_provider.core.clocks import Clocks
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.push.watch import Cursor, Sighting
@@ -57,7 +58,7 @@ class WatchProducer(SharedStreamProducer):
         """Yield each event with its key and its moment."""
         saved = await self._load()
         told, self._stored = Cursor(saved), Cursor(saved)
-        listings = self._listings(told)
+        listings, spacing = self._listings(told), EventSpacing(self._clocks)
         try:
             async for sightings in listings:
                 now = self._clocks.wall()
@@ -72,7 +73,7 @@ class WatchProducer(SharedStreamProducer):
                     for cursor in (told, self._stored):
                         cursor.forget(ended)
                     await self._save()
-                for one in news:
+                async for one in spacing.spaced(news):
                     await self._wait_for_room()
                     told.tell(one.key, one.at, now)
                     self._open += 1
