@@ -22,6 +22,9 @@ class TestTaskState:
 class TestStateTable:
     table = StateTable({"Done": TaskState.COMPLETED, "busy": TaskState.RUNNING})
 
+    def test_table_lists_its_words(self) -> None:
+        assert self.table.words == ("done", "busy")
+
     @pytest.mark.parametrize("word", ["done", "DONE", "Done", " done\n"])
     def test_words_are_read_in_any_case_and_with_blanks_around(self, word: str) -> None:
         assert self.table.read(word) is TaskState.COMPLETED

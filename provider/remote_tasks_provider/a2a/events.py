@@ -10,7 +10,7 @@ from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.models import A2ATask, snapshot
 from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.core.http.operation import Operation
-from remote_tasks_provider.core.push.watch import Listing, Sighting, moment
+from remote_tasks_provider.core.push.watch import Listing, Sighting
 from remote_tasks_provider.core.service import TaskType
 
 __all__ = ["A2A_EVENTS"]
@@ -24,11 +24,7 @@ def _changes(since: float) -> Operation[Any]:
 
 
 def _sight(task: A2ATask) -> Sighting | None:
-    at = moment(task.updated_at)
-    if at is None:
-        return None
-    found = snapshot(task)
-    return Sighting(task.id, at, found.to_record() if found.state.is_terminal else None)
+    return Sighting.of_task(snapshot(task), task.updated_at)
 
 
 A2A_EVENTS = TaskType(

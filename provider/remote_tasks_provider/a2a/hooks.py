@@ -59,10 +59,7 @@ class A2AHook(RemoteTaskHook):
 
     service = A2A
     manifest = MANIFEST
-    conn_name_attr = "a2a_conn_id"
     default_conn_name = "a2a_default"
-    conn_type = MANIFEST.folder
-    hook_name = MANIFEST.name
 
     def __init__(self, a2a_conn_id: str = default_conn_name) -> None:
         super().__init__(a2a_conn_id)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from remote_tasks_provider.core.http.operation import present
 from remote_tasks_provider.core.http.parsing import (
     Items,
     Json,
@@ -90,7 +91,7 @@ class A2APart(RemoteModel):
             "filename": file.get("name"),
             "mediaType": file.get("mimeType"),
         }
-        return {**part, **{name: value for name, value in found.items() if value is not None}}
+        return {**part, **present(found)}
 
     @property
     def is_file(self) -> bool:

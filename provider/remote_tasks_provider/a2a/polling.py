@@ -13,7 +13,7 @@ even the latest change that was known: the agent has forgotten it, and perhaps a
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,12 +24,15 @@ from remote_tasks_provider.a2a.models import A2ATask, snapshot
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.strategy import (
+    MOST_SINGLES,
     OneByOne,
     Plan,
     PollPlan,
     PollRequest,
     PollResult,
+    PollResults,
     Unchanged,
+    relay,
     result_of,
 )
 from remote_tasks_provider.core.states import TaskSnapshot
@@ -46,9 +49,6 @@ _FULL_LISTING_SECONDS = 60.0
 # The clocks of an agent's replicas differ; and some agents mean "newer than" where others mean "since".
 _OVERLAP = timedelta(seconds=5)
 _MOST_PAGES = 50
-# Tasks that no list shows with a time get so many requests in so many seconds together.
-_MOST_SINGLES = 40
-_SINGLES_SECONDS = 60.0
 # Seconds after which an agent that refused to list is asked to do so again.
 _LIST_AGAIN_AFTER = 3600.0
 
@@ -98,8 +98,6 @@ class A2APollStrategy:
         self._interrupted: _Walk | None = None
         self._filters = True
         self._no_list_until = float("-inf")
-        self._allowed = float(_MOST_SINGLES)
-        self._allowed_at = 0.0
 
     def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
@@ -112,9 +110,9 @@ class A2APollStrategy:
         if not isinstance(agent, Agent):
             yield dict.fromkeys(due, agent)
         elif not agent.lists or request.now < self._no_list_until or len(wanted) <= _FEW:
-            yield from self._learning(self._singles.ask(due))
+            yield from relay(self._singles.ask(due), self._learn)
         else:
-            yield from self._learning(self._poll_listed(due, list(wanted), request))
+            yield from relay(self._poll_listed(due, list(wanted), request), self._learn)
 
     def _poll_listed(self, due: list[str], wanted: list[str], request: PollRequest) -> Plan[Any]:
         self._polls += 1
@@ -125,7 +123,8 @@ class A2APollStrategy:
         else:
             yield from self._list_changes(due, wanted, request.now)
             yield from self._singles.ask([task_id for task_id in new if task_id not in self._timed])
-        if rare := self._rarely(set(due) - set(new), request.now):
+        unknown = self._untimed.intersection(set(due) - set(new)) - self._told
+        if rare := self._singles.rarely(unknown, request.now):
             yield from self._singles.ask(rare)
 
     def _needs_all(self, now: float) -> bool:
@@ -165,7 +164,7 @@ class A2APollStrategy:
             self._untimed.update(missing)
         # A task that has just begun is not always listed.
         sought = [task_id for task_id in due if task_id not in self._told]
-        yield from self._singles.ask(self._singles.longest_waiting(sought, _MOST_SINGLES))
+        yield from self._singles.ask(self._singles.longest_waiting(sought, MOST_SINGLES))
 
     def _read(self, walk: _Walk, due: list[str], wanted: list[str], now: float) -> Plan[bool]:
         """Read the pages of a list; return whether that was possible."""
@@ -180,49 +179,24 @@ class A2APollStrategy:
         return True
 
     def _without_a_list(self, problem: RemoteTaskError, due: list[str], now: float) -> Plan[None]:
-        """Ask for a few tasks by themselves, unless the problem is the service's: one task finds that out."""
-        if problem.concerns_service or not due:
-            yield dict.fromkeys(due, problem)
-            return
-        if not problem.retry_helps:
+        """Ask for a few tasks by themselves; for long, if the agent refuses to list any."""
+        if due and not (problem.concerns_service or problem.retry_helps):
             log.info("A2A: the agent refuses to list tasks; asking for each: %s", problem)
             self._no_list_until = now + _LIST_AGAIN_AFTER
-        first, *others = self._singles.longest_waiting(due, _MOST_SINGLES)
-        results = yield from self._singles.ask([first])
-        if isinstance(found := results[first], RemoteTaskError) and found.retry_helps:
-            yield {task_id: problem for task_id in due if task_id != first}
-        else:
-            yield from self._singles.ask(others)
-
-    def _rarely(self, due: Iterable[str], now: float) -> list[str]:
-        """Return the tasks that no list shows with a time and whose turn it is."""
-        rate = _MOST_SINGLES / _SINGLES_SECONDS
-        self._allowed = min(float(_MOST_SINGLES), self._allowed + (now - self._allowed_at) * rate)
-        self._allowed_at = now
-        unknown = self._untimed.intersection(due) - self._told
-        chosen = self._singles.longest_waiting(unknown, int(self._allowed))
-        self._allowed -= len(chosen)
-        return chosen
+        yield from self._singles.ask_without_a_list(problem, due)
 
     @staticmethod
     def _results(tasks: Sequence[A2ATask], wanted: set[str]) -> dict[str, PollResult]:
         return {task.id: result_of(task.id, snapshot, task) for task in tasks if task.id in wanted}
 
-    def _learning(self, plan: Plan[Any]) -> PollPlan:
-        """Carry out ``plan``; note which tasks have a time."""
-        answers: Any = None
-        try:
-            while True:
-                step = plan.send(answers)
-                answers = yield step
-                if isinstance(step, dict):
-                    self._told.update(step)
-                    for task_id, one in step.items():
-                        if isinstance(one, TaskSnapshot):
-                            self._note(task_id, is_timed=one.updated_at is not None)
-        except StopIteration:
-            pass
-
-    def _note(self, task_id: str, *, is_timed: bool) -> None:
-        (self._timed if is_timed else self._untimed).add(task_id)
-        (self._untimed if is_timed else self._timed).discard(task_id)
+    def _learn(self, results: PollResults) -> PollResults:
+        """Note what is told, and which tasks have a time."""
+        self._told.update(results)
+        for task_id, one in results.items():
+            if isinstance(one, TaskSnapshot):
+                known, other = self._timed, self._untimed
+                if one.updated_at is None:
+                    known, other = other, known
+                known.add(task_id)
+                other.discard(task_id)
+        return results

@@ -106,10 +106,6 @@ class A2ASubmission(HookSubmission):
         key = self._key
         return next((one for one in self.search(key, since) if one.task_id == task_id), None) if key else None
 
-    def cancel(self, task_id: str) -> None:
-        """Cancel a task that another one replaces."""
-        self._hook.stop_task(task_id)
-
     def _of(self, key: str, attempt: int) -> Iterator[Candidate]:
         self._key = key
         message_id = _uuid(key, attempt, "message")

@@ -33,6 +33,8 @@ class RemoteTaskHook(BaseHook):
 
     service: ClassVar[Service]
     manifest: ClassVar[Manifest]
+    conn_type: ClassVar[str]
+    hook_name: ClassVar[str]
     conn_name_attr: ClassVar[str]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -41,6 +43,9 @@ class RemoteTaskHook(BaseHook):
         for name in ("get_ui_field_behaviour", "get_connection_form_widgets"):
             if name not in vars(cls):
                 setattr(cls, name, vars(RemoteTaskHook)[name])
+        if "manifest" in vars(cls):
+            cls.conn_type, cls.hook_name = cls.manifest.folder, cls.manifest.name
+            cls.conn_name_attr = f"{cls.conn_type}_conn_id"
 
     def __init__(self, conn_id: str) -> None:
         super().__init__()

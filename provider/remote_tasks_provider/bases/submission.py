@@ -114,6 +114,10 @@ class HookSubmission:
         seconds: float = self._hook.client.longest_send
         return seconds
 
+    def cancel(self, task_id: str) -> None:
+        """Cancel a task that another one replaces."""
+        self._hook.stop_task(task_id)
+
 
 class Submitter:
     """Submits one task, or finds the one that was submitted.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from remote_tasks_provider.bases.operators import RemoteTaskOperator
-from remote_tasks_provider.bases.paths import location
+from remote_tasks_provider.bases.paths import location, try_file
 from remote_tasks_provider.bases.submission import Submitter
 from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core import validation
@@ -90,6 +90,11 @@ class SubmittingOperator(RemoteTaskOperator):
             appears_within=self.not_found_grace,
             notes_kills=not (self.deferrable and self.cancel_on_kill),
         )
+
+    def try_result_path(self) -> None:
+        """Refuse a ``result_path`` that cannot be written, before anything is paid."""
+        if self.result_path is not None:
+            try_file(self.result_path, "result_path", self.log)
 
     def push_id(self, context: Context, task_id: str) -> None:
         """Leave the remote task's id in XCom, before the wait begins."""

@@ -49,6 +49,11 @@ class StateTable:
     def __init__(self, words: Mapping[str, TaskState]) -> None:
         self._words = {word.casefold(): state for word, state in words.items()}
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self._words)
+
     def read(self, word: str | None) -> TaskState:
         """Return the state that ``word`` means, :attr:`TaskState.UNKNOWN` for an unknown word."""
         # The usual spelling first: this runs for every task of every list.

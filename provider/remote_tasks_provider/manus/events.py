@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from remote_tasks_provider.core.http.connection import ConnectionConfig
-from remote_tasks_provider.core.push.watch import Listing, Sighting, moment
+from remote_tasks_provider.core.push.watch import Listing, Sighting
 from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
@@ -23,11 +23,7 @@ _CHANGES = TaskFilter(order_by="updated_at")
 
 
 def _sight(task: Any) -> Sighting | None:
-    at = moment(task.updated_at or task.created_at)
-    if at is None:
-        return None
-    found = snapshot(task)
-    return Sighting(task.id, at, found.to_record() if found.state.is_terminal else None)
+    return Sighting.of_task(snapshot(task), task.updated_at or task.created_at)
 
 
 def _listing(config: ConnectionConfig) -> Listing:

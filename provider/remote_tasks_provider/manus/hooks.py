@@ -69,10 +69,7 @@ class ManusHook(ManusWebsiteHook, ManusWebhookHook):
 
     service = MANUS
     manifest = MANIFEST
-    conn_name_attr = "manus_conn_id"
     default_conn_name = "manus_default"
-    conn_type = MANIFEST.folder
-    hook_name = MANIFEST.name
 
     def __init__(self, manus_conn_id: str = default_conn_name) -> None:
         super().__init__(manus_conn_id)

@@ -29,6 +29,7 @@ from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.parsing import one_line
 from remote_tasks_provider.core.polling.strategy import (
     BATCH,
+    MOST_SINGLES,
     OneByOne,
     Plan,
     PollPlan,
@@ -37,6 +38,8 @@ from remote_tasks_provider.core.polling.strategy import (
     PollResults,
     Rotation,
     Unchanged,
+    batches,
+    relay,
 )
 from remote_tasks_provider.core.states import TaskSnapshot, TaskState
 from remote_tasks_provider.manus.api.filters import TaskFilter
@@ -50,10 +53,6 @@ log = logging.getLogger(__name__)
 
 # Seconds after which a full listing checks what the incremental ones have shown.
 _FULL_LISTING_EVERY = 600.0
-# Tasks that no list shows get so many operations in so many seconds together, and tasks at most in one poll
-# where the list cannot be read.
-_MOST_SINGLES = 40
-_SINGLES_SECONDS = 60.0
 # Finished tasks whose events are read in one poll.
 _MOST_OUTCOMES = 32
 _FINISHED = (TaskState.COMPLETED, TaskState.FAILED)
@@ -81,8 +80,6 @@ class ManusPollStrategy:
         self._interrupted: FullListing | None = None
         self._full_listing_at: float | None = None
         self._full_listing_is_due = False
-        self._allowed = float(_MOST_SINGLES)
-        self._allowed_at = 0.0
 
     def plan(self, request: PollRequest) -> PollPlan:
         """Plan one poll; see :class:`~remote_tasks_provider.core.polling.strategy.PollStrategy`."""
@@ -92,7 +89,8 @@ class ManusPollStrategy:
         listed = [task_id for task_id in due if task_id not in self._unlisted]
         if listed:
             yield from self._learning(self._poll_listed(listed, list(wanted), request), request)
-        if rare := self._rarely(request.due, request.now):
+        unlisted = [one for one in request.due if one in self._unlisted and one not in self._finished]
+        if rare := self._singles.rarely(unlisted, request.now):
             yield from self._learning(self._singles.ask(rare), request)
         yield from self._read_outcomes(request)
 
@@ -140,16 +138,6 @@ class ManusPollStrategy:
             return False
         return self._changes.are_known and now - self._full_listing_at < _FULL_LISTING_EVERY
 
-    def _rarely(self, due: Iterable[str], now: float) -> list[str]:
-        """Return the tasks that no list shows and whose turn it is."""
-        rate = _MOST_SINGLES / _SINGLES_SECONDS
-        self._allowed = min(float(_MOST_SINGLES), self._allowed + (now - self._allowed_at) * rate)
-        self._allowed_at = now
-        unlisted = [one for one in due if one in self._unlisted and one not in self._finished]
-        chosen = self._singles.longest_waiting(unlisted, int(self._allowed))
-        self._allowed -= len(chosen)
-        return chosen
-
     # ------------------------------------------------------------------------------------------- lists
 
     def _list_all(self, due: list[str], wanted: list[str], request: PollRequest) -> Plan[None]:
@@ -157,7 +145,7 @@ class ManusPollStrategy:
         if listing is None or listing.is_stuck(now):
             # Half as many again: tasks that are created meanwhile come first.
             expected = max(self._depth, len(wanted)) * 3 // 2
-            size = self._weight.page_for(max(expected, _MOST_SINGLES))
+            size = self._weight.page_for(max(expected, MOST_SINGLES))
             query = TaskFilter(created_after=self._oldest(wanted), page_size=size)
             searched = [task_id for task_id in wanted if task_id not in self._finished]
             hidden = frozenset(self._unlisted)
@@ -186,17 +174,9 @@ class ManusPollStrategy:
         self._changes.reset(listing.newest_change)
 
     def _without_a_list(self, problem: RemoteTaskError, due: list[str]) -> Plan[None]:
-        """Poll a few tasks by themselves, unless the problem is the service's: one task finds that out."""
-        if problem.concerns_service:
-            yield dict.fromkeys(due, problem)
-            return
-        first, *others = self._singles.longest_waiting(due, _MOST_SINGLES)
-        results = yield from self._singles.ask([first])
-        if isinstance(found := results[first], RemoteTaskError) and found.retry_helps:
-            yield {task_id: problem for task_id in due if task_id != first}
-            return
-        log.warning("Manus: the list could not be read; polling single tasks instead: %s", problem)
-        yield from self._singles.ask(others)
+        """Poll a few tasks by themselves."""
+        if (yield from self._singles.ask_without_a_list(problem, due)):
+            log.warning("Manus: the list could not be read; polling single tasks instead: %s", problem)
 
     def _read_changes(
         self, due: list[str], wanted: list[str], others: list[str], request: PollRequest
@@ -227,25 +207,19 @@ class ManusPollStrategy:
 
     def _learning(self, plan: Plan[Any], request: PollRequest) -> Plan[None]:
         """Carry out ``plan``; learn from its results, and hold back what must be known in detail."""
-        answers: Any = None
         told: set[str] = set()
-        try:
-            while True:
-                step = plan.send(answers)
-                if not isinstance(step, Mapping):
-                    answers = yield step
-                else:
-                    answers = None
-                    # What a page showed is newer than that nothing has changed.
-                    results = {
-                        task_id: one
-                        for task_id, one in step.items()
-                        if one is not Unchanged.UNCHANGED or task_id not in told
-                    }
-                    told.update(results)
-                    yield self._learn(results, request)
-        except StopIteration:
-            pass
+
+        def deliver(step: PollResults) -> PollResults:
+            # What a page showed is newer than that nothing has changed.
+            results = {
+                task_id: one
+                for task_id, one in step.items()
+                if one is not Unchanged.UNCHANGED or task_id not in told
+            }
+            told.update(results)
+            return self._learn(results, request)
+
+        yield from relay(plan, deliver)
 
     def _learn(self, results: PollResults, request: PollRequest) -> dict[str, PollResult]:
         """Learn from ``results``; return those that may be delivered."""
@@ -266,8 +240,7 @@ class ManusPollStrategy:
         if events is None or not self._finished:
             return
         asked = self._outcomes.longest_waiting(self._finished, _MOST_OUTCOMES)
-        for start in range(0, len(asked), BATCH):
-            batch = asked[start : start + BATCH]
+        for batch in batches(asked, BATCH):
             answers = yield [events(task_id) for task_id in batch]
             results: dict[str, PollResult] = {}
             for task_id, answer in zip(batch, answers, strict=True):

@@ -106,10 +106,6 @@ class ManusSubmission(HookSubmission):
     def _created(self, since: float, skew: float) -> Iterator[ManusTask]:
         return self._api.list_tasks(task_filter(created_after=max(0, int(since - skew))), None)
 
-    def cancel(self, task_id: str) -> None:
-        """Stop a task that another one replaces."""
-        self._hook.stop_task(task_id)
-
 
 def mark_owed(hook: ManusHook, task_id: str, key: str, attempt: int) -> None:
     """Say in a task's title that ``attempt`` could not deliver the result; nothing where there are no tags.

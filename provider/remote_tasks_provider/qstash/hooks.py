@@ -54,10 +54,7 @@ class QStashHook(QStashSettingsHook, QStashWorkflowHook):
 
     service = QSTASH
     manifest = MANIFEST
-    conn_name_attr = "qstash_conn_id"
     default_conn_name = "qstash_default"
-    conn_type = MANIFEST.folder
-    hook_name = MANIFEST.name
 
     def __init__(self, qstash_conn_id: str = default_conn_name) -> None:
         super().__init__(qstash_conn_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_tasks_provider.core.http.operation import Request, path
+from remote_tasks_provider.core.http.operation import Request, path, present
 
 
 class TestPath:
@@ -35,3 +35,7 @@ class TestUrl:
 
     def test_request_may_name_a_base_url_of_its_own(self) -> None:
         assert Request("GET", "/x", base_url="https://other/a").url("https://h") == "https://other/a/x"
+
+
+def test_present_leaves_out_what_is_not_given() -> None:
+    assert present({"a": None, "b": 0, "c": ""}) == {"b": 0, "c": ""}

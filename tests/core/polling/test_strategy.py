@@ -141,6 +141,57 @@ class TestOneByOne:
         assert list(service.strategy._rotation._asked) == ["b"]
 
 
+class TestRarely:
+    def test_tasks_that_no_list_shows_get_forty_turns_a_minute_together(self) -> None:
+        strategy = OneByOne(ask, a_snapshot)
+
+        taken = [len(strategy.rarely(_ids(100), now)) for now in (0.0, 0.0, 15.0, 16.0, 1000.0)]
+
+        assert taken == [40, 0, 10, 0, 40]
+
+    def test_tasks_that_waited_longest_come_first(self) -> None:
+        service = Service()
+        service.poll("t000", "t001")
+
+        assert service.strategy.rarely(_ids(3), 0.0) == ["t002", "t000", "t001"]
+
+
+class TestAskWithoutAList:
+    @pytest.fixture
+    def service(self) -> Service:
+        return Service()
+
+    def _ask(self, service: Service, problem: RemoteTaskError, *due: str) -> dict[str, PollResult]:
+        outcomes: list[bool] = []
+
+        def plan() -> Any:
+            outcomes.append((yield from service.strategy.ask_without_a_list(problem, due)))
+
+        service.asked, service.delivered = [], []
+        run_plan(plan(), service._send, deliver=service.delivered.append)
+        self.was_possible = outcomes == [True]
+        return {task_id: one for results in service.delivered for task_id, one in results.items()}
+
+    def test_problem_of_one_list_leaves_a_few_tasks_to_be_asked_for(self, service: Service) -> None:
+        found = self._ask(service, MISSING, *_ids(50))
+
+        assert (self.was_possible, len(service.asked), len(found)) == (True, 40, 40)
+
+    def test_problem_of_the_service_is_each_ones_without_a_request(self, service: Service) -> None:
+        assert self._ask(service, FORBIDDEN, "a", "b") == {"a": FORBIDDEN, "b": FORBIDDEN}
+        assert (self.was_possible, service.asked) == (False, [])
+
+    def test_one_task_finds_out_that_a_retry_is_needed(self, service: Service) -> None:
+        service.answers["a"] = BROKEN
+
+        assert self._ask(service, MISSING, "a", "b") == {"a": BROKEN, "b": MISSING}
+        assert (self.was_possible, service.asked) == (False, ["a"])
+
+    def test_no_task_is_no_request(self, service: Service) -> None:
+        assert self._ask(service, MISSING) == {}
+        assert (self.was_possible, service.asked) == (False, [])
+
+
 class TestRotation:
     def test_tasks_never_asked_for_come_first_then_the_longest_waiting(self) -> None:
         rotation = Rotation()

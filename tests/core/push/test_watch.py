@@ -15,7 +15,7 @@ from remote_tasks_provider.core.http.operation import Operation, Page, Request
 from remote_tasks_provider.core.polling.strategy import PollRequest
 from remote_tasks_provider.core.push import watch
 from remote_tasks_provider.core.push.watch import OVERLAP, Cursor, Listing, Sighting, moment
-from tests.core.build import BOUNDED
+from tests.core.build import BOUNDED, a_snapshot
 
 NOW = 1_763_501_439.0
 
@@ -216,3 +216,15 @@ class TestListing:
 def test_moment_is_unix_seconds() -> None:
     assert moment(datetime(1970, 1, 1, 0, 1, tzinfo=UTC)) == 60
     assert moment(None) is None
+
+
+class TestSighting:
+    def test_task_that_has_ended_is_told_with_its_record_and_one_that_runs_is_not(self) -> None:
+        time = datetime.fromtimestamp(NOW, UTC)
+        ended, runs = a_snapshot("completed"), a_snapshot("running")
+
+        assert Sighting.of_task(ended, time) == Sighting("t1", NOW, ended.to_record())
+        assert Sighting.of_task(runs, time) == Sighting("t1", NOW, None)
+
+    def test_task_without_a_time_is_no_sighting(self) -> None:
+        assert Sighting.of_task(a_snapshot("completed"), None) is None

@@ -6,23 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from remote_tasks_provider.a2a.models import A2ATask, word_of
+from remote_tasks_provider.a2a.models import A2A_STATES, A2ATask, word_of
 from remote_tasks_provider.core import validation
 
 __all__ = ["MOST_LISTED", "STATUSES", "TaskFilter", "task_filter"]
 
 MOST_LISTED = 100
 """Tasks a page has at most."""
-STATUSES = (
-    "submitted",
-    "working",
-    "input_required",
-    "auth_required",
-    "completed",
-    "failed",
-    "rejected",
-    "canceled",
-)
+STATUSES = A2A_STATES.words
 """The status words that lists can be filtered by."""
 
 

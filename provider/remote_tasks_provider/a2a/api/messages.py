@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
+from remote_tasks_provider.core.http.operation import present
 
 __all__ = ["OutgoingMessage", "PushTarget", "check_parts", "outgoing"]
 
@@ -49,7 +50,7 @@ class OutgoingMessage:
     def params(self, version: str) -> dict[str, Any]:
         """Return the body of a request that does not wait for the agent."""
         is_old = version == "0.3"
-        message: dict[str, Any] = {
+        message = {
             "messageId": self.message_id,
             "role": "user" if is_old else "ROLE_USER",
             "parts": [_old_part(part) if is_old else dict(part) for part in self.parts],
@@ -57,14 +58,13 @@ class OutgoingMessage:
             "taskId": self.task_id,
             "metadata": self.metadata,
         }
-        message = {name: value for name, value in message.items() if value is not None}
         configuration: dict[str, Any] = {"blocking": False} if is_old else {"returnImmediately": True}
         if self.push is not None:
             name = "pushNotificationConfig" if is_old else "taskPushNotificationConfig"
             configuration[name] = {"url": self.push.url, "token": self.push.token}
         if is_old:
-            return {"message": {"kind": "message", **message}, "configuration": configuration}
-        return {"message": message, "configuration": configuration}
+            message = {"kind": "message", **message}
+        return {"message": present(message), "configuration": configuration}
 
 
 def outgoing(
@@ -117,8 +117,7 @@ def _part(value: Any, name: str) -> dict[str, Any]:
     if given == ["raw"]:
         part["raw"] = base64.b64encode(part["raw"]).decode()
     media_type = part.pop("media_type", None)
-    shown = {**part, "mediaType": media_type}
-    return {key: one for key, one in shown.items() if one is not None}
+    return present({**part, "mediaType": media_type})
 
 
 def _old_part(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,4 +134,4 @@ def _old_part(part: Mapping[str, Any]) -> dict[str, Any]:
         "name": part.get("filename"),
         "mimeType": part.get("mediaType"),
     }
-    return {"kind": "file", "file": {key: one for key, one in file.items() if one is not None}, **more}
+    return {"kind": "file", "file": present(file), **more}

@@ -37,6 +37,7 @@ from remote_tasks_provider.core.http.operation import (
     Steps,
     never_sent,
     path,
+    present,
 )
 from remote_tasks_provider.core.http.parsing import Items, LenientInt, LenientStr, Reader, RemoteModel
 from remote_tasks_provider.core.states import TaskState, in_words
@@ -54,23 +55,14 @@ __all__ = [
 
 T = TypeVar("T")
 
-_EXPECTED = "an A2A task or message"
-_METHODS = {
-    "1.0": {
-        "send": "SendMessage",
-        "stream": "SendStreamingMessage",
-        "get": "GetTask",
-        "list": "ListTasks",
-        "cancel": "CancelTask",
-    },
-    "0.3": {"send": "message/send", "stream": "message/stream", "get": "tasks/get", "cancel": "tasks/cancel"},
-}
-_PATHS = {
-    "send": "/message:send",
-    "stream": "/message:stream",
-    "get": "/tasks/{task_id}",
-    "list": "/tasks",
-    "cancel": "/tasks/{task_id}:cancel",
+_TASK, _LIST, _ANSWER = "an A2A task", "a list of A2A tasks", "an A2A task or message"
+# What is asked over REST, and the methods of JSON-RPC in 1.0 and 0.3.
+_ACTIONS = {
+    "send": ("POST", "/message:send", {"1.0": "SendMessage", "0.3": "message/send"}),
+    "stream": ("POST", "/message:stream", {"1.0": "SendStreamingMessage", "0.3": "message/stream"}),
+    "get": ("GET", "/tasks/{task_id}", {"1.0": "GetTask", "0.3": "tasks/get"}),
+    "list": ("GET", "/tasks", {"1.0": "ListTasks"}),
+    "cancel": ("POST", "/tasks/{task_id}:cancel", {"1.0": "CancelTask", "0.3": "tasks/cancel"}),
 }
 
 
@@ -125,32 +117,35 @@ _read_page = Reader(Annotated[_TaskPage, BeforeValidator(_result)])
 
 
 def _over(
-    interface: Interface, action: str, params: Mapping[str, Any], task_id: str | None = None
-) -> tuple[str, Request]:
-    """Return the name and the request of an operation.
+    interface: Interface,
+    action: str,
+    params: Mapping[str, Any],
+    expects: str,
+    parse: Callable[[Response], T],
+    task_id: str | None = None,
+) -> Operation[T]:
+    """Return an operation over one interface.
 
     :param params: what is asked, without the task's id.
     """
-    given = {name: value for name, value in params.items() if value is not None}
-    about = "" if task_id is None else " {task_id}"
+    method, template, rpc_methods = _ACTIONS[action]
     if interface.binding == "jsonrpc":
-        method = _METHODS[interface.version][action]
-        named = {"id": task_id, "tenant": interface.tenant}
-        given |= {name: value for name, value in named.items() if value is not None}
+        name = rpc_methods[interface.version]
+        given = present({**params, "id": task_id, "tenant": interface.tenant})
         base_url, place = split_url(interface.url)
-        body = {"jsonrpc": "2.0", "id": "1", "method": method, "params": given}
+        body = {"jsonrpc": "2.0", "id": "1", "method": name, "params": given}
         request = Request("POST", place, json=body, headers=interface.headers, base_url=base_url)
-        return f"{method}{about}", request
+        return Operation(name if task_id is None else f"{name} {{task_id}}", request, expects, parse)
     base_url, prefix = split_url(interface.url.rstrip("/"))
     prefix += path("/{tenant}", tenant=interface.tenant) if interface.tenant else ""
-    template = _PATHS[action]
     place = prefix + path(template, task_id=task_id or "")
-    method = "GET" if action in ("get", "list") else "POST"
     request = Request(method, place, headers=interface.headers, base_url=base_url)
     if method == "POST":
-        return f"{method} {template}", replace(request, json=given)
-    query = tuple((name, _query_text(value)) for name, value in given.items())
-    return f"{method} {template}", replace(request, query=query)
+        request = replace(request, json=present(params))
+    else:
+        query = tuple((name, _query_text(value)) for name, value in present(params).items())
+        request = replace(request, query=query)
+    return Operation(f"{method} {template}", request, expects, parse)
 
 
 def _query_text(value: Any) -> str:
@@ -158,16 +153,16 @@ def _query_text(value: Any) -> str:
 
 
 def _get(interface: Interface, task_id: str, *, history: bool) -> Operation[A2ATask]:
-    name, request = _over(interface, "get", {"historyLength": None if history else 0}, task_id)
-    return Operation(name, request, "an A2A task", _read_task)
+    params = {"historyLength": None if history else 0}
+    return _over(interface, "get", params, _TASK, _read_task, task_id)
 
 
 def _cancel(interface: Interface, task_id: str) -> Operation[Any]:
-    name, request = _over(interface, "cancel", {}, task_id)
-    # What it holds is of no interest, as the task is read anyway; it may be empty.
-    return Operation(
-        name, request, "an A2A task", lambda response: response.body.strip() and _read_any(response)
-    )
+    def read(response: Response) -> Any:
+        # What it holds is of no interest, as the task is read anyway; it may be empty.
+        return response.body.strip() and _read_any(response)
+
+    return _over(interface, "cancel", {}, _TASK, read, task_id)
 
 
 def _list(interface: Interface, query: TaskFilter) -> Operation[Page[A2ATask]]:
@@ -177,8 +172,7 @@ def _list(interface: Interface, query: TaskFilter) -> Operation[Page[A2ATask]]:
         following = list_tasks(replace(query, page_token=token)) if token else None
         return Page(page.tasks, token, following, page.total_size or 0)
 
-    name, request = _over(interface, "list", query.params())
-    return Operation(name, request, "a list of A2A tasks", read)
+    return _over(interface, "list", query.params(), _LIST, read)
 
 
 def _probes(interface: Interface, task_id: str) -> tuple[Operation[Any] | None, Operation[Any]]:
@@ -214,9 +208,7 @@ def get_task(remote_task_id: str, *, history: bool = False) -> Operation[A2ATask
     :param history: also its messages.
     """
     task_id = validation.object_id(remote_task_id, "remote_task_id")
-    return _asked(
-        "get task {task_id}", "an A2A task", lambda agent: _get(agent.interface, task_id, history=history)
-    )
+    return _asked("get task {task_id}", _TASK, lambda one: _get(one.interface, task_id, history=history))
 
 
 def list_tasks(query: TaskFilter) -> Operation[Page[A2ATask]]:
@@ -230,7 +222,7 @@ def list_tasks(query: TaskFilter) -> Operation[Page[A2ATask]]:
             )
         return _list(agent.interface, query)
 
-    return _asked("list tasks", "a list of A2A tasks", make)
+    return _asked("list tasks", _LIST, make)
 
 
 def send_message(given: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
@@ -249,20 +241,21 @@ def send_message(given: OutgoingMessage) -> Operation[A2ATask | A2AMessage]:
         # An agent that cannot call back may refuse a message that asks for it.
         message = given if agent.card.pushes else replace(given, push=None)
         if message.task_id is None and agent.card.streams and not agent.lists:
-            return _of("send message", _EXPECTED, lambda _config: _streamed(agent.interface, message))
+            return _of("send message", _ANSWER, lambda _config: _streamed(agent.interface, message))
         return _send(agent.interface, message)
 
-    return _asked("send message", _EXPECTED, make)
+    return _asked("send message", _ANSWER, make)
 
 
 def _send(
     interface: Interface, message: OutgoingMessage, action: str = "send"
 ) -> Operation[A2ATask | A2AMessage]:
-    name, request = _over(interface, action, message.params(interface.version))
+    operation = _over(interface, action, message.params(interface.version), _ANSWER, _read_answer)
+    request = operation.request
     if action == "stream":
         accepts = ("Accept", "text/event-stream")
         request = replace(request, headers=(*request.headers, accepts), only_first_event=True)
-    return Operation(name, request, _EXPECTED, _read_answer, idempotency=Idempotency.NOT_IDEMPOTENT)
+    return replace(operation, request=request, idempotency=Idempotency.NOT_IDEMPOTENT)
 
 
 def _streamed(interface: Interface, message: OutgoingMessage) -> Steps[A2ATask | A2AMessage]:
@@ -306,7 +299,7 @@ def cancel_task(remote_task_id: str) -> Operation[A2ATask]:
             raise refused
         return task
 
-    return _of("cancel task {task_id}", "an A2A task", steps)
+    return _of("cancel task {task_id}", _TASK, steps)
 
 
 def stop_task(remote_task_id: str) -> Operation[A2ATask]:
@@ -323,7 +316,7 @@ def stop_task(remote_task_id: str) -> Operation[A2ATask]:
             )
         return task
 
-    return _of("cancel task {task_id}", "an A2A task", steps)
+    return _of("cancel task {task_id}", _TASK, steps)
 
 
 def end_task(remote_task_id: str) -> Operation[Cancelled]:
@@ -337,7 +330,7 @@ def end_task(remote_task_id: str) -> Operation[Cancelled]:
             )
         return Cancelled(CancelOutcome.NOT_RUNNING, in_words(task.state, word_of(task.status)))
 
-    return _of("cancel task {task_id}", "an A2A task", steps)
+    return _of("cancel task {task_id}", _TASK, steps)
 
 
 def _asked(name: str, expects: str, make: Callable[[Agent], Operation[T]]) -> Operation[T]:

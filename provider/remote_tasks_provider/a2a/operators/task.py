@@ -20,7 +20,7 @@ from remote_tasks_provider.bases.agent_tasks import AgentTaskOperator
 from remote_tasks_provider.bases.files import open_source
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
-from remote_tasks_provider.bases.paths import locations, try_file
+from remote_tasks_provider.bases.paths import locations
 from remote_tasks_provider.bases.records import TaskRecord
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.core import validation
@@ -139,8 +139,7 @@ class A2ATaskOperator(AgentTaskOperator):
         submitter.begin()
         with sending(self.hook):
             message = self._message()
-            if self.result_path is not None:
-                try_file(self.result_path, "result_path", self.log)
+            self.try_result_path()
             answers = TaskRecord(context, "remote_task_answer", self.log)
             submission = A2ASubmission(self.hook, message, submitter.attempt.number, answers)
             task = submitter.ensure(submission, _fingerprint(message))

@@ -18,6 +18,7 @@ __all__ = [
     "Steps",
     "never_sent",
     "path",
+    "present",
 ]
 
 T = TypeVar("T")
@@ -155,3 +156,8 @@ class Page(Generic[T]):
 def path(template: str, **ids: str) -> str:
     """Fill ``template`` with ids, percent-encoding each so that no id can reach another endpoint."""
     return template.format(**{name: quote(value, safe="") for name, value in ids.items()})
+
+
+def present(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of ``values`` that are not ``None``: a request leaves out what is not given."""
+    return {name: value for name, value in values.items() if value is not None}

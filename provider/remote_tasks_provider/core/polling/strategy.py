@@ -17,6 +17,7 @@ from remote_tasks_provider.core.states import TaskSnapshot
 
 __all__ = [
     "BATCH",
+    "MOST_SINGLES",
     "ConnectionStep",
     "OneByOne",
     "Plan",
@@ -36,6 +37,10 @@ T = TypeVar("T")
 
 BATCH = 16
 """Tasks that are asked for by themselves before their results are delivered."""
+MOST_SINGLES = 40
+"""Tasks that are asked for by themselves where a list should have shown them: so many in one poll, and in
+each minute so many together of those that no list shows."""
+_A_MINUTE = 60.0
 
 
 class Unchanged(Enum):
@@ -97,7 +102,7 @@ class PollStrategy(Protocol):
 
 
 def relay(
-    plan: PollPlan,
+    plan: Plan[Any],
     deliver: Callable[[PollResults], PollResults],
     ends: Callable[[Any, Any], bool] = lambda _operations, _answers: False,
 ) -> Plan[bool]:
@@ -156,6 +161,8 @@ class OneByOne:
         self._get_task = get_task
         self._snapshot = snapshot
         self._rotation = Rotation()
+        self._allowed = float(MOST_SINGLES)
+        self._allowed_at = 0.0
 
     def plan(self, request: PollRequest) -> PollPlan:
         """Ask for each task that is due."""
@@ -169,6 +176,33 @@ class OneByOne:
     def longest_waiting(self, task_ids: Iterable[str], most: int | None = None) -> list[str]:
         """Return ``task_ids``, or ``most`` of them, those first that were not asked for for longest."""
         return self._rotation.longest_waiting(task_ids, most)
+
+    def rarely(self, task_ids: Iterable[str], now: float) -> list[str]:
+        """Return those of ``task_ids``, which no list shows, whose turn it is; they are then to be asked for.
+
+        :param now: seconds of a monotonic clock.
+        """
+        grown = (now - self._allowed_at) * MOST_SINGLES / _A_MINUTE
+        self._allowed, self._allowed_at = min(float(MOST_SINGLES), self._allowed + grown), now
+        chosen = self.longest_waiting(task_ids, int(self._allowed))
+        self._allowed -= len(chosen)
+        return chosen
+
+    def ask_without_a_list(self, problem: RemoteTaskError, task_ids: Sequence[str]) -> Plan[bool]:
+        """Ask for a few tasks whose list could not be read; return whether that was possible.
+
+        Not if the problem is the service's, which one task finds out: then it is the problem of them all.
+        """
+        if problem.concerns_service or not task_ids:
+            yield dict.fromkeys(task_ids, problem)
+            return False
+        first, *others = self.longest_waiting(task_ids, MOST_SINGLES)
+        results = yield from self.ask([first])
+        if isinstance(found := results[first], RemoteTaskError) and found.retry_helps:
+            yield {task_id: problem for task_id in task_ids if task_id != first}
+            return False
+        yield from self.ask(others)
+        return True
 
     def ask(self, task_ids: Collection[str]) -> Plan[dict[str, PollResult]]:
         """Ask for each of the tasks, a few at a time; return the results, which were delivered.

@@ -19,6 +19,7 @@ from typing import Any
 from remote_tasks_provider.core.errors import RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
 from remote_tasks_provider.core.polling.strategy import Plan, PollRequest
+from remote_tasks_provider.core.states import TaskSnapshot
 
 __all__ = ["OVERLAP", "Cursor", "Listing", "Sighting", "moment"]
 
@@ -45,6 +46,12 @@ class Sighting:
     key: str
     at: float
     payload: Mapping[str, Any] | None
+
+    @classmethod
+    def of_task(cls, task: TaskSnapshot, time: datetime | None) -> Sighting | None:
+        """Return the end of a task, or that it runs; nothing where it is not known since when."""
+        payload = task.to_record() if task.state.is_terminal else None
+        return None if time is None else cls(task.id, time.timestamp(), payload)
 
 
 class Listing:

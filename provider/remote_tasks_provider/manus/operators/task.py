@@ -18,7 +18,6 @@ from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.metrics import METRICS
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
-from remote_tasks_provider.bases.paths import try_file
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.waiting import Settlement
 from remote_tasks_provider.core import validation
@@ -261,8 +260,7 @@ class ManusTaskOperator(AgentTaskOperator):
 
     def _check_arguments(self, options: TaskOptions) -> None:
         """Refuse what cannot work before anything is paid."""
-        if self.result_path is not None:
-            try_file(self.result_path, "result_path", self.log)
+        self.try_result_path()
         api = self.hook.api
         api.require(
             **{name: getattr(self, name) for name in ("auto_confirm", "max_credits", "min_credits", "title")}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from remote_tasks_provider.bases.requests import RequestOperator
+from remote_tasks_provider.core.http.operation import present
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
@@ -94,5 +95,4 @@ class MessageFilters(BaseOperator):
 
     def given_filters(self) -> dict[str, Any]:
         """Return the filters that are given; the hook refuses an empty one."""
-        given = {name: getattr(self, name) for name in self.filters}
-        return {name: value for name, value in given.items() if value is not None}
+        return present({name: getattr(self, name) for name in self.filters})

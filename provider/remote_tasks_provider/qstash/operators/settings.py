@@ -9,6 +9,7 @@ from remote_tasks_provider.bases.arguments import is_template
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, NotFoundError
+from remote_tasks_provider.core.http.operation import present
 from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.qstash.api.settings import pin_flow_control
 from remote_tasks_provider.qstash.hooks import QStashHook
@@ -292,8 +293,7 @@ class QStashFlowControlOperator(_SettingOperator):
 
     @property
     def _limits(self) -> dict[str, int]:
-        given = {"parallelism": self.parallelism, "rate": self.rate, "period": self.period}
-        return {name: value for name, value in given.items() if value is not None}
+        return present({"parallelism": self.parallelism, "rate": self.rate, "period": self.period})
 
     def refuse_together(self) -> None:
         """Refuse to pin nothing."""

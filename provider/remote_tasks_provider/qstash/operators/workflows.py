@@ -14,7 +14,6 @@ from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.operators import Submitted
 from remote_tasks_provider.bases.output import result_to_xcom
-from remote_tasks_provider.bases.paths import try_file
 from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.core.errors import InvalidArgumentError
@@ -85,8 +84,7 @@ class WorkflowRunOperator(SubmittingOperator):
         submitter.begin()
         with sending(self.hook):
             submission = self.submission(submitter.key, submitter.attempt.max_tries)
-            if self.result_path is not None:
-                try_file(self.result_path, "result_path", self.log)
+            self.try_result_path()
             run = submitter.ensure(submission, submission.fingerprint)
         is_strange = submission.was_there and submitter.attempt.number == 1
         if is_strange:
