@@ -226,7 +226,7 @@ class TestMapping:
 
 
 class TestOptional:
-    def test_as_given_checks_a_value_and_leaves_it_as_it_is(self) -> None:
+    def test_check_as_given_leaves_the_value_as_it_is(self) -> None:
         check = validation.as_given(validation.unix_seconds)
 
         assert check("2026-01-01T00:00:00Z", "since") == "2026-01-01T00:00:00Z"

@@ -181,13 +181,13 @@ class TestAskWithoutAList:
         assert self._ask(service, FORBIDDEN, "a", "b") == {"a": FORBIDDEN, "b": FORBIDDEN}
         assert (self.was_possible, service.asked) == (False, [])
 
-    def test_one_task_finds_out_that_a_retry_is_needed(self, service: Service) -> None:
+    def test_error_of_one_task_that_a_retry_helps_spares_the_others(self, service: Service) -> None:
         service.answers["a"] = BROKEN
 
         assert self._ask(service, MISSING, "a", "b") == {"a": BROKEN, "b": MISSING}
         assert (self.was_possible, service.asked) == (False, ["a"])
 
-    def test_no_task_is_no_request(self, service: Service) -> None:
+    def test_request_is_not_sent_without_a_task(self, service: Service) -> None:
         assert self._ask(service, MISSING) == {}
         assert (self.was_possible, service.asked) == (False, [])
 
