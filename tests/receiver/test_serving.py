@@ -121,3 +121,28 @@ class TestPlugin:
         asyncio.run(run())
         assert made == ["made"]
         assert len(asked) == 5
+
+    def test_app_that_cannot_be_made_answers_503_and_is_tried_again(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        set_connection: Callable[..., str],
+    ) -> None:
+        define_connections(set_connection)
+        tries: list[str] = []
+
+        def make() -> Any:
+            tries.append("tried")
+            if len(tries) == 1:
+                raise ImportError("half an upgrade")
+            return receiver_alone(SETTINGS, Notes())
+
+        app = plugin._LazyApp(make)
+        with served(app) as address:
+            url = f"{address}/remote-tasks/webhooks/manus/manus_default"
+            assert [post(url, {}, b"{}") for _ in range(3)] == [503, 503, 503]
+            monkeypatch.setattr(plugin, "_TRY_AGAIN_AFTER", 0.0)
+            assert post(url, {}, b"{}") == 401
+            assert post(url, {}, b"{}") == 401
+        assert len(tries) == 2
+        assert caplog.text.count("cannot be served") == 1
