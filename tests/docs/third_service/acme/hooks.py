@@ -22,10 +22,7 @@ class AcmeHook(RemoteTaskHook):
 
     service = ACME
     manifest = MANIFEST
-    conn_name_attr = "acme_conn_id"
     default_conn_name = "acme_default"
-    conn_type = MANIFEST.folder
-    hook_name = MANIFEST.name
 
     def __init__(self, acme_conn_id: str = default_conn_name) -> None:
         super().__init__(acme_conn_id)

@@ -19,7 +19,7 @@ __all__ = ["AcmeJobBranchOperator", "AcmeListJobsOperator"]
 class AcmeJobBranchOperator(RemoteTaskBranchOperator):
     """Waits for an Acme job, then follows the branch of its outcome."""
 
-    template_fields: Sequence[str] = ("remote_task_id", "completed", "failed", "cancelled", "acme_conn_id")
+    template_fields = ("remote_task_id", *RemoteTaskBranchOperator.template_fields, "acme_conn_id")
     operator_extra_links = (AcmeJobLink(),)
     remote_task_type = ACME_JOB
     trigger_class = AcmeJobTrigger
