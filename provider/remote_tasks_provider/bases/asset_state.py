@@ -14,9 +14,6 @@ from remote_tasks_provider.bases.supervisor import ask
 
 __all__ = ["read_state", "write_state"]
 
-# For a read, which is repeated. A triggerer that has just started answers later.
-_LONGEST_ANSWER = 10.0
-
 
 async def read_state(asset: str, key: str) -> Any:
     """Return a value, or ``None`` where there is none.
@@ -25,7 +22,7 @@ async def read_state(asset: str, key: str) -> Any:
     :raises Exception: whatever stands in the way.
     """
     comms = _comms()
-    answer = await _ask(comms.GetAssetStateStoreByName(name=asset, key=key), _LONGEST_ANSWER)
+    answer = await _ask(comms.GetAssetStateStoreByName(name=asset, key=key))
     if isinstance(answer, comms.AssetStateStoreResult):
         return answer.value
     if getattr(answer, "error", None) == comms.ErrorType.ASSET_STORE_NOT_FOUND:
@@ -48,6 +45,7 @@ def _comms() -> Any:
     return import_module("airflow.sdk.execution_time.comms")
 
 
-async def _ask(message: Any, within: float | None = None) -> Any:
+async def _ask(message: Any) -> Any:
+    # No shorter time for a read, though it is repeated: on a busy machine the first takes half a minute.
     runner: Any = import_module("airflow.sdk.execution_time.task_runner")
-    return await ask(runner.SUPERVISOR_COMMS.asend(message), within)
+    return await ask(runner.SUPERVISOR_COMMS.asend(message))
