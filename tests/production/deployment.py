@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import httpx
 
 from dev.airflow.client import FINISHED, AirflowApiError, TaskInstance, eventually
-from dev.airflow.standalone import StandaloneAirflow
+from dev.airflow.standalone import StandaloneAirflow, free_port
 from dev.compat import NEWEST, environment
 from dev.environments import ROOT
 from remote_tasks_sandbox import SandboxServer
@@ -50,9 +50,14 @@ COMPONENTS = {
     "worker-1": [*WORKER, "--celery-hostname", "worker-1@%h", "--pid", "worker-1.pid"],
     "worker-2": [*WORKER, "--celery-hostname", "worker-2@%h", "--pid", "worker-2.pid"],
 }
+TRIGGERERS = ("triggerer-1", "triggerer-2")
 XCOM_BACKEND = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
 SECRETS_BACKEND = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
 XCOMS, FILES = "xcoms", "files"
+#: Those whose webhooks the receiver takes; an account of the name "push" has them.
+WEBHOOKS = "manus/push_manus, manus/push_v1, qstash/push_qstash"
+#: Seconds between regular polls while webhooks come.
+PUSH_POLL_INTERVAL = 20
 
 
 class DeployedAirflow(StandaloneAirflow):
@@ -68,6 +73,11 @@ class DeployedAirflow(StandaloneAirflow):
         if name == "triggerer-2":
             found["AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED"] = "True"
         return found
+
+    def _database_url(self, name: str) -> str:
+        # A role of its own, so that PostgreSQL tells what each triggerer asks of it.
+        url = super()._database_url(name)
+        return url.replace("//airflow@", f"//{name}@") if name in TRIGGERERS else url
 
     def component(self, name: str) -> Any:
         """Return one component."""
@@ -99,19 +109,26 @@ class Deployment:
         try:
             home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="production-")))
             self.home = home
-            self.postgresql = self._stack.enter_context(
-                PostgreSQL(folder, {"max_connections": "300", "shared_buffers": "256MB"})
+            settings = {"max_connections": "300", "shared_buffers": "256MB"}
+            settings["shared_preload_libraries"] = "pg_stat_statements"
+            self.postgresql = self._stack.enter_context(PostgreSQL(folder, settings))
+            self.postgresql.execute(
+                "CREATE EXTENSION pg_stat_statements",
+                *(f'CREATE ROLE "{name}" SUPERUSER LOGIN' for name in TRIGGERERS),
             )
             self.redis = self._stack.enter_context(Redis(home))
             self.aws = self._stack.enter_context(Aws(home, python))
             self.statsd = self._stack.enter_context(Statsd())
             for bucket in (XCOMS, FILES):
                 self.aws.make_bucket(bucket)
+            port = free_port()
+            self.webhook_url = f"http://127.0.0.1:{port}/remote-tasks"
             self.airflow = self._stack.enter_context(
                 DeployedAirflow(
                     DAGS,
                     config=self._config(),
                     environment=self._environment(),
+                    port=port,
                     python=python,
                     start_timeout=WITHIN,
                     database_url=self.postgresql.url,
@@ -176,6 +193,9 @@ class Deployment:
             "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(lineage),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+            "AIRFLOW__REMOTE_TASKS__WEBHOOK_URL": self.webhook_url,
+            "AIRFLOW__REMOTE_TASKS__WEBHOOK_CONNECTIONS": WEBHOOKS,
+            "AIRFLOW__REMOTE_TASKS__PUSH_POLL_INTERVAL": str(PUSH_POLL_INTERVAL),
         }
 
     def _environment(self) -> dict[str, str]:
@@ -239,6 +259,21 @@ class Deployment:
                 with contextlib.suppress(Exception):
                     process.send_signal(signal.SIGCONT)
 
+    def spent(self, name: str) -> dict[str, float]:
+        """Return what a triggerer has used: CPU seconds, all SQL statements, and those that are queries.
+
+        No queries are the beginnings and ends of transactions, and Airflow's tests of its connections.
+        """
+        times = [process.cpu_times() for process in self.airflow.component(name).members()]
+        ((statements, queries),) = self.postgresql.query(
+            "SELECT coalesce(sum(calls), 0), "
+            "coalesce(sum(calls) FILTER (WHERE query !~* '^(begin|commit|rollback|select \\$1$)'), 0) "
+            "FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid WHERE rolname = %s",
+            name,
+        )
+        cpu = sum(each.user + each.system for each in times)
+        return {"cpu": cpu, "statements": float(statements), "queries": float(queries)}
+
     def waits(self, run: Run, task_id: str = "ask") -> dict[str, int]:
         """Return how many waits of a run each triggerer has."""
         jobs = dict(self.postgresql.query("SELECT id, hostname FROM job WHERE job_type = 'TriggererJob'"))
@@ -277,14 +312,17 @@ class Deployment:
 
     # ---------------------------------------------------------------------------------------- accounts
 
-    def account(self, name: str, **settings: Any) -> Account:
-        """Return a new account of the vendors, with keys of its own, and its connections in the backend."""
+    def account(self, name: str, extra: dict[str, Any] | None = None, **settings: Any) -> Account:
+        """Return a new account of the vendors, with keys of its own, and its connections in the backend.
+
+        :param extra: of each of the connections.
+        """
         server = self._stack.enter_context(SandboxServer())
         server.sandbox.settings.update(
             {"manus_key": f"sk-{name}-secret-1", "qstash_token": f"qstash-{name}-secret-1", **settings}
         )
         self.accounts[name] = server
-        found = Account(self, name, server)
+        found = Account(self, name, server, extra or {})
         found.publish()
         return found
 
@@ -384,8 +422,10 @@ class Run:
 class Account:
     """An account at the vendors, and what it has seen."""
 
-    def __init__(self, deployment: Deployment, name: str, server: SandboxServer) -> None:
-        self._deployment = deployment
+    def __init__(
+        self, deployment: Deployment, name: str, server: SandboxServer, extra: dict[str, Any]
+    ) -> None:
+        self._deployment, self._extra = deployment, extra
         self.name, self.server, self.sandbox = name, server, server.sandbox
         self.manus, self.qstash = server.sandbox.manus, server.sandbox.qstash
         #: The ids of the connections.
@@ -393,16 +433,19 @@ class Account:
         self._keys = 1
         self.secrets: list[str] = []
 
-    def publish(self) -> None:
-        """Write the connections, with the keys of now, to the secrets backend."""
+    def publish(self, **extra: Any) -> None:
+        """Write the connections, with the keys of now, to the secrets backend.
+
+        :param extra: of the first connection only.
+        """
         settings = self.sandbox.settings
         self.secrets += [settings.manus_key, settings.qstash_token]
         manus = {"conn_type": "manus", "host": self.server.manus_url, "password": settings.manus_key}
         qstash = {"conn_type": "qstash", "host": self.server.qstash_url, "password": settings.qstash_token}
         aws = self._deployment.aws
-        aws.set_connection(self.conn_id, manus)
-        aws.set_connection(self.v1_conn_id, {**manus, "extra": {"api_version": "v1"}})
-        aws.set_connection(self.qstash_conn_id, qstash)
+        aws.set_connection(self.conn_id, {**manus, "extra": {**self._extra, **extra}})
+        aws.set_connection(self.v1_conn_id, {**manus, "extra": {**self._extra, "api_version": "v1"}})
+        aws.set_connection(self.qstash_conn_id, {**qstash, "extra": self._extra})
 
     def next_key(self) -> None:
         """Change the Manus key at the vendor; the connections still have the former one."""

@@ -58,6 +58,13 @@ class PostgreSQL(LocalServer):
             cursor.execute(text, values)
             return list(cursor.fetchall())
 
+    def execute(self, *statements: str) -> None:
+        """Execute statements in Airflow's database, each for itself."""
+        with closing(self.connect("airflow")) as connection:
+            connection.autocommit = True
+            for statement in statements:
+                connection.cursor().execute(statement)
+
     def cut_connections(self) -> int:
         """Cut every connection to Airflow's database; return how many there were."""
         with closing(self.connect()) as connection:
