@@ -32,25 +32,31 @@ def account(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[
     found = deployment.account(name)
     restarts = len(deployment.restarts)
     yield found
-    twice = {prompt: times for prompt, times in prompts(found).items() if times > 1}
-    assert twice == {}, "paid twice"
-    assert leaks(deployment, found.secrets) == []
+    assert_paid_once_and_nothing_told(deployment, found)
     down = deployment.restarts[restarts:]
     print(f"{name}: {time.monotonic() - began:.0f} s; restarted: {down}; {found.statuses}")
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Note a figure of this history."""
+    """Note figures of this history, with the load of the machine."""
 
     def note(**figures: Any) -> None:
-        line = json.dumps({"history": request.node.name, **figures})
+        load = round(os.getloadavg()[0], 1)
+        line = json.dumps({"history": request.node.name, **figures, "load": load})
         print(line)
         if FIGURES:
             with Path(FIGURES).open("a") as file:
                 file.write(line + "\n")
 
     return note
+
+
+def assert_paid_once_and_nothing_told(deployment: Deployment, account: Account) -> None:
+    """What must hold after every history."""
+    twice = {prompt: times for prompt, times in prompts(account).items() if times > 1}
+    assert twice == {}, "paid twice"
+    assert leaks(deployment, account.secrets) == []
 
 
 def prompts(account: Account) -> Counter[str]:

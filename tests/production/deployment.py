@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from dev.a2a.peers import Agent
 from dev.airflow.client import FINISHED, AirflowApiError, TaskInstance, eventually
+from dev.airflow.connections import agent_connection, connection_fields
 from dev.airflow.standalone import StandaloneAirflow, free_port
 from dev.compat import NEWEST, environment
 from dev.environments import ROOT
@@ -33,7 +35,7 @@ T = TypeVar("T")
 
 DAGS = Path(__file__).parent / "dags"
 #: Seconds for each thing that a history waits for, also on a busy machine.
-WITHIN = 900.0
+WITHIN = 420.0
 #: Seconds after which Airflow takes a component that sends no heartbeat for lost.
 HEALTH_CHECK = 20
 #: Seconds after which Redis hands a task out again that nobody has acknowledged. Airflow's default is a day;
@@ -58,6 +60,9 @@ XCOMS, FILES = "xcoms", "files"
 WEBHOOKS = "manus/push_manus, manus/push_v1, qstash/push_qstash"
 #: Seconds between regular polls while webhooks come.
 PUSH_POLL_INTERVAL = 20
+AGENT_TOKEN = "agent-token-secret-1"
+#: What the agent does for a message that is no script.
+AGENT_SCRIPT = "ask Who is it for?; file guide.txt For {answer}.; say It is for {answer}."
 
 
 class DeployedAirflow(StandaloneAirflow):
@@ -106,6 +111,7 @@ class Deployment:
             absent = ["postgresql"] if folder is None else absent
             raise RuntimeError(f"{absent} are not installed: apt-get install postgresql redis-server")
         python = environment(NEWEST, "production")
+        self._python = python
         try:
             home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="production-")))
             self.home = home
@@ -119,13 +125,20 @@ class Deployment:
             self.redis = self._stack.enter_context(Redis(home))
             self.aws = self._stack.enter_context(Aws(home, python))
             self.statsd = self._stack.enter_context(Statsd())
+            self.agent = self._stack.enter_context(
+                Agent(own_group=True, token=AGENT_TOKEN, otherwise=AGENT_SCRIPT)
+            )
             for bucket in (XCOMS, FILES):
                 self.aws.make_bucket(bucket)
             port = free_port()
             self.webhook_url = f"http://127.0.0.1:{port}/remote-tasks"
+            #: What is put there is served too.
+            self.dags = home / "dags"
+            self.dags.mkdir()
+            (self.dags / "own").symlink_to(DAGS)
             self.airflow = self._stack.enter_context(
                 DeployedAirflow(
-                    DAGS,
+                    self.dags,
                     config=self._config(),
                     environment=self._environment(),
                     port=port,
@@ -169,6 +182,8 @@ class Deployment:
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH": f"s3://aws_default@{XCOMS}/",
             "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD": "100",
             "AIRFLOW__API__MAXIMUM_PAGE_LIMIT": "1000",
+            # DAG files do not change; new ones are found all the same.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             "AIRFLOW__CELERY__BROKER_URL": self.redis.url,
             "AIRFLOW__CELERY__RESULT_BACKEND": "db+"
             + self.postgresql.url.replace("postgresql+psycopg2", "postgresql"),
@@ -207,6 +222,9 @@ class Deployment:
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(DAGS.with_name("settings"))]),
             "COMPONENT_NAME": "migration",
+            # Whoever runs the tests may have switched it off, and each process would compile all of Airflow.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self._python.parents[1] / "bytecode"),
         }
 
     def _is_complete(self) -> bool | None:
@@ -242,6 +260,14 @@ class Deployment:
         ((count,),) = self.postgresql.query(
             "SELECT count(*) FROM task_instance JOIN trigger ON trigger.id = task_instance.trigger_id "
             "WHERE state = 'deferred' AND triggerer_id IS NOT NULL AND run_id = ANY(%s)",
+            [run.run_id for run in runs],
+        )
+        return int(count)
+
+    def succeeded(self, runs: list[Run]) -> int:
+        """Return how many tasks of these runs have succeeded."""
+        ((count,),) = self.postgresql.query(
+            "SELECT count(*) FROM task_instance WHERE state = 'success' AND run_id = ANY(%s)",
             [run.run_id for run in runs],
         )
         return int(count)
@@ -428,8 +454,9 @@ class Account:
         self._deployment, self._extra = deployment, extra
         self.name, self.server, self.sandbox = name, server, server.sandbox
         self.manus, self.qstash = server.sandbox.manus, server.sandbox.qstash
-        #: The ids of the connections.
+        #: The ids of the connections. The agent is the same for all accounts.
         self.conn_id, self.v1_conn_id, self.qstash_conn_id = f"{name}_manus", f"{name}_v1", f"{name}_qstash"
+        self.agent, self.agent_conn_id = deployment.agent, f"{name}_agent"
         self._keys = 1
         self.secrets: list[str] = []
 
@@ -439,13 +466,24 @@ class Account:
         :param extra: of the first connection only.
         """
         settings = self.sandbox.settings
-        self.secrets += [settings.manus_key, settings.qstash_token]
+        self.secrets += [settings.manus_key, settings.qstash_token, AGENT_TOKEN]
         manus = {"conn_type": "manus", "host": self.server.manus_url, "password": settings.manus_key}
         qstash = {"conn_type": "qstash", "host": self.server.qstash_url, "password": settings.qstash_token}
         aws = self._deployment.aws
         aws.set_connection(self.conn_id, {**manus, "extra": {**self._extra, **extra}})
         aws.set_connection(self.v1_conn_id, {**manus, "extra": {**self._extra, "api_version": "v1"}})
         aws.set_connection(self.qstash_conn_id, {**qstash, "extra": self._extra})
+        aws.set_connection(self.agent_conn_id, self._agent_fields)
+
+    def publish_defaults(self) -> None:
+        """Write the connections that example DAGs name, too."""
+        for conn_id, fields in connection_fields(self.server).items():
+            self._deployment.aws.set_connection(conn_id, fields)
+        self._deployment.aws.set_connection("a2a_default", self._agent_fields)
+
+    @property
+    def _agent_fields(self) -> dict[str, Any]:
+        return {**agent_connection(self.agent.url), "password": AGENT_TOKEN}
 
     def next_key(self) -> None:
         """Change the Manus key at the vendor; the connections still have the former one."""
@@ -466,6 +504,21 @@ class Account:
     def _status(self, task_id: str) -> str:
         word: str = self.manus.get(task_id).timeline.word(self.sandbox.clock.now())
         return word
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The messages that the agent has got with the account's name in it, by the id of their task."""
+        runs = self.agent.control("requests")["runs"]
+        return {one["task_id"]: one["text"] for one in runs if self.name in one["text"]}
+
+    def agent_state(self, task_id: str) -> str:
+        """Return the state of one of the agent's tasks, in A2A's words."""
+        answer = httpx.get(
+            f"{self.agent.url}/rest/tasks/{task_id}",
+            headers={"Authorization": f"Bearer {AGENT_TOKEN}"},
+            trust_env=False,
+        )
+        return str(answer.raise_for_status().json()["status"]["state"])
 
     def finish(self) -> None:
         """Let every created task complete."""

@@ -1,4 +1,4 @@
-"""Many waits at once, of several services, files and XComs in S3, and questions that people answer."""
+"""Waits of several services at once, files and XComs in S3, and questions that people answer."""
 
 from __future__ import annotations
 
@@ -26,45 +26,18 @@ def test_waits_of_several_services_and_versions_end_together(
         account.qstash.add_message(
             message_id=f"msg_mixed_{number}", script=[("ACTIVE", 60), ("DELIVERED", None)]
         )
-    conns = {name: getattr(account, name) for name in ("conn_id", "v1_conn_id", "qstash_conn_id")}
-    run = deployment.run("mixed", **conns)
+    names = ("conn_id", "v1_conn_id", "qstash_conn_id", "agent_conn_id")
+    run = deployment.run("mixed", name=account.name, **{name: getattr(account, name) for name in names})
     assert run.until_over() == "success"
+    assert run.states("a2a") == {"success": 10}
+    assert sorted(account.asked.values()) == [f"work 60; say {account.name} {number}" for number in range(10)]
     requests = len(account.sandbox.requests)
     lines = deployment.statsd.own()
     # The one triggerer sends tags, the other one names.
     assert any("remote_tasks.waits" in line and "service=manus" in line for line in lines) or any(
         "remote_tasks.waits.manus" in line for line in lines
     )
-    figure(waits=30, requests=requests, seconds=run.seconds)
-
-
-def test_mapped_waits_of_two_hundred_tasks_end(
-    deployment: Deployment, account: Account, figure: Figure
-) -> None:
-    count = 200
-    for number in range(count):
-        account.manus.add_task(f"{account.name}-{number}", [("running", None)])
-    run = deployment.run("mapped_waits", conn_id=account.conn_id, name=account.name, count=count)
-    waits = until_waiting(deployment, run, count)
-    for number in range(count):
-        account.manus.set_status(f"{account.name}-{number}", "completed")
-    assert run.until_over() == "success", run.states()
-    figure(waits=waits, requests=len(account.sandbox.requests), seconds=run.seconds)
-
-
-def test_thousand_waits_in_twenty_dags_end(deployment: Deployment, account: Account, figure: Figure) -> None:
-    ids = [f"many-{dag}-{wait}" for dag in range(20) for wait in range(50)]
-    for task_id in ids:
-        account.manus.add_task(task_id, [("running", None)])
-    runs = [deployment.run(f"many_{number}", conn_id=account.conn_id) for number in range(20)]
-    deployment.until(lambda: deployment.deferred(runs) == 1000 or None, "all waits run")
-    before = len(account.sandbox.requests)
-    deployment.let_pass(60)
-    requests = len(account.sandbox.requests) - before
-    for task_id in ids:
-        account.manus.set_status(task_id, "completed")
-    assert {run.until_over() for run in runs} == {"success"}
-    figure(waits=1000, requests_in_60_s=requests, seconds=max(run.seconds for run in runs))
+    figure(waits=40, requests=requests, seconds=run.seconds)
 
 
 def test_files_and_results_are_in_s3_and_a_bucket_that_refuses_costs_nothing(

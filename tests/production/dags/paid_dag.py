@@ -33,10 +33,8 @@ def paid(dag_id: str, **options: Any) -> None:
 
 paid("paid_deferred", deferrable=True)
 paid("paid_on_a_worker", deferrable=False)
-paid("paid_timeout", deferrable=True, timeout=240)
-paid("paid_execution_timeout", deferrable=True, execution_timeout=timedelta(seconds=240), retries=0)
-paid("paid_outage", deferrable=True, outage_tolerance=1200)
-paid("paid_short_outage", deferrable=True, outage_tolerance=60)
+paid("paid_timeout", deferrable=True, timeout=120)
+paid("paid_execution_timeout", deferrable=True, execution_timeout=timedelta(seconds=120), retries=0)
 paid(
     "paid_files",
     deferrable=True,

@@ -1,4 +1,4 @@
-"""Waits for tasks that are there already; see tests/production."""
+"""Waits for tasks that are there already, and for an agent; see tests/production."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, task
 
+from remote_tasks_provider.a2a.operators import A2ATaskOperator
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.qstash.sensors import QStashMessageSensor
 
@@ -49,3 +50,10 @@ with DAG("mixed", schedule=None, catchup=False):
             **FROM_TRIGGER,
             qstash_conn_id="{{ dag_run.conf['qstash_conn_id'] }}",
         )
+    A2ATaskOperator.partial(
+        task_id="a2a",
+        deferrable=True,
+        poll_interval=5,
+        a2a_conn_id="{{ dag_run.conf['agent_conn_id'] }}",
+        **AGAIN,
+    ).expand(message=[f"work 60; say {{{{ dag_run.conf['name'] }}}} {one}" for one in range(10)])

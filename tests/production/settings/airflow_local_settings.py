@@ -7,6 +7,8 @@ import os
 
 if os.environ.get("COMPONENT_NAME", "").startswith(("worker", "dag-processor")):
     import aiobotocore.session
+    import airflow.providers.amazon.aws.fs.s3
+    import airflow.providers.openlineage.plugins.openlineage
     import boto3
     import s3fs
 
@@ -14,4 +16,4 @@ if os.environ.get("COMPONENT_NAME", "").startswith(("worker", "dag-processor")):
     import remote_tasks_provider.manus.sensors
     import remote_tasks_provider.qstash.sensors
 
-    PRELOADED = (aiobotocore.session, boto3, s3fs, remote_tasks_provider)
+    PRELOADED = (airflow.providers, aiobotocore.session, boto3, s3fs, remote_tasks_provider)
