@@ -515,7 +515,7 @@ class Account:
         """Return the state of one of the agent's tasks, in A2A's words."""
         answer = httpx.get(
             f"{self.agent.url}/rest/tasks/{task_id}",
-            headers={"Authorization": f"Bearer {AGENT_TOKEN}"},
+            headers={"Authorization": f"Bearer {AGENT_TOKEN}", "A2A-Version": "1.0"},
             trust_env=False,
         )
         return str(answer.raise_for_status().json()["status"]["state"])
