@@ -17,9 +17,6 @@ def test_agent_is_asked_once_whatever_is_lost(
     account.agent.control("faults", {"match": "/message:send", "when": "after", "status": 503, "times": 2})
     run = deployment.run("agents", conn_id=account.agent_conn_id, name=account.name, count=COUNT)
     waits = until_waiting(deployment, run, COUNT)
-    lost = max(waits, key=waits.__getitem__)
-    deployment.kill(lost)
-    account.agent.control("faults", {"match": "/tasks", "status": 503, "times": 10})
     run.mark("failed", map_index=0)
     run.mark("success", map_index=1)
 
@@ -28,6 +25,9 @@ def test_agent_is_asked_once_whatever_is_lost(
         return found if len(found) == 2 else None
 
     ended = deployment.until(cancelled, "two tasks of the agent are cancelled")
+    account.agent.control("faults", {"match": "/tasks", "status": 503, "times": 10})
+    lost = max(waits, key=waits.__getitem__)
+    deployment.kill(lost)
     for task_id in account.asked:
         account.agent.release(task_id)
     run.until_states("success", COUNT - 1)
