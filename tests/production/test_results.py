@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.system.test_hitl import User
 
 Figure = Callable[..., None]
 RESULTS = "results"
+AWS: dict[str, Any] = {"conn_type": "aws"}
 
 
 @pytest.mark.short
@@ -40,18 +42,20 @@ def test_waits_of_several_services_and_versions_end_together(
     figure(waits=40, requests=requests, seconds=run.seconds)
 
 
-def test_files_and_results_are_in_s3_and_a_bucket_that_refuses_costs_nothing(
+def test_files_and_results_are_in_s3_and_a_store_that_is_away_costs_nothing(
     deployment: Deployment, account: Account, figure: Figure
 ) -> None:
     deployment.aws.put(FILES, "brief.txt", b"Be brief.")
     account.manus.plan(
         default=True, answer="x" * 5000, files=["a.csv"], script=[("running", 5), ("completed", None)]
     )
+    # Nothing is submitted for a result that could not be kept.
+    deployment.aws.set_connection("aws_results", {**AWS, "extra": {"endpoint_url": "http://127.0.0.1:1"}})
     run = deployment.run("paid_files", conn_id=account.conn_id, name=account.name, count=2)
-    # The bucket of the results is missing: nothing is submitted for a result that could not be kept.
     deployment.until(lambda: run.states().get("failed", 0) == 2 or None, "both tasks are refused")
     assert account.created == []
     deployment.aws.make_bucket(RESULTS)
+    deployment.aws.set_connection("aws_results", {**AWS, "extra": {"endpoint_url": deployment.aws.url}})
     run.clear()
     assert run.until_over() == "success", run.states()
     kept = [json.loads(deployment.aws.get(RESULTS, key)) for key in deployment.aws.keys(RESULTS)]

@@ -39,5 +39,5 @@ paid(
     "paid_files",
     deferrable=True,
     attachments=["s3://aws_default@files/brief.txt"],
-    result_path=("s3://aws_default@results/{{ dag_run.conf['name'] }}-{{ ti.map_index }}.json"),
+    result_path=("s3://aws_results@results/{{ dag_run.conf['name'] }}-{{ ti.map_index }}.json"),
 )
