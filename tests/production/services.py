@@ -143,12 +143,6 @@ class Aws(Server):
         """Make an empty bucket."""
         self._http.put(f"{self.url}/{name}").raise_for_status()
 
-    def delete_bucket(self, name: str) -> None:
-        """Delete a bucket with all that is in it; writes to it fail from now on."""
-        for key in self.keys(name):
-            self._http.delete(f"{self.url}/{name}/{key}").raise_for_status()
-        self._http.delete(f"{self.url}/{name}").raise_for_status()
-
     def put(self, bucket: str, key: str, content: bytes) -> None:
         """Store an object."""
         self._http.put(f"{self.url}/{bucket}/{key}", data=content).raise_for_status()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,14 @@ from tests.system.test_hitl import User
 
 Figure = Callable[..., None]
 RESULTS = "results"
-AWS: dict[str, Any] = {"conn_type": "aws"}
+#: Nobody listens there.
+AWAY = "http://127.0.0.1:1"
+
+
+def lead(deployment: Deployment, conn_id: str, url: str) -> None:
+    """Let a connection to S3 lead somewhere; a bucket that is missing would be made by whoever writes."""
+    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    deployment.aws.set_connection(conn_id, {"conn_type": "aws", "extra": extra})
 
 
 @pytest.mark.short
@@ -50,12 +56,12 @@ def test_files_and_results_are_in_s3_and_a_store_that_is_away_costs_nothing(
         default=True, answer="x" * 5000, files=["a.csv"], script=[("running", 5), ("completed", None)]
     )
     # Nothing is submitted for a result that could not be kept.
-    deployment.aws.set_connection("aws_results", {**AWS, "extra": {"endpoint_url": "http://127.0.0.1:1"}})
+    lead(deployment, "aws_results", AWAY)
     run = deployment.run("paid_files", conn_id=account.conn_id, name=account.name, count=2)
     deployment.until(lambda: run.states().get("failed", 0) == 2 or None, "both tasks are refused")
     assert account.created == []
     deployment.aws.make_bucket(RESULTS)
-    deployment.aws.set_connection("aws_results", {**AWS, "extra": {"endpoint_url": deployment.aws.url}})
+    lead(deployment, "aws_results", deployment.aws.url)
     run.clear()
     assert run.until_over() == "success", run.states()
     kept = [json.loads(deployment.aws.get(RESULTS, key)) for key in deployment.aws.keys(RESULTS)]
@@ -66,22 +72,19 @@ def test_files_and_results_are_in_s3_and_a_store_that_is_away_costs_nothing(
     figure(objects=len(deployment.aws.keys(XCOMS)), seconds=run.seconds)
 
 
-def test_xcom_bucket_that_is_away_when_a_task_ends_costs_no_second_task(
+def test_xcom_store_that_is_away_when_a_task_ends_costs_no_second_task(
     deployment: Deployment, account: Account, figure: Figure
 ) -> None:
     run = start(deployment, account, 2)
     until_waiting(deployment, run, 2)
-    kept = {key: deployment.aws.get(XCOMS, key) for key in deployment.aws.keys(XCOMS)}
-    deployment.aws.delete_bucket(XCOMS)
+    lead(deployment, "aws_default", AWAY)
     account.finish()
 
     def tried() -> bool | None:
         return any(one.try_number > 1 for one in run.instances()) or None
 
     deployment.until(tried, "an attempt could not write its XCom")
-    deployment.aws.make_bucket(XCOMS)
-    for key, content in kept.items():
-        deployment.aws.put(XCOMS, key, content)
+    lead(deployment, "aws_default", deployment.aws.url)
     deployment.until(lambda: run.over() or None, "the run is over")
     if run.states() != {"success": 2}:
         run.clear()
