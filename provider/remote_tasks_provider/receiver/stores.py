@@ -6,7 +6,9 @@ Everything here blocks, and is called in a thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Lock
 from typing import Protocol
 
 from remote_tasks_provider.bases import bell, claims
@@ -34,6 +36,37 @@ class _Claims(Protocol):
     def release(self, service: str, conn_id: str, event_id: str) -> None: ...
 
 
+class _Together:
+    """Rings once for all webhooks of a connection that come while another bell is being rung.
+
+    Every ring writes the same rows. In a burst of webhooks each would wait for all that came before it, and
+    most would not be stored in time.
+    """
+
+    def __init__(self, ring: Callable[[str, str], None]) -> None:
+        self._ring = ring
+        self._ringing = Lock()
+        self._changing = Lock()
+        self._next: dict[tuple[str, str], Future[None]] = {}
+
+    def __call__(self, service: str, conn_id: str) -> None:
+        """Return when a ring that began after this call has succeeded; raise what it raised."""
+        place = service, conn_id
+        with self._changing:
+            rung = self._next.get(place)
+            if is_first := rung is None:
+                rung = self._next[place] = Future()
+        if is_first:
+            with self._ringing:
+                with self._changing:
+                    del self._next[place]
+                try:
+                    rung.set_result(self._ring(service, conn_id))
+                except BaseException as error:  # noqa: BLE001 - for each of those who wait for it
+                    rung.set_exception(error)
+        rung.result()
+
+
 class Store:
     """Keeps each webhook once: it rings the bell, unless a task only goes on, and gives an asset an event.
 
@@ -42,6 +75,7 @@ class Store:
 
     def __init__(self, bell: _Bell, claims: _Claims) -> None:
         self._bell = bell
+        self._ring = _Together(bell.ring)
         self._claims = claims
 
     def keep(self, service: str, conn_id: str, event: VerifiedEvent, *, starts_dags: bool) -> bool:
@@ -53,7 +87,7 @@ class Store:
         is_new = self._claims.claim(service, conn_id, event.event_id)
         try:
             if is_new and event.is_a_bell:
-                self._bell.ring(service, conn_id)
+                self._ring(service, conn_id)
             if starts_dags:
                 # For a repeat, too: a receiver may have died after its claim. An event is given once anyway.
                 state = None if event.state is None else event.state.value
