@@ -81,8 +81,8 @@ class AirflowUi:
         self.page.mouse.move(WIDTH / 2, HEIGHT - 1)
         self.settle()
 
-    def open_question(self, dag_id: str, run_id: str, task_id: str, within: float = 120) -> None:
-        """Wait until *Required Actions* lists a question of a task, and open it."""
+    def open_question(self, dag_id: str, run_id: str, task_id: str, option: str, within: float = 120) -> None:
+        """Wait until *Required Actions* lists a question of a task, and open it; ``option`` is one of it."""
         deadline = time.monotonic() + within
         path = f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/required_actions"
         while True:
@@ -93,17 +93,28 @@ class AirflowUi:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no required action of {dag_id}.{task_id} within {within:g} s")
         self.page.goto(self.url + path)
-        self.page.get_by_role("button", name="Respond").wait_for()
+        self._respond.or_(self._button(option)).first.wait_for()
         self.settle()
 
     def answer(self, option: str, text: str | None = None) -> None:
         """Choose an option of the question that is open, fill in the field *Answer*, and respond."""
         if text is not None:
             self.page.locator("[name=element_answer]").fill(text)
-        self.page.get_by_role("combobox").last.click()
-        self.page.get_by_role("option", name=option, exact=True).click()
-        self.page.get_by_role("button", name="Respond").click()
+        # Airflow shows a few options as buttons, and many as a list.
+        if self._respond.count():
+            self.page.get_by_role("combobox").last.click()
+            self.page.get_by_role("option", name=option, exact=True).click()
+            self._respond.click()
+        else:
+            self._button(option).click()
         self.settle()
+
+    @property
+    def _respond(self) -> Locator:
+        return self.page.get_by_role("button", name="Respond")
+
+    def _button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
 
     def connections(self) -> list[str]:
         """Return the ids of the connections on the page *Connections*."""

@@ -124,7 +124,7 @@ class Newcomer:
         run_id = self._ui.trigger(dag_id)
         if asks := ASKS.get(dag_id):
             task_id, option, text = asks
-            self._ui.open_question(dag_id, run_id, task_id, within=PATIENCE)
+            self._ui.open_question(dag_id, run_id, task_id, option, within=PATIENCE)
             self._timeline.note(f"{dag_id}: the question is there after {time.monotonic() - began:.0f} s")
             self._ui.answer(option, text)
         state = self._wait(dag_id, run_id)

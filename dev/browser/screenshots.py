@@ -67,7 +67,7 @@ def take_all(running: Playground, ui: AirflowUi, camera: Camera) -> None:
     ui.settle()
     camera.take("connection-form-extra")
 
-    ui.open_question("example_a_person_answers", asks, "plan")
+    ui.open_question("example_a_person_answers", asks, "plan", "To a lake")
     camera.take("question")
     airflow.client.wait_for_run("example_wait_and_branch", branches, within=180)
     ui.open_graph("example_wait_and_branch", branches)
