@@ -7,7 +7,7 @@ A retried message that fails again is a new dead letter, and would start the nex
 messages, and after three failed runs in a row Airflow pauses the DAG.
 
 **Look at:** the asset *qstash-dead-letters* and its events, once you have unpaused the DAG and a message has
-failed.
+failed. A run that you trigger yourself has no event, and retries nothing.
 
 Needs: Airflow 3.3 or newer, and the connection ``qstash_default``, with a token that may write.
 """
@@ -45,16 +45,15 @@ with DAG(
 ) as dag:
 
     @task
-    def new(triggering_asset_events: Any) -> list[str]:
+    def new(triggering_asset_events: Any) -> list[list[str]]:
         events = [event for events in triggering_asset_events.values() for event in events]
-        return [event.extra["payload"]["dlq_id"] for event in events]
+        return [[event.extra["payload"]["dlq_id"]] for event in events]
 
-    QStashRetryDlqOperator(
+    QStashRetryDlqOperator.partial(
         task_id="retry",
-        dlq_ids=new(),
         wait_for_completion=True,
         deferrable=True,
         poll_interval=30,
         timeout=4 * 60 * 60,
-    )
+    ).expand(dlq_ids=new())
 # [END watch]

@@ -4,6 +4,7 @@ A watcher lists the account's tasks every half minute, without an open port, and
 begins with what finishes after its first listing, and misses nothing while no triggerer runs.
 
 **Look at:** the XComs of ``collect``, once you have unpaused the DAG and a task has finished.
+A run that you trigger yourself has no event, and collects nothing.
 
 Needs: Airflow 3.3 or newer, and the connection ``manus_default``.
 """

@@ -52,6 +52,9 @@ SHOWS = {
     "example_replay_dead_letters": "replay report",
     "example_structured_output": "capital use",
     "example_wait_and_branch": "decide publish wait",
+    # A watcher's events start these; a run of one's own shows only that it does no harm.
+    "example_watch_dead_letters": "new",
+    "example_watch_finished_tasks": "completed",
     "example_workflow_run": "decide publish report",
     "first_dag": "ask decide publish",
 }

@@ -31,6 +31,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, a2a_v1: Agent) -> dict[str, A
         },
         "example_replay_dead_letters": {},
         "example_workflow_run": {},
+        "example_watch_dead_letters": {},
+        "example_watch_finished_tasks": {},
         "example_ask_an_a2a_agent": {
             "wish": "status I write; file guide.txt Bern has bears.; say Done.",
             "folder": f"file://{home}/guides",
@@ -70,12 +72,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory, a2a_v1: Agent) -> dict[str, A
 def test_examples_are_all_run(runs: dict[str, Any]) -> None:
     # A person's answer takes a real Airflow: tests/system has that one.
     others = {"example_a_person_answers"}
-    # What they watch starts them; without an event there is nothing to run.
-    others |= {"example_watch_dead_letters", "example_watch_finished_tasks"}
 
     assert {path.stem for path in EXAMPLES.glob("*.py")} - others == {
         name for name in runs if name.startswith("example_")
     }
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"),
+    [("example_watch_dead_letters", "retry"), ("example_watch_finished_tasks", "collect")],
+)
+def test_watching_dag_does_nothing_without_an_event(runs: dict[str, Any], dag_id: str, task_id: str) -> None:
+    assert runs[dag_id]["state"] == "success", runs["log"]
+    assert runs[dag_id]["tasks"][task_id] == ["skipped"]
 
 
 def test_fetch_and_list_writes_the_long_list_to_a_file(runs: dict[str, Any]) -> None:
