@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.bases import asset_state, bell_reader, supervisor
+from remote_tasks_provider.bases import bell_reader, supervisor
 from remote_tasks_provider.bases.bell_reader import BellReader, bells, push_poll_interval, read_note
 from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
 from remote_tasks_provider.core.push.bell import ANY_BELL, WEBHOOK_ASSET, bell_key, new_note
@@ -323,16 +323,17 @@ class TestPrivateApi:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waited: list[float] = []
+        really_wait = asyncio.wait
 
-        async def ask(question: Coroutine[Any, Any, Any], within: float = supervisor.LONGEST_ANSWER) -> Any:
-            waited.append(within)
-            return await question
+        def wait(tasks: set[asyncio.Task[Any]], *, timeout: float) -> Any:
+            waited.append(timeout)
+            return really_wait(tasks, timeout=timeout)
 
         async def answer(_message: Any) -> Any:
             return None
 
         self._ask(monkeypatch, answer)
-        monkeypatch.setattr(asset_state, "ask", ask)
+        monkeypatch.setattr(asyncio, "wait", wait)
         with pytest.raises(LookupError):
             asyncio.run(read_note(ANY_BELL))
 

@@ -84,6 +84,18 @@ async def cancel_often(work: Coroutine[Any, Any, Any], asked: threading.Event) -
     await asyncio.wait([task], timeout=SOON)
 
 
+async def stopped_before_an_answer(
+    trigger: RemoteTaskTrigger, service: Service, asked: threading.Event
+) -> list[str]:
+    """Return what is stopped when Airflow has no more time for a kill; then let Airflow answer."""
+    await trigger.on_kill()
+    stopped = list(service.stopped)
+    asked.set()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.wait(others, timeout=SOON)
+    return stopped
+
+
 async def cancel_one(trigger: RemoteTaskTrigger) -> None:
     """Cancel the run of the trigger while the event loop runs others."""
     task = asyncio.ensure_future(anext(trigger.run()))
@@ -124,15 +136,7 @@ class TestOnKill:
     ) -> None:
         monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
 
-        async def kill() -> None:
-            await trigger.on_kill()
-            assert service.stopped == []
-            asked.set()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            await asyncio.wait(others, timeout=SOON)
-
-        asyncio.run(kill())
-
+        assert asyncio.run(stopped_before_an_answer(trigger, service, asked)) == []
         assert service.stopped == ["a"]
         assert "1 of 1 wait until it is known whether to cancel them, 0 others come first. The triggerer" in (
             caplog.text
@@ -150,14 +154,7 @@ class TestOnKill:
         monkeypatch.setattr(trigger_module, "_LONGEST_CANCELLATION", 0.02)
         monkeypatch.setattr(trigger_module, "task_state", lambda _: asked.wait(SOON) and "deferred")
 
-        async def kill() -> None:
-            await trigger.on_kill()
-            asked.set()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            await asyncio.wait(others, timeout=SOON)
-
-        asyncio.run(kill())
-
+        assert asyncio.run(stopped_before_an_answer(trigger, service, asked)) == []
         assert service.stopped == []
         assert "to be cancelled" not in caplog.text
         assert caplog.messages[-1] == "The Manus tasks are left as they are: this task is deferred."

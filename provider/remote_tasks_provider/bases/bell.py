@@ -83,11 +83,11 @@ def publish(
         extra = event_extra(service, conn_id, event_id, remote_ids, state)
         stored = manager.asset_manager.register_asset_change(asset=asset, extra=extra, session=session)
         if not QUEUES_EACH_EVENT:
-            _queue_anew(session, asset)
+            _queue_again(session, asset)
         return stored is not None
 
 
-def _queue_anew(session: Any, asset: Any) -> None:
+def _queue_again(session: Any, asset: Any) -> None:
     """Let the DAGs that are queued get this event, too.
 
     Below Airflow 3.4 a run has what came until its DAG was queued. An event that came later, before a

@@ -24,19 +24,17 @@ LONGEST_ANSWER = 60.0
 _questions: set[asyncio.Task[Any]] = set()
 
 
-async def ask(question: Coroutine[Any, Any, T], within: float | None = None) -> T:
+async def ask(question: Coroutine[Any, Any, T]) -> T:
     """Wait for the answer to ``question``; it is read from the pipe even if nobody waits for it any more.
 
-    :param within: seconds; default :data:`LONGEST_ANSWER`.
-    :raises TimeoutError: when there is no answer by then.
+    :raises TimeoutError: when there is no answer within :data:`LONGEST_ANSWER`.
     """
-    seconds = LONGEST_ANSWER if within is None else within
     task = asyncio.ensure_future(question)
     _questions.add(task)
     task.add_done_callback(_forget)
-    answered, _ = await asyncio.wait({task}, timeout=seconds)
+    answered, _ = await asyncio.wait({task}, timeout=LONGEST_ANSWER)
     if not answered:
-        raise TimeoutError(f"Airflow did not answer within {seconds:g} s")
+        raise TimeoutError(f"Airflow did not answer within {LONGEST_ANSWER:g} s")
     return task.result()
 
 
