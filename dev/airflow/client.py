@@ -49,12 +49,13 @@ def eventually(
     *,
     within: float,
     what: str,
-    every: float = 0.3,
+    every: float = 1.0,
     give_up: Callable[[], None] = lambda: None,
 ) -> T:
     """Return the first answer of ``probe`` that is not None.
 
     :param within: seconds until it raises `TimeoutError`, which names ``what``.
+    :param every: seconds between probes; what is asked may be busy, and each question costs it something.
     :param give_up: called between probes; raises when waiting longer makes no sense.
     """
     deadline = time.monotonic() + within
