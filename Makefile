@@ -27,6 +27,8 @@ BROWSER := $(VENV)/.browser
 # Importing Airflow writes a configuration file into its home. Keep it out of yours.
 export AIRFLOW_HOME := $(CURDIR)/$(VENV)/airflow-home
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
+# Where a machine switches bytecode off, each of the hundreds of processes would compile all of Airflow for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 # No line of the repository may name a path of one machine or a package index.
 LOCAL_PATHS := (^|[^A-Za-z0-9_./-])/(home|root|Users|work|mnt)/[A-Za-z0-9_.]

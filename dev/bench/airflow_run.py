@@ -21,7 +21,7 @@ import psutil
 from dev.airflow.client import TaskInstance
 from dev.airflow.standalone import StandaloneAirflow
 from dev.bench.figures import Row, Section, count, seconds, show_ratio
-from dev.bench.processes import COMPILED, ROOT
+from dev.bench.processes import ROOT
 from dev.compat import NEWEST, environment
 from remote_tasks_sandbox import SandboxServer
 
@@ -137,7 +137,6 @@ def run(say: Callable[[str], None], waits: int, variants: tuple[str, ...] = VARI
             "BENCH_WAITS": str(waits),
             "BENCH_INTERVAL": str(INTERVAL),
             "PYTHONPATH": str(ROOT),
-            **COMPILED,
         }
         outcomes = {}
         # With no providers but these two: a plugin of another one, such as common.ai's, imports packages

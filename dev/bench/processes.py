@@ -19,9 +19,6 @@ from typing import Any
 from dev.airflow.standalone import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Variables with which Python keeps its bytecode, as it does where packages were installed to be used.
-#: Otherwise each process would compile what it imports, and the compiler would be what is measured.
-COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(sys.prefix) / "bytecode")}
 
 
 class ChildError(RuntimeError):
@@ -36,7 +33,6 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
         "AIRFLOW_HOME": home,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "PYTHONPATH": str(ROOT),
-        **COMPILED,
         **variables,
     }
 

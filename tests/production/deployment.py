@@ -125,7 +125,6 @@ class Deployment:
             absent = ["postgresql"] if folder is None else absent
             raise RuntimeError(f"{absent} are not installed: apt-get install postgresql redis-server")
         python = environment(NEWEST, "production")
-        self._python = python
         try:
             home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="production-")))
             self.home = home
@@ -239,9 +238,6 @@ class Deployment:
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(DAGS.with_name("settings"))]),
             "COMPONENT_NAME": "migration",
-            # Whoever runs the tests may have switched it off, and each process would compile all of Airflow.
-            "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(self._python.parents[1] / "bytecode"),
         }
 
     def _is_complete(self) -> bool | None:
