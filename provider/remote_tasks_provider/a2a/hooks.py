@@ -186,7 +186,7 @@ class A2AHook(RemoteTaskHook):
 
         :raises RemoteTaskError: if the agent took the cancellation, and the task continues all the same.
         """
-        return self.client.send(operations.stop_task(remote_task_id))
+        return self.client.send(operations.cancel_task(remote_task_id, for_good=True))
 
     def get_result(self, remote_task_id: str) -> A2AResult:
         """Return what a task has come to so far: ``state text structured files error``."""

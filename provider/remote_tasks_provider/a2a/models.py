@@ -21,7 +21,7 @@ from remote_tasks_provider.core.http.parsing import (
     OrNone,
     RemoteModel,
 )
-from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
+from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState, in_words
 from remote_tasks_provider.core.storable import storable_json
 
 __all__ = [
@@ -159,6 +159,11 @@ class A2ATask(RemoteModel):
     def state(self) -> TaskState:
         """What :attr:`status` means."""
         return A2A_STATES.read(word_of(self.status))
+
+    @property
+    def in_words(self) -> str:
+        """The state as the log says it, with the agent's own word."""
+        return in_words(self.state, word_of(self.status))
 
     @property
     def error(self) -> str | None:

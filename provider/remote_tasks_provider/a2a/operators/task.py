@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage, check_parts, outgoing
 from remote_tasks_provider.a2a.hitl import A2AQuestions
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.models import word_of
 from remote_tasks_provider.a2a.operators.base import COLOR
 from remote_tasks_provider.a2a.results import result_of_task
 from remote_tasks_provider.a2a.service import A2A_TASK
@@ -27,7 +26,6 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError
 from remote_tasks_provider.core.log import in_bytes
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -197,7 +195,7 @@ class A2ATaskOperator(AgentTaskOperator):
         # If this fails, a retry re-attaches to the finished task, and reads it again.
         with sending(self.hook):
             task = self.hook.get_task(task_id)
-        self.log.info("A2A task %s is %s.", task_id, in_words(task.state, word_of(task.status)))
+        self.log.info("A2A task %s is %s.", task_id, task.in_words)
         found = result_of_task(task).to_json()
         return result_to_xcom({**(record or {}), **found}, self.result_path, self.log)
 
