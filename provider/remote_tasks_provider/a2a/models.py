@@ -32,6 +32,7 @@ __all__ = [
     "A2APart",
     "A2ATask",
     "snapshot",
+    "state_in_words",
     "text_of",
     "text_of_status",
     "word_of",
@@ -161,11 +162,6 @@ class A2ATask(RemoteModel):
         return A2A_STATES.read(word_of(self.status))
 
     @property
-    def in_words(self) -> str:
-        """The state as the log says it, with the agent's own word."""
-        return in_words(self.state, word_of(self.status))
-
-    @property
     def error(self) -> str | None:
         """The agent's text about what went wrong, if the task failed or was rejected."""
         is_bad = self.state in (TaskState.FAILED, TaskState.CANCELLED)
@@ -232,6 +228,11 @@ def text_of(parts: Sequence[A2APart]) -> str:
 def text_of_status(task: A2ATask) -> str:
     """Return what the agent says of a task's status; empty if it says nothing."""
     return task.message.text if task.message else ""
+
+
+def state_in_words(task: A2ATask) -> str:
+    """Return a task's state as the log says it, with the agent's own word."""
+    return in_words(task.state, word_of(task.status))
 
 
 def snapshot(task: A2ATask) -> TaskSnapshot:

@@ -14,7 +14,7 @@ from remote_tasks_provider.a2a.api.errors import NOT_SUPPORTED, is_wrong_place
 from remote_tasks_provider.a2a.api.filters import TaskFilter
 from remote_tasks_provider.a2a.api.interfaces import AGENTS, Agent, found_agent, read_card
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage
-from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask
+from remote_tasks_provider.a2a.models import A2AAgentCard, A2AMessage, A2ATask, state_in_words
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancellation import Cancelled, CancelOutcome
 from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, RemoteTaskError
@@ -174,6 +174,6 @@ def end_task(remote_task_id: str) -> Operation[Cancelled]:
             return Cancelled(
                 CancelOutcome.CANCELLED, "as the agent says; some end only the record, and work on"
             )
-        return Cancelled(CancelOutcome.NOT_RUNNING, task.in_words)
+        return Cancelled(CancelOutcome.NOT_RUNNING, state_in_words(task))
 
     return Operation.in_steps("cancel task {task_id}", wire.TASK, steps)

@@ -26,7 +26,8 @@ class AcmeJobBranchOperator(RemoteTaskBranchOperator):
     hook_class = AcmeHook
 
     def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(conn_id=acme_conn_id, **kwargs)
+        super().__init__(**kwargs)
+        self.acme_conn_id = acme_conn_id
 
 
 class AcmeListJobsOperator(RemoteListOperator):
