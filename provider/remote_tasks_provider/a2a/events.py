@@ -12,6 +12,7 @@ from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.push.watch import Listing, Sighting
 from remote_tasks_provider.core.service import TaskType
+from remote_tasks_provider.core.states import iso_utc
 
 __all__ = ["A2A_EVENTS"]
 
@@ -19,8 +20,8 @@ __all__ = ["A2A_EVENTS"]
 def _changes(since: float) -> Operation[Any]:
     if since <= 0:
         return operations.list_tasks(TaskFilter())
-    after = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds")
-    return operations.list_tasks(TaskFilter(updated_after=after.replace("+00:00", "Z")))
+    after = datetime.fromtimestamp(since, UTC)
+    return operations.list_tasks(TaskFilter(updated_after=iso_utc(after, "milliseconds")))
 
 
 def _sight(task: A2ATask) -> Sighting | None:

@@ -33,12 +33,9 @@ class A2AQuestions(AgentQuestions):
     first_pauses = (0.5, 1.0, 2.0, 4.0)
     longest_pause = 8.0
 
-    def read(self, task_id: str) -> A2ATask:
+    def get(self, hook: Any, task_id: str) -> Any:
         """Return the task as it is now."""
-        hook = self.operator.hook
-        with sending(hook):
-            task: A2ATask = hook.get_task(task_id)
-        return task
+        return hook.get_task(task_id)
 
     def returned(self, task: A2ATask) -> dict[str, Any]:
         """Return the result so far, with what the agent asks as its text."""
@@ -49,17 +46,14 @@ class A2AQuestions(AgentQuestions):
     def put(self, task: A2ATask) -> NoReturn:
         """Ask for an answer, or only whether the authorisation was given."""
         text = text_of_status(task) or "The agent waits, and has not said what for."
-        is_auth = word_of(task.status) == "auth_required"
-        fields = {} if is_auth else {_FIELD: {"type": ["string", "null"], "title": "Answer"}}
-        if is_auth:
+        if word_of(task.status) == "auth_required":
+            awaited, choice, fields = "an authorisation", _DONE, {}
             text += "\n\nAuthorise it where the agent says; no secret belongs here. Then choose Done."
-        question = Question(
-            f"A2A task {task.id} waits for {'an authorisation' if is_auth else 'an answer'}",
-            text,
-            (_DONE if is_auth else _SEND, _CANCEL),
-            fields,
-        )
-        self.ask(question, key=_key(task))
+        else:
+            field = {"type": ["string", "null"], "title": "Answer"}
+            awaited, choice, fields = "an answer", _SEND, {_FIELD: field}
+        subject = f"A2A task {task.id} waits for {awaited}"
+        self.ask(Question(subject, text, (choice, _CANCEL), fields), key=_key(task))
 
     def is_asked(self, task: A2ATask, asked: Mapping[str, Any]) -> bool:
         """Return whether the agent still asks the same."""

@@ -141,9 +141,7 @@ class A2AHook(RemoteTaskHook):
         """
         message = outgoing(text, parts, context_id=context_id, task_id=task_id, metadata=metadata)
         if task_id is not None and context_id is None:
-            message = outgoing(
-                text, parts, context_id=self.get_task(task_id).context_id, task_id=task_id, metadata=metadata
-            )
+            message = replace(message, context_id=self.get_task(task_id).context_id or None)
         return self.send(message)
 
     def send(self, message: OutgoingMessage) -> A2ATask | A2AMessage:

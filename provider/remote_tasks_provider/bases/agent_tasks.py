@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, get_args
 from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core import validation
@@ -54,7 +55,7 @@ class AgentQuestions:
 
     # ---------------------------------------------------------------------------- what a service supplies
 
-    def read(self, task_id: str) -> Any:
+    def get(self, hook: Any, task_id: str) -> Any:
         """Return the task as it is now."""
         raise NotImplementedError
 
@@ -83,6 +84,16 @@ class AgentQuestions:
         raise NotImplementedError
 
     # -------------------------------------------------------------------------------- what they all share
+
+    def read_once(self, task_id: str) -> Any:
+        """Return the task as it is now; errors are Airflow's."""
+        hook = self.operator.hook
+        with sending(hook):
+            return self.get(hook, task_id)
+
+    def read(self, task_id: str) -> Any:
+        """Return the task as it is now, once it is known what it waits for."""
+        return self.read_once(task_id)
 
     def handle(self, task_id: str) -> Any:
         """Put what the agent waits for to a person, return it, or fail; wait on if it waits no more."""

@@ -40,8 +40,9 @@ _BETWEEN_READS = 5.0
 class Effect(Protocol[T_co]):
     """Something to be done once."""
 
-    subject: str
-    """What it is done to: another subject is another effect."""
+    @property
+    def subject(self) -> str:
+        """What it is done to: another subject is another effect."""
 
     def facts(self) -> dict[str, Any]:
         """Return what identifies the effect, as it is before it is there; plain JSON values."""

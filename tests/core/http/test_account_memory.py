@@ -20,7 +20,7 @@ def test_note_holds_for_its_time_and_its_account() -> None:
     assert memory.get(OTHER, now=1000.0) is None
 
 
-def test_only_the_first_note_of_an_account_is_news() -> None:
+def test_note_is_news_the_first_time() -> None:
     memory: AccountMemory[str] = AccountMemory(60.0)
 
     assert [memory.note(one, "moved", now=at) for one, at in ((MINE, 0.0), (OTHER, 0.0), (MINE, 100.0))] == [
@@ -38,7 +38,7 @@ def test_account_may_be_told_apart_by_more() -> None:
     assert memory.get(replace(MINE, conn_id="other")) is None
 
 
-def test_one_account_is_forgotten_or_all() -> None:
+def test_accounts_are_forgotten_one_by_one_or_all() -> None:
     memory: AccountMemory[str] = AccountMemory(60.0)
     for one in (MINE, OTHER):
         memory.note(one, "moved")

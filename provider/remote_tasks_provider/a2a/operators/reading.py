@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.a2a.api.filters import MOST_LISTED, task_filter
+from remote_tasks_provider.a2a.api.filters import FILTERS, MOST_LISTED
 from remote_tasks_provider.a2a.connected import A2AConnected, A2ATaskWait
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.operators.base import A2ATaskRequest
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["A2AGetTaskOperator", "A2AListTasksOperator", "A2ATaskBranchOperator"]
-
-_FILTERS = ("status", "context_id", "updated_after", "include_artifacts", "page_size")
-
-
-_filter = validation.as_given(lambda value, name: task_filter(**{name: value}))
 
 
 class A2AGetTaskOperator(A2ATaskRequest):
@@ -67,11 +61,10 @@ class A2AListTasksOperator(A2AConnected, RemoteListOperator):
     """
 
     checks: ClassVar[Mapping[str, Check]] = {
-        **dict.fromkeys(_FILTERS, _filter),
-        "include_artifacts": validation.flag,
-        "page_size": partial(validation.whole_number, least=1, most=MOST_LISTED),
+        **FILTERS,
+        "updated_after": validation.as_given(FILTERS["updated_after"]),
     }
-    template_fields: Sequence[str] = (*_FILTERS, "limit", "output_path", "a2a_conn_id")
+    template_fields: Sequence[str] = (*FILTERS, "limit", "output_path", "a2a_conn_id")
 
     def __init__(
         self,
@@ -92,7 +85,7 @@ class A2AListTasksOperator(A2AConnected, RemoteListOperator):
 
     def read(self, hook: A2AHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the tasks that pass the filters."""
-        for task in hook.iter_tasks(**{name: getattr(self, name) for name in _FILTERS}, limit=limit):
+        for task in hook.iter_tasks(**{name: getattr(self, name) for name in FILTERS}, limit=limit):
             yield task.id, task.to_json()
 
 
