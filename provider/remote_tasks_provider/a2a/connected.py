@@ -23,8 +23,9 @@ class A2AConnected(CheckedOperator):
     ui_color = "#e3ecf7"
 
     def __init__(self, *, a2a_conn_id: str = A2AHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # First: as soon as a sensor's own constructor is over, Airflow asks it how it begins.
         self.a2a_conn_id = a2a_conn_id
+        super().__init__(**kwargs)
 
 
 class A2ATaskWait(A2AConnected, WaitingOperator):

@@ -15,11 +15,11 @@ from remote_tasks_provider.a2a.models import A2ATask, text_of_status, word_of
 from remote_tasks_provider.a2a.results import result_of_task
 from remote_tasks_provider.bases.agent_tasks import AgentQuestions
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.bases.once import send_or_find
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.core.errors import RemoteTaskError, TaskCancelledError, TaskNeedsInputError
+from remote_tasks_provider.core.errors import TaskCancelledError
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import may_have_submitted
 
 __all__ = ["A2AQuestions"]
 
@@ -32,6 +32,7 @@ class A2AQuestions(AgentQuestions):
 
     first_pauses = (0.5, 1.0, 2.0, 4.0)
     longest_pause = 8.0
+    answered_elsewhere = "with A2ASendMessageOperator or in the agent's own app"
 
     def get(self, hook: Any, task_id: str) -> Any:
         """Return the task as it is now."""
@@ -59,15 +60,13 @@ class A2AQuestions(AgentQuestions):
         """Return whether the agent still asks the same."""
         return bool(_key(task) == asked["key"])
 
-    def needs_input(self, task: A2ATask, why: str) -> BaseException:
-        """Return the error of a question that nobody answered."""
-        name = f"{self.operator.remote_task_type.label} {task.id} ({task.status})"
-        error = TaskNeedsInputError(
-            f"{name} waits for an answer: {text_of_status(task)[:500]!r}. {why} Answer it with "
-            "A2ASendMessageOperator or in the agent's own app, then clear this task: it resumes the wait for "
-            "the same remote task."
-        )
-        return self.failure(error)
+    def named(self, task: A2ATask) -> str:
+        """Return the task's name with the agent's word for its state."""
+        return f"{super().named(task)} ({task.status})"
+
+    def question(self, task: A2ATask) -> tuple[str, str]:
+        """Return what the agent asks."""
+        return text_of_status(task), ""
 
     def take(self, task: A2ATask, reply: Reply, asked: Mapping[str, Any]) -> Any:
         """Send the agent the answer, or cancel the task."""
@@ -88,11 +87,9 @@ class A2AQuestions(AgentQuestions):
         message = outgoing(text, context_id=task.context_id, task_id=task.id, message_id=message_id)
         with sending(hook):
             if not has_message(task, message_id):
-                try:
-                    hook.send(message)
-                except RemoteTaskError as error:
-                    if not may_have_submitted(error) or not has_message(hook.get_task(task.id), message_id):
-                        raise
+                send_or_find(
+                    lambda: hook.send(message), lambda: has_message(hook.get_task(task.id), message_id)
+                )
             for _ in self.reads():
                 if _key(hook.get_task(task.id)) != key:
                     return

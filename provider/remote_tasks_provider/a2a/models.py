@@ -26,6 +26,7 @@ from remote_tasks_provider.core.storable import storable_json
 
 __all__ = [
     "A2A_STATES",
+    "OLD_FILE_NAMES",
     "A2AAgentCard",
     "A2AArtifact",
     "A2AMessage",
@@ -50,6 +51,14 @@ A2A_STATES = StateTable(
         "canceled": TaskState.CANCELLED,
     }
 )
+
+OLD_FILE_NAMES = {
+    "url": ("fileWithUri", "uri"),
+    "raw": ("fileWithBytes", "bytes"),
+    "filename": ("name",),
+    "mediaType": ("mimeType",),
+}
+"""What protocol 0.3 calls what a part has that is a file; over JSON-RPC by the last name of each."""
 
 # Of the parts of something: what holds a file or leads to one.
 _FILES = {"parts": {"__all__": {"url", "raw", "file"}}}
@@ -87,10 +96,10 @@ class A2APart(RemoteModel):
         if not isinstance(file, dict):
             return part
         found = {
-            "url": file.get("uri") or file.get("fileWithUri"),
-            "raw": file.get("bytes", file.get("fileWithBytes")),
-            "filename": file.get("name"),
-            "mediaType": file.get("mimeType"),
+            name: file[old]
+            for name, names in OLD_FILE_NAMES.items()
+            for old in names
+            if file.get(old) is not None
         }
         return {**part, **present(found)}
 

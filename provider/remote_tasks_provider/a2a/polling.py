@@ -68,9 +68,9 @@ class _Walk:
         self.total = self.total if self.pages else page.size
         self.pages += 1
         self.seen.update(task.id for task in page.items)
-        times = [task.updated_at for task in page.items if task.updated_at is not None]
-        self.newest = max([*times, *([self.newest] if self.newest else [])], default=None)
-        self.oldest = min([*times, *([self.oldest] if self.oldest else [])], default=None)
+        times = [self.newest, self.oldest, *(task.updated_at for task in page.items)]
+        known = [one for one in times if one is not None]
+        self.newest, self.oldest = max(known, default=None), min(known, default=None)
 
     @property
     def is_whole(self) -> bool:

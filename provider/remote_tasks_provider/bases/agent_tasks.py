@@ -48,6 +48,8 @@ class AgentQuestions:
     """Seconds between the first reads of a task that may show the effect of an answer."""
     longest_pause: ClassVar[float]
     """Seconds between all further ones."""
+    answered_elsewhere: ClassVar[str]
+    """How else than here a person can answer, for messages."""
 
     def __init__(self, operator: Any, context: Context) -> None:
         self.operator = operator
@@ -71,8 +73,12 @@ class AgentQuestions:
         """Return whether the task still waits for the answer to what was ``asked``."""
         raise NotImplementedError
 
-    def needs_input(self, task: Any, why: str) -> BaseException:
-        """Return the error of a question that nobody answered."""
+    def named(self, task: Any) -> str:
+        """Return what a message calls the task."""
+        return f"{self.operator.remote_task_type.label} {task.id}"
+
+    def question(self, task: Any) -> tuple[str, str]:
+        """Return the text of what the task waits for, and what follows it in brackets, such as its page."""
         raise NotImplementedError
 
     def unanswered(self, task: Any, reply: Reply, asked: Mapping[str, Any]) -> BaseException:
@@ -109,6 +115,15 @@ class AgentQuestions:
         if operator.on_waiting == "fail":
             raise self.needs_input(task, "on_waiting is 'fail'.")
         return hand_over(operator, self.context, self.returned(task))
+
+    def needs_input(self, task: Any, why: str) -> BaseException:
+        """Return the error of a question that nobody answered."""
+        text, place = self.question(task)
+        error = TaskNeedsInputError(
+            f"{self.named(task)} waits for an answer: {text[:500]!r}{place}. {why} Answer it "
+            f"{self.answered_elsewhere}, then clear this task: it resumes the wait for the same remote task."
+        )
+        return self.failure(error)
 
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with what the agent waits for."""

@@ -9,22 +9,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FormField", "Manifest"]
+__all__ = ["FormField", "Manifest", "one_of"]
 
 _PACKAGE = "remote_tasks_provider"
 _SECTIONS = ("hooks", "operators", "sensors", "triggers")
+
+
+def one_of(*words: str) -> dict[str, Any]:
+    """Return the JSON schema of a text that is one of ``words``, if it is given."""
+    return {"type": ["string", "null"], "enum": list(words)}
 
 
 @dataclass(frozen=True, slots=True)
 class FormField:
     """A field of the connection form, kept in the connection's extra.
 
-    :param schema: JSON schema of the value: ``type`` and, where it helps, ``default``, ``enum`` and bounds.
+    :param schema: JSON schema of the value: ``type`` and, where it helps, ``default``, ``enum`` and bounds;
+        default a text.
     """
 
     label: str
     description: str
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": ["string", "null"]})
 
 
 _COMMON_FIELDS = {

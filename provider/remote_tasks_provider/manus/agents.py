@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from remote_tasks_provider.bases.agents import (
@@ -27,7 +28,7 @@ from remote_tasks_provider.bases.agents import (
     with_file_names,
     with_value,
 )
-from remote_tasks_provider.bases.once import appears
+from remote_tasks_provider.bases.once import appears, send_or_find
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
@@ -44,7 +45,6 @@ from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.api.options import check_prompt
 from remote_tasks_provider.manus.effects import Message
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -202,11 +202,7 @@ class _Turn(AgentTask):
             url = hook.get_task(task_id).url
             before, facts = _user_messages(hook, task_id), message.facts()
         with sorted_errors(f"task {task_id} received the message", look_at=_APP):
-            try:
-                message.send(facts)
-            except RemoteTaskError as error:
-                if not may_have_submitted(error) or not appears(message, facts):
-                    raise
+            send_or_find(partial(message.send, facts), partial(appears, message, facts))
         log.info("Sent a message to Manus task %s%s.", task_id, in_brackets(url))
         return cls(hook, task_id, url, before)
 

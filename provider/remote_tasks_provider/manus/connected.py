@@ -23,8 +23,9 @@ class ManusConnected(CheckedOperator):
     ui_color = "#e8e4f5"
 
     def __init__(self, *, manus_conn_id: str = ManusHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # First: as soon as a sensor's own constructor is over, Airflow asks it how it begins.
         self.manus_conn_id = manus_conn_id
+        super().__init__(**kwargs)
 
 
 class ManusTaskWait(ManusConnected, WaitingOperator):

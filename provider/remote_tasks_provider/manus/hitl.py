@@ -20,7 +20,6 @@ from remote_tasks_provider.core.errors import (
     InvalidRequestError,
     RemoteTaskError,
     TaskCancelledError,
-    TaskNeedsInputError,
 )
 from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.states import TaskState
@@ -39,6 +38,7 @@ class ManusQuestions(AgentQuestions):
 
     first_pauses = (2.0, 4.0, 8.0)
     longest_pause = 15.0
+    answered_elsewhere = "in the Manus app"
 
     def deal_with(self, task: ManusResult) -> Any:
         """Confirm what the agent waits for if that is allowed; otherwise as every agent's."""
@@ -185,15 +185,8 @@ class ManusQuestions(AgentQuestions):
             text = f"could not be stopped, as {by} chose{in_brackets(result.url)}. {aftermath}"
         else:
             text = f"was stopped by {by}."
-        return self._failure(TaskCancelledError, result, text)
+        return self.failure(TaskCancelledError(f"{self.named(result)} {text}"))
 
-    def needs_input(self, task: ManusResult, why: str) -> BaseException:
-        """Return the error of a question that nobody answered."""
-        text = (
-            f"waits for an answer: {task.asked.text[:500]!r}{in_brackets(task.url)}. {why} "
-            "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
-        )
-        return self._failure(TaskNeedsInputError, task, text)
-
-    def _failure(self, error_type: type[RemoteTaskError], task: ManusResult, text: str) -> BaseException:
-        return self.failure(error_type(f"{self.operator.remote_task_type.label} {task.id} {text}"))
+    def question(self, task: ManusResult) -> tuple[str, str]:
+        """Return what the agent asks, and the task's page."""
+        return task.asked.text, in_brackets(task.url)

@@ -20,5 +20,6 @@ class QStashConnected(CheckedOperator):
     ui_color = "#dff3ea"
 
     def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # First: as soon as a sensor's own constructor is over, Airflow asks it how it begins.
         self.qstash_conn_id = qstash_conn_id
+        super().__init__(**kwargs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from remote_tasks_provider.a2a.models import OLD_FILE_NAMES
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.http.operation import present
@@ -128,10 +129,5 @@ def _old_part(part: Mapping[str, Any]) -> dict[str, Any]:
     if "data" in part:
         data = part["data"] if isinstance(part["data"], Mapping) else {"value": part["data"]}
         return {"kind": "data", "data": data, **more}
-    file = {
-        "uri": part.get("url"),
-        "bytes": part.get("raw"),
-        "name": part.get("filename"),
-        "mimeType": part.get("mediaType"),
-    }
-    return {"kind": "file", "file": present(file), **more}
+    file = {old: part[name] for name, (*_, old) in OLD_FILE_NAMES.items() if name in part}
+    return {"kind": "file", "file": file, **more}

@@ -90,16 +90,7 @@ class A2ATaskOperator(A2ATaskWait, AgentTaskOperator):
         "metadata": validation.optional(validation.mapping),
         "context_id": validation.optional(validation.object_id),
     }
-    template_fields: Sequence[str] = (
-        "message",
-        "attachments",
-        "parts",
-        "metadata",
-        "context_id",
-        "on_waiting",
-        "result_path",
-        "a2a_conn_id",
-    )
+    template_fields: Sequence[str] = (*checks, "on_waiting", "result_path", "a2a_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"message": "md"}
     questions_class = A2AQuestions
 
