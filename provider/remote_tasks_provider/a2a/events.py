@@ -18,9 +18,7 @@ __all__ = ["A2A_EVENTS"]
 
 
 def _changes(since: float) -> Operation[Any]:
-    if since <= 0:
-        return operations.list_tasks(TaskFilter())
-    after = datetime.fromtimestamp(since, UTC)
+    after = datetime.fromtimestamp(since, UTC) if since > 0 else None
     return operations.list_tasks(TaskFilter(updated_after=iso_utc(after, "milliseconds")))
 
 
