@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.core.manifest import FormField, Manifest, one_of
+from remote_tasks_provider.core.manifest import FormField, Manifest
 
 __all__ = ["MANIFEST"]
 
@@ -19,12 +19,12 @@ MANIFEST = Manifest(
         "protocol_version": FormField(
             "Protocol version",
             "The version of A2A to speak; auto is what the agent's card prefers. Default auto.",
-            one_of("auto", "1.0", "0.3"),
+            FormField.one_of("auto", "1.0", "0.3"),
         ),
         "binding": FormField(
             "Binding",
             "How to speak it; auto is what the agent's card prefers. Default auto.",
-            one_of("auto", "rest", "jsonrpc"),
+            FormField.one_of("auto", "rest", "jsonrpc"),
         ),
         "card_path": FormField(
             "Card path",
@@ -37,7 +37,7 @@ MANIFEST = Manifest(
         "auth": FormField(
             "Token is",
             "A bearer token, user:password for basic, or an API key in a header. Default bearer.",
-            one_of("bearer", "basic", "api_key"),
+            FormField.one_of("bearer", "basic", "api_key"),
         ),
         "api_key_header": FormField(
             "API key header",

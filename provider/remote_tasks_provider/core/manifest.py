@@ -9,15 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FormField", "Manifest", "one_of"]
+__all__ = ["FormField", "Manifest"]
 
 _PACKAGE = "remote_tasks_provider"
 _SECTIONS = ("hooks", "operators", "sensors", "triggers")
-
-
-def one_of(*words: str) -> dict[str, Any]:
-    """Return the JSON schema of a text that is one of ``words``, if it is given."""
-    return {"type": ["string", "null"], "enum": list(words)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +26,11 @@ class FormField:
     label: str
     description: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": ["string", "null"]})
+
+    @staticmethod
+    def one_of(*words: str) -> dict[str, Any]:
+        """Return the schema of a text that is one of ``words``."""
+        return {"type": ["string", "null"], "enum": list(words)}
 
 
 _COMMON_FIELDS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.core.manifest import FormField, Manifest, one_of
+from remote_tasks_provider.core.manifest import FormField, Manifest
 
 __all__ = ["MANIFEST"]
 
@@ -19,12 +19,12 @@ MANIFEST = Manifest(
         "api_version": FormField(
             "API version",
             "The only version of the Manus API to use. Default: for each call the one that does it best.",
-            one_of("v1", "v2"),
+            FormField.one_of("v1", "v2"),
         ),
         "auth": FormField(
             "Password is",
             "An API key, or with oauth the access token of an OAuth app. Default api_key.",
-            one_of("api_key", "oauth"),
+            FormField.one_of("api_key", "oauth"),
         ),
         "connectors": FormField(
             "Connectors",

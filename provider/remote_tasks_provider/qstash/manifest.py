@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remote_tasks_provider.core.manifest import FormField, Manifest, one_of
+from remote_tasks_provider.core.manifest import FormField, Manifest
 
 __all__ = ["MANIFEST"]
 
@@ -19,13 +19,13 @@ MANIFEST = Manifest(
         "region": FormField(
             "Region",
             "Where the account lives, if Base URL is empty. Default eu.",
-            one_of("eu", "us"),
+            FormField.one_of("eu", "us"),
         ),
         "plan": FormField(
             "Plan",
             "The account's plan: free, payg (pay as you go) or fixed. Its limits are checked before a "
             "message is sent. Default free.",
-            one_of("free", "payg", "fixed"),
+            FormField.one_of("free", "payg", "fixed"),
         ),
         "webhook_secret": FormField(
             "Signing keys",
