@@ -13,19 +13,17 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.states import iso_utc
 from remote_tasks_provider.core.validation import Check
 
-__all__ = ["FILTERS", "MOST_LISTED", "STATUSES", "TaskFilter", "task_filter"]
+__all__ = ["FILTERS", "MOST_LISTED", "TaskFilter", "task_filter"]
 
 MOST_LISTED = 100
 """Tasks a page has at most."""
-STATUSES = A2A_STATES.words
-"""The status words that lists can be filtered by."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
     """Which tasks to list, and what of them.
 
-    :param status: one of :data:`STATUSES`.
+    :param status: a word of :data:`A2A_STATES`.
     :param updated_after: ISO 8601.
     """
 
@@ -61,7 +59,7 @@ def _written_moment(value: Any, name: str) -> str | None:
 
 
 FILTERS: Mapping[str, Check] = {
-    "status": validation.optional(partial(validation.choice, allowed=STATUSES)),
+    "status": validation.optional(partial(validation.choice, allowed=A2A_STATES.words)),
     "context_id": validation.optional(validation.object_id),
     "updated_after": _written_moment,
     "include_artifacts": validation.flag,
