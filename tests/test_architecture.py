@@ -28,7 +28,7 @@ LARGE_CLASSES = {
 #: class of its own, so that Airflow does not retry it.
 RAISE_VALUE_ERRORS = {
     "a2a.api.extras": "an extra that cannot be right; pydantic takes nothing else",
-    "a2a.api.operations": "a response of another shape",
+    "a2a.api.wire": "a response of another shape",
     "a2a.models": "a response of another shape",
     "bases.files": "a file that is not yet written to the end: a retry may help",
     "bases.paths": "a file system that may recover",

@@ -64,6 +64,13 @@ class TestTask:
         assert "c2VjcmV0" not in str(found.to_json(include_history=True))
         assert "history" not in found.to_json()
 
+    def test_json_holds_no_link_of_a_message_with_the_old_name_of_its_parts(self) -> None:
+        message = {"messageId": "m", "content": [{"text": "a"}, {"url": "https://files/a?key=secret"}]}
+        task = A2ATask.model_validate({"id": "t", "history": [message], "status": {"message": message}})
+
+        assert [one.text for one in (*task.history, task.message) if one] == ["a", "a"]
+        assert "secret" not in str(task.to_json(include_history=True))
+
     def test_snapshot_has_what_a_wait_needs(self) -> None:
         message = {"parts": [{"text": "no "}, {"text": "luck"}]}
         found = snapshot(task(contextId="c", status={"state": "failed", "message": message}))

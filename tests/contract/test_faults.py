@@ -1,4 +1,4 @@
-"""Trouble on the way, for both vendors over both transports; the sandbox's journal is the witness."""
+"""Trouble on the way, for each vendor over both transports; the sandbox's journal is the witness."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from remote_tasks_provider.a2a.api import operations
+from remote_tasks_provider.a2a.api.interfaces import AGENTS
+from remote_tasks_provider.a2a.api.messages import outgoing
 from remote_tasks_provider.core.errors import (
     ApiError,
     AuthenticationError,
@@ -22,10 +25,13 @@ from remote_tasks_provider.core.errors import (
     TransportError,
 )
 from remote_tasks_provider.core.http import transport
+from remote_tasks_provider.core.http.connection import ConnectionConfig
 from remote_tasks_provider.core.http.operation import Idempotency, Operation, Request
-from tests.contract.conftest import Vendor
+from tests.contract.conftest import LISTING, Vendor
 from tests.core.connections import Over
 from tests.core.raw_server import RawServer, answer, free_port, hang_up, reset
+
+listing = pytest.mark.parametrize("vendor", LISTING, indirect=True)
 
 
 def _asked(vendor: Vendor) -> int:
@@ -83,6 +89,7 @@ class TestTransientFaults:
         assert vendor.tells(over.operation(vendor.get, vendor.config()))
         assert 5 <= over.pauses[0] <= 10.5
 
+    @listing
     def test_fault_on_the_second_page_repeats_only_that_page(self, over: Over, vendor: Vendor) -> None:
         for number in range(2, 104):
             vendor.add_task(f"t{number}")
@@ -141,10 +148,12 @@ class TestUnreadableAnswers:
         error = _error(over, vendor)
 
         assert isinstance(error, InvalidResponseError)
-        assert re.match(r"(Manus|QStash) GET /v1/tasks/\{\w+\}: expected a (Manus|QStash) task", str(error))
+        service = vendor.task_type.service.name
+        assert re.match(rf"{service} {re.escape(vendor.asks)}: expected an? {service} task", str(error))
         assert vendor.url in str(error)
         assert _asked(vendor) == 1
 
+    @listing
     def test_garbage_in_a_list_is_reported(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("garbage", form="truncated")
 
@@ -177,6 +186,7 @@ class TestRedirect:
 
 
 class TestPagination:
+    @listing
     def test_repeated_cursor_ends_the_listing(self, over: Over, vendor: Vendor) -> None:
         vendor.sandbox.faults.add("repeat_cursor")
         with pytest.raises(PaginationError, match="already read"):
@@ -191,7 +201,7 @@ class TestConnection:
             _error(over, vendor, url=server.url)
 
         carrying = [(name, value) for name, value in server.header_lines() if vendor.key in value]
-        scheme = "Bearer " if vendor.name == "qstash" else ""
+        scheme = "" if vendor.name == "manus" else "Bearer "
         assert carrying == [(vendor.auth_header, f"{scheme}{vendor.key}")]
         assert b"sandbox" not in server.requests[0].split(b"\r\n")[0]
         over.operation(vendor.get, vendor.config())
@@ -211,7 +221,7 @@ class TestConnection:
 
         assert isinstance(error, ApiError)
         assert error.status_code in (404, 405)
-        assert vendor.sandbox.requests[0].path == f"/{vendor.name}/prefix/v1/tasks/t1"
+        assert vendor.sandbox.requests[0].path == f"/{vendor.name}/prefix{vendor.place}"
 
     def test_unreachable_host_is_named(self, over: Over, vendor: Vendor) -> None:
         error = _error(over, vendor, url=f"http://127.0.0.1:{free_port()}")
@@ -312,3 +322,76 @@ class TestKeptConnection:
 
         assert statuses == [201, 201, 201]
         assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("vendor", "extras"),
+    [
+        ("A2A 1.0 REST", {"binding": "rest"}),
+        ("A2A 1.0 JSON-RPC", {"binding": "jsonrpc", "protocol_version": "1.0"}),
+        ("A2A 0.3 JSON-RPC", {"protocol_version": "0.3"}),
+    ],
+    indirect=["vendor"],
+)
+class TestAgentThatIsNotKnownYet:
+    @pytest.fixture
+    def config(self, vendor: Vendor, extras: dict[str, str]) -> ConnectionConfig:
+        found = vendor.config(**extras)
+        AGENTS.forget(found)
+        return found
+
+    @pytest.mark.parametrize(
+        "fault",
+        [{"kind": "status", "status": 503}, {"kind": "status", "status": 429}, {"kind": "drop_after"}],
+        ids=str,
+    )
+    @pytest.mark.parametrize("after", [0, 1, 2], ids=["card", "proof", "task"])
+    def test_request_is_repeated_by_itself(
+        self, fault: dict[str, Any], after: int, over: Over, vendor: Vendor, config: ConnectionConfig
+    ) -> None:
+        vendor.sandbox.faults.add(**fault, times=2, after=after)
+
+        assert vendor.tells(over.operation(vendor.get, config))
+        assert _asked(vendor) == 5
+
+    @pytest.mark.parametrize("after", [0, 1], ids=["card", "proof"])
+    def test_token_is_not_sent_to_another_host(
+        self, after: int, over: Over, vendor: Vendor, config: ConnectionConfig
+    ) -> None:
+        with RawServer(answer()) as elsewhere:
+            vendor.sandbox.faults.add("redirect", location=f"{elsewhere.url}/x", after=after)
+            with pytest.raises(RedirectError, match="a redirect to"):
+                over.operation(vendor.get, config)
+
+        assert elsewhere.requests == []
+        assert AGENTS.get(config) is None
+
+    @pytest.mark.parametrize("form", ["html", "truncated", "list", "string", "null", "empty"])
+    @pytest.mark.parametrize("after", [0, 1], ids=["card", "proof"])
+    def test_garbage_is_reported(
+        self, form: str, after: int, over: Over, vendor: Vendor, config: ConnectionConfig
+    ) -> None:
+        vendor.sandbox.faults.add("garbage", form=form, after=after)
+        with pytest.raises(InvalidResponseError, match=r"expected .* A2A"):
+            over.operation(vendor.get, config)
+
+        assert AGENTS.get(config) is None
+
+    def test_lost_proof_does_not_end_in_another_interface(
+        self, over: Over, vendor: Vendor, config: ConnectionConfig
+    ) -> None:
+        vendor.sandbox.faults.add("drop_before", after=1)
+        with pytest.raises(TransportError):
+            over.operation(vendor.get, config)
+
+        assert _asked(vendor) == 4
+
+    def test_message_whose_answer_is_lost_is_sent_once(
+        self, over: Over, vendor: Vendor, config: ConnectionConfig
+    ) -> None:
+        vendor.sandbox.faults.add("drop_after", after=2)
+        with pytest.raises(TransportError):
+            over.operation(operations.send_message(outgoing("hello")), config)
+
+        assert _asked(vendor) == 3
+        assert len(vendor.sandbox.a2a.agent.tasks) == 2

@@ -51,3 +51,11 @@ class TestOtherEntries:
             "python-modules": ["remote_tasks_provider.example.sensors"],
         }
         assert MANIFEST.link_classes() == ["remote_tasks_provider.example.links.ExampleLink"]
+
+
+class TestFormField:
+    def test_field_is_a_text_unless_it_says_otherwise(self) -> None:
+        assert FormField("Region", "Where it lives.").schema == {"type": ["string", "null"]}
+
+    def test_words_may_be_left_out(self) -> None:
+        assert FormField.one_of("eu", "us") == {"type": ["string", "null"], "enum": ["eu", "us"]}

@@ -5,9 +5,7 @@ Apart from :mod:`remote_tasks_provider.a2a.hooks`, which must not need ``common.
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from contextlib import closing
 from typing import Any
 
@@ -18,15 +16,16 @@ from remote_tasks_provider.a2a.results import A2AResult, result_of_message, resu
 from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.bases.agents import (
     AgentTask,
-    BaseManagedAgentHook,
     ManagedAgentCapabilities,
     ManagedAgentInvocationError,
     ManagedAgentRef,
-    ManagedAgentRejected,
     ManagedAgentRequest,
     ManagedAgentResponse,
+    RemoteAgentHook,
     prompt_of,
     sorted_errors,
+    with_file_names,
+    with_value,
 )
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
@@ -35,7 +34,6 @@ from remote_tasks_provider.core.errors import (
     TaskFailedError,
     TaskNeedsInputError,
 )
-from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.states import TaskState
 
 __all__ = ["A2AAgentHook"]
@@ -45,7 +43,7 @@ log = logging.getLogger(__name__)
 _OPTIONS = ("metadata", "parts")
 
 
-class A2AAgentHook(A2AHook, BaseManagedAgentHook):
+class A2AAgentHook(A2AHook, RemoteAgentHook):
     """An A2A agent behind the managed-agent contract of ``common.ai``. Needs the extra ``ai``.
 
     The connection leads to one agent. An agent's name is what logs and metrics call it: any id.
@@ -94,9 +92,7 @@ class A2AAgentHook(A2AHook, BaseManagedAgentHook):
         cancel_on_timeout: bool = True,
     ) -> None:
         super().__init__(a2a_conn_id)
-        self.poll_interval = validation.seconds(poll_interval, "poll_interval")
-        self.timeout = validation.seconds(timeout, "timeout")
-        self.cancel_on_timeout = cancel_on_timeout
+        self.wait_by(poll_interval, timeout, cancel_on_timeout=cancel_on_timeout)
 
     def resolve_agent(self, agent: str) -> ManagedAgentRef:
         """Return which agent ``agent`` is.
@@ -119,12 +115,8 @@ class A2AAgentHook(A2AHook, BaseManagedAgentHook):
             raise InvalidArgumentError(
                 f"vendor_options has {', '.join(unknown)}; it may have metadata and parts"
             )
-        timeout = self.timeout if request.timeout is None else validation.seconds(request.timeout, "timeout")
-        prompt = prompt_of(request, files="parts")
-        try:
-            validation.text(prompt, "the prompt")
-        except ValueError as error:
-            raise ManagedAgentRejected(str(error)) from error
+        seconds = self.seconds_for(request)
+        prompt = prompt_of(request, "parts", validation.text)
         message = outgoing(prompt, context_id=request.session_id, **options)
         # A hook for each request: a model may ask two things at once, and one call must not close the other's
         # connections.
@@ -136,13 +128,9 @@ class A2AAgentHook(A2AHook, BaseManagedAgentHook):
             if isinstance(found, A2AMessage):
                 return _response(result_of_message(found), found, found.context_id, found.message_id)
             log.info("The agent works on A2A task %s.", found.id)
-            now = time.time()
-            policy = PollPolicy(
-                started_at=now, poll_interval=self.poll_interval, deadline=now + timeout, on_waiting="return"
-            )
             waiting = _AgentTask(hook, found.id)
             with waiting.awaited(cancel_on_timeout=self.cancel_on_timeout):
-                waiting.poll_until_settled(policy)
+                waiting.poll_until_settled(self.policy(seconds))
                 task = hook.get_task(found.id)
         return _response(_good(task), task, task.context_id, task.id)
 
@@ -165,12 +153,8 @@ def _good(task: A2ATask) -> A2AResult:
 
 
 def _response(result: A2AResult, raw: Any, session_id: str | None, trace: str | None) -> ManagedAgentResponse:
-    text = result.text
-    if result.structured is not None:
-        # The toolset shows its model nothing but the text.
-        text = f"{text}\n\nThe value: {json.dumps(result.structured, ensure_ascii=False)}".strip()
-    if not text and result.files:
-        text = f"Without a word, but with files: {', '.join(file.name or 'unnamed' for file in result.files)}"
+    text = with_value(result.text, result.structured)
+    text = with_file_names(text, (file.name or "unnamed" for file in result.files))
     return ManagedAgentResponse(
         text=text, raw=raw, structured=result.structured, session_id=session_id, trace_ref=trace
     )

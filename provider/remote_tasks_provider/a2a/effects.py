@@ -7,6 +7,7 @@ same id all the same, so the history is read before one is repeated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -20,63 +21,61 @@ from remote_tasks_provider.core.states import TaskState
 __all__ = ["Answer", "has_message", "uuid_of"]
 
 
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A message to a task that waits for one.
 
+    :param origin: whose message it is.
     :param parts: what it says beside the text.
     """
 
-    def __init__(
-        self,
-        hook: A2AHook,
-        task_id: str,
-        text: str | None,
-        origin: Origin,
-        parts: Sequence[Mapping[str, Any]] = (),
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._hook = hook
-        self._task_id = task_id
-        self._text = text
-        self._parts = parts
-        self._metadata = metadata
-        self._message_id = uuid_of(origin, "message", task_id, str(text), str(origin.max_tries))
-        self.subject = f"message {task_id}"
+    hook: A2AHook
+    task_id: str
+    text: str | None
+    origin: Origin
+    parts: Sequence[Mapping[str, Any]] = ()
+    metadata: Mapping[str, Any] | None = None
+
+    @property
+    def subject(self) -> str:
+        """The task."""
+        return f"message {self.task_id}"
 
     def facts(self) -> dict[str, Any]:
         """Return which message it is."""
-        return {"message_id": self._message_id}
+        max_tries = str(self.origin.max_tries)
+        return {"message_id": uuid_of(self.origin, "message", self.task_id, str(self.text), max_tries)}
 
     def is_there(self, facts: dict[str, Any]) -> bool:
         """Return whether the task's history has it."""
-        return has_message(self._hook.get_task(self._task_id), facts["message_id"])
+        return has_message(self.hook.get_task(self.task_id), facts["message_id"])
 
     def send(self, facts: dict[str, Any]) -> A2ATask | None:
         """Send the message.
 
         :raises TaskFailedError: when the task does not wait: an agent would queue it, and run once more.
         """
-        task = self._hook.get_task(self._task_id)
+        task = self.hook.get_task(self.task_id)
         if task.state is not TaskState.WAITING:
             raise TaskFailedError(
                 f"A2A task {task.id} is {task.status} and waits for no message; nothing was sent"
             )
         message = outgoing(
-            self._text,
-            self._parts,
+            self.text,
+            self.parts,
             context_id=task.context_id,
             task_id=task.id,
-            metadata=self._metadata,
+            metadata=self.metadata,
             message_id=facts["message_id"],
         )
-        found = self._hook.send(message)
+        found = self.hook.send(message)
         return found if isinstance(found, A2ATask) else None
 
     def doubt(self) -> str | None:
         """Return that the history has the message already, if it has."""
         if not self.is_there(self.facts()):
             return None
-        return f"The history of A2A task {self._task_id} has this message already."
+        return f"The history of A2A task {self.task_id} has this message already."
 
 
 def has_message(task: A2ATask, message_id: str) -> bool:

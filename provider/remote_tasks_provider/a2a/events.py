@@ -12,15 +12,14 @@ from remote_tasks_provider.a2a.service import A2A
 from remote_tasks_provider.core.http.operation import Operation
 from remote_tasks_provider.core.push.watch import Listing, Sighting
 from remote_tasks_provider.core.service import TaskType
+from remote_tasks_provider.core.states import iso_utc
 
 __all__ = ["A2A_EVENTS"]
 
 
 def _changes(since: float) -> Operation[Any]:
-    if since <= 0:
-        return operations.list_tasks(TaskFilter())
-    after = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds")
-    return operations.list_tasks(TaskFilter(updated_after=after.replace("+00:00", "Z")))
+    after = datetime.fromtimestamp(since, UTC) if since > 0 else None
+    return operations.list_tasks(TaskFilter(updated_after=iso_utc(after, "milliseconds")))
 
 
 def _sight(task: A2ATask) -> Sighting | None:

@@ -15,11 +15,11 @@ from remote_tasks_provider.a2a.models import A2ATask, text_of_status, word_of
 from remote_tasks_provider.a2a.results import result_of_task
 from remote_tasks_provider.bases.agent_tasks import AgentQuestions
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.bases.once import send_or_find
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.bases.requests import sending
-from remote_tasks_provider.core.errors import RemoteTaskError, TaskCancelledError, TaskNeedsInputError
+from remote_tasks_provider.core.errors import TaskCancelledError
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import may_have_submitted
 
 __all__ = ["A2AQuestions"]
 
@@ -32,13 +32,11 @@ class A2AQuestions(AgentQuestions):
 
     first_pauses = (0.5, 1.0, 2.0, 4.0)
     longest_pause = 8.0
+    answered_elsewhere = "with A2ASendMessageOperator or in the agent's own app"
 
-    def read(self, task_id: str) -> A2ATask:
+    def get(self, hook: Any, task_id: str) -> Any:
         """Return the task as it is now."""
-        hook = self.operator.hook
-        with sending(hook):
-            task: A2ATask = hook.get_task(task_id)
-        return task
+        return hook.get_task(task_id)
 
     def returned(self, task: A2ATask) -> dict[str, Any]:
         """Return the result so far, with what the agent asks as its text."""
@@ -49,31 +47,26 @@ class A2AQuestions(AgentQuestions):
     def put(self, task: A2ATask) -> NoReturn:
         """Ask for an answer, or only whether the authorisation was given."""
         text = text_of_status(task) or "The agent waits, and has not said what for."
-        is_auth = word_of(task.status) == "auth_required"
-        fields = {} if is_auth else {_FIELD: {"type": ["string", "null"], "title": "Answer"}}
-        if is_auth:
+        if word_of(task.status) == "auth_required":
+            awaited, choice, fields = "an authorisation", _DONE, {}
             text += "\n\nAuthorise it where the agent says; no secret belongs here. Then choose Done."
-        question = Question(
-            f"A2A task {task.id} waits for {'an authorisation' if is_auth else 'an answer'}",
-            text,
-            (_DONE if is_auth else _SEND, _CANCEL),
-            fields,
-        )
-        self.ask(question, key=_key(task))
+        else:
+            field = {"type": ["string", "null"], "title": "Answer"}
+            awaited, choice, fields = "an answer", _SEND, {_FIELD: field}
+        subject = f"A2A task {task.id} waits for {awaited}"
+        self.ask(Question(subject, text, (choice, _CANCEL), fields), key=_key(task))
 
     def is_asked(self, task: A2ATask, asked: Mapping[str, Any]) -> bool:
         """Return whether the agent still asks the same."""
         return bool(_key(task) == asked["key"])
 
-    def needs_input(self, task: A2ATask, why: str) -> BaseException:
-        """Return the error of a question that nobody answered."""
-        name = f"{self.operator.remote_task_type.label} {task.id} ({task.status})"
-        error = TaskNeedsInputError(
-            f"{name} waits for an answer: {text_of_status(task)[:500]!r}. {why} Answer it with "
-            "A2ASendMessageOperator or in the agent's own app, then clear this task: it resumes the wait for "
-            "the same remote task."
-        )
-        return self.failure(error)
+    def named(self, task: A2ATask) -> str:
+        """Return the task's name with the agent's word for its state."""
+        return f"{super().named(task)} ({task.status})"
+
+    def question(self, task: A2ATask) -> tuple[str, str]:
+        """Return what the agent asks."""
+        return text_of_status(task), ""
 
     def take(self, task: A2ATask, reply: Reply, asked: Mapping[str, Any]) -> Any:
         """Send the agent the answer, or cancel the task."""
@@ -94,11 +87,9 @@ class A2AQuestions(AgentQuestions):
         message = outgoing(text, context_id=task.context_id, task_id=task.id, message_id=message_id)
         with sending(hook):
             if not has_message(task, message_id):
-                try:
-                    hook.send(message)
-                except RemoteTaskError as error:
-                    if not may_have_submitted(error) or not has_message(hook.get_task(task.id), message_id):
-                        raise
+                send_or_find(
+                    lambda: hook.send(message), lambda: has_message(hook.get_task(task.id), message_id)
+                )
             for _ in self.reads():
                 if _key(hook.get_task(task.id)) != key:
                     return

@@ -141,9 +141,7 @@ class A2AHook(RemoteTaskHook):
         """
         message = outgoing(text, parts, context_id=context_id, task_id=task_id, metadata=metadata)
         if task_id is not None and context_id is None:
-            message = outgoing(
-                text, parts, context_id=self.get_task(task_id).context_id, task_id=task_id, metadata=metadata
-            )
+            message = replace(message, context_id=self.get_task(task_id).context_id or None)
         return self.send(message)
 
     def send(self, message: OutgoingMessage) -> A2ATask | A2AMessage:
@@ -186,7 +184,7 @@ class A2AHook(RemoteTaskHook):
 
         :raises RemoteTaskError: if the agent took the cancellation, and the task continues all the same.
         """
-        return self.client.send(operations.stop_task(remote_task_id))
+        return self.client.send(operations.cancel_task(remote_task_id, for_good=True))
 
     def get_result(self, remote_task_id: str) -> A2AResult:
         """Return what a task has come to so far: ``state text structured files error``."""

@@ -19,32 +19,29 @@ MANIFEST = Manifest(
         "protocol_version": FormField(
             "Protocol version",
             "The version of A2A to speak; auto is what the agent's card prefers. Default auto.",
-            {"type": ["string", "null"], "enum": ["auto", "1.0", "0.3"]},
+            FormField.one_of("auto", "1.0", "0.3"),
         ),
         "binding": FormField(
             "Binding",
             "How to speak it; auto is what the agent's card prefers. Default auto.",
-            {"type": ["string", "null"], "enum": ["auto", "rest", "jsonrpc"]},
+            FormField.one_of("auto", "rest", "jsonrpc"),
         ),
         "card_path": FormField(
             "Card path",
             "Path of the agent's card below the base URL. Default: the well-known paths.",
-            {"type": ["string", "null"]},
         ),
         "tenant": FormField(
             "Tenant",
             "The tenant to name in every request. Default: the one in the agent's card.",
-            {"type": ["string", "null"]},
         ),
         "auth": FormField(
             "Token is",
             "A bearer token, user:password for basic, or an API key in a header. Default bearer.",
-            {"type": ["string", "null"], "enum": ["bearer", "basic", "api_key"]},
+            FormField.one_of("bearer", "basic", "api_key"),
         ),
         "api_key_header": FormField(
             "API key header",
             "With auth api_key: the header that carries the key. Default X-API-Key.",
-            {"type": ["string", "null"]},
         ),
         "use_card_host": FormField(
             "Use the card's host",

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, AliasPath, Field, model_validator
 
-from remote_tasks_provider.core.http.operation import present
 from remote_tasks_provider.core.http.parsing import (
     Items,
     Json,
@@ -21,17 +20,19 @@ from remote_tasks_provider.core.http.parsing import (
     OrNone,
     RemoteModel,
 )
-from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState
+from remote_tasks_provider.core.states import StateTable, TaskSnapshot, TaskState, in_words
 from remote_tasks_provider.core.storable import storable_json
 
 __all__ = [
     "A2A_STATES",
+    "OLD_FILE_NAMES",
     "A2AAgentCard",
     "A2AArtifact",
     "A2AMessage",
     "A2APart",
     "A2ATask",
     "snapshot",
+    "state_in_words",
     "text_of",
     "text_of_status",
     "word_of",
@@ -49,6 +50,16 @@ A2A_STATES = StateTable(
         "canceled": TaskState.CANCELLED,
     }
 )
+
+OLD_FILE_NAMES = {
+    "fileWithUri": "url",
+    "fileWithBytes": "raw",
+    "uri": "url",
+    "bytes": "raw",
+    "name": "filename",
+    "mimeType": "mediaType",
+}
+"""What protocol 0.3 calls what a part has that is a file; the later name is JSON-RPC's, and goes before."""
 
 # Of the parts of something: what holds a file or leads to one.
 _FILES = {"parts": {"__all__": {"url", "raw", "file"}}}
@@ -85,13 +96,8 @@ class A2APart(RemoteModel):
             part = {**part, "data": data["value"]} if metadata.get("data_part_compat") else part
         if not isinstance(file, dict):
             return part
-        found = {
-            "url": file.get("uri") or file.get("fileWithUri"),
-            "raw": file.get("bytes", file.get("fileWithBytes")),
-            "filename": file.get("name"),
-            "mediaType": file.get("mimeType"),
-        }
-        return {**part, **present(found)}
+        found = {name: file.get(old) for old, name in OLD_FILE_NAMES.items() if file.get(old) is not None}
+        return {**part, **found}
 
     @property
     def is_file(self) -> bool:
@@ -105,16 +111,11 @@ class A2AMessage(RemoteModel):
 
     message_id: LenientStr = Field(default=None, alias="messageId")
     role: LenientStr = None
-    parts: Annotated[Items[A2APart], OrEmpty(list)] = Field(default_factory=list)
+    parts: Annotated[Items[A2APart], OrEmpty(list)] = Field(
+        default_factory=list, validation_alias=AliasChoices("parts", "content")
+    )
     context_id: LenientStr = Field(default=None, alias="contextId")
     task_id: LenientStr = Field(default=None, alias="taskId")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _any_version(cls, message: Any) -> Any:
-        if isinstance(message, dict) and "parts" not in message and "content" in message:
-            return {**message, "parts": message["content"]}
-        return message
 
     @property
     def text(self) -> str:
@@ -139,21 +140,14 @@ class A2ATask(RemoteModel):
 
     id: str = Field(min_length=1)
     context_id: LenientStr = Field(default=None, alias="contextId")
-    status: Annotated[str, OrEmpty(str)] = ""
-    message: Annotated[A2AMessage | None, OrNone()] = None
+    status: Annotated[str, OrEmpty(str)] = Field(default="", validation_alias=AliasPath("status", "state"))
+    message: Annotated[A2AMessage | None, OrNone()] = Field(
+        default=None, validation_alias=AliasPath("status", "message")
+    )
     artifacts: Annotated[Items[A2AArtifact], OrEmpty(list)] = Field(default_factory=list)
     history: Annotated[Items[A2AMessage], OrEmpty(list)] = Field(default_factory=list)
-    updated_at: Moment = None
+    updated_at: Moment = Field(default=None, validation_alias=AliasPath("status", "timestamp"))
     metadata: Annotated[dict[str, Json], OrEmpty(dict)] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _flat(cls, task: Any) -> Any:
-        status = task.get("status") if isinstance(task, dict) else None
-        if not isinstance(status, dict):
-            return task
-        flat = {"status": status.get("state"), "message": status.get("message")}
-        return {**task, **flat, "updated_at": status.get("timestamp")}
 
     @property
     def state(self) -> TaskState:
@@ -227,6 +221,11 @@ def text_of(parts: Sequence[A2APart]) -> str:
 def text_of_status(task: A2ATask) -> str:
     """Return what the agent says of a task's status; empty if it says nothing."""
     return task.message.text if task.message else ""
+
+
+def state_in_words(task: A2ATask) -> str:
+    """Return a task's state as the log says it, with the agent's own word."""
+    return in_words(task.state, word_of(task.status))
 
 
 def snapshot(task: A2ATask) -> TaskSnapshot:

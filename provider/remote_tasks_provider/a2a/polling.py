@@ -13,7 +13,6 @@ even the latest change that was known: the agent has forgotten it, and perhaps a
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,13 +28,12 @@ from remote_tasks_provider.core.polling.strategy import (
     Plan,
     PollPlan,
     PollRequest,
-    PollResult,
     PollResults,
     Unchanged,
     relay,
-    result_of,
+    results_among,
 )
-from remote_tasks_provider.core.states import TaskSnapshot
+from remote_tasks_provider.core.states import TaskSnapshot, iso_utc
 
 __all__ = ["A2APollStrategy"]
 
@@ -70,9 +68,9 @@ class _Walk:
         self.total = self.total if self.pages else page.size
         self.pages += 1
         self.seen.update(task.id for task in page.items)
-        times = [task.updated_at for task in page.items if task.updated_at is not None]
-        self.newest = max([*times, *([self.newest] if self.newest else [])], default=None)
-        self.oldest = min([*times, *([self.oldest] if self.oldest else [])], default=None)
+        times = [self.newest, self.oldest, *(task.updated_at for task in page.items)]
+        known = [one for one in times if one is not None]
+        self.newest, self.oldest = max(known, default=None), min(known, default=None)
 
     @property
     def is_whole(self) -> bool:
@@ -136,7 +134,7 @@ class A2APollStrategy:
         """Read what has changed; all others that are known to be listed have not."""
         assert self._newest is not None  # noqa: S101 - a full listing came first
         since = self._newest - _OVERLAP
-        walk = _Walk(TaskFilter(updated_after=since.isoformat().replace("+00:00", "Z")))
+        walk = _Walk(TaskFilter(updated_after=iso_utc(since)))
         if not (yield from self._read(walk, due, wanted, now)):
             return
         if walk.oldest is not None and walk.oldest < since - _OVERLAP:
@@ -175,7 +173,7 @@ class A2APollStrategy:
                 yield from self._without_a_list(page, [one for one in due if one not in walk.seen], now)
                 return False
             walk.take(page)
-            yield self._results(page.items, told)
+            yield results_among(page.items, told, snapshot)
         return True
 
     def _without_a_list(self, problem: RemoteTaskError, due: list[str], now: float) -> Plan[None]:
@@ -185,18 +183,12 @@ class A2APollStrategy:
             self._no_list_until = now + _LIST_AGAIN_AFTER
         yield from self._singles.ask_without_a_list(problem, due)
 
-    @staticmethod
-    def _results(tasks: Sequence[A2ATask], wanted: set[str]) -> dict[str, PollResult]:
-        return {task.id: result_of(task.id, snapshot, task) for task in tasks if task.id in wanted}
-
     def _learn(self, results: PollResults) -> PollResults:
         """Note what is told, and which tasks have a time."""
         self._told.update(results)
         for task_id, one in results.items():
             if isinstance(one, TaskSnapshot):
-                known, other = self._timed, self._untimed
-                if one.updated_at is None:
-                    known, other = other, known
-                known.add(task_id)
-                other.discard(task_id)
+                is_timed = one.updated_at is not None
+                (self._timed if is_timed else self._untimed).add(task_id)
+                (self._untimed if is_timed else self._timed).discard(task_id)
         return results

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.service import A2A_TASK
-from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
+from remote_tasks_provider.a2a.connected import A2ATaskWait
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 
 __all__ = ["A2ATaskSensor"]
 
 
-class A2ATaskSensor(RemoteTaskSensor):
+class A2ATaskSensor(A2ATaskWait, RemoteTaskSensor):
     """Waits until tasks of an A2A agent have completed, failed, or were rejected or canceled.
 
     Returns one JSON object for one id, or a list of them in input order for several::
@@ -30,16 +27,3 @@ class A2ATaskSensor(RemoteTaskSensor):
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "a2a_conn_id", "on_waiting")
-    remote_task_type = A2A_TASK
-    trigger_class = A2ATaskTrigger
-    hook_class = A2AHook
-    ui_color = "#e3ecf7"
-
-    def __init__(
-        self,
-        *,
-        remote_task_id: str | Iterable[str],
-        a2a_conn_id: str = A2AHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(remote_task_id=remote_task_id, conn_id=a2a_conn_id, **kwargs)

@@ -60,10 +60,8 @@ class A2ASubmission(HookSubmission):
         """Whether the agent lists tasks."""
         return self._hook.find_agent().lists
 
-    @property
-    def finds_tags(self) -> bool:
-        """Whether a task is found by what it was given; only in a list."""
-        return self.sees_all
+    finds_tags = sees_all
+    """A task is found by what it was given; only in a list."""
 
     def prepare(self) -> None:
         """Find the agent: what can fail without cost comes first."""

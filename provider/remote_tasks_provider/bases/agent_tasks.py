@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, get_args
 from remote_tasks_provider.bases.compat import SUPPORTS_HITL
 from remote_tasks_provider.bases.hitl import HITL_REQUIREMENT, HITLMixin
 from remote_tasks_provider.bases.hitl_forms import Question, Reply
+from remote_tasks_provider.bases.requests import sending
 from remote_tasks_provider.bases.submitting import SubmittingOperator
 from remote_tasks_provider.bases.xcoms import hand_over
 from remote_tasks_provider.core import validation
@@ -47,6 +48,8 @@ class AgentQuestions:
     """Seconds between the first reads of a task that may show the effect of an answer."""
     longest_pause: ClassVar[float]
     """Seconds between all further ones."""
+    answered_elsewhere: ClassVar[str]
+    """How else than here a person can answer, for messages."""
 
     def __init__(self, operator: Any, context: Context) -> None:
         self.operator = operator
@@ -54,7 +57,7 @@ class AgentQuestions:
 
     # ---------------------------------------------------------------------------- what a service supplies
 
-    def read(self, task_id: str) -> Any:
+    def get(self, hook: Any, task_id: str) -> Any:
         """Return the task as it is now."""
         raise NotImplementedError
 
@@ -70,8 +73,12 @@ class AgentQuestions:
         """Return whether the task still waits for the answer to what was ``asked``."""
         raise NotImplementedError
 
-    def needs_input(self, task: Any, why: str) -> BaseException:
-        """Return the error of a question that nobody answered."""
+    def named(self, task: Any) -> str:
+        """Return what a message calls the task."""
+        return f"{self.operator.remote_task_type.label} {task.id}"
+
+    def question(self, task: Any) -> tuple[str, str]:
+        """Return the text of what the task waits for, and what follows it in brackets, such as its page."""
         raise NotImplementedError
 
     def unanswered(self, task: Any, reply: Reply, asked: Mapping[str, Any]) -> BaseException:
@@ -83,6 +90,16 @@ class AgentQuestions:
         raise NotImplementedError
 
     # -------------------------------------------------------------------------------- what they all share
+
+    def read_once(self, task_id: str) -> Any:
+        """Return the task as it is now; errors are Airflow's."""
+        hook = self.operator.hook
+        with sending(hook):
+            return self.get(hook, task_id)
+
+    def read(self, task_id: str) -> Any:
+        """Return the task as it is now, once it is known what it waits for."""
+        return self.read_once(task_id)
 
     def handle(self, task_id: str) -> Any:
         """Put what the agent waits for to a person, return it, or fail; wait on if it waits no more."""
@@ -98,6 +115,15 @@ class AgentQuestions:
         if operator.on_waiting == "fail":
             raise self.needs_input(task, "on_waiting is 'fail'.")
         return hand_over(operator, self.context, self.returned(task))
+
+    def needs_input(self, task: Any, why: str) -> BaseException:
+        """Return the error of a question that nobody answered."""
+        text, place = self.question(task)
+        error = TaskNeedsInputError(
+            f"{self.named(task)} waits for an answer: {text[:500]!r}{place}. {why} Answer it "
+            f"{self.answered_elsewhere}, then clear this task: it resumes the wait for the same remote task."
+        )
+        return self.failure(error)
 
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with what the agent waits for."""

@@ -5,15 +5,17 @@ It needs ``common.ai``, so no hook may import it but one that is such an agent.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from remote_tasks_provider.bases.hooks import RemoteTaskHook
+from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.cancel_worker import cancel_tasks
 from remote_tasks_provider.core.cancellation import AFTER_A_TIMEOUT
 from remote_tasks_provider.core.errors import (
@@ -27,6 +29,7 @@ from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.service import TaskType
 from remote_tasks_provider.core.submission import may_have_submitted
+from remote_tasks_provider.core.validation import Check
 
 try:
     from airflow.providers.common.ai.exceptions import ManagedAgentInvocationError, ManagedAgentRejected
@@ -46,7 +49,6 @@ except ImportError as missing:
 
 __all__ = [
     "AgentTask",
-    "BaseManagedAgentHook",
     "ManagedAgentCapabilities",
     "ManagedAgentInvocationError",
     "ManagedAgentRef",
@@ -55,8 +57,11 @@ __all__ = [
     "ManagedAgentResponse",
     "ManagedAgentUsage",
     "OrphanedAgentTaskError",
+    "RemoteAgentHook",
     "prompt_of",
     "sorted_errors",
+    "with_file_names",
+    "with_value",
 ]
 
 log = logging.getLogger(__name__)
@@ -70,6 +75,38 @@ class OrphanedAgentTaskError(ManagedAgentInvocationError, AirflowFailException):
 
     Fails the Airflow task without a retry: a retry would create, and pay for, another remote task.
     """
+
+
+class RemoteAgentHook(BaseManagedAgentHook):
+    """A service's agents behind the managed-agent contract; a subclass is the service's hook, too."""
+
+    poll_interval: float
+    timeout: float
+    cancel_on_timeout: bool
+
+    def wait_by(self, poll_interval: Any, timeout: Any, *, cancel_on_timeout: bool) -> None:
+        """Take how answers are waited for, as the constructor was given it."""
+        self.poll_interval = validation.seconds(poll_interval, "poll_interval")
+        self.timeout = validation.seconds(timeout, "timeout")
+        self.cancel_on_timeout = cancel_on_timeout
+
+    def seconds_for(self, request: ManagedAgentRequest) -> float:
+        """Return how long the answer to a request may take."""
+        return self.timeout if request.timeout is None else validation.seconds(request.timeout, "timeout")
+
+    def policy(self, seconds: float, **rules: Any) -> PollPolicy:
+        """Return the rules of a wait that begins now.
+
+        :param rules: more of them.
+        """
+        now = time.time()
+        return PollPolicy(
+            started_at=now,
+            poll_interval=self.poll_interval,
+            deadline=now + seconds,
+            on_waiting="return",
+            **rules,
+        )
 
 
 class AgentTask:
@@ -152,16 +189,34 @@ def sorted_errors(lost: str | None = None, *, look_at: str = "the service") -> I
         raise ManagedAgentInvocationError(str(error)) from error
 
 
-def prompt_of(request: ManagedAgentRequest, files: str) -> str | None:
+def prompt_of(request: ManagedAgentRequest, files: str, check: Check) -> str:
     """Return the prompt; a conversation becomes one text, for services that accept only one.
 
     :param files: the option in which files are given instead.
+    :param check: what the prompt must be.
     """
-    if request.messages is None:
-        return request.prompt
-    messages = [
-        (str(one.get("role") or "user"), _words(one.get("content"), files)) for one in request.messages
-    ]
+    prompt = request.prompt if request.messages is None else _one_text(request.messages, files)
+    try:
+        return str(check(prompt, "the prompt"))
+    except ValueError as error:
+        raise ManagedAgentRejected(str(error)) from error
+
+
+def with_value(text: str, value: Any, called: str = "The value") -> str:
+    """Return an agent's text with the value that it has made: the toolset shows its model nothing else."""
+    if value is None:
+        return text
+    return f"{text}\n\n{called}: {json.dumps(value, ensure_ascii=False)}".strip()
+
+
+def with_file_names(text: str, names: Iterable[str]) -> str:
+    """Return an agent's text, or the names of its files where it has said nothing."""
+    named = "" if text else ", ".join(names)
+    return f"Without a word, but with files: {named}" if named else text
+
+
+def _one_text(conversation: Iterable[Mapping[str, Any]], files: str) -> str:
+    messages = [(str(one.get("role") or "user"), _words(one.get("content"), files)) for one in conversation]
     if len(messages) == 1:
         return messages[0][1]
     return "\n\n".join(f"{role}: {words}" for role, words in messages)

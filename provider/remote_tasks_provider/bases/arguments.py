@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import SET_DURING_EXECUTION, BaseOperator, ObjectStoragePath, conf
 
 from remote_tasks_provider.bases.exceptions import ArgumentFailure
+from remote_tasks_provider.bases.hooks import RemoteTaskHook
 from remote_tasks_provider.bases.lineage import TellsLineage
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
@@ -66,6 +67,10 @@ class CheckedOperator(BaseOperator, TellsLineage):
     }
     """What each parameter must be; a check returns the value as it is stored. Those that many operators have
     are here. A subclass has a table of those that it adds."""
+
+    hook_class: ClassVar[type[RemoteTaskHook]]
+    """The service's hook. Each service has one class that sets it, and has the parameter for the connection,
+    named as the hook names it."""
 
     awaited_check: ClassVar[Check | None] = None
     """What the parameter must be that says what to wait for, where there is one; a service names it."""
@@ -188,9 +193,9 @@ def _parameters(operator: type[BaseOperator]) -> tuple[frozenset[str], frozenset
             names = set(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
             known |= names
             own |= names if base.__module__.startswith(_PROVIDER) else set()
-    # A class that calls them otherwise fills these in itself.
+    # A class that calls it otherwise fills it in itself.
     id_param = getattr(getattr(operator, "remote_task_type", None), "id_param", "remote_task_id")
-    filled = {"conn_id"} | ({"remote_task_id"} - {id_param})
+    filled = {"remote_task_id"} - {id_param}
     filled -= set(inspect.signature(operator.__init__).parameters)
     return frozenset(own - filled), frozenset(known - filled)
 

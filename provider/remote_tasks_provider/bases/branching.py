@@ -21,7 +21,7 @@ from remote_tasks_provider.core.validation import Check
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["Branch", "RemoteTaskBranchOperator"]
+__all__ = ["AgentTaskBranchOperator", "Branch", "RemoteTaskBranchOperator"]
 
 Branch = str | Iterable[str]
 
@@ -30,11 +30,10 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
     """Waits for one remote task, then runs the branch of its state and skips the others.
 
     The task's record, which the service's sensor would return, is left in XCom under the key ``remote_task``.
-    A subclass names the parameters with the task and with the connection as its service does, and passes them
-    on under these names.
+    A subclass has a parameter for the connection. It may name the one with the task as its service does, and
+    passes it on under this name.
 
     :param remote_task_id: the task's id.
-    :param conn_id: the Airflow connection.
     :param completed: task or task group id, or several, to run on success; ``None`` skips everything
         downstream.
     :param failed: what to run on failure; ``None`` fails this operator without a retry.
@@ -61,7 +60,6 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
         self,
         *,
         remote_task_id: str,
-        conn_id: str,
         completed: Branch | None = None,
         failed: Branch | None = None,
         cancelled: Branch | None = None,
@@ -71,7 +69,6 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
     ) -> None:
         super().__init__(**kwargs)
         setattr(self, self.remote_task_type.id_param, remote_task_id)
-        setattr(self, self.hook_class.conn_name_attr, conn_id)
         self.completed = completed
         self.failed = failed
         self.cancelled = cancelled
@@ -196,6 +193,19 @@ class RemoteTaskBranchOperator(WaitingOperator, BaseBranchOperator):
                     f"{state} would skip {task.task_id!r}, which all instances of {where} share: none can "
                     "decide about it. Map a task group that holds this task and all of its branches"
                 )
+
+
+class AgentTaskBranchOperator(RemoteTaskBranchOperator):
+    """One whose task is an agent's, which may wait for a person.
+
+    :param waiting: what to run when the agent waits; ``None`` waits on.
+    """
+
+    template_fields: Sequence[str] = (*RemoteTaskBranchOperator.template_fields, "waiting")
+
+    def __init__(self, *, waiting: Branch | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.waiting = waiting
 
 
 def _map_index(context: Context) -> int:

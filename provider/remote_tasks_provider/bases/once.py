@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,7 +26,7 @@ from remote_tasks_provider.core.submission import may_have_submitted
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-__all__ = ["Effect", "Once", "appears"]
+__all__ = ["Effect", "Once", "appears", "send_or_find"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -40,8 +42,9 @@ _BETWEEN_READS = 5.0
 class Effect(Protocol[T_co]):
     """Something to be done once."""
 
-    subject: str
-    """What it is done to: another subject is another effect."""
+    @property
+    def subject(self) -> str:
+        """What it is done to: another subject is another effect."""
 
     def facts(self) -> dict[str, Any]:
         """Return what identifies the effect, as it is before it is there; plain JSON values."""
@@ -107,16 +110,7 @@ class Once:
         now = self._origin
         intent = replace(intent, at=time.time(), attempt=now.attempt)
         self._record.intend(asdict(intent))
-        answer: T | None = None
-        try:
-            answer = effect.send(intent.facts)
-        except RemoteTaskError as error:
-            if not may_have_submitted(error):
-                raise
-            log.warning("It is not known whether the request arrived: %s", error)
-            if not appears(effect, intent.facts):
-                raise
-            log.info("It did: the service shows its effect.")
+        answer = send_or_find(partial(effect.send, intent.facts), partial(appears, effect, intent.facts))
         self._record.note(asdict(replace(intent, is_done=True)))
         return answer
 
@@ -133,6 +127,23 @@ class Once:
     def _earlier(self, subject: str) -> _Intent | None:
         found = _Intent.from_json(self._record.read())
         return found if found is not None and found.is_of(subject, self._origin) else None
+
+
+def send_or_find(send: Callable[[], T], is_there: Callable[[], bool]) -> T | None:
+    """Send a request; return its answer, or ``None`` where it was lost, and the effect is there.
+
+    :raises RemoteTaskError: the request's, when its effect does not show.
+    """
+    try:
+        return send()
+    except RemoteTaskError as error:
+        if not may_have_submitted(error):
+            raise
+        log.warning("It is not known whether the request arrived: %s", error)
+        if not is_there():
+            raise
+    log.info("It did: the service shows its effect.")
+    return None
 
 
 def appears(effect: Effect[Any], facts: dict[str, Any], *, since: float | None = None) -> bool:

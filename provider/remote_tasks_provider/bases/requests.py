@@ -31,12 +31,10 @@ def sending(hook: RemoteTaskHook) -> Iterator[None]:
 
 
 class RequestOperator(CheckedOperator):
-    """Sends requests; a subclass has the parameter for the connection, named as its hook names it.
+    """Sends requests, and does not wait for remote tasks.
 
     No operator is silent: what :meth:`summary` returns is the last line of its log.
     """
-
-    hook_class: ClassVar[type[RemoteTaskHook]]
 
     def act(self, hook: Any, context: Context) -> Any:
         """Send the requests; return what goes to XCom."""

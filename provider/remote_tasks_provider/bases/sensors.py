@@ -48,11 +48,10 @@ def _timeout(value: Any, name: str) -> float:
 class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
     """Waits until one or many remote tasks are finished; the parameters are those of every sensor.
 
-    A subclass names the parameters with the tasks and with the connection as its service does, and passes
-    them on under these names.
+    A subclass has a parameter for the connection. It may name the one with the tasks as its service does, and
+    passes it on under this name.
 
     :param remote_task_id: the task's id, or a list of ids, all of which must finish.
-    :param conn_id: the Airflow connection.
     :param raise_on_failure: fail without a retry when a remote task failed or was cancelled; otherwise
         succeed, and let the next task branch on ``state``.
     :param on_waiting: when a task waits for a person: ``wait`` on, ``return`` (succeed, with state
@@ -91,7 +90,6 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
         self,
         *,
         remote_task_id: str | Iterable[str],
-        conn_id: str,
         raise_on_failure: bool = True,
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
@@ -109,7 +107,6 @@ class RemoteTaskSensor(WaitingOperator, BaseSensorOperator):
             **kwargs,
         )
         setattr(self, self.remote_task_type.id_param, remote_task_id)
-        setattr(self, self.hook_class.conn_name_attr, conn_id)
         self.raise_on_failure = raise_on_failure
         self.on_waiting = on_waiting
         self.end_from_trigger = end_from_trigger

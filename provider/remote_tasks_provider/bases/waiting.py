@@ -75,7 +75,6 @@ class WaitingOperator(CheckedOperator):
 
     remote_task_type: ClassVar[TaskType]
     trigger_class: ClassVar[type[RemoteTaskTrigger]]
-    hook_class: ClassVar[type[RemoteTaskHook]]
     timeout: float
 
     carried: Mapping[str, Any] = MappingProxyType({})

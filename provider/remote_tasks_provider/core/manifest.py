@@ -19,12 +19,18 @@ _SECTIONS = ("hooks", "operators", "sensors", "triggers")
 class FormField:
     """A field of the connection form, kept in the connection's extra.
 
-    :param schema: JSON schema of the value: ``type`` and, where it helps, ``default``, ``enum`` and bounds.
+    :param schema: JSON schema of the value: ``type`` and, where it helps, ``default``, ``enum`` and bounds;
+        default a text.
     """
 
     label: str
     description: str
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": ["string", "null"]})
+
+    @staticmethod
+    def one_of(*words: str) -> dict[str, Any]:
+        """Return the schema of a text that is one of ``words``."""
+        return {"type": ["string", "null"], "enum": list(words)}
 
 
 _COMMON_FIELDS = {

@@ -104,8 +104,8 @@ class TaskSnapshot:
             "url": self.url,
             "title": self.title,
             "error": self.error,
-            "created_at": _iso_utc(self.created_at),
-            "updated_at": _iso_utc(self.updated_at),
+            "created_at": iso_utc(self.created_at),
+            "updated_at": iso_utc(self.updated_at),
             "credit_usage": self.credit_usage,
             **self.details,
         }
@@ -121,5 +121,6 @@ def _bounded(value: Any) -> Any:
     return cut(value, _MOST_TEXT) if isinstance(value, str) else value
 
 
-def _iso_utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+def iso_utc(moment: datetime | None, timespec: str = "auto") -> str | None:
+    """Return a moment in UTC as ISO 8601 has it, with a ``Z``."""
+    return None if moment is None else moment.isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -6,28 +6,29 @@ must not import ``pydantic_ai``: what presents an agent to a model is ``common.a
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from remote_tasks_provider.bases.agents import (
     AgentTask,
-    BaseManagedAgentHook,
     ManagedAgentCapabilities,
     ManagedAgentInvocationError,
     ManagedAgentRef,
-    ManagedAgentRejected,
     ManagedAgentRequest,
     ManagedAgentResponse,
     ManagedAgentUsage,
     OrphanedAgentTaskError,
+    RemoteAgentHook,
     prompt_of,
     sorted_errors,
+    with_file_names,
+    with_value,
 )
-from remote_tasks_provider.bases.once import appears
+from remote_tasks_provider.bases.once import appears, send_or_find
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import (
     BudgetExceededError,
@@ -44,7 +45,6 @@ from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.polling.policy import PollPolicy
 from remote_tasks_provider.core.polling.tracker import PollTracker
 from remote_tasks_provider.core.states import TaskState
-from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.manus.api.options import check_prompt
 from remote_tasks_provider.manus.effects import Message
 from remote_tasks_provider.manus.hooks import ManusHook
@@ -70,7 +70,7 @@ class ManusAgentUsage(ManagedAgentUsage):
     credits: int | None = None
 
 
-class ManusAgentHook(ManusHook, BaseManagedAgentHook):
+class ManusAgentHook(ManusHook, RemoteAgentHook):
     """Manus behind the managed-agent contract of ``common.ai``. Needs the extra ``ai``.
 
     An agent's name is a Manus agent profile, or a profile and the id of a project whose instructions and
@@ -125,9 +125,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
         max_credits: int | None = None,
     ) -> None:
         super().__init__(manus_conn_id)
-        self.poll_interval = validation.seconds(poll_interval, "poll_interval")
-        self.timeout = validation.seconds(timeout, "timeout")
-        self.cancel_on_timeout = cancel_on_timeout
+        self.wait_by(poll_interval, timeout, cancel_on_timeout=cancel_on_timeout)
         self.max_credits = (
             None if max_credits is None else validation.whole_number(max_credits, "max_credits", least=1)
         )
@@ -155,8 +153,8 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
             raise InvalidArgumentError(
                 f"vendor_options cannot say what the request or the agent's name says: {reserved}"
             )
-        prompt = _prompt(request)
-        timeout = self.timeout if request.timeout is None else validation.seconds(request.timeout, "timeout")
+        prompt = prompt_of(request, "files", check_prompt)
+        seconds = self.seconds_for(request)
         # A hook for each request: a model may ask two things at once, and one call must not close the other's
         # connections.
         with closing(ManusHook(self.conn_id)) as hook:
@@ -167,14 +165,7 @@ class ManusAgentHook(ManusHook, BaseManagedAgentHook):
                 turn = _Turn.submit(hook, prompt, agent_profile=profile, **options)
             else:
                 turn = _Turn.resume(hook, request.session_id, prompt, agent_profile=profile, **options)
-            now = time.time()
-            policy = PollPolicy(
-                started_at=now,
-                poll_interval=self.poll_interval,
-                deadline=now + timeout,
-                on_waiting="return",
-                max_credits=self.max_credits,
-            )
+            policy = self.policy(seconds, max_credits=self.max_credits)
             result = turn.wait(policy, self.cancel_on_timeout, "structured_output_schema" in options)
         return _response(result)
 
@@ -211,11 +202,7 @@ class _Turn(AgentTask):
             url = hook.get_task(task_id).url
             before, facts = _user_messages(hook, task_id), message.facts()
         with sorted_errors(f"task {task_id} received the message", look_at=_APP):
-            try:
-                message.send(facts)
-            except RemoteTaskError as error:
-                if not may_have_submitted(error) or not appears(message, facts):
-                    raise
+            send_or_find(partial(message.send, facts), partial(appears, message, facts))
         log.info("Sent a message to Manus task %s%s.", task_id, in_brackets(url))
         return cls(hook, task_id, url, before)
 
@@ -268,14 +255,6 @@ def _profile_and_project(agent: str) -> tuple[str, str | None]:
     )
 
 
-def _prompt(request: ManagedAgentRequest) -> str:
-    prompt = prompt_of(request, files="files")
-    try:
-        return check_prompt(prompt, "the prompt")
-    except ValueError as error:
-        raise ManagedAgentRejected(str(error)) from error
-
-
 def _user_messages(hook: ManusHook, task_id: str) -> int:
     return sum(message.role == "user" for message in hook.iter_messages(task_id))
 
@@ -283,14 +262,9 @@ def _user_messages(hook: ManusHook, task_id: str) -> int:
 def _response(result: ManusResult) -> ManagedAgentResponse:
     if failure := _failure(result):
         raise ManagedAgentInvocationError(str(failure)) from failure
-    names = ", ".join(file.name for file in result.files)
-    text = result.text or (f"Without a word, but with files: {names}" if names else "")
-    if result.structured is not None:
-        # The toolset shows its model nothing but the text.
-        value = json.dumps(result.structured, ensure_ascii=False)
-        text = f"{text}\n\nThe value asked for: {value}".strip()
+    text = with_file_names(result.text or "", (file.name for file in result.files))
     return ManagedAgentResponse(
-        text=text,
+        text=with_value(text, result.structured, "The value asked for"),
         raw=result,
         structured=result.structured,
         session_id=result.id,

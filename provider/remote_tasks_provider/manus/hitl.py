@@ -20,7 +20,6 @@ from remote_tasks_provider.core.errors import (
     InvalidRequestError,
     RemoteTaskError,
     TaskCancelledError,
-    TaskNeedsInputError,
 )
 from remote_tasks_provider.core.log import in_brackets
 from remote_tasks_provider.core.states import TaskState
@@ -39,6 +38,7 @@ class ManusQuestions(AgentQuestions):
 
     first_pauses = (2.0, 4.0, 8.0)
     longest_pause = 15.0
+    answered_elsewhere = "in the Manus app"
 
     def deal_with(self, task: ManusResult) -> Any:
         """Confirm what the agent waits for if that is allowed; otherwise as every agent's."""
@@ -61,7 +61,7 @@ class ManusQuestions(AgentQuestions):
 
     def fail(self, task_id: str, why: str) -> NoReturn:
         """Fail with the question that the agent waits with."""
-        raise self.needs_input(self._read_once(task_id), why)
+        raise self.needs_input(self.read_once(task_id), why)
 
     def answered(self, reply: Reply, *, carried: Mapping[str, Any], **asked: Any) -> Any:
         """Count the answers; only the first form of an attempt can be rich everywhere."""
@@ -87,16 +87,14 @@ class ManusQuestions(AgentQuestions):
 
     # -------------------------------------------------------------------------------------------- reads
 
-    def _read_once(self, task_id: str) -> ManusResult:
-        hook = self.operator.hook
-        with sending(hook):
-            result: ManusResult = hook.get_result(task_id, output_grace=0)
-        return result
+    def get(self, hook: Any, task_id: str) -> Any:
+        """Return the task's result so far."""
+        return hook.get_result(task_id, output_grace=0)
 
     def read(self, task_id: str) -> ManusResult:
         """Read until the events show what the status says, or for long enough: each can lag behind."""
         for left in self.reads():
-            result = self._read_once(task_id)
+            result: ManusResult = self.read_once(task_id)
             if result.state is not TaskState.WAITING or result.question is not None or not left:
                 break
         return result
@@ -121,7 +119,7 @@ class ManusQuestions(AgentQuestions):
             with sending(hook):
                 if hook.api.get_state(task_id) is not TaskState.WAITING:
                     return True
-            if not self.is_asked(self._read_once(task_id), {"event_id": question.key}):
+            if not self.is_asked(self.read_once(task_id), {"event_id": question.key}):
                 return True
         return False
 
@@ -145,7 +143,7 @@ class ManusQuestions(AgentQuestions):
         if self._send(task_id, question, Answer(input=given)):
             return self.operator.wait(self.context)
         why = f"Manus did not accept what auto_confirm has for {question.kind}."
-        raise self.needs_input(replace(self._read_once(task_id), question=question), why)
+        raise self.needs_input(replace(self.read_once(task_id), question=question), why)
 
     def put(self, task: ManusResult) -> NoReturn:
         """Ask, in as rich a form as Airflow shows."""
@@ -187,15 +185,8 @@ class ManusQuestions(AgentQuestions):
             text = f"could not be stopped, as {by} chose{in_brackets(result.url)}. {aftermath}"
         else:
             text = f"was stopped by {by}."
-        return self._failure(TaskCancelledError, result, text)
+        return self.failure(TaskCancelledError(f"{self.named(result)} {text}"))
 
-    def needs_input(self, task: ManusResult, why: str) -> BaseException:
-        """Return the error of a question that nobody answered."""
-        text = (
-            f"waits for an answer: {task.asked.text[:500]!r}{in_brackets(task.url)}. {why} "
-            "Answer it in the Manus app, then clear this task: it resumes the wait for the same remote task."
-        )
-        return self._failure(TaskNeedsInputError, task, text)
-
-    def _failure(self, error_type: type[RemoteTaskError], task: ManusResult, text: str) -> BaseException:
-        return self.failure(error_type(f"{self.operator.remote_task_type.label} {task.id} {text}"))
+    def question(self, task: ManusResult) -> tuple[str, str]:
+        """Return what the agent asks, and the task's page."""
+        return task.asked.text, in_brackets(task.url)

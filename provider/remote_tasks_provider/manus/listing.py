@@ -21,7 +21,7 @@ from typing import Any
 
 from remote_tasks_provider.core.errors import RateLimitedError, RemoteTaskError
 from remote_tasks_provider.core.http.operation import Operation, Page
-from remote_tasks_provider.core.polling.strategy import Plan, PollResult, result_of
+from remote_tasks_provider.core.polling.strategy import Plan, PollResult, result_of, results_among
 from remote_tasks_provider.core.states import TaskSnapshot
 from remote_tasks_provider.manus.api import v1, v2
 from remote_tasks_provider.manus.api.filters import TaskFilter
@@ -243,7 +243,7 @@ class Changes:
             for task in page.items:
                 newest = later(newest, _credible(task.updated_at, time)) or newest
                 changes += task.updated_at is not None and task.updated_at >= since
-            found = {task.id: result_of(task.id, snapshot, task) for task in page.items if task.id in wanted}
+            found = results_among(page.items, wanted, snapshot)
             if found:
                 yield found
             last = page.items[-1].updated_at if page.items else None

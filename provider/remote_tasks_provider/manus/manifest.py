@@ -19,18 +19,17 @@ MANIFEST = Manifest(
         "api_version": FormField(
             "API version",
             "The only version of the Manus API to use. Default: for each call the one that does it best.",
-            {"type": ["string", "null"], "enum": ["v1", "v2"]},
+            FormField.one_of("v1", "v2"),
         ),
         "auth": FormField(
             "Password is",
             "An API key, or with oauth the access token of an OAuth app. Default api_key.",
-            {"type": ["string", "null"], "enum": ["api_key", "oauth"]},
+            FormField.one_of("api_key", "oauth"),
         ),
         "connectors": FormField(
             "Connectors",
             "Ids of the connectors that tasks may use, separated by commas; none for no connector. Default: "
             "the account's.",
-            {"type": ["string", "null"]},
         ),
         "webhook_public_key": FormField(
             "Webhook public key",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
-from remote_tasks_provider.manus.hooks import ManusHook
+from remote_tasks_provider.manus.connected import ManusTaskWait
 from remote_tasks_provider.manus.links import ManusTaskLink
-from remote_tasks_provider.manus.service import MANUS_TASK
-from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
 __all__ = ["ManusTaskSensor"]
 
 
-class ManusTaskSensor(RemoteTaskSensor):
+class ManusTaskSensor(ManusTaskWait, RemoteTaskSensor):
     """Waits until Manus tasks have completed or failed.
 
     Returns one JSON object for one id, or a list of them in input order for several::
@@ -41,16 +38,3 @@ class ManusTaskSensor(RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id", "on_waiting")
     operator_extra_links = (ManusTaskLink(),)
-    remote_task_type = MANUS_TASK
-    trigger_class = ManusTaskTrigger
-    hook_class = ManusHook
-    ui_color = "#e8e4f5"
-
-    def __init__(
-        self,
-        *,
-        remote_task_id: str | Iterable[str],
-        manus_conn_id: str = ManusHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(remote_task_id=remote_task_id, conn_id=manus_conn_id, **kwargs)

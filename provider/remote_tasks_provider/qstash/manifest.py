@@ -19,13 +19,13 @@ MANIFEST = Manifest(
         "region": FormField(
             "Region",
             "Where the account lives, if Base URL is empty. Default eu.",
-            {"type": ["string", "null"], "enum": ["eu", "us"]},
+            FormField.one_of("eu", "us"),
         ),
         "plan": FormField(
             "Plan",
             "The account's plan: free, payg (pay as you go) or fixed. Its limits are checked before a "
             "message is sent. Default free.",
-            {"type": ["string", "null"], "enum": ["free", "payg", "fixed"]},
+            FormField.one_of("free", "payg", "fixed"),
         ),
         "webhook_secret": FormField(
             "Signing keys",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
-from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.connected import QStashConnected
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK, QSTASH_WORKFLOW
 from remote_tasks_provider.qstash.triggers import (
     QStashMessageTrigger,
@@ -18,7 +18,7 @@ from remote_tasks_provider.qstash.triggers import (
 __all__ = ["QStashMessageSensor", "QStashTaskSensor", "QStashWorkflowSensor"]
 
 
-class QStashTaskSensor(RemoteTaskSensor):
+class QStashTaskSensor(QStashConnected, RemoteTaskSensor):
     """Waits until QStash tasks, the deliveries of a message, are delivered, failed or cancelled.
 
     Returns one JSON object for one id, or a list of them in input order for several::
@@ -39,23 +39,18 @@ class QStashTaskSensor(RemoteTaskSensor):
     template_fields: Sequence[str] = ("remote_task_id", "qstash_conn_id")
     remote_task_type = QSTASH_TASK
     trigger_class = QStashTaskTrigger
-    hook_class = QStashHook
-    ui_color = "#dff3ea"
 
     def __init__(
         self,
         *,
         remote_task_id: str | Iterable[str],
-        qstash_conn_id: str = QStashHook.default_conn_name,
         poke_interval: float | str | timedelta = 15.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            remote_task_id=remote_task_id, conn_id=qstash_conn_id, poke_interval=poke_interval, **kwargs
-        )
+        super().__init__(remote_task_id=remote_task_id, poke_interval=poke_interval, **kwargs)
 
 
-class QStashMessageSensor(RemoteTaskSensor):
+class QStashMessageSensor(QStashConnected, RemoteTaskSensor):
     """Waits until QStash messages are delivered, failed or cancelled, according to the logs.
 
     Returns one JSON object for one id, or a list of them in input order for several, such as the messages of
@@ -82,28 +77,24 @@ class QStashMessageSensor(RemoteTaskSensor):
     template_fields: Sequence[str] = ("message_id", "qstash_conn_id")
     remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
-    hook_class = QStashHook
-    ui_color = "#dff3ea"
 
     def __init__(
         self,
         *,
         message_id: str | Iterable[str],
-        qstash_conn_id: str = QStashHook.default_conn_name,
         poke_interval: float | str | timedelta = 15.0,
         not_found_grace: float | str | timedelta = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             remote_task_id=message_id,
-            conn_id=qstash_conn_id,
             poke_interval=poke_interval,
             not_found_grace=not_found_grace,
             **kwargs,
         )
 
 
-class QStashWorkflowSensor(RemoteTaskSensor):
+class QStashWorkflowSensor(QStashConnected, RemoteTaskSensor):
     """Waits until runs of Upstash workflows have succeeded, failed or were cancelled, according to the logs.
 
     Returns one JSON object for one id, or a list of them in input order for several::
@@ -129,21 +120,17 @@ class QStashWorkflowSensor(RemoteTaskSensor):
     template_fields: Sequence[str] = ("workflow_run_id", "qstash_conn_id")
     remote_task_type = QSTASH_WORKFLOW
     trigger_class = QStashWorkflowTrigger
-    hook_class = QStashHook
-    ui_color = "#dff3ea"
 
     def __init__(
         self,
         *,
         workflow_run_id: str | Iterable[str],
-        qstash_conn_id: str = QStashHook.default_conn_name,
         poke_interval: float | str | timedelta = 15.0,
         not_found_grace: float | str | timedelta = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             remote_task_id=workflow_run_id,
-            conn_id=qstash_conn_id,
             poke_interval=poke_interval,
             not_found_grace=not_found_grace,
             **kwargs,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remote_tasks_provider.a2a.api import interfaces
+from remote_tasks_provider.a2a.api import wire
 from remote_tasks_provider.a2a.api.interfaces import AGENTS, Interface, interfaces_of
 from remote_tasks_provider.a2a.api.messages import outgoing
 from remote_tasks_provider.a2a.api.operations import find_agent, send_message
@@ -120,9 +120,7 @@ class TestInterfacesOf:
 
 
 def request_of(interface: Interface) -> Any:
-    from remote_tasks_provider.a2a.api import operations
-
-    return operations._get(interface, "a", history=False).request
+    return wire.get_task(interface, "a").request
 
 
 def play(operation: Operation[Any], own: ConnectionConfig, answers: dict[str, Any]) -> tuple[Any, list[str]]:
@@ -235,7 +233,7 @@ class TestFindAgent:
         assert len(play(find_agent(afresh=True), config(), answers)[1]) == 2
         assert len(play(find_agent(), config(tenant="t"), answers)[1]) == 2
 
-        monkeypatch.setattr(interfaces, "_LOOK_AGAIN_AFTER", -1.0)
+        monkeypatch.setattr(AGENTS, "seconds", -1.0)
         play(find_agent(afresh=True), config(), answers)
         assert len(play(find_agent(), config(), answers)[1]) == 2
 

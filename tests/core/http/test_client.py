@@ -373,7 +373,7 @@ def _sleep() -> Callable[[float], None]:
 class TestSteps:
     @staticmethod
     def _made_of(steps: Any) -> Operation[Any]:
-        return replace(a_call(never_sent), steps=steps)
+        return Operation.in_steps("several", "their value", steps)
 
     def test_steps_are_sent_in_turn_and_give_the_value(self, both: Both) -> None:
         def steps(config: Any) -> Any:

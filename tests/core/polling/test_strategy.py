@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from remote_tasks_provider.core.polling.strategy import (
     batches,
     relay,
     result_of,
+    results_among,
 )
 from remote_tasks_provider.core.states import TaskSnapshot
 from tests.core.build import a_snapshot
@@ -228,6 +230,15 @@ class TestResultOf:
         error = result_of("a", snapshot, {})
         assert isinstance(error, InvalidResponseError)
         assert error.retry_helps
+
+
+class TestResultsAmong:
+    def test_listed_tasks_that_are_not_wanted_are_left_out(self) -> None:
+        tasks = [SimpleNamespace(id=one) for one in "abc"]
+
+        found = results_among(tasks, {"a", "c", "d"}, lambda task: a_snapshot("failed", task.id))
+
+        assert found == {one: a_snapshot("failed", one) for one in "ac"}
 
 
 class TestPollRequest:

@@ -7,23 +7,32 @@ connection's. What was found is remembered for a while, per connection.
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+from remote_tasks_provider.a2a.api import wire
 from remote_tasks_provider.a2a.api.errors import NO_SUCH_OPERATION, NOT_FOUND, is_wrong_place
 from remote_tasks_provider.a2a.api.extras import A2AExtras
+from remote_tasks_provider.a2a.api.filters import TaskFilter
+from remote_tasks_provider.a2a.api.wire import Interface, split_url
 from remote_tasks_provider.a2a.models import A2AAgentCard
-from remote_tasks_provider.core.errors import ApiError, ConnectionConfigError, NotFoundError
+from remote_tasks_provider.core.errors import (
+    ApiError,
+    ConnectionConfigError,
+    NotFoundError,
+    RemoteTaskError,
+)
+from remote_tasks_provider.core.http.account_memory import AccountMemory
 from remote_tasks_provider.core.http.connection import ConnectionConfig, is_loopback
 from remote_tasks_provider.core.http.operation import Operation, Request, Steps
 from remote_tasks_provider.core.http.parsing import Reader
 
-__all__ = ["AGENTS", "Agent", "Interface", "found_agent", "interfaces_of", "read_card", "split_url"]
+__all__ = ["AGENTS", "Agent", "Interface", "found_agent", "interfaces_of", "read_card"]
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +42,6 @@ _WELL_KNOWN = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 _BINDINGS = {"HTTP+JSON": "rest", "JSONRPC": "jsonrpc"}
 
 _read_card = Reader(A2AAgentCard)
-
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """One way to speak to an agent.
-
-    :param url: as the card has it, on the host that may be called: a slash at its end is another address.
-    """
-
-    version: Literal["1.0", "0.3"]
-    binding: Literal["rest", "jsonrpc"]
-    url: str
-    tenant: str | None = None
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """The header without which a server takes 1.0 for 0.3."""
-        return (("A2A-Version", "1.0"),) if self.version == "1.0" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +56,10 @@ class Agent:
     lists: bool
 
 
-class _Agents:
-    """The agents that were found, in this process."""
-
-    def __init__(self) -> None:
-        self._known: dict[Hashable, tuple[Agent, float]] = {}
-        self._lock = threading.Lock()
-
-    @staticmethod
-    def _key(config: ConnectionConfig) -> Hashable:
-        return config.account, config.extras.model_dump_json()
-
-    def get(self, config: ConnectionConfig) -> Agent | None:
-        """Return the agent of a connection."""
-        agent, until = self._known.get(self._key(config), (None, 0.0))
-        return agent if time.monotonic() < until else None
-
-    def note(self, config: ConnectionConfig, agent: Agent) -> None:
-        """Remember it for a while."""
-        with self._lock:
-            self._known[self._key(config)] = agent, time.monotonic() + _LOOK_AGAIN_AFTER
-
-    def forget(self, config: ConnectionConfig | None = None) -> None:
-        """Look for it again when it is needed next; for all of them without a connection."""
-        with self._lock:
-            if config is None:
-                self._known.clear()
-            else:
-                self._known.pop(self._key(config), None)
-
-
-AGENTS = _Agents()
+AGENTS: AccountMemory[Agent] = AccountMemory(
+    _LOOK_AGAIN_AFTER, lambda config: (config.account, config.extras.model_dump_json())
+)
+"""The agents that were found, in this process."""
 
 
 def get_card(url: str) -> Operation[A2AAgentCard]:
@@ -103,12 +67,6 @@ def get_card(url: str) -> Operation[A2AAgentCard]:
     base_url, path = split_url(url)
     request = Request("GET", path, base_url=base_url)
     return Operation("GET agent card", request, "the card of an A2A agent", _read_card)
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Return the origin of a URL, and the rest of it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}", urlunsplit(("", "", parts.path, parts.query, ""))
 
 
 def read_card(config: ConnectionConfig) -> Steps[A2AAgentCard]:
@@ -123,11 +81,9 @@ def read_card(config: ConnectionConfig) -> Steps[A2AAgentCard]:
         urls = [f"{config.base_url}/{extras.card_path.lstrip('/')}"]
     *first, last = urls
     for url in first:
-        try:
+        with suppress(NotFoundError):
             card: A2AAgentCard = yield get_card(url)
-        except NotFoundError:
-            continue
-        return card
+            return card
     card = yield get_card(last)
     return card
 
@@ -146,18 +102,20 @@ def interfaces_of(card: A2AAgentCard, config: ConnectionConfig) -> list[Interfac
 
 def _named(card: A2AAgentCard) -> Iterator[tuple[Any, Any, str, str | None]]:
     """Yield version, binding, URL and tenant of the interfaces that a card names."""
-    for one in card.supported_interfaces:
-        binding = _BINDINGS.get(str(one.get("protocolBinding")).upper()) if isinstance(one, dict) else None
-        word = str(one.get("protocolVersion") or "1.0") if isinstance(one, dict) else ""
+    main = {"url": card.url, "transport": card.preferred_transport or "JSONRPC"}
+    older = [
+        {"url": one.get("url"), "protocolBinding": one.get("transport"), "protocolVersion": "0.3"}
+        for one in [main, *card.additional_interfaces]
+        if isinstance(one, dict)
+    ]
+    for one in [*card.supported_interfaces, *older]:
+        named = one if isinstance(one, dict) else {}
+        binding = _BINDINGS.get(str(named.get("protocolBinding")).upper())
+        word = str(named.get("protocolVersion") or "1.0")
         version = "1.0" if word.startswith("1") else "0.3" if word.startswith("0.") else None
         # REST of 0.3 hardly exists, and the official SDK's cannot list.
-        if binding and version and one.get("url") and (version, binding) != ("0.3", "rest"):
-            yield version, binding, str(one["url"]), one.get("tenant") or None
-    if card.url and (card.preferred_transport or "JSONRPC").upper() == "JSONRPC":
-        yield "0.3", "jsonrpc", card.url, None
-    for one in card.additional_interfaces:
-        if isinstance(one, dict) and str(one.get("transport")).upper() == "JSONRPC" and one.get("url"):
-            yield "0.3", "jsonrpc", str(one["url"]), None
+        if binding and version and named.get("url") and (version, binding) != ("0.3", "rest"):
+            yield version, binding, str(named["url"]), named.get("tenant") or None
 
 
 def _reachable(named: str, config: ConnectionConfig) -> list[str]:
@@ -185,68 +143,58 @@ def _reachable(named: str, config: ConnectionConfig) -> list[str]:
     return [here]
 
 
-def found_agent(config: ConnectionConfig, probes: Any) -> Steps[Agent]:
-    """Return the agent of a connection; look for it unless that is known.
-
-    :param probes: makes, of an interface, the operations that list one task and that get one.
-    """
+def found_agent(config: ConnectionConfig) -> Steps[Agent]:
+    """Return the agent of a connection; look for it unless that is known."""
     known = AGENTS.get(config)
     if known is not None:
         return known
     card = yield from read_card(config)
-    interfaces = interfaces_of(card, config)
-    if not interfaces:
-        raise ConnectionConfigError(
-            f"Connection {config.conn_id!r}: the agent's card names no interface of A2A 1.0 over REST or "
-            "JSON-RPC, or of 0.3 over JSON-RPC, which the extras protocol_version and binding allow."
-        )
-    problem: ApiError | None = None
-    for interface in interfaces:
+    problem: RemoteTaskError = ConnectionConfigError(
+        f"Connection {config.conn_id!r}: the agent's card names no interface of A2A 1.0 over REST or "
+        "JSON-RPC, or of 0.3 over JSON-RPC, which the extras protocol_version and binding allow."
+    )
+    for interface in interfaces_of(card, config):
         try:
-            lists = yield from _proved(interface, probes)
+            lists = yield from _proved(interface)
         except ApiError as error:
             if not is_wrong_place(error):
                 raise
             problem = error
             continue
-        agent = Agent(card, interface, lists)
         log.info(
             "A2A: %s speaks %s over %s at %s.", card.name, interface.version, interface.binding, interface.url
         )
+        agent = Agent(card, interface, lists)
         AGENTS.note(config, agent)
         return agent
-    assert problem is not None  # noqa: S101 - there was an interface
     raise problem
 
 
-def _proved(interface: Interface, probes: Any) -> Steps[bool]:
+def _proved(interface: Interface) -> Steps[bool]:
     """Return whether an interface lists tasks; raise the error that proves that it is none."""
-    listing, getting = probes(interface, str(uuid4()))
-    is_sure = listing is None
-    if listing is not None:
+    listing = partial(wire.list_tasks, interface, TaskFilter(page_size=1))
+    is_sure = interface.version == "0.3"
+    if not is_sure:
         try:
-            yield listing
+            yield listing()
         except ApiError as error:
             # Some servers have no list, and say so in many ways.
-            refuses = is_wrong_place(error) or error.status_code in (400, 500)
-            if not refuses:
+            if not (is_wrong_place(error) or error.status_code in (400, 500)):
                 raise
             is_sure = error.code in NO_SUCH_OPERATION
         else:
             return True
     try:
-        yield getting
+        yield wire.get_task(interface, str(uuid4()))
     except ApiError as error:
         if error.code != NOT_FOUND:
             raise
-    if is_sure:
-        return False
-    try:
-        # It may have been trouble of a moment, and without the list nothing lost is found.
-        yield listing
-    except ApiError:
-        return False
-    return True
+    if not is_sure:
+        with suppress(ApiError):
+            # It may have been trouble of a moment, and without the list nothing lost is found.
+            yield listing()
+            return True
+    return False
 
 
 def _extras(config: ConnectionConfig) -> A2AExtras:

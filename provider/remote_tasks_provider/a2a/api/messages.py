@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from remote_tasks_provider.a2a.models import OLD_FILE_NAMES
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.http.operation import present
 
 __all__ = ["OutgoingMessage", "PushTarget", "check_parts", "outgoing"]
 
-_CONTENTS = ("text", "data", "url", "raw")
+# What a part has exactly one of, and what that must be.
+_CONTENTS: Mapping[str, tuple[type, str]] = {
+    "text": (str, "a text"),
+    "data": (object, "any JSON"),
+    "url": (str, "a text"),
+    "raw": (bytes, "bytes"),
+}
 _PART_NAMES = frozenset({*_CONTENTS, "filename", "media_type", "metadata"})
 
 
@@ -109,12 +116,13 @@ def _part(value: Any, name: str) -> dict[str, Any]:
             f"{name} has {', '.join(part) or 'nothing'}; a part has exactly one of {', '.join(_CONTENTS)}, "
             "and may have filename, media_type and metadata"
         )
-    if given != ["data"] and not isinstance(part[given[0]], bytes if given == ["raw"] else str):
-        wanted = "bytes" if given == ["raw"] else "a text"
+    content = given[0]
+    kind, wanted = _CONTENTS[content]
+    if not isinstance(part[content], kind):
         raise InvalidArgumentError(
-            f"{name}: {given[0]} is a {type(part[given[0]]).__name__}; it must be {wanted}"
+            f"{name}: {content} is a {type(part[content]).__name__}; it must be {wanted}"
         )
-    if given == ["raw"]:
+    if content == "raw":
         part["raw"] = base64.b64encode(part["raw"]).decode()
     media_type = part.pop("media_type", None)
     return present({**part, "mediaType": media_type})
@@ -128,10 +136,6 @@ def _old_part(part: Mapping[str, Any]) -> dict[str, Any]:
     if "data" in part:
         data = part["data"] if isinstance(part["data"], Mapping) else {"value": part["data"]}
         return {"kind": "data", "data": data, **more}
-    file = {
-        "uri": part.get("url"),
-        "bytes": part.get("raw"),
-        "name": part.get("filename"),
-        "mimeType": part.get("mediaType"),
-    }
-    return {"kind": "file", "file": present(file), **more}
+    names = {name: old for old, name in OLD_FILE_NAMES.items()}
+    file = {names[name]: value for name, value in part.items() if name in names}
+    return {"kind": "file", "file": file, **more}

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from remote_tasks_provider.a2a.api.messages import check_parts
 from remote_tasks_provider.a2a.effects import Answer
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.models import word_of
+from remote_tasks_provider.a2a.models import state_in_words
 from remote_tasks_provider.a2a.operators.base import A2ATaskRequest
 from remote_tasks_provider.a2a.results import A2AFile, result_of_task
 from remote_tasks_provider.bases.downloads import DownloadOperator
@@ -19,7 +19,6 @@ from remote_tasks_provider.bases.once import Once
 from remote_tasks_provider.bases.origin import Origin
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.files.content import Inline, SignedLink
-from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -120,11 +119,7 @@ class A2ADownloadArtifactsOperator(DownloadOperator, A2ATaskRequest):
         """Return the files of the task."""
         task = hook.get_task(self.remote_task_id)
         if not task.state.is_terminal and not again:
-            self.log.warning(
-                "A2A task %s is %s: it may make more files.",
-                task.id,
-                in_words(task.state, word_of(task.status)),
-            )
+            self.log.warning("A2A task %s is %s: it may make more files.", task.id, state_in_words(task))
         return [_remote_file(file) for file in result_of_task(task).files]
 
 

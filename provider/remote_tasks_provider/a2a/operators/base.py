@@ -1,35 +1,19 @@
-"""What A2A's operators share: the connection, and the task that most of them are about."""
+"""What the operators share that do something with one task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from remote_tasks_provider.a2a.hooks import A2AHook
+from remote_tasks_provider.a2a.connected import A2AConnected
 from remote_tasks_provider.a2a.models import word_of
-from remote_tasks_provider.bases.requests import OneTaskOperator, RequestOperator
+from remote_tasks_provider.bases.requests import OneTaskOperator
 from remote_tasks_provider.core.states import in_words
 
-__all__ = ["COLOR", "A2AOperator", "A2ATaskRequest"]
-
-COLOR = "#e3ecf7"
+__all__ = ["A2ATaskRequest"]
 
 
-class A2AOperator(RequestOperator):
-    """An operator that sends requests and does not wait for tasks.
-
-    :param a2a_conn_id: the Airflow connection. Templated.
-    """
-
-    hook_class = A2AHook
-    ui_color = COLOR
-
-    def __init__(self, *, a2a_conn_id: str = A2AHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.a2a_conn_id = a2a_conn_id
-
-
-class A2ATaskRequest(A2AOperator, OneTaskOperator):
+class A2ATaskRequest(A2AConnected, OneTaskOperator):
     """An operator that does something with one task."""
 
     template_fields: Sequence[str] = ("remote_task_id", "a2a_conn_id")

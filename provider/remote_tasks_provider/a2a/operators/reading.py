@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.a2a.api.filters import MOST_LISTED, task_filter
+from remote_tasks_provider.a2a.api.filters import FILTERS, MOST_LISTED
+from remote_tasks_provider.a2a.connected import A2AConnected, A2ATaskWait
 from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.operators.base import COLOR, A2AOperator, A2ATaskRequest
-from remote_tasks_provider.a2a.service import A2A_TASK
-from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
-from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
+from remote_tasks_provider.a2a.operators.base import A2ATaskRequest
+from remote_tasks_provider.bases.branching import AgentTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
@@ -21,11 +19,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["A2AGetTaskOperator", "A2AListTasksOperator", "A2ATaskBranchOperator"]
-
-_FILTERS = ("status", "context_id", "updated_after", "include_artifacts", "page_size")
-
-
-_filter = validation.as_given(lambda value, name: task_filter(**{name: value}))
 
 
 class A2AGetTaskOperator(A2ATaskRequest):
@@ -49,7 +42,7 @@ class A2AGetTaskOperator(A2ATaskRequest):
         return task.to_json(include_history=self.include_history)
 
 
-class A2AListTasksOperator(A2AOperator, RemoteListOperator):
+class A2AListTasksOperator(A2AConnected, RemoteListOperator):
     """Lists the tasks of an A2A agent: up to 1000 to XCom, or any number to a file.
 
     Without ``output_path`` it returns a list of JSON objects. With it, it writes them as JSON Lines, one page
@@ -68,11 +61,10 @@ class A2AListTasksOperator(A2AOperator, RemoteListOperator):
     """
 
     checks: ClassVar[Mapping[str, Check]] = {
-        **dict.fromkeys(_FILTERS, _filter),
-        "include_artifacts": validation.flag,
-        "page_size": partial(validation.whole_number, least=1, most=MOST_LISTED),
+        **FILTERS,
+        "updated_after": validation.as_given(FILTERS["updated_after"]),
     }
-    template_fields: Sequence[str] = (*_FILTERS, "limit", "output_path", "a2a_conn_id")
+    template_fields: Sequence[str] = (*FILTERS, "limit", "output_path", "a2a_conn_id")
 
     def __init__(
         self,
@@ -93,11 +85,11 @@ class A2AListTasksOperator(A2AOperator, RemoteListOperator):
 
     def read(self, hook: A2AHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the tasks that pass the filters."""
-        for task in hook.iter_tasks(**{name: getattr(self, name) for name in _FILTERS}, limit=limit):
+        for task in hook.iter_tasks(**{name: getattr(self, name) for name in FILTERS}, limit=limit):
             yield task.id, task.to_json()
 
 
-class A2ATaskBranchOperator(RemoteTaskBranchOperator):
+class A2ATaskBranchOperator(A2ATaskWait, AgentTaskBranchOperator):
     """Waits for a task of an A2A agent, then runs the branch of its outcome and skips the others.
 
     The task's record (see :class:`~remote_tasks_provider.a2a.sensors.A2ATaskSensor`) is left in XCom under
@@ -108,19 +100,4 @@ class A2ATaskBranchOperator(RemoteTaskBranchOperator):
     :param a2a_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields = ("remote_task_id", *RemoteTaskBranchOperator.template_fields, "waiting", "a2a_conn_id")
-    remote_task_type = A2A_TASK
-    trigger_class = A2ATaskTrigger
-    hook_class = A2AHook
-    ui_color = COLOR
-
-    def __init__(
-        self,
-        *,
-        remote_task_id: str,
-        waiting: Branch | None = None,
-        a2a_conn_id: str = A2AHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(remote_task_id=remote_task_id, conn_id=a2a_conn_id, **kwargs)
-        self.waiting = waiting
+    template_fields = ("remote_task_id", *AgentTaskBranchOperator.template_fields, "a2a_conn_id")

@@ -8,14 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from remote_tasks_provider.a2a.api.messages import OutgoingMessage, check_parts, outgoing
+from remote_tasks_provider.a2a.connected import A2ATaskWait
 from remote_tasks_provider.a2a.hitl import A2AQuestions
-from remote_tasks_provider.a2a.hooks import A2AHook
-from remote_tasks_provider.a2a.models import word_of
-from remote_tasks_provider.a2a.operators.base import COLOR
+from remote_tasks_provider.a2a.models import state_in_words
 from remote_tasks_provider.a2a.results import result_of_task
-from remote_tasks_provider.a2a.service import A2A_TASK
 from remote_tasks_provider.a2a.submission import A2ASubmission, is_message
-from remote_tasks_provider.a2a.triggers import A2ATaskTrigger
 from remote_tasks_provider.bases.agent_tasks import AgentTaskOperator
 from remote_tasks_provider.bases.files import open_source
 from remote_tasks_provider.bases.operators import Submitted
@@ -27,7 +24,6 @@ from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.errors import InvalidArgumentError, OrphanedActionError
 from remote_tasks_provider.core.log import in_bytes
 from remote_tasks_provider.core.polling.result import WaitResult
-from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 
 if TYPE_CHECKING:
@@ -39,7 +35,7 @@ __all__ = ["A2ATaskOperator"]
 _MOST_ATTACHED = 32 * 1024 * 1024
 
 
-class A2ATaskOperator(AgentTaskOperator):
+class A2ATaskOperator(A2ATaskWait, AgentTaskOperator):
     """Asks an agent that speaks A2A, waits for its task, and returns the result.
 
     The message is sent once, whatever happens to the attempt that sends it: each attempt has a context id
@@ -94,22 +90,9 @@ class A2ATaskOperator(AgentTaskOperator):
         "metadata": validation.optional(validation.mapping),
         "context_id": validation.optional(validation.object_id),
     }
-    template_fields: Sequence[str] = (
-        "message",
-        "attachments",
-        "parts",
-        "metadata",
-        "context_id",
-        "on_waiting",
-        "result_path",
-        "a2a_conn_id",
-    )
+    template_fields: Sequence[str] = (*checks, "on_waiting", "result_path", "a2a_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"message": "md"}
-    remote_task_type = A2A_TASK
-    trigger_class = A2ATaskTrigger
-    hook_class = A2AHook
     questions_class = A2AQuestions
-    ui_color = COLOR
 
     def __init__(
         self,
@@ -119,7 +102,6 @@ class A2ATaskOperator(AgentTaskOperator):
         parts: Iterable[Mapping[str, Any]] = (),
         metadata: Mapping[str, Any] | None = None,
         context_id: str | None = None,
-        a2a_conn_id: str = A2AHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -128,7 +110,6 @@ class A2ATaskOperator(AgentTaskOperator):
         self.parts = parts
         self.metadata = metadata
         self.context_id = context_id
-        self.a2a_conn_id = a2a_conn_id
         self.check_together()
 
     # ------------------------------------------------------------------------------------------- submit
@@ -197,7 +178,7 @@ class A2ATaskOperator(AgentTaskOperator):
         # If this fails, a retry re-attaches to the finished task, and reads it again.
         with sending(self.hook):
             task = self.hook.get_task(task_id)
-        self.log.info("A2A task %s is %s.", task_id, in_words(task.state, word_of(task.status)))
+        self.log.info("A2A task %s is %s.", task_id, state_in_words(task))
         found = result_of_task(task).to_json()
         return result_to_xcom({**(record or {}), **found}, self.result_path, self.log)
 

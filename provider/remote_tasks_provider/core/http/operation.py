@@ -110,6 +110,11 @@ class Operation(Generic[T]):
     """Operations to send instead, of the connection config: what is sent may depend on what the service says
     of itself, and one call may take several requests. Each is repeated by its own rules."""
 
+    @classmethod
+    def in_steps(cls, name: str, expects: str, steps: Callable[[Any], Steps[T]]) -> Operation[T]:
+        """Return an operation that is nothing but its steps."""
+        return cls(name, Request("GET", ""), expects, never_sent, steps=steps)
+
     @property
     def has_id(self) -> bool:
         """Whether the path holds an id, so that a 404 may be about that id and not about the host."""

@@ -31,6 +31,7 @@ __all__ = [
     "batches",
     "relay",
     "result_of",
+    "results_among",
 ]
 
 T = TypeVar("T")
@@ -235,6 +236,13 @@ def result_of(task_id: str, snapshot: Callable[[Any], TaskSnapshot], answer: Any
         return snapshot(answer)
     except Exception as error:  # noqa: BLE001 - whatever an odd value leads to, the other tasks continue
         return InvalidResponseError(f"the answer about {task_id} cannot be understood: {error!r}")
+
+
+def results_among(
+    tasks: Iterable[Any], wanted: Collection[str], snapshot: Callable[[Any], TaskSnapshot]
+) -> dict[str, PollResult]:
+    """Return the results that the wanted ones among listed tasks are, each with its ``id``."""
+    return {task.id: result_of(task.id, snapshot, task) for task in tasks if task.id in wanted}
 
 
 def batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

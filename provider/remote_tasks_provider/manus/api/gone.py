@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Hashable
 
 from remote_tasks_provider.core.errors import RemoteTaskError
+from remote_tasks_provider.core.http.account_memory import AccountMemory
 from remote_tasks_provider.core.http.connection import ConnectionConfig
 
 __all__ = ["V1_GONE", "V1Gone", "is_not_there"]
@@ -23,36 +22,28 @@ def is_not_there(error: object) -> bool:
 
 
 class V1Gone:
-    """The accounts for which v1 was gone when it was last tried. Another host or key is another account."""
+    """The accounts for which v1 was gone when it was last tried."""
 
     def __init__(self) -> None:
-        self._until: dict[Hashable, float] = {}
-        self._lock = threading.Lock()
+        self._memory: AccountMemory[RemoteTaskError] = AccountMemory(_TRY_AGAIN_AFTER)
+        self.forget = self._memory.forget
 
     def holds_for(self, config: ConnectionConfig, now: float) -> bool:
         """Whether v1 need not be tried.
 
         :param now: seconds of a monotonic clock.
         """
-        return now < self._until.get(config.account, float("-inf"))
+        return self._memory.get(config, now) is not None
 
     def note(self, config: ConnectionConfig, error: RemoteTaskError, now: float) -> None:
         """Note that v1 is gone; say so in the log once an account."""
-        with self._lock:
-            is_news = config.account not in self._until
-            self._until[config.account] = now + _TRY_AGAIN_AFTER
-        if is_news:
+        if self._memory.note(config, error, now):
             log.warning(
                 "Manus: API v1 is gone for connection %r, so v2 is used for everything: %s Set api_version "
                 "to v2 in its extra, then v1 is not tried again.",
                 config.conn_id,
                 error,
             )
-
-    def forget(self) -> None:
-        """Try v1 again for all accounts."""
-        with self._lock:
-            self._until.clear()
 
 
 V1_GONE = V1Gone()

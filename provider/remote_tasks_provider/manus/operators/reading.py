@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.bases.branching import Branch, RemoteTaskBranchOperator
+from remote_tasks_provider.bases.branching import AgentTaskBranchOperator
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
@@ -16,11 +16,10 @@ from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.filters import MAX_PAGE_SIZE, TaskFilter, task_filter
 from remote_tasks_provider.manus.api.v2_models import ManusTaskV2
+from remote_tasks_provider.manus.connected import ManusConnected, ManusTaskWait
 from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
-from remote_tasks_provider.manus.operators.base import COLOR, ManusOperator, ManusTaskRequest
-from remote_tasks_provider.manus.service import MANUS_TASK
-from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+from remote_tasks_provider.manus.operators.base import ManusTaskRequest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,7 +63,7 @@ class ManusGetTaskOperator(ManusTaskRequest):
         return f"Manus task {found['id']} is {in_words(found['state'], found['status'])}."
 
 
-class ManusListTasksOperator(ManusOperator, RemoteListOperator):
+class ManusListTasksOperator(ManusConnected, RemoteListOperator):
     """Lists Manus tasks: up to 1000 to XCom, or any number to a file.
 
     Without ``output_path`` it returns a list of JSON objects. With it, it writes them as JSON Lines, one page
@@ -127,7 +126,7 @@ class ManusListTasksOperator(ManusOperator, RemoteListOperator):
             yield task.id, shown.to_json(include_output=self.include_output)
 
 
-class ManusListUsageOperator(ManusOperator, RemoteListOperator):
+class ManusListUsageOperator(ManusConnected, RemoteListOperator):
     """Lists the changes of the account's credits, newest first: up to 1000 to XCom, or any number to a file.
 
     For cost reports. Each is ``{"task_id": …, "title": …, "credits": …, "created_at": …, "type": "cost"}``;
@@ -160,7 +159,7 @@ class ManusListUsageOperator(ManusOperator, RemoteListOperator):
             yield one.task_id or "", one.to_json()
 
 
-class ManusTaskBranchOperator(RemoteTaskBranchOperator):
+class ManusTaskBranchOperator(ManusTaskWait, AgentTaskBranchOperator):
     """Waits for a Manus task, then runs the branch of its outcome and skips the others.
 
     The task's record (see :class:`~remote_tasks_provider.manus.sensors.ManusTaskSensor`) is left in XCom
@@ -178,25 +177,5 @@ class ManusTaskBranchOperator(RemoteTaskBranchOperator):
     :param manus_conn_id: the Airflow connection. Templated.
     """
 
-    template_fields = (
-        "remote_task_id",
-        *RemoteTaskBranchOperator.template_fields,
-        "waiting",
-        "manus_conn_id",
-    )
+    template_fields = ("remote_task_id", *AgentTaskBranchOperator.template_fields, "manus_conn_id")
     operator_extra_links = (ManusTaskLink(),)
-    remote_task_type = MANUS_TASK
-    trigger_class = ManusTaskTrigger
-    hook_class = ManusHook
-    ui_color = COLOR
-
-    def __init__(
-        self,
-        *,
-        remote_task_id: str,
-        waiting: Branch | None = None,
-        manus_conn_id: str = ManusHook.default_conn_name,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(remote_task_id=remote_task_id, conn_id=manus_conn_id, **kwargs)
-        self.waiting = waiting

@@ -36,14 +36,11 @@ from remote_tasks_provider.core.validation import Check
 from remote_tasks_provider.manus.api.options import TaskOptions, check_slides_format
 from remote_tasks_provider.manus.api.schemas import check_schema
 from remote_tasks_provider.manus.attachments import attached_places, check_attachments, sort_attachments
+from remote_tasks_provider.manus.connected import ManusTaskWait
 from remote_tasks_provider.manus.hitl import ManusQuestions
-from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusTaskLink
-from remote_tasks_provider.manus.operators.base import COLOR
 from remote_tasks_provider.manus.results import failure_text, summary_of
-from remote_tasks_provider.manus.service import MANUS_TASK
 from remote_tasks_provider.manus.submission import ManusSubmission, mark_owed
-from remote_tasks_provider.manus.triggers import ManusTaskTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,7 +61,7 @@ def _inputs_of_actions(value: Any, name: str) -> Any:
     return validation.mapping(value, name)
 
 
-class ManusTaskOperator(AgentTaskOperator):
+class ManusTaskOperator(ManusTaskWait, AgentTaskOperator):
     """Submits a task to the Manus agent, waits for it, and returns its result.
 
     With ``wait_for_completion=False`` it returns the task's id and page. Nothing looks at the task then, so
@@ -173,13 +170,9 @@ class ManusTaskOperator(AgentTaskOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "structured_output_schema": "json"}
     operator_extra_links = (ManusTaskLink(),)
     only_while_waiting = ("auto_confirm", "max_credits", "result_path", "slides_format")
-    remote_task_type = MANUS_TASK
-    trigger_class = ManusTaskTrigger
-    hook_class = ManusHook
     questions_class = ManusQuestions
     still_running = "keeps running and costs credits"
     was_cancelled = "was stopped; it can be resumed in the Manus app"
-    ui_color = COLOR
 
     def __init__(
         self,
@@ -203,7 +196,6 @@ class ManusTaskOperator(AgentTaskOperator):
         output_grace: float | str | timedelta = 30.0,
         slides_format: str | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -226,7 +218,6 @@ class ManusTaskOperator(AgentTaskOperator):
         self.output_grace: Any = output_grace
         self.slides_format = slides_format
         self.extra_body = extra_body
-        self.manus_conn_id = manus_conn_id
         self.check_together()
 
     def refuse_together(self) -> None:

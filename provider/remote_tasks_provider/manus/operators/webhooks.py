@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.bases.webhooks import check_url
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.log import counted
 from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.manus.connected import ManusConnected
 from remote_tasks_provider.manus.hooks import ManusHook
-from remote_tasks_provider.manus.operators.base import ManusOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,7 +22,7 @@ __all__ = ["ManusWebhookOperator"]
 _ACTIONS = ("create", "test", "list", "delete")
 
 
-class ManusWebhookOperator(ManusOperator):
+class ManusWebhookOperator(ManusConnected, RequestOperator):
     """Creates, tests, lists or deletes a webhook, by which Manus tells a receiver of every task.
 
     It can be repeated: a webhook that is there is not created again, and one that is gone is not missed.

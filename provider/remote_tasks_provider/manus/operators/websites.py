@@ -17,10 +17,9 @@ from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.core.validation import Check
+from remote_tasks_provider.manus.connected import ManusConnected
 from remote_tasks_provider.manus.effects import Publication
-from remote_tasks_provider.manus.hooks import ManusHook
 from remote_tasks_provider.manus.links import ManusWebsiteLink
-from remote_tasks_provider.manus.operators.base import COLOR
 from remote_tasks_provider.manus.service import MANUS_WEBSITE
 from remote_tasks_provider.manus.triggers import ManusWebsiteTrigger
 from remote_tasks_provider.manus.websites import PUBLISHED_TO, website_snapshot
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ManusPublishWebsiteOperator"]
 
 
-class ManusPublishWebsiteOperator(WaitingOperator):
+class ManusPublishWebsiteOperator(ManusConnected, WaitingOperator):
     """Publishes the latest version of a website that a Manus task has built, once, and waits for it.
 
     Returns ``{"website_id": …, "publish_status": "published", "site_urls": […], "version_id": …}``; the first
@@ -72,8 +71,6 @@ class ManusPublishWebsiteOperator(WaitingOperator):
     operator_extra_links = (ManusWebsiteLink(),)
     remote_task_type = MANUS_WEBSITE
     trigger_class = ManusWebsiteTrigger
-    hook_class = ManusHook
-    ui_color = COLOR
 
     def __init__(
         self,
@@ -85,7 +82,6 @@ class ManusPublishWebsiteOperator(WaitingOperator):
         poll_interval: float | str | timedelta = 10.0,
         timeout: float | str | timedelta | None = None,
         raise_on_failure: bool = True,
-        manus_conn_id: str = ManusHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -96,7 +92,6 @@ class ManusPublishWebsiteOperator(WaitingOperator):
         self.poll_interval: Any = poll_interval
         self.timeout = timeout  # type: ignore[assignment]  # the check makes seconds of it
         self.raise_on_failure = raise_on_failure
-        self.manus_conn_id = manus_conn_id
         self.check_together()
 
     def refuse_together(self) -> None:

@@ -1,4 +1,4 @@
-"""What QStash's operators share: the connection, and the filters that select messages."""
+"""What QStash's operators share that do not wait, and the filters that select messages."""
 
 from __future__ import annotations
 
@@ -11,29 +11,17 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from remote_tasks_provider.bases.requests import RequestOperator
 from remote_tasks_provider.core.http.operation import present
 from remote_tasks_provider.core.validation import Check
-from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.connected import QStashConnected
 from remote_tasks_provider.qstash.operators import checks as check
 
-__all__ = ["COLOR", "MessageFilters", "QStashOperator", "Words"]
-
-COLOR = "#dff3ea"
+__all__ = ["MessageFilters", "QStashOperator", "Words"]
 
 Moment = datetime | int | str
 Words = str | Iterable[str]
 
 
-class QStashOperator(RequestOperator):
-    """An operator that sends requests and does not wait for messages.
-
-    :param qstash_conn_id: the Airflow connection. Templated.
-    """
-
-    hook_class = QStashHook
-    ui_color = COLOR
-
-    def __init__(self, *, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.qstash_conn_id = qstash_conn_id
+class QStashOperator(QStashConnected, RequestOperator):
+    """An operator that sends requests and does not wait for messages."""
 
 
 class MessageFilters(BaseOperator):

@@ -23,10 +23,10 @@ from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.submission import may_have_submitted
 from remote_tasks_provider.qstash.api.options import PublishOptions
 from remote_tasks_provider.qstash.api.v2_models import PublishedMessage
+from remote_tasks_provider.qstash.connected import QStashConnected
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.models import public_url
 from remote_tasks_provider.qstash.operators import checks as check
-from remote_tasks_provider.qstash.operators.base import COLOR
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE
 from remote_tasks_provider.qstash.submission import Order, Publisher, recall
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger
@@ -40,7 +40,7 @@ MESSAGES_KEY = "message_ids"
 """The XCom key that holds the ids of the messages that were published."""
 
 
-class MessageOperator(RemoteTaskOperator):
+class MessageOperator(QStashConnected, RemoteTaskOperator):
     """An operator that publishes messages and may wait for their delivery.
 
     :param wait_for_completion: wait until all messages are delivered, failed or cancelled.
@@ -50,8 +50,6 @@ class MessageOperator(RemoteTaskOperator):
 
     remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
-    hook_class = QStashHook
-    ui_color = COLOR
     still_running = "may still be delivered"
     deduplication_id: str | None = None
     """A parameter where the message carries one."""
@@ -64,7 +62,6 @@ class MessageOperator(RemoteTaskOperator):
         wait_for_completion: bool = False,
         poll_interval: float | str | timedelta = 15.0,
         not_found_grace: float | str | timedelta = 300.0,
-        qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -73,7 +70,6 @@ class MessageOperator(RemoteTaskOperator):
             not_found_grace=not_found_grace,
             **kwargs,
         )
-        self.qstash_conn_id = qstash_conn_id
 
     def publish(self, context: Context) -> list[PublishedMessage]:
         """Publish the messages."""

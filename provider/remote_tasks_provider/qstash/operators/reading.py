@@ -10,9 +10,9 @@ from remote_tasks_provider.bases.branching import RemoteTaskBranchOperator
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.bases.requests import OneTaskOperator
 from remote_tasks_provider.core.states import in_words
+from remote_tasks_provider.qstash.connected import QStashConnected
 from remote_tasks_provider.qstash.hooks import QStashHook
 from remote_tasks_provider.qstash.operators import checks as check
-from remote_tasks_provider.qstash.operators.base import COLOR, QStashOperator
 from remote_tasks_provider.qstash.service import QSTASH_MESSAGE, QSTASH_TASK
 from remote_tasks_provider.qstash.triggers import QStashMessageTrigger, QStashTaskTrigger
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class QStashGetTaskOperator(QStashOperator, OneTaskOperator):
+class QStashGetTaskOperator(QStashConnected, OneTaskOperator):
     """Reads one QStash task and returns it as a JSON object.
 
     Fails without a retry where asking again cannot help; a 404 is retried.
@@ -47,7 +47,7 @@ class QStashGetTaskOperator(QStashOperator, OneTaskOperator):
         return f"QStash task {self.remote_task_id} is {in_words(found['state'], found['status'])}."
 
 
-class QStashListMessageTasksOperator(QStashOperator, RemoteListOperator):
+class QStashListMessageTasksOperator(QStashConnected, RemoteListOperator):
     """Lists a message's tasks, one per destination, newest first.
 
     Returns like :class:`~remote_tasks_provider.manus.operators.ManusListTasksOperator`.
@@ -68,7 +68,7 @@ class QStashListMessageTasksOperator(QStashOperator, RemoteListOperator):
             yield task.task_id, task.to_json()
 
 
-class QStashTaskBranchOperator(RemoteTaskBranchOperator):
+class QStashTaskBranchOperator(QStashConnected, RemoteTaskBranchOperator):
     """Waits for a QStash delivery, then runs the branch of its outcome and skips the others.
 
     The task's record (see :class:`~remote_tasks_provider.qstash.sensors.QStashTaskSensor`) is left in XCom
@@ -81,16 +81,9 @@ class QStashTaskBranchOperator(RemoteTaskBranchOperator):
     template_fields = ("remote_task_id", *RemoteTaskBranchOperator.template_fields, "qstash_conn_id")
     remote_task_type = QSTASH_TASK
     trigger_class = QStashTaskTrigger
-    hook_class = QStashHook
-    ui_color = COLOR
-
-    def __init__(
-        self, *, remote_task_id: str, qstash_conn_id: str = QStashHook.default_conn_name, **kwargs: Any
-    ) -> None:
-        super().__init__(remote_task_id=remote_task_id, conn_id=qstash_conn_id, **kwargs)
 
 
-class QStashMessageBranchOperator(RemoteTaskBranchOperator):
+class QStashMessageBranchOperator(QStashConnected, RemoteTaskBranchOperator):
     """Waits for a QStash message, then runs the branch of its outcome and skips the others.
 
     The message's record (see :class:`~remote_tasks_provider.qstash.sensors.QStashMessageSensor`) is left in
@@ -104,17 +97,12 @@ class QStashMessageBranchOperator(RemoteTaskBranchOperator):
     template_fields = ("message_id", *RemoteTaskBranchOperator.template_fields, "qstash_conn_id")
     remote_task_type = QSTASH_MESSAGE
     trigger_class = QStashMessageTrigger
-    hook_class = QStashHook
-    ui_color = COLOR
 
     def __init__(
         self,
         *,
         message_id: str,
         not_found_grace: float | str | timedelta = 300.0,
-        qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            remote_task_id=message_id, conn_id=qstash_conn_id, not_found_grace=not_found_grace, **kwargs
-        )
+        super().__init__(remote_task_id=message_id, not_found_grace=not_found_grace, **kwargs)

@@ -20,11 +20,10 @@ from remote_tasks_provider.core.errors import InvalidArgumentError
 from remote_tasks_provider.core.polling.result import WaitResult
 from remote_tasks_provider.core.states import in_words
 from remote_tasks_provider.qstash.api.workflow_options import WorkflowOptions
-from remote_tasks_provider.qstash.hooks import QStashHook
+from remote_tasks_provider.qstash.connected import QStashConnected
 from remote_tasks_provider.qstash.links import QStashWorkflowLink
 from remote_tasks_provider.qstash.models import public_url
 from remote_tasks_provider.qstash.operators import checks as check
-from remote_tasks_provider.qstash.operators.base import COLOR
 from remote_tasks_provider.qstash.service import QSTASH_WORKFLOW
 from remote_tasks_provider.qstash.triggers import QStashWorkflowTrigger
 from remote_tasks_provider.qstash.workflow_submission import (
@@ -42,7 +41,7 @@ __all__ = ["QStashResumeWorkflowOperator", "QStashWorkflowBranchOperator", "QSta
 _CONSOLE = "https://console.upstash.com/workflow"
 
 
-class WorkflowRunOperator(SubmittingOperator):
+class WorkflowRunOperator(QStashConnected, SubmittingOperator):
     """An operator that begins one workflow run and may wait for it.
 
     :param result_path: a file for the result as JSON, any URL that ``ObjectStoragePath`` knows. Templated.
@@ -58,20 +57,16 @@ class WorkflowRunOperator(SubmittingOperator):
     id_key = "workflow_run_id"
     remote_task_type = QSTASH_WORKFLOW
     trigger_class = QStashWorkflowTrigger
-    hook_class = QStashHook
     operator_extra_links = (QStashWorkflowLink(),)
-    ui_color = COLOR
 
     def __init__(
         self,
         *,
         poll_interval: float | str | timedelta = 15.0,
         not_found_grace: float | str | timedelta = 300.0,
-        qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(poll_interval=poll_interval, not_found_grace=not_found_grace, **kwargs)
-        self.qstash_conn_id = qstash_conn_id
         self.check_together()
 
     def submission(self, key: str, max_tries: int) -> WorkflowSubmission:
@@ -255,7 +250,7 @@ class QStashResumeWorkflowOperator(WorkflowRunOperator):
         return ResumeSubmission(self.hook, self.dlq_id, key, max_tries, restart=self.restart, changes=changes)
 
 
-class QStashWorkflowBranchOperator(RemoteTaskBranchOperator):
+class QStashWorkflowBranchOperator(QStashConnected, RemoteTaskBranchOperator):
     """Waits for a workflow run, then runs the branch of its outcome and skips the others.
 
     The run's record (see :class:`~remote_tasks_provider.qstash.sensors.QStashWorkflowSensor`) is left in XCom
@@ -269,17 +264,12 @@ class QStashWorkflowBranchOperator(RemoteTaskBranchOperator):
     template_fields = ("workflow_run_id", *RemoteTaskBranchOperator.template_fields, "qstash_conn_id")
     remote_task_type = QSTASH_WORKFLOW
     trigger_class = QStashWorkflowTrigger
-    hook_class = QStashHook
-    ui_color = COLOR
 
     def __init__(
         self,
         *,
         workflow_run_id: str,
         not_found_grace: float | str | timedelta = 300.0,
-        qstash_conn_id: str = QStashHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            remote_task_id=workflow_run_id, conn_id=qstash_conn_id, not_found_grace=not_found_grace, **kwargs
-        )
+        super().__init__(remote_task_id=workflow_run_id, not_found_grace=not_found_grace, **kwargs)

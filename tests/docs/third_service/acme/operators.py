@@ -26,7 +26,8 @@ class AcmeJobBranchOperator(RemoteTaskBranchOperator):
     hook_class = AcmeHook
 
     def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(conn_id=acme_conn_id, **kwargs)
+        self.acme_conn_id = acme_conn_id
+        super().__init__(**kwargs)
 
 
 class AcmeListJobsOperator(RemoteListOperator):
@@ -36,8 +37,8 @@ class AcmeListJobsOperator(RemoteListOperator):
     hook_class = AcmeHook
 
     def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         self.acme_conn_id = acme_conn_id
+        super().__init__(**kwargs)
 
     def read(self, hook: AcmeHook, limit: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the account's jobs."""

@@ -25,7 +25,8 @@ class AcmeJobSensor(RemoteTaskSensor):
     hook_class = AcmeHook
 
     def __init__(self, *, acme_conn_id: str = AcmeHook.default_conn_name, **kwargs: Any) -> None:
-        super().__init__(conn_id=acme_conn_id, **kwargs)
+        self.acme_conn_id = acme_conn_id
+        super().__init__(**kwargs)
 
 
 # [END sensors]
