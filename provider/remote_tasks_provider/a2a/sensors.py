@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from remote_tasks_provider.a2a.connected import A2ATaskWait
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
@@ -27,3 +28,6 @@ class A2ATaskSensor(A2ATaskWait, RemoteTaskSensor):
     """
 
     template_fields: Sequence[str] = ("remote_task_id", "a2a_conn_id", "on_waiting")
+
+    def __init__(self, *, remote_task_id: str | Iterable[str], **kwargs: Any) -> None:
+        super().__init__(remote_task_id=remote_task_id, **kwargs)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.manus.connected import ManusTaskWait
@@ -38,3 +39,6 @@ class ManusTaskSensor(ManusTaskWait, RemoteTaskSensor):
 
     template_fields: Sequence[str] = ("remote_task_id", "manus_conn_id", "on_waiting")
     operator_extra_links = (ManusTaskLink(),)
+
+    def __init__(self, *, remote_task_id: str | Iterable[str], **kwargs: Any) -> None:
+        super().__init__(remote_task_id=remote_task_id, **kwargs)

@@ -10,7 +10,7 @@ from remote_tasks_provider.a2a.api.filters import FILTERS, MOST_LISTED
 from remote_tasks_provider.a2a.connected import A2AConnected, A2ATaskWait
 from remote_tasks_provider.a2a.hooks import A2AHook
 from remote_tasks_provider.a2a.operators.base import A2ATaskRequest
-from remote_tasks_provider.bases.branching import AgentTaskBranchOperator
+from remote_tasks_provider.bases.branching import AgentTaskBranchOperator, Branch
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
 from remote_tasks_provider.core.validation import Check
@@ -101,3 +101,6 @@ class A2ATaskBranchOperator(A2ATaskWait, AgentTaskBranchOperator):
     """
 
     template_fields = ("remote_task_id", *AgentTaskBranchOperator.template_fields, "a2a_conn_id")
+
+    def __init__(self, *, remote_task_id: str, waiting: Branch | None = None, **kwargs: Any) -> None:
+        super().__init__(remote_task_id=remote_task_id, waiting=waiting, **kwargs)

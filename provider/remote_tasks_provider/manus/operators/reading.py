@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from remote_tasks_provider.bases.branching import AgentTaskBranchOperator
+from remote_tasks_provider.bases.branching import AgentTaskBranchOperator, Branch
 from remote_tasks_provider.bases.links import push_link
 from remote_tasks_provider.bases.listing import RemoteListOperator
 from remote_tasks_provider.core import validation
@@ -179,3 +179,6 @@ class ManusTaskBranchOperator(ManusTaskWait, AgentTaskBranchOperator):
 
     template_fields = ("remote_task_id", *AgentTaskBranchOperator.template_fields, "manus_conn_id")
     operator_extra_links = (ManusTaskLink(),)
+
+    def __init__(self, *, remote_task_id: str, waiting: Branch | None = None, **kwargs: Any) -> None:
+        super().__init__(remote_task_id=remote_task_id, waiting=waiting, **kwargs)
