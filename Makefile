@@ -14,7 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11
 ARGS ?=
 # The folder of your own DAGs for `make airflow`.
 DAGS ?= dags
-# One process a processor; a worker that has nothing left takes tests from another.
+# How many processes that is, tests/conftest.py says; one that has nothing left takes tests from another.
 WORKERS := -n logical --dist worksteal
 
 AIRFLOW_VERSION := 3.3.2

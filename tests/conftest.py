@@ -40,6 +40,12 @@ QSTASH_TOKEN = "sandbox-token"
 IMPATIENT = {"connect_timeout": 2, "read_timeout": 2, "max_attempts": 2}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one process more than there are processors: some tests wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure() -> None:
     """Look for no garbage while Airflow is imported and tests are collected, which stay to the end."""
     gc.disable()

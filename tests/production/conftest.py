@@ -85,4 +85,5 @@ def evidence(deployment: Deployment) -> Iterator[tuple[str, bytes]]:
         yield "lineage", lineage.read_bytes()
     yield "database", deployment.postgresql.dump()
     yield "metrics", "\n".join(line for _, line in deployment.statsd.lines).encode()
+    yield "traces", b"\n".join(deployment.traces.received)
     yield from deployment.aws.contents()

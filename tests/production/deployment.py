@@ -28,7 +28,7 @@ from dev.airflow.standalone import StandaloneAirflow, free_port
 from dev.compat import NEWEST, environment
 from dev.environments import ROOT
 from remote_tasks_sandbox import SandboxServer
-from tests.production.services import Aws, Redis, Statsd, missing_programs
+from tests.production.services import Aws, Redis, Statsd, Traces, missing_programs
 from tests.system.postgresql import PostgreSQL, server_folder
 
 T = TypeVar("T")
@@ -138,6 +138,7 @@ class Deployment:
             self.redis = self._stack.enter_context(Redis(home))
             self.aws = self._stack.enter_context(Aws(home, python))
             self.statsd = self._stack.enter_context(Statsd())
+            self.traces = self._stack.enter_context(Traces())
             self.agent = self._stack.enter_context(
                 Agent(own_group=True, token=AGENT_TOKEN, otherwise=AGENT_SCRIPT)
             )
@@ -220,6 +221,7 @@ class Deployment:
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
             "AIRFLOW__METRICS__STATSD_PORT": str(self.statsd.port),
+            "AIRFLOW__TRACES__OTEL_ON": "True",
             # Of one DAG only: it costs each task as much as all the rest.
             "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
             "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(lineage),
@@ -236,6 +238,8 @@ class Deployment:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
+            "OTEL_TRACES_EXPORTER": "otlp_proto_http",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": self.traces.url,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(DAGS.with_name("settings"))]),
             "COMPONENT_NAME": "migration",
         }

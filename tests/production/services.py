@@ -1,4 +1,4 @@
-"""What a deployment runs beside Airflow: Redis, an object store with a secrets manager, a StatsD server.
+"""What a deployment runs beside Airflow: Redis, S3 and a secrets manager, collectors of metrics and traces.
 
 Each listens on the loopback address, has a data folder of its own, and is stopped by its process id.
 """
@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -233,6 +234,37 @@ class Statsd:
             with contextlib.suppress(TimeoutError):
                 for line in self._socket.recv(65535).decode(errors="replace").splitlines():
                     self.lines.append((time.monotonic(), line))
+
+
+class Traces:
+    """A collector of OpenTelemetry that keeps the traces it receives; a context manager."""
+
+    def __init__(self) -> None:
+        received = self.received = list[bytes]()
+
+        class Keep(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                received.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Keep)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1/traces"
+
+    def __enter__(self) -> Traces:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 def missing_programs() -> list[str]:

@@ -45,6 +45,7 @@ def test_waits_of_several_services_and_versions_end_together(
     assert any("remote_tasks.waits" in line and "service=manus" in line for line in lines) or any(
         "remote_tasks.waits.manus" in line for line in lines
     )
+    assert any(run.run_id.encode() in spans for spans in deployment.traces.received)
     figure(waits=40, requests=requests, seconds=run.seconds)
 
 
