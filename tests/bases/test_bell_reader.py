@@ -68,13 +68,13 @@ def play(story: Callable[[Stage], Coroutine[Any, Any, None]]) -> Stage:
 
 
 class TestHearing:
-    def test_bell_is_heard_within_two_seconds(self) -> None:
+    def test_bell_is_heard_within_three_seconds(self) -> None:
         async def story(stage: Stage) -> None:
             stop = stage.listen()
             await stage.time.let_pass(1)
             assert stage.heard == []
             stage.store.ring()
-            await stage.time.let_pass(2)
+            await stage.time.let_pass(3)
             assert stage.heard == [True]
             await stage.time.let_pass(20)
             assert stage.heard == [True]
@@ -147,13 +147,13 @@ class TestHearing:
             await stage.time.let_pass(4)
             assert stage.heard == [False]
             stage.store.ring()
-            await stage.time.let_pass(2)
+            await stage.time.let_pass(3)
             assert stage.heard == [False, True]
             stop()
 
         play(story)
 
-    def test_reads_are_one_every_two_seconds_however_many_connections_there_are(self) -> None:
+    def test_reads_are_27_a_minute_however_many_connections_there_are(self) -> None:
         async def story(stage: Stage) -> None:
             stage.store.ring()
             stops = [stage.listen(f"c{number}", []) for number in range(50)]
@@ -161,7 +161,7 @@ class TestHearing:
             assert len(stage.store.reads) == 51
             stage.store.reads.clear()
             await stage.time.let_pass(60)
-            assert stage.store.reads == [ANY_BELL] * 30
+            assert stage.store.reads == [ANY_BELL] * 27
             for stop in stops:
                 stop()
 
