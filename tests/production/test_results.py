@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from dev.airflow.client import AirflowApiError
 from tests.production.deployment import FILES, XCOMS, Account, Deployment
 from tests.production.test_killed_components import assert_all_succeed, start, until_waiting
@@ -25,7 +23,6 @@ def lead(deployment: Deployment, conn_id: str, url: str) -> None:
     deployment.aws.set_connection(conn_id, {"conn_type": "aws", "extra": extra})
 
 
-@pytest.mark.short
 def test_waits_of_several_services_and_versions_end_together(
     deployment: Deployment, account: Account, figure: Figure
 ) -> None:
