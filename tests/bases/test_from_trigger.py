@@ -15,14 +15,24 @@ from jinja2 import Undefined, UndefinedError
 from jinja2.exceptions import SecurityError
 from packaging.version import Version
 
+from remote_tasks_provider.a2a.sensors import A2ATaskSensor
 from remote_tasks_provider.bases import from_trigger
 from remote_tasks_provider.bases import sensors as sensor_module
 from remote_tasks_provider.bases.compat import STARTS_FROM_TRIGGER
 from remote_tasks_provider.bases.from_trigger import TaskEnd
+from remote_tasks_provider.bases.sensors import RemoteTaskSensor
 from remote_tasks_provider.manus.sensors import ManusTaskSensor
 from remote_tasks_provider.manus.triggers import ManusTaskTrigger
+from remote_tasks_provider.qstash.sensors import QStashMessageSensor, QStashTaskSensor, QStashWorkflowSensor
 from tests.bases.history import START, Clock, TaskInstance, install, run_trigger, timeline
 
+SENSORS = [
+    A2ATaskSensor,
+    ManusTaskSensor,
+    QStashMessageSensor,
+    QStashTaskSensor,
+    QStashWorkflowSensor,
+]
 PAGE = "https://manus.im/app/a"
 rendered_in_the_triggerer = pytest.mark.skipif(
     not STARTS_FROM_TRIGGER, reason="this Airflow's triggers render no templates, so no wait begins there"
@@ -196,6 +206,16 @@ class TestStartFromTrigger:
         assert made.start_trigger_args is not None
         assert made.start_trigger_args.trigger_cls == f"{ManusTaskTrigger.__module__}.ManusTaskTrigger"
         return ManusTaskTrigger(**json.loads(json.dumps(made.start_trigger_args.trigger_kwargs)))
+
+    @pytest.mark.parametrize("sensor_class", SENSORS)
+    def test_each_sensor_hands_its_connection_over(self, sensor_class: type[RemoteTaskSensor]) -> None:
+        names = {sensor_class.remote_task_type.id_param: "a", sensor_class.hook_class.conn_name_attr: "other"}
+        begins = {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True}
+
+        made = sensor_class(task_id="wait", **begins, **names)
+
+        assert made.start_trigger_args is not None
+        assert (made.start_trigger_args.trigger_kwargs or {})["conn_id"] == "other"
 
     def test_wait_needs_no_worker(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         service = install(monkeypatch, clock, {"a": timeline((0, "running"), (50, "completed"))})

@@ -43,9 +43,13 @@ class A2AResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        names = ("state", "text", "structured", "files", "error")
-        files = [file.to_json() for file in self.files]
-        return {name: getattr(self, name) for name in names} | {"state": self.state.value, "files": files}
+        return {
+            "state": self.state.value,
+            "text": self.text,
+            "structured": self.structured,
+            "files": [file.to_json() for file in self.files],
+            "error": self.error,
+        }
 
 
 def result_of_task(task: A2ATask) -> A2AResult:

@@ -1,7 +1,7 @@
 """The bell: what a webhook leaves in Airflow, so that every triggerer polls at once.
 
 A webhook is never the truth. It only changes a *note* in the state store of one asset; the triggerers read
-that note every two seconds, and poll when it has changed. Lost, it costs a poll interval. Forged or
+that note all the time, and poll when it has changed. Lost, it costs a poll interval. Forged or
 repeated, it costs a poll.
 
 Pure: names and values. ``bases/bell.py`` writes and reads them. Imports no Airflow.
@@ -34,7 +34,7 @@ __all__ = [
 WEBHOOK_ASSET = ("remote-tasks-webhooks", "remote-tasks://webhooks")
 """Name and URI of the asset in whose state store the notes are."""
 ANY_BELL = "bell"
-"""The key of the note that changes with every bell. It is the only one that is read every two seconds."""
+"""The key of the note that changes with every bell. It is the only one that is read all the time."""
 
 CLAIMS = "seen:"
 """How the keys of the notes begin that tell which webhooks came before."""
