@@ -208,7 +208,7 @@ class TestStartFromTrigger:
         return ManusTaskTrigger(**json.loads(json.dumps(made.start_trigger_args.trigger_kwargs)))
 
     @pytest.mark.parametrize("sensor_class", SENSORS)
-    def test_each_sensor_hands_its_connection_over(self, sensor_class: type[RemoteTaskSensor]) -> None:
+    def test_sensor_hands_its_connection_over(self, sensor_class: type[RemoteTaskSensor]) -> None:
         names = {sensor_class.remote_task_type.id_param: "a", sensor_class.hook_class.conn_name_attr: "other"}
         begins = {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True}
 
