@@ -10,10 +10,13 @@ import pytest
 pytest.importorskip("uvicorn")
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from remote_tasks_provider.receiver.cli import main
 from tests.bases.test_webhooks import configure
-from tests.receiver.bells import CONNECTIONS, PUBLIC, define_connections
+from tests.receiver.bells import CONNECTIONS, PUBLIC, define_connections, served
 
 
 @pytest.fixture
@@ -31,13 +34,42 @@ def test_command_is_installed() -> None:
     assert command.load() is main
 
 
-@pytest.mark.usefixtures("configured")
-def test_command_serves_the_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[tuple[str, int]] = []
-    monkeypatch.setattr(uvicorn, "run", lambda _app, host, port, **_: served.append((host, port)))
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The addresses at which the receiver was served."""
+    found: list[tuple[str, int]] = []
+    monkeypatch.setattr(uvicorn, "run", lambda _app, host, port, **_: found.append((host, port)))
+    return found
 
+
+@pytest.mark.usefixtures("configured")
+def test_command_serves_the_receiver(serving: list[tuple[str, int]]) -> None:
     assert main(["receiver", "--port", "8123"]) == 0
-    assert served == [("127.0.0.1", 8123)]
+    assert serving == [("127.0.0.1", 8123)]
+
+
+@pytest.mark.usefixtures("configured")
+def test_command_serves_the_receiver_before_airflow_is_there(
+    serving: list[tuple[str, int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["receiver"]) == 0
+    assert "Webhooks are answered with 503 until this is mended" in caplog.text
+    assert serving
+
+
+@pytest.mark.usefixtures("configured")
+def test_command_with_a_refused_user_fails(
+    serving: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing = Route("/auth/token", lambda _: JSONResponse({"detail": "no"}, 401), methods=["POST"])
+    with served(Starlette(routes=[refusing])) as address:
+        monkeypatch.setenv("AIRFLOW__REMOTE_TASKS__WEBHOOK_API_URL", address)
+
+        assert main(["receiver"]) == 1
+    told = capsys.readouterr().err
+    assert "Airflow refuses the user of [remote_tasks] webhook_api_username" in told
+    assert "sesame" not in told
+    assert serving == []
 
 
 @pytest.mark.usefixtures("configured")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,25 @@ def replays_known(airflow: StandaloneAirflow) -> set[str]:
     return {key for key in notes(airflow) if key.startswith("seen:")}
 
 
+def deliver(url: str, headers: Mapping[str, str], body: bytes) -> int:
+    """Send a webhook as a service does: once more after a 503, which a busy Airflow may answer."""
+    return eventually(
+        lambda: None if (status := post(url, headers, body)) == 503 else status,
+        within=60,
+        what="the webhook is taken",
+    )
+
+
 def url(address: str, service: str) -> str:
     return f"{address}/remote-tasks/webhooks/{service}/{service}_default"
 
 
 @pytest.mark.parametrize("service", TYPES)
 def test_webhook_rings_in_the_api_server(airflow: StandaloneAirflow, service: str) -> None:
-    post(url(airflow.url, service), *webhook(service, "warm"))
+    deliver(url(airflow.url, service), *webhook(service, "warm"))
     before = notes(airflow)
 
-    assert post(url(airflow.url, service), *webhook(service, "new")) == 200
+    assert deliver(url(airflow.url, service), *webhook(service, "new")) == 200
     after = notes(airflow)
     assert after["bell"] != before.get("bell")
     assert after["bell"] == after[f"bell:{service}:{service}_default"]
@@ -84,13 +93,12 @@ def test_webhook_rings_in_the_api_server(airflow: StandaloneAirflow, service: st
 
 def test_webhook_that_is_replayed_at_once_rings_once(airflow: StandaloneAirflow) -> None:
     sent = webhook("qstash", "replayed")
-    post(url(airflow.url, "qstash"), *webhook("qstash", "warm"))
+    deliver(url(airflow.url, "qstash"), *webhook("qstash", "warm"))
     before = replays_known(airflow)
     with ThreadPoolExecutor(24) as threads:
-        statuses = list(threads.map(lambda _: post(url(airflow.url, "qstash"), *sent), range(24)))
+        statuses = list(threads.map(lambda _: deliver(url(airflow.url, "qstash"), *sent), range(24)))
 
-    assert 200 in statuses
-    assert set(statuses) <= {200, 503}
+    assert set(statuses) == {200}
     assert len(replays_known(airflow) - before) == 1
 
 
@@ -98,7 +106,7 @@ def test_webhook_that_is_replayed_at_once_rings_once(airflow: StandaloneAirflow)
 def test_forged_webhook_is_refused_by_the_api_server(airflow: StandaloneAirflow, service: str) -> None:
     before = notes(airflow)
 
-    assert post(url(airflow.url, service), {}, b"{}") == 401
+    assert deliver(url(airflow.url, service), {}, b"{}") == 401
     assert post(f"{airflow.url}/remote-tasks/webhooks/{service}/other", {}, b"{}") == 404
     assert notes(airflow) == before
 
@@ -113,9 +121,10 @@ def test_receiver_beside_airflow_rings_over_its_api(airflow: StandaloneAirflow) 
         {"conn_type": "qstash", "password": "x", "extra": EXTRAS["qstash"]}
     )
     try:
+        store.open()
         with served(receiver_alone(settings, store)) as address:
             before, rung = replays_known(airflow), notes(airflow).get("bell")
-            statuses = [post(url(address, "qstash"), *webhook("qstash", "beside")) for _ in range(3)]
+            statuses = [deliver(url(address, "qstash"), *webhook("qstash", "beside")) for _ in range(3)]
     finally:
         del os.environ["AIRFLOW_CONN_QSTASH_DEFAULT"]
         store.close()

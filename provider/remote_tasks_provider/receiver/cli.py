@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from remote_tasks_provider.bases.webhooks import WebhookSettings
-from remote_tasks_provider.core.errors import InvalidArgumentError, RemoteTaskError
+from remote_tasks_provider.core.errors import AuthenticationError, InvalidArgumentError, RemoteTaskError
+from remote_tasks_provider.core.push.bell import BellNotStored
 from remote_tasks_provider.receiver.known import hook_class
 
+if TYPE_CHECKING:
+    from remote_tasks_provider.receiver.stores import RestStore
+
 __all__ = ["main"]
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,10 +60,24 @@ def _receive(given: argparse.Namespace) -> None:
     store = RestStore(*(_option(name) for name in ("url", "username", "password")))
     app = receiver_alone(WebhookSettings.from_config(), store)
     try:
+        _open(store)
         # Its access log would show nothing that matters; a proxy may keep one.
         uvicorn.run(app, host=given.host, port=given.port, access_log=False, server_header=False)
     finally:
         store.close()
+
+
+def _open(store: RestStore) -> None:
+    """Let the first webhook find a login that is made; an Airflow that is away may come later."""
+    try:
+        store.open()
+    except BellNotStored as error:
+        if isinstance(error.__cause__, AuthenticationError):
+            raise InvalidArgumentError(
+                "Airflow refuses the user of [remote_tasks] webhook_api_username and webhook_api_password: "
+                f"{error.reason}"
+            ) from error
+        log.warning("Webhooks are answered with 503 until this is mended: %s", error.reason)
 
 
 class _Webhooks(Protocol):

@@ -114,4 +114,5 @@ class RestStore(Store):
     def __init__(self, base_url: str, username: str, password: str) -> None:
         rest = RestBell(base_url, username, password)
         super().__init__(rest, RestClaims(rest))
+        self.open = rest.open
         self.close = rest.close

@@ -171,6 +171,22 @@ class TestRing:
         with pytest.raises(BellNotStored, match="no DAG names the asset 'remote-tasks-webhooks'"):
             bell.ring("manus", "one")
 
+    def test_bell_that_was_opened_rings_without_another_login(self, airflow: Airflow, bell: RestBell) -> None:
+        bell.open()
+        opened = list(airflow.calls)
+        bell.ring("manus", "manus_default")
+
+        assert opened == ["POST /auth/token", "GET /api/v2/assets"]
+        assert [call.split()[0] for call in airflow.calls[len(opened) :]] == ["PUT", "PUT"]
+
+    def test_bell_cannot_be_opened_where_no_dag_names_the_asset(
+        self, airflow: Airflow, bell: RestBell
+    ) -> None:
+        airflow.assets.clear()
+
+        with pytest.raises(BellNotStored, match="no DAG names the asset"):
+            bell.open()
+
     def test_refused_login_is_not_repeated(self, airflow: Airflow, bell: RestBell) -> None:
         airflow.logs_in = False
 

@@ -45,7 +45,7 @@ _REMEMBERED = 100
 class RestBell:
     """Does what :func:`~remote_tasks_provider.bases.bell.ring` and ``publish`` do, from anywhere.
 
-    Making one does no I/O. It logs in with the first call, and again whenever Airflow wants it.
+    Making one does no I/O. It logs in with :meth:`open` or the first call, and again when Airflow wants it.
 
     :param base_url: Airflow's address, as ``[api] base_url`` has it.
     :param username: of the user of the API.
@@ -60,6 +60,14 @@ class RestBell:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._assets: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Log in and find the asset of the notes, so that the first webhook need not wait for that.
+
+        :raises BellNotStored: when Airflow is not there, refuses the user, or keeps no notes.
+        """
+        if not self.with_asset(WEBHOOK_ASSET[0], lambda _client, _asset_id: None):
+            raise no_asset()
 
     def ring(self, service: str, conn_id: str) -> None:
         """Let every triggerer poll the connection's tasks at once; Airflow 3.3 and newer.
