@@ -29,6 +29,8 @@ INTO_THE_WAIT = 3.0
 #: Seconds after which a remote task is stopped if anything stops it. Airflow 3.3 cancels the trigger of a
 #: cleared task up to 9 s after the next attempt has begun.
 AFTERMATH = 12.0
+#: Seconds within which an attempt that Airflow begins waits, also on a busy machine.
+NEXT_ATTEMPT = 180.0
 #: Seconds for which the remote side refuses to stop a task: more than a trigger waits for its cancellation.
 REFUSAL = 25.0
 #: Seconds between two stop requests at most, so soon after the first.
@@ -396,15 +398,19 @@ def mark_run(state: str, scenario: Scenario) -> Iterator[None]:
 
 
 def clear(scenario: Scenario) -> Iterator[None]:
+    """Clear the task, and once more where Airflow begins no attempt: 3.0 leaves it "restarting"."""
     yield from once_waiting(scenario)
     for again in (False, True):
         yield from clear_once(scenario)
         scenario.cleared_again = again
-        until = time.monotonic() + 2 * AFTERMATH
-        while time.monotonic() < until:
-            if scenario.waiting_since[0] > 1:
-                return
+        cleared_at = time.monotonic()
+        while scenario.waiting_since[0] < 2:
+            is_left = scenario.instance is not None and scenario.instance.state == "restarting"
+            if time.monotonic() > cleared_at + (2 * AFTERMATH if is_left else NEXT_ATTEMPT):
+                break
             yield
+        else:
+            return
 
 
 def clear_once(scenario: Scenario, *, keeps_state: bool = False) -> Iterator[None]:

@@ -25,6 +25,10 @@ class TestSingleTask:
         assert driver.calls == []
 
 
+#: What makes a task as heavy as one with a conversation.
+HEAVY = {"extra": {"instructions": "x" * 7000}}
+
+
 class TestManyTasks:
     def test_first_poll_is_one_full_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
         ids = many(sandbox, 50)
@@ -63,7 +67,7 @@ class TestManyTasks:
         assert max(int(query(driver, number)["limit"]) for number in range(len(driver.calls))) <= 40
 
     def test_later_poll_is_a_small_incremental_listing(self, driver: PollDriver, sandbox: Sandbox) -> None:
-        ids = many(sandbox, 50)
+        ids = many(sandbox, 50, **HEAVY)
         driver(ids)
         sandbox.manus.set_status("t7", "completed")
         sandbox.manus.set_status("t8", "failed")
@@ -224,7 +228,7 @@ class TestManyPages:
         assert len(driver.calls) == 2
 
     def test_incremental_page_size_follows_the_changes(self, driver: PollDriver, sandbox: Sandbox) -> None:
-        ids = many(sandbox, 300)
+        ids = many(sandbox, 300, **HEAVY)
         driver(ids)
         for task_id in ids[:200]:
             sandbox.manus.set_status(task_id, "completed")
@@ -238,6 +242,28 @@ class TestManyPages:
 
         assert grown >= 200
         assert int(query(driver)["limit"]) <= 40
+
+    def test_incremental_page_is_as_large_as_costs_little(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 300)
+        driver(ids)
+        for task_id in ids[:150]:
+            sandbox.manus.set_status(task_id, "completed")
+
+        assert driver.words(ids) == {one: "completed" if one in ids[:150] else "unchanged" for one in ids}
+        assert driver.asked == ["tasks"]
+
+    def test_poll_of_ever_more_changes_is_one_call(self, driver: PollDriver, sandbox: Sandbox) -> None:
+        ids = many(sandbox, 500, **HEAVY)
+        driver(ids)
+        calls = []
+        # Polls are not evenly spaced.
+        for first, last in ((0, 80), (80, 170), (170, 290), (290, 370)):
+            for task_id in ids[first:last]:
+                sandbox.manus.set_status(task_id, "completed")
+            driver(ids[first:])
+            calls.append(len(driver.calls))
+
+        assert calls == [2, 1, 1, 1]
 
 
 class TestUnlisted:

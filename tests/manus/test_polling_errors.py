@@ -310,7 +310,8 @@ class _Account:
         ]
         every.sort(key=lambda task: task.updated_at.timestamp() if task.updated_at else 0, reverse=True)
         size = int(asked["limit"]) if "status" in asked else len(every)
-        return Page(every[:size], "more" if len(every) > size else None, None)
+        found = every[:size]
+        return Page(found, "more" if len(every) > size else None, None, size=10_000 * len(found))
 
 
 class TestTrouble:

@@ -36,6 +36,8 @@ ListPage = Page[ManusTaskSummary]
 
 # A page is parsed in one go, which takes the event loop about 10 ms a megabyte.
 _MOST_BYTES = 4_000_000
+# So light a page costs less than the call for another one.
+_LIGHT_BYTES = 128_000
 # The size of a page as long as it is not known how heavy tasks are.
 _FIRST_PAGE_SIZE = 50
 _SMALLEST_PAGE_SIZE = 10
@@ -114,6 +116,11 @@ class PageWeight:
     def page_for(self, expected: int) -> int:
         """How many tasks to ask for where so many are expected; where they are light, as many as possible."""
         return min(self.largest_page, expected) if self._has_conversations else self._most
+
+    @property
+    def light_page(self) -> int:
+        """How many tasks can be asked for at hardly any cost."""
+        return 0 if self._task_bytes is None else int(_LIGHT_BYTES / max(1.0, self._task_bytes))
 
 
 @dataclass(slots=True)
@@ -229,7 +236,7 @@ class Changes:
         """List the changes; return whether that was all of them, or the error that interrupted it."""
         assert self.newest is not None  # noqa: S101 - see are_known
         since, newest = self.newest - _OVERLAP, self.newest
-        size = min(self._weight.largest_page, self._expected + _SPARE)
+        size = min(self._weight.largest_page, max(self._expected + _SPARE, self._weight.light_page))
         query = TaskFilter(status=_CHANGED, order_by="updated_at", created_after=oldest, page_size=size)
         operation: Operation[ListPage] | None = self._listing.list_tasks(query)
         pages = changes = 0
@@ -251,8 +258,9 @@ class Changes:
             more = not reached and pages < _MOST_CHANGE_PAGES
             # When many have finished at once, calls are what is scarce.
             operation = self._listing.next_page(query, page, self._weight.largest_page) if more else None
-        # As many as now, and as many more as there were more now than the last time.
-        self._expected = changes + max(0, changes - self._seen)
+        # As many as now, and twice the growth since the last time: polls are not evenly spaced while webhooks
+        # come, and one task too few on a page costs another call.
+        self._expected = changes + 2 * max(0, changes - self._seen)
         self._seen = changes
         self.newest = newest
         self._read_since = since
