@@ -100,9 +100,13 @@ def watched(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def pause(deployment: Deployment, dag_ids: tuple[str, ...], *, is_paused: bool) -> None:
+    """Pause or unpause DAGs, and have their files read again: then Airflow begins or ceases to watch."""
+    client = deployment.client
     for dag_id in dag_ids:
-        deployment.client.wait_for_dag(dag_id, within=300)
-        deployment.client._request("PATCH", f"dags/{dag_id}", json={"is_paused": is_paused})
+        client.wait_for_dag(dag_id, within=300)
+        client._request("PATCH", f"dags/{dag_id}", json={"is_paused": is_paused})
+    for token in {client._get(f"dags/{dag_id}")["file_token"] for dag_id in dag_ids}:
+        client._request("PUT", f"parseDagFile/{token}", accept=(409,))
 
 
 def until_begun(deployment: Deployment, assets: tuple[str, ...]) -> None:
