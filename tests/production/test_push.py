@@ -283,8 +283,7 @@ def test_listening_costs_a_triggerer_a_hundredth_of_a_core(
             }
             for one in TRIGGERERS
         }
-        end(listener, [f"cost-{name}-{number}-0" for number in range(count)], [0.0] * count)
-        assert run.until_over() == "success"
+        run.mark_run("failed")
     more = {
         one: {kind: round(costs["with"][one][kind] - costs["without"][one][kind], 4) for kind in before[one]}
         for one in TRIGGERERS
