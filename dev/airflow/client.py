@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FINISHED = frozenset({"success", "failed"})
+#: Seconds that one step of Airflow's may take, also on a busy machine.
+WITHIN = 180.0
 
 _WHILE_LOCKED = (0.5, 1.0, 2.0, 2.0)
 
@@ -121,7 +123,7 @@ class AirflowClient:
 
     # --------------------------------------------------------------------------------------------- runs
 
-    def wait_for_dag(self, dag_id: str, *, within: float = 60, others_may_break: bool = False) -> None:
+    def wait_for_dag(self, dag_id: str, *, within: float = WITHIN, others_may_break: bool = False) -> None:
         """Wait until a DAG has been parsed.
 
         :param others_may_break: wait on although a DAG file can't be imported, which may be another one.
@@ -161,7 +163,7 @@ class AirflowClient:
         dag_id: str,
         run_id: str,
         *,
-        within: float = 120,
+        within: float = WITHIN,
         on_poll: Callable[[list[TaskInstance]], None] | None = None,
     ) -> str:
         """Wait until a run has finished and return its state.
@@ -212,7 +214,7 @@ class AirflowClient:
         states: Iterable[str],
         *,
         map_index: int = -1,
-        within: float = 60,
+        within: float = WITHIN,
     ) -> TaskInstance:
         """Wait until a task instance is in one of ``states``."""
         wanted = frozenset(states)

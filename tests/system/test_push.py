@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dev.airflow.client import eventually
+from dev.airflow.client import WITHIN, eventually
 from dev.airflow.connections import connection_fields
 from dev.airflow.standalone import StandaloneAirflow
 from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
@@ -67,10 +67,10 @@ class Story:
         time.sleep(25)
         self._end(run_id, 1, "second", lambda: self.airflow.python_program(RING))
         self._end(run_id, 2, "third", lambda: self.airflow.python_program(RING))
-        self.client.wait_for_run("push", run_id, within=60)
+        self.client.wait_for_run("push", run_id)
         self.published = self.airflow.python_program(PUBLISH)
         (run,) = self._event_runs()
-        self.client.wait_for_run("push_events", run, within=60)
+        self.client.wait_for_run("push_events", run)
         self.events = self.client.xcom("push_events", run, "tell")
         # A second run would have come by now, as the first one did.
         self.runs = self._event_runs()
@@ -95,7 +95,7 @@ class Story:
             runs = self.client._get("dags/push_events/dagRuns")["dag_runs"]
             return [run["dag_run_id"] for run in runs] or None
 
-        return eventually(found, within=60, what="a run that the event has started")
+        return eventually(found, within=WITHIN, what="a run that the event has started")
 
 
 @pytest.fixture(scope="module")

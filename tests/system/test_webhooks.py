@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dev.airflow.client import eventually
+from dev.airflow.client import WITHIN, eventually
 from dev.airflow.standalone import StandaloneAirflow
 from remote_tasks_provider.bases.compat import KEEPS_ASSET_STATE
 from remote_tasks_provider.bases.webhooks import WebhookSettings
@@ -48,7 +48,7 @@ def airflow() -> Iterator[StandaloneAirflow]:
     }
     with StandaloneAirflow(DAGS, connections=connections, config=config, start_timeout=300) as running:
         running.client.wait_for_dag("webhooks")
-        eventually(lambda: _asset_id(running) or None, within=60, what="the asset is there")
+        eventually(lambda: _asset_id(running) or None, within=WITHIN, what="the asset is there")
         yield running
 
 
@@ -71,7 +71,7 @@ def deliver(url: str, headers: Mapping[str, str], body: bytes) -> int:
     """Send a webhook as a service does: once more after a 503, which a busy Airflow may answer."""
     return eventually(
         lambda: None if (status := post(url, headers, body)) == 503 else status,
-        within=60,
+        within=WITHIN,
         what="the webhook is taken",
     )
 
