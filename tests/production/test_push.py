@@ -92,13 +92,19 @@ def shares(delays: list[float]) -> dict[str, float]:
 def start(
     deployment: Deployment, account: Account, name: str, *, count: int, each: int = 1, seconds: int = 300
 ) -> Run:
-    """Let waits wait, each for some tasks, in both triggerers."""
+    """Let waits wait, each for some tasks, in both triggerers.
+
+    Airflow may give all of them to one; then others are started instead.
+    """
     for wait in range(count):
         for one in range(each):
             account.manus.add_task(f"{name}-{wait}-{one}", [("running", None)])
-    run = deployment.run(f"push_{seconds}", conn_id=account.v1_conn_id, name=name, count=count, each=each)
-    until_waiting(deployment, run, count)
-    return run
+    for _ in range(5):
+        run = deployment.run(f"push_{seconds}", conn_id=account.v1_conn_id, name=name, count=count, each=each)
+        if until_waiting(deployment, run, count) == set(TRIGGERERS):
+            return run
+        run.mark_run("failed")
+    raise AssertionError("Airflow gives all waits to one triggerer")
 
 
 def until_waiting(deployment: Deployment, run: Run, count: int) -> set[str]:
@@ -135,7 +141,6 @@ def test_webhook_wakes_a_wait_as_soon_as_one_that_knows_the_moment(
     moments = deployment.run("moments", path=str(path), count=count)
     until_waiting(deployment, moments, count)
     run = start(deployment, account, name, count=count, each=each)
-    assert set(deployment.waits(run)) == set(TRIGGERERS)
     # The reader has begun, and first polls are over.
     deployment.let_pass(20)
     planned = [time.time() + 5 + burst * number / (count * each) for number in range(count * each)]
@@ -271,7 +276,6 @@ def test_listening_costs_a_triggerer_a_hundredth_of_a_core(
     count, costs = 20, {}
     for name, listener in (("without", quiet), ("with", account)):
         run = start(deployment, listener, f"cost-{name}", count=count)
-        assert set(deployment.waits(run)) == set(TRIGGERERS)
         deployment.let_pass(30)
         before = {one: deployment.spent(one) for one in TRIGGERERS}
         began = time.monotonic()
