@@ -53,15 +53,19 @@ def test_command_serves_the_receiver_before_airflow_is_there(
     serving: list[tuple[str, int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(["receiver"]) == 0
-    assert "Webhooks are answered with 503 until this is mended" in caplog.text
+    assert "Webhooks are answered with 503 until this is fixed" in caplog.text
     assert serving
 
 
 @pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("status", [401, 403])
 def test_command_with_a_refused_user_fails(
-    serving: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    status: int,
+    serving: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    refusing = Route("/auth/token", lambda _: JSONResponse({"detail": "no"}, 401), methods=["POST"])
+    refusing = Route("/auth/token", lambda _: JSONResponse({"detail": "no"}, status), methods=["POST"])
     with served(Starlette(routes=[refusing])) as address:
         monkeypatch.setenv("AIRFLOW__REMOTE_TASKS__WEBHOOK_API_URL", address)
 

@@ -236,7 +236,7 @@ class Changes:
         """List the changes; return whether that was all of them, or the error that interrupted it."""
         assert self.newest is not None  # noqa: S101 - see are_known
         since, newest = self.newest - _OVERLAP, self.newest
-        size = min(self._weight.largest_page, max(self._expected + _SPARE, self._weight.light_page))
+        size = self._weight.page_for(max(self._expected + _SPARE, self._weight.light_page))
         query = TaskFilter(status=_CHANGED, order_by="updated_at", created_after=oldest, page_size=size)
         operation: Operation[ListPage] | None = self._listing.list_tasks(query)
         pages = changes = 0

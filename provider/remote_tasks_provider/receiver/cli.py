@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
 from remote_tasks_provider.bases.webhooks import WebhookSettings
-from remote_tasks_provider.core.errors import AuthenticationError, InvalidArgumentError, RemoteTaskError
+from remote_tasks_provider.core.errors import (
+    AuthenticationError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    RemoteTaskError,
+)
 from remote_tasks_provider.core.push.bell import BellNotStored
 from remote_tasks_provider.receiver.known import hook_class
 
@@ -68,16 +73,16 @@ def _receive(given: argparse.Namespace) -> None:
 
 
 def _open(store: RestStore) -> None:
-    """Let the first webhook find a login that is made; an Airflow that is away may come later."""
+    """Log in before the first webhook comes. An Airflow that is away may come back; a refused user stays so."""
     try:
         store.open()
     except BellNotStored as error:
-        if isinstance(error.__cause__, AuthenticationError):
+        if isinstance(error.__cause__, (AuthenticationError, PermissionDeniedError)):
             raise InvalidArgumentError(
                 "Airflow refuses the user of [remote_tasks] webhook_api_username and webhook_api_password: "
                 f"{error.reason}"
             ) from error
-        log.warning("Webhooks are answered with 503 until this is mended: %s", error.reason)
+        log.warning("Webhooks are answered with 503 until this is fixed: %s", error.reason)
 
 
 class _Webhooks(Protocol):
