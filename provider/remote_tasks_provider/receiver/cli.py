@@ -73,7 +73,7 @@ def _receive(given: argparse.Namespace) -> None:
 
 
 def _open(store: RestStore) -> None:
-    """Log in before the first webhook comes. An Airflow that is away may come back; a refused user stays so."""
+    """Log in before the first webhook comes. An Airflow that is away may come back."""
     try:
         store.open()
     except BellNotStored as error:
